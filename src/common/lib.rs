@@ -1,0 +1,21 @@
+//! ropewalk's library: everything that the four programs share.
+//!
+//! ```text
+//! error <- sys <- hash <- codec <- transfer <- app <- (src/bin)
+//! ```
+//!
+//! Each layer imports only itself and the layers to its left;
+//! `scripts/check-layers.sh` fails the build where one does not.
+
+#![deny(unsafe_code)]
+
+// A panic must end one connection, never every transfer of a server.
+#[cfg(not(panic = "unwind"))]
+compile_error!("ropewalk must be built with unwinding: see Cargo.toml");
+
+pub mod error;
+pub mod sys;
+pub mod hash;
+pub mod codec;
+pub mod transfer;
+pub mod app;

@@ -1,0 +1,1 @@
+//! Safe functions over libc: the only layer that makes system calls of its own.

@@ -1,0 +1,1 @@
+//! What moving a file needs besides bytes: plans, queues, part files.
