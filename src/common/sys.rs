@@ -1,1 +1,36 @@
-//! Safe functions over libc: the only layer that makes system calls of its own.
+//! Safe functions over libc: the only layer, besides the hardware hashes, that
+//! holds `unsafe`. Each wrapper takes borrowed descriptors, returns an
+//! `io::Result`, retries when a signal interrupts it, and speaks 64-bit offsets.
+
+#![allow(unsafe_code)]
+
+pub mod dir;
+pub mod file;
+pub mod pass;
+pub mod poll;
+pub mod process;
+pub mod random;
+pub mod socket;
+pub mod sync;
+
+use std::io;
+
+/// Turns libc's -1 into the thread's errno.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// The same for calls that count bytes.
+fn check_size(result: libc::ssize_t) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// Calls `call` again for as long as a signal interrupts it.
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}

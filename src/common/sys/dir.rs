@@ -1,0 +1,177 @@
+//! A folder held open, and names looked up in it and nowhere else (openat(2) and
+//! its family): a folder that is renamed in the meantime stays the same folder.
+
+use super::{check, retry};
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// How a name is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// For its metadata only; a symbolic link is opened itself.
+    Look,
+    /// For reading and writing; it must exist. Symbolic links are refused.
+    Update,
+    /// For reading and writing; it must not exist. It gets this mode, less the umask.
+    Create(u32),
+}
+
+/// An open folder.
+#[derive(Debug)]
+pub struct Dir {
+    descriptor: OwnedFd,
+}
+
+impl Dir {
+    /// Opens the folder at `path`.
+    pub fn open(path: &Path) -> io::Result<Dir> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let folder = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path)?;
+        Ok(Dir { descriptor: folder.into() })
+    }
+
+    /// Opens `name`, without following a symbolic link and without blocking.
+    pub fn open_file(&self, name: &OsStr, access: Access) -> io::Result<File> {
+        let (flags, mode) = match access {
+            Access::Look => (libc::O_PATH, 0),
+            Access::Update => (libc::O_RDWR | libc::O_NONBLOCK | libc::O_NOCTTY, 0),
+            Access::Create(mode) => (libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode),
+        };
+        let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_LARGEFILE;
+        let name = component(name)?;
+        let descriptor = retry(|| {
+            // SAFETY: `name` is a live C string; the folder is open.
+            check(unsafe { libc::openat(self.descriptor.as_raw_fd(), name.as_ptr(), flags, mode) })
+        })?;
+        // SAFETY: openat has just returned this descriptor, and nothing else owns it.
+        Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+    }
+
+    /// Makes the folder `name`, and opens it. It gets this mode, less the umask.
+    pub fn make_dir(&self, name: &OsStr, mode: u32) -> io::Result<Dir> {
+        let c_name = component(name)?;
+        // SAFETY: `c_name` is a live C string; the folder is open.
+        check(unsafe {
+            libc::mkdirat(self.descriptor.as_raw_fd(), c_name.as_ptr(), mode as libc::mode_t)
+        })?;
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        let descriptor = retry(|| {
+            // SAFETY: `c_name` is a live C string; the folder is open.
+            check(unsafe { libc::openat(self.descriptor.as_raw_fd(), c_name.as_ptr(), flags) })
+        })?;
+        // SAFETY: openat has just returned this descriptor, and nothing else owns it.
+        Ok(Dir { descriptor: unsafe { OwnedFd::from_raw_fd(descriptor) } })
+    }
+
+    /// Removes the name of a file.
+    pub fn remove_file(&self, name: &OsStr) -> io::Result<()> {
+        self.unlink(name, 0)
+    }
+
+    /// Removes the empty folder `name`.
+    pub fn remove_dir(&self, name: &OsStr) -> io::Result<()> {
+        self.unlink(name, libc::AT_REMOVEDIR)
+    }
+
+    fn unlink(&self, name: &OsStr, flags: libc::c_int) -> io::Result<()> {
+        let name = component(name)?;
+        // SAFETY: `name` is a live C string; the folder is open.
+        check(unsafe { libc::unlinkat(self.descriptor.as_raw_fd(), name.as_ptr(), flags) })?;
+        Ok(())
+    }
+
+    /// Gives the file `from` the name `to`, in one step; a file that had it is gone.
+    pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        let (from, to) = (component(from)?, component(to)?);
+        let folder = self.descriptor.as_raw_fd();
+        // SAFETY: both names are live C strings; the folder is open.
+        check(unsafe { libc::renameat(folder, from.as_ptr(), folder, to.as_ptr()) })?;
+        Ok(())
+    }
+
+    /// Waits until the names in this folder are on the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        // SAFETY: takes a number only and touches no memory of ours.
+        retry(|| check(unsafe { libc::fsync(self.descriptor.as_raw_fd()) }))?;
+        Ok(())
+    }
+}
+
+/// One component of a path: not empty, no slash, no NUL.
+fn component(name: &OsStr) -> io::Result<CString> {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes.contains(&b'/') {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    CString::new(bytes).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn folder(test: &str) -> (PathBuf, Dir) {
+        let path = std::env::temp_dir().join(format!("ropewalk-dir-{}-{test}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let dir = Dir::open(&path).unwrap();
+        (path, dir)
+    }
+
+    #[test]
+    fn a_name_is_created_once() {
+        let (path, dir) = folder("create");
+        dir.open_file(OsStr::new("a"), Access::Create(0o600)).unwrap();
+        let again = dir.open_file(OsStr::new("a"), Access::Create(0o600)).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_symbolic_link_is_not_followed() {
+        let (path, dir) = folder("link");
+        std::fs::write(path.join("a"), b"x").unwrap();
+        std::os::unix::fs::symlink("a", path.join("b")).unwrap();
+        let refused = dir.open_file(OsStr::new("b"), Access::Update).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::ELOOP));
+        let seen = dir.open_file(OsStr::new("b"), Access::Look).unwrap();
+        assert!(seen.metadata().unwrap().is_symlink());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_name_with_a_slash_is_no_name() {
+        let (path, dir) = folder("slash");
+        for name in ["", "a/b", "/etc/passwd"] {
+            assert!(dir.open_file(OsStr::new(name), Access::Look).is_err(), "{name:?}");
+        }
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_rename_replaces() {
+        let (path, dir) = folder("rename");
+        std::fs::write(path.join("old"), b"old").unwrap();
+        std::fs::write(path.join("new"), b"new").unwrap();
+        dir.rename(OsStr::new("new"), OsStr::new("old")).unwrap();
+        dir.sync().unwrap();
+        assert_eq!(std::fs::read(path.join("old")).unwrap(), b"new");
+        assert!(!path.join("new").exists());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_made_and_removed() {
+        let (path, dir) = folder("mkdir");
+        let inner = dir.make_dir(OsStr::new("in"), 0o700).unwrap();
+        inner.open_file(OsStr::new("f"), Access::Create(0o600)).unwrap();
+        assert!(dir.remove_dir(OsStr::new("in")).is_err());
+        inner.remove_file(OsStr::new("f")).unwrap();
+        dir.remove_dir(OsStr::new("in")).unwrap();
+        std::fs::remove_dir_all(path).unwrap();
+    }
+}

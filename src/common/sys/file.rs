@@ -1,0 +1,220 @@
+//! What std's `File` lacks: zero copy, preallocation, locks, holes. Positioned
+//! reads and writes are std's own (`read_at`, `write_at`), which are 64-bit
+//! everywhere; no other file may name an offset type of libc.
+
+use super::{check, check_size, retry};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
+
+#[cfg(target_env = "musl")]
+use libc::{
+    fallocate as fallocate64, fstatvfs as fstatvfs64, lseek as lseek64, sendfile as sendfile64,
+    statvfs as statvfs64,
+};
+#[cfg(not(target_env = "musl"))]
+use libc::{fallocate64, fstatvfs64, lseek64, sendfile64, statvfs64};
+
+/// Opens `path` for reading without ever blocking, not even on a FIFO. The caller
+/// looks at what it got.
+pub fn open_without_blocking(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+}
+
+/// Sends up to `count` bytes of `file` from `offset` into `socket` without copying
+/// them through this process. Returns how many went; 0 at the end of the file.
+pub fn send_to_socket(
+    socket: BorrowedFd<'_>,
+    file: &File,
+    offset: u64,
+    count: usize,
+) -> io::Result<usize> {
+    let start = signed(offset)?;
+    retry(|| {
+        let mut position = start;
+        // SAFETY: both descriptors are open; `position` lives through the call.
+        check_size(unsafe {
+            sendfile64(socket.as_raw_fd(), file.as_raw_fd(), &mut position, count)
+        })
+    })
+}
+
+/// Gives `file` its `length` and the disk space for it, with fallocate(2) itself and
+/// never with the C library's emulation, which writes every block.
+///
+/// # Errors
+/// `EOPNOTSUPP` or `ENOSYS` where the file system or the kernel cannot; `ENOSPC`.
+pub fn preallocate(file: &File, length: u64) -> io::Result<()> {
+    let length = signed(length)?;
+    retry(|| {
+        // SAFETY: takes numbers only and touches no memory of ours.
+        check(unsafe { fallocate64(file.as_raw_fd(), 0, 0, length) })
+    })?;
+    Ok(())
+}
+
+/// Turns `length` bytes of `file` from `offset` back into a hole, so that they read
+/// as zeros and take no space.
+pub fn punch_hole(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    let (offset, length) = (signed(offset)?, signed(length)?);
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    retry(|| {
+        // SAFETY: takes numbers only and touches no memory of ours.
+        check(unsafe { fallocate64(file.as_raw_fd(), mode, offset, length) })
+    })?;
+    Ok(())
+}
+
+/// Takes the exclusive flock(2) of `file`. `false` when somebody else has it.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    let locked = retry(|| {
+        // SAFETY: takes numbers only and touches no memory of ours.
+        check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
+    });
+    match locked {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytes that an ordinary user can still write to the file system of `file`.
+pub fn free_space(file: &File) -> io::Result<u64> {
+    // SAFETY: all-zero is a valid statvfs.
+    let mut stat: statvfs64 = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is writable and lives through the call.
+    retry(|| check(unsafe { fstatvfs64(file.as_raw_fd(), &mut stat) }))?;
+    #[allow(clippy::unnecessary_cast)] // 32 bits wide on some systems
+    Ok((stat.f_bavail as u64).saturating_mul(stat.f_frsize as u64))
+}
+
+/// The first offset at or after `offset` at which `file` stores data; `None` when
+/// there is only a hole up to the end. Moves the descriptor's own position, which
+/// this project never uses.
+pub fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    seek(file, offset, libc::SEEK_DATA)
+}
+
+/// The first offset at or after `offset` that lies in a hole; the end of the file
+/// counts as one. `None` when `offset` is past the end.
+pub fn next_hole(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    seek(file, offset, libc::SEEK_HOLE)
+}
+
+fn seek(file: &File, offset: u64, whence: libc::c_int) -> io::Result<Option<u64>> {
+    // SAFETY: takes numbers only and touches no memory of ours.
+    let found = unsafe { lseek64(file.as_raw_fd(), signed(offset)?, whence) };
+    match u64::try_from(found) {
+        Ok(found) => Ok(Some(found)),
+        Err(_) => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+            error => Err(error),
+        },
+    }
+}
+
+/// Starts writing `length` bytes of `file` from `offset` to the disk, and does not
+/// wait for it: a hint, so a system that cannot is not an error.
+pub fn start_write_back(file: &File, offset: u64, length: u64) {
+    let (Ok(offset), Ok(length)) = (signed(offset), signed(length)) else { return };
+    // SAFETY: takes numbers only and touches no memory of ours.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// An offset as the kernel takes it: at most 2^63 - 1.
+fn signed(offset: u64) -> io::Result<i64> {
+    i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{FileExt, MetadataExt};
+    use std::os::unix::net::UnixStream;
+
+    /// A nameless file in the system's folder for temporary files.
+    fn scratch(name: &str) -> File {
+        let path = std::env::temp_dir().join(format!("ropewalk-{}-{name}", std::process::id()));
+        let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_range_goes_into_a_socket() {
+        let file = scratch("send");
+        file.write_all_at(b"0123456789", 0).unwrap();
+        let (here, mut there) = UnixStream::pair().unwrap();
+        assert_eq!(send_to_socket(here.as_fd(), &file, 3, 4).unwrap(), 4);
+        assert_eq!(send_to_socket(here.as_fd(), &file, 10, 4).unwrap(), 0);
+        drop(here);
+        let mut got = String::new();
+        there.read_to_string(&mut got).unwrap();
+        assert_eq!(got, "3456");
+    }
+
+    #[test]
+    fn a_lock_is_held_once() {
+        let path = std::env::temp_dir().join(format!("ropewalk-{}-lock", std::process::id()));
+        let first = File::create(&path).unwrap();
+        let second = File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(try_lock(&first).unwrap());
+        assert!(!try_lock(&second).unwrap());
+        drop(first);
+        assert!(try_lock(&second).unwrap());
+    }
+
+    #[test]
+    fn holes_past_four_gibibytes_are_found() {
+        let file = scratch("holes");
+        file.set_len(6 << 30).unwrap();
+        file.write_all_at(&[1; 4096], 5 << 30).unwrap();
+        assert_eq!(next_data(&file, 0).unwrap(), Some(5 << 30));
+        assert_eq!(next_hole(&file, 5 << 30).unwrap(), Some((5 << 30) + 4096));
+        assert_eq!(next_data(&file, (5 << 30) + 4096).unwrap(), None);
+        assert_eq!(next_hole(&file, 6 << 30).unwrap(), None);
+    }
+
+    #[test]
+    fn space_is_taken_at_once_or_the_file_system_says_that_it_cannot() {
+        let file = scratch("space");
+        match preallocate(&file, 1 << 20) {
+            Ok(()) => {
+                let data = file.metadata().unwrap();
+                assert_eq!(data.len(), 1 << 20);
+                assert!(data.blocks() * 512 >= 1 << 20);
+            }
+            Err(error) => {
+                assert!(matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)))
+            }
+        }
+    }
+
+    #[test]
+    fn an_offset_that_no_file_has_is_refused() {
+        let file = scratch("offset");
+        assert!(next_data(&file, 1 << 63).is_err());
+        assert!(preallocate(&file, u64::MAX).is_err());
+    }
+
+    #[test]
+    fn a_fifo_does_not_block_the_one_who_opens_it() {
+        let path = std::env::temp_dir().join(format!("ropewalk-{}-fifo", std::process::id()));
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let opened = open_without_blocking(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert!(!opened.unwrap().metadata().unwrap().is_file());
+    }
+
+    #[test]
+    fn free_space_is_more_than_nothing() {
+        let mut file = scratch("free");
+        file.write_all(b"x").unwrap();
+        assert!(free_space(&file).unwrap() > 0);
+    }
+}

@@ -1,0 +1,153 @@
+//! Processes, their groups, and what signals do to them.
+
+use super::{check, retry};
+use std::io;
+use std::mem;
+
+/// A process that this one started: also the number of the group that it leads.
+pub type Pid = libc::pid_t;
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It called exit with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Killed(i32),
+}
+
+/// Asks the kernel to send `signal` to this process when the thread that started
+/// it ends (prctl(2), PR_SET_PDEATHSIG). The caller then looks at [`parent`]: it
+/// may have died before.
+pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
+    // SAFETY: PR_SET_PDEATHSIG takes a signal number and touches no memory.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong) })?;
+    Ok(())
+}
+
+/// The parent's process id.
+pub fn parent() -> Pid {
+    // SAFETY: getppid has no arguments and cannot fail.
+    unsafe { libc::getppid() }
+}
+
+/// Sends `signal` to every process of the group that `leader` leads. Only for a
+/// leader that has not been reaped: its number may belong to someone else later.
+pub fn signal_group(leader: Pid, signal: i32) -> io::Result<()> {
+    if leader <= 1 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: kill takes two numbers and touches no memory.
+    check(unsafe { libc::kill(-leader, signal) })?;
+    Ok(())
+}
+
+/// Stops this very process as Ctrl-Z would; returns when it is continued.
+pub fn stop_self() -> io::Result<()> {
+    // SAFETY: raise takes a number and touches no memory.
+    check(unsafe { libc::raise(libc::SIGSTOP) })?;
+    Ok(())
+}
+
+/// Whether child `pid` has ended; it is left to be reaped, so that its number
+/// cannot have been given away yet.
+pub fn has_ended(pid: Pid) -> io::Result<bool> {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    retry(|| {
+        // SAFETY: all-zero is a valid siginfo_t.
+        let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+        // SAFETY: `info` is writable and lives through the call.
+        check(unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, flags) })?;
+        // SAFETY: waitid has filled in the child's fields or, finding no child that
+        // has ended, left the number zero.
+        Ok(unsafe { info.si_pid() } != 0)
+    })
+}
+
+/// Reaps child `pid`, waiting for its end if need be.
+pub fn reap(pid: Pid) -> io::Result<Ended> {
+    retry(|| {
+        let mut status = 0;
+        // SAFETY: `status` is writable and lives through the call.
+        check(unsafe { libc::waitpid(pid, &mut status, 0) })?;
+        Ok(if libc::WIFSIGNALED(status) {
+            Ended::Killed(libc::WTERMSIG(status))
+        } else {
+            Ended::Exited(libc::WEXITSTATUS(status))
+        })
+    })
+}
+
+/// Whether `signal` is ignored, as nohup(1) and a shell's `&` leave it.
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: all-zero is a valid sigaction; a null second argument only asks.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Ignores `signal` from now on, in programs started from here too.
+pub fn ignore(signal: i32) {
+    // SAFETY: SIG_IGN installs no function, so nothing can run in a signal's context.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// The effective user of this process.
+pub fn effective_user() -> u32 {
+    // SAFETY: geteuid has no arguments and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// How many descriptors this process may have open. Raised to the hard limit first.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable and lives through the call.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is readable and lives through the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
+    #[allow(clippy::unnecessary_cast)] // 32 bits wide on some systems
+    Ok(limit.rlim_cur as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_child_that_exits_is_seen_and_then_reaped() {
+        #[allow(clippy::zombie_processes)] // reaped by the function under test
+        let child = Command::new("/bin/sh").args(["-c", "exit 7"]).spawn().unwrap();
+        let pid = child.id() as Pid;
+        assert_eq!(reap(pid).unwrap(), Ended::Exited(7));
+        assert!(has_ended(pid).is_err());
+    }
+
+    #[test]
+    fn a_running_child_has_not_ended() {
+        let mut child = Command::new("/bin/cat")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        assert!(!has_ended(child.id() as Pid).unwrap());
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn process_groups_of_everybody_are_never_signalled() {
+        assert!(signal_group(0, 0).is_err());
+        assert!(signal_group(1, 0).is_err());
+    }
+
+    #[test]
+    fn an_ignored_signal_is_seen_as_ignored() {
+        assert!(!is_ignored(libc::SIGWINCH));
+        ignore(libc::SIGWINCH);
+        assert!(is_ignored(libc::SIGWINCH));
+    }
+}

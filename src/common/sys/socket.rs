@@ -1,0 +1,139 @@
+//! TCP sockets where std's own are not enough: both families at once, a backlog,
+//! keepalive.
+
+use super::{check, retry};
+use std::io;
+use std::mem;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// How many connections the kernel holds for a listener that has not taken them yet.
+const BACKLOG: libc::c_int = 1024;
+
+/// Listens on `address`, close-on-exec, ready to be bound again right after its end.
+/// The unspecified IPv6 address takes IPv4 connections too.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: takes numbers only and touches no memory of ours.
+    let descriptor =
+        check(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: socket has just returned this descriptor, and nothing else owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let fd = socket.as_raw_fd();
+    set(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    if let SocketAddr::V6(v6) = address {
+        let only = libc::c_int::from(*v6.ip() != Ipv6Addr::UNSPECIFIED);
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, only)?;
+    }
+    let (storage, length) = raw_address(address);
+    // SAFETY: `storage` holds an address of `length` bytes and lives through the call.
+    check(unsafe { libc::bind(fd, (&raw const storage).cast(), length) })?;
+    // SAFETY: takes numbers only and touches no memory of ours.
+    check(unsafe { libc::listen(fd, BACKLOG) })?;
+    Ok(TcpListener::from(socket))
+}
+
+/// `address` in the kernel's form, and how many bytes of it count.
+fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+    // SAFETY: all-zero is a valid sockaddr_storage.
+    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let length = match address {
+        SocketAddr::V4(v4) => {
+            let raw = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: sockaddr_storage is large and aligned enough for every address.
+            unsafe { (&raw mut storage).cast::<libc::sockaddr_in>().write(raw) };
+            size_of::<libc::sockaddr_in>()
+        }
+        SocketAddr::V6(v6) => {
+            let raw = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            };
+            // SAFETY: sockaddr_storage is large and aligned enough for every address.
+            unsafe { (&raw mut storage).cast::<libc::sockaddr_in6>().write(raw) };
+            size_of::<libc::sockaddr_in6>()
+        }
+    };
+    (storage, length as libc::socklen_t)
+}
+
+/// Has the kernel find out by itself that a silent peer is gone: probes after `idle`
+/// and then every `interval`, and gives up after `count` of them (tcp(7)).
+pub fn set_keepalive(
+    socket: BorrowedFd<'_>,
+    idle: Duration,
+    interval: Duration,
+    count: u8,
+) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    set(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
+    set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds(idle))?;
+    set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, seconds(interval))?;
+    set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, libc::c_int::from(count))
+}
+
+/// Ends the connection when sent data stays unacknowledged for `limit` (tcp(7)).
+pub fn set_user_timeout(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
+    let milliseconds = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
+    set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
+}
+
+fn seconds(time: Duration) -> libc::c_int {
+    libc::c_int::try_from(time.as_secs()).unwrap_or(libc::c_int::MAX)
+}
+
+fn set(
+    fd: libc::c_int,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    retry(|| {
+        // SAFETY: `value` is a live int, and `size` is its size.
+        check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), size) })
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn the_unspecified_ipv6_address_takes_both_families() {
+        let Ok(listener) = listen("[::]:0".parse().unwrap()) else {
+            return; // a system without IPv6
+        };
+        let port = listener.local_addr().unwrap().port();
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (_, peer) = listener.accept().unwrap();
+        assert_eq!(peer.ip().to_canonical(), "127.0.0.1".parse::<std::net::IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn an_address_in_use_is_refused_in_the_c_library_s_words() {
+        let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = listen(first.local_addr().unwrap()).unwrap_err();
+        assert_eq!(crate::error::system_words(&error), "Address already in use");
+    }
+
+    #[test]
+    fn keepalive_is_accepted() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        set_keepalive(stream.as_fd(), Duration::from_secs(30), Duration::from_secs(10), 6).unwrap();
+        set_user_timeout(stream.as_fd(), Duration::from_secs(60)).unwrap();
+    }
+}
