@@ -5,8 +5,10 @@
 //! once forbidden cannot be allowed again further down. The crate denies it.)
 
 mod block;
+pub mod crc32c;
 pub mod hex;
 pub mod md5;
 
+pub use crc32c::crc32c;
 pub use hex::{from_hex, hex};
 pub use md5::Md5;
