@@ -8,7 +8,9 @@ mod block;
 pub mod crc32c;
 pub mod hex;
 pub mod md5;
+pub mod sha256;
 
 pub use crc32c::crc32c;
 pub use hex::{from_hex, hex};
 pub use md5::Md5;
+pub use sha256::Sha256;
