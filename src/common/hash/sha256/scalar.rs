@@ -23,35 +23,39 @@ fn compress_block(state: &mut State, block: &[u8; BLOCK]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
     let mut words = words(block);
 
-    // One round, its result left in the variables of the next one's `a` and `e`:
-    // the caller turns the names instead of moving the values.
+    // One round, which reads word `$at`. Its results take the places of `$d` and
+    // `$h`: the next round turns the names instead of moving the values.
     macro_rules! round {
-        ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident $constant:expr, $word:expr) => {
+        ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident,
+         $constants:ident, $at:expr) => {
             let sum = $h
-                .wrapping_add($constant)
-                .wrapping_add($word)
-                .wrapping_add(($e & $f) ^ (!$e & $g))
+                .wrapping_add($constants[$at])
+                .wrapping_add(words[$at])
+                .wrapping_add((($f ^ $g) & $e) ^ $g)
                 .wrapping_add($e.rotate_right(6) ^ $e.rotate_right(11) ^ $e.rotate_right(25));
             $d = $d.wrapping_add(sum);
             $h = sum
-                .wrapping_add(($a & $b) ^ ($a & $c) ^ ($b & $c))
+                .wrapping_add(($a & $b) | (($a | $b) & $c))
                 .wrapping_add($a.rotate_right(2) ^ $a.rotate_right(13) ^ $a.rotate_right(22));
+            words[$at] = after(&words, $at);
         };
     }
-    for (turn, constants) in ROUNDS.chunks_exact(WINDOW).enumerate() {
-        if turn > 0 {
-            advance(&mut words);
-        }
-        for (w, k) in words.chunks_exact(8).zip(constants.chunks_exact(8)) {
-            round!(a b c d e f g h k[0], w[0]);
-            round!(h a b c d e f g k[1], w[1]);
-            round!(g h a b c d e f k[2], w[2]);
-            round!(f g h a b c d e k[3], w[3]);
-            round!(e f g h a b c d k[4], w[4]);
-            round!(d e f g h a b c k[5], w[5]);
-            round!(c d e f g h a b k[6], w[6]);
-            round!(b c d e f g h a k[7], w[7]);
-        }
+    // Eight rounds from `$at` on, after which each variable has its own name again.
+    macro_rules! eight {
+        ($constants:ident, $at:expr) => {
+            round!(a b c d e f g h, $constants, $at);
+            round!(h a b c d e f g, $constants, $at + 1);
+            round!(g h a b c d e f, $constants, $at + 2);
+            round!(f g h a b c d e, $constants, $at + 3);
+            round!(e f g h a b c d, $constants, $at + 4);
+            round!(d e f g h a b c, $constants, $at + 5);
+            round!(c d e f g h a b, $constants, $at + 6);
+            round!(b c d e f g h a, $constants, $at + 7);
+        };
+    }
+    for constants in ROUNDS.chunks_exact(WINDOW) {
+        eight!(constants, 0);
+        eight!(constants, 8);
     }
 
     for (sum, word) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
@@ -68,17 +72,16 @@ fn words(block: &[u8; BLOCK]) -> [u32; WINDOW] {
     words
 }
 
-/// Replaces sixteen words of the message schedule by the sixteen after them.
+/// The word of the message schedule that comes sixteen after the one at `at`,
+/// and takes its place.
 #[inline(always)]
-fn advance(words: &mut [u32; WINDOW]) {
-    for at in 0..WINDOW {
-        let far = words[(at + 1) % WINDOW];
-        let near = words[(at + 14) % WINDOW];
-        words[at] = words[at]
-            .wrapping_add(far.rotate_right(7) ^ far.rotate_right(18) ^ (far >> 3))
-            .wrapping_add(words[(at + 9) % WINDOW])
-            .wrapping_add(near.rotate_right(17) ^ near.rotate_right(19) ^ (near >> 10));
-    }
+fn after(words: &[u32; WINDOW], at: usize) -> u32 {
+    let far = words[(at + 1) % WINDOW];
+    let near = words[(at + 14) % WINDOW];
+    words[at]
+        .wrapping_add(far.rotate_right(7) ^ far.rotate_right(18) ^ (far >> 3))
+        .wrapping_add(words[(at + 9) % WINDOW])
+        .wrapping_add(near.rotate_right(17) ^ near.rotate_right(19) ^ (near >> 10))
 }
 
 #[cfg(test)]
