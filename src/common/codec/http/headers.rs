@@ -119,6 +119,17 @@ pub(in crate::codec) fn trim_ows(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
+/// A number as fields have it (RFC 9110, section 8.6): digits and nothing else. One
+/// that no `u64` holds is taken for the greatest, so that it is too great everywhere.
+pub(in crate::codec) fn parse_digits(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(text.iter().fold(0, |number: u64, digit| {
+        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,5 +201,14 @@ mod tests {
     fn white_space_is_trimmed_on_both_sides() {
         assert_eq!(trim_ows(b" \t a b\t "), b"a b");
         assert_eq!(trim_ows(b" \t"), b"");
+    }
+
+    #[test]
+    fn numbers_are_digits_and_saturate() {
+        assert_eq!(parse_digits(b"007"), Some(7));
+        assert_eq!(parse_digits(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse_digits(b"99999999999999999999"), Some(u64::MAX));
+        assert_eq!(parse_digits(b""), None);
+        assert_eq!(parse_digits(b"+1"), None);
     }
 }

@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::headers::{breaks_line, encode_field, is_token};
+use super::headers::{breaks_line, encode_field, is_token, parse_digits};
 use super::request_line::RequestLine;
 use super::section::take_fields;
 use super::{Headers, HttpError, Method, Refusal, Status, Version};
@@ -68,7 +68,7 @@ impl RequestHead {
         if lengths.next().is_some() {
             return Err(Refusal::bad("more than one Content-Length field"));
         }
-        match parse_length(length) {
+        match parse_digits(length) {
             Some(length) if length <= MAX_BODY => Ok(Some(length)),
             Some(_) => Err(Refusal::new(Status::CONTENT_TOO_LARGE, "the body is too long")),
             None => Err(Refusal::bad("Content-Length is not a number")),
@@ -91,17 +91,6 @@ impl RequestHead {
 pub(super) fn keeps_alive(version: Version, headers: &Headers) -> bool {
     !headers.has_token("Connection", "close")
         && (version == Version::Http11 || headers.has_token("Connection", "keep-alive"))
-}
-
-/// A Content-Length (RFC 9110, section 8.6): digits and nothing else. One that no
-/// `u64` holds is taken for the greatest, so that it is too long everywhere.
-pub(super) fn parse_length(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(text.iter().fold(0, |number: u64, digit| {
-        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
-    }))
 }
 
 /// Writes a request with its body. Content-Length is added here, where there is a

@@ -3,7 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::request::{keeps_alive, parse_length};
+use super::headers::parse_digits;
+use super::request::keeps_alive;
 use super::section::{Line, take_fields, take_line};
 use super::status::code_has_no_body;
 use super::{Headers, HttpError, Version};
@@ -96,7 +97,7 @@ impl ResponseHead {
         if lengths.next().is_some() {
             return Err(HttpError::new("more than one Content-Length field"));
         }
-        match parse_length(length) {
+        match parse_digits(length) {
             None => Err(HttpError::new("Content-Length is not a number")),
             Some(u64::MAX) => Err(HttpError::new("Content-Length is out of range")),
             length => Ok(length),
