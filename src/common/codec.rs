@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 pub mod base64;
+pub mod date;
+pub mod etag;
 pub mod http;
 pub mod json;
 pub mod percent;
