@@ -13,9 +13,9 @@
 #[cfg(not(panic = "unwind"))]
 compile_error!("ropewalk must be built with unwinding: see Cargo.toml");
 
-pub mod error;
-pub mod sys;
-pub mod hash;
-pub mod codec;
-pub mod transfer;
 pub mod app;
+pub mod codec;
+pub mod error;
+pub mod hash;
+pub mod sys;
+pub mod transfer;

@@ -1,0 +1,122 @@
+//! CRC-32C by x86-64's own instruction (SSE4.2). The only code of that kind;
+//! hands nothing out unless the processor has it.
+
+#![allow(unsafe_code)]
+// Where these intrinsics have become safe to call, their blocks are not needed.
+#![allow(unused_unsafe)]
+
+use std::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u64};
+
+use super::Extend;
+use super::shift::Shift;
+
+/// Bytes in one lane of a long triple; a multiple of 8. Long, so that joining
+/// the lanes is a small part of the work.
+const LONG: usize = 4096;
+
+/// The same for the short triples that take most of what is left after those.
+const SHORT: usize = 256;
+
+/// Over one long lane.
+static OVER_LONG: Shift = Shift::over(LONG);
+
+/// Over one short lane.
+static OVER_SHORT: Shift = Shift::over(SHORT);
+
+/// `extend` by the instruction, if this processor has it.
+pub(super) fn detect() -> Option<Extend> {
+    is_x86_feature_detected!("sse4.2").then_some(extend as Extend)
+}
+
+/// See `hash::crc32c::extend`. Only `detect` may hand it out.
+fn extend(crc: u32, bytes: &[u8]) -> u32 {
+    // SAFETY: this function is reached only through `detect`, which has found
+    // SSE4.2; it asks for nothing else.
+    unsafe { extend_sse42(crc, bytes) }
+}
+
+/// Three lanes at a time as long as there are three, then word by word.
+///
+/// # Safety
+/// The processor must have SSE4.2.
+#[target_feature(enable = "sse4.2")]
+unsafe fn extend_sse42(crc: u32, bytes: &[u8]) -> u32 {
+    let mut crc = !crc;
+    let mut rest = bytes;
+    while let Some((triple, tail)) = rest.split_at_checked(3 * LONG) {
+        // SAFETY: the caller vouches for SSE4.2.
+        crc = unsafe { three_lanes(crc, triple, &OVER_LONG) };
+        rest = tail;
+    }
+    while let Some((triple, tail)) = rest.split_at_checked(3 * SHORT) {
+        // SAFETY: the caller vouches for SSE4.2.
+        crc = unsafe { three_lanes(crc, triple, &OVER_SHORT) };
+        rest = tail;
+    }
+    let mut wide = u64::from(crc);
+    while let Some((word, tail)) = rest.split_first_chunk() {
+        // SAFETY: the caller vouches for SSE4.2.
+        wide = unsafe { _mm_crc32_u64(wide, u64::from_le_bytes(*word)) };
+        rest = tail;
+    }
+    crc = wide as u32;
+    for byte in rest {
+        // SAFETY: the caller vouches for SSE4.2.
+        crc = unsafe { _mm_crc32_u8(crc, *byte) };
+    }
+    !crc
+}
+
+/// The register after `triple`, three lanes whose length `over` shifts by. The
+/// instruction takes one word a cycle but answers after three: hence three lanes.
+///
+/// # Safety
+/// The processor must have SSE4.2.
+#[inline]
+#[target_feature(enable = "sse4.2")]
+unsafe fn three_lanes(crc: u32, triple: &[u8], over: &Shift) -> u32 {
+    let lane = triple.len() / 3;
+    let (first, others) = triple.split_at(lane);
+    let (second, third) = others.split_at(lane);
+    let mut crcs = [u64::from(crc), 0, 0];
+    let lanes = first.chunks_exact(8).zip(second.chunks_exact(8)).zip(third.chunks_exact(8));
+    for ((first, second), third) in lanes {
+        // SAFETY: the caller vouches for SSE4.2.
+        unsafe {
+            crcs[0] = _mm_crc32_u64(crcs[0], word(first));
+            crcs[1] = _mm_crc32_u64(crcs[1], word(second));
+            crcs[2] = _mm_crc32_u64(crcs[2], word(third));
+        }
+    }
+    let [first, second, third] = crcs.map(|crc| crc as u32);
+    over.apply(over.apply(first) ^ second) ^ third
+}
+
+/// Eight bytes as a word, the first in the lowest place.
+#[inline(always)]
+fn word(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::crc32c::table;
+
+    #[test]
+    fn lanes_are_whole_words() {
+        assert_eq!((LONG % 8, SHORT % 8), (0, 0));
+    }
+
+    #[test]
+    fn lengths_around_the_triples_agree_with_the_tables() {
+        let Some(extend) = detect() else { return };
+        let message: Vec<u8> = (0..7 * LONG).map(|at| (at * 31 + at / 7) as u8).collect();
+        for edge in [3 * SHORT, 3 * LONG, 3 * LONG + 3 * SHORT, 6 * LONG] {
+            for length in edge - 9..edge + 9 {
+                let bytes = &message[..length];
+                assert_eq!(extend(7, bytes), table::extend(7, bytes), "{length}");
+            }
+        }
+    }
+}
