@@ -3,4 +3,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod base64;
+pub mod date;
+pub mod etag;
+pub mod http;
 pub mod json;
+pub mod percent;
+pub mod range;
+pub mod repr_digest;
+pub mod structured;
+pub mod text;

@@ -1,0 +1,105 @@
+//! Why a message was not taken: the error of either side. Carries fixed words
+//! only, never a peer's bytes.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use super::Status;
+use super::section::Fault;
+
+/// A request that is not taken further. The server answers with the status, and
+/// closes the connection: where the next request begins is not known any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What to answer.
+    pub status: Status,
+    /// The reason, in a few words for a person; safe to log and to send.
+    pub reason: &'static str,
+}
+
+impl Refusal {
+    /// A refusal with this status.
+    pub fn new(status: Status, reason: &'static str) -> Refusal {
+        Refusal { status, reason }
+    }
+
+    /// A request that breaks the grammar: 400.
+    pub(super) fn bad(reason: &'static str) -> Refusal {
+        Refusal::new(Status::BAD_REQUEST, reason)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Refusal {
+        match fault {
+            Fault::Malformed(reason) => Refusal::bad(reason),
+            Fault::TooLarge(reason) => Refusal::new(Status::FIELDS_TOO_LARGE, reason),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.status, self.reason)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A response that cannot be understood, or a message that cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpError {
+    reason: &'static str,
+}
+
+impl HttpError {
+    pub(super) fn new(reason: &'static str) -> HttpError {
+        HttpError { reason }
+    }
+
+    /// The reason, in a few words for a person; safe to print.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
+impl From<Fault> for HttpError {
+    fn from(fault: Fault) -> HttpError {
+        match fault {
+            Fault::Malformed(reason) | Fault::TooLarge(reason) => HttpError { reason },
+        }
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason)
+    }
+}
+
+impl std::error::Error for HttpError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_shows_its_status_and_its_reason() {
+        let refusal = Refusal::from(Fault::TooLarge("too many header fields"));
+        assert_eq!(
+            refusal.to_string(),
+            "431 Request Header Fields Too Large: too many header fields"
+        );
+    }
+
+    #[test]
+    fn bad_grammar_is_a_bad_request() {
+        assert_eq!(Refusal::from(Fault::Malformed("x")), Refusal::bad("x"));
+    }
+
+    #[test]
+    fn an_error_shows_its_reason() {
+        assert_eq!(HttpError::from(Fault::Malformed("odd")).to_string(), "odd");
+    }
+}
