@@ -19,3 +19,6 @@ pub mod error;
 pub mod hash;
 pub mod sys;
 pub mod transfer;
+
+/// The version of all four programs.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

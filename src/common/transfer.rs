@@ -1,1 +1,6 @@
 //! What moving a file needs besides bytes: plans, queues, part files.
+
+pub mod blocks;
+pub mod meter;
+pub mod output;
+pub mod pieces;

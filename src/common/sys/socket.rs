@@ -4,7 +4,7 @@
 use super::{check, retry};
 use std::io;
 use std::mem;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -32,6 +32,19 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // SAFETY: takes numbers only and touches no memory of ours.
     check(unsafe { libc::listen(fd, BACKLOG) })?;
     Ok(TcpListener::from(socket))
+}
+
+/// Listens on every address of this machine: IPv6 and IPv4 at once where the system
+/// can, else IPv4 alone.
+pub fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
+    listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| {
+        match error.raw_os_error() {
+            Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => {
+                listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
+            }
+            _ => Err(error),
+        }
+    })
 }
 
 /// `address` in the kernel's form, and how many bytes of it count.
@@ -112,10 +125,8 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn the_unspecified_ipv6_address_takes_both_families() {
-        let Ok(listener) = listen("[::]:0".parse().unwrap()) else {
-            return; // a system without IPv6
-        };
+    fn listening_everywhere_takes_ipv4_too() {
+        let listener = listen_everywhere(0).unwrap();
         let port = listener.local_addr().unwrap().port();
         TcpStream::connect(("127.0.0.1", port)).unwrap();
         let (_, peer) = listener.accept().unwrap();

@@ -1,0 +1,140 @@
+//! The client's arguments as validated values.
+
+#![forbid(unsafe_code)]
+
+use ropewalk::app::options::{Arguments, number};
+use ropewalk::codec::text::escape;
+use ropewalk::error::{Error, Result};
+use ropewalk::transfer::blocks::MAX_STREAMS;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Seconds for one attempt to connect, unless the user says otherwise.
+const DEFAULT_CONNECT_TIME: u64 = 10;
+
+/// What the user asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// The server.
+    pub(crate) server: Address,
+    /// How many streams, 1 to 255.
+    pub(crate) threads: u8,
+    /// The file as the server names it: bytes, not empty, without CR, LF and NUL.
+    pub(crate) file: Vec<u8>,
+    /// Where it goes.
+    pub(crate) output: PathBuf,
+    /// How long one attempt to connect may take.
+    pub(crate) connect_time: Duration,
+    /// Whether to print errors only.
+    pub(crate) quiet: bool,
+}
+
+/// A host and a port, as typed and apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// `host:port` as typed: what a request's Host field says.
+    pub(crate) typed: String,
+    /// A name or an address, without brackets.
+    pub(crate) host: String,
+    /// 1 to 65535.
+    pub(crate) port: u16,
+}
+
+impl Config {
+    /// Understands the command line.
+    pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Config> {
+        let file = arguments.positional(2).as_bytes().to_vec();
+        if file.is_empty() || file.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+            let shown = escape(&file);
+            return Err(Error::usage(format!("file: '{shown}' cannot be asked for")));
+        }
+        let output = PathBuf::from(arguments.positional(3));
+        if output.as_os_str().is_empty() {
+            return Err(Error::usage("ofile: must not be empty"));
+        }
+        let seconds = arguments.number("connect-timeout", 1..=3600)?;
+        Ok(Config {
+            server: Address::parse(arguments.positional(0))?,
+            threads: number("threads", arguments.positional(1), 1..=MAX_STREAMS)? as u8,
+            file,
+            output,
+            connect_time: Duration::from_secs(seconds.unwrap_or(DEFAULT_CONNECT_TIME)),
+            quiet: arguments.has("quiet"),
+        })
+    }
+}
+
+impl Address {
+    /// `host:port`, `IPv4:port` or `[IPv6]:port`.
+    fn parse(text: &OsStr) -> Result<Address> {
+        let bad = |why: &str| {
+            let shown = escape(text.as_bytes());
+            Error::usage(format!("address: '{shown}' {why}; it must be host:port"))
+        };
+        let typed = text.to_str().ok_or_else(|| bad("is not text"))?;
+        let (host, port) = typed.rsplit_once(':').ok_or_else(|| bad("has no port"))?;
+        let port = number("port", port.as_ref(), 1..=65535).map_err(|_| bad("has no port"))?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').ok_or_else(|| bad("lacks a bracket"))?,
+            None if host.contains(':') => {
+                return Err(bad("has an IPv6 address that is not in brackets"));
+            }
+            None => host,
+        };
+        if host.is_empty() || host.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(bad("has no host"));
+        }
+        Ok(Address { typed: typed.to_string(), host: host.to_string(), port: port as u16 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ropewalk::app::options::Request;
+    use ropewalk::app::programs::CLIENT;
+
+    fn config(arguments: [&str; 4]) -> Result<Config> {
+        match CLIENT.parse(arguments.map(Into::into))? {
+            Request::Run(arguments) => Config::from_arguments(&arguments),
+            Request::Print(text) => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn addresses_of_every_form_are_taken_apart() {
+        for (text, host) in [
+            ("box:8080", "box"),
+            ("192.0.2.1:8080", "192.0.2.1"),
+            ("[::1]:8080", "::1"),
+            ("[fe80::1%eth0]:8080", "fe80::1%eth0"),
+        ] {
+            let server = config([text, "4", "f", "o"]).unwrap().server;
+            assert_eq!((server.host.as_str(), server.port), (host, 8080), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_are_refused() {
+        for text in ["box", "box:", "box:0", "box:65536", ":80", "::1:80", "[::1:80", "[]:80", ""] {
+            assert!(config([text, "4", "f", "o"]).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_threads_that_cannot_be_are_refused() {
+        for text in ["0", "256", "-4", "four", ""] {
+            assert!(config(["box:80", text, "f", "o"]).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_no_request_can_carry_are_refused() {
+        for name in ["", "a\nb", "a\rb"] {
+            assert!(config(["box:80", "4", name, "o"]).is_err(), "{name:?}");
+        }
+        assert!(config(["box:80", "4", "f", ""]).is_err());
+    }
+}

@@ -1,0 +1,32 @@
+//! The file download client: asks a server for a file, has a `receiver` fetch it,
+//! compares its digest and puts it in place.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod control;
+mod fetch;
+mod interrupt;
+
+use config::Config;
+use ropewalk::app::options::Arguments;
+use ropewalk::app::{program, programs, terminal};
+use ropewalk::error::{ExitCode, Result};
+use ropewalk::sys::process;
+
+fn main() -> std::process::ExitCode {
+    // A file-size limit is an error like any other, not the end of the process.
+    process::ignore(libc::SIGXFSZ);
+    program::main(&programs::CLIENT, run)
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    let config = Config::from_arguments(&arguments)?;
+    let quiet = config.quiet;
+    let summary = interrupt::run_until_signal(config)?;
+    if !quiet {
+        // The file is in place, whether or not anybody can read this.
+        let _ = terminal::print(format!("{summary}\n").as_bytes());
+    }
+    Ok(ExitCode::Success)
+}

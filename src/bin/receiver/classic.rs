@@ -1,0 +1,181 @@
+//! The classic protocol's receiver: each stream says its number, and what then comes
+//! is its block, to the end of the stream (PROTOCOL.md, "Data").
+
+#![forbid(unsafe_code)]
+
+use ropewalk::app::SMALL_STACK;
+use ropewalk::app::report::REPORT_INTERVAL;
+use ropewalk::app::resolve::connect_any;
+use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::sys::sync::lock;
+use ropewalk::transfer::meter::{Meter, Reading};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, mpsc};
+use std::thread::{self, Scope};
+use std::time::{Duration, Instant};
+
+/// How long a refused connection is tried again: a classic server answers a moment
+/// before its sender listens.
+const REFUSED_TIME: Duration = Duration::from_secs(5);
+
+/// Between two such attempts.
+const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long one attempt to connect may take.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// How long a stream may bring nothing.
+const STALL_TIME: Duration = Duration::from_secs(60);
+
+/// Bytes read at once by each stream.
+const BUFFER: usize = 64 << 10;
+
+/// Receives stream `n` into file `n`, each from offset 0, and calls `progress` while
+/// they are under way. `shown` names the output in errors.
+pub(crate) fn receive(
+    addresses: &[SocketAddr],
+    files: &[File],
+    shown: &str,
+    mut progress: impl FnMut(Reading),
+) -> Result<Reading> {
+    let meter = Meter::default();
+    // The first stream finds out which address answers; the others go there too.
+    let (first, address) = connect(addresses)?;
+    let stop = Stop::default();
+    thread::scope(|scope| {
+        let (ends, inbox) = mpsc::channel();
+        let mut first = Some(first);
+        let mut run = || {
+            for (number, file) in (0..).zip(files) {
+                let stream = Stream { number, file, shown, address, meter: &meter, stop: &stop };
+                start(scope, stream, first.take(), ends.clone())?;
+            }
+            let mut open = files.len();
+            while open > 0 {
+                match inbox.recv_timeout(REPORT_INTERVAL) {
+                    Ok(ended) => {
+                        ended?;
+                        open -= 1;
+                    }
+                    Err(_) => progress(meter.read()),
+                }
+            }
+            Ok(meter.read())
+        };
+        let outcome = run();
+        if outcome.is_err() {
+            stop.now();
+        }
+        outcome
+    })
+}
+
+/// Connects to the first address that answers; refusals are tried again for a while.
+fn connect(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr)> {
+    let begun = Instant::now();
+    loop {
+        match connect_any(addresses, CONNECT_TIME) {
+            Err(error)
+                if error.kind() == io::ErrorKind::ConnectionRefused
+                    && begun.elapsed() < REFUSED_TIME =>
+            {
+                thread::sleep(REFUSED_PAUSE);
+            }
+            done => {
+                let shown = addresses.first().map(ToString::to_string).unwrap_or_default();
+                return done.map_err(|error| Error::network(shown, &error));
+            }
+        }
+    }
+}
+
+/// Ends all streams when one has failed.
+#[derive(Default)]
+struct Stop {
+    state: Mutex<(bool, Vec<TcpStream>)>,
+}
+
+impl Stop {
+    /// Has `stream` ended too when it comes to that.
+    fn watch(&self, stream: &TcpStream) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        if state.0 {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        state.1.push(stream.try_clone()?);
+        Ok(())
+    }
+
+    fn now(&self) {
+        let mut state = lock(&self.state);
+        state.0 = true;
+        for stream in &state.1 {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// One stream and where its bytes go.
+struct Stream<'a> {
+    number: u8,
+    file: &'a File,
+    shown: &'a str,
+    address: SocketAddr,
+    meter: &'a Meter,
+    stop: &'a Stop,
+}
+
+fn start<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    stream: Stream<'scope>,
+    connected: Option<TcpStream>,
+    ends: mpsc::Sender<Result<()>>,
+) -> Result<()> {
+    thread::Builder::new()
+        .name("stream".into())
+        .stack_size(SMALL_STACK)
+        .spawn_scoped(scope, move || {
+            let _ = ends.send(stream.receive(connected));
+        })
+        .map_err(|error| Error::system("thread", &error))?;
+    Ok(())
+}
+
+impl Stream<'_> {
+    fn receive(&self, connected: Option<TcpStream>) -> Result<()> {
+        let mut stream = match connected {
+            Some(stream) => stream,
+            None => connect(&[self.address])?.0,
+        };
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::WouldBlock => Error::new(
+                ExitCode::Network,
+                format!("stream {}: nothing came for {} s", self.number, STALL_TIME.as_secs()),
+            ),
+            _ => Error::network(format!("stream {}", self.number), &error),
+        };
+        self.stop.watch(&stream).map_err(failed)?;
+        let _open = self.meter.open();
+        stream.set_read_timeout(Some(STALL_TIME)).map_err(failed)?;
+        stream.write_all(&[self.number]).map_err(failed)?;
+        let mut buffer = vec![0; BUFFER];
+        let mut offset = 0;
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => {
+                    self.file
+                        .write_all_at(&buffer[..count], offset)
+                        .map_err(|error| Error::system(self.shown, &error))?;
+                    offset += count as u64;
+                    self.meter.add(count as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The server's options as validated values.
+
+#![forbid(unsafe_code)]
+
+use ropewalk::app::options::{Arguments, number};
+use ropewalk::codec::text::escape;
+use ropewalk::error::{Error, Result};
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// Control connections open at once, unless the user says otherwise.
+const DEFAULT_CONNECTIONS: u64 = 256;
+
+/// Transfers under way at once, unless the user says otherwise.
+const DEFAULT_TRANSFERS: u64 = 256;
+
+/// Seconds after which a transfer ends that no stream has come to.
+const DEFAULT_IDLE: u64 = 30;
+
+/// Seconds after which a transfer ends of which a stream takes no data.
+const DEFAULT_STALL: u64 = 60;
+
+/// The longest time that an option takes, in seconds.
+const MAX_SECONDS: u64 = 86_400;
+
+/// What the user asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// The port to listen on; 0 for any.
+    pub(crate) port: u16,
+    /// The address to listen on; all of them without one.
+    pub(crate) bind: Option<IpAddr>,
+    /// Control connections open at once.
+    pub(crate) max_connections: usize,
+    /// Transfers under way at once.
+    pub(crate) max_transfers: usize,
+    /// How long a transfer waits for a stream.
+    pub(crate) idle: Duration,
+    /// How long a stream may take no data.
+    pub(crate) stall: Duration,
+    /// Whether to log errors only.
+    pub(crate) quiet: bool,
+}
+
+impl Config {
+    /// Understands the command line.
+    pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Config> {
+        let bind = arguments.value("bind").map(|text| {
+            let address = text.to_str().map(|text| text.trim_matches(['[', ']']));
+            address.and_then(|text| text.parse().ok()).ok_or_else(|| {
+                let given = escape(text.as_bytes());
+                Error::usage(format!("--bind: must be an IP address, not '{given}'"))
+            })
+        });
+        let limit = |name, default| -> Result<usize> {
+            let limit = arguments.number(name, 1..=1_000_000)?.unwrap_or(default);
+            Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+        };
+        let time = |name, default| -> Result<Duration> {
+            let seconds = arguments.number(name, 1..=MAX_SECONDS)?.unwrap_or(default);
+            Ok(Duration::from_secs(seconds))
+        };
+        Ok(Config {
+            port: number("port", arguments.positional(0), 0..=65535)? as u16,
+            bind: bind.transpose()?,
+            max_connections: limit("max-connections", DEFAULT_CONNECTIONS)?,
+            max_transfers: limit("max-transfers", DEFAULT_TRANSFERS)?,
+            idle: time("idle-timeout", DEFAULT_IDLE)?,
+            stall: time("stall-timeout", DEFAULT_STALL)?,
+            quiet: arguments.has("quiet"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ropewalk::app::options::Request;
+    use ropewalk::app::programs::SERVER;
+
+    fn config(line: &str) -> Result<Config> {
+        match SERVER.parse(line.split(' ').map(Into::into))? {
+            Request::Run(arguments) => Config::from_arguments(&arguments),
+            Request::Print(text) => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_readme() {
+        let config = config("8080").unwrap();
+        assert_eq!((config.port, config.bind, config.quiet), (8080, None, false));
+        assert_eq!((config.max_connections, config.max_transfers), (256, 256));
+        assert_eq!((config.idle.as_secs(), config.stall.as_secs()), (30, 60));
+    }
+
+    #[test]
+    fn an_ipv6_address_may_stand_in_brackets() {
+        for line in ["--bind ::1 0", "--bind [::1] 0"] {
+            assert_eq!(config(line).unwrap().bind, Some("::1".parse().unwrap()), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for line in ["65536", "-- -1", "http", "--bind localhost 0", "--max-connections 0 1"] {
+            assert!(config(line).is_err(), "{line}");
+        }
+    }
+}

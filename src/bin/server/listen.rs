@@ -1,0 +1,182 @@
+//! The server's main thread: takes connections, and ends everything when told to.
+
+#![forbid(unsafe_code)]
+
+use crate::config::Config;
+use crate::requests;
+use crate::transfers::Transfers;
+use ropewalk::app::connections::Connections;
+use ropewalk::app::http::{Http, NoRequest, Patience};
+use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
+use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
+use ropewalk::app::{terminal, workers};
+use ropewalk::codec::http::{Method, Refusal, Status};
+use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::sys::{process, socket};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a client may take to send a request.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+
+/// How long a connection may stay idle between two requests.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// How long no connection is taken after the system ran out of descriptors.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// How long the threads of connections have to end when the server does.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Keepalive of control connections: a dead client is noticed after two minutes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_COUNT: u8 = 4;
+
+/// A server that listens.
+pub(crate) struct Server {
+    listener: TcpListener,
+    signals: Signals,
+    connections: Arc<Connections>,
+    transfers: Arc<Transfers>,
+    supervisor: Arc<Supervisor>,
+}
+
+impl Server {
+    /// Takes the port, and everything else that can fail before the first request.
+    pub(crate) fn bind(config: Config) -> Result<Server> {
+        let sender = workers::find("sender")?;
+        let listener = match config.bind {
+            Some(address) => socket::listen(SocketAddr::new(address, config.port)),
+            None => socket::listen_everywhere(config.port),
+        };
+        let listener = listener
+            .map_err(|error| Error::system(format!("port {}", config.port), &error))?;
+        listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
+        let failed = |error: io::Error| Error::system("start", &error);
+        // Each control connection and each transfer holds descriptors.
+        process::raise_descriptor_limit().map_err(failed)?;
+        let signals = Signals::install(&MAIN_SIGNALS).map_err(failed)?;
+        let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
+        let connections = Connections::new(config.max_connections);
+        let transfers = Transfers::new(&config, sender, supervisor.clone());
+        Ok(Server { listener, signals, connections, transfers, supervisor })
+    }
+
+    /// Says that the server is ready, and where.
+    pub(crate) fn announce(&self) -> Result<()> {
+        let failed = |error: io::Error| Error::system("standard output", &error);
+        let address = self.listener.local_addr().map_err(failed)?;
+        terminal::print(format!("listening on {address}\n").as_bytes()).map_err(failed)
+    }
+
+    /// Serves until a signal ends it.
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        let failed = |error: io::Error| Error::system("listener", &error);
+        let mut backoff = None;
+        loop {
+            let listening = [self.listener.as_fd()];
+            let descriptors: &[BorrowedFd<'_>] = if backoff.is_some() { &[] } else { &listening };
+            let wake = self.signals.wait(descriptors, backoff.take()).map_err(failed)?;
+            match wake.signal {
+                Some(Signal::Pause) => self.pause().map_err(failed)?,
+                Some(_) => break,
+                None if wake.ready == [false] => {}
+                None => backoff = self.accept(),
+            }
+        }
+        self.stop().map_err(failed)?;
+        Ok(ExitCode::Success)
+    }
+
+    /// Takes one connection. Answers how long to take none when there is no room.
+    fn accept(&self) -> Option<Duration> {
+        match self.listener.accept() {
+            Ok((stream, peer)) => {
+                self.admit(stream, peer);
+                None
+            }
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Some(BACKOFF),
+                _ => None, // the client went away again, or was never there
+            },
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let _ = socket::set_keepalive(
+            stream.as_fd(),
+            KEEPALIVE_IDLE,
+            KEEPALIVE_INTERVAL,
+            KEEPALIVE_COUNT,
+        );
+        let _ = stream.set_nodelay(true);
+        match self.connections.admit(stream, peer) {
+            Ok(connection) => {
+                let transfers = self.transfers.clone();
+                // A thread that cannot be had ends this connection and no other.
+                let _ = connection.spawn(move |connection| {
+                    converse(connection, &transfers);
+                });
+            }
+            Err(stream) => {
+                // The socket's buffer is empty, so this does not wait.
+                let refusal = Refusal::new(Status::SERVICE_UNAVAILABLE, "too many connections");
+                let _ = Http::new(Arc::new(stream))
+                    .write_response(&requests::refusal(&refusal).close(), false);
+            }
+        }
+    }
+
+    /// Ctrl-Z: the senders stop first, and go on after this process does.
+    fn pause(&self) -> io::Result<()> {
+        self.supervisor.pause()?;
+        process::stop_self()?;
+        self.supervisor.resume()
+    }
+
+    /// Ends connections and senders; a second signal ends the senders at once.
+    fn stop(self) -> io::Result<()> {
+        drop(self.listener);
+        self.transfers.stop();
+        let mut stopped = self.supervisor.stop(STOP_GRACE)?;
+        while self.signals.wait(&[stopped.as_fd()], None)?.ready == [false] {
+            stopped = self.supervisor.stop(Duration::ZERO)?;
+        }
+        self.connections.close(CLOSE_LIMIT);
+        self.transfers.wait_until_logged(CLOSE_LIMIT);
+        Ok(())
+    }
+}
+
+/// One connection, from its first request to its end.
+fn converse(connection: &ropewalk::app::connections::Connection, transfers: &Arc<Transfers>) {
+    let mut http = Http::new(connection.stream().clone());
+    let mut patience = Patience { request: REQUEST_TIME, idle: None };
+    loop {
+        match http.receive_request(patience) {
+            Ok((head, body)) => {
+                let keep = head.keep_alive();
+                let written = connection.while_served(|| {
+                    let response = requests::answer(connection, transfers, &head, &body);
+                    let response = if keep { response } else { response.close() };
+                    http.write_response(&response, head.method == Method::Head)
+                });
+                if !keep || written.is_err() {
+                    break;
+                }
+            }
+            Err(NoRequest::Refused(refusal)) => {
+                if http.write_response(&requests::refusal(&refusal).close(), false).is_ok() {
+                    http.close_gently();
+                }
+                break;
+            }
+            Err(NoRequest::Closed) => break,
+        }
+        patience.idle = Some(IDLE_TIME);
+    }
+}

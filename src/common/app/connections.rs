@@ -1,0 +1,255 @@
+//! The control connections of a server: how many there may be, who has to go when
+//! one more comes, and that each ends alone.
+
+#![forbid(unsafe_code)]
+
+use crate::sys::sync::{lock, wait_for};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// All connections that are open.
+pub struct Connections {
+    limit: usize,
+    state: Mutex<State>,
+    emptied: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<u64, Entry>,
+    last: u64,
+    closing: bool,
+}
+
+struct Entry {
+    stream: Arc<TcpStream>,
+    address: IpAddr,
+    /// Since when it owes a complete request; `None` while one is being served.
+    waiting_since: Option<Instant>,
+}
+
+/// A connection that was let in. It counts until this is dropped.
+pub struct Connection {
+    owner: Arc<Connections>,
+    number: u64,
+    stream: Arc<TcpStream>,
+    peer: SocketAddr,
+}
+
+impl Connections {
+    /// Room for `limit` connections.
+    pub fn new(limit: usize) -> Arc<Connections> {
+        let (state, emptied) = (Mutex::default(), Condvar::new());
+        Arc::new(Connections { limit, state, emptied })
+    }
+
+    /// Lets a connection in. When there is no room, the one that has gone longest
+    /// without a complete request goes, of those from the address that holds most;
+    /// one that is being served stays. Gives the stream back when all are being served.
+    pub fn admit(
+        self: &Arc<Connections>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Result<Connection, TcpStream> {
+        let mut state = lock(&self.state);
+        if state.closing {
+            return Err(stream);
+        }
+        if state.open.len() >= self.limit {
+            let Some(victim) = state.victim() else { return Err(stream) };
+            if let Some(entry) = state.open.remove(&victim) {
+                // Its thread finds the stream at its end, and then nothing to remove.
+                let _ = entry.stream.shutdown(Shutdown::Both);
+            }
+        }
+        let stream = Arc::new(stream);
+        let waiting_since = Some(Instant::now());
+        state.last += 1;
+        let number = state.last;
+        let address = peer.ip().to_canonical();
+        state.open.insert(number, Entry { stream: stream.clone(), address, waiting_since });
+        Ok(Connection { owner: self.clone(), number, stream, peer })
+    }
+
+    /// Lets nobody in any more, ends those that are open, and waits for their threads,
+    /// at most for `limit`. Says whether all have gone.
+    pub fn close(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut state = lock(&self.state);
+        state.closing = true;
+        for entry in state.open.values() {
+            let _ = entry.stream.shutdown(Shutdown::Both);
+        }
+        while !state.open.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = wait_for(&self.emptied, state, left);
+        }
+        true
+    }
+
+    fn set_waiting(&self, number: u64, waiting_since: Option<Instant>) {
+        if let Some(entry) = lock(&self.state).open.get_mut(&number) {
+            entry.waiting_since = waiting_since;
+        }
+    }
+}
+
+impl State {
+    /// Who has to go.
+    fn victim(&self) -> Option<u64> {
+        let mut held: HashMap<IpAddr, usize> = HashMap::new();
+        for entry in self.open.values() {
+            *held.entry(entry.address).or_default() += 1;
+        }
+        self.open
+            .iter()
+            .filter_map(|(number, entry)| Some((entry.waiting_since?, entry.address, *number)))
+            .max_by_key(|(since, address, number)| {
+                (held.get(address).copied(), since.elapsed(), std::cmp::Reverse(*number))
+            })
+            .map(|(_, _, number)| number)
+    }
+}
+
+impl Connection {
+    /// The socket.
+    pub fn stream(&self) -> &Arc<TcpStream> {
+        &self.stream
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Serves a complete request: while `serve` runs, the connection cannot be chosen
+    /// to make room.
+    pub fn while_served<T>(&self, serve: impl FnOnce() -> T) -> T {
+        self.owner.set_waiting(self.number, None);
+        let answer = serve();
+        self.owner.set_waiting(self.number, Some(Instant::now()));
+        answer
+    }
+
+    /// Runs `handle` on a thread of its own, which owns this connection. A panic there
+    /// ends this connection and nothing else.
+    pub fn spawn(self, handle: impl FnOnce(&Connection) + Send + 'static) -> io::Result<()> {
+        std::thread::Builder::new()
+            .name("connection".into())
+            .stack_size(super::SMALL_STACK)
+            .spawn(move || handle(&self))?;
+        Ok(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        let mut state = lock(&self.owner.state);
+        state.open.remove(&self.number);
+        if state.open.is_empty() {
+            self.owner.emptied.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    fn connect(address: &str) -> (TcpStream, TcpStream, SocketAddr) {
+        let listener = TcpListener::bind(format!("{address}:0")).unwrap();
+        let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (here, peer) = listener.accept().unwrap();
+        // What counts is the address that the connection comes from.
+        (here, there, SocketAddr::new(address.parse().unwrap(), peer.port()))
+    }
+
+    fn admit(owner: &Arc<Connections>, address: &str) -> (Connection, TcpStream) {
+        let (here, there, peer) = connect(address);
+        (owner.admit(here, peer).ok().unwrap(), there)
+    }
+
+    fn ended(mut stream: &TcpStream) -> bool {
+        stream.set_nonblocking(true).unwrap();
+        matches!(stream.read(&mut [0]), Ok(0))
+    }
+
+    #[test]
+    fn the_longest_idle_of_the_greediest_address_goes() {
+        let owner = Connections::new(3);
+        let (_other, other) = admit(&owner, "127.0.0.2");
+        let (_first, first) = admit(&owner, "127.0.0.1");
+        let (_second, second) = admit(&owner, "127.0.0.1");
+        let (_third, third) = admit(&owner, "127.0.0.3");
+        assert_eq!(
+            [ended(&other), ended(&first), ended(&second), ended(&third)],
+            [false, true, false, false]
+        );
+    }
+
+    #[test]
+    fn one_that_is_served_never_goes() {
+        let owner = Connections::new(2);
+        let (served, served_peer) = admit(&owner, "127.0.0.1");
+        let (_idle, idle_peer) = admit(&owner, "127.0.0.1");
+        served.while_served(|| {
+            let (_new, _new_peer) = admit(&owner, "127.0.0.1");
+            assert_eq!([ended(&served_peer), ended(&idle_peer)], [false, true]);
+        });
+    }
+
+    #[test]
+    fn when_all_are_served_nobody_is_let_in() {
+        let owner = Connections::new(1);
+        let (served, peer) = admit(&owner, "127.0.0.1");
+        served.while_served(|| {
+            let (here, _there, from) = connect("127.0.0.1");
+            assert!(owner.admit(here, from).is_err());
+        });
+        assert!(!ended(&peer));
+    }
+
+    #[test]
+    fn a_panic_ends_one_connection_and_frees_its_place() {
+        let owner = Connections::new(2);
+        let (first, first_peer) = admit(&owner, "127.0.0.1");
+        let (_second, second_peer) = admit(&owner, "127.0.0.1");
+        first.spawn(|_| panic!("as intended by this test")).unwrap();
+        first_peer.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        assert_eq!((&first_peer).read(&mut [0]).unwrap(), 0);
+        assert!(!ended(&second_peer));
+        while lock(&owner.state).open.len() > 1 {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn closing_ends_all_and_waits_for_their_threads() {
+        let owner = Connections::new(2);
+        let (connection, _peer) = admit(&owner, "127.0.0.1");
+        connection
+            .spawn(|connection| {
+                assert_eq!(connection.stream().as_ref().read(&mut [0]).unwrap(), 0);
+            })
+            .unwrap();
+        assert!(owner.close(Duration::from_secs(60)));
+        let (here, _there, from) = connect("127.0.0.1");
+        assert!(owner.admit(here, from).is_err());
+    }
+
+    #[test]
+    fn closing_does_not_wait_for_ever() {
+        let owner = Connections::new(1);
+        let (_connection, _peer) = admit(&owner, "127.0.0.1");
+        assert!(!owner.close(Duration::from_millis(1)));
+    }
+}

@@ -1,0 +1,33 @@
+//! The frame around each `main`: arguments in, one error line and an exit code out.
+
+#![forbid(unsafe_code)]
+
+use super::options::{Arguments, Program, Request};
+use super::terminal;
+use crate::error::{Error, ExitCode, Result};
+
+/// Runs a program: takes its command line apart, lets `run` do the job, prints its
+/// error if there is one, and says with which code to exit.
+pub fn main(
+    program: &'static Program,
+    run: impl FnOnce(Arguments) -> Result<ExitCode>,
+) -> std::process::ExitCode {
+    let mut arguments = std::env::args_os();
+    terminal::set_program_name(arguments.next().as_deref(), program.name);
+    std::panic::set_hook(Box::new(|panic| {
+        terminal::complain(format_args!("internal error: {panic}").to_string().replace('\n', " "));
+    }));
+    let outcome = match program.parse(arguments) {
+        Ok(Request::Run(arguments)) => run(arguments),
+        Ok(Request::Print(text)) => terminal::print(text.as_bytes())
+            .map(|()| ExitCode::Success)
+            .map_err(|error| Error::system("standard output", &error)),
+        Err(error) => Err(error),
+    };
+    outcome
+        .unwrap_or_else(|error| {
+            terminal::complain(&error);
+            error.code()
+        })
+        .into()
+}

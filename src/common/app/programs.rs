@@ -1,0 +1,124 @@
+//! The command lines of the four programs: the one place where an option's name
+//! and its help are written down.
+
+#![forbid(unsafe_code)]
+
+use super::options::{Opt, Positional, Program};
+
+const QUIET: Opt =
+    Opt { short: Some('q'), long: "quiet", value: None, help: "print nothing but errors" };
+
+const JOB: Opt = Opt {
+    short: None,
+    long: "job",
+    value: None,
+    help: "take the job from the program that started this one, on standard input",
+};
+
+/// `server`.
+pub static SERVER: Program = Program {
+    name: "server",
+    summary: "File download server",
+    positionals: &[Positional { name: "port", help: "server port; 0 for any that is free" }],
+    options: &[
+        Opt {
+            short: None,
+            long: "bind",
+            value: Some("ADDR"),
+            help: "listen on this address only (default: all, IPv6 and IPv4)",
+        },
+        Opt {
+            short: None,
+            long: "max-connections",
+            value: Some("N"),
+            help: "control connections open at once (default: 256)",
+        },
+        Opt {
+            short: None,
+            long: "max-transfers",
+            value: Some("N"),
+            help: "transfers under way at once (default: 256)",
+        },
+        Opt {
+            short: None,
+            long: "idle-timeout",
+            value: Some("SECONDS"),
+            help: "end a transfer that no stream has come to for this long (default: 30)",
+        },
+        Opt {
+            short: None,
+            long: "stall-timeout",
+            value: Some("SECONDS"),
+            help: "end a transfer of which a stream takes no data for this long (default: 60)",
+        },
+        Opt { help: "log nothing but errors", ..QUIET },
+    ],
+    alone: None,
+};
+
+/// `client`.
+pub static CLIENT: Program = Program {
+    name: "client",
+    summary: "File download client",
+    positionals: &[
+        Positional { name: "address", help: "server address, in host:port format" },
+        Positional { name: "threads", help: "number of streams to receive the file over, 1 to 255" },
+        Positional { name: "file", help: "file to download, as the server names it" },
+        Positional { name: "ofile", help: "output file" },
+    ],
+    options: &[
+        Opt {
+            short: None,
+            long: "connect-timeout",
+            value: Some("SECONDS"),
+            help: "give up on an address after this long (default: 10)",
+        },
+        QUIET,
+    ],
+    alone: None,
+};
+
+/// `sender`.
+pub static SENDER: Program = Program {
+    name: "sender",
+    summary: "Sends one file over several streams; started by server, or by hand",
+    positionals: &[
+        Positional { name: "port", help: "port to listen on" },
+        Positional { name: "path", help: "file to send" },
+        Positional { name: "block_size", help: "bytes that each stream sends" },
+        Positional { name: "threads", help: "number of streams, 1 to 255" },
+    ],
+    options: &[JOB],
+    alone: Some("job"),
+};
+
+/// `receiver`.
+pub static RECEIVER: Program = Program {
+    name: "receiver",
+    summary: "Receives one file over several streams; started by client, or by hand",
+    positionals: &[
+        Positional { name: "host", help: "host that the sender runs on" },
+        Positional { name: "port", help: "port that the sender listens on" },
+        Positional { name: "threads", help: "number of streams, 1 to 255" },
+        Positional { name: "directory", help: "folder for the part files 0.prt, 1.prt, ..." },
+    ],
+    options: &[JOB],
+    alone: Some("job"),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_option_is_written_down_twice() {
+        for program in [&SERVER, &CLIENT, &SENDER, &RECEIVER] {
+            for (index, option) in program.options.iter().enumerate() {
+                for other in &program.options[index + 1..] {
+                    assert_ne!(option.long, other.long, "{}", program.name);
+                    assert!(option.short.is_none() || option.short != other.short);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What a worker tells its parent: one JSON object a line on standard output, at
+//! most ten a second. The parent always reads them, so a worker never waits for it.
+
+#![forbid(unsafe_code)]
+
+use super::terminal;
+use crate::codec::json::{self, Value};
+use crate::error::{Error, ExitCode};
+use std::io::{self, BufRead, BufReader, Read};
+use std::time::Duration;
+
+/// The least time between two progress reports.
+pub const REPORT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Longest line that a parent reads, in bytes.
+pub const MAX_LINE: usize = 16 << 10;
+
+/// One report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// So far: may come any number of times, before one of the other two.
+    Progress(Tally),
+    /// The job is done; the last report.
+    Done {
+        /// What was moved in all.
+        tally: Tally,
+        /// The MD5 of the whole file as 32 hexadecimal digits, where one was made.
+        md5: Option<String>,
+    },
+    /// The job failed; the last report.
+    Failed {
+        /// The exit code that the parent may hand on.
+        code: ExitCode,
+        /// One line for a person, without a program's name.
+        text: String,
+    },
+}
+
+/// How much was moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Streams that are open; in [`Report::Done`] the most that ever were.
+    pub streams: u64,
+}
+
+impl Report {
+    /// The report of a job that ended with `error`.
+    pub fn failed(error: &Error) -> Report {
+        Report::Failed { code: error.code(), text: error.to_string() }
+    }
+
+    /// The report as JSON.
+    fn to_json(&self) -> Value {
+        let tally = |state: &str, tally: &Tally| {
+            vec![
+                ("state".to_string(), Value::from(state)),
+                ("bytes".to_string(), Value::from_u64(tally.bytes)),
+                ("streams".to_string(), Value::from_u64(tally.streams)),
+            ]
+        };
+        match self {
+            Report::Progress(so_far) => Value::Object(tally("progress", so_far)),
+            Report::Done { tally: all, md5 } => {
+                let mut object = tally("done", all);
+                object.extend(md5.as_deref().map(|md5| ("md5".to_string(), Value::from(md5))));
+                Value::Object(object)
+            }
+            Report::Failed { code, text } => Value::object([
+                ("state", Value::from("failed")),
+                ("code", Value::from_u64(code.number().into())),
+                ("text", Value::from(text.as_str())),
+            ]),
+        }
+    }
+
+    /// The report that `line` holds; `None` where it is none.
+    fn from_json(line: &[u8]) -> Option<Report> {
+        let value = json::parse(line).ok()?;
+        let number = |key| value.get(key).and_then(Value::as_u64);
+        let text = |key| value.get(key).and_then(Value::as_str).map(str::to_string);
+        let tally = || Some(Tally { bytes: number("bytes")?, streams: number("streams")? });
+        match text("state")?.as_str() {
+            "progress" => Some(Report::Progress(tally()?)),
+            "done" => Some(Report::Done { tally: tally()?, md5: text("md5") }),
+            "failed" => Some(Report::Failed {
+                code: number("code").and_then(ExitCode::from_number).unwrap_or(ExitCode::System),
+                text: text("text")?,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Writes the report to standard output. A parent that is gone does not read it:
+    /// the lifeline tells the worker so, not this.
+    pub fn send(&self) {
+        let _ = terminal::print(format!("{}\n", self.to_json()).as_bytes());
+    }
+}
+
+/// The reports of one worker, as its parent reads them.
+pub struct Reports<R> {
+    lines: BufReader<R>,
+}
+
+impl<R: Read> Reports<R> {
+    /// Reads from the worker's standard output.
+    pub fn new(output: R) -> Reports<R> {
+        Reports { lines: BufReader::new(output) }
+    }
+
+    /// Waits for the next report. `None` when the worker has closed its output.
+    ///
+    /// # Errors
+    /// `InvalidData` for a line that is too long or no report; what the pipe gives.
+    pub fn next_report(&mut self) -> io::Result<Option<Report>> {
+        let mut line = Vec::new();
+        let taken =
+            self.lines.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line)?;
+        match (taken, line.last()) {
+            (0, _) => Ok(None),
+            (_, Some(b'\n')) if taken <= MAX_LINE => {
+                Report::from_json(&line).map(Some).ok_or(io::ErrorKind::InvalidData.into())
+            }
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> io::Result<Option<Report>> {
+        Reports::new(text.as_bytes()).next_report()
+    }
+
+    #[test]
+    fn every_report_survives_the_pipe() {
+        let tally = Tally { bytes: 6 << 30, streams: 4 };
+        for report in [
+            Report::Progress(tally),
+            Report::Done { tally, md5: None },
+            Report::Done { tally, md5: Some("0".repeat(32)) },
+            Report::Failed { code: ExitCode::Network, text: "a\nb \u{1b}[1m".into() },
+        ] {
+            let line = format!("{}\n", report.to_json());
+            assert_eq!(line.matches('\n').count(), 1, "one line each: {line}");
+            assert_eq!(read(&line).unwrap(), Some(report));
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_pipe_is_no_report() {
+        assert_eq!(read("").unwrap(), None);
+    }
+
+    #[test]
+    fn a_line_that_is_no_report_is_an_error() {
+        for line in ["hello\n", "{}\n", "{\"state\": \"done\"", "{\"state\": \"odd\"}\n"] {
+            assert!(read(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_greatest_length_is_read_and_one_past_it_is_not() {
+        let report = "{\"state\":\"failed\",\"text\":\"\"}";
+        let padding = MAX_LINE - report.len() - 1;
+        assert!(read(&format!("{report}{}\n", " ".repeat(padding))).is_ok());
+        assert!(read(&format!("{report}{}\n", " ".repeat(padding + 1))).is_err());
+    }
+}

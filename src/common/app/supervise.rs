@@ -1,0 +1,349 @@
+//! Workers as child processes: one thread starts, signals and reaps them all, and
+//! lives as long as the program (a worker's parent-death signal is tied to it).
+//!
+//! A worker leads a process group of its own. From the moment it is started until
+//! it is reaped it is in the supervisor's list, and only then is its group signalled.
+
+#![forbid(unsafe_code)]
+
+use super::job;
+use super::report::Reports;
+use super::signals::{Signal, Signals};
+use crate::codec::json::Value;
+use crate::sys::process::{self, Ended, Pid};
+use crate::sys::sync::lock;
+use signal_hook::consts::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+/// How long a worker has between SIGTERM and SIGKILL.
+pub const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// A worker that was started. Dropping it closes its lifeline, which ends it.
+pub struct Worker {
+    /// What it tells.
+    pub reports: Reports<ChildStdout>,
+    lifeline: UnixStream,
+    ended: mpsc::Receiver<Ended>,
+}
+
+impl Worker {
+    /// The socket that is the worker's standard input.
+    pub fn lifeline(&self) -> &UnixStream {
+        &self.lifeline
+    }
+
+    /// Waits until the worker has ended and was reaped. `None` only when the
+    /// supervisor itself is gone.
+    pub fn wait(&self) -> Option<Ended> {
+        self.ended.recv().ok()
+    }
+}
+
+/// What the thread is asked to do.
+enum Order {
+    Start { program: PathBuf, input: OwnedFd, answer: mpsc::SyncSender<io::Result<Started>> },
+    Signal(i32),
+    Stop { grace: Duration, done: UnixStream },
+}
+
+/// A worker as the thread hands it over.
+struct Started {
+    output: ChildStdout,
+    ended: mpsc::Receiver<Ended>,
+}
+
+/// The owner of the thread. The thread ends when this is dropped and no worker is left.
+pub struct Supervisor {
+    orders: Mutex<Option<mpsc::Sender<Order>>>,
+    bell: UnixStream,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Supervisor {
+    /// Starts the thread.
+    pub fn start() -> io::Result<Supervisor> {
+        let (bell, ring) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        ring.set_nonblocking(true)?;
+        let (orders, inbox) = mpsc::channel();
+        let signals = Signals::install(&[Signal::Child])?;
+        let state = Thread { inbox, ring, signals, children: Vec::new(), stopping: None };
+        let thread = std::thread::Builder::new()
+            .name("supervisor".into())
+            .stack_size(super::SMALL_STACK)
+            .spawn(move || state.run())?;
+        Ok(Supervisor { orders: Mutex::new(Some(orders)), bell, thread: Some(thread) })
+    }
+
+    /// Starts `program` as a worker with this job.
+    pub fn start_worker(
+        &self,
+        program: &Path,
+        fields: Vec<(String, Value)>,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<Worker> {
+        let (lifeline, input) = UnixStream::pair()?;
+        // Sent before the worker exists: it finds the whole job when it looks, and
+        // the buffer of the socket holds it until then.
+        job::send(&lifeline, fields, descriptors)?;
+        let (answer, started) = mpsc::sync_channel(1);
+        self.order(Order::Start { program: program.into(), input: input.into(), answer })?;
+        let started = started.recv().map_err(|_| gone())??;
+        Ok(Worker { reports: Reports::new(started.output), lifeline, ended: started.ended })
+    }
+
+    /// Stops every worker in its tracks, until [`Supervisor::resume`].
+    pub fn pause(&self) -> io::Result<()> {
+        self.order(Order::Signal(SIGSTOP))
+    }
+
+    /// Lets paused workers go on.
+    pub fn resume(&self) -> io::Result<()> {
+        self.order(Order::Signal(SIGCONT))
+    }
+
+    /// Ends every worker, and starts no other: SIGTERM, SIGKILL for those that are
+    /// left after `grace`. The answer comes to its end (is readable) when all are
+    /// reaped, so that a main thread can wait for it and for a second signal.
+    pub fn stop(&self, grace: Duration) -> io::Result<UnixStream> {
+        let (done, wait) = UnixStream::pair()?;
+        self.order(Order::Stop { grace, done })?;
+        Ok(wait)
+    }
+
+    fn order(&self, order: Order) -> io::Result<()> {
+        let orders = lock(&self.orders);
+        orders.as_ref().and_then(|orders| orders.send(order).ok()).ok_or_else(gone)?;
+        ring(&self.bell);
+        Ok(())
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        drop(lock(&self.orders).take());
+        ring(&self.bell);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Wakes the thread. A full pipe has woken it already.
+fn ring(mut bell: &UnixStream) {
+    let _ = bell.write(&[0]);
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the supervisor is gone")
+}
+
+/// The thread's own state.
+struct Thread {
+    inbox: mpsc::Receiver<Order>,
+    ring: UnixStream,
+    signals: Signals,
+    children: Vec<(Pid, mpsc::SyncSender<Ended>)>,
+    stopping: Option<Stopping>,
+}
+
+/// After [`Supervisor::stop`]: SIGTERM was sent.
+struct Stopping {
+    /// When SIGKILL follows; `None` after it did.
+    kill_at: Option<Instant>,
+    /// Those who wait see their sockets end when these are dropped.
+    done: Vec<UnixStream>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut open = true;
+        while open || !self.children.is_empty() {
+            let kill_at = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
+            let limit = kill_at.map(|at| at.saturating_duration_since(Instant::now()));
+            if self.signals.wait(&[self.ring.as_fd()], limit).is_err() {
+                return; // poll itself fails only when memory is gone
+            }
+            while matches!(self.ring.read(&mut [0; 64]), Ok(1..)) {}
+            open = self.take_orders();
+            self.reap();
+            self.escalate();
+        }
+    }
+
+    /// Does what was asked. `false` when nobody can ask any more.
+    fn take_orders(&mut self) -> bool {
+        loop {
+            match self.inbox.try_recv() {
+                Ok(Order::Start { program, input, answer }) => {
+                    let started = self.start(&program, input);
+                    let _ = answer.send(started);
+                }
+                Ok(Order::Signal(signal)) => self.signal_all(signal),
+                Ok(Order::Stop { grace, done }) => self.stop(grace, done),
+                Err(mpsc::TryRecvError::Empty) => return true,
+                Err(mpsc::TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn start(&mut self, program: &Path, input: OwnedFd) -> io::Result<Started> {
+        if self.stopping.is_some() {
+            return Err(io::Error::other("the program is being stopped"));
+        }
+        let mut child = Command::new(program)
+            .arg("--job")
+            .stdin(Stdio::from(input))
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let (tell, ended) = mpsc::sync_channel(1);
+        // std's handle neither reaps nor ends the child when dropped; this list does.
+        self.children.push((child.id() as Pid, tell));
+        let output = child.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
+        Ok(Started { output, ended })
+    }
+
+    fn signal_all(&self, signal: i32) {
+        for (pid, _) in &self.children {
+            let _ = process::signal_group(*pid, signal);
+        }
+    }
+
+    fn stop(&mut self, grace: Duration, done: UnixStream) {
+        self.signal_all(SIGTERM);
+        self.signal_all(SIGCONT); // a paused worker takes no SIGTERM
+        let kill_at = Some(Instant::now() + grace);
+        match &mut self.stopping {
+            Some(stopping) => {
+                stopping.kill_at = stopping.kill_at.min(kill_at);
+                stopping.done.push(done);
+            }
+            None => self.stopping = Some(Stopping { kill_at, done: vec![done] }),
+        }
+    }
+
+    /// Reaps those that have ended, and what they may have left in their groups.
+    fn reap(&mut self) {
+        self.children.retain(|(pid, tell)| {
+            if !process::has_ended(*pid).unwrap_or(true) {
+                return true;
+            }
+            let _ = process::signal_group(*pid, SIGKILL);
+            let ended = process::reap(*pid).unwrap_or(Ended::Exited(-1));
+            let _ = tell.send(ended);
+            false
+        });
+    }
+
+    /// Moves a stop on: SIGKILL when its time has come, word when all is over.
+    fn escalate(&mut self) {
+        let Some(stopping) = &mut self.stopping else { return };
+        if self.children.is_empty() {
+            stopping.done.clear();
+        } else if stopping.kill_at.is_some_and(|at| at <= Instant::now()) {
+            stopping.kill_at = None;
+            self.signal_all(SIGKILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A shell script in place of a worker. It gets `--job` and ignores it.
+    fn script(test: &str, text: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("ropewalk-sup-{}-{test}", std::process::id()));
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+        path
+    }
+
+    /// Starts the script; right after another test has forked, the file may still be
+    /// open for writing in that child, and exec says "text file busy".
+    fn start(supervisor: &Supervisor, path: &Path) -> Worker {
+        loop {
+            match supervisor.start_worker(path, Vec::new(), &[]) {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+                other => return other.unwrap(),
+            }
+        }
+    }
+
+    /// Starts a script that has printed a report before this returns.
+    fn running(supervisor: &Supervisor, test: &str, text: &str) -> Worker {
+        let report = r#"echo '{"state":"progress","bytes":0,"streams":0}'"#;
+        let path = script(test, &text.replace("READY", report));
+        let mut worker = start(supervisor, &path);
+        assert!(worker.reports.next_report().unwrap().is_some());
+        std::fs::remove_file(path).unwrap();
+        worker
+    }
+
+    #[test]
+    fn an_end_is_reported() {
+        let supervisor = Supervisor::start().unwrap();
+        let path = script("exit", "exit 5");
+        assert_eq!(start(&supervisor, &path).wait(), Some(Ended::Exited(5)));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_an_error() {
+        let supervisor = Supervisor::start().unwrap();
+        let missing = Path::new("/nonexistent/worker");
+        let error = supervisor.start_worker(missing, Vec::new(), &[]).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn dropping_a_worker_closes_its_lifeline() {
+        let supervisor = Supervisor::start().unwrap();
+        let worker = running(&supervisor, "drop", "READY; cat >/dev/null; exit 9");
+        let Worker { lifeline, ended, .. } = worker;
+        drop(lifeline);
+        assert_eq!(ended.recv(), Ok(Ended::Exited(9)));
+    }
+
+    #[test]
+    fn stopping_ends_a_worker_by_sigterm() {
+        let supervisor = Supervisor::start().unwrap();
+        let worker = running(&supervisor, "term", "READY; sleep 1000 & wait");
+        supervisor.stop(Duration::from_secs(1000)).unwrap().read(&mut [0]).unwrap();
+        assert_eq!(worker.wait(), Some(Ended::Killed(SIGTERM)));
+    }
+
+    #[test]
+    fn one_that_ignores_sigterm_is_killed() {
+        let supervisor = Supervisor::start().unwrap();
+        let worker =
+            running(&supervisor, "kill", "trap '' TERM; READY; while :; do sleep 0.1; done");
+        supervisor.stop(Duration::from_millis(50)).unwrap().read(&mut [0]).unwrap();
+        assert_eq!(worker.wait(), Some(Ended::Killed(SIGKILL)));
+    }
+
+    #[test]
+    fn a_paused_worker_is_stopped_too() {
+        let supervisor = Supervisor::start().unwrap();
+        let worker = running(&supervisor, "pause", "READY; sleep 1000 & wait");
+        supervisor.pause().unwrap();
+        supervisor.stop(Duration::from_secs(1000)).unwrap().read(&mut [0]).unwrap();
+        assert_eq!(worker.wait(), Some(Ended::Killed(SIGTERM)));
+    }
+
+    #[test]
+    fn nothing_is_started_after_a_stop() {
+        let supervisor = Supervisor::start().unwrap();
+        supervisor.stop(Duration::ZERO).unwrap().read(&mut [0]).unwrap();
+        assert!(supervisor.start_worker(Path::new("/bin/true"), Vec::new(), &[]).is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! What a transfer has moved so far, counted by many threads and read by one.
+//!
+//! A lock and not an atomic: some of the machines that this runs on have no 64-bit
+//! atomics, and a lock taken once a buffer costs nothing that can be measured.
+
+#![forbid(unsafe_code)]
+
+use crate::sys::sync::lock;
+use std::sync::Mutex;
+
+/// A reading of a [`Meter`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Bytes of the file that were moved.
+    pub bytes: u64,
+    /// Streams that are open now.
+    pub open: u64,
+    /// The most streams that were open at once.
+    pub peak: u64,
+}
+
+/// Counts bytes and streams.
+#[derive(Debug, Default)]
+pub struct Meter {
+    reading: Mutex<Reading>,
+}
+
+impl Meter {
+    /// Counts `bytes` more.
+    pub fn add(&self, bytes: u64) {
+        lock(&self.reading).bytes += bytes;
+    }
+
+    /// Counts a stream as open until the answer is dropped.
+    pub fn open(&self) -> OpenStream<'_> {
+        let mut reading = lock(&self.reading);
+        reading.open += 1;
+        reading.peak = reading.peak.max(reading.open);
+        OpenStream { meter: self }
+    }
+
+    /// What was counted so far.
+    pub fn read(&self) -> Reading {
+        *lock(&self.reading)
+    }
+}
+
+/// A stream that is being counted.
+#[derive(Debug)]
+pub struct OpenStream<'a> {
+    meter: &'a Meter,
+}
+
+impl Drop for OpenStream<'_> {
+    fn drop(&mut self) {
+        lock(&self.meter.reading).open -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_counted_while_they_are_open() {
+        let meter = Meter::default();
+        let first = meter.open();
+        let second = meter.open();
+        drop(first);
+        assert_eq!(meter.read(), Reading { bytes: 0, open: 1, peak: 2 });
+        drop(second);
+        assert_eq!(meter.read().open, 0);
+    }
+
+    #[test]
+    fn bytes_past_four_gibibytes_are_counted() {
+        let meter = Meter::default();
+        meter.add(3 << 30);
+        meter.add(3 << 30);
+        assert_eq!(meter.read().bytes, 6 << 30);
+    }
+}
