@@ -5,6 +5,7 @@
 
 pub mod base64;
 pub mod date;
+pub mod digest_auth;
 pub mod etag;
 pub mod http;
 pub mod json;

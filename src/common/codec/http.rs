@@ -16,7 +16,7 @@ mod status;
 
 pub use fault::{HttpError, Refusal};
 pub use headers::Headers;
-pub(in crate::codec) use headers::{parse_digits, trim_ows};
+pub(in crate::codec) use headers::{is_token, parse_digits, trim_ows};
 pub use method::{MAX_METHOD, Method};
 pub use reply::Response;
 pub use request::{MAX_BODY, RequestHead, encode_request};

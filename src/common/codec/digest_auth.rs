@@ -1,0 +1,41 @@
+//! Digest authentication (RFC 7616) with `qop=auth`: the fields of both sides and
+//! the arithmetic between them. A map; the work is in `digest_auth/*.rs`. Keeps no
+//! passwords, makes no nonces, and does not judge whether a nonce is fresh.
+
+#![forbid(unsafe_code)]
+
+mod challenge;
+mod credentials;
+mod params;
+mod proof;
+
+pub use challenge::{Challenge, parse_challenges};
+pub use credentials::Credentials;
+pub use params::{MAX_PARAMS, MAX_SCHEMES, MAX_TEXT, MAX_VALUE};
+pub use proof::{Algorithm, Proof, key};
+
+/// Why a field of Digest authentication is not taken, or cannot be written: a few
+/// fixed words, safe to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DigestError {
+    reason: &'static str,
+}
+
+impl DigestError {
+    fn new(reason: &'static str) -> DigestError {
+        DigestError { reason }
+    }
+
+    /// The reason.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
+impl std::fmt::Display for DigestError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.reason)
+    }
+}
+
+impl std::error::Error for DigestError {}
