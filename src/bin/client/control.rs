@@ -75,8 +75,7 @@ impl Control {
     pub(crate) fn ask(&self, file: &[u8], threads: u8) -> Result<Offer> {
         let mut http = Http::new(self.stream.clone());
         let body = Value::object([("threads", Value::from_u64(threads.into()))]).to_string();
-        let fields =
-            [("Host", self.typed.as_str()), ("Content-Type", "application/json")];
+        let fields = [("Host", self.typed.as_str()), ("Content-Type", "application/json")];
         let request = encode_request(&Method::Post, file, &fields, body.as_bytes())
             .map_err(|error| self.wrong(error.reason()))?;
         http.write(&request).map_err(|error| Error::network(&self.typed, &error))?;

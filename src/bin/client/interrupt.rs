@@ -127,6 +127,6 @@ fn pause(supervisor: &Supervisor) -> io::Result<()> {
 
 fn stop_workers(supervisor: &Supervisor, grace: Duration) -> io::Result<()> {
     use std::io::Read;
-    supervisor.stop(grace)?.read(&mut [0])?;
+    supervisor.stop(grace)?.read_to_end(&mut Vec::new())?;
     Ok(())
 }

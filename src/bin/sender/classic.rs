@@ -6,8 +6,8 @@
 use ropewalk::app::SMALL_STACK;
 use ropewalk::app::report::REPORT_INTERVAL;
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::file;
 use ropewalk::sys::sync::lock;
+use ropewalk::sys::{file, socket};
 use ropewalk::transfer::blocks::BlockPlan;
 use ropewalk::transfer::meter::{Meter, Reading};
 use std::fs::File;
@@ -99,8 +99,11 @@ impl Classic {
         mut progress: impl FnMut(Reading),
     ) -> Result<Reading> {
         let (events, inbox) = mpsc::channel();
-        let shared =
-            Arc::new(Shared { transfer: self, meter: Meter::default(), claimed: Mutex::new([false; 256]) });
+        let shared = Arc::new(Shared {
+            transfer: self,
+            meter: Meter::default(),
+            claimed: Mutex::new([false; 256]),
+        });
         accept_for_ever(listener, events.clone())?;
         let transfer = &shared.transfer;
         let (mut open, mut finished, mut failure) = (0, 0, None);
@@ -161,12 +164,8 @@ fn accept_for_ever(listener: TcpListener, events: mpsc::Sender<Event>) -> Result
                     return;
                 }
             }
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                    std::thread::sleep(BACKOFF);
-                }
-                _ => {} // that client went away again
-            },
+            Err(error) if socket::out_of_room(&error) => std::thread::sleep(BACKOFF),
+            Err(_) => {} // that client went away again
         }
     };
     std::thread::Builder::new()

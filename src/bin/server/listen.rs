@@ -53,8 +53,8 @@ impl Server {
             Some(address) => socket::listen(SocketAddr::new(address, config.port)),
             None => socket::listen_everywhere(config.port),
         };
-        let listener = listener
-            .map_err(|error| Error::system(format!("port {}", config.port), &error))?;
+        let listener =
+            listener.map_err(|error| Error::system(format!("port {}", config.port), &error))?;
         listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
         let failed = |error: io::Error| Error::system("start", &error);
         // Each control connection and each transfer holds descriptors.
@@ -99,10 +99,8 @@ impl Server {
                 self.admit(stream, peer);
                 None
             }
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Some(BACKOFF),
-                _ => None, // the client went away again, or was never there
-            },
+            Err(error) if socket::out_of_room(&error) => Some(BACKOFF),
+            Err(_) => None, // the client went away again, or was never there
         }
     }
 

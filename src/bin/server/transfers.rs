@@ -159,9 +159,8 @@ impl Transfers {
             ("stall_ms".to_string(), Value::from_u64(self.stall.as_millis() as u64)),
             ("peer".to_string(), Value::from(record.peer.ip().to_string())),
         ];
-        let worker = self
-            .supervisor
-            .start_worker(&self.sender, job, &[listener.as_fd(), file.as_fd()])?;
+        let worker =
+            self.supervisor.start_worker(&self.sender, job, &[listener.as_fd(), file.as_fd()])?;
         let quiet = self.quiet;
         std::thread::Builder::new().name("transfer".into()).stack_size(SMALL_STACK).spawn(
             move || {
@@ -185,7 +184,8 @@ impl Transfers {
         let deadline = Instant::now() + limit;
         let mut state = lock(&self.state);
         while state.running > 0 && Instant::now() < deadline {
-            state = wait_for(&self.ended, state, deadline.saturating_duration_since(Instant::now()));
+            state =
+                wait_for(&self.ended, state, deadline.saturating_duration_since(Instant::now()));
         }
     }
 }

@@ -216,8 +216,7 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    const PATIENCE: Patience =
-        Patience { request: Duration::from_secs(60), idle: None };
+    const PATIENCE: Patience = Patience { request: Duration::from_secs(60), idle: None };
 
     fn pair() -> (Http, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -302,8 +301,10 @@ mod tests {
     #[test]
     fn interim_replies_are_passed_over() {
         let (mut http, mut peer) = pair();
-        peer.write_all(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
-            .unwrap();
+        peer.write_all(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
+        )
+        .unwrap();
         assert_eq!(http.receive_reply(&Method::Post).unwrap().0.status, 404);
     }
 }

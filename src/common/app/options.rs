@@ -75,21 +75,13 @@ impl Arguments {
     }
 
     /// The number given for the option `long`, in `range`.
-    pub fn number(
-        &self,
-        long: &str,
-        range: std::ops::RangeInclusive<u64>,
-    ) -> Result<Option<u64>> {
+    pub fn number(&self, long: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>> {
         self.value(long).map(|text| number(&format!("--{long}"), text, range)).transpose()
     }
 }
 
 /// The whole number that `text` is, or an error that names `what` and the range.
-pub fn number(
-    what: &str,
-    text: &OsStr,
-    range: std::ops::RangeInclusive<u64>,
-) -> Result<u64> {
+pub fn number(what: &str, text: &OsStr, range: std::ops::RangeInclusive<u64>) -> Result<u64> {
     let digits = text.to_str().filter(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit()));
     digits.and_then(|digits| digits.parse().ok()).filter(|n| range.contains(n)).ok_or_else(|| {
         let (low, high) = range.into_inner();

@@ -62,7 +62,10 @@ pub static CLIENT: Program = Program {
     summary: "File download client",
     positionals: &[
         Positional { name: "address", help: "server address, in host:port format" },
-        Positional { name: "threads", help: "number of streams to receive the file over, 1 to 255" },
+        Positional {
+            name: "threads",
+            help: "number of streams to receive the file over, 1 to 255",
+        },
         Positional { name: "file", help: "file to download, as the server names it" },
         Positional { name: "ofile", help: "output file" },
     ],

@@ -116,8 +116,7 @@ impl<R: Read> Reports<R> {
     /// `InvalidData` for a line that is too long or no report; what the pipe gives.
     pub fn next_report(&mut self) -> io::Result<Option<Report>> {
         let mut line = Vec::new();
-        let taken =
-            self.lines.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line)?;
+        let taken = self.lines.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line)?;
         match (taken, line.last()) {
             (0, _) => Ok(None),
             (_, Some(b'\n')) if taken <= MAX_LINE => {

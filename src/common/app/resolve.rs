@@ -9,9 +9,8 @@ use std::time::Duration;
 
 /// All addresses of `host`, with `port`; at least one.
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
-    let unknown = |why: &str| {
-        Error::new(ExitCode::Network, format!("{}: {why}", escape(host.as_bytes())))
-    };
+    let unknown =
+        |why: &str| Error::new(ExitCode::Network, format!("{}: {why}", escape(host.as_bytes())));
     let found: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|error| {

@@ -84,14 +84,13 @@ impl Signals {
         set.extend(self.pipes.iter().map(|(_, pipe)| pipe.as_fd()));
         let mut ready = poll::readable(&set, limit)?;
         let raised = ready.split_off(descriptors.len());
-        let signal = self.pipes.iter().zip(raised).find(|(_, raised)| *raised).map(
-            |((signal, pipe), _)| {
+        let signal =
+            self.pipes.iter().zip(raised).find(|(_, raised)| *raised).map(|((signal, pipe), _)| {
                 // However often it came since the last look, it counts once.
                 let mut reader: &UnixStream = pipe;
                 while matches!(reader.read(&mut [0; 64]), Ok(64)) {}
                 *signal
-            },
-        );
+            });
         Ok(Wake { signal, ready })
     }
 }

@@ -279,6 +279,13 @@ mod tests {
         }
     }
 
+    /// Stops all workers, and waits until they are reaped.
+    fn stop(supervisor: &Supervisor, grace: Duration) {
+        let mut rest = Vec::new();
+        supervisor.stop(grace).unwrap().read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty());
+    }
+
     /// Starts a script that has printed a report before this returns.
     fn running(supervisor: &Supervisor, test: &str, text: &str) -> Worker {
         let report = r#"echo '{"state":"progress","bytes":0,"streams":0}'"#;
@@ -318,7 +325,7 @@ mod tests {
     fn stopping_ends_a_worker_by_sigterm() {
         let supervisor = Supervisor::start().unwrap();
         let worker = running(&supervisor, "term", "READY; sleep 1000 & wait");
-        supervisor.stop(Duration::from_secs(1000)).unwrap().read(&mut [0]).unwrap();
+        stop(&supervisor, Duration::from_secs(1000));
         assert_eq!(worker.wait(), Some(Ended::Killed(SIGTERM)));
     }
 
@@ -327,7 +334,7 @@ mod tests {
         let supervisor = Supervisor::start().unwrap();
         let worker =
             running(&supervisor, "kill", "trap '' TERM; READY; while :; do sleep 0.1; done");
-        supervisor.stop(Duration::from_millis(50)).unwrap().read(&mut [0]).unwrap();
+        stop(&supervisor, Duration::from_millis(50));
         assert_eq!(worker.wait(), Some(Ended::Killed(SIGKILL)));
     }
 
@@ -336,14 +343,14 @@ mod tests {
         let supervisor = Supervisor::start().unwrap();
         let worker = running(&supervisor, "pause", "READY; sleep 1000 & wait");
         supervisor.pause().unwrap();
-        supervisor.stop(Duration::from_secs(1000)).unwrap().read(&mut [0]).unwrap();
+        stop(&supervisor, Duration::from_secs(1000));
         assert_eq!(worker.wait(), Some(Ended::Killed(SIGTERM)));
     }
 
     #[test]
     fn nothing_is_started_after_a_stop() {
         let supervisor = Supervisor::start().unwrap();
-        supervisor.stop(Duration::ZERO).unwrap().read(&mut [0]).unwrap();
+        stop(&supervisor, Duration::ZERO);
         assert!(supervisor.start_worker(Path::new("/bin/true"), Vec::new(), &[]).is_err());
     }
 }

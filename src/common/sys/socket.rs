@@ -47,6 +47,12 @@ pub fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
     })
 }
 
+/// Whether accept(2) failed because this process or the system has no more room: it
+/// fails at once again, so the caller has to wait before it tries.
+pub fn out_of_room(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
 /// `address` in the kernel's form, and how many bytes of it count.
 fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: all-zero is a valid sockaddr_storage.

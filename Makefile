@@ -1,0 +1,51 @@
+# ropewalk's build. Cargo tracks the sources; this file names none.
+#
+#   make            the four programs, here
+#   make demo       fetch a file over 4 streams on this machine, and check it
+#   make test       all tests
+#   make lint       format, clippy, layers
+#   make bench      hashes against md5sum
+#   make install    PREFIX=/usr/local DESTDIR=
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CARGO   ?= cargo
+
+PROGRAMS := server client sender receiver
+TARGET   := target$(if $(CARGO_BUILD_TARGET),/$(CARGO_BUILD_TARGET))/release
+
+all: $(PROGRAMS)
+
+# Always asked of cargo, which knows what has changed.
+$(PROGRAMS) &: check-cargo
+	@$(CARGO) build --release --locked --target-dir target
+	@for p in $(PROGRAMS); do \
+		cmp -s $(TARGET)/$$p $$p || install -m 755 $(TARGET)/$$p $$p; done
+
+check-cargo:
+	@CARGO='$(CARGO)' sh scripts/check-cargo.sh
+
+demo: all
+	@sh scripts/demo.sh
+
+test: all
+	@sh test.sh
+
+lint: check-cargo
+	@$(CARGO) fmt --check
+	@$(CARGO) clippy --locked --all-targets -- -D warnings
+	@sh scripts/check-layers.sh
+
+bench: check-cargo
+	@sh scripts/bench-hash.sh
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/ropewalk
+	install -m 755 server $(DESTDIR)$(PREFIX)/bin/ropewalk-server
+	install -m 755 client $(DESTDIR)$(PREFIX)/bin/ropewalk-client
+	install -m 755 sender receiver $(DESTDIR)$(PREFIX)/libexec/ropewalk
+
+clean:
+	rm -rf target $(PROGRAMS)
+
+.PHONY: all check-cargo demo test lint bench install clean $(PROGRAMS)

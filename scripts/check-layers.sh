@@ -1,0 +1,48 @@
+#!/bin/sh
+# Checks what the compiler does not: that each layer imports only itself and those to
+# its left, where unsafe code may stand, and that every file says what it owns.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+status=0
+complain() { echo "check-layers: $*" >&2; status=1; }
+
+# error <- sys <- hash <- codec <- transfer <- app
+layers="error sys hash codec transfer app"
+forbidden=$layers
+for layer in $layers; do
+    forbidden=${forbidden#"$layer"}
+    forbidden=${forbidden# }
+    files=$(find "src/common/$layer" "src/common/$layer.rs" -name '*.rs' 2>/dev/null)
+    for other in $forbidden; do
+        # shellcheck disable=SC2086
+        found=$(grep -nE "(crate::|super::super::|\{)[[:space:]]*$other(::|,|\})" $files /dev/null |
+            grep -E "crate::|super::super::" | grep -v '//')
+        [ -z "$found" ] || complain "layer $layer uses $other:" "$found"
+    done
+done
+
+for file in $(find src tests -name '*.rs'); do
+    head -n 1 "$file" | grep -q '^//!' || complain "$file does not begin with //!"
+    case $file in
+        src/common/lib.rs | src/common/sys.rs | src/common/sys/*) continue ;;
+        src/common/hash.rs | src/common/hash/crc32c.rs | src/common/hash/sha256.rs) continue ;;
+        src/common/hash/*/x86.rs | src/common/hash/*/arm.rs) continue ;;
+        src/common/*.rs | src/bin/*/main.rs) ;;
+        *) continue ;;
+    esac
+    case $file in
+        # A map over others; what it holds forbids it itself.
+        src/common/codec.rs | src/common/transfer.rs | src/common/app.rs) continue ;;
+    esac
+    grep -q '^#!\[forbid(unsafe_code)\]' "$file" || complain "$file does not forbid unsafe code"
+done
+
+for file in $(grep -rlE 'libc::off_t|as off_t' src); do
+    complain "$file names an offset type that has 32 bits on some systems"
+done
+
+for file in $(find src -name '*.rs'); do
+    lines=$(wc -l <"$file")
+    [ "$lines" -le 400 ] || complain "$file has $lines lines; 400 is the most"
+done
+exit $status

@@ -1,0 +1,25 @@
+#!/bin/sh
+# make install puts the programs where they find each other, and compiles nothing.
+set -eu
+cd "$(dirname "$0")/.."
+folder=$(mktemp -d)
+server=
+clean_up() {
+    [ -z "$server" ] || kill "$server" 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+make --no-print-directory install DESTDIR="$folder" PREFIX=/usr >/dev/null
+bin=$folder/usr/bin
+[ "$(ls "$bin")" = "ropewalk-client
+ropewalk-server" ]
+[ "$(ls "$folder/usr/libexec/ropewalk")" = "receiver
+sender" ]
+mkfifo "$folder/ready"
+"$bin/ropewalk-server" --bind 127.0.0.1 0 >"$folder/ready" 2>/dev/null &
+server=$!
+read -r line <"$folder/ready"
+"$bin/ropewalk-client" -q "${line#listening on }" 3 "$PWD/Cargo.lock" "$folder/out"
+cmp Cargo.lock "$folder/out"
+# Messages bear the name under which the program was started.
+"$bin/ropewalk-client" 2>&1 | grep -q '^ropewalk-client: address: is missing'
