@@ -14,3 +14,4 @@ pub mod range;
 pub mod repr_digest;
 pub mod structured;
 pub mod text;
+pub mod wire;

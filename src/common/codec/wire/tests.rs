@@ -1,0 +1,162 @@
+//! The wire's golden bytes and its limits.
+
+use super::*;
+use crate::hash::hex;
+
+const HELLO: Hello = Hello { token: *b"0123456789abcdef", max_block: 128 << 10, unchecked: false };
+const RANGE: Request = Request::Range { file: 0, offset: 5 << 30, length: 128 << 10 };
+const DATA: Header = Header::Data { offset: 5 << 30, length: 4096, crc: 0x0102_0304 };
+const HOLE: Header = Header::Hole { offset: 4096, length: 4096, run: 5 << 30 };
+const ERROR: Header = Header::Error { code: ErrorCode::Changed, length: 7, crc: 1 };
+
+/// A message with other bytes in it, and its CRC made right again.
+fn altered<const N: usize>(mut message: [u8; N], at: usize, bytes: &[u8]) -> [u8; N] {
+    message[at..at + bytes.len()].copy_from_slice(bytes);
+    seal(&mut message);
+    message
+}
+
+#[test]
+fn golden_hello() {
+    assert_eq!(hex(&HELLO.encode()), "ff02000030313233343536373839616263646566000200006275bc34");
+}
+
+#[test]
+fn golden_requests() {
+    assert_eq!(hex(&RANGE.encode()), "01000000000000000000000140000000000200002ad7eef4");
+    assert_eq!(
+        hex(&Request::Finished.encode()),
+        "0200000000000000000000000000000000000000d242b944"
+    );
+}
+
+#[test]
+fn golden_headers() {
+    assert_eq!(
+        hex(&DATA.encode()),
+        "01000000000010000000000140000000000000000000000001020304e0f4b3b8"
+    );
+    assert_eq!(
+        hex(&HOLE.encode()),
+        "02000000000010000000000000001000000000014000000000000000d91b05aa"
+    );
+    assert_eq!(
+        hex(&ERROR.encode()),
+        "030100000000000700000000000000000000000000000000000000019b794ce4"
+    );
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    for unchecked in [false, true] {
+        let hello = Hello { unchecked, ..HELLO };
+        assert_eq!(Hello::parse(&hello.encode()), Ok(Some((HELLO_SIZE, hello))));
+    }
+    for request in [RANGE, Request::Finished] {
+        assert_eq!(Request::parse(&request.encode()), Ok(Some((REQUEST_SIZE, request))));
+    }
+    let other = Header::Error { code: ErrorCode::Other(99), length: 0, crc: 0 };
+    for header in [DATA, HOLE, ERROR, other] {
+        assert_eq!(Header::parse(&header.encode()), Ok(Some((HEADER_SIZE, header))));
+    }
+}
+
+#[test]
+fn a_message_that_is_not_whole_yet_asks_for_more() {
+    for length in 0..HELLO_SIZE {
+        assert_eq!(Hello::parse(&HELLO.encode()[..length]), Ok(None));
+    }
+    for length in 0..REQUEST_SIZE {
+        assert_eq!(Request::parse(&RANGE.encode()[..length]), Ok(None));
+    }
+    for length in 0..HEADER_SIZE {
+        assert_eq!(Header::parse(&DATA.encode()[..length]), Ok(None));
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    for bit in 0..HELLO_SIZE * 8 {
+        let mut bytes = HELLO.encode();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(Hello::parse(&bytes).is_err(), "hello, bit {bit}");
+    }
+    for bit in 0..REQUEST_SIZE * 8 {
+        let mut bytes = RANGE.encode();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(Request::parse(&bytes), Err(WireError::Checksum), "request, bit {bit}");
+    }
+    for bit in 0..HEADER_SIZE * 8 {
+        let mut bytes = DATA.encode();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(Header::parse(&bytes), Err(WireError::Checksum), "header, bit {bit}");
+    }
+}
+
+#[test]
+fn a_stream_of_something_else_is_known_by_its_first_byte() {
+    assert_eq!(Hello::parse(b"\x00"), Err(WireError::NotRopewalk));
+    assert_eq!(Hello::parse(b"GET / HTTP/1.1"), Err(WireError::NotRopewalk));
+}
+
+#[test]
+fn another_version_is_told_from_damage() {
+    let bytes = altered(HELLO.encode(), 1, &[3]);
+    assert_eq!(Hello::parse(&bytes), Err(WireError::Version(3)));
+}
+
+#[test]
+fn flags_and_reserved_bytes_that_are_not_known_are_passed_over() {
+    let bytes = altered(HELLO.encode(), 2, &[0xfe, 0xff]);
+    assert_eq!(Hello::parse(&bytes), Ok(Some((HELLO_SIZE, HELLO))));
+    let bytes = altered(RANGE.encode(), 1, &[1, 2, 3]);
+    assert_eq!(Request::parse(&bytes), Ok(Some((REQUEST_SIZE, RANGE))));
+}
+
+#[test]
+fn block_sizes_are_bounded() {
+    for (size, good) in
+        [(MIN_BLOCK - 1, false), (MIN_BLOCK, true), (MAX_BLOCK, true), (MAX_BLOCK + 1, false)]
+    {
+        let bytes = altered(HELLO.encode(), 20, &size.to_be_bytes());
+        assert_eq!(Hello::parse(&bytes).is_ok(), good, "{size}");
+        let bytes = altered(DATA.encode(), 4, &size.to_be_bytes());
+        assert_eq!(Header::parse(&bytes).is_ok(), size <= MAX_BLOCK, "{size}");
+    }
+    let bytes = altered(DATA.encode(), 4, &[0; 4]);
+    assert_eq!(Header::parse(&bytes), Err(WireError::Field("length")));
+}
+
+#[test]
+fn requests_are_bounded() {
+    for (length, good) in [(0, false), (1, true), (MAX_REQUEST, true), (MAX_REQUEST + 1, false)] {
+        let bytes = altered(RANGE.encode(), 16, &length.to_be_bytes());
+        assert_eq!(Request::parse(&bytes).is_ok(), good, "{length}");
+    }
+    let bytes = altered(RANGE.encode(), 8, &[0xff; 8]);
+    assert_eq!(Request::parse(&bytes), Err(WireError::Field("offset")));
+}
+
+#[test]
+fn error_texts_are_bounded() {
+    for (length, good) in [(0, true), (MAX_ERROR_TEXT, true), (MAX_ERROR_TEXT + 1, false)] {
+        let bytes = altered(ERROR.encode(), 4, &length.to_be_bytes());
+        assert_eq!(Header::parse(&bytes).is_ok(), good, "{length}");
+    }
+}
+
+#[test]
+fn a_hole_goes_on_at_least_for_what_it_answers() {
+    let bytes = altered(HOLE.encode(), 16, &4095u64.to_be_bytes());
+    assert_eq!(Header::parse(&bytes), Err(WireError::Field("run")));
+    let bytes = altered(HOLE.encode(), 16, &[0xff; 8]);
+    assert_eq!(Header::parse(&bytes), Err(WireError::Field("offset")));
+}
+
+#[test]
+fn kinds_that_are_not_known_are_refused() {
+    for kind in [0, 4, 0xff] {
+        assert!(Request::parse(&altered(RANGE.encode(), 0, &[kind])).is_err());
+        assert!(Header::parse(&altered(DATA.encode(), 0, &[kind])).is_err());
+    }
+}
