@@ -4,3 +4,5 @@ pub mod blocks;
 pub mod meter;
 pub mod output;
 pub mod pieces;
+pub mod queue;
+pub mod ranges;

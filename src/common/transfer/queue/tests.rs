@@ -1,0 +1,257 @@
+//! The queue's promises: each byte is written once, nothing is lost with a stream,
+//! and nobody waits for the slowest.
+
+use super::*;
+
+const PACE: Duration = Duration::from_secs(1000);
+
+fn queue(size: u64) -> Queue {
+    Queue::new(size, 10, &RangeSet::new())
+}
+
+fn claim(queue: &Queue, stream: StreamId) -> Range<u64> {
+    match queue.claim(stream, false, PACE) {
+        Claim::Range(range) => range,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// `stream` brings all that it owes first, and it is written.
+fn deliver(queue: &Queue, stream: StreamId) {
+    let range = queue.oldest(stream).unwrap();
+    for part in queue.take(stream, range) {
+        queue.finish(part, false);
+    }
+}
+
+#[test]
+fn claims_come_in_file_order_and_in_pieces() {
+    let queue = queue(25);
+    assert_eq!([claim(&queue, 0), claim(&queue, 1), claim(&queue, 0)], [0..10, 10..20, 20..25]);
+    assert_eq!(queue.claim(0, false, PACE), Claim::Later(None));
+}
+
+#[test]
+fn an_empty_file_is_complete_at_once() {
+    assert_eq!(queue(0).end(), Some(End::Complete));
+    assert_eq!(queue(0).claim(0, true, PACE), Claim::Over);
+}
+
+#[test]
+fn the_end_comes_with_the_last_byte() {
+    let queue = queue(15);
+    claim(&queue, 0);
+    claim(&queue, 0);
+    deliver(&queue, 0);
+    assert_eq!(queue.end(), None);
+    deliver(&queue, 0);
+    assert_eq!(queue.end(), Some(End::Complete));
+}
+
+#[test]
+fn what_a_broken_stream_owed_is_claimed_first() {
+    let queue = queue(100);
+    claim(&queue, 0);
+    claim(&queue, 1);
+    let half = queue.take(0, 0..4);
+    assert_eq!(half, [0..4]);
+    queue.finish(0..4, false);
+    queue.release(0);
+    assert_eq!([claim(&queue, 1), claim(&queue, 1)], [4..10, 20..30]);
+}
+
+#[test]
+fn a_damaged_piece_is_claimed_again() {
+    let queue = queue(100);
+    claim(&queue, 0);
+    queue.reject(0, 0..5);
+    assert_eq!(queue.oldest(0), Some(5..10));
+    assert_eq!(claim(&queue, 1), 0..5);
+}
+
+#[test]
+fn an_idle_stream_asks_again_for_what_is_late() {
+    let queue = queue(10);
+    claim(&queue, 0);
+    assert_eq!(queue.claim(1, true, Duration::ZERO), Claim::Range(0..10));
+    assert_eq!(queue.progress().asked_again, 10);
+}
+
+#[test]
+fn what_is_not_late_yet_is_not_asked_for_again() {
+    let queue = queue(10);
+    claim(&queue, 0);
+    match queue.claim(1, true, PACE) {
+        Claim::Later(Some(delay)) => assert!(delay <= PACE * 2),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_stream_does_not_ask_twice_for_its_own() {
+    let queue = queue(10);
+    claim(&queue, 0);
+    assert_eq!(queue.claim(0, true, Duration::ZERO), Claim::Later(None));
+}
+
+#[test]
+fn copies_are_bounded() {
+    let queue = queue(10);
+    claim(&queue, 0);
+    for stream in 1..MAX_COPIES {
+        assert_eq!(queue.claim(stream, true, Duration::ZERO), Claim::Range(0..10));
+    }
+    assert_eq!(queue.claim(MAX_COPIES, true, Duration::ZERO), Claim::Later(None));
+}
+
+#[test]
+fn a_busy_stream_takes_fresh_work_before_late_work() {
+    let queue = queue(100);
+    claim(&queue, 0);
+    assert_eq!(queue.claim(1, false, Duration::ZERO), Claim::Range(10..20));
+}
+
+#[test]
+fn a_prefix_that_is_held_back_is_asked_for_before_fresh_work() {
+    let piece = 1 << 20;
+    let queue = Queue::new(10 * HOLD_BACK, piece, &RangeSet::new());
+    claim(&queue, 0);
+    while queue.progress().done <= HOLD_BACK {
+        assert_ne!(claim(&queue, 1).start, 0);
+        deliver(&queue, 1);
+    }
+    assert_eq!(queue.claim(1, false, Duration::ZERO), Claim::Range(0..u64::from(piece)));
+}
+
+#[test]
+fn the_second_copy_of_a_piece_is_not_written() {
+    let queue = queue(10);
+    claim(&queue, 0);
+    queue.claim(1, true, Duration::ZERO);
+    assert_eq!(queue.take(1, 0..10), [0..10]);
+    assert!(queue.take(0, 0..10).is_empty(), "while the first is being written");
+    queue.finish(0..10, false);
+    assert_eq!(queue.end(), Some(End::Complete));
+}
+
+#[test]
+fn of_a_piece_that_others_have_in_part_the_rest_is_written() {
+    let queue = queue(10);
+    claim(&queue, 0);
+    queue.claim(1, true, Duration::ZERO);
+    assert_eq!(queue.take(1, 0..4), [0..4]);
+    assert_eq!(queue.take(0, 0..10), [4..10]);
+}
+
+#[test]
+fn what_a_copy_still_owes_is_not_given_back() {
+    let queue = queue(20);
+    claim(&queue, 0);
+    claim(&queue, 1);
+    queue.claim(2, true, Duration::ZERO);
+    queue.release(0);
+    assert_eq!(queue.claim(3, false, PACE), Claim::Later(None), "stream 2 owes it");
+    queue.release(2);
+    assert_eq!(claim(&queue, 3), 0..10);
+}
+
+#[test]
+fn a_piece_that_comes_after_its_stream_was_given_up_is_not_claimed_again() {
+    let queue = queue(10);
+    claim(&queue, 0);
+    queue.release(0);
+    assert_eq!(queue.take(0, 0..10), [0..10]);
+    assert_eq!(queue.claim(1, false, PACE), Claim::Later(None));
+}
+
+#[test]
+fn a_hole_takes_what_follows_and_nobody_owes() {
+    let queue = queue(100);
+    claim(&queue, 0);
+    claim(&queue, 1);
+    assert_eq!(queue.take_hole(0, 0..10, 1000), [0..10, 20..100]);
+    queue.finish(0..10, true);
+    queue.finish(20..100, true);
+    assert_eq!(queue.claim(2, false, PACE), Claim::Later(None));
+    deliver(&queue, 1);
+    assert_eq!(queue.end(), Some(End::Complete));
+    assert_eq!(
+        [queue.hole_at(0), queue.hole_at(10), queue.hole_at(50)],
+        [Ok(10), Err(20), Ok(100)]
+    );
+}
+
+#[test]
+fn held_ranges_are_not_claimed_while_they_are_checked() {
+    let mut held = RangeSet::new();
+    held.insert(0..10);
+    held.insert(20..30);
+    let queue = Queue::new(30, 10, &held);
+    assert_eq!(claim(&queue, 0), 10..20);
+    assert_eq!(queue.claim(0, false, PACE), Claim::Later(None));
+    queue.checked(0..10, true, false);
+    queue.checked(20..30, false, false);
+    assert_eq!(queue.progress().prefix, 10);
+    assert_eq!(claim(&queue, 0), 20..30);
+}
+
+#[test]
+fn an_abort_wakes_those_who_wait() {
+    let queue = queue(10);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| queue.wait_for_prefix(0));
+        queue.abort();
+        assert_eq!(waiter.join().unwrap(), 0);
+    });
+    assert_eq!(queue.end(), Some(End::Aborted));
+}
+
+#[test]
+fn the_prefix_grows_when_its_gap_is_filled() {
+    let queue = queue(30);
+    for stream in 0..3 {
+        claim(&queue, stream);
+    }
+    deliver(&queue, 1);
+    assert_eq!(queue.progress().prefix, 0);
+    deliver(&queue, 0);
+    assert_eq!(queue.wait_for_prefix(0), 20);
+}
+
+#[test]
+fn whatever_streams_do_each_byte_is_written_once() {
+    let mut random = 0x2545_f491_4f6c_dd1du64;
+    let mut next = |bound: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % bound as u64) as usize
+    };
+    for _ in 0..300 {
+        let queue = queue(200);
+        let mut written = [0; 200];
+        while queue.end().is_none() {
+            let stream = next(4);
+            match next(10) {
+                0 => queue.release(stream),
+                1 => {
+                    if let Some(range) = queue.oldest(stream) {
+                        queue.reject(stream, range.start..range.start + 1);
+                    }
+                }
+                2..5 => {
+                    queue.claim(stream, queue.oldest(stream).is_none(), Duration::ZERO);
+                }
+                _ => {
+                    let Some(range) = queue.oldest(stream) else { continue };
+                    let end = range.start + 1 + next((range.end - range.start) as usize) as u64;
+                    for part in queue.take(stream, range.start..end) {
+                        part.clone().for_each(|at| written[at as usize] += 1);
+                        queue.finish(part, false);
+                    }
+                }
+            }
+        }
+        assert_eq!(written, [1; 200]);
+    }
+}
