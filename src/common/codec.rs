@@ -8,6 +8,7 @@ pub mod date;
 pub mod digest_auth;
 pub mod etag;
 pub mod http;
+pub mod journal;
 pub mod json;
 pub mod percent;
 pub mod range;

@@ -1,0 +1,226 @@
+//! The journal beside a part file: what of it is good, so that a transfer goes on
+//! where it was and never trusts a byte that nobody vouches for.
+//!
+//! `written` and hole records are appended right after the write, unsynced: they
+//! survive a killed process and count in the same boot only. A `durable` record
+//! follows an fdatasync of the part file that has returned 0; what stands before the
+//! place that it names survives a power cut too.
+
+#![forbid(unsafe_code)]
+
+use crate::codec::journal::{HEADER_SIZE, JournalHeader, MAX_ETAG, MAX_NAME, RECORD_SIZE, Record};
+use crate::sys::random;
+use crate::sys::sync::lock;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Mutex;
+
+/// Records read at once.
+const BATCH: usize = 1024;
+
+/// A journal that is open for appending.
+pub struct Journal {
+    file: File,
+    salt: u32,
+    /// Where the next record goes.
+    end: Mutex<u64>,
+}
+
+/// A range that a journal vouches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vouched {
+    /// Its bytes have this CRC32C.
+    Bytes(u32),
+    /// It is a hole.
+    Hole,
+}
+
+/// What a journal holds: each range by its start, with its end.
+pub type Contents = BTreeMap<u64, (u64, Vouched)>;
+
+/// What a transfer's journal has to say in its header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The file's name on the server, with the server's address before it.
+    pub name: Vec<u8>,
+    /// The file's entity tag.
+    pub etag: Vec<u8>,
+    /// The file's size in bytes.
+    pub size: u64,
+}
+
+impl Journal {
+    /// Begins a new journal for `part` in `file`, whatever was in there.
+    pub fn create(file: File, subject: &Subject, part: &File) -> io::Result<Journal> {
+        let mut salt = [0; 4];
+        random::fill(&mut salt)?;
+        let found = part.metadata()?;
+        let header = JournalHeader {
+            salt: u32::from_ne_bytes(salt),
+            pid: std::process::id(),
+            size: subject.size,
+            device: found.dev(),
+            inode: found.ino(),
+            boot: boot_id(),
+            name: subject.name.clone(),
+            etag: subject.etag.clone(),
+        };
+        let bytes = header.encode();
+        file.set_len(0)?;
+        file.write_all_at(&bytes, 0)?;
+        Ok(Journal { file, salt: header.salt, end: Mutex::new(bytes.len() as u64) })
+    }
+
+    /// Opens the journal in `file` for appending, and reads what it vouches for.
+    /// `None` where it has no good header.
+    pub fn open(file: File) -> io::Result<Option<(JournalHeader, Journal, Contents)>> {
+        let Some((mut end, header)) = read_header(&file)? else { return Ok(None) };
+        let start = end;
+        let same_boot = header.boot == boot_id();
+        let mut contents = Contents::new();
+        // Records behind the last durable one that was seen, with where each ends.
+        let mut waiting: Vec<(u64, Record)> = Vec::new();
+        let mut batch = vec![0; BATCH * RECORD_SIZE];
+        'records: loop {
+            let count = read_full(&file, &mut batch, end)?;
+            for bytes in batch[..count].chunks_exact(RECORD_SIZE) {
+                let record = bytes.try_into().ok().and_then(|b| Record::parse(b, header.salt));
+                let Some(record) = record else { break 'records };
+                end += RECORD_SIZE as u64;
+                match record {
+                    Record::Durable { journal } => {
+                        let durable = waiting.partition_point(|(at, _)| *at <= journal);
+                        waiting
+                            .drain(..durable)
+                            .for_each(|(_, record)| keep(&mut contents, record));
+                    }
+                    other if same_boot => keep(&mut contents, other),
+                    other => waiting.push((end, other)),
+                }
+            }
+            if count < batch.len() {
+                break;
+            }
+        }
+        contents.retain(|_, (end, _)| *end <= header.size);
+        if !same_boot {
+            end = start; // rewritten by `renew`
+        }
+        let journal = Journal { file, salt: header.salt, end: Mutex::new(end) };
+        Ok(Some((header, journal, contents)))
+    }
+
+    /// Makes this process and this boot those of the journal, and drops a torn tail. In
+    /// another boot only `contents` stay.
+    pub fn renew(&self, header: &JournalHeader, contents: &Contents) -> io::Result<()> {
+        let boot = boot_id();
+        let renewed = JournalHeader { pid: std::process::id(), boot, ..header.clone() };
+        let mut end = lock(&self.end);
+        self.file.set_len(*end)?;
+        self.file.write_all_at(&renewed.encode(), 0)?;
+        if header.boot != boot {
+            for (&start, &(stop, vouched)) in contents {
+                let range = start..stop;
+                let record = match vouched {
+                    Vouched::Bytes(crc) => Record::Written { range, crc },
+                    Vouched::Hole => Record::Hole { range },
+                };
+                *end = self.append_at(*end, &record)?;
+            }
+            // They were durable before, and still are.
+            *end = self.append_at(*end, &Record::Durable { journal: *end })?;
+        }
+        Ok(())
+    }
+
+    /// Records that `range` was written and what its bytes' CRC32C is.
+    pub fn written(&self, range: Range<u64>, crc: u32) -> io::Result<()> {
+        self.append(&Record::Written { range, crc })
+    }
+
+    /// Records that `range` is a hole.
+    pub fn hole(&self, range: Range<u64>) -> io::Result<()> {
+        self.append(&Record::Hole { range })
+    }
+
+    /// Makes everything that was recorded so far durable: `part` first, then the word
+    /// of it. When the sync of `part` fails, nothing is recorded, and the caller must
+    /// not try again: what the kernel could not write it may have dropped.
+    pub fn checkpoint(&self, part: &File) -> io::Result<()> {
+        let journal = *lock(&self.end);
+        part.sync_data()?;
+        self.append(&Record::Durable { journal })?;
+        self.file.sync_data()
+    }
+
+    fn append(&self, record: &Record) -> io::Result<()> {
+        let mut end = lock(&self.end);
+        *end = self.append_at(*end, record)?;
+        Ok(())
+    }
+
+    fn append_at(&self, at: u64, record: &Record) -> io::Result<u64> {
+        self.file.write_all_at(&record.encode(self.salt), at)?;
+        Ok(at + RECORD_SIZE as u64)
+    }
+}
+
+/// The header of the journal in `file`, and how many bytes it has.
+pub fn read_header(file: &File) -> io::Result<Option<(u64, JournalHeader)>> {
+    let mut bytes = vec![0; HEADER_SIZE + MAX_NAME + MAX_ETAG + 4];
+    let count = read_full(file, &mut bytes, 0)?;
+    Ok(JournalHeader::parse(&bytes[..count]).map(|(used, header)| (used as u64, header)))
+}
+
+/// Keeps what a later record says over what earlier ones said of the same bytes.
+fn keep(contents: &mut Contents, record: Record) {
+    let (range, vouched) = match record {
+        Record::Written { range, crc } => (range, Vouched::Bytes(crc)),
+        Record::Hole { range } => (range, Vouched::Hole),
+        Record::Durable { .. } => return,
+    };
+    while let Some((&start, &(end, _))) = contents.range(..range.end).next_back() {
+        if end <= range.start {
+            break;
+        }
+        contents.remove(&start);
+    }
+    contents.insert(range.start, (range.end, vouched));
+}
+
+/// Reads until `buffer` is full or the file ends.
+fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// What tells this boot from others. Where the kernel does not say, no boot is the same.
+fn boot_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    match crate::hash::from_hex(&digits) {
+        Some(bytes) if bytes.len() == id.len() => id.copy_from_slice(&bytes),
+        _ => {
+            // Without any source of randomness: a number that is this process's own.
+            if random::fill(&mut id).is_err() {
+                id[..4].copy_from_slice(&std::process::id().to_ne_bytes());
+            }
+        }
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! The journal's promises: it is cut at every byte and damaged at every byte, and
+//! never vouches for what was not recorded.
+
+use super::*;
+use std::path::PathBuf;
+
+struct Scratch {
+    folder: PathBuf,
+    part: File,
+}
+
+impl Scratch {
+    fn new(test: &str) -> Scratch {
+        let name = format!("ropewalk-journal-{}-{test}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let part = File::create(folder.join("out.part")).unwrap();
+        Scratch { folder, part }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("out.part.journal")
+    }
+
+    fn file(&self) -> File {
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).open(self.path()).unwrap()
+    }
+
+    fn create(&self) -> Journal {
+        Journal::create(self.file(), &subject(), &self.part).unwrap()
+    }
+
+    fn contents(&self) -> Option<Contents> {
+        Journal::open(self.file()).unwrap().map(|(_, _, contents)| contents)
+    }
+
+    /// Gives the journal the boot id of another boot.
+    fn reboot(&self) {
+        let (_, header) = read_header(&self.file()).unwrap().unwrap();
+        let other = JournalHeader { boot: [9; 16], ..header };
+        self.file().write_all_at(&other.encode(), 0).unwrap();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn subject() -> Subject {
+    Subject { name: b"box:80/f".to_vec(), etag: b"tag".to_vec(), size: 1000 }
+}
+
+fn contents(entries: &[(u64, u64, Vouched)]) -> Contents {
+    entries.iter().map(|&(start, end, vouched)| (start, (end, vouched))).collect()
+}
+
+#[test]
+fn what_was_recorded_is_vouched_for() {
+    let scratch = Scratch::new("record");
+    let journal = scratch.create();
+    journal.written(100..200, 7).unwrap();
+    journal.hole(200..300).unwrap();
+    let expected = contents(&[(100, 200, Vouched::Bytes(7)), (200, 300, Vouched::Hole)]);
+    assert_eq!(scratch.contents(), Some(expected));
+}
+
+#[test]
+fn a_later_record_replaces_what_it_touches() {
+    let scratch = Scratch::new("later");
+    let journal = scratch.create();
+    journal.written(0..100, 1).unwrap();
+    journal.written(100..200, 2).unwrap();
+    journal.written(50..150, 3).unwrap();
+    assert_eq!(scratch.contents(), Some(contents(&[(50, 150, Vouched::Bytes(3))])));
+}
+
+#[test]
+fn after_another_boot_only_what_is_durable_counts() {
+    let scratch = Scratch::new("boot");
+    let journal = scratch.create();
+    journal.written(0..100, 1).unwrap();
+    journal.checkpoint(&scratch.part).unwrap();
+    journal.written(100..200, 2).unwrap();
+    scratch.reboot();
+    assert_eq!(scratch.contents(), Some(contents(&[(0, 100, Vouched::Bytes(1))])));
+}
+
+#[test]
+fn a_record_between_the_sync_and_its_word_is_not_durable() {
+    let scratch = Scratch::new("between");
+    let journal = scratch.create();
+    journal.written(0..100, 1).unwrap();
+    let before = *lock(&journal.end);
+    journal.written(100..200, 2).unwrap();
+    journal.append(&Record::Durable { journal: before }).unwrap();
+    scratch.reboot();
+    assert_eq!(scratch.contents(), Some(contents(&[(0, 100, Vouched::Bytes(1))])));
+}
+
+#[test]
+fn what_outlived_a_boot_outlives_the_next_and_new_records_follow() {
+    let scratch = Scratch::new("renew");
+    let journal = scratch.create();
+    journal.written(0..100, 1).unwrap();
+    journal.checkpoint(&scratch.part).unwrap();
+    journal.written(100..200, 2).unwrap();
+    scratch.reboot();
+    let (header, journal, kept) = Journal::open(scratch.file()).unwrap().unwrap();
+    journal.renew(&header, &kept).unwrap();
+    journal.written(200..300, 3).unwrap();
+    let expected = contents(&[(0, 100, Vouched::Bytes(1)), (200, 300, Vouched::Bytes(3))]);
+    assert_eq!(scratch.contents(), Some(expected));
+    scratch.reboot();
+    assert_eq!(scratch.contents(), Some(contents(&[(0, 100, Vouched::Bytes(1))])));
+}
+
+#[test]
+fn a_range_past_the_end_of_the_file_is_not_believed() {
+    let scratch = Scratch::new("past");
+    let journal = scratch.create();
+    journal.written(900..1000, 1).unwrap();
+    journal.written(1000..1001, 1).unwrap();
+    assert_eq!(scratch.contents(), Some(contents(&[(900, 1000, Vouched::Bytes(1))])));
+}
+
+/// Twelve records, with what is vouched for after each number of them.
+fn twelve(scratch: &Scratch) -> (Vec<u8>, usize) {
+    let journal = scratch.create();
+    for number in 0..12u64 {
+        journal.written(number * 10..number * 10 + 10, number as u32).unwrap();
+    }
+    let bytes = std::fs::read(scratch.path()).unwrap();
+    let header = bytes.len() - 12 * RECORD_SIZE;
+    (bytes, header)
+}
+
+fn first_of_twelve(count: usize) -> Contents {
+    (0..count as u64).map(|n| (n * 10, (n * 10 + 10, Vouched::Bytes(n as u32)))).collect()
+}
+
+#[test]
+fn cut_at_every_byte_it_vouches_for_whole_records_only() {
+    let scratch = Scratch::new("cut");
+    let (bytes, header) = twelve(&scratch);
+    for length in 0..=bytes.len() {
+        std::fs::write(scratch.path(), &bytes[..length]).unwrap();
+        let expected = (length >= header).then(|| first_of_twelve((length - header) / RECORD_SIZE));
+        assert_eq!(scratch.contents(), expected, "cut at {length}");
+    }
+}
+
+#[test]
+fn damaged_at_every_byte_it_vouches_for_what_stands_before() {
+    let scratch = Scratch::new("damage");
+    let (bytes, header) = twelve(&scratch);
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x55;
+        std::fs::write(scratch.path(), &damaged).unwrap();
+        let expected = (at >= header).then(|| first_of_twelve((at - header) / RECORD_SIZE));
+        assert_eq!(scratch.contents(), expected, "damaged at {at}");
+    }
+}
+
+#[test]
+fn after_a_torn_tail_new_records_are_read_again() {
+    let scratch = Scratch::new("torn");
+    let (bytes, header) = twelve(&scratch);
+    std::fs::write(scratch.path(), &bytes[..header + RECORD_SIZE + 5]).unwrap();
+    let (head, journal, kept) = Journal::open(scratch.file()).unwrap().unwrap();
+    journal.renew(&head, &kept).unwrap();
+    journal.written(500..600, 9).unwrap();
+    let mut expected = first_of_twelve(1);
+    expected.insert(500, (600, Vouched::Bytes(9)));
+    assert_eq!(scratch.contents(), Some(expected));
+}
