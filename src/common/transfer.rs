@@ -4,6 +4,7 @@ pub mod blocks;
 pub mod journal;
 pub mod meter;
 pub mod output;
+pub mod partial;
 pub mod pieces;
 pub mod queue;
 pub mod ranges;

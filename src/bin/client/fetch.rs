@@ -54,6 +54,7 @@ pub(crate) fn run(
     interrupt.watch(control.stream())?;
     let offer = control.ask(&config.file, config.threads)?;
     let part = output.open_part()?;
+    part.start_over()?;
     let address = control.data_address(offer.port);
     let worker = {
         let pieces = pieces(&part, config.threads)?;
@@ -65,7 +66,7 @@ pub(crate) fn run(
     };
     let (bytes, streams, md5) = follow(worker)?;
     check(&part, &offer, &md5)?;
-    part.commit()?;
+    part.commit(true)?;
     Ok(Summary { bytes, time: begun.elapsed(), streams, md5 })
 }
 

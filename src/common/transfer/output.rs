@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::journal::read_header;
 use crate::codec::text::escape;
 use crate::error::{Error, ExitCode, Result};
 use crate::sys::dir::{Access, Dir};
@@ -31,6 +32,7 @@ pub struct Output {
     folder: Dir,
     name: OsString,
     part_name: OsString,
+    journal_name: OsString,
     /// The mode of the file that is to be replaced.
     old_mode: Option<u32>,
     /// The name as the user gave it, escaped.
@@ -58,7 +60,9 @@ impl Output {
         let folder = Dir::open(parent).map_err(|error| failed(&error))?;
         let mut part_name = name.clone();
         part_name.push(".part");
-        let mut output = Output { folder, name, part_name, old_mode: None, shown };
+        let mut journal_name = part_name.clone();
+        journal_name.push(".journal");
+        let mut output = Output { folder, name, part_name, journal_name, old_mode: None, shown };
         output.old_mode = output.existing()?.map(|old| old.permissions().mode() & KEPT_MODE);
         Ok(output)
     }
@@ -93,7 +97,8 @@ impl Output {
         Error::system(&self.shown, error)
     }
 
-    /// Opens and locks `OUT.part`, empty. It is removed again unless it is committed.
+    /// Opens and locks `OUT.part`, which may hold what an earlier run left. It is
+    /// removed again unless it is committed or kept.
     ///
     /// # Errors
     /// When another client holds it, or when something that this user did not put
@@ -103,42 +108,59 @@ impl Output {
             let file = self.open_or_create_part()?;
             let locked = file::try_lock(&file).map_err(|error| self.failed(&error))?;
             if !locked {
-                return Err(self.part_error("another client is writing it"));
+                return Err(self.held_by_another());
             }
             // Between the open and the lock its former holder may have renamed or
             // removed it; the lock then guards a file that nobody else can find.
             if self.still_named(&file) {
-                file.set_len(0).map_err(|error| self.failed(&error))?;
-                return Ok(PartFile { output: self, file, committed: false });
+                return Ok(PartFile { output: self, file, keep: false });
             }
         }
         Err(self.part_error("others keep replacing it"))
     }
 
+    fn held_by_another(&self) -> Error {
+        let journal = self.folder.open_file(&self.journal_name, Access::Update);
+        let header = journal.and_then(|journal| read_header(&journal));
+        match header {
+            Ok(Some((_, header))) => {
+                self.part_error(&format!("process {} is writing it", header.pid))
+            }
+            _ => self.part_error("another client is writing it"),
+        }
+    }
+
     fn open_or_create_part(&self) -> Result<File> {
         // What replaces a file is nobody else's to read before it has that file's mode.
         let mode = if self.old_mode.is_some() { 0o600 } else { 0o666 };
-        match self.folder.open_file(&self.part_name, Access::Create(mode)) {
+        self.open_or_create(&self.part_name, mode)
+    }
+
+    /// Opens `name`, which must be this user's own regular file, or creates it.
+    fn open_or_create(&self, name: &OsStr, mode: u32) -> Result<File> {
+        match self.folder.open_file(name, Access::Create(mode)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             created => return created.map_err(|error| self.failed(&error)),
         }
-        let file = match self.folder.open_file(&self.part_name, Access::Update) {
+        let trap = |what: &str| {
+            Error::new(ExitCode::System, format!("{}: {what}", escape(name.as_bytes())))
+        };
+        let file = match self.folder.open_file(name, Access::Update) {
             Ok(file) => file,
-            // Gone again: the caller looks whether it still has its name, and retries.
             Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-                return Err(self.part_error("is a symbolic link"));
+                return Err(trap("is a symbolic link"));
             }
-            Err(error) => return Err(self.part_error(&crate::error::system_words(&error))),
+            Err(error) => return Err(trap(&crate::error::system_words(&error))),
         };
         let found = file.metadata().map_err(|error| self.failed(&error))?;
         if !found.is_file() {
-            return Err(self.part_error("is not a regular file"));
+            return Err(trap("is not a regular file"));
         }
         if found.uid() != process::effective_user() {
-            return Err(self.part_error("belongs to another user"));
+            return Err(trap("belongs to another user"));
         }
         if found.nlink() > 1 {
-            return Err(self.part_error("has a second name"));
+            return Err(trap("has a second name"));
         }
         Ok(file)
     }
@@ -161,7 +183,7 @@ impl Output {
 pub struct PartFile {
     output: Output,
     file: File,
-    committed: bool,
+    keep: bool,
 }
 
 impl PartFile {
@@ -175,27 +197,58 @@ impl PartFile {
         &self.output
     }
 
+    /// Throws away what an earlier run left in the file.
+    pub fn start_over(&self) -> Result<()> {
+        self.file.set_len(0).map_err(|error| self.output.failed(&error))
+    }
+
+    /// Opens `OUT.part.journal`.
+    pub fn open_journal(&self) -> Result<File> {
+        self.output.open_or_create(&self.output.journal_name, 0o600)
+    }
+
+    /// Whether part file and journal stay when this is dropped, to be resumed from.
+    pub fn keep(&mut self, keep: bool) {
+        self.keep = keep;
+    }
+
+    /// Waits until the names of part file and journal are on the disk.
+    pub fn sync_folder(&self) -> Result<()> {
+        self.output.folder.sync().map_err(|error| self.output.failed(&error))
+    }
+
     /// Gives the file the output's name, once its bytes are on the disk.
-    pub fn commit(mut self) -> Result<()> {
+    ///
+    /// Without `sync` it does not wait for the disk: after a power cut the output may
+    /// be anything.
+    pub fn commit(mut self, sync: bool) -> Result<()> {
         let failed = |error: io::Error| self.output.failed(&error);
         if let Some(mode) = self.output.old_mode {
             self.file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
         }
-        self.file.sync_all().map_err(failed)?;
+        if sync {
+            self.file.sync_all().map_err(failed)?;
+        }
         self.output.existing()?; // refuses what is not a regular file
         if !self.output.still_named(&self.file) {
             return Err(self.output.part_error("was replaced by somebody else"));
         }
         let Output { folder, name, part_name, .. } = &self.output;
         folder.rename(part_name, name).map_err(failed)?;
-        self.committed = true;
-        self.output.folder.sync().map_err(|error| self.output.failed(&error))
+        self.keep = true;
+        if sync {
+            self.sync_folder()?;
+        }
+        // Only now: with the journal gone, the part file could not be resumed from.
+        let _ = self.output.folder.remove_file(&self.output.journal_name);
+        Ok(())
     }
 }
 
 impl Drop for PartFile {
     fn drop(&mut self) {
-        if !self.committed && self.output.still_named(&self.file) {
+        if !self.keep && self.output.still_named(&self.file) {
+            let _ = self.output.folder.remove_file(&self.output.journal_name);
             let _ = self.output.folder.remove_file(&self.output.part_name);
         }
     }
@@ -223,143 +276,4 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::{FileExt, symlink};
-
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(test: &str) -> Scratch {
-            let name = format!("ropewalk-out-{}-{test}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            fs::create_dir(&path).unwrap();
-            Scratch(path)
-        }
-
-        fn names(&self) -> Vec<String> {
-            let mut names: Vec<String> = fs::read_dir(&self.0)
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
-            names.sort();
-            names
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn write(path: &Path, text: &[u8]) -> Result<()> {
-        let part = Output::locate(path)?.open_part()?;
-        part.file().write_all_at(text, 0).unwrap();
-        part.commit()
-    }
-
-    #[test]
-    fn a_new_file_appears_whole_and_alone() {
-        let scratch = Scratch::new("new");
-        write(&scratch.0.join("out"), b"new").unwrap();
-        assert_eq!(scratch.names(), ["out"]);
-        assert_eq!(fs::read(scratch.0.join("out")).unwrap(), b"new");
-    }
-
-    #[test]
-    fn what_is_not_committed_leaves_the_old_file() {
-        let scratch = Scratch::new("old");
-        let path = scratch.0.join("out");
-        fs::write(&path, b"old").unwrap();
-        let part = Output::locate(&path).unwrap().open_part().unwrap();
-        part.file().write_all_at(b"new", 0).unwrap();
-        assert_eq!(scratch.names(), ["out", "out.part"]);
-        drop(part);
-        assert_eq!(scratch.names(), ["out"]);
-        assert_eq!(fs::read(&path).unwrap(), b"old");
-    }
-
-    #[test]
-    fn a_replaced_file_keeps_its_mode_without_set_user_id() {
-        let scratch = Scratch::new("mode");
-        let path = scratch.0.join("out");
-        fs::write(&path, b"old").unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o4751)).unwrap();
-        write(&path, b"new").unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o751);
-    }
-
-    #[test]
-    fn the_target_of_a_link_is_replaced_and_the_link_stays() {
-        let scratch = Scratch::new("link");
-        fs::create_dir(scratch.0.join("sub")).unwrap();
-        symlink("second", scratch.0.join("first")).unwrap();
-        symlink("sub/real", scratch.0.join("second")).unwrap();
-        write(&scratch.0.join("first"), b"new").unwrap();
-        assert_eq!(fs::read(scratch.0.join("sub/real")).unwrap(), b"new");
-        assert_eq!(scratch.names(), ["first", "second", "sub"]);
-    }
-
-    #[test]
-    fn links_in_a_circle_are_refused() {
-        let scratch = Scratch::new("circle");
-        symlink("a", scratch.0.join("b")).unwrap();
-        symlink("b", scratch.0.join("a")).unwrap();
-        let error = write(&scratch.0.join("a"), b"").unwrap_err();
-        assert!(error.to_string().ends_with("Too many levels of symbolic links"), "{error}");
-    }
-
-    #[test]
-    fn what_is_no_regular_file_is_refused() {
-        let scratch = Scratch::new("kind");
-        for path in [
-            scratch.0.as_path(),
-            Path::new("/dev/null"),
-            Path::new("/dev/full"),
-            &scratch.0.join(".."),
-            &scratch.0.join("missing/"),
-        ] {
-            assert!(Output::locate(path).is_err(), "{path:?}");
-        }
-    }
-
-    #[test]
-    fn a_second_writer_is_refused() {
-        let scratch = Scratch::new("lock");
-        let path = scratch.0.join("out");
-        let _first = Output::locate(&path).unwrap().open_part().unwrap();
-        let error = Output::locate(&path).unwrap().open_part().unwrap_err();
-        assert!(error.to_string().contains("another client is writing it"), "{error}");
-    }
-
-    #[test]
-    fn a_part_file_that_was_left_is_used_again_from_nothing() {
-        let scratch = Scratch::new("stale");
-        fs::write(scratch.0.join("out.part"), b"stale bytes").unwrap();
-        write(&scratch.0.join("out"), b"new").unwrap();
-        assert_eq!(fs::read(scratch.0.join("out")).unwrap(), b"new");
-    }
-
-    #[test]
-    fn a_part_file_that_is_a_trap_is_refused() {
-        let scratch = Scratch::new("trap");
-        fs::write(scratch.0.join("victim"), b"victim").unwrap();
-        symlink("victim", scratch.0.join("a.part")).unwrap();
-        fs::hard_link(scratch.0.join("victim"), scratch.0.join("b.part")).unwrap();
-        fs::create_dir(scratch.0.join("c.part")).unwrap();
-        for name in ["a", "b", "c"] {
-            assert!(write(&scratch.0.join(name), b"new").is_err(), "{name}");
-        }
-        assert_eq!(fs::read(scratch.0.join("victim")).unwrap(), b"victim");
-    }
-
-    #[test]
-    fn an_output_that_became_a_folder_is_not_renamed_over() {
-        let scratch = Scratch::new("became");
-        let part = Output::locate(&scratch.0.join("out")).unwrap().open_part().unwrap();
-        fs::create_dir(scratch.0.join("out")).unwrap();
-        assert!(part.commit().is_err());
-        assert_eq!(scratch.names(), ["out"]);
-    }
-}
+mod tests;

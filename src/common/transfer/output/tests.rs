@@ -1,0 +1,141 @@
+//! The output's promises: the old file or the whole new one, and nobody else's file.
+
+use super::*;
+use std::os::unix::fs::{FileExt, symlink};
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(test: &str) -> Scratch {
+        let name = format!("ropewalk-out-{}-{test}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Scratch(path)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(&self.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn write(path: &Path, text: &[u8]) -> Result<()> {
+    let part = Output::locate(path)?.open_part()?;
+    part.start_over()?;
+    part.file().write_all_at(text, 0).unwrap();
+    part.commit(true)
+}
+
+#[test]
+fn a_new_file_appears_whole_and_alone() {
+    let scratch = Scratch::new("new");
+    write(&scratch.0.join("out"), b"new").unwrap();
+    assert_eq!(scratch.names(), ["out"]);
+    assert_eq!(fs::read(scratch.0.join("out")).unwrap(), b"new");
+}
+
+#[test]
+fn what_is_not_committed_leaves_the_old_file() {
+    let scratch = Scratch::new("old");
+    let path = scratch.0.join("out");
+    fs::write(&path, b"old").unwrap();
+    let part = Output::locate(&path).unwrap().open_part().unwrap();
+    part.file().write_all_at(b"new", 0).unwrap();
+    assert_eq!(scratch.names(), ["out", "out.part"]);
+    drop(part);
+    assert_eq!(scratch.names(), ["out"]);
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+}
+
+#[test]
+fn a_replaced_file_keeps_its_mode_without_set_user_id() {
+    let scratch = Scratch::new("mode");
+    let path = scratch.0.join("out");
+    fs::write(&path, b"old").unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o4751)).unwrap();
+    write(&path, b"new").unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o751);
+}
+
+#[test]
+fn the_target_of_a_link_is_replaced_and_the_link_stays() {
+    let scratch = Scratch::new("link");
+    fs::create_dir(scratch.0.join("sub")).unwrap();
+    symlink("second", scratch.0.join("first")).unwrap();
+    symlink("sub/real", scratch.0.join("second")).unwrap();
+    write(&scratch.0.join("first"), b"new").unwrap();
+    assert_eq!(fs::read(scratch.0.join("sub/real")).unwrap(), b"new");
+    assert_eq!(scratch.names(), ["first", "second", "sub"]);
+}
+
+#[test]
+fn links_in_a_circle_are_refused() {
+    let scratch = Scratch::new("circle");
+    symlink("a", scratch.0.join("b")).unwrap();
+    symlink("b", scratch.0.join("a")).unwrap();
+    let error = write(&scratch.0.join("a"), b"").unwrap_err();
+    assert!(error.to_string().ends_with("Too many levels of symbolic links"), "{error}");
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused() {
+    let scratch = Scratch::new("kind");
+    for path in [
+        scratch.0.as_path(),
+        Path::new("/dev/null"),
+        Path::new("/dev/full"),
+        &scratch.0.join(".."),
+        &scratch.0.join("missing/"),
+    ] {
+        assert!(Output::locate(path).is_err(), "{path:?}");
+    }
+}
+
+#[test]
+fn a_second_writer_is_refused() {
+    let scratch = Scratch::new("lock");
+    let path = scratch.0.join("out");
+    let _first = Output::locate(&path).unwrap().open_part().unwrap();
+    let error = Output::locate(&path).unwrap().open_part().unwrap_err();
+    assert!(error.to_string().contains("another client is writing it"), "{error}");
+}
+
+#[test]
+fn a_part_file_that_was_left_is_used_again_from_nothing() {
+    let scratch = Scratch::new("stale");
+    fs::write(scratch.0.join("out.part"), b"stale bytes").unwrap();
+    write(&scratch.0.join("out"), b"new").unwrap();
+    assert_eq!(fs::read(scratch.0.join("out")).unwrap(), b"new");
+}
+
+#[test]
+fn a_part_file_that_is_a_trap_is_refused() {
+    let scratch = Scratch::new("trap");
+    fs::write(scratch.0.join("victim"), b"victim").unwrap();
+    symlink("victim", scratch.0.join("a.part")).unwrap();
+    fs::hard_link(scratch.0.join("victim"), scratch.0.join("b.part")).unwrap();
+    fs::create_dir(scratch.0.join("c.part")).unwrap();
+    for name in ["a", "b", "c"] {
+        assert!(write(&scratch.0.join(name), b"new").is_err(), "{name}");
+    }
+    assert_eq!(fs::read(scratch.0.join("victim")).unwrap(), b"victim");
+}
+
+#[test]
+fn an_output_that_became_a_folder_is_not_renamed_over() {
+    let scratch = Scratch::new("became");
+    let part = Output::locate(&scratch.0.join("out")).unwrap().open_part().unwrap();
+    fs::create_dir(scratch.0.join("out")).unwrap();
+    assert!(part.commit(true).is_err());
+    assert_eq!(scratch.names(), ["out"]);
+}

@@ -1,0 +1,247 @@
+//! Going on where an earlier run was, or starting over: what is decided before the
+//! first byte of a pulled transfer is asked for.
+
+#![forbid(unsafe_code)]
+
+use super::journal::{Journal, Subject};
+use super::output::PartFile;
+use crate::error::{Error, ExitCode, Result};
+use crate::sys::file;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+/// How a transfer begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// There was nothing.
+    Fresh,
+    /// So many bytes are there already, and will be checked.
+    Resumed(u64),
+    /// What was there is of no use: the reason, for a person.
+    Over(&'static str),
+}
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes {
+    /// To ignore what is there.
+    pub restart: bool,
+    /// To wait for the disk.
+    pub sync: bool,
+}
+
+/// Gets `part` and its journal ready to receive `subject`, of which the server stores
+/// `stored` bytes. Answers the journal's file and how the transfer begins.
+///
+/// # Errors
+/// When there is no room for the file, now rather than at its last byte.
+pub fn prepare(
+    part: &PartFile,
+    subject: &Subject,
+    stored: u64,
+    wishes: Wishes,
+) -> Result<(File, Start)> {
+    let shown = part.output().shown();
+    let failed = |error: io::Error| Error::system(shown, &error);
+    let file = part.open_journal()?;
+    let found = find(part.file(), &file, subject).map_err(failed)?;
+    let start = match found {
+        _ if wishes.restart => None,
+        Found::Nothing => None,
+        Found::Useless(reason) => {
+            begin(part, &file, subject).map_err(failed)?;
+            Some(Start::Over(reason))
+        }
+        Found::Bytes(bytes) => Some(Start::Resumed(bytes)),
+    };
+    if start.is_none() {
+        begin(part, &file, subject).map_err(failed)?;
+    }
+    reserve(part.file(), subject.size, stored, shown)?;
+    if wishes.sync {
+        part.file().sync_all().map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        part.sync_folder()?;
+    }
+    Ok((file, start.unwrap_or(Start::Fresh)))
+}
+
+/// What an earlier run left.
+enum Found {
+    Nothing,
+    Useless(&'static str),
+    Bytes(u64),
+}
+
+/// Looks at what an earlier run left, and makes it this run's own if it can be used.
+fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
+    let there = part.metadata()?;
+    let Some((header, journal, contents)) = Journal::open(journal.try_clone()?)? else {
+        return Ok(match there.len() {
+            0 => Found::Nothing,
+            _ => Found::Useless("its journal is missing or damaged"),
+        });
+    };
+    if (header.device, header.inode) != (there.dev(), there.ino()) {
+        return Ok(Found::Useless("its journal belongs to another file"));
+    }
+    if header.etag != subject.etag || header.size != subject.size {
+        return Ok(Found::Useless("the file on the server is another one"));
+    }
+    journal.renew(&header, &contents)?;
+    Ok(Found::Bytes(contents.iter().map(|(start, (end, _))| end - start).sum()))
+}
+
+/// Starts from nothing.
+fn begin(part: &PartFile, journal: &File, subject: &Subject) -> io::Result<()> {
+    part.file().set_len(0)?;
+    Journal::create(journal.try_clone()?, subject, part.file())?;
+    Ok(())
+}
+
+/// Gives the part file its length, and the space for what the server stores of it.
+fn reserve(part: &File, size: u64, stored: u64, shown: &str) -> Result<()> {
+    let failed = |error: &io::Error| Error::system(shown, error);
+    if stored >= size && size > 0 {
+        match file::preallocate(part, size) {
+            Ok(()) => return Ok(()),
+            // The file system or the kernel has no such call; space is counted instead.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL)
+                ) => {}
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+    part.set_len(size).map_err(|error| failed(&error))?;
+    let held = part.metadata().map_err(|error| failed(&error))?.blocks() * 512;
+    let needed = stored.min(size).saturating_sub(held);
+    let free = file::free_space(part).map_err(|error| failed(&error))?;
+    if needed > free {
+        let words = crate::error::system_words(&io::Error::from_raw_os_error(libc::ENOSPC));
+        let missing = needed - free;
+        return Err(Error::new(
+            ExitCode::System,
+            format!("{shown}: {words}: {missing} bytes are missing"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::output::Output;
+    use std::os::unix::fs::FileExt;
+    use std::path::PathBuf;
+
+    const WISHES: Wishes = Wishes { restart: false, sync: true };
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(test: &str) -> Scratch {
+            let name = format!("ropewalk-partial-{}-{test}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir(&path).unwrap();
+            Scratch(path)
+        }
+
+        fn part(&self) -> PartFile {
+            let mut part = Output::locate(&self.0.join("out")).unwrap().open_part().unwrap();
+            part.keep(true);
+            part
+        }
+
+        /// A run that brings the first half and is then killed.
+        fn half(&self) {
+            let part = self.part();
+            let (journal, start) = prepare(&part, &subject(), 4096, WISHES).unwrap();
+            assert_eq!(start, Start::Fresh);
+            part.file().write_all_at(&[7; 2048], 0).unwrap();
+            let (_, journal, _) = Journal::open(journal).unwrap().unwrap();
+            journal.written(0..2048, crate::hash::crc32c(&[7; 2048])).unwrap();
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn subject() -> Subject {
+        Subject { name: b"f".to_vec(), etag: b"tag".to_vec(), size: 4096 }
+    }
+
+    #[test]
+    fn a_killed_run_is_resumed() {
+        let scratch = Scratch::new("resume");
+        scratch.half();
+        let (_, start) = prepare(&scratch.part(), &subject(), 4096, WISHES).unwrap();
+        assert_eq!(start, Start::Resumed(2048));
+    }
+
+    #[test]
+    fn one_who_asks_to_restart_gets_nothing_of_it() {
+        let scratch = Scratch::new("restart");
+        scratch.half();
+        let part = scratch.part();
+        let wishes = Wishes { restart: true, ..WISHES };
+        assert_eq!(prepare(&part, &subject(), 4096, wishes).unwrap().1, Start::Fresh);
+        let mut bytes = [1; 2048];
+        part.file().read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes, [0; 2048]);
+    }
+
+    #[test]
+    fn another_tag_starts_over_and_says_so() {
+        let scratch = Scratch::new("tag");
+        scratch.half();
+        let other = Subject { etag: b"other".to_vec(), ..subject() };
+        let (_, start) = prepare(&scratch.part(), &other, 4096, WISHES).unwrap();
+        assert_eq!(start, Start::Over("the file on the server is another one"));
+    }
+
+    #[test]
+    fn a_journal_without_its_part_starts_over() {
+        let scratch = Scratch::new("stale");
+        scratch.half();
+        let other = scratch.0.join("other");
+        std::fs::write(&other, [0; 4096]).unwrap();
+        std::fs::rename(other, scratch.0.join("out.part")).unwrap();
+        let (_, start) = prepare(&scratch.part(), &subject(), 4096, WISHES).unwrap();
+        assert!(matches!(start, Start::Over(_)));
+    }
+
+    #[test]
+    fn a_part_without_its_journal_starts_over() {
+        let scratch = Scratch::new("bare");
+        scratch.half();
+        std::fs::remove_file(scratch.0.join("out.part.journal")).unwrap();
+        let (_, start) = prepare(&scratch.part(), &subject(), 4096, WISHES).unwrap();
+        assert!(matches!(start, Start::Over(_)));
+    }
+
+    #[test]
+    fn space_is_taken_for_a_file_and_not_for_its_holes() {
+        let scratch = Scratch::new("space");
+        let part = scratch.part();
+        let large = Subject { size: 1 << 20, ..subject() };
+        prepare(&part, &large, 1 << 20, WISHES).unwrap();
+        assert_eq!(part.file().metadata().unwrap().len(), 1 << 20);
+        let sparse = Subject { size: 1 << 40, etag: b"sparse".to_vec(), ..subject() };
+        prepare(&part, &sparse, 4096, WISHES).unwrap();
+        let found = part.file().metadata().unwrap();
+        assert!(found.len() == 1 << 40 && found.blocks() * 512 < 1 << 20);
+    }
+
+    #[test]
+    fn a_file_that_cannot_fit_is_refused_at_once() {
+        let scratch = Scratch::new("full");
+        let huge = Subject { size: 1 << 60, ..subject() };
+        assert!(prepare(&scratch.part(), &huge, 1 << 60, WISHES).is_err());
+    }
+}
