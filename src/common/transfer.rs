@@ -1,6 +1,7 @@
 //! What moving a file needs besides bytes: plans, queues, part files.
 
 pub mod blocks;
+pub mod identity;
 pub mod journal;
 pub mod meter;
 pub mod output;
@@ -8,3 +9,4 @@ pub mod partial;
 pub mod pieces;
 pub mod queue;
 pub mod ranges;
+pub mod session;

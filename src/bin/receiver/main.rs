@@ -44,13 +44,13 @@ fn run_job() -> Result<ExitCode> {
 fn receive_and_join(target: Target) -> Result<Report> {
     let Target { addresses, shown, mut files } = target;
     let reading = classic::receive(&addresses, &files, &shown, |reading| {
-        Report::Progress(Tally { bytes: reading.bytes, streams: reading.open }).send();
+        Report::Progress(reading.into()).send();
     })?;
     let others = files.split_off(1);
     let first = &files[0];
     let (md5, bytes) =
         pieces::join(first, others).map_err(|error| Error::system(&shown, &error))?;
-    let tally = Tally { bytes, streams: reading.peak };
+    let tally = Tally { bytes, streams: reading.peak, offset: bytes };
     Ok(Report::Done { tally, md5: Some(hex(&md5)) })
 }
 

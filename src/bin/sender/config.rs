@@ -3,37 +3,71 @@
 
 #![forbid(unsafe_code)]
 
-use crate::classic::{Classic, Limits};
+use crate::classic::Classic;
+use crate::pulled::Pulled;
+use crate::streams::Limits;
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{file, socket};
 use ropewalk::transfer::blocks::{BlockPlan, MAX_STREAMS};
+use ropewalk::transfer::identity::Version;
+use ropewalk::transfer::session::Token;
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
+/// What to do, in one of the two protocols.
+pub(crate) enum Transfer {
+    /// For a classic client.
+    Classic(Classic),
+    /// For a ropewalk client.
+    Pulled(Pulled),
+}
+
 /// The job that a server handed over: descriptors are the listener and the file.
-pub(crate) fn from_job(job: &mut Job) -> Result<(Classic, TcpListener)> {
+pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener)> {
     let listener = TcpListener::from(job.descriptor()?);
     let file = File::from(job.descriptor()?);
     let bad = |what: &str| Error::protocol(format!("the job's '{what}' cannot be"));
     let threads = u8::try_from(job.number("threads")?).map_err(|_| bad("threads"))?;
-    let peer = job.text("peer")?.parse().map_err(|_| bad("peer"))?;
-    let plan = BlockPlan::with_block_size(job.number("size")?, job.number("block_size")?);
+    let peer: Option<IpAddr> = Some(job.text("peer")?.parse().map_err(|_| bad("peer"))?);
     let limits = Limits {
         idle: Duration::from_millis(job.number("idle_ms")?),
         stall: Duration::from_millis(job.number("stall_ms")?),
     };
-    Ok((Classic { file, plan, threads, peer: Some(peer), limits }, listener))
+    let transfer = match job.number("protocol")? {
+        1 => Transfer::Classic(Classic {
+            file,
+            plan: BlockPlan::with_block_size(job.number("size")?, job.number("block_size")?),
+            threads,
+            peer,
+            limits,
+            meter: Default::default(),
+            numbers: Default::default(),
+            reports: true,
+        }),
+        2 => Transfer::Pulled(Pulled {
+            file,
+            version: Version::from_object(job.object()).ok_or_else(|| bad("version"))?,
+            stored: job.number("stored")?,
+            token: Token::from_hex(job.text("session")?).ok_or_else(|| bad("session"))?,
+            threads,
+            peer,
+            limits,
+            meter: Default::default(),
+        }),
+        _ => return Err(bad("protocol")),
+    };
+    Ok((transfer, listener))
 }
 
 /// `PORT PATH BLOCK_SIZE THREADS`.
 pub(crate) fn from_arguments(arguments: &Arguments) -> Result<(Classic, TcpListener)> {
-    let port = number("port", arguments.positional(0), 0..=65535)? as u16;
+    let port = number("port", arguments.positional(0), 1..=65535)? as u16;
     let block_size = number("block_size", arguments.positional(2), 1..=i64::MAX as u64)?;
     let threads = number("threads", arguments.positional(3), 1..=MAX_STREAMS)? as u8;
     let path = Path::new(arguments.positional(1));
@@ -47,5 +81,15 @@ pub(crate) fn from_arguments(arguments: &Arguments) -> Result<(Classic, TcpListe
     let plan = BlockPlan::with_block_size(found.len(), block_size);
     let listener = socket::listen_everywhere(port)
         .map_err(|error| Error::system(format!("port {port}"), &error))?;
-    Ok((Classic { file, plan, threads, peer: None, limits: Limits::default() }, listener))
+    let transfer = Classic {
+        file,
+        plan,
+        threads,
+        peer: None,
+        limits: Limits::default(),
+        meter: Default::default(),
+        numbers: Default::default(),
+        reports: false,
+    };
+    Ok((transfer, listener))
 }

@@ -5,20 +5,29 @@
 
 mod classic;
 mod config;
+mod pulled;
+mod streams;
 
-use classic::Classic;
+use config::Transfer;
 use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::{program, programs};
 use ropewalk::error::{ExitCode, Result};
+use ropewalk::sys::process;
 use ropewalk::transfer::meter::Reading;
-use std::process;
+use std::net::TcpListener;
+use std::sync::Arc;
 
-fn main() -> process::ExitCode {
-    program::main(&programs::SENDER, |arguments| match arguments.has("job") {
-        true => run_job(),
-        false => run_by_hand(&arguments),
+fn main() -> std::process::ExitCode {
+    program::main(&programs::SENDER, |arguments| {
+        // Each of up to 255 streams holds a descriptor. Where the limit cannot be
+        // raised, some of the streams cannot be had.
+        let _ = process::raise_descriptor_limit();
+        match arguments.has("job") {
+            true => run_job(),
+            false => run_by_hand(&arguments),
+        }
     })
 }
 
@@ -27,10 +36,10 @@ fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
     job.watch_lifeline()?;
     let (transfer, listener) = config::from_job(&mut job)?;
-    match transfer.serve(listener, |reading| Report::Progress(tally(reading)).send()) {
+    match serve(transfer, listener) {
         Ok(reading) => {
-            let all = Tally { streams: reading.peak, ..tally(reading) };
-            Report::Done { tally: all, md5: None }.send();
+            let tally = Tally { streams: reading.peak, ..reading.into() };
+            Report::Done { tally, md5: None }.send();
             Ok(ExitCode::Success)
         }
         Err(error) => {
@@ -42,11 +51,24 @@ fn run_job() -> Result<ExitCode> {
 
 /// Started by hand: quiet when all goes well.
 fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
-    let (transfer, listener): (Classic, _) = config::from_arguments(arguments)?;
-    transfer.serve(listener, |_| {})?;
+    let (transfer, listener) = config::from_arguments(arguments)?;
+    serve(Transfer::Classic(transfer), listener)?;
     Ok(ExitCode::Success)
 }
 
-fn tally(reading: Reading) -> Tally {
-    Tally { bytes: reading.bytes, streams: reading.open }
+fn serve(transfer: Transfer, listener: TcpListener) -> Result<Reading> {
+    match transfer {
+        Transfer::Classic(classic) => {
+            let idle = classic.limits.idle;
+            let classic = Arc::new(classic);
+            streams::serve(&classic, listener, idle)?;
+            Ok(classic.meter.read())
+        }
+        Transfer::Pulled(pulled) => {
+            let idle = pulled.limits.idle;
+            let pulled = Arc::new(pulled);
+            streams::serve(&pulled, listener, idle)?;
+            Ok(pulled.meter.read())
+        }
+    }
 }

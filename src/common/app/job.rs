@@ -20,7 +20,7 @@ use std::os::unix::net::UnixStream;
 
 /// Longest job in bytes, newline included. A socket's buffer takes that much even
 /// when nobody reads, so sending a job never blocks.
-pub const MAX_JOB: usize = 16 << 10;
+pub const MAX_JOB: usize = 64 << 10;
 
 /// Most descriptors with a job: one for each of 255 streams, and a few.
 pub const MAX_JOB_DESCRIPTORS: usize = 300;
@@ -103,6 +103,11 @@ impl Job {
             }
         }
         Ok(Job { object, descriptors: descriptors.into_iter(), lifeline: socket })
+    }
+
+    /// The whole job, for those who read several members at once.
+    pub fn object(&self) -> &Value {
+        &self.object
     }
 
     /// A number of the job.

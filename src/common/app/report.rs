@@ -6,6 +6,7 @@
 use super::terminal;
 use crate::codec::json::{self, Value};
 use crate::error::{Error, ExitCode};
+use crate::transfer::meter::Reading;
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Longest line that a parent reads, in bytes.
-pub const MAX_LINE: usize = 16 << 10;
+pub const MAX_LINE: usize = 64 << 10;
 
 /// One report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,14 @@ pub struct Tally {
     pub bytes: u64,
     /// Streams that are open; in [`Report::Done`] the most that ever were.
     pub streams: u64,
+    /// Of a sender, one past the highest byte that was sent.
+    pub offset: u64,
+}
+
+impl From<Reading> for Tally {
+    fn from(reading: Reading) -> Tally {
+        Tally { bytes: reading.bytes, streams: reading.open, offset: reading.offset }
+    }
 }
 
 impl Report {
@@ -58,6 +67,7 @@ impl Report {
                 ("state".to_string(), Value::from(state)),
                 ("bytes".to_string(), Value::from_u64(tally.bytes)),
                 ("streams".to_string(), Value::from_u64(tally.streams)),
+                ("offset".to_string(), Value::from_u64(tally.offset)),
             ]
         };
         match self {
@@ -80,7 +90,10 @@ impl Report {
         let value = json::parse(line).ok()?;
         let number = |key| value.get(key).and_then(Value::as_u64);
         let text = |key| value.get(key).and_then(Value::as_str).map(str::to_string);
-        let tally = || Some(Tally { bytes: number("bytes")?, streams: number("streams")? });
+        let tally = || {
+            let offset = number("offset").unwrap_or(0);
+            Some(Tally { bytes: number("bytes")?, streams: number("streams")?, offset })
+        };
         match text("state")?.as_str() {
             "progress" => Some(Report::Progress(tally()?)),
             "done" => Some(Report::Done { tally: tally()?, md5: text("md5") }),
@@ -137,7 +150,7 @@ mod tests {
 
     #[test]
     fn every_report_survives_the_pipe() {
-        let tally = Tally { bytes: 6 << 30, streams: 4 };
+        let tally = Tally { bytes: 6 << 30, streams: 4, offset: 7 << 30 };
         for report in [
             Report::Progress(tally),
             Report::Done { tally, md5: None },

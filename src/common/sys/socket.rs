@@ -1,7 +1,7 @@
 //! TCP sockets where std's own are not enough: both families at once, a backlog,
 //! keepalive.
 
-use super::{check, retry};
+use super::{check, check_size, retry};
 use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -106,6 +106,43 @@ pub fn set_user_timeout(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<(
     set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
 }
 
+/// Sends all of `bytes`, and has the kernel wait for what follows before it makes a
+/// packet of them (MSG_MORE, send(2)).
+pub fn send_more(socket: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let flags = libc::MSG_MORE | libc::MSG_NOSIGNAL;
+        let sent = retry(|| {
+            // SAFETY: `bytes` is readable for `bytes.len()` bytes.
+            check_size(unsafe {
+                libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags)
+            })
+        })?;
+        bytes = &bytes[sent..];
+    }
+    Ok(())
+}
+
+/// How long a round trip takes, as the kernel has measured it (TCP_INFO, tcp(7));
+/// `None` where it does not say.
+pub fn round_trip(socket: BorrowedFd<'_>) -> Option<Duration> {
+    // SAFETY: all-zero is a valid tcp_info.
+    let mut info: libc::tcp_info = unsafe { mem::zeroed() };
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `info` is writable for `length` bytes, and both live through the call.
+    let asked = check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &mut length,
+        )
+    });
+    let end = mem::offset_of!(libc::tcp_info, tcpi_rtt) + size_of::<u32>();
+    let known = asked.is_ok() && length as usize >= end && info.tcpi_rtt > 0;
+    known.then(|| Duration::from_micros(info.tcpi_rtt.into()))
+}
+
 fn seconds(time: Duration) -> libc::c_int {
     libc::c_int::try_from(time.as_secs()).unwrap_or(libc::c_int::MAX)
 }
@@ -144,6 +181,26 @@ mod tests {
         let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let error = listen(first.local_addr().unwrap()).unwrap_err();
         assert_eq!(crate::error::system_words(&error), "Address already in use");
+    }
+
+    #[test]
+    fn a_round_trip_takes_some_time() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(round_trip(stream.as_fd()).is_some_and(|time| time < Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn what_is_held_for_more_arrives_with_it() {
+        use std::io::{Read, Write};
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        send_more(stream.as_fd(), b"head").unwrap();
+        stream.write_all(b"body").unwrap();
+        drop(stream);
+        let mut text = String::new();
+        listener.accept().unwrap().0.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "headbody");
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Reading {
     pub open: u64,
     /// The most streams that were open at once.
     pub peak: u64,
+    /// One past the highest byte of the file that was moved.
+    pub offset: u64,
 }
 
 /// Counts bytes and streams.
@@ -29,6 +31,12 @@ impl Meter {
     /// Counts `bytes` more.
     pub fn add(&self, bytes: u64) {
         lock(&self.reading).bytes += bytes;
+    }
+
+    /// Notes that the bytes before `offset` were moved, or later ones were.
+    pub fn reached(&self, offset: u64) {
+        let mut reading = lock(&self.reading);
+        reading.offset = reading.offset.max(offset);
     }
 
     /// Counts a stream as open until the answer is dropped.
@@ -67,7 +75,7 @@ mod tests {
         let first = meter.open();
         let second = meter.open();
         drop(first);
-        assert_eq!(meter.read(), Reading { bytes: 0, open: 1, peak: 2 });
+        assert_eq!(meter.read(), Reading { bytes: 0, open: 1, peak: 2, offset: 0 });
         drop(second);
         assert_eq!(meter.read().open, 0);
     }

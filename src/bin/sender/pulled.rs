@@ -1,0 +1,345 @@
+//! The ropewalk protocol's sender: each stream shows the session's token, asks for
+//! ranges, and gets them in blocks that can be checked (PROTOCOL.md, "Blocks"). Keeps
+//! no state about what has arrived.
+
+#![forbid(unsafe_code)]
+
+use crate::streams::{Ended, Limits, Protocol};
+use ropewalk::app::report;
+use ropewalk::codec::wire::{
+    ErrorCode, HEADER_SIZE, HELLO_SIZE, Header, Hello, REQUEST_SIZE, Request, WireError,
+};
+use ropewalk::error::{Error, ExitCode};
+use ropewalk::hash::crc32c::crc32c;
+use ropewalk::sys::{file, socket};
+use ropewalk::transfer::identity::Version;
+use ropewalk::transfer::meter::Meter;
+use ropewalk::transfer::session::Token;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+/// How long a stream may take to show its token.
+const HELLO_TIME: Duration = Duration::from_secs(10);
+
+/// How long one that shows a wrong token is kept waiting.
+const STRANGER_DELAY: Duration = Duration::from_secs(1);
+
+/// How long the peer of a stream that ends with an error has to read it.
+const LINGER_TIME: Duration = Duration::from_secs(5);
+
+/// Requests that are read at once.
+const REQUEST_BATCH: usize = 64;
+
+/// Keepalive of a stream: one that asks for nothing is idle, but a peer that is gone
+/// without a word is noticed within two minutes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_COUNT: u8 = 4;
+
+/// One transfer.
+pub(crate) struct Pulled {
+    /// The file.
+    pub(crate) file: File,
+    /// What the file was when the session began, and has to stay.
+    pub(crate) version: Version,
+    /// Bytes that the file takes on the disk; fewer than its size where it has holes.
+    pub(crate) stored: u64,
+    /// What a stream has to show.
+    pub(crate) token: Token,
+    /// How many streams the session was asked for.
+    pub(crate) threads: u8,
+    /// The only address from which streams may come; any without one.
+    pub(crate) peer: Option<IpAddr>,
+    /// How long to wait.
+    pub(crate) limits: Limits,
+    /// What was sent.
+    pub(crate) meter: Meter,
+}
+
+/// Why a stream ends before its peer closes it.
+enum Stop {
+    /// It did not prove that it belongs here.
+    Stranger,
+    /// The connection is of no more use.
+    Broken,
+    /// The peer is told why, and then it is over.
+    Tell(ErrorCode, &'static str),
+    /// The peer said that all is done.
+    Finished,
+}
+
+impl From<io::Error> for Stop {
+    fn from(_: io::Error) -> Stop {
+        Stop::Broken
+    }
+}
+
+impl Protocol for Pulled {
+    /// A reconnecting stream need not wait until its dead one is noticed.
+    fn room(&self) -> usize {
+        2 * usize::from(self.threads)
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    fn carry(&self, stream: &TcpStream) -> Ended {
+        match self.converse(stream) {
+            Stop::Finished => Ended::Transfer(Ok(())),
+            Stop::Stranger => Ended::Stranger,
+            Stop::Broken => Ended::Stream,
+            Stop::Tell(code, text) => {
+                let _ = tell(stream, code, text);
+                match code {
+                    ErrorCode::Changed => {
+                        let text = format!("the file changed: {text}");
+                        Ended::Transfer(Err(Error::new(ExitCode::Changed, text)))
+                    }
+                    ErrorCode::Read => {
+                        let text = "the file cannot be read";
+                        Ended::Transfer(Err(Error::new(ExitCode::System, text)))
+                    }
+                    ErrorCode::Version | ErrorCode::Request | ErrorCode::Other(_) => Ended::Stream,
+                }
+            }
+        }
+    }
+
+    fn abandoned(&self) -> Error {
+        let seconds = self.limits.idle.as_secs();
+        Error::new(ExitCode::Network, format!("no stream was open for {seconds} s"))
+    }
+
+    fn report(&self) {
+        report::Report::Progress(self.meter.read().into()).send();
+    }
+}
+
+impl Pulled {
+    /// Speaks with one peer until something ends that.
+    fn converse(&self, stream: &TcpStream) -> Stop {
+        match self.greet(stream).and_then(|hello| self.answer_all(stream, &hello)) {
+            Ok(never) => match never {},
+            Err(stop) => stop,
+        }
+    }
+
+    /// Reads the hello and judges it.
+    fn greet(&self, mut stream: &TcpStream) -> Result<Hello, Stop> {
+        let deadline = Instant::now() + HELLO_TIME;
+        let (mut bytes, mut filled) = ([0; HELLO_SIZE], 0);
+        let hello = loop {
+            match Hello::parse(&bytes[..filled]) {
+                Ok(Some((_, hello))) => break hello,
+                Ok(None) => {}
+                Err(WireError::Version(_)) => {
+                    return Err(Stop::Tell(ErrorCode::Version, "this sender speaks version 2"));
+                }
+                Err(_) => return Err(Stop::Stranger),
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Stop::Stranger);
+            }
+            stream.set_read_timeout(Some(left)).map_err(|_| Stop::Stranger)?;
+            match stream.read(&mut bytes[filled..]).map_err(|_| Stop::Stranger)? {
+                0 => return Err(Stop::Stranger),
+                count => filled += count,
+            }
+        };
+        if !self.token.is(&hello.token) {
+            std::thread::sleep(STRANGER_DELAY);
+            return Err(Stop::Stranger);
+        }
+        Ok(hello)
+    }
+
+    /// Answers requests in their order.
+    fn answer_all(
+        &self,
+        mut stream: &TcpStream,
+        hello: &Hello,
+    ) -> Result<std::convert::Infallible, Stop> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(None)?;
+        stream.set_write_timeout(Some(self.limits.stall))?;
+        socket::set_keepalive(stream.as_fd(), KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)?;
+        let _open = self.meter.open();
+        let mut answers = Answers::new(self, stream, hello);
+        let (mut bytes, mut filled) = ([0; REQUEST_BATCH * REQUEST_SIZE], 0);
+        loop {
+            let mut used = 0;
+            while let Some((count, request)) = Request::parse(&bytes[used..filled])
+                .map_err(|_| Stop::Tell(ErrorCode::Request, "a request was damaged"))?
+            {
+                used += count;
+                match request {
+                    Request::Range { file: 0, offset, length } => answers.range(offset, length)?,
+                    Request::Range { .. } => {
+                        return Err(Stop::Tell(ErrorCode::Request, "there is one file, number 0"));
+                    }
+                    Request::Finished => return Err(Stop::Finished),
+                }
+            }
+            bytes.copy_within(used..filled, 0);
+            filled -= used;
+            match stream.read(&mut bytes[filled..])? {
+                0 => return Err(Stop::Broken),
+                count => filled += count,
+            }
+        }
+    }
+}
+
+/// The answers on one stream.
+struct Answers<'a> {
+    transfer: &'a Pulled,
+    stream: &'a TcpStream,
+    unchecked: bool,
+    max_block: u64,
+    /// A header and the bytes of a block behind it, to be sent in one piece.
+    buffer: Vec<u8>,
+    /// The file stores every byte from the last answer up to here.
+    data_until: u64,
+}
+
+impl<'a> Answers<'a> {
+    fn new(transfer: &'a Pulled, stream: &'a TcpStream, hello: &Hello) -> Answers<'a> {
+        let room = if hello.unchecked { 0 } else { hello.max_block as usize };
+        let sparse = transfer.stored < transfer.version.size;
+        Answers {
+            transfer,
+            stream,
+            unchecked: hello.unchecked,
+            max_block: u64::from(hello.max_block),
+            buffer: vec![0; HEADER_SIZE + room],
+            data_until: if sparse { 0 } else { u64::MAX },
+        }
+    }
+
+    /// Answers one request with as many blocks as it takes.
+    fn range(&mut self, offset: u64, length: u32) -> Result<(), Stop> {
+        let end = offset + u64::from(length); // the codec has checked that it exists
+        if end > self.transfer.version.size {
+            return Err(Stop::Tell(ErrorCode::Request, "the range is not in the file"));
+        }
+        let mut at = offset;
+        while at < end {
+            let answered = match self.hole_until(at)? {
+                Some(hole_end) => self.hole(at, end, hole_end)?,
+                None => self.data(at, end.min(self.data_until).min(at + self.max_block))?,
+            };
+            at += answered;
+            self.transfer.meter.reached(at);
+        }
+        Ok(())
+    }
+
+    /// The end of the hole at `at`; `None` where bytes are stored.
+    fn hole_until(&mut self, at: u64) -> Result<Option<u64>, Stop> {
+        if at < self.data_until {
+            return Ok(None);
+        }
+        let (file, size) = (&self.transfer.file, self.transfer.version.size);
+        match file::next_data(file, at) {
+            Ok(Some(data)) if data > at => return Ok(Some(data.min(size))),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(Some(size)),
+            Err(_) => {
+                // A file system that does not tell: everything counts as stored.
+                self.data_until = u64::MAX;
+                return Ok(None);
+            }
+        }
+        // At least one byte on, whatever the file system says, so that this ends.
+        let hole = file::next_hole(file, at).ok().flatten().unwrap_or(u64::MAX);
+        self.data_until = hole.max(at + 1);
+        Ok(None)
+    }
+
+    fn hole(&mut self, at: u64, end: u64, hole_end: u64) -> Result<u64, Stop> {
+        // A file that shrank has no data there either.
+        self.check_unchanged()?;
+        let length = hole_end.min(end) - at;
+        let header = Header::Hole { offset: at, length: length as u32, run: hole_end - at };
+        self.stream.write_all(&header.encode())?;
+        Ok(length)
+    }
+
+    fn data(&mut self, at: u64, end: u64) -> Result<u64, Stop> {
+        let length = end - at;
+        if self.unchecked {
+            self.check_unchanged()?;
+            let header = Header::Data { offset: at, length: length as u32, crc: 0 };
+            socket::send_more(self.stream.as_fd(), &header.encode())?;
+            self.copy(at, end)?;
+        } else {
+            let (header, rest) = self.buffer.split_at_mut(HEADER_SIZE);
+            let payload = &mut rest[..length as usize];
+            let read = self.transfer.file.read_exact_at(payload, at);
+            // Looked at after the bytes were read: if it is still the same then, they
+            // are its bytes.
+            check_unchanged(self.transfer)?;
+            read.map_err(|_| Stop::Tell(ErrorCode::Read, "the file cannot be read"))?;
+            let crc = crc32c(payload);
+            let length = length as u32;
+            header.copy_from_slice(&Header::Data { offset: at, length, crc }.encode());
+            let whole = HEADER_SIZE + payload.len();
+            self.stream.write_all(&self.buffer[..whole])?;
+        }
+        self.transfer.meter.add(length);
+        Ok(length)
+    }
+
+    /// Sends the bytes of the file themselves, without looking at them.
+    fn copy(&self, at: u64, end: u64) -> Result<(), Stop> {
+        let mut at = at;
+        while at < end {
+            let count = (end - at) as usize;
+            match file::send_to_socket(self.stream.as_fd(), &self.transfer.file, at, count)? {
+                0 => return Err(Stop::Broken), // it shrank in the middle of a block
+                sent => at += sent as u64,
+            }
+        }
+        Ok(())
+    }
+
+    fn check_unchanged(&self) -> Result<(), Stop> {
+        check_unchanged(self.transfer)
+    }
+}
+
+fn check_unchanged(transfer: &Pulled) -> Result<(), Stop> {
+    let found = transfer
+        .file
+        .metadata()
+        .map_err(|_| Stop::Tell(ErrorCode::Read, "the file cannot be looked at"))?;
+    match transfer.version == Version::of(&found) {
+        true => Ok(()),
+        false => Err(Stop::Tell(ErrorCode::Changed, "its size or its time stamps differ")),
+    }
+}
+
+/// Ends a stream with an error that the peer gets to read: requests of its that were
+/// not answered would otherwise turn the end into a reset.
+fn tell(mut stream: &TcpStream, code: ErrorCode, text: &str) -> io::Result<()> {
+    let header = Header::Error { code, length: text.len() as u32, crc: crc32c(text.as_bytes()) };
+    stream.write_all(&[&header.encode()[..], text.as_bytes()].concat())?;
+    stream.shutdown(Shutdown::Write)?;
+    let deadline = Instant::now() + LINGER_TIME;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        stream.set_read_timeout(Some(left))?;
+        if stream.read(&mut [0; 4096])? == 0 {
+            return Ok(());
+        }
+    }
+}

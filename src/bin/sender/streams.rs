@@ -1,0 +1,153 @@
+//! The streams of a transfer: one thread accepts them, each has a thread of its own,
+//! and the main thread hears of both. What is said on a stream is the protocol's.
+
+#![forbid(unsafe_code)]
+
+use ropewalk::app::SMALL_STACK;
+use ropewalk::app::report::REPORT_INTERVAL;
+use ropewalk::error::{Error, Result};
+use ropewalk::sys::socket;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// How long nothing is accepted after the system ran out of descriptors.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// How long the sender waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// For a stream while none is open.
+    pub(crate) idle: Duration,
+    /// For a stream to accept more data.
+    pub(crate) stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { idle: Duration::from_secs(30), stall: Duration::from_secs(60) }
+    }
+}
+
+/// What is said on the streams of a transfer.
+pub(crate) trait Protocol: Send + Sync + 'static {
+    /// Most streams that may be open at once.
+    fn room(&self) -> usize;
+
+    /// The only address from which streams may come; any without one.
+    fn peer(&self) -> Option<IpAddr>;
+
+    /// Serves one stream, from its first byte to its end.
+    fn carry(&self, stream: &TcpStream) -> Ended;
+
+    /// How a transfer ends that no stream comes to any more.
+    fn abandoned(&self) -> Error;
+
+    /// Called while streams are open, at most ten times a second.
+    fn report(&self);
+}
+
+/// What the end of a stream means.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// It never became part of the transfer, and does not count as activity.
+    Stranger,
+    /// The stream is over, and the transfer goes on.
+    Stream,
+    /// The whole transfer is over.
+    Transfer(Result<()>),
+}
+
+/// What the threads tell the main one.
+enum Event {
+    Arrived(TcpStream, SocketAddr),
+    Ended(Ended),
+}
+
+/// Serves streams until the transfer is over, or none is open for `idle`.
+pub(crate) fn serve(
+    protocol: &Arc<impl Protocol>,
+    listener: TcpListener,
+    idle: Duration,
+) -> Result<()> {
+    let (events, inbox) = mpsc::channel();
+    accept_for_ever(listener, events.clone())?;
+    let (mut open, mut idle_since, mut reported) = (0, Instant::now(), Instant::now());
+    loop {
+        let patience = match open {
+            0 => idle.saturating_sub(idle_since.elapsed()),
+            _ => REPORT_INTERVAL.saturating_sub(reported.elapsed()),
+        };
+        match inbox.recv_timeout(patience) {
+            Ok(Event::Arrived(stream, peer)) => {
+                let welcome = protocol.peer().is_none_or(|ip| ip == peer.ip().to_canonical());
+                if welcome && open < protocol.room() {
+                    open += 1;
+                    start(stream, protocol, &events);
+                }
+            }
+            Ok(Event::Ended(Ended::Stranger)) => open -= 1,
+            Ok(Event::Ended(Ended::Stream)) => {
+                open -= 1;
+                idle_since = Instant::now();
+            }
+            Ok(Event::Ended(Ended::Transfer(outcome))) => return outcome,
+            Err(RecvTimeoutError::Timeout) if open == 0 => return Err(protocol.abandoned()),
+            Err(_) => {}
+        }
+        if open > 0 && reported.elapsed() >= REPORT_INTERVAL {
+            reported = Instant::now();
+            protocol.report();
+        }
+    }
+}
+
+/// Accepts connections on a thread that ends with the process.
+fn accept_for_ever(listener: TcpListener, events: mpsc::Sender<Event>) -> Result<()> {
+    let accept = move || loop {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                if events.send(Event::Arrived(stream, peer)).is_err() {
+                    return;
+                }
+            }
+            Err(error) if socket::out_of_room(&error) => std::thread::sleep(BACKOFF),
+            Err(_) => {} // that client went away again
+        }
+    };
+    std::thread::Builder::new()
+        .name("accept".into())
+        .stack_size(SMALL_STACK)
+        .spawn(accept)
+        .map_err(|error| Error::system("thread", &error))?;
+    Ok(())
+}
+
+/// Starts the thread of a stream. Where none can be had, the stream is closed, and its
+/// guard tells so just the same.
+fn start(stream: TcpStream, protocol: &Arc<impl Protocol>, events: &mpsc::Sender<Event>) {
+    let protocol = protocol.clone();
+    let guard = EndGuard { events: events.clone(), ended: None };
+    let thread = std::thread::Builder::new().name("stream".into()).stack_size(SMALL_STACK);
+    let _ = thread.spawn(move || guard.end(protocol.carry(&stream)));
+}
+
+/// Tells the main thread that a stream's thread is at its end, also when it panicked.
+struct EndGuard {
+    events: mpsc::Sender<Event>,
+    ended: Option<Ended>,
+}
+
+impl EndGuard {
+    fn end(mut self, ended: Ended) {
+        self.ended = Some(ended);
+    }
+}
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        let ended = self.ended.take().unwrap_or(Ended::Stranger);
+        let _ = self.events.send(Event::Ended(ended));
+    }
+}
