@@ -10,3 +10,4 @@ pub mod pieces;
 pub mod queue;
 pub mod ranges;
 pub mod session;
+pub mod window;

@@ -97,7 +97,7 @@ fn follow(mut worker: Worker) -> Result<(u64, u64, String)> {
     }
     let ended = worker.wait();
     match (last, ended) {
-        (Some(Report::Done { tally, md5: Some(md5) }), Some(Ended::Exited(0))) => {
+        (Some(Report::Done { tally, md5: Some(md5), .. }), Some(Ended::Exited(0))) => {
             Ok((tally.bytes, tally.streams, md5))
         }
         (Some(Report::Failed { code, text }), _) => Err(Error::new(code, text)),

@@ -3,18 +3,28 @@
 
 #![forbid(unsafe_code)]
 
+use crate::pulled::{self, Session, Verify};
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve::resolve;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::transfer::journal::Journal;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Where streams come from and where they go.
+/// What to receive, in one of the two protocols.
+pub(crate) enum Transfer {
+    /// From a classic server.
+    Classic(Target),
+    /// From a ropewalk server.
+    Pulled(pulled::Job, Session),
+}
+
+/// Where classic streams come from and where they go.
 pub(crate) struct Target {
     /// Addresses of the sender, to be tried in this order.
     pub(crate) addresses: Vec<SocketAddr>,
@@ -24,17 +34,40 @@ pub(crate) struct Target {
     pub(crate) files: Vec<File>,
 }
 
-/// The job that a client handed over: descriptors are the files of the streams.
-pub(crate) fn from_job(job: &mut Job) -> Result<Target> {
+/// The job that a client handed over. Descriptors are the files of the streams; or the
+/// part file and its journal.
+pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     let bad = |what: &str| Error::protocol(format!("the job's '{what}' cannot be"));
-    let address = job.text("address")?.parse().map_err(|_| bad("address"))?;
-    let threads = job.number("threads")?;
-    if !(1..=MAX_STREAMS).contains(&threads) {
+    let threads = u8::try_from(job.number("threads")?).map_err(|_| bad("threads"))?;
+    if threads == 0 {
         return Err(bad("threads"));
     }
     let shown = job.text("shown")?.to_string();
-    let files = (0..threads).map(|_| job.descriptor().map(File::from)).collect::<Result<_>>()?;
-    Ok(Target { addresses: vec![address], shown, files })
+    match job.number("protocol")? {
+        1 => {
+            let address = job.text("address")?.parse().map_err(|_| bad("address"))?;
+            let files =
+                (0..threads).map(|_| job.descriptor().map(File::from)).collect::<Result<_>>()?;
+            Ok(Transfer::Classic(Target { addresses: vec![address], shown, files }))
+        }
+        2 => {
+            let session = Session::from_object(job.object()).ok_or_else(|| bad("session"))?;
+            let verify = match job.text("verify")? {
+                "md5" => Verify::Md5,
+                "crc32c" => Verify::Crc32c,
+                "none" => Verify::None,
+                _ => return Err(bad("verify")),
+            };
+            let (size, sync) = (job.number("size")?, job.number("sync")? != 0);
+            let part = File::from(job.descriptor()?);
+            let (_, journal, contents) = Journal::open(File::from(job.descriptor()?))
+                .map_err(|error| Error::system(&shown, &error))?
+                .ok_or_else(|| bad("journal"))?;
+            let job = pulled::Job { size, threads, verify, sync, shown, part, journal, contents };
+            Ok(Transfer::Pulled(job, session))
+        }
+        _ => Err(bad("protocol")),
+    }
 }
 
 /// `HOST PORT THREADS DIRECTORY`.

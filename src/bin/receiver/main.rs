@@ -5,20 +5,26 @@
 
 mod classic;
 mod config;
+mod pulled;
 
-use config::Target;
+use config::{Target, Transfer};
+use pulled::{Session, Sessions};
 use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
-use ropewalk::app::report::{Report, Tally};
+use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::app::{program, programs};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use ropewalk::sys::process;
 use ropewalk::transfer::{meter::Reading, pieces};
+use std::sync::Arc;
 
 fn main() -> std::process::ExitCode {
     // A file-size limit is an error like any other, not the end of the process.
     process::ignore(libc::SIGXFSZ);
+    // Streams and part files hold descriptors. Where the limit cannot be raised, some
+    // of the streams cannot be had.
+    let _ = process::raise_descriptor_limit();
     program::main(&programs::RECEIVER, |arguments| match arguments.has("job") {
         true => run_job(),
         false => run_by_hand(&arguments),
@@ -28,16 +34,32 @@ fn main() -> std::process::ExitCode {
 /// Started by a client: reports go to it, errors too.
 fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
-    job.watch_lifeline()?;
-    let last = match receive_and_join(config::from_job(&mut job)?) {
-        Ok(report) => report,
-        Err(error) => Report::failed(&error),
+    let outcome = match config::from_job(&mut job)? {
+        Transfer::Classic(target) => {
+            job.watch_lifeline(|_| {})?;
+            receive_and_join(target)
+        }
+        Transfer::Pulled(pulled, session) => {
+            let sessions = Arc::new(Sessions::new(session));
+            let renewed = sessions.clone();
+            job.watch_lifeline(move |object| {
+                if let Some(session) = Session::from_object(&object) {
+                    renewed.renew(session);
+                }
+            })?;
+            pulled::receive(pulled, sessions, |report| report.send())
+        }
     };
-    last.send();
-    Ok(match last {
-        Report::Failed { code, .. } => code,
-        Report::Progress(_) | Report::Done { .. } => ExitCode::Success,
-    })
+    match outcome {
+        Ok(done) => {
+            done.send();
+            Ok(ExitCode::Success)
+        }
+        Err(error) => {
+            Report::failed(&error).send();
+            Ok(error.code())
+        }
+    }
 }
 
 /// Receives into the pieces and makes one file of them.
@@ -51,7 +73,7 @@ fn receive_and_join(target: Target) -> Result<Report> {
     let (md5, bytes) =
         pieces::join(first, others).map_err(|error| Error::system(&shown, &error))?;
     let tally = Tally { bytes, streams: reading.peak, offset: bytes };
-    Ok(Report::Done { tally, md5: Some(hex(&md5)) })
+    Ok(Report::Done { tally, md5: Some(hex(&md5)), mended: Mended::default() })
 }
 
 /// Started by hand: quiet when all goes well, and the part files stay.

@@ -11,7 +11,7 @@ mod streams;
 use config::Transfer;
 use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
-use ropewalk::app::report::{Report, Tally};
+use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::app::{program, programs};
 use ropewalk::error::{ExitCode, Result};
 use ropewalk::sys::process;
@@ -34,12 +34,12 @@ fn main() -> std::process::ExitCode {
 /// Started by a server: reports go to it, errors too.
 fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
-    job.watch_lifeline()?;
+    job.watch_lifeline(|_| {})?;
     let (transfer, listener) = config::from_job(&mut job)?;
     match serve(transfer, listener) {
         Ok(reading) => {
             let tally = Tally { streams: reading.peak, ..reading.into() };
-            Report::Done { tally, md5: None }.send();
+            Report::Done { tally, md5: None, mended: Mended::default() }.send();
             Ok(ExitCode::Success)
         }
         Err(error) => {

@@ -197,6 +197,7 @@ impl Record {
         while let Ok(Some(report)) = worker.reports.next_report() {
             match report {
                 Report::Progress(so_far) => tally = so_far,
+                Report::Lost { .. } => {}
                 Report::Done { tally: all, .. } => {
                     tally = all;
                     outcome = Some("complete".to_string());

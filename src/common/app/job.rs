@@ -14,7 +14,7 @@
 use crate::codec::json::{self, Value};
 use crate::error::{Error, ExitCode, Result};
 use crate::sys::{pass, process};
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -49,6 +49,11 @@ pub fn send(
         pass::send(socket, b" ", more)?;
     }
     Ok(())
+}
+
+/// Says something more to a worker that has its job.
+pub fn say(mut socket: &UnixStream, object: &Value) -> io::Result<()> {
+    socket.write_all(format!("{object}\n").as_bytes())
 }
 
 /// A job as a worker gets it.
@@ -125,17 +130,27 @@ impl Job {
         self.descriptors.next().ok_or_else(|| missing("descriptor"))
     }
 
-    /// Starts a thread that ends this process when the parent closes the lifeline.
-    /// It lives as long as the process.
-    pub fn watch_lifeline(&self) -> Result<()> {
+    /// Starts a thread that ends this process when the parent closes the lifeline, and
+    /// hands what the parent says later, one JSON object a line, to `hear`. It lives as
+    /// long as the process.
+    pub fn watch_lifeline(&self, mut hear: impl FnMut(Value) + Send + 'static) -> Result<()> {
         let failed = |error: io::Error| Error::system("lifeline", &error);
-        let mut lifeline = UnixStream::from(self.lifeline.try_clone().map_err(failed)?);
+        let lifeline = UnixStream::from(self.lifeline.try_clone().map_err(failed)?);
         std::thread::Builder::new()
             .name("lifeline".into())
             .stack_size(super::SMALL_STACK)
             .spawn(move || {
-                // Nothing is expected; whatever it is, the end of it is the end.
-                while matches!(lifeline.read(&mut [0; 64]), Ok(1..)) {}
+                let mut lines = BufReader::new(lifeline);
+                let mut line = Vec::new();
+                while matches!(
+                    lines.by_ref().take(MAX_JOB as u64).read_until(b'\n', &mut line),
+                    Ok(1..)
+                ) {
+                    if let Ok(object) = json::parse(&line) {
+                        hear(object);
+                    }
+                    line.clear();
+                }
                 std::process::exit(ExitCode::Terminated.number().into());
             })
             .map_err(failed)?;

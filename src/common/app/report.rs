@@ -21,12 +21,19 @@ pub const MAX_LINE: usize = 64 << 10;
 pub enum Report {
     /// So far: may come any number of times, before one of the other two.
     Progress(Tally),
+    /// No stream of the session can be opened any more: a new session is needed.
+    Lost {
+        /// What the last attempt came to, for a person.
+        text: String,
+    },
     /// The job is done; the last report.
     Done {
         /// What was moved in all.
         tally: Tally,
         /// The MD5 of the whole file as 32 hexadecimal digits, where one was made.
         md5: Option<String>,
+        /// What went wrong and was mended.
+        mended: Mended,
     },
     /// The job failed; the last report.
     Failed {
@@ -35,6 +42,19 @@ pub enum Report {
         /// One line for a person, without a program's name.
         text: String,
     },
+}
+
+/// What went wrong on the way and was mended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// Blocks that came damaged and were asked for again.
+    pub bad_blocks: u64,
+    /// Streams that were opened again.
+    pub reconnects: u64,
+    /// Bytes that were asked for a second time because they were late.
+    pub asked_again: u64,
+    /// Milliseconds between the last byte's arrival and the end of the MD5.
+    pub md5_lag_ms: u64,
 }
 
 /// How much was moved.
@@ -72,8 +92,20 @@ impl Report {
         };
         match self {
             Report::Progress(so_far) => Value::Object(tally("progress", so_far)),
-            Report::Done { tally: all, md5 } => {
+            Report::Lost { text } => Value::object([
+                ("state", Value::from("lost")),
+                ("text", Value::from(text.as_str())),
+            ]),
+            Report::Done { tally: all, md5, mended } => {
                 let mut object = tally("done", all);
+                for (key, number) in [
+                    ("bad_blocks", mended.bad_blocks),
+                    ("reconnects", mended.reconnects),
+                    ("asked_again", mended.asked_again),
+                    ("md5_lag_ms", mended.md5_lag_ms),
+                ] {
+                    object.push((key.to_string(), Value::from_u64(number)));
+                }
                 object.extend(md5.as_deref().map(|md5| ("md5".to_string(), Value::from(md5))));
                 Value::Object(object)
             }
@@ -96,7 +128,17 @@ impl Report {
         };
         match text("state")?.as_str() {
             "progress" => Some(Report::Progress(tally()?)),
-            "done" => Some(Report::Done { tally: tally()?, md5: text("md5") }),
+            "lost" => Some(Report::Lost { text: text("text")? }),
+            "done" => {
+                let count = |key| number(key).unwrap_or(0);
+                let mended = Mended {
+                    bad_blocks: count("bad_blocks"),
+                    reconnects: count("reconnects"),
+                    asked_again: count("asked_again"),
+                    md5_lag_ms: count("md5_lag_ms"),
+                };
+                Some(Report::Done { tally: tally()?, md5: text("md5"), mended })
+            }
             "failed" => Some(Report::Failed {
                 code: number("code").and_then(ExitCode::from_number).unwrap_or(ExitCode::System),
                 text: text("text")?,
@@ -151,10 +193,12 @@ mod tests {
     #[test]
     fn every_report_survives_the_pipe() {
         let tally = Tally { bytes: 6 << 30, streams: 4, offset: 7 << 30 };
+        let mended = Mended { bad_blocks: 1, reconnects: 2, asked_again: 3, md5_lag_ms: 4 };
         for report in [
             Report::Progress(tally),
-            Report::Done { tally, md5: None },
-            Report::Done { tally, md5: Some("0".repeat(32)) },
+            Report::Lost { text: "Connection refused".into() },
+            Report::Done { tally, md5: None, mended: Mended::default() },
+            Report::Done { tally, md5: Some("0".repeat(32)), mended },
             Report::Failed { code: ExitCode::Network, text: "a\nb \u{1b}[1m".into() },
         ] {
             let line = format!("{}\n", report.to_json());

@@ -6,6 +6,7 @@ use super::{check, check_size, retry};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 #[cfg(target_env = "musl")]
@@ -64,6 +65,40 @@ pub fn punch_hole(file: &File, offset: u64, length: u64) -> io::Result<()> {
         // SAFETY: takes numbers only and touches no memory of ours.
         check(unsafe { fallocate64(file.as_raw_fd(), mode, offset, length) })
     })?;
+    Ok(())
+}
+
+/// Whether `file` stores nothing from `start` to `end`. `false` where the file system
+/// does not tell.
+pub fn is_hole(file: &File, start: u64, end: u64) -> bool {
+    match next_data(file, start) {
+        Ok(data) => data.is_none_or(|data| data >= end),
+        Err(_) => false,
+    }
+}
+
+/// Makes the bytes from `start` to `end` read as zeros: nothing is done where nothing
+/// is stored, a hole is punched where the file system can, and zeros are written where
+/// it cannot.
+pub fn make_hole(file: &File, start: u64, end: u64) -> io::Result<()> {
+    if is_hole(file, start, end) {
+        return Ok(());
+    }
+    match punch_hole(file, start, end - start) {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL)
+            ) => {}
+        done => return done,
+    }
+    let zeros = [0; 4096];
+    let mut at = start;
+    while at < end {
+        let count = (end - at).min(zeros.len() as u64) as usize;
+        file.write_all_at(&zeros[..count], at)?;
+        at += count as u64;
+    }
     Ok(())
 }
 
@@ -133,7 +168,7 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
-    use std::os::unix::fs::{FileExt, MetadataExt};
+    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixStream;
 
     /// A nameless file in the system's folder for temporary files.
@@ -178,6 +213,17 @@ mod tests {
         assert_eq!(next_hole(&file, 5 << 30).unwrap(), Some((5 << 30) + 4096));
         assert_eq!(next_data(&file, (5 << 30) + 4096).unwrap(), None);
         assert_eq!(next_hole(&file, 6 << 30).unwrap(), None);
+    }
+
+    #[test]
+    fn a_hole_is_made_where_bytes_were_stored() {
+        let file = scratch("make");
+        file.write_all_at(&[1; 16384], 0).unwrap();
+        make_hole(&file, 4096, 12288).unwrap();
+        let mut bytes = [9; 16384];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert!(bytes[4096..12288].iter().all(|byte| *byte == 0));
+        assert!(bytes[..4096].iter().chain(&bytes[12288..]).all(|byte| *byte == 1));
     }
 
     #[test]

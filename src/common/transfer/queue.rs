@@ -219,6 +219,32 @@ impl Queue {
         lock(&self.state).end()
     }
 
+    /// Waits for the end of the transfer, at most for `limit`. Whether it has come.
+    pub fn wait_for_end(&self, limit: Duration) -> bool {
+        self.wait_until(limit, |state| state.end().is_some());
+        self.end().is_some()
+    }
+
+    /// Waits until `wanted` bytes are done or the transfer is at its end, at most for
+    /// `limit`. Answers how many are done, and whether it is over.
+    pub fn wait_for_done(&self, wanted: u64, limit: Duration) -> (u64, bool) {
+        self.wait_until(limit, |state| state.done.total() >= wanted || state.end().is_some());
+        let state = lock(&self.state);
+        (state.done.total(), state.end().is_some())
+    }
+
+    fn wait_until(&self, limit: Duration, come: impl Fn(&State) -> bool) {
+        let deadline = Instant::now() + limit;
+        let mut state = lock(&self.state);
+        while !come(&state) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = wait_for(&self.changed, state, left);
+        }
+    }
+
     /// Waits until more than `known` bytes from the start of the file are done, or the
     /// transfer is at its end. Answers how many are.
     pub fn wait_for_prefix(&self, known: u64) -> u64 {

@@ -1,0 +1,243 @@
+//! The ropewalk protocol's receiver: streams pull ranges from one queue into the part
+//! file, while others hash it, check what an earlier run left, and sync it. This file
+//! starts and ends them all.
+
+#![forbid(unsafe_code)]
+
+mod audit;
+mod checkpoint;
+mod follower;
+mod sessions;
+mod stream;
+
+pub(crate) use sessions::{Session, Sessions};
+
+use ropewalk::app::SMALL_STACK;
+use ropewalk::app::report::{Mended, REPORT_INTERVAL, Report, Tally};
+use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::hash::hex;
+use ropewalk::sys::sync::lock;
+use ropewalk::transfer::journal::{Contents, Journal};
+use ropewalk::transfer::meter::{Meter, Reading};
+use ropewalk::transfer::queue::{End, Queue};
+use ropewalk::transfer::ranges::RangeSet;
+use std::fs::File;
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+/// Bytes of a block, up to [`FULL_STREAMS`] streams.
+const BLOCK: u32 = 128 << 10;
+
+/// Up to so many streams each gets whole blocks; above that they share what those take.
+const FULL_STREAMS: u32 = 64;
+
+/// The smallest share.
+const SMALL_BLOCK: u32 = 16 << 10;
+
+/// Blocks without a good one between them after which the transfer is given up.
+const MAX_BAD_IN_A_ROW: u64 = 100;
+
+/// How the bytes are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verify {
+    /// A CRC32C of each block, and the MD5 of the whole.
+    Md5,
+    /// A CRC32C of each block.
+    Crc32c,
+    /// Not at all.
+    None,
+}
+
+/// What a client wants received.
+pub(crate) struct Job {
+    /// Bytes of the file.
+    pub(crate) size: u64,
+    /// How many streams.
+    pub(crate) threads: u8,
+    /// How to check.
+    pub(crate) verify: Verify,
+    /// Whether to make durable what has arrived.
+    pub(crate) sync: bool,
+    /// The output's name for error messages, escaped.
+    pub(crate) shown: String,
+    /// `OUT.part`, of its full length.
+    pub(crate) part: File,
+    /// `OUT.part.journal`.
+    pub(crate) journal: Journal,
+    /// What the journal vouches for.
+    pub(crate) contents: Contents,
+}
+
+/// What the threads share.
+struct Shared {
+    job: Job,
+    queue: Queue,
+    meter: Meter,
+    sessions: Arc<Sessions>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    failure: Option<Error>,
+    bad_in_a_row: u64,
+    bad_blocks: u64,
+    reconnects: u64,
+    last_good: Option<Instant>,
+}
+
+/// Receives the whole file. `report` gets progress, and word when a session is lost.
+pub(crate) fn receive(
+    job: Job,
+    sessions: Arc<Sessions>,
+    mut report: impl FnMut(Report),
+) -> Result<Report> {
+    let mut held = RangeSet::new();
+    job.contents.iter().for_each(|(start, (end, _))| held.insert(*start..*end));
+    let queue = Queue::new(job.size, block_size(job.threads), &held);
+    let shared = Shared { job, queue, meter: Meter::default(), sessions, state: Mutex::default() };
+    std::thread::scope(|scope| {
+        let started = start(scope, &shared);
+        if let Err(error) = &started {
+            shared.fail(Error::new(error.code(), error.to_string()));
+        }
+        while !shared.queue.wait_for_end(REPORT_INTERVAL) {
+            if let Some(text) = shared.sessions.take_loss() {
+                report(Report::Lost { text });
+            }
+            let tally = Tally { bytes: shared.queue.progress().done, ..shared.meter.read().into() };
+            report(Report::Progress(tally));
+        }
+        let last_byte = Instant::now();
+        shared.sessions.end(shared.queue.end() == Some(End::Complete));
+        let md5 = started?.and_then(|follower| follower.join().ok()).flatten();
+        shared.outcome(md5, last_byte.elapsed())
+    })
+}
+
+/// Starts every thread. The answer is the one that makes the MD5, where one does.
+type Follower<'scope> = Option<ScopedJoinHandle<'scope, Option<[u8; 16]>>>;
+
+fn start<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    shared: &'scope Shared,
+) -> Result<Follower<'scope>> {
+    fn spawn<'scope, T: Send + 'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        name: &str,
+        run: impl FnOnce() -> T + Send + 'scope,
+    ) -> Result<ScopedJoinHandle<'scope, T>> {
+        let thread = Builder::new().name(name.into()).stack_size(SMALL_STACK);
+        thread.spawn_scoped(scope, run).map_err(|error| Error::system("thread", &error))
+    }
+    for number in 0..usize::from(shared.job.threads) {
+        spawn(scope, "stream", move || shared.guarded(|| stream::run(shared, number)))?;
+    }
+    if !shared.job.contents.is_empty() {
+        spawn(scope, "audit", || shared.guarded(|| audit::run(shared)))?;
+    }
+    if shared.job.sync {
+        spawn(scope, "checkpoint", || shared.guarded(|| checkpoint::run(shared)))?;
+    }
+    match shared.job.verify {
+        Verify::Md5 => spawn(scope, "md5", || shared.guarded(|| follower::run(shared))).map(Some),
+        Verify::Crc32c | Verify::None => Ok(None),
+    }
+}
+
+/// Bytes of a block with this many streams: with many they are smaller, so that all
+/// of them together take no more memory.
+fn block_size(threads: u8) -> u32 {
+    let threads = u32::from(threads.max(1));
+    let share = BLOCK * FULL_STREAMS / threads.max(FULL_STREAMS);
+    (share / 4096 * 4096).max(SMALL_BLOCK)
+}
+
+impl Shared {
+    /// Ends the transfer with `error`, unless it has ended already.
+    fn fail(&self, error: Error) {
+        lock(&self.state).failure.get_or_insert(error);
+        self.queue.abort();
+    }
+
+    /// Runs what a thread does; one that panics ends the transfer, since what it had
+    /// taken from the queue would be missing for ever.
+    fn guarded<T>(&self, run: impl FnOnce() -> T) -> T {
+        struct Guard<'a>(&'a Shared);
+        impl Drop for Guard<'_> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    self.0.fail(Error::new(ExitCode::System, "internal error: a thread died"));
+                }
+            }
+        }
+        let _guard = Guard(self);
+        run()
+    }
+
+    /// Counts a block that was good.
+    fn good_block(&self) {
+        let mut state = lock(&self.state);
+        state.bad_in_a_row = 0;
+        state.last_good = Some(Instant::now());
+    }
+
+    /// Counts a block that was not, or a stream that broke the protocol.
+    fn bad_block(&self, damaged: bool, what: &str) {
+        let mut state = lock(&self.state);
+        state.bad_in_a_row += 1;
+        state.bad_blocks += u64::from(damaged);
+        if state.bad_in_a_row >= MAX_BAD_IN_A_ROW {
+            drop(state);
+            let text = format!("{MAX_BAD_IN_A_ROW} bad blocks in a row, the last one: {what}");
+            self.fail(Error::new(ExitCode::Integrity, text));
+        }
+    }
+
+    /// Whether any stream has brought something in the last `limit`.
+    fn others_move(&self, limit: Duration) -> bool {
+        lock(&self.state).last_good.is_some_and(|last| last.elapsed() < limit)
+    }
+
+    fn count_reconnect(&self) {
+        lock(&self.state).reconnects += 1;
+    }
+
+    /// What came of it, after all threads but the streams have ended.
+    fn outcome(&self, md5: Option<[u8; 16]>, md5_lag: Duration) -> Result<Report> {
+        let mut state = lock(&self.state);
+        match (state.failure.take(), self.queue.end()) {
+            (Some(error), _) => Err(error),
+            (None, Some(End::Complete)) if self.job.verify != Verify::Md5 || md5.is_some() => {
+                let Reading { peak, .. } = self.meter.read();
+                let progress = self.queue.progress();
+                let tally = Tally { bytes: self.job.size, streams: peak, offset: self.job.size };
+                let mended = Mended {
+                    bad_blocks: state.bad_blocks,
+                    reconnects: state.reconnects,
+                    asked_again: progress.asked_again,
+                    md5_lag_ms: md5_lag.as_millis() as u64,
+                };
+                Ok(Report::Done { tally, md5: md5.map(|md5| hex(&md5)), mended })
+            }
+            (None, _) => Err(Error::new(ExitCode::System, "internal error: nothing came of it")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_shrink_when_streams_are_many() {
+        assert_eq!(block_size(1), BLOCK);
+        assert_eq!(block_size(64), BLOCK);
+        assert!(block_size(65) < BLOCK);
+        for threads in 1..=255u8 {
+            let all = block_size(threads) * u32::from(threads);
+            assert!(all <= (BLOCK * FULL_STREAMS).max(SMALL_BLOCK * 255), "{threads}");
+        }
+    }
+}

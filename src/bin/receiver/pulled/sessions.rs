@@ -1,0 +1,239 @@
+//! The session that streams belong to, and how it is found to be lost: then the parent
+//! asks the server for another one, and the streams go on with that.
+
+#![forbid(unsafe_code)]
+
+use ropewalk::codec::json::Value;
+use ropewalk::codec::wire::Request;
+use ropewalk::sys::sync::{lock, wait_for};
+use ropewalk::transfer::session::Token;
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// Refusals in a row, with no stream open, after which a session is lost: nobody
+/// listens there any more.
+const MAX_REFUSALS: u32 = 2;
+
+/// Time without an open stream that brings anything, after which a session is lost.
+const LOSS_TIME: Duration = Duration::from_secs(5);
+
+/// How long a stream without a session waits before it looks whether all is over.
+const LOOK_TIME: Duration = Duration::from_secs(1);
+
+/// A session.
+#[derive(Clone, Copy)]
+pub(crate) struct Session {
+    /// Where its sender listens.
+    pub(crate) address: SocketAddr,
+    /// What it wants to be shown.
+    pub(crate) token: Token,
+}
+
+impl Session {
+    /// The session that a job, or what the parent says later, describes.
+    pub(crate) fn from_object(object: &Value) -> Option<Session> {
+        let text = |key| object.get(key).and_then(Value::as_str);
+        Some(Session {
+            address: text("address")?.parse().ok()?,
+            token: Token::from_hex(text("session")?)?,
+        })
+    }
+}
+
+/// The session of all streams.
+pub(crate) struct Sessions {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    session: Session,
+    /// Counts sessions, so that the failures of an old one are not held against a new.
+    generation: u64,
+    /// Streams that are connected.
+    open: HashMap<usize, TcpStream>,
+    refusals: u32,
+    quiet_since: Instant,
+    /// The session is of no use, and the parent was or will be told.
+    lost: Option<String>,
+    told: bool,
+    over: bool,
+}
+
+impl Sessions {
+    /// Begins with this session.
+    pub(crate) fn new(session: Session) -> Sessions {
+        let state = State {
+            session,
+            generation: 0,
+            open: HashMap::new(),
+            refusals: 0,
+            quiet_since: Instant::now(),
+            lost: None,
+            told: false,
+            over: false,
+        };
+        Sessions { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Goes on with another session.
+    pub(crate) fn renew(&self, session: Session) {
+        let mut state = lock(&self.state);
+        state.session = session;
+        state.generation += 1;
+        state.refusals = 0;
+        state.quiet_since = Instant::now();
+        state.lost = None;
+        state.told = false;
+        self.changed.notify_all();
+    }
+
+    /// The session to use, with its generation; waits for one that is not lost. `None`
+    /// when all is over.
+    pub(crate) fn current(&self) -> Option<(u64, Session)> {
+        let mut state = lock(&self.state);
+        loop {
+            match (state.over, &state.lost) {
+                (true, _) => return None,
+                (false, None) => return Some((state.generation, state.session)),
+                (false, Some(_)) => state = wait_for(&self.changed, state, LOOK_TIME),
+            }
+        }
+    }
+
+    /// Waits for `delay`, or until there is another session or all is over. `false`
+    /// when all is over.
+    pub(crate) fn pause(&self, delay: Duration) -> bool {
+        let deadline = Instant::now() + delay;
+        let mut state = lock(&self.state);
+        let generation = state.generation;
+        while !state.over && state.generation == generation {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = wait_for(&self.changed, state, left);
+        }
+        !state.over
+    }
+
+    /// Stream `number` is connected. `false` when all is over meanwhile.
+    pub(crate) fn opened(&self, number: usize, stream: &TcpStream) -> io::Result<bool> {
+        let clone = stream.try_clone()?;
+        let mut state = lock(&self.state);
+        if !state.over {
+            state.open.insert(number, clone);
+        }
+        Ok(!state.over)
+    }
+
+    /// A stream has brought something good.
+    pub(crate) fn is_good(&self, generation: u64) {
+        let mut state = lock(&self.state);
+        if state.generation == generation {
+            state.refusals = 0;
+            state.quiet_since = Instant::now();
+        }
+    }
+
+    /// Stream `number` is not connected any more, or could not be.
+    pub(crate) fn failed(&self, number: usize, generation: u64, error: &io::Error) {
+        let mut state = lock(&self.state);
+        state.open.remove(&number);
+        if state.generation != generation || state.lost.is_some() {
+            return;
+        }
+        let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+        state.refusals += u32::from(refused);
+        let quiet = state.quiet_since.elapsed() > LOSS_TIME;
+        if state.open.is_empty() && (state.refusals >= MAX_REFUSALS || quiet) {
+            state.lost = Some(ropewalk::error::system_words(error));
+        }
+    }
+
+    /// Why the session was lost, once for each that was.
+    pub(crate) fn take_loss(&self) -> Option<String> {
+        let mut state = lock(&self.state);
+        match &state.lost {
+            Some(text) if !state.told => {
+                let text = text.clone();
+                state.told = true;
+                Some(text)
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends every stream. When the file is complete, the sender is told on each that is
+    /// open, so that it ends too.
+    pub(crate) fn end(&self, complete: bool) {
+        let mut state = lock(&self.state);
+        state.over = true;
+        for mut stream in state.open.values() {
+            if complete {
+                // It is smaller than any socket's buffer; what does not go is not needed.
+                let _ = stream.set_write_timeout(Some(Duration::from_millis(1)));
+                let _ = stream.write_all(&Request::Finished.encode());
+            }
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    fn sessions() -> Sessions {
+        let token = Token::from_hex(&"0".repeat(32)).unwrap();
+        Sessions::new(Session { address: "127.0.0.1:1".parse().unwrap(), token })
+    }
+
+    #[test]
+    fn refusals_lose_a_session_once() {
+        let sessions = sessions();
+        let refused = io::Error::from(ErrorKind::ConnectionRefused);
+        sessions.failed(0, 0, &refused);
+        assert_eq!(sessions.take_loss(), None);
+        sessions.failed(1, 0, &refused);
+        assert!(sessions.take_loss().is_some());
+        assert_eq!(sessions.take_loss(), None);
+    }
+
+    #[test]
+    fn failures_of_an_old_session_do_not_lose_the_new_one() {
+        let sessions = sessions();
+        let (_, session) = sessions.current().unwrap();
+        sessions.renew(session);
+        for _ in 0..10 {
+            sessions.failed(0, 0, &ErrorKind::ConnectionRefused.into());
+        }
+        assert_eq!(sessions.take_loss(), None);
+        assert_eq!(sessions.current().map(|(generation, _)| generation), Some(1));
+    }
+
+    #[test]
+    fn a_break_alone_does_not_lose_a_session() {
+        let sessions = sessions();
+        for _ in 0..10 {
+            sessions.failed(0, 0, &ErrorKind::ConnectionReset.into());
+        }
+        assert_eq!(sessions.take_loss(), None);
+    }
+
+    #[test]
+    fn the_end_reaches_those_who_wait() {
+        let sessions = sessions();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| sessions.pause(Duration::from_secs(1000)));
+            sessions.end(true);
+            assert!(!waiter.join().unwrap());
+        });
+        assert!(sessions.current().is_none());
+    }
+}

@@ -1,0 +1,378 @@
+//! One stream: connects, asks for ranges, checks what comes and writes it. When it
+//! breaks, its work goes back to the queue at once, and it connects again.
+//!
+//! ```text
+//!   connect ──► ask ──► read a block ──► write it ──► ask ...
+//!      ▲                     │
+//!      └── back off ◄────────┘ broken, stalled, damaged header
+//! ```
+
+#![forbid(unsafe_code)]
+
+use super::{Shared, Verify, block_size};
+use ropewalk::codec::text::escape_limited;
+use ropewalk::codec::wire::{ErrorCode, HEADER_SIZE, Header, Hello, MAX_ERROR_TEXT, Request};
+use ropewalk::error::{Error, ExitCode};
+use ropewalk::hash::crc32c::crc32c;
+use ropewalk::sys::{file, random, socket};
+use ropewalk::transfer::queue::Claim;
+use ropewalk::transfer::window::{MAX_REQUESTS, Window};
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+/// How long one attempt to connect may take.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// A stream that brings nothing for this long, while others do, is stalled.
+const STALL_TIME: Duration = Duration::from_secs(10);
+
+/// And for this long when no other brings anything either.
+const LONELY_STALL_TIME: Duration = Duration::from_secs(30);
+
+/// The first pause before a stream connects again, and the longest.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LAST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// The pause after a damaged or wrong block: the path is there, so it need not grow.
+const DAMAGE_BACKOFF: Duration = Duration::from_millis(20);
+
+/// Bytes asked for at least: two blocks, so that the sender always has one to send.
+const FLOOR_BLOCKS: u64 = 2;
+
+/// Why a stream is at its end.
+enum Stop {
+    /// All is over.
+    Over,
+    /// The transfer cannot go on.
+    Fatal(Error),
+    /// The connection is of no more use.
+    Broken(io::Error),
+    /// The peer broke the protocol.
+    Wrong(String),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        Stop::Broken(error)
+    }
+}
+
+/// Receives on stream `number` until all is over.
+pub(super) fn run(shared: &Shared, number: usize) {
+    let mut backoff = FIRST_BACKOFF;
+    while let Some((generation, session)) = shared.sessions.current() {
+        let mut brought_something = false;
+        let stop = match TcpStream::connect_timeout(&session.address, CONNECT_TIME) {
+            Err(error) => Stop::Broken(error),
+            Ok(stream) => {
+                let hello = Hello {
+                    token: session.token.bytes(),
+                    max_block: block_size(shared.job.threads),
+                    unchecked: shared.job.verify == Verify::None,
+                };
+                let stop = Connection::new(shared, number, generation, &stream)
+                    .run(&hello, &mut brought_something);
+                shared.queue.release(number);
+                stop
+            }
+        };
+        let delay = match stop {
+            Stop::Over => return,
+            Stop::Fatal(error) => return shared.fail(error),
+            Stop::Broken(error) => {
+                shared.sessions.failed(number, generation, &error);
+                if brought_something {
+                    backoff = FIRST_BACKOFF;
+                }
+                let delay = backoff;
+                backoff = (backoff * 2).min(LAST_BACKOFF);
+                delay
+            }
+            Stop::Wrong(what) => {
+                let error = io::Error::other(what.clone());
+                shared.sessions.failed(number, generation, &error);
+                shared.bad_block(false, &what);
+                DAMAGE_BACKOFF
+            }
+        };
+        if !shared.sessions.pause(jitter(delay)) {
+            return;
+        }
+        shared.count_reconnect();
+    }
+}
+
+/// Between half of `delay` and all of it, so that streams do not come back at once.
+fn jitter(delay: Duration) -> Duration {
+    let mut byte = [255];
+    let _ = random::fill(&mut byte);
+    delay.mul_f64(0.5 + f64::from(byte[0]) / 510.0)
+}
+
+/// A stream while it is connected.
+struct Connection<'a> {
+    shared: &'a Shared,
+    number: usize,
+    generation: u64,
+    stream: &'a TcpStream,
+    window: Window,
+    /// What was asked for and has not come, with when it was asked for.
+    asked: VecDeque<(Range<u64>, Instant)>,
+    /// Bytes in `asked`.
+    under_way: u64,
+    /// A header and a payload; and how much of it is filled.
+    buffer: Vec<u8>,
+    filled: usize,
+    last_byte: Instant,
+}
+
+impl<'a> Connection<'a> {
+    fn new(
+        shared: &'a Shared,
+        number: usize,
+        generation: u64,
+        stream: &'a TcpStream,
+    ) -> Connection<'a> {
+        let block = block_size(shared.job.threads);
+        let now = Instant::now();
+        Connection {
+            shared,
+            number,
+            generation,
+            stream,
+            window: Window::new(FLOOR_BLOCKS * u64::from(block), now),
+            asked: VecDeque::new(),
+            under_way: 0,
+            buffer: vec![0; HEADER_SIZE + (block.max(MAX_ERROR_TEXT) as usize)],
+            filled: 0,
+            last_byte: now,
+        }
+    }
+
+    fn run(&mut self, hello: &Hello, brought_something: &mut bool) -> Stop {
+        let mut serve = || -> Result<std::convert::Infallible, Stop> {
+            self.stream.set_nodelay(true)?;
+            self.stream.set_read_timeout(Some(STALL_TIME))?;
+            self.stream.set_write_timeout(Some(STALL_TIME))?;
+            if !self.shared.sessions.opened(self.number, self.stream)? {
+                return Err(Stop::Over);
+            }
+            let _open = self.shared.meter.open();
+            let mut first = hello.encode().to_vec();
+            loop {
+                self.ask(&mut first)?;
+                self.receive_block()?;
+                *brought_something = true;
+            }
+        };
+        match serve() {
+            Ok(never) => match never {},
+            Err(stop) => stop,
+        }
+    }
+
+    /// Asks for as much as the window allows, and waits while there is nothing to ask
+    /// for and nothing under way. `first` goes before the first request.
+    fn ask(&mut self, first: &mut Vec<u8>) -> Result<(), Stop> {
+        let mut message = std::mem::take(first);
+        loop {
+            let mut later = None;
+            while self.under_way < self.window.limit() && self.asked.len() < MAX_REQUESTS {
+                let idle = self.asked.is_empty();
+                match self.shared.queue.claim(self.number, idle, self.window.pace()) {
+                    Claim::Over => return Err(Stop::Over),
+                    Claim::Later(delay) => {
+                        later = Some(delay);
+                        break;
+                    }
+                    Claim::Range(range) => {
+                        let length = range.end - range.start;
+                        self.under_way += length;
+                        message.extend_from_slice(
+                            &Request::Range { file: 0, offset: range.start, length: length as u32 }
+                                .encode(),
+                        );
+                        self.asked.push_back((range, Instant::now()));
+                    }
+                }
+            }
+            if !message.is_empty() {
+                let mut stream = self.stream;
+                stream.write_all(&message)?;
+                message.clear();
+            }
+            match later {
+                Some(delay) if self.asked.is_empty() => {
+                    self.shared.queue.wait_for_change(delay);
+                    self.last_byte = Instant::now(); // idle is not stalled
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads the next block whole, and deals with it.
+    fn receive_block(&mut self) -> Result<(), Stop> {
+        let wrong = |what: &str| Stop::Wrong(what.to_string());
+        let header = loop {
+            match Header::parse(&self.buffer[..self.filled]) {
+                Ok(Some((_, header))) => break header,
+                Ok(None) => self.fill(self.expected())?,
+                Err(error) => return Err(Stop::Wrong(error.to_string())),
+            }
+        };
+        let whole = HEADER_SIZE + header.payload();
+        if whole > self.buffer.len() {
+            return Err(wrong("a block is longer than was agreed"));
+        }
+        // Where it belongs is checked before its bytes are waited for.
+        let range = self.place(&header)?;
+        while self.filled < whole {
+            self.fill(whole)?;
+        }
+        match header {
+            Header::Data { crc, .. } => self.data(range, crc)?,
+            Header::Hole { run, .. } => self.hole(range, run)?,
+            Header::Error { code, crc, .. } => return Err(self.peer_error(code, crc, whole)),
+        }
+        self.buffer.copy_within(whole..self.filled, 0);
+        self.filled -= whole;
+        Ok(())
+    }
+
+    /// How many bytes the buffer may hold so that nothing of a further block is in it,
+    /// if the next one is as long as it can be.
+    fn expected(&self) -> usize {
+        let owed = self.asked.front().map_or(0, |(range, _)| range.end - range.start);
+        self.buffer.len().min(HEADER_SIZE + owed as usize)
+    }
+
+    /// Reads at least one byte more, up to `target` bytes in the buffer.
+    fn fill(&mut self, target: usize) -> Result<(), Stop> {
+        let mut stream = self.stream;
+        loop {
+            match stream.read(&mut self.buffer[self.filled..target]) {
+                Ok(0) => return Err(Stop::Broken(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => {
+                    self.filled += count;
+                    self.last_byte = Instant::now();
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let silence = self.last_byte.elapsed();
+                    if silence >= LONELY_STALL_TIME || self.shared.others_move(STALL_TIME) {
+                        return Err(Stop::Broken(io::Error::from_raw_os_error(libc::ETIMEDOUT)));
+                    }
+                }
+                Err(error) => return Err(Stop::Broken(error)),
+            }
+        }
+    }
+
+    /// The range that a block covers, which has to be the start of what was asked for
+    /// first.
+    fn place(&self, header: &Header) -> Result<Range<u64>, Stop> {
+        let (offset, length) = match *header {
+            Header::Data { offset, length, .. } | Header::Hole { offset, length, .. } => {
+                (offset, u64::from(length))
+            }
+            Header::Error { .. } => return Ok(0..0),
+        };
+        match self.asked.front() {
+            Some((range, _)) if range.start == offset && length <= range.end - range.start => {
+                Ok(offset..offset + length)
+            }
+            _ => Err(Stop::Wrong("a block came that was not asked for".into())),
+        }
+    }
+
+    /// Takes `range` off what is under way.
+    fn arrived(&mut self, range: &Range<u64>, payload: u64) {
+        let now = Instant::now();
+        self.under_way -= range.end - range.start;
+        if let Some((first, since)) = self.asked.front_mut() {
+            let answer = now.saturating_duration_since(*since);
+            first.start = range.end;
+            if first.is_empty() {
+                self.asked.pop_front();
+            }
+            let stream = self.stream;
+            self.window.arrived(payload, answer, now, || socket::round_trip(stream.as_fd()));
+        }
+    }
+
+    fn data(&mut self, range: Range<u64>, crc: u32) -> Result<(), Stop> {
+        let length = range.end - range.start;
+        self.arrived(&range, length);
+        let payload = &self.buffer[HEADER_SIZE..HEADER_SIZE + length as usize];
+        let found = crc32c(payload);
+        if self.shared.job.verify != Verify::None && found != crc {
+            self.shared.queue.reject(self.number, range);
+            self.shared.bad_block(true, "its checksum differs");
+            return Ok(());
+        }
+        let parts = self.shared.queue.take(self.number, range.clone());
+        for part in parts {
+            let from = (part.start - range.start) as usize;
+            let bytes = &payload[from..from + (part.end - part.start) as usize];
+            let crc = if part == range { found } else { crc32c(bytes) };
+            let job = &self.shared.job;
+            job.part.write_all_at(bytes, part.start).map_err(|error| self.full(&error))?;
+            job.journal.written(part.clone(), crc).map_err(|error| self.full(&error))?;
+            self.shared.queue.finish(part, false);
+        }
+        self.shared.meter.add(length);
+        self.is_good();
+        Ok(())
+    }
+
+    fn hole(&mut self, range: Range<u64>, run: u64) -> Result<(), Stop> {
+        self.arrived(&range, HEADER_SIZE as u64);
+        for part in self.shared.queue.take_hole(self.number, range, run) {
+            let job = &self.shared.job;
+            file::make_hole(&job.part, part.start, part.end).map_err(|error| self.full(&error))?;
+            job.journal.hole(part.clone()).map_err(|error| self.full(&error))?;
+            self.shared.queue.finish(part, true);
+        }
+        self.is_good();
+        Ok(())
+    }
+
+    fn is_good(&self) {
+        self.shared.good_block();
+        self.shared.sessions.is_good(self.generation);
+    }
+
+    fn full(&self, error: &io::Error) -> Stop {
+        Stop::Fatal(Error::system(&self.shared.job.shown, error))
+    }
+
+    /// What the sender says instead of a block. Nothing follows it.
+    fn peer_error(&self, code: ErrorCode, crc: u32, whole: usize) -> Stop {
+        let text = &self.buffer[HEADER_SIZE..whole];
+        if crc32c(text) != crc {
+            return Stop::Wrong("an error's checksum differs".into());
+        }
+        let words = escape_limited(text, MAX_ERROR_TEXT as usize);
+        match code {
+            ErrorCode::Changed => {
+                let text = format!("the file changed on the server while it was sent: {words}");
+                Stop::Fatal(Error::new(ExitCode::Changed, text))
+            }
+            ErrorCode::Read => Stop::Fatal(Error::new(
+                ExitCode::Refused,
+                format!("the server cannot read the file: {words}"),
+            )),
+            ErrorCode::Version => {
+                Stop::Fatal(Error::protocol(format!("the sender refuses the stream: {words}")))
+            }
+            ErrorCode::Request | ErrorCode::Other(_) => Stop::Wrong(format!("sender: {words}")),
+        }
+    }
+}
