@@ -6,6 +6,7 @@
 
 pub mod dir;
 pub mod file;
+pub mod hangup;
 pub mod pass;
 pub mod poll;
 pub mod process;

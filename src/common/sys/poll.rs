@@ -29,7 +29,7 @@ pub fn readable(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::
 
 /// Milliseconds from now to `deadline` as poll(2) takes them, rounded up so that a
 /// wait never ends early and spins.
-fn milliseconds_until(deadline: Instant) -> libc::c_int {
+pub(super) fn milliseconds_until(deadline: Instant) -> libc::c_int {
     let left = deadline.saturating_duration_since(Instant::now());
     libc::c_int::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
 }

@@ -1,0 +1,105 @@
+//! Waiting for a bell while keeping an eye on the peer of a socket, which may go away
+//! meanwhile. What the peer still has to say is not looked at.
+
+use super::poll::milliseconds_until;
+use super::retry;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// What is taken for the peer's going away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// That it will send no more, even if it still listens.
+    Silence,
+    /// That the connection is over in both directions, or broken.
+    End,
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// The bell is readable, or its other end was closed.
+    Rung,
+    /// The peer has gone.
+    HungUp,
+    /// The time ran out.
+    Late,
+}
+
+/// Waits until `bell` rings or the peer of `socket` goes; without `limit` for as long
+/// as it takes. When both have happened, the bell counts.
+pub fn wait(
+    bell: BorrowedFd<'_>,
+    socket: BorrowedFd<'_>,
+    watch: Watch,
+    limit: Option<Duration>,
+) -> io::Result<Wake> {
+    let events = match watch {
+        Watch::Silence => libc::POLLRDHUP,
+        Watch::End => 0, // POLLHUP and POLLERR are reported in any case
+    };
+    let mut set = [
+        libc::pollfd { fd: bell.as_raw_fd(), events: libc::POLLIN, revents: 0 },
+        libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 },
+    ];
+    let deadline = limit.map(|limit| Instant::now() + limit);
+    retry(|| {
+        let milliseconds = deadline.map_or(-1, milliseconds_until);
+        // SAFETY: `set` is a live array of two pollfd values.
+        super::check(unsafe { libc::poll(set.as_mut_ptr(), 2, milliseconds) })
+    })?;
+    Ok(match set.map(|entry| entry.revents != 0) {
+        [true, _] => Wake::Rung,
+        [false, true] => Wake::HungUp,
+        [false, false] => Wake::Late,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    const SHORT: Option<Duration> = Some(Duration::from_millis(1));
+
+    fn connection() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (listener.accept().unwrap().0, there)
+    }
+
+    #[test]
+    fn a_bell_that_is_closed_rings() {
+        let ((bell, ringer), (here, there)) = (UnixStream::pair().unwrap(), connection());
+        drop(ringer);
+        drop(there);
+        assert_eq!(wait(bell.as_fd(), here.as_fd(), Watch::Silence, None).unwrap(), Wake::Rung);
+    }
+
+    #[test]
+    fn a_peer_that_only_talks_has_not_gone() {
+        let ((bell, _ringer), (here, mut there)) = (UnixStream::pair().unwrap(), connection());
+        there.write_all(b"GET").unwrap();
+        assert_eq!(wait(bell.as_fd(), here.as_fd(), Watch::Silence, SHORT).unwrap(), Wake::Late);
+    }
+
+    #[test]
+    fn a_peer_that_falls_silent_is_noticed_behind_what_it_said() {
+        let ((bell, _ringer), (here, mut there)) = (UnixStream::pair().unwrap(), connection());
+        there.write_all(b"GET").unwrap();
+        there.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(wait(bell.as_fd(), here.as_fd(), Watch::Silence, None).unwrap(), Wake::HungUp);
+        assert_eq!(wait(bell.as_fd(), here.as_fd(), Watch::End, SHORT).unwrap(), Wake::Late);
+    }
+
+    #[test]
+    fn a_connection_that_was_ended_here_is_at_its_end() {
+        let ((bell, _ringer), (here, _there)) = (UnixStream::pair().unwrap(), connection());
+        here.shutdown(Shutdown::Both).unwrap();
+        assert_eq!(wait(bell.as_fd(), here.as_fd(), Watch::End, None).unwrap(), Wake::HungUp);
+    }
+}

@@ -1,0 +1,224 @@
+//! Which file, and which state of it: what `fstat` says, and the entity tag made of
+//! it. Two states with one identity are taken for the same bytes. Opens nothing.
+
+#![forbid(unsafe_code)]
+
+use crate::codec::json::Value;
+use crate::hash::{Sha256, hex};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Bytes of the SHA-256 that an entity tag keeps.
+const TAG_BYTES: usize = 16;
+
+/// Bytes in which st_blocks counts, whatever the file system's own blocks are.
+const STORED_UNIT: u64 = 512;
+
+/// A moment as the file system keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Seconds since 1970; negative before it.
+    pub seconds: i64,
+    /// And so many nanoseconds.
+    pub nanoseconds: u32,
+}
+
+impl Stamp {
+    /// Whether `age` or more has gone by since then at `now`. Never so for a stamp
+    /// from the future.
+    pub fn is_older(&self, age: Duration, now: SystemTime) -> bool {
+        let Ok(now) = now.duration_since(UNIX_EPOCH) else { return false };
+        let Ok(seconds) = u64::try_from(self.seconds) else { return true };
+        now.checked_sub(Duration::new(seconds, self.nanoseconds)).is_some_and(|past| past >= age)
+    }
+
+    /// From what the system calls give: nanoseconds are under a billion by contract.
+    fn new(seconds: i64, nanoseconds: i64) -> Stamp {
+        Stamp { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or(0) }
+    }
+}
+
+/// What changes when somebody writes to a file. A sender compares this before each
+/// block: its descriptor already says which file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Bytes in the file.
+    pub size: u64,
+    /// When its bytes were last written.
+    pub mtime: Stamp,
+    /// When its inode was last changed; no program can set this.
+    pub ctime: Stamp,
+}
+
+impl Version {
+    /// The version that `metadata` shows.
+    pub fn of(metadata: &Metadata) -> Version {
+        Version {
+            size: metadata.size(),
+            mtime: Stamp::new(metadata.mtime(), metadata.mtime_nsec()),
+            ctime: Stamp::new(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// The members of a worker's job that carry it: `size`, `mtime_s`, `mtime_ns`,
+    /// `ctime_s`, `ctime_ns`. Seconds before 1970 are negative.
+    pub fn to_members(&self) -> Vec<(String, Value)> {
+        let nanoseconds = |stamp: Stamp| Value::from_u64(stamp.nanoseconds.into());
+        vec![
+            ("size".to_string(), Value::from_u64(self.size)),
+            ("mtime_s".to_string(), Value::Integer(self.mtime.seconds)),
+            ("mtime_ns".to_string(), nanoseconds(self.mtime)),
+            ("ctime_s".to_string(), Value::Integer(self.ctime.seconds)),
+            ("ctime_ns".to_string(), nanoseconds(self.ctime)),
+        ]
+    }
+
+    /// The version in a job that has those members.
+    pub fn from_object(object: &Value) -> Option<Version> {
+        let stamp = |seconds: &str, nanoseconds: &str| {
+            let Some(Value::Integer(seconds)) = object.get(seconds) else { return None };
+            let nanoseconds = u32::try_from(object.get(nanoseconds)?.as_u64()?).ok()?;
+            Some(Stamp { seconds: *seconds, nanoseconds })
+        };
+        Some(Version {
+            size: object.get("size")?.as_u64()?,
+            mtime: stamp("mtime_s", "mtime_ns")?,
+            ctime: stamp("ctime_s", "ctime_ns")?,
+        })
+    }
+}
+
+/// One file in one state.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// The file system's number.
+    pub device: u64,
+    /// The file's number in it.
+    pub inode: u64,
+    /// Its state.
+    pub version: Version,
+    /// Bytes that it takes on the disk. Not part of what is compared: the file system
+    /// settles that some time after the last write.
+    pub stored: u64,
+}
+
+impl Identity {
+    /// The identity that `metadata` shows.
+    pub fn of(metadata: &Metadata) -> Identity {
+        Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            version: Version::of(metadata),
+            stored: metadata.blocks().saturating_mul(STORED_UNIT),
+        }
+    }
+
+    /// Whether both are the same file in the same state.
+    pub fn same_as(&self, other: &Identity) -> bool {
+        (self.device, self.inode, self.version) == (other.device, other.inode, other.version)
+    }
+
+    /// The opaque part of the entity tag, 32 hexadecimal digits, without the quotes
+    /// that a field puts around it. Says nothing of the numbers that it is made of.
+    pub fn etag(&self) -> String {
+        let Version { size, mtime, ctime } = self.version;
+        let mut digest = Sha256::new();
+        for number in [self.device, self.inode, size] {
+            digest.update(&number.to_be_bytes());
+        }
+        for stamp in [mtime, ctime] {
+            digest.update(&stamp.seconds.to_be_bytes());
+            digest.update(&stamp.nanoseconds.to_be_bytes());
+        }
+        hex(&digest.finish()[..TAG_BYTES])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::json;
+    use std::fs::{self, File};
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    const NOW: Stamp = Stamp { seconds: 1_000, nanoseconds: 500_000_000 };
+
+    fn some() -> Identity {
+        let version = Version { size: 3, mtime: NOW, ctime: NOW };
+        Identity { device: 1, inode: 2, version, stored: 512 }
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("ropewalk-{}-identity-{name}", std::process::id()))
+    }
+
+    #[test]
+    fn every_field_but_the_stored_bytes_is_in_the_tag() {
+        let later = Stamp { nanoseconds: 500_000_001, ..NOW };
+        let version = some().version;
+        let others = [
+            Identity { device: 2, ..some() },
+            Identity { inode: 3, ..some() },
+            Identity { version: Version { size: 4, ..version }, ..some() },
+            Identity { version: Version { mtime: later, ..version }, ..some() },
+            Identity { version: Version { ctime: later, ..version }, ..some() },
+        ];
+        for other in others {
+            assert!(!other.same_as(&some()), "{other:?}");
+            assert_ne!(other.etag(), some().etag(), "{other:?}");
+        }
+        let settled = Identity { stored: 4096, ..some() };
+        assert!(settled.same_as(&some()));
+        assert_eq!(settled.etag(), some().etag());
+    }
+
+    #[test]
+    fn a_tag_is_thirty_two_digits_that_stay_the_same() {
+        assert_eq!(some().etag().len(), 32);
+        assert_eq!(some().etag(), "f58be6c7cfc1e0f5669661c33e207b8e");
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_has_another_identity() {
+        let path = scratch("write");
+        let mut file = File::create(&path).unwrap();
+        let before = Identity::of(&file.metadata().unwrap());
+        assert!(before.same_as(&Identity::of(&fs::metadata(&path).unwrap())));
+        file.write_all(b"x").unwrap();
+        assert!(!before.same_as(&Identity::of(&file.metadata().unwrap())));
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_hole_takes_no_space() {
+        let path = scratch("hole");
+        let file = File::create(&path).unwrap();
+        file.set_len(1 << 30).unwrap();
+        let found = Identity::of(&file.metadata().unwrap());
+        fs::remove_file(path).unwrap();
+        assert_eq!(found.version.size, 1 << 30);
+        assert!(found.stored < 1 << 20);
+    }
+
+    #[test]
+    fn a_version_comes_back_from_a_job_also_from_before_1970() {
+        let mtime = Stamp { seconds: -5, nanoseconds: 999_999_999 };
+        let version = Version { mtime, ..some().version };
+        let text = Value::Object(version.to_members()).to_string();
+        let object = json::parse(text.as_bytes()).unwrap();
+        assert_eq!(Version::from_object(&object), Some(version));
+        assert_eq!(Version::from_object(&Value::object([])), None);
+    }
+
+    #[test]
+    fn age_counts_from_the_stamp_and_the_future_has_none() {
+        let at = |milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds);
+        let age = Duration::from_secs(2);
+        assert!(NOW.is_older(age, at(1_002_500)));
+        assert!(!NOW.is_older(age, at(1_002_499)));
+        assert!(!NOW.is_older(age, at(999_000)));
+        assert!(Stamp { seconds: -1, nanoseconds: 0 }.is_older(age, at(0)));
+    }
+}
