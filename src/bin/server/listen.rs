@@ -3,14 +3,15 @@
 #![forbid(unsafe_code)]
 
 use crate::config::Config;
-use crate::requests;
+use crate::digests::Digests;
+use crate::requests::{self, Service};
 use crate::transfers::Transfers;
-use ropewalk::app::connections::Connections;
+use ropewalk::app::connections::{Connection, Connections};
 use ropewalk::app::http::{Http, NoRequest, Patience};
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::app::{terminal, workers};
-use ropewalk::codec::http::{Method, Refusal, Status};
+use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{process, socket};
 use std::io;
@@ -41,7 +42,7 @@ pub(crate) struct Server {
     listener: TcpListener,
     signals: Signals,
     connections: Arc<Connections>,
-    transfers: Arc<Transfers>,
+    service: Arc<Service>,
     supervisor: Arc<Supervisor>,
 }
 
@@ -63,7 +64,9 @@ impl Server {
         let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
         let connections = Connections::new(config.max_connections);
         let transfers = Transfers::new(&config, sender, supervisor.clone());
-        Ok(Server { listener, signals, connections, transfers, supervisor })
+        let (digests, stall, quiet) = (Digests::new(), config.stall, config.quiet);
+        let service = Arc::new(Service { transfers, digests, stall, quiet });
+        Ok(Server { listener, signals, connections, service, supervisor })
     }
 
     /// Says that the server is ready, and where.
@@ -114,10 +117,10 @@ impl Server {
         let _ = stream.set_nodelay(true);
         match self.connections.admit(stream, peer) {
             Ok(connection) => {
-                let transfers = self.transfers.clone();
+                let service = self.service.clone();
                 // A thread that cannot be had ends this connection and no other.
                 let _ = connection.spawn(move |connection| {
-                    converse(connection, &transfers);
+                    converse(connection, &service);
                 });
             }
             Err(stream) => {
@@ -139,31 +142,26 @@ impl Server {
     /// Ends connections and senders; a second signal ends the senders at once.
     fn stop(self) -> io::Result<()> {
         drop(self.listener);
-        self.transfers.stop();
+        self.service.transfers.stop();
+        self.service.digests.stop();
         let mut stopped = self.supervisor.stop(STOP_GRACE)?;
         while self.signals.wait(&[stopped.as_fd()], None)?.ready == [false] {
             stopped = self.supervisor.stop(Duration::ZERO)?;
         }
         self.connections.close(CLOSE_LIMIT);
-        self.transfers.wait_until_logged(CLOSE_LIMIT);
+        self.service.transfers.wait_until_logged(CLOSE_LIMIT);
         Ok(())
     }
 }
 
 /// One connection, from its first request to its end.
-fn converse(connection: &ropewalk::app::connections::Connection, transfers: &Arc<Transfers>) {
+fn converse(connection: &Connection, service: &Service) {
     let mut http = Http::new(connection.stream().clone());
     let mut patience = Patience { request: REQUEST_TIME, idle: None };
     loop {
         match http.receive_request(patience) {
             Ok((head, body)) => {
-                let keep = head.keep_alive();
-                let written = connection.while_served(|| {
-                    let response = requests::answer(connection, transfers, &head, &body);
-                    let response = if keep { response } else { response.close() };
-                    http.write_response(&response, head.method == Method::Head)
-                });
-                if !keep || written.is_err() {
+                if !connection.while_served(|| service.serve(connection, &http, &head, &body)) {
                     break;
                 }
             }

@@ -1,11 +1,19 @@
-//! The file download server: listens, answers requests, and has a `sender` carry
-//! each file. It never moves a file's bytes over a data stream itself.
+//! The file download server: listens, answers requests, hashes files, and has a
+//! `sender` carry each one. It never moves bytes over a data stream itself; only a GET
+//! gets them on the control connection.
 
 #![forbid(unsafe_code)]
 
+mod body;
+mod conditions;
 mod config;
+mod digests;
+mod files;
 mod listen;
+mod media;
+mod post;
 mod requests;
+mod target;
 mod transfers;
 
 use config::Config;

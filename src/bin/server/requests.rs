@@ -1,51 +1,150 @@
-//! What the server answers to each request.
+//! What the server answers to each request: which part of it is asked, what every
+//! answer has in common, and how one is written.
 
 #![forbid(unsafe_code)]
 
-use crate::transfers::{Offer, Transfers};
+use crate::digests::Digests;
+use crate::files::{self, Download};
+use crate::post;
+use crate::transfers::Transfers;
 use ropewalk::app::connections::Connection;
-use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status};
-use ropewalk::codec::json::{self, Value};
-use ropewalk::error::system_words;
-use ropewalk::sys::file;
-use ropewalk::transfer::blocks::MAX_STREAMS;
-use std::ffi::OsStr;
-use std::fs::{self, File};
+use ropewalk::app::http::Http;
+use ropewalk::app::terminal;
+use ropewalk::codec::date;
+use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status, Version};
+use ropewalk::codec::json::Value;
+use ropewalk::codec::text::escape;
+use std::fmt::Display;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The `Server` field of every reply: a ropewalk client knows its own kind by it.
 const SERVER: &str = concat!("ropewalk/", env!("CARGO_PKG_VERSION"));
 
 /// What methods there are, for a request with another one.
-const ALLOW: &str = "POST";
+const ALLOW: &str = "GET, HEAD, POST";
 
-/// The answer to a complete request.
-pub(crate) fn answer(
-    connection: &Connection,
-    transfers: &Arc<Transfers>,
-    head: &RequestHead,
-    body: &[u8],
-) -> Response {
-    let offered = match head.method {
-        Method::Post => post(connection, transfers, head, body),
-        Method::Get | Method::Head | Method::Other(_) => {
-            let refused = Refusal::new(Status::METHOD_NOT_ALLOWED, "only POST is served");
-            return refusal(&refused).field("Allow", ALLOW);
-        }
-    };
-    match offered {
-        Ok(offer) => {
-            let reply = Value::object([
-                ("hash", Value::from(offer.hash)),
-                ("port", Value::from_u64(offer.port.into())),
-            ]);
-            respond(Status::OK, &reply)
-        }
-        Err(refused) => refusal(&refused),
+/// What all connections share.
+pub(crate) struct Service {
+    /// Transfers under way.
+    pub(crate) transfers: Arc<Transfers>,
+    /// Digests of whole files.
+    pub(crate) digests: Arc<Digests>,
+    /// How long a client may take no data.
+    pub(crate) stall: Duration,
+    /// Whether to log errors only.
+    pub(crate) quiet: bool,
+}
+
+/// What a request gets.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// This, with its body.
+    Message(Response),
+    /// A part of a file, or all of it.
+    File(Box<Download>),
+}
+
+/// Why a request gets something else than it asked for.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// It cannot have it.
+    Refused(Refusal),
+    /// There is nobody to answer.
+    Gone,
+}
+
+impl From<Refusal> for NoAnswer {
+    fn from(refusal: Refusal) -> NoAnswer {
+        NoAnswer::Refused(refusal)
     }
+}
+
+impl Service {
+    /// Answers a complete request, and says whether another one may follow.
+    pub(crate) fn serve(
+        &self,
+        connection: &Connection,
+        http: &Http,
+        head: &RequestHead,
+        body: &[u8],
+    ) -> bool {
+        let answer = match self.answer(connection, head, body) {
+            Ok(answer) => answer,
+            Err(NoAnswer::Refused(refused)) => Answer::Message(refusal(&refused)),
+            Err(NoAnswer::Gone) => return false,
+        };
+        let with_connection = |response: Response| match (head.keep_alive(), head.version) {
+            (false, _) => response.close(),
+            (true, Version::Http11) => response,
+            (true, _) => response.field("Connection", "keep-alive"),
+        };
+        let written = match answer {
+            Answer::Message(response) => {
+                http.write_response(&with_connection(response), head.method == Method::Head)
+            }
+            Answer::File(mut download) => {
+                download.response = with_connection(download.response);
+                self.send(connection, http, &download)
+            }
+        };
+        written.is_ok() && head.keep_alive()
+    }
+
+    fn answer(
+        &self,
+        connection: &Connection,
+        head: &RequestHead,
+        body: &[u8],
+    ) -> Result<Answer, NoAnswer> {
+        match head.method {
+            Method::Post => post::answer(self, connection, head, body).map(Answer::Message),
+            Method::Get | Method::Head => files::answer(self, connection, head),
+            Method::Other(_) => {
+                let words = "only GET, HEAD and POST are served";
+                let refused = Refusal::new(Status::METHOD_NOT_ALLOWED, words);
+                Ok(Answer::Message(refusal(&refused).field("Allow", ALLOW)))
+            }
+        }
+    }
+
+    /// Sends a file behind its head, and logs that.
+    fn send(&self, connection: &Connection, http: &Http, download: &Download) -> io::Result<()> {
+        let begun = Instant::now();
+        http.write_response(&download.response, true)?;
+        let sent = download.body.send(connection.stream(), self.stall);
+        if !self.quiet {
+            terminal::log(format_args!(
+                "{}:{} GET {} {} bytes of {} in {:.3} s: {}",
+                connection.peer().ip().to_canonical(),
+                connection.peer().port(),
+                escape(&download.path),
+                sent.bytes,
+                download.body.length,
+                begun.elapsed().as_secs_f64(),
+                sent.broken.as_deref().unwrap_or("complete"),
+            ));
+        }
+        match sent.broken {
+            None => Ok(()),
+            Some(words) => Err(io::Error::other(words)),
+        }
+    }
+}
+
+/// A response with the fields that every one has.
+pub(crate) fn begin(status: Status) -> Response {
+    let response = Response::new(status).field("Server", SERVER);
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(now) => response.field("Date", date::format(now.as_secs())),
+        Err(_) => response, // a machine without a clock
+    }
+}
+
+/// A response that carries one JSON value.
+pub(crate) fn respond(status: Status, body: &Value) -> Response {
+    begin(status).body("application/json", format!("{body}\n").into_bytes())
 }
 
 /// The answer to a request that is not served.
@@ -53,116 +152,8 @@ pub(crate) fn refusal(refusal: &Refusal) -> Response {
     respond(refusal.status, &Value::object([("error", Value::from(refusal.reason))]))
 }
 
-fn respond(status: Status, body: &Value) -> Response {
-    let body = format!("{body}\n").into_bytes();
-    Response::new(status).field("Server", SERVER).body("application/json", body)
-}
-
-/// A classic request: which file, over how many streams.
-fn post(
-    connection: &Connection,
-    transfers: &Arc<Transfers>,
-    head: &RequestHead,
-    body: &[u8],
-) -> Result<Offer, Refusal> {
-    if head.body_length()?.is_none() {
-        return Err(Refusal::new(Status::LENGTH_REQUIRED, "a Content-Length is needed"));
-    }
-    let threads = threads(body)?;
-    let file = open(&head.target)?;
-    transfers.offer(connection, file, &head.target, threads)
-}
-
-/// The number of streams that a request's body asks for.
-fn threads(body: &[u8]) -> Result<u8, Refusal> {
-    let bad = |reason| Refusal::new(Status::BAD_REQUEST, reason);
-    let body = json::parse(body).map_err(|_| bad("the body is not one JSON object"))?;
-    if !matches!(body, Value::Object(_)) {
-        return Err(bad("the body is not one JSON object"));
-    }
-    let threads = body.get("threads").ok_or(bad("'threads' is missing"))?;
-    threads
-        .as_u64()
-        .filter(|threads| (1..=MAX_STREAMS).contains(threads))
-        .and_then(|threads| u8::try_from(threads).ok())
-        .ok_or(bad("'threads' must be a whole number from 1 to 255"))
-}
-
-/// Opens the regular file that `target` names, as it came: nothing is decoded.
-fn open(target: &[u8]) -> Result<File, Refusal> {
-    let path = Path::new(OsStr::from_bytes(target));
-    let not_regular = Refusal::new(Status::NOT_FOUND, "not a regular file");
-    // Looked at before it is opened, since opening a device can have effects; and
-    // after, since it may have been replaced in between.
-    if !fs::metadata(path).map_err(|error| unreadable(&error))?.is_file() {
-        return Err(not_regular);
-    }
-    let file = file::open_without_blocking(path).map_err(|error| unreadable(&error))?;
-    match file.metadata() {
-        Ok(found) if found.is_file() => Ok(file),
-        Ok(_) => Err(not_regular),
-        Err(error) => Err(unreadable(&error)),
-    }
-}
-
-/// What to answer when a file cannot be opened.
-fn unreadable(error: &io::Error) -> Refusal {
-    match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Refusal::new(Status::FORBIDDEN, "permission denied"),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => unavailable(error),
-        _ => Refusal::new(Status::NOT_FOUND, "no such file"),
-    }
-}
-
 /// What to answer when the server has come to a limit of its own.
-pub(crate) fn unavailable(error: &io::Error) -> Refusal {
-    ropewalk::app::terminal::complain(format_args!("request refused: {}", system_words(error)));
+pub(crate) fn unavailable(why: &dyn Display) -> Refusal {
+    terminal::complain(format_args!("request refused: {why}"));
     Refusal::new(Status::SERVICE_UNAVAILABLE, "the server has no room now")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn status(body: &str) -> u16 {
-        threads(body.as_bytes()).unwrap_err().status.code()
-    }
-
-    #[test]
-    fn every_number_of_threads_is_understood() {
-        for number in 1..=255u8 {
-            assert_eq!(threads(format!("{{\"threads\": {number}}}").as_bytes()), Ok(number));
-        }
-    }
-
-    #[test]
-    fn other_keys_are_passed_over() {
-        assert_eq!(threads(b"{\"x\": [1], \"threads\": 4, \"y\": null}"), Ok(4));
-    }
-
-    #[test]
-    fn a_body_that_asks_for_nothing_sensible_is_refused() {
-        for body in [
-            "",
-            "4",
-            "[]",
-            "{}",
-            "{\"threads\": 0}",
-            "{\"threads\": 256}",
-            "{\"threads\": -1}",
-            "{\"threads\": 4.0}",
-            "{\"threads\": \"4\"}",
-            "{\"threads\": 4} {}",
-            "{\"threads\": 4",
-        ] {
-            assert_eq!(status(body), 400, "{body}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_regular_file_is_not_found() {
-        for target in ["/", "/dev/null", "/nonexistent", "/etc/passwd/x", "/dev/stdin/../.."] {
-            assert_eq!(open(target.as_bytes()).unwrap_err().status.code(), 404, "{target}");
-        }
-    }
 }

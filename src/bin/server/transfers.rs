@@ -1,10 +1,12 @@
-//! Transfers from the offer to the log line: the digest, the sender's port, the
-//! sender itself, and what it reports.
+//! Transfers from the offer to the log line: the sender's port, its job, the sender
+//! itself, and what it reports.
 
 #![forbid(unsafe_code)]
 
 use crate::config::Config;
-use crate::requests::unavailable;
+use crate::digests::{Digests, Hurry, Pace};
+use crate::requests::{NoAnswer, unavailable};
+use crate::target::Opened;
 use ropewalk::app::connections::Connection;
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::{Supervisor, Worker};
@@ -12,14 +14,13 @@ use ropewalk::app::{SMALL_STACK, terminal};
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
+use ropewalk::error::system_words;
 use ropewalk::hash::hex;
-use ropewalk::hash::md5::Md5;
 use ropewalk::sys::process::Ended;
-use ropewalk::sys::socket;
 use ropewalk::sys::sync::{lock, wait_for};
+use ropewalk::sys::socket;
 use ropewalk::transfer::blocks::BlockPlan;
-use ropewalk::transfer::pieces::each_buffer;
-use std::fs::File;
+use ropewalk::transfer::session::Token;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -27,14 +28,30 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// Bytes that are hashed at once.
-const HASH_BUFFER: usize = 128 << 10;
-
-/// What a client is told of a transfer that begins.
+/// What a client asks for.
 #[derive(Debug)]
-pub(crate) struct Offer {
+pub(crate) struct Wanted {
+    /// The file.
+    pub(crate) opened: Opened,
+    /// Its path, for the log.
+    pub(crate) path: Vec<u8>,
+    /// Over how many streams.
+    pub(crate) threads: u8,
+}
+
+/// What a classic client is told of a transfer that begins.
+#[derive(Debug)]
+pub(crate) struct ClassicOffer {
     /// The MD5 of the file, as 32 hexadecimal digits.
     pub(crate) hash: String,
+    /// The port that its sender listens on.
+    pub(crate) port: u16,
+}
+
+/// What a ropewalk client is told of a transfer that begins.
+pub(crate) struct RopewalkOffer {
+    /// What its streams show to belong to it.
+    pub(crate) session: Token,
     /// The port that its sender listens on.
     pub(crate) port: u16,
 }
@@ -94,26 +111,50 @@ impl Transfers {
         })
     }
 
-    /// Hashes `file` and starts a sender for it.
-    pub(crate) fn offer(
+    /// Waits for the file's digest and starts a sender of classic streams.
+    pub(crate) fn offer_classic(
         self: &Arc<Transfers>,
         connection: &Connection,
-        file: File,
-        target: &[u8],
-        threads: u8,
-    ) -> Result<Offer, Refusal> {
+        wanted: Wanted,
+        digests: &Arc<Digests>,
+    ) -> Result<ClassicOffer, NoAnswer> {
         let place = self.take_place()?;
-        // What is hashed is what is sent: a file that grows meanwhile is cut here.
-        let (hash, size) = self.hash(&file).map_err(|error| unavailable(&error))?;
-        let mut local = connection.stream().local_addr().map_err(|error| unavailable(&error))?;
-        local.set_ip(local.ip().to_canonical());
-        local.set_port(0);
-        let peer = SocketAddr::new(connection.peer().ip().to_canonical(), connection.peer().port());
-        let record = Record { peer, path: escape(target), size, begun: Instant::now() };
-        let port = self
-            .start(place, local, file, BlockPlan::new(size, threads), threads, record)
-            .map_err(|error| unavailable(&error))?;
-        Ok(Offer { hash, port })
+        let Opened { file, identity } = &wanted.opened;
+        let hurry = Hurry::BeforeTransfer;
+        // What was hashed is what is sent, even if the file changed meanwhile: one that
+        // grows is cut there, and of another one the digest will differ.
+        let hashed = digests.digest(file, identity, connection.stream(), hurry)?;
+        let plan = BlockPlan::new(hashed.length, wanted.threads);
+        let job = vec![
+            ("protocol".to_string(), Value::from_u64(1)),
+            ("size".to_string(), Value::from_u64(hashed.length)),
+            ("block_size".to_string(), Value::from_u64(plan.block_size())),
+        ];
+        let record = Record::new(connection, &wanted, hashed.length);
+        let port = self.start(connection, place, wanted, job, record, None)?;
+        Ok(ClassicOffer { hash: hex(&hashed.md5), port })
+    }
+
+    /// Starts a sender of ropewalk streams. Hashes of the file keep close to it.
+    pub(crate) fn offer_ropewalk(
+        self: &Arc<Transfers>,
+        connection: &Connection,
+        wanted: Wanted,
+        digests: &Arc<Digests>,
+    ) -> Result<RopewalkOffer, NoAnswer> {
+        let place = self.take_place()?;
+        let session = Token::random().map_err(|error| unavailable(&system_words(&error)))?;
+        let identity = wanted.opened.identity;
+        let mut job = vec![
+            ("protocol".to_string(), Value::from_u64(2)),
+            ("session".to_string(), Value::from(session.to_hex())),
+            ("stored".to_string(), Value::from_u64(identity.stored)),
+        ];
+        job.extend(identity.version.to_members());
+        let record = Record::new(connection, &wanted, identity.version.size);
+        let pace = digests.pace(&identity.etag());
+        let port = self.start(connection, place, wanted, job, record, Some(pace))?;
+        Ok(RopewalkOffer { session, port })
     }
 
     fn take_place(self: &Arc<Transfers>) -> Result<Place, Refusal> {
@@ -125,56 +166,48 @@ impl Transfers {
         Ok(Place(self.clone()))
     }
 
-    /// The MD5 of `file` and how many bytes it covers. Gives up when the server ends.
-    fn hash(&self, file: &File) -> io::Result<(String, u64)> {
-        let mut digest = Md5::new();
-        let size = each_buffer(file, &mut vec![0; HASH_BUFFER], |bytes, _| {
-            if lock(&self.state).stopping {
-                return Err(io::Error::other("the server is being stopped"));
-            }
-            digest.update(bytes);
-            Ok(())
-        })?;
-        Ok((hex(&digest.finish()), size))
-    }
-
-    /// Starts a sender, and a thread that sees it through.
+    /// Starts a sender with this job and what every job has, and a thread that sees it
+    /// through. The answer is its port.
     fn start(
         &self,
+        connection: &Connection,
         place: Place,
-        local: SocketAddr,
-        file: File,
-        plan: BlockPlan,
-        threads: u8,
+        wanted: Wanted,
+        mut job: Vec<(String, Value)>,
         record: Record,
-    ) -> io::Result<u16> {
-        let listener = socket::listen(local)?;
-        let port = listener.local_addr()?.port();
-        let job = vec![
-            ("protocol".to_string(), Value::from_u64(1)),
-            ("size".to_string(), Value::from_u64(record.size)),
-            ("block_size".to_string(), Value::from_u64(plan.block_size())),
-            ("threads".to_string(), Value::from_u64(threads.into())),
-            ("idle_ms".to_string(), Value::from_u64(self.idle.as_millis() as u64)),
-            ("stall_ms".to_string(), Value::from_u64(self.stall.as_millis() as u64)),
+        pace: Option<Pace>,
+    ) -> Result<u16, Refusal> {
+        let milliseconds = |time: Duration| Value::from_u64(time.as_millis() as u64);
+        job.extend([
+            ("threads".to_string(), Value::from_u64(wanted.threads.into())),
+            ("idle_ms".to_string(), milliseconds(self.idle)),
+            ("stall_ms".to_string(), milliseconds(self.stall)),
             ("peer".to_string(), Value::from(record.peer.ip().to_string())),
-        ];
-        let worker =
-            self.supervisor.start_worker(&self.sender, job, &[listener.as_fd(), file.as_fd()])?;
+        ]);
         let quiet = self.quiet;
-        std::thread::Builder::new().name("transfer".into()).stack_size(SMALL_STACK).spawn(
-            move || {
-                let line = record.follow(worker);
-                if !quiet {
-                    terminal::log(line);
-                }
-                drop(place);
-            },
-        )?;
-        Ok(port)
+        let started = || -> io::Result<u16> {
+            let mut local = connection.stream().local_addr()?;
+            local.set_ip(local.ip().to_canonical());
+            local.set_port(0);
+            let listener = socket::listen(local)?;
+            let port = listener.local_addr()?.port();
+            let descriptors = [listener.as_fd(), wanted.opened.file.as_fd()];
+            let worker = self.supervisor.start_worker(&self.sender, job, &descriptors)?;
+            std::thread::Builder::new().name("transfer".into()).stack_size(SMALL_STACK).spawn(
+                move || {
+                    let line = record.follow(worker, pace);
+                    if !quiet {
+                        terminal::log(line);
+                    }
+                    drop(place);
+                },
+            )?;
+            Ok(port)
+        };
+        started().map_err(|error| unavailable(&system_words(&error)))
     }
 
-    /// Starts no more transfers, and gives up hashing.
+    /// Starts no more transfers.
     pub(crate) fn stop(&self) {
         lock(&self.state).stopping = true;
     }
@@ -191,13 +224,24 @@ impl Transfers {
 }
 
 impl Record {
+    fn new(connection: &Connection, wanted: &Wanted, size: u64) -> Record {
+        let peer = connection.peer();
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        Record { peer, path: escape(&wanted.path), size, begun: Instant::now() }
+    }
+
     /// Reads what the sender reports until it ends, and makes the log line of it.
-    fn follow(&self, mut worker: Worker) -> String {
+    fn follow(&self, mut worker: Worker, pace: Option<Pace>) -> String {
         let (mut tally, mut outcome) = (Default::default(), None);
         while let Ok(Some(report)) = worker.reports.next_report() {
             match report {
-                Report::Progress(so_far) => tally = so_far,
-                Report::Lost { .. } => {}
+                Report::Lost { .. } => {} // only receivers say so
+                Report::Progress(so_far) => {
+                    tally = so_far;
+                    if let Some(pace) = &pace {
+                        pace.reached(tally.offset);
+                    }
+                }
                 Report::Done { tally: all, .. } => {
                     tally = all;
                     outcome = Some("complete".to_string());

@@ -1,0 +1,189 @@
+//! Hashing one file from its start to its end. Holes are not read. When it may go on
+//! and how far, it asks before every stretch.
+
+#![forbid(unsafe_code)]
+
+use super::{Hashed, NoDigest};
+use ropewalk::hash::Md5;
+use ropewalk::sys::file::{next_data, next_hole};
+use ropewalk::transfer::identity::{Identity, Version};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, SystemTime};
+
+/// Bytes that are read at once.
+const BUFFER: usize = 128 << 10;
+
+/// How long ago a file was last changed at least, for its stamps to show the next
+/// change: file systems keep them in steps of up to two seconds.
+const SETTLED_AGE: Duration = Duration::from_secs(2);
+
+/// Hashes `file`, which was `identity` when it was opened. Before each stretch `until`
+/// is asked how far it goes: past the offset that it is given, or not at all.
+pub(super) fn hash(
+    file: &File,
+    identity: &Identity,
+    mut until: impl FnMut(u64) -> Result<u64, NoDigest>,
+) -> Result<Hashed, NoDigest> {
+    let begun = SystemTime::now();
+    let Version { size, mtime, ctime } = identity.version;
+    // What claims to be empty may not be (/proc): only reading it tells.
+    let end = if size == 0 { u64::MAX } else { size };
+    let mut run = if size == 0 { Run { end, hole: false } } else { Run { end: 0, hole: false } };
+    let (mut digest, mut offset) = (Md5::new(), 0);
+    'file: while offset < end {
+        let stretch_end = until(offset)?.min(end);
+        // Not kept while waiting for another stretch: many may wait.
+        let mut buffer = vec![0; BUFFER];
+        while offset < stretch_end {
+            if offset >= run.end {
+                run = Run::at(file, offset, end);
+            }
+            let left = stretch_end.min(run.end) - offset;
+            if run.hole {
+                digest.update_zeros(left);
+                offset += left;
+                continue;
+            }
+            let wanted = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
+            match file.read_at(&mut buffer[..wanted], offset) {
+                Ok(0) => break 'file,
+                Ok(count) => {
+                    digest.update(&buffer[..count]);
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(Hashed {
+        md5: digest.finish(),
+        length: offset,
+        unchanged: offset == size && Identity::of(&file.metadata()?).same_as(identity),
+        settled: mtime.is_older(SETTLED_AGE, begun) && ctime.is_older(SETTLED_AGE, begun),
+    })
+}
+
+/// A part of a file that is all data, or all hole.
+struct Run {
+    end: u64,
+    hole: bool,
+}
+
+impl Run {
+    /// The run at `offset`. A file system that knows no holes has only data.
+    fn at(file: &File, offset: u64, size: u64) -> Run {
+        match next_data(file, offset) {
+            // Nothing but a hole up to the end; or behind the end, as reading will tell.
+            Ok(None) => Run { end: size, hole: matches!(next_hole(file, offset), Ok(Some(_))) },
+            Ok(Some(data)) if data > offset => Run { end: data.min(size), hole: true },
+            Ok(Some(_)) => match next_hole(file, offset) {
+                Ok(Some(hole)) if hole > offset => Run { end: hole.min(size), hole: false },
+                _ => Run { end: size, hole: false },
+            },
+            Err(_) => Run { end: size, hole: false },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ropewalk::hash::hex;
+    use std::io::Write;
+
+    fn scratch(name: &str) -> File {
+        let path = std::env::temp_dir().join(format!("ropewalk-{}-{name}", std::process::id()));
+        let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        file
+    }
+
+    fn identity(file: &File) -> Identity {
+        Identity::of(&file.metadata().unwrap())
+    }
+
+    fn whole(file: &File) -> Hashed {
+        hash(file, &identity(file), |_| Ok(u64::MAX)).unwrap()
+    }
+
+    #[test]
+    fn the_digest_is_that_of_rfc_1321() {
+        let mut file = scratch("abc");
+        file.write_all(b"message digest").unwrap();
+        let hashed = whole(&file);
+        assert_eq!(hex(&hashed.md5), "f96b697d7cb7938d525a2f31aaf161d0");
+        assert_eq!((hashed.length, hashed.unchanged), (14, true));
+        assert!(!hashed.settled);
+    }
+
+    #[test]
+    fn nothing_has_a_digest_too() {
+        let hashed = whole(&scratch("empty"));
+        assert_eq!(hex(&hashed.md5), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!((hashed.length, hashed.unchanged), (0, true));
+    }
+
+    #[test]
+    fn holes_are_zeros() {
+        let file = scratch("holes");
+        file.set_len(5 << 20).unwrap();
+        file.write_all_at(&[7; 5000], (1 << 20) + 17).unwrap();
+        file.write_all_at(b"end", (4 << 20) + 1).unwrap();
+        let mut bytes = vec![0; 5 << 20];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        let mut expected = Md5::new();
+        expected.update(&bytes);
+        // Stretches that end anywhere, also inside a hole.
+        let hashed = hash(&file, &identity(&file), |offset| Ok(offset + 333_333)).unwrap();
+        assert_eq!((hashed.md5, hashed.length), (expected.finish(), 5 << 20));
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_meanwhile_has_changed() {
+        let mut file = scratch("grown");
+        file.write_all(&[1; 1000]).unwrap();
+        let identity = identity(&file);
+        let hashed = hash(&file, &identity, |_| {
+            (&file).write_all(b"more").unwrap();
+            Ok(u64::MAX)
+        });
+        let hashed = hashed.unwrap();
+        assert_eq!((hashed.length, hashed.unchanged), (1000, false));
+    }
+
+    #[test]
+    fn a_file_that_became_shorter_ends_where_it_ends() {
+        let mut file = scratch("cut");
+        file.write_all(&[1; 1000]).unwrap();
+        let identity = identity(&file);
+        let hashed = hash(&file, &identity, |_| {
+            file.set_len(10).unwrap();
+            Ok(u64::MAX)
+        });
+        let hashed = hashed.unwrap();
+        assert_eq!((hashed.length, hashed.unchanged), (10, false));
+    }
+
+    #[test]
+    fn a_file_that_only_claims_to_be_empty_is_read() {
+        let file = File::open("/proc/self/status").unwrap();
+        assert!(whole(&file).length > 0);
+    }
+
+    #[test]
+    fn being_told_to_end_it_ends() {
+        let mut file = scratch("stop");
+        file.write_all(b"x").unwrap();
+        let hashed = hash(&file, &identity(&file), |_| Err(NoDigest::Stopping));
+        assert_eq!(hashed, Err(NoDigest::Stopping));
+    }
+
+    #[test]
+    fn an_old_file_is_settled() {
+        let file = File::open("/etc/passwd").unwrap();
+        assert!(whole(&file).settled);
+    }
+}

@@ -1,0 +1,99 @@
+//! The service as a whole, with files, threads and clients.
+
+use super::*;
+use std::io::Write;
+use std::net::{Shutdown, TcpListener};
+use std::sync::mpsc;
+
+fn client() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (listener.accept().unwrap().0, there)
+}
+
+/// A file with nothing stored in it, which takes long to hash and no time to make.
+fn long_file(name: &str) -> (File, Identity) {
+    let path = std::env::temp_dir().join(format!("ropewalk-{}-{name}", std::process::id()));
+    let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let identity = Identity::of(&file.metadata().unwrap());
+    (file, identity)
+}
+
+/// Asks for a digest on a thread of its own.
+fn ask(
+    digests: &Arc<Digests>,
+    file: &File,
+    identity: Identity,
+    hurry: Hurry,
+) -> (mpsc::Receiver<Result<Hashed, NoDigest>>, TcpStream) {
+    let (tell, outcome) = mpsc::channel();
+    let (here, there) = client();
+    let (digests, file) = (digests.clone(), file.try_clone().unwrap());
+    thread::spawn(move || tell.send(digests.digest(&file, &identity, &here, hurry)));
+    (outcome, there)
+}
+
+#[test]
+fn what_was_hashed_once_is_known() {
+    let digests = Digests::new();
+    let file = File::open("/etc/passwd").unwrap();
+    let identity = Identity::of(&file.metadata().unwrap());
+    assert_eq!(digests.known(&identity.etag()), None);
+    let (outcome, _there) = ask(&digests, &file, identity, Hurry::BeforeTransfer);
+    let hashed = outcome.recv().unwrap().unwrap();
+    assert_eq!(digests.known(&identity.etag()), Some(hashed.md5));
+}
+
+#[test]
+fn a_client_whose_connection_breaks_is_left_at_once() {
+    let digests = Digests::new();
+    let (file, identity) = long_file("gone");
+    let (mut here, there) = client();
+    // What it has not read makes its end a reset.
+    here.write_all(b"x").unwrap();
+    there.peek(&mut [0]).unwrap();
+    drop(there);
+    let begun = Instant::now();
+    let outcome = digests.digest(&file, &identity, &here, Hurry::BeforeTransfer);
+    assert_eq!(outcome, Err(NoDigest::Gone));
+    assert!(begun.elapsed() < SILENT_WAIT);
+    digests.stop();
+}
+
+#[test]
+fn a_client_that_only_stopped_sending_still_gets_its_digest() {
+    let digests = Digests::new();
+    let file = File::open("/etc/passwd").unwrap();
+    let identity = Identity::of(&file.metadata().unwrap());
+    let (here, there) = client();
+    there.shutdown(Shutdown::Write).unwrap();
+    assert!(digests.digest(&file, &identity, &here, Hurry::WithTransfer).is_ok());
+}
+
+#[test]
+fn a_stop_ends_every_hash_and_everybody_s_wait() {
+    let digests = Digests::new();
+    let files = ["stop-1", "stop-2", "stop-3", "stop-4"].map(long_file);
+    let waits = files
+        .iter()
+        .map(|(file, identity)| ask(&digests, file, *identity, Hurry::BeforeTransfer))
+        .collect::<Vec<_>>();
+    let begun = Instant::now();
+    digests.stop();
+    for (outcome, _there) in &waits {
+        assert_eq!(outcome.recv().unwrap(), Err(NoDigest::Stopping));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_panicking_hash_leaves_nobody_waiting() {
+    let digests = Digests::new();
+    let (bell, ringer) = UnixStream::pair().unwrap();
+    let joined = lock(&digests.board).join("a", Hurry::WithTransfer, ringer).unwrap();
+    drop(Finish { owner: digests.clone(), tag: "a".into(), outcome: None });
+    assert!(matches!(joined.slot.get(), Some(Err(NoDigest::Failed(_)))));
+    assert_eq!(ropewalk::sys::poll::readable(&[bell.as_fd()], None).unwrap(), [true]);
+}

@@ -1,0 +1,137 @@
+//! GET and HEAD: the server as an ordinary HTTP file server, for other people's
+//! clients; and the digest of a file, for ropewalk's own.
+
+#![forbid(unsafe_code)]
+
+use crate::body::Body;
+use crate::conditions::{Validators, Verdict};
+use crate::digests::{Hurry, NoDigest};
+use crate::media;
+use crate::requests::{Answer, NoAnswer, Service, begin, refusal, unavailable};
+use crate::target::{self, Opened};
+use ropewalk::app::connections::Connection;
+use ropewalk::codec::date;
+use ropewalk::codec::etag::EntityTag;
+use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
+use ropewalk::codec::range::{self, RangeOutcome};
+use ropewalk::codec::repr_digest;
+use ropewalk::transfer::identity::Identity;
+
+/// A file that goes out as an answer's body.
+#[derive(Debug)]
+pub(crate) struct Download {
+    /// The head.
+    pub(crate) response: Response,
+    /// What follows it.
+    pub(crate) body: Body,
+    /// The file's path, for the log.
+    pub(crate) path: Vec<u8>,
+}
+
+/// The answer to a GET or a HEAD.
+pub(crate) fn answer(
+    service: &Service,
+    connection: &Connection,
+    head: &RequestHead,
+) -> Result<Answer, NoAnswer> {
+    let path = target::path(&head.target)?;
+    let opened = target::open(&path)?;
+    let identity = opened.identity;
+    let (tag, validators) = validators(&identity)?;
+    let get = head.method == Method::Get;
+    let size = identity.version.size;
+    let part = match validators.judge(&head.headers, get) {
+        Verdict::Failed => return Err(changed().into()),
+        Verdict::NotModified => {
+            let response = describe(begin(Status::NOT_MODIFIED), &validators);
+            return Ok(Answer::Message(response));
+        }
+        Verdict::Send(RangeOutcome::Unsatisfiable) => {
+            let status = Status::RANGE_NOT_SATISFIABLE;
+            let response = refusal(&Refusal::new(status, "the file has no such bytes"))
+                .field("Content-Range", range::unsatisfied_range(size));
+            return Ok(Answer::Message(response));
+        }
+        Verdict::Send(RangeOutcome::Whole) => None,
+        Verdict::Send(RangeOutcome::Part { start, length }) => Some((start, length)),
+    };
+    let (start, length) = part.unwrap_or((0, size));
+    let response = match part {
+        None => begin(Status::OK),
+        Some(_) => begin(Status::PARTIAL_CONTENT)
+            .field("Content-Range", range::content_range(start, length, size)),
+    };
+    let mut response = describe(response, &validators)
+        .field("Accept-Ranges", "bytes")
+        .field("Content-Type", media::content_type(&path))
+        .field("X-Content-Type-Options", "nosniff")
+        .field("Content-Disposition", media::disposition(&path));
+    if wants_md5(&head.headers) {
+        let md5 = match get {
+            true => service.digests.known(&tag), // its client can read, and need not wait
+            false => Some(md5(service, connection, &opened)?),
+        };
+        if let Some(md5) = md5 {
+            response = response.field("Repr-Digest", repr_digest::format_md5(&md5));
+        }
+    }
+    let response = response.length(length);
+    Ok(match get {
+        true => {
+            let body = Body { file: opened.file, start, length };
+            Answer::File(Box::new(Download { response, body, path }))
+        }
+        false => Answer::Message(response),
+    })
+}
+
+/// The opaque entity tag of a file, and what conditions are compared with.
+fn validators(identity: &Identity) -> Result<(String, Validators), Refusal> {
+    let opaque = identity.etag();
+    let tag = EntityTag::strong(&opaque)
+        .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;
+    let modified = u64::try_from(identity.version.mtime.seconds).ok();
+    Ok((opaque, Validators { tag, modified, size: identity.version.size }))
+}
+
+/// Adds the fields by which a client recognises the file later.
+fn describe(response: Response, validators: &Validators) -> Response {
+    let response = response.field("ETag", validators.tag.to_string());
+    match validators.modified {
+        Some(modified) => response.field("Last-Modified", date::format(modified)),
+        None => response,
+    }
+}
+
+fn wants_md5(fields: &Headers) -> bool {
+    fields.joined("Want-Repr-Digest").is_some_and(|value| repr_digest::wants_md5(&value))
+}
+
+fn changed() -> Refusal {
+    Refusal::new(Status::PRECONDITION_FAILED, "the file is another one now")
+}
+
+/// Waits for the MD5 of the file.
+fn md5(service: &Service, connection: &Connection, opened: &Opened) -> Result<[u8; 16], NoAnswer> {
+    let Opened { file, identity } = opened;
+    let digests = &service.digests;
+    match digests.digest(file, identity, connection.stream(), Hurry::WithTransfer) {
+        Ok(hashed) if hashed.unchanged => Ok(hashed.md5),
+        Ok(_) => Err(changed().into()),
+        Err(why) => Err(why.into()),
+    }
+}
+
+impl From<NoDigest> for NoAnswer {
+    fn from(why: NoDigest) -> NoAnswer {
+        match why {
+            NoDigest::Gone => NoAnswer::Gone,
+            NoDigest::Failed(words) => NoAnswer::Refused(unavailable(&words)),
+            NoDigest::Stopping | NoDigest::Abandoned | NoDigest::Busy => {
+                let refused =
+                    Refusal::new(Status::SERVICE_UNAVAILABLE, "no digest can be made now");
+                NoAnswer::Refused(refused)
+            }
+        }
+    }
+}

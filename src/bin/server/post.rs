@@ -1,0 +1,161 @@
+//! POST: which file, over how many streams, by which of the two protocols; and the
+//! replies that offer a transfer.
+
+#![forbid(unsafe_code)]
+
+use crate::requests::{NoAnswer, Service, respond};
+use crate::target;
+use crate::transfers::Wanted;
+use ropewalk::app::connections::Connection;
+use ropewalk::codec::http::{Refusal, RequestHead, Response, Status};
+use ropewalk::codec::json::{self, Value};
+use ropewalk::transfer::blocks::MAX_STREAMS;
+
+/// The ropewalk protocol's number in requests and replies: the highest that is spoken.
+const ROPEWALK: u64 = 2;
+
+/// How a transfer is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    /// As the seed's programs do it.
+    Classic,
+    /// As DESIGN.md has it.
+    Ropewalk,
+}
+
+/// The answer to a POST.
+pub(crate) fn answer(
+    service: &Service,
+    connection: &Connection,
+    head: &RequestHead,
+    body: &[u8],
+) -> Result<Response, NoAnswer> {
+    if head.body_length()?.is_none() {
+        return Err(Refusal::new(Status::LENGTH_REQUIRED, "a Content-Length is needed").into());
+    }
+    let (threads, protocol) = parse(body)?;
+    match protocol {
+        Protocol::Classic => {
+            // Classic clients do not encode their path, so it is not decoded.
+            let path = head.target.clone();
+            let opened = target::open(&path)?;
+            let offer = service.transfers.offer_classic(
+                connection,
+                Wanted { opened, path, threads },
+                &service.digests,
+            )?;
+            let reply = Value::object([
+                ("hash", Value::from(offer.hash)),
+                ("port", Value::from_u64(offer.port.into())),
+            ]);
+            Ok(respond(Status::OK, &reply))
+        }
+        Protocol::Ropewalk => {
+            let path = target::path(&head.target)?;
+            let opened = target::open(&path)?;
+            let identity = opened.identity;
+            let offer = service.transfers.offer_ropewalk(
+                connection,
+                Wanted { opened, path, threads },
+                &service.digests,
+            )?;
+            let reply = Value::object([
+                ("protocol", Value::from_u64(ROPEWALK)),
+                ("port", Value::from_u64(offer.port.into())),
+                ("session", Value::from(offer.session.to_hex())),
+                ("size", Value::from_u64(identity.version.size)),
+                ("stored", Value::from_u64(identity.stored)),
+            ]);
+            let tag = format!("\"{}\"", identity.etag());
+            Ok(respond(Status::OK, &reply).field("ETag", tag))
+        }
+    }
+}
+
+/// The number of streams that a request's body asks for, and the protocol. Of a newer
+/// one than is known here the highest that is known is offered.
+fn parse(body: &[u8]) -> Result<(u8, Protocol), Refusal> {
+    let bad = |reason| Refusal::new(Status::BAD_REQUEST, reason);
+    let body = json::parse(body).map_err(|_| bad("the body is not one JSON object"))?;
+    if !matches!(body, Value::Object(_)) {
+        return Err(bad("the body is not one JSON object"));
+    }
+    let threads = body.get("threads").ok_or(bad("'threads' is missing"))?;
+    let threads = threads
+        .as_u64()
+        .filter(|threads| (1..=MAX_STREAMS).contains(threads))
+        .and_then(|threads| u8::try_from(threads).ok())
+        .ok_or(bad("'threads' must be a whole number from 1 to 255"))?;
+    let protocol = match body.get("protocol").map(Value::as_u64) {
+        None | Some(Some(1)) => Protocol::Classic,
+        Some(Some(ROPEWALK..)) => Protocol::Ropewalk,
+        Some(None | Some(0)) => return Err(bad("'protocol' must be a whole number from 1 on")),
+    };
+    Ok((threads, protocol))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn threads(body: &str) -> Result<u8, u16> {
+        parse(body.as_bytes()).map(|(threads, _)| threads).map_err(|refused| refused.status.code())
+    }
+
+    fn protocol(text: &str) -> Result<Protocol, u16> {
+        parse(format!("{{\"threads\": 4, \"protocol\": {text}}}").as_bytes())
+            .map(|(_, protocol)| protocol)
+            .map_err(|refused| refused.status.code())
+    }
+
+    #[test]
+    fn every_number_of_threads_is_understood() {
+        for number in 1..=255u8 {
+            assert_eq!(threads(&format!("{{\"threads\": {number}}}")), Ok(number));
+        }
+    }
+
+    #[test]
+    fn other_keys_are_passed_over() {
+        assert_eq!(threads("{\"x\": [1], \"threads\": 4, \"y\": null}"), Ok(4));
+    }
+
+    #[test]
+    fn a_body_that_asks_for_nothing_sensible_is_refused() {
+        for body in [
+            "",
+            "4",
+            "[]",
+            "{}",
+            "{\"threads\": 0}",
+            "{\"threads\": 256}",
+            "{\"threads\": -1}",
+            "{\"threads\": 4.0}",
+            "{\"threads\": \"4\"}",
+            "{\"threads\": 4} {}",
+            "{\"threads\": 4",
+        ] {
+            assert_eq!(threads(body), Err(400), "{body}");
+        }
+    }
+
+    #[test]
+    fn without_a_protocol_a_request_is_classic() {
+        assert_eq!(parse(b"{\"threads\": 4}"), Ok((4, Protocol::Classic)));
+        assert_eq!(protocol("1"), Ok(Protocol::Classic));
+    }
+
+    #[test]
+    fn newer_protocols_get_the_newest_that_is_known() {
+        for text in ["2", "3", "9223372036854775807"] {
+            assert_eq!(protocol(text), Ok(Protocol::Ropewalk), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_protocol_is_refused() {
+        for text in ["0", "-1", "2.0", "2.5", "1e1", "\"2\"", "null", "true", "[2]"] {
+            assert_eq!(protocol(text), Err(400), "{text}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! From a request's target to an open file. `open` is the only place where the server
+//! opens what a client names.
+
+#![forbid(unsafe_code)]
+
+use crate::requests::unavailable;
+use ropewalk::codec::http::{Refusal, Status};
+use ropewalk::codec::percent;
+use ropewalk::error::system_words;
+use ropewalk::sys::file;
+use ropewalk::transfer::identity::Identity;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// A regular file that a client may have.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The file.
+    pub(crate) file: File,
+    /// What it was when it was opened.
+    pub(crate) identity: Identity,
+}
+
+/// The path that a target means to HTTP: without a query, and decoded. An absolute one
+/// names a file from the root, another one from the server's working directory.
+pub(crate) fn path(target: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let target = after_authority(target).unwrap_or(target);
+    let end = target.iter().position(|&byte| byte == b'?').unwrap_or(target.len());
+    percent::decode(&target[..end])
+        .map_err(|_| Refusal::new(Status::BAD_REQUEST, "the path is not percent-encoded"))
+}
+
+/// What follows the host of a target in absolute form, which every server has to
+/// understand (RFC 9112, section 3.2.2).
+fn after_authority(target: &[u8]) -> Option<&[u8]> {
+    let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case(b"http://"))?;
+    let rest = target.get(scheme.len()..)?;
+    match rest.iter().position(|&byte| byte == b'/') {
+        Some(slash) => rest.get(slash..),
+        None => Some(b"/"),
+    }
+}
+
+/// Opens the regular file that `path` names, byte for byte.
+pub(crate) fn open(path: &[u8]) -> Result<Opened, Refusal> {
+    let path = Path::new(OsStr::from_bytes(path));
+    let not_regular = Refusal::new(Status::NOT_FOUND, "not a regular file");
+    // Looked at before it is opened, since opening a device can have effects; and
+    // after, since it may have been replaced in between.
+    if !fs::metadata(path).map_err(|error| unreadable(&error))?.is_file() {
+        return Err(not_regular);
+    }
+    let file = file::open_without_blocking(path).map_err(|error| unreadable(&error))?;
+    match file.metadata() {
+        Ok(found) if found.is_file() => Ok(Opened { file, identity: Identity::of(&found) }),
+        Ok(_) => Err(not_regular),
+        Err(error) => Err(unreadable(&error)),
+    }
+}
+
+/// What to answer when a file cannot be opened.
+fn unreadable(error: &io::Error) -> Refusal {
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => Refusal::new(Status::FORBIDDEN, "permission denied"),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => unavailable(&system_words(error)),
+        _ => Refusal::new(Status::NOT_FOUND, "no such file"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(target: &str) -> Vec<u8> {
+        path(target.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_found() {
+        for target in ["/", "/dev/null", "/nonexistent", "/etc/passwd/x", "/dev/stdin/../.."] {
+            assert_eq!(open(target.as_bytes()).unwrap_err().status.code(), 404, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_decoded_once_and_ends_before_the_query() {
+        assert_eq!(decoded("/a%20b/%C3%A4?x=%zz"), "/a b/ä".as_bytes());
+        assert_eq!(decoded("a%3Fb?c"), b"a?b");
+        assert_eq!(decoded("/%2541"), b"/%41");
+        assert_eq!(decoded("/a+b"), b"/a+b");
+    }
+
+    #[test]
+    fn a_broken_escape_and_a_nul_are_bad_requests() {
+        for target in ["/%", "/%4", "/%zz", "/a%00b"] {
+            assert_eq!(path(target.as_bytes()).unwrap_err().status.code(), 400, "{target}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_an_absolute_form_is_passed_over() {
+        assert_eq!(decoded("http://host:8080/a%20b?c"), b"/a b");
+        assert_eq!(decoded("HTTP://host"), b"/");
+        assert_eq!(decoded("httpd/log"), b"httpd/log");
+    }
+}
