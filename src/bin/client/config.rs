@@ -6,6 +6,7 @@ use ropewalk::app::options::{Arguments, number};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::transfer::partial::Wishes;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -14,6 +15,10 @@ use std::time::Duration;
 /// Seconds for one attempt to connect, unless the user says otherwise.
 const DEFAULT_CONNECT_TIME: u64 = 10;
 
+/// Seconds for which a transfer that has begun is tried to go on with, unless the user
+/// says otherwise.
+const DEFAULT_RETRY_TIME: u64 = 60;
+
 /// What the user asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Config {
@@ -21,14 +26,51 @@ pub(crate) struct Config {
     pub(crate) server: Address,
     /// How many streams, 1 to 255.
     pub(crate) threads: u8,
-    /// The file as the server names it: bytes, not empty, without CR, LF and NUL.
+    /// The file as the server names it: bytes, not empty, without NUL.
     pub(crate) file: Vec<u8>,
     /// Where it goes.
     pub(crate) output: PathBuf,
     /// How long one attempt to connect may take.
     pub(crate) connect_time: Duration,
+    /// How long to try to go on with a transfer that has begun.
+    pub(crate) retry_for: Duration,
+    /// How to check what comes.
+    pub(crate) verify: Verify,
+    /// What to do with what an earlier run left, and with the disk.
+    pub(crate) wishes: Wishes,
     /// Whether to print errors only.
     pub(crate) quiet: bool,
+}
+
+/// How the bytes that come are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verify {
+    /// The MD5 of the whole file, and the CRC32C of each block.
+    Md5,
+    /// The CRC32C of each block.
+    Crc32c,
+    /// Not at all.
+    None,
+}
+
+impl Verify {
+    /// The word for it, on the command line and in a job.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Verify::Md5 => "md5",
+            Verify::Crc32c => "crc32c",
+            Verify::None => "none",
+        }
+    }
+
+    fn parse(text: Option<&OsStr>) -> Result<Verify> {
+        let Some(text) = text else { return Ok(Verify::Md5) };
+        let known = [Verify::Md5, Verify::Crc32c, Verify::None];
+        known.into_iter().find(|verify| text == verify.word()).ok_or_else(|| {
+            let shown = escape(text.as_bytes());
+            Error::usage(format!("--verify: must be md5, crc32c or none, not '{shown}'"))
+        })
+    }
 }
 
 /// A host and a port, as typed and apart.
@@ -46,9 +88,8 @@ impl Config {
     /// Understands the command line.
     pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Config> {
         let file = arguments.positional(2).as_bytes().to_vec();
-        if file.is_empty() || file.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-            let shown = escape(&file);
-            return Err(Error::usage(format!("file: '{shown}' cannot be asked for")));
+        if file.is_empty() {
+            return Err(Error::usage("file: must not be empty"));
         }
         let output = PathBuf::from(arguments.positional(3));
         if output.as_os_str().is_empty() {
@@ -61,6 +102,11 @@ impl Config {
             file,
             output,
             connect_time: Duration::from_secs(seconds.unwrap_or(DEFAULT_CONNECT_TIME)),
+            retry_for: Duration::from_secs(
+                arguments.number("retry-for", 0..=1_000_000)?.unwrap_or(DEFAULT_RETRY_TIME),
+            ),
+            verify: Verify::parse(arguments.value("verify"))?,
+            wishes: Wishes { restart: arguments.has("restart"), sync: !arguments.has("no-sync") },
             quiet: arguments.has("quiet"),
         })
     }
@@ -131,10 +177,17 @@ mod tests {
     }
 
     #[test]
-    fn names_that_no_request_can_carry_are_refused() {
-        for name in ["", "a\nb", "a\rb"] {
-            assert!(config(["box:80", "4", name, "o"]).is_err(), "{name:?}");
-        }
+    fn empty_names_are_refused() {
+        assert!(config(["box:80", "4", "", "o"]).is_err());
         assert!(config(["box:80", "4", "f", ""]).is_err());
+    }
+
+    #[test]
+    fn ways_to_verify_are_known_by_their_words() {
+        assert_eq!(Verify::parse(None).unwrap(), Verify::Md5);
+        for verify in [Verify::Md5, Verify::Crc32c, Verify::None] {
+            assert_eq!(Verify::parse(Some(verify.word().as_ref())).unwrap(), verify);
+        }
+        assert!(Verify::parse(Some("MD5".as_ref())).is_err());
     }
 }

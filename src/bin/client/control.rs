@@ -1,15 +1,22 @@
-//! The control conversation with a server, from connecting to the offer.
+//! The control conversation with a server: one connection, one request, one reply.
+//! What the replies say is in control/offer.rs.
 
 #![forbid(unsafe_code)]
 
+mod offer;
+
+pub(crate) use offer::{ClassicOffer, Offer, PulledOffer};
+
 use crate::config::Address;
+use crate::interrupt::Interrupt;
 use ropewalk::app::http::{Http, NoReply};
 use ropewalk::app::resolve::{connect_any, resolve};
 use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
 use ropewalk::codec::json::{self, Value};
+use ropewalk::codec::percent::encode_path;
+use ropewalk::codec::repr_digest::{WANT_MD5, parse_md5};
 use ropewalk::codec::text::{escape, escape_limited};
-use ropewalk::error::{Error, ExitCode, Result, system_words};
-use ropewalk::hash::from_hex;
+use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::socket;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -26,29 +33,122 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_COUNT: u8 = 6;
 
-/// A connection to a server.
-pub(crate) struct Control {
-    stream: Arc<TcpStream>,
+/// Where a server is, once its name was looked up and one address has answered.
+#[derive(Clone)]
+pub(crate) struct Server {
     address: SocketAddr,
+    /// As the user typed it, escaped.
     typed: String,
+    limit: Duration,
 }
 
-/// What a server offers.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Offer {
-    /// The file's MD5, as 32 lower-case hexadecimal digits.
-    pub(crate) hash: String,
-    /// The port of its sender.
-    pub(crate) port: u16,
-}
-
-impl Control {
+impl Server {
     /// Connects to the first address of `server` that answers.
-    pub(crate) fn connect(server: &Address, limit: Duration) -> Result<Control> {
+    pub(crate) fn find(server: &Address, limit: Duration) -> Result<(Server, TcpStream)> {
         let typed = escape(server.typed.as_bytes());
         let addresses = resolve(&server.host, server.port)?;
         let (stream, address) =
             connect_any(&addresses, limit).map_err(|error| Error::network(&typed, &error))?;
+        Ok((Server { address, typed, limit }, stream))
+    }
+
+    /// Where the data streams go: the address that the control connection reached.
+    pub(crate) fn data_address(&self, port: u16) -> SocketAddr {
+        let mut address = self.address;
+        address.set_port(port);
+        address
+    }
+
+    /// Connects to it once more: to the same address, never resolved again.
+    pub(crate) fn connect(&self) -> Result<TcpStream> {
+        let connected = connect_any(&[self.address], self.limit);
+        connected.map(|(stream, _)| stream).map_err(|error| Error::network(&self.typed, &error))
+    }
+
+    /// Asks for `file` over `threads` streams: in the ropewalk form, and where a server
+    /// of another kind does not know the encoded name, in the classic form.
+    pub(crate) fn ask(
+        &self,
+        stream: TcpStream,
+        file: &[u8],
+        threads: u8,
+        interrupt: &Interrupt,
+    ) -> Result<Offer> {
+        let encoded = encode_path(file).into_bytes();
+        let (head, body) = self.post(stream, &encoded, threads, interrupt)?;
+        let ropewalk = head.headers.get("Server").is_some_and(|name| name.starts_with(b"ropewalk"));
+        let unknown =
+            head.status == Status::NOT_FOUND.code() || head.status == Status::BAD_REQUEST.code();
+        if unknown && !ropewalk && encoded != file {
+            let (head, body) = self.post(self.connect()?, file, threads, interrupt)?;
+            return self.offer(&head, &body);
+        }
+        self.offer(&head, &body)
+    }
+
+    fn post(
+        &self,
+        stream: TcpStream,
+        target: &[u8],
+        threads: u8,
+        interrupt: &Interrupt,
+    ) -> Result<(ResponseHead, Vec<u8>)> {
+        let body = Value::object([
+            ("threads", Value::from_u64(threads.into())),
+            ("protocol", Value::from_u64(2)),
+        ]);
+        let fields = [("Host", self.typed.as_str()), ("Content-Type", "application/json")];
+        let body = body.to_string().into_bytes();
+        self.converse(stream, &Method::Post, target, &fields, &body, interrupt)
+    }
+
+    fn offer(&self, head: &ResponseHead, body: &[u8]) -> Result<Offer> {
+        if head.status != Status::OK.code() {
+            return Err(self.refused(head, body));
+        }
+        Offer::parse(&head.headers, body)
+            .ok_or_else(|| self.wrong("the reply is not the JSON expected"))
+    }
+
+    /// Asks for the MD5 of `file` in the state `etag`. `None` when the server does not
+    /// make one.
+    pub(crate) fn ask_md5(
+        &self,
+        file: &[u8],
+        etag: &str,
+        interrupt: &Interrupt,
+    ) -> Result<Option<[u8; 16]>> {
+        let target = encode_path(file).into_bytes();
+        let fields =
+            [("Host", self.typed.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
+        let stream = self.connect()?;
+        let (head, body) =
+            self.converse(stream, &Method::Head, &target, &fields, &[], interrupt)?;
+        if head.status == Status::PRECONDITION_FAILED.code() {
+            let text = format!("{}: the file changed on the server while it was sent", self.typed);
+            return Err(Error::new(ExitCode::Changed, text));
+        }
+        if head.status != Status::OK.code() {
+            return Err(self.refused(&head, &body));
+        }
+        match head.headers.joined("Repr-Digest") {
+            Some(digest) => {
+                parse_md5(&digest).map_err(|_| self.wrong("its Repr-Digest is not one"))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Sends one request and waits for its reply, for as long as it takes.
+    fn converse(
+        &self,
+        stream: TcpStream,
+        method: &Method,
+        target: &[u8],
+        fields: &[(&str, &str)],
+        body: &[u8],
+        interrupt: &Interrupt,
+    ) -> Result<(ResponseHead, Vec<u8>)> {
         let _ = stream.set_nodelay(true);
         let _ = socket::set_keepalive(
             stream.as_fd(),
@@ -56,44 +156,20 @@ impl Control {
             KEEPALIVE_INTERVAL,
             KEEPALIVE_COUNT,
         );
-        Ok(Control { stream: Arc::new(stream), address, typed })
-    }
-
-    /// The socket, for whoever may have to end the conversation.
-    pub(crate) fn stream(&self) -> &Arc<TcpStream> {
-        &self.stream
-    }
-
-    /// Where the data streams go: the address that this connection reached.
-    pub(crate) fn data_address(&self, port: u16) -> SocketAddr {
-        let mut address = self.address;
-        address.set_port(port);
-        address
-    }
-
-    /// Asks for `file` over `threads` streams, in the classic form.
-    pub(crate) fn ask(&self, file: &[u8], threads: u8) -> Result<Offer> {
-        let mut http = Http::new(self.stream.clone());
-        let body = Value::object([("threads", Value::from_u64(threads.into()))]).to_string();
-        let fields = [("Host", self.typed.as_str()), ("Content-Type", "application/json")];
-        let request = encode_request(&Method::Post, file, &fields, body.as_bytes())
+        let stream = Arc::new(stream);
+        let _watched = interrupt.watch(&stream)?;
+        let mut http = Http::new(stream.clone());
+        let request = encode_request(method, target, fields, body)
             .map_err(|error| self.wrong(error.reason()))?;
         http.write(&request).map_err(|error| Error::network(&self.typed, &error))?;
-        match http.receive_reply(&Method::Post) {
-            Ok((head, body)) if head.status == Status::OK.code() => {
-                Offer::parse(&body).ok_or_else(|| self.wrong("the reply is not the JSON expected"))
-            }
-            Ok((head, body)) => Err(self.refused(&head, &body)),
-            Err(NoReply::NotHttp(why)) => Err(self.wrong(&format!("the reply is not HTTP: {why}"))),
-            Err(NoReply::Broken(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+        http.receive_reply(method).map_err(|failure| match failure {
+            NoReply::NotHttp(why) => self.wrong(&format!("the reply is not HTTP: {why}")),
+            NoReply::Broken(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 let text = format!("{}: the server closed without a reply", self.typed);
-                Err(Error::new(ExitCode::Network, text))
+                Error::new(ExitCode::Network, text)
             }
-            Err(NoReply::Broken(error)) => {
-                let text = format!("{}: {}", self.typed, system_words(&error));
-                Err(Error::new(ExitCode::Network, text))
-            }
-        }
+            NoReply::Broken(error) => Error::network(&self.typed, &error),
+        })
     }
 
     fn wrong(&self, what: &str) -> Error {
@@ -111,50 +187,5 @@ impl Control {
             .unwrap_or_default();
         let text = format!("{}: {} {reason}{words}", self.typed, head.status);
         Error::new(ExitCode::Refused, text)
-    }
-}
-
-impl Offer {
-    /// The classic reply's body. Keys that are not known are passed over.
-    fn parse(body: &[u8]) -> Option<Offer> {
-        let body = json::parse(body).ok()?;
-        let hash = body.get("hash")?.as_str()?.to_ascii_lowercase();
-        let port = u16::try_from(body.get("port")?.as_u64()?).ok().filter(|port| *port > 0)?;
-        (from_hex(&hash)?.len() == 16).then_some(Offer { hash, port })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HASH: &str = "D41D8CD98F00B204E9800998ECF8427E";
-
-    #[test]
-    fn a_reply_is_understood_with_its_keys_in_any_order() {
-        let expected = Offer { hash: HASH.to_lowercase(), port: 4242 };
-        for body in [
-            format!("{{\"hash\": \"{HASH}\", \"port\": 4242}}"),
-            format!("{{\"port\": 4242, \"more\": [1, {{}}], \"hash\": \"{HASH}\"}}"),
-        ] {
-            assert_eq!(Offer::parse(body.as_bytes()).as_ref(), Some(&expected));
-        }
-    }
-
-    #[test]
-    fn a_reply_that_lacks_something_is_none() {
-        for body in [
-            String::new(),
-            "[]".into(),
-            format!("{{\"hash\": \"{HASH}\"}}"),
-            "{\"port\": 4242}".into(),
-            format!("{{\"hash\": \"{HASH}\", \"port\": 0}}"),
-            format!("{{\"hash\": \"{HASH}\", \"port\": 65536}}"),
-            format!("{{\"hash\": \"{HASH}\", \"port\": \"80\"}}"),
-            format!("{{\"hash\": \"{}\", \"port\": 80}}", &HASH[1..]),
-            format!("{{\"hash\": \"{HASH}00\", \"port\": 80}}"),
-        ] {
-            assert_eq!(Offer::parse(body.as_bytes()), None, "{body}");
-        }
     }
 }

@@ -10,58 +10,80 @@ use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::process;
-use ropewalk::sys::sync::lock;
+use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::transfer::output::Output;
-use std::io;
+use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// What a signal has to end besides the workers: a wait for the server.
+/// What a signal has to end besides the workers: waits for the server.
 #[derive(Default)]
 pub(crate) struct Interrupt {
     state: Mutex<State>,
+    changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     stopped: Option<Signal>,
-    control: Option<Arc<TcpStream>>,
+    watched: Vec<Weak<TcpStream>>,
+    /// Whether the fetch has come as far as its first connection.
+    connected: bool,
 }
 
 impl Interrupt {
-    /// From now on a signal ends `control` too. The fetch leaves nothing on the disk
-    /// before it has called this.
-    pub(crate) fn watch(&self, control: &Arc<TcpStream>) -> Result<()> {
+    /// From now on a signal ends `stream` too, while the answer lives. The fetch leaves
+    /// nothing on the disk before it has called this once.
+    pub(crate) fn watch(&self, stream: &Arc<TcpStream>) -> Result<Arc<TcpStream>> {
         let mut state = lock(&self.state);
         match state.stopped {
             Some(signal) => Err(interrupted(signal)),
             None => {
-                state.control = Some(control.clone());
-                Ok(())
+                state.connected = true;
+                state.watched.retain(|watched| watched.strong_count() > 0);
+                state.watched.push(Arc::downgrade(stream));
+                Ok(stream.clone())
             }
         }
     }
 
-    /// Ends what is watched. `false` when nothing is yet, so that the fetch has nothing
-    /// to clean up and never will.
+    /// Waits for `delay`. `false` when a signal has come.
+    pub(crate) fn pause(&self, delay: Duration) -> bool {
+        let deadline = Instant::now() + delay;
+        let mut state = lock(&self.state);
+        while state.stopped.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            state = wait_for(&self.changed, state, left);
+        }
+        false
+    }
+
+    /// Ends what is watched. `false` when there was nothing yet, so that the fetch has
+    /// nothing to clean up and never will.
     fn stop(&self, signal: Signal) -> bool {
         let mut state = lock(&self.state);
         state.stopped = Some(signal);
-        match &state.control {
-            Some(control) => {
-                let _ = control.shutdown(Shutdown::Both);
-                true
-            }
-            None => false,
+        for stream in state.watched.iter().filter_map(Weak::upgrade) {
+            let _ = stream.shutdown(Shutdown::Both);
         }
+        self.changed.notify_all();
+        state.connected
     }
 
     fn stopped(&self) -> Option<Signal> {
         lock(&self.state).stopped
+    }
+
+    /// The error to end with when a signal has come.
+    pub(crate) fn error(&self) -> Option<Error> {
+        self.stopped().map(interrupted)
     }
 }
 
@@ -113,7 +135,10 @@ pub(crate) fn run_until_signal(config: Config) -> Result<Summary> {
         Err(Error::new(ExitCode::System, "internal error: the fetch was lost"))
     });
     match (outcome, interrupt.stopped()) {
-        (Err(_), Some(signal)) => Err(interrupted(signal)),
+        // What a signal has broken is not worth a word of its own.
+        (Err(error), Some(signal)) if error.code() != interrupted(signal).code() => {
+            Err(interrupted(signal))
+        }
         (outcome, _) => outcome,
     }
 }
@@ -126,7 +151,6 @@ fn pause(supervisor: &Supervisor) -> io::Result<()> {
 }
 
 fn stop_workers(supervisor: &Supervisor, grace: Duration) -> io::Result<()> {
-    use std::io::Read;
     supervisor.stop(grace)?.read_to_end(&mut Vec::new())?;
     Ok(())
 }

@@ -23,7 +23,7 @@ pub enum Start {
 }
 
 /// What the user asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wishes {
     /// To ignore what is there.
     pub restart: bool,

@@ -1,0 +1,89 @@
+//! The server's MD5 of the file, asked for on a second connection while the transfer
+//! is under way.
+
+#![forbid(unsafe_code)]
+
+use crate::control::Server;
+use crate::interrupt::Interrupt;
+use ropewalk::app::SMALL_STACK;
+use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::hash::hex;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// The pause before the digest is asked for again after the connection was lost, and
+/// the longest one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+const LAST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// A digest that is on its way.
+pub(super) struct Digest {
+    thread: JoinHandle<Result<Option<String>>>,
+}
+
+impl Digest {
+    /// Asks for it, and goes on asking for `retry_for` when the connection is lost: the
+    /// server goes on hashing, and whoever asks again joins.
+    pub(super) fn ask(
+        server: &Server,
+        file: &[u8],
+        etag: &str,
+        retry_for: Duration,
+        interrupt: &Arc<Interrupt>,
+    ) -> Result<Digest> {
+        let (server, interrupt) = (server.clone(), interrupt.clone());
+        let (file, etag) = (file.to_vec(), etag.to_string());
+        let ask = move || {
+            let mut backoff = FIRST_BACKOFF;
+            let mut failing_since: Option<Instant> = None;
+            loop {
+                let begun = Instant::now();
+                match server.ask_md5(&file, &etag, &interrupt) {
+                    Err(error) if may_pass(&error) => {
+                        // A wait that was cut off after a while was no failure.
+                        let since = match failing_since {
+                            Some(since) if begun.elapsed() < retry_for => since,
+                            _ => *failing_since.insert(Instant::now()),
+                        };
+                        if since.elapsed() >= retry_for || !interrupt.pause(backoff) {
+                            return Err(error);
+                        }
+                        backoff = (backoff * 2).min(LAST_BACKOFF);
+                    }
+                    answer => return answer.map(|md5| md5.map(|md5| hex(&md5))),
+                }
+            }
+        };
+        let thread = Builder::new()
+            .name("digest".into())
+            .stack_size(SMALL_STACK)
+            .spawn(ask)
+            .map_err(|error| Error::system("thread", &error))?;
+        Ok(Digest { thread })
+    }
+
+    /// Waits for it. `None` when the server makes none.
+    pub(super) fn wait(self) -> Result<Option<String>> {
+        self.thread.join().unwrap_or_else(|_| {
+            Err(Error::new(ExitCode::System, "internal error: the digest was lost"))
+        })
+    }
+}
+
+/// Whether the same request may succeed later.
+fn may_pass(error: &Error) -> bool {
+    match error.code() {
+        ExitCode::Network => true,
+        ExitCode::Success
+        | ExitCode::System
+        | ExitCode::Usage
+        | ExitCode::Refused
+        | ExitCode::Protocol
+        | ExitCode::Integrity
+        | ExitCode::Changed
+        | ExitCode::HungUp
+        | ExitCode::Interrupted
+        | ExitCode::Terminated => false,
+    }
+}

@@ -1,0 +1,204 @@
+//! A fetch from a ropewalk server: resumed where an earlier one was, and gone on with
+//! when the server itself goes away for a while.
+
+#![forbid(unsafe_code)]
+
+use super::digest::Digest;
+use super::summary::percent;
+use super::{Fetch, Summary, compare, last_word};
+use crate::config::Verify;
+use crate::control::{Offer, PulledOffer, Server};
+use ropewalk::app::report::Report;
+use ropewalk::app::supervise::Worker;
+use ropewalk::app::{job, terminal};
+use ropewalk::codec::json::Value;
+use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::transfer::journal::Subject;
+use ropewalk::transfer::output::{Output, PartFile};
+use ropewalk::transfer::partial::{self, Start};
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// The pause before another session is asked for again, and the longest one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LAST_BACKOFF: Duration = Duration::from_secs(3);
+
+/// A wait for the MD5 after the last byte that is worth mentioning: this long, and this
+/// share of the whole time.
+const MENTIONED_LAG: Duration = Duration::from_millis(200);
+const MENTIONED_SHARE: u32 = 10;
+
+/// Fetches the file, and puts it in its place.
+pub(super) fn run(
+    fetch: &Fetch<'_>,
+    output: Output,
+    server: &Server,
+    offer: PulledOffer,
+) -> Result<Summary> {
+    let config = fetch.config;
+    let mut part = output.open_part()?;
+    let subject = Subject {
+        name: config.file.clone(),
+        etag: offer.etag.clone().into_bytes(),
+        size: offer.size,
+    };
+    let (journal, start) = partial::prepare(&part, &subject, offer.stored, config.wishes)?;
+    let resumed = match start {
+        Start::Fresh => 0,
+        Start::Resumed(bytes) => bytes,
+        Start::Over(reason) => {
+            if !config.quiet {
+                let shown = part.output().shown();
+                terminal::log(format_args!("{shown}.part: starting over: {reason}"));
+            }
+            0
+        }
+    };
+    let digest = match config.verify {
+        Verify::Md5 => {
+            Some(Digest::ask(server, &config.file, &offer.etag, config.retry_for, fetch.interrupt)?)
+        }
+        Verify::Crc32c | Verify::None => None,
+    };
+    let moved = Transfer { fetch, server, offer: &offer }.run(&part, &journal);
+    part.keep(match &moved {
+        Ok(_) => true,
+        // Nothing that has come so far is of any use then.
+        Err(error) => !matches!(error.code(), ExitCode::Changed | ExitCode::Integrity),
+    });
+    let report = moved.map_err(|error| explain(error, fetch, &part))?;
+    let Report::Done { tally, md5, mended } = report else {
+        return Err(Error::protocol("receiver: ended without a word"));
+    };
+    let last_byte = Instant::now();
+    if let (Some(digest), Some(md5)) = (digest, &md5) {
+        let said = digest.wait().inspect_err(|error| {
+            part.keep(error.code() != ExitCode::Changed);
+        })?;
+        if let Some(said) = said {
+            compare(&part, md5, &said).inspect_err(|_| part.keep(false))?;
+        }
+    }
+    let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
+    part.commit(config.wishes.sync)?;
+    let time = fetch.begun.elapsed();
+    Ok(Summary {
+        bytes: tally.bytes,
+        time,
+        streams: tally.streams,
+        md5,
+        resumed,
+        mended,
+        md5_was_slowest: lag >= MENTIONED_LAG && lag >= time / MENTIONED_SHARE,
+    })
+}
+
+/// Says what is left when a transfer that can be resumed has failed.
+fn explain(error: Error, fetch: &Fetch<'_>, part: &PartFile) -> Error {
+    if matches!(error.code(), ExitCode::Changed | ExitCode::Integrity) {
+        return error;
+    }
+    let error = fetch.interrupt.error().unwrap_or(error);
+    let (shown, kept) = (part.output().shown(), fetch.progress());
+    let text = format!("{error} ({shown}.part keeps {kept}%; the same command goes on)");
+    Error::new(error.code(), text)
+}
+
+/// The receiver's work, and new sessions for it.
+struct Transfer<'a> {
+    fetch: &'a Fetch<'a>,
+    server: &'a Server,
+    offer: &'a PulledOffer,
+}
+
+impl Transfer<'_> {
+    /// Starts a receiver and sees it through.
+    fn run(&self, part: &PartFile, journal: &File) -> Result<Report> {
+        let mut worker = self.start(part, journal)?;
+        let failed = |error| Error::system("receiver", &error);
+        let mut last = None;
+        let mut last_progress = (0, Instant::now());
+        while let Some(report) = worker.reports.next_report().map_err(failed)? {
+            match &report {
+                Report::Progress(tally) => {
+                    if tally.bytes > last_progress.0 {
+                        last_progress = (tally.bytes, Instant::now());
+                    }
+                    self.fetch.note_progress(percent(tally.bytes, self.offer.size));
+                }
+                Report::Lost { text } => self.renew(&worker, text, last_progress.1)?,
+                Report::Done { .. } | Report::Failed { .. } => {}
+            }
+            last = Some(report);
+        }
+        last_word(&worker, last)
+    }
+
+    fn start(&self, part: &PartFile, journal: &File) -> Result<Worker> {
+        let Transfer { fetch, server, offer } = self;
+        let mut job = session(server, offer);
+        job.extend([
+            ("protocol".to_string(), Value::from_u64(2)),
+            ("size".to_string(), Value::from_u64(offer.size)),
+            ("threads".to_string(), Value::from_u64(fetch.config.threads.into())),
+            ("verify".to_string(), Value::from(fetch.config.verify.word())),
+            ("sync".to_string(), Value::from_u64(fetch.config.wishes.sync.into())),
+            ("shown".to_string(), Value::from(part.output().shown())),
+        ]);
+        let files = [part.file().as_fd(), journal.as_fd()];
+        fetch
+            .supervisor
+            .start_worker(&fetch.receiver, job, &files)
+            .map_err(|error| Error::system("receiver", &error))
+    }
+
+    /// Asks the server for another session, until there is one or too much time has
+    /// gone by `since` the last byte came.
+    fn renew(&self, worker: &Worker, lost: &str, since: Instant) -> Result<()> {
+        let config = self.fetch.config;
+        let mut backoff = FIRST_BACKOFF;
+        let mut why = Error::new(ExitCode::Network, lost.to_string());
+        loop {
+            if since.elapsed() >= config.retry_for || !self.fetch.interrupt.pause(backoff) {
+                let seconds = config.retry_for.as_secs();
+                let text =
+                    format!("lost the server, and did not get it back in {seconds} s: {why}");
+                return Err(Error::new(ExitCode::Network, text));
+            }
+            backoff = (backoff * 2).min(LAST_BACKOFF);
+            match self.another() {
+                Ok(offer) => {
+                    let object = Value::Object(session(self.server, &offer));
+                    return job::say(worker.lifeline(), &object)
+                        .map_err(|error| Error::system("receiver", &error));
+                }
+                Err(error) if error.code() == ExitCode::Network => why = error,
+                // The server has come back, but not everything that it needs yet.
+                Err(error) if error.code() == ExitCode::Refused => why = error,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One more session for the same file.
+    fn another(&self) -> Result<PulledOffer> {
+        let (server, config) = (self.server, self.fetch.config);
+        let stream = server.connect()?;
+        let offer = server.ask(stream, &config.file, config.threads, self.fetch.interrupt)?;
+        match offer {
+            Offer::Pulled(offer) if offer.etag == self.offer.etag => Ok(offer),
+            Offer::Pulled(_) | Offer::Classic(_) => {
+                Err(Error::new(ExitCode::Changed, "the file on the server is another one now"))
+            }
+        }
+    }
+}
+
+/// The keys that tell a receiver where to go.
+fn session(server: &Server, offer: &PulledOffer) -> Vec<(String, Value)> {
+    vec![
+        ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),
+        ("session".to_string(), Value::from(offer.session.to_hex())),
+    ]
+}
