@@ -5,7 +5,6 @@
 
 use crate::config::Config;
 use crate::fetch::{self, Summary};
-use ropewalk::app::SMALL_STACK;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::error::{Error, ExitCode, Result};
@@ -19,6 +18,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
+
+/// Stack of the thread that looks names up: the C library's plug-ins for that need more
+/// than a thread that only moves bytes.
+const RESOLVER_STACK: usize = 1 << 20;
 
 /// What a signal has to end besides the workers: waits for the server.
 #[derive(Default)]
@@ -108,7 +111,7 @@ pub(crate) fn run_until_signal(config: Config) -> Result<Summary> {
         let (supervisor, interrupt) = (supervisor.clone(), interrupt.clone());
         Builder::new()
             .name("fetch".into())
-            .stack_size(SMALL_STACK)
+            .stack_size(RESOLVER_STACK)
             .spawn(move || {
                 let _finish = finish; // closed at the end, also by a panic
                 fetch::run(&config, output, &supervisor, &interrupt)

@@ -17,6 +17,9 @@ use ropewalk::sys::process;
 fn main() -> std::process::ExitCode {
     // A file-size limit is an error like any other, not the end of the process.
     process::ignore(libc::SIGXFSZ);
+    // The files of up to 255 classic streams are open here at once. Where the limit
+    // cannot be raised, opening them says so.
+    let _ = process::raise_descriptor_limit();
     program::main(&programs::CLIENT, run)
 }
 

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -95,24 +95,24 @@ fn connect(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr)> {
 /// Ends all streams when one has failed.
 #[derive(Default)]
 struct Stop {
-    state: Mutex<(bool, Vec<TcpStream>)>,
+    state: Mutex<(bool, Vec<Weak<TcpStream>>)>,
 }
 
 impl Stop {
     /// Has `stream` ended too when it comes to that.
-    fn watch(&self, stream: &TcpStream) -> io::Result<()> {
+    fn watch(&self, stream: &Arc<TcpStream>) -> io::Result<()> {
         let mut state = lock(&self.state);
         if state.0 {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        state.1.push(stream.try_clone()?);
+        state.1.push(Arc::downgrade(stream));
         Ok(())
     }
 
     fn now(&self) {
         let mut state = lock(&self.state);
         state.0 = true;
-        for stream in &state.1 {
+        for stream in state.1.iter().filter_map(Weak::upgrade) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -146,10 +146,10 @@ fn start<'scope>(
 
 impl Stream<'_> {
     fn receive(&self, connected: Option<TcpStream>) -> Result<()> {
-        let mut stream = match connected {
+        let stream = Arc::new(match connected {
             Some(stream) => stream,
             None => connect(&[self.address])?.0,
-        };
+        });
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::WouldBlock => Error::new(
                 ExitCode::Network,
@@ -160,11 +160,11 @@ impl Stream<'_> {
         self.stop.watch(&stream).map_err(failed)?;
         let _open = self.meter.open();
         stream.set_read_timeout(Some(STALL_TIME)).map_err(failed)?;
-        stream.write_all(&[self.number]).map_err(failed)?;
+        stream.as_ref().write_all(&[self.number]).map_err(failed)?;
         let mut buffer = vec![0; BUFFER];
         let mut offset = 0;
         loop {
-            match stream.read(&mut buffer) {
+            match stream.as_ref().read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => {
                     self.file

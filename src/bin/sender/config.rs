@@ -8,6 +8,7 @@ use crate::pulled::Pulled;
 use crate::streams::Limits;
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
+use ropewalk::app::terminal;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{file, socket};
@@ -81,6 +82,12 @@ pub(crate) fn from_arguments(arguments: &Arguments) -> Result<(Classic, TcpListe
     let plan = BlockPlan::with_block_size(found.len(), block_size);
     let listener = socket::listen_everywhere(port)
         .map_err(|error| Error::system(format!("port {port}"), &error))?;
+    if port == 0 {
+        // Whoever asks for any port has to be told which one it is.
+        let failed = |error| Error::system("standard output", &error);
+        let address = listener.local_addr().map_err(failed)?;
+        terminal::print(format!("listening on {address}\n").as_bytes()).map_err(failed)?;
+    }
     let transfer = Classic {
         file,
         plan,

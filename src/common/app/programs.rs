@@ -110,7 +110,7 @@ pub static SENDER: Program = Program {
     name: "sender",
     summary: "Sends one file over several streams; started by server, or by hand",
     positionals: &[
-        Positional { name: "port", help: "port to listen on" },
+        Positional { name: "port", help: "port to listen on; 0 for any that is free" },
         Positional { name: "path", help: "file to send" },
         Positional { name: "block_size", help: "bytes that each stream sends" },
         Positional { name: "threads", help: "number of streams, 1 to 255" },

@@ -62,7 +62,8 @@ impl Dir {
         let descriptor = retry(|| {
             // SAFETY: `c_name` is a live C string; the folder is open.
             check(unsafe { libc::openat(self.descriptor.as_raw_fd(), c_name.as_ptr(), flags) })
-        })?;
+        })
+        .inspect_err(|_| drop(self.remove_dir(name)))?;
         // SAFETY: openat has just returned this descriptor, and nothing else owns it.
         Ok(Dir { descriptor: unsafe { OwnedFd::from_raw_fd(descriptor) } })
     }
@@ -93,11 +94,14 @@ impl Dir {
         Ok(())
     }
 
-    /// Waits until the names in this folder are on the disk.
+    /// Waits until the names in this folder are on the disk. File systems that cannot
+    /// sync a folder (EINVAL, fsync(2)) have nothing to wait for.
     pub fn sync(&self) -> io::Result<()> {
         // SAFETY: takes a number only and touches no memory of ours.
-        retry(|| check(unsafe { libc::fsync(self.descriptor.as_raw_fd()) }))?;
-        Ok(())
+        match retry(|| check(unsafe { libc::fsync(self.descriptor.as_raw_fd()) })) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            done => done.map(drop),
+        }
     }
 }
 

@@ -100,6 +100,18 @@ pub fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// The permission bits that this process withholds from files that it creates. Only for
+/// a moment in which no other thread creates one: it can be asked for only by setting it.
+pub fn creation_mask() -> u32 {
+    // SAFETY: umask takes a number, touches no memory and cannot fail.
+    unsafe {
+        let mask = libc::umask(0o077);
+        libc::umask(mask);
+        #[allow(clippy::useless_conversion)] // mode_t has 16 bits on some systems
+        u32::from(mask)
+    }
+}
+
 /// How many descriptors this process may have open. Raised to the hard limit first.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

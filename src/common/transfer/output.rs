@@ -26,6 +26,9 @@ const MAX_ATTEMPTS: usize = 10;
 /// behind: they were given to the old content.
 const KEPT_MODE: u32 = 0o777;
 
+/// The mode of a new file, less the umask.
+const NEW_MODE: u32 = 0o666;
+
 /// Where a file is to go.
 #[derive(Debug)]
 pub struct Output {
@@ -49,7 +52,8 @@ impl Output {
         let failed = |error: &io::Error| Error::system(&shown, error);
         let target = follow_links(path).map_err(|error| failed(&error))?;
         let is_folder = || failed(&io::Error::from_raw_os_error(libc::EISDIR));
-        if target.as_os_str().as_bytes().ends_with(b"/") {
+        let spelled = target.as_os_str().as_bytes();
+        if spelled.ends_with(b"/") || spelled.ends_with(b"/.") {
             return Err(is_folder());
         }
         let name = target.file_name().ok_or_else(is_folder)?.to_os_string();
@@ -105,14 +109,16 @@ impl Output {
     /// there has its name.
     pub fn open_part(self) -> Result<PartFile> {
         for _ in 0..MAX_ATTEMPTS {
-            let file = self.open_or_create_part()?;
+            let file = self.open_or_create(&self.part_name)?;
             let locked = file::try_lock(&file).map_err(|error| self.failed(&error))?;
             if !locked {
                 return Err(self.held_by_another());
             }
             // Between the open and the lock its former holder may have renamed or
             // removed it; the lock then guards a file that nobody else can find.
-            if self.still_named(&file) {
+            if self.still_named(&file).map_err(|error| self.failed(&error))? {
+                let private = Permissions::from_mode(0o600);
+                file.set_permissions(private).map_err(|error| self.failed(&error))?;
                 return Ok(PartFile { output: self, file, keep: false });
             }
         }
@@ -130,15 +136,10 @@ impl Output {
         }
     }
 
-    fn open_or_create_part(&self) -> Result<File> {
-        // What replaces a file is nobody else's to read before it has that file's mode.
-        let mode = if self.old_mode.is_some() { 0o600 } else { 0o666 };
-        self.open_or_create(&self.part_name, mode)
-    }
-
-    /// Opens `name`, which must be this user's own regular file, or creates it.
-    fn open_or_create(&self, name: &OsStr, mode: u32) -> Result<File> {
-        match self.folder.open_file(name, Access::Create(mode)) {
+    /// Opens `name`, which must be this user's own regular file, or creates it. Nobody
+    /// else may read it: what replaces a file gets that file's mode only when it is whole.
+    fn open_or_create(&self, name: &OsStr) -> Result<File> {
+        match self.folder.open_file(name, Access::Create(0o600)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             created => return created.map_err(|error| self.failed(&error)),
         }
@@ -170,10 +171,12 @@ impl Output {
     }
 
     /// Whether the part file's name still means `file`.
-    fn still_named(&self, file: &File) -> bool {
-        match (look(&self.folder, &self.part_name), file.metadata()) {
-            (Ok(named), Ok(held)) => (named.dev(), named.ino()) == (held.dev(), held.ino()),
-            _ => false,
+    fn still_named(&self, file: &File) -> io::Result<bool> {
+        let held = file.metadata()?;
+        match look(&self.folder, &self.part_name) {
+            Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }
@@ -204,7 +207,7 @@ impl PartFile {
 
     /// Opens `OUT.part.journal`.
     pub fn open_journal(&self) -> Result<File> {
-        self.output.open_or_create(&self.output.journal_name, 0o600)
+        self.output.open_or_create(&self.output.journal_name)
     }
 
     /// Whether part file and journal stay when this is dropped, to be resumed from.
@@ -223,14 +226,13 @@ impl PartFile {
     /// be anything.
     pub fn commit(mut self, sync: bool) -> Result<()> {
         let failed = |error: io::Error| self.output.failed(&error);
-        if let Some(mode) = self.output.old_mode {
-            self.file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
-        }
+        let mode = self.output.old_mode.unwrap_or(NEW_MODE & !process::creation_mask());
+        self.file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
         if sync {
             self.file.sync_all().map_err(failed)?;
         }
         self.output.existing()?; // refuses what is not a regular file
-        if !self.output.still_named(&self.file) {
+        if !self.output.still_named(&self.file).map_err(failed)? {
             return Err(self.output.part_error("was replaced by somebody else"));
         }
         let Output { folder, name, part_name, .. } = &self.output;
@@ -247,7 +249,8 @@ impl PartFile {
 
 impl Drop for PartFile {
     fn drop(&mut self) {
-        if !self.keep && self.output.still_named(&self.file) {
+        // Where nobody can say whose it is, it is more likely this one's than not.
+        if !self.keep && self.output.still_named(&self.file).unwrap_or(true) {
             let _ = self.output.folder.remove_file(&self.output.journal_name);
             let _ = self.output.folder.remove_file(&self.output.part_name);
         }

@@ -30,14 +30,16 @@ pub fn nameless(folder: &Dir, name: &OsStr, count: usize) -> io::Result<Vec<File
     private_name.push(name);
     private_name.push(format!(".{:016x}", u64::from_ne_bytes(token)));
     let private = folder.make_dir(&private_name, 0o700)?;
+    let piece = OsStr::new("piece");
     let files = (0..count)
-        .map(|number| {
-            let name = OsString::from(format!("{number}.prt"));
-            let file = private.open_file(&name, Access::Create(0o600))?;
-            private.remove_file(&name)?;
+        .map(|_| {
+            let file = private.open_file(piece, Access::Create(0o600))?;
+            private.remove_file(piece)?;
             Ok(file)
         })
         .collect();
+    // Whatever went wrong, nothing stays.
+    let _ = private.remove_file(piece);
     folder.remove_dir(&private_name)?;
     files
 }

@@ -30,6 +30,10 @@ pub const HOLD_BACK: u64 = 32 << 20;
 /// Most streams that owe the same byte.
 pub const MAX_COPIES: usize = 3;
 
+/// What is owed for less than this is not late, however short the path is: on a busy
+/// machine a thread may wait that long for a processor.
+pub const LEAST_PATIENCE: Duration = Duration::from_millis(20);
+
 /// A stream, by a number of its own.
 pub type StreamId = usize;
 
@@ -116,10 +120,14 @@ impl Queue {
     }
 
     /// The next range for `stream`. `pace` is how long it takes for an answer: what
-    /// another stream has owed for twice that long may be asked for again, when there
-    /// is nothing else to do for a stream that is `idle` or the prefix is held back.
+    /// another stream has owed for twice that long may be asked for again, when there is
+    /// nothing else to do for a stream that is `idle`, or when it holds the prefix back.
     pub fn claim(&self, stream: StreamId, idle: bool, pace: Duration) -> Claim {
-        lock(&self.state).claim(stream, idle, pace, Instant::now())
+        self.claim_at(stream, idle, pace, Instant::now())
+    }
+
+    fn claim_at(&self, stream: StreamId, idle: bool, pace: Duration, now: Instant) -> Claim {
+        lock(&self.state).claim(stream, idle, pace, now)
     }
 
     /// Waits until the queue changes, at most for `limit`.
@@ -295,10 +303,18 @@ impl State {
         if self.end().is_some() {
             return Claim::Over;
         }
-        let held_back = self.front.saturating_sub(self.prefix()) > HOLD_BACK;
         let fresh = self.todo.first();
-        if held_back || (fresh.is_none() && idle) {
-            match self.late(stream, pace.saturating_mul(2), now) {
+        let prefix = self.prefix();
+        // While there is fresh work, only what holds the prefix back is worth asking for
+        // again.
+        let wanted = match fresh {
+            None if idle => Some(0..self.size),
+            Some(_) if self.front.saturating_sub(prefix) > HOLD_BACK => Some(prefix..prefix + 1),
+            _ => None,
+        };
+        if let Some(wanted) = wanted {
+            let patience = pace.saturating_mul(2).max(LEAST_PATIENCE);
+            match self.late(stream, &wanted, patience, now) {
                 Late::Range(range) => {
                     self.asked_again += range.end - range.start;
                     return self.owe(stream, range, now);
@@ -324,12 +340,23 @@ impl State {
         Claim::Range(range)
     }
 
-    /// The lowest range that others have owed for `patience` and `stream` does not owe.
-    fn late(&self, stream: StreamId, patience: Duration, now: Instant) -> Late {
+    /// The lowest range in `wanted` that others have owed for `patience` and `stream` does
+    /// not owe.
+    fn late(
+        &self,
+        stream: StreamId,
+        wanted: &Range<u64>,
+        patience: Duration,
+        now: Instant,
+    ) -> Late {
         let mut lowest: Option<&Owed> = None;
         let mut soonest: Option<Duration> = None;
         for owed in self.owed.iter().filter(|(id, _)| **id != stream).flat_map(|(_, all)| all) {
-            if self.missing(&owed.range).is_empty() || !self.may_copy(stream, &owed.range) {
+            let inside = owed.range.start < wanted.end && wanted.start < owed.range.end;
+            if !inside
+                || self.missing(&owed.range).is_empty()
+                || !self.may_copy(stream, &owed.range)
+            {
                 continue;
             }
             let age = now.saturating_duration_since(owed.since);

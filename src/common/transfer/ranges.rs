@@ -111,6 +111,7 @@ impl RangeSet {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // a list that has one range in it
 mod tests {
     use super::*;
 

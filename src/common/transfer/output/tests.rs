@@ -68,6 +68,19 @@ fn a_replaced_file_keeps_its_mode_without_set_user_id() {
 }
 
 #[test]
+fn a_part_file_is_private_until_it_is_whole() {
+    let scratch = Scratch::new("private");
+    let stale = scratch.0.join("out.part");
+    fs::write(&stale, b"stale").unwrap();
+    fs::set_permissions(&stale, Permissions::from_mode(0o644)).unwrap();
+    let part = Output::locate(&scratch.0.join("out")).unwrap().open_part().unwrap();
+    assert_eq!(fs::metadata(&stale).unwrap().permissions().mode() & 0o777, 0o600);
+    part.commit(false).unwrap();
+    let mode = fs::metadata(scratch.0.join("out")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o666 & !process::creation_mask());
+}
+
+#[test]
 fn the_target_of_a_link_is_replaced_and_the_link_stays() {
     let scratch = Scratch::new("link");
     fs::create_dir(scratch.0.join("sub")).unwrap();
@@ -96,6 +109,7 @@ fn what_is_no_regular_file_is_refused() {
         Path::new("/dev/full"),
         &scratch.0.join(".."),
         &scratch.0.join("missing/"),
+        &scratch.0.join("missing/."),
     ] {
         assert!(Output::locate(path).is_err(), "{path:?}");
     }

@@ -1,5 +1,6 @@
 //! The queue's promises: each byte is written once, nothing is lost with a stream,
 //! and nobody waits for the slowest.
+#![allow(clippy::single_range_in_vec_init)] // a list that has one range in it
 
 use super::*;
 
@@ -14,6 +15,11 @@ fn claim(queue: &Queue, stream: StreamId) -> Range<u64> {
         Claim::Range(range) => range,
         other => panic!("{other:?}"),
     }
+}
+
+/// What `stream` gets when everything that others owe is late.
+fn claim_late(queue: &Queue, stream: StreamId, idle: bool) -> Claim {
+    queue.claim_at(stream, idle, Duration::ZERO, Instant::now() + LEAST_PATIENCE * 2)
 }
 
 /// `stream` brings all that it owes first, and it is written.
@@ -73,7 +79,7 @@ fn a_damaged_piece_is_claimed_again() {
 fn an_idle_stream_asks_again_for_what_is_late() {
     let queue = queue(10);
     claim(&queue, 0);
-    assert_eq!(queue.claim(1, true, Duration::ZERO), Claim::Range(0..10));
+    assert_eq!(claim_late(&queue, 1, true), Claim::Range(0..10));
     assert_eq!(queue.progress().asked_again, 10);
 }
 
@@ -91,7 +97,7 @@ fn what_is_not_late_yet_is_not_asked_for_again() {
 fn a_stream_does_not_ask_twice_for_its_own() {
     let queue = queue(10);
     claim(&queue, 0);
-    assert_eq!(queue.claim(0, true, Duration::ZERO), Claim::Later(None));
+    assert_eq!(claim_late(&queue, 0, true), Claim::Later(None));
 }
 
 #[test]
@@ -99,16 +105,16 @@ fn copies_are_bounded() {
     let queue = queue(10);
     claim(&queue, 0);
     for stream in 1..MAX_COPIES {
-        assert_eq!(queue.claim(stream, true, Duration::ZERO), Claim::Range(0..10));
+        assert_eq!(claim_late(&queue, stream, true), Claim::Range(0..10));
     }
-    assert_eq!(queue.claim(MAX_COPIES, true, Duration::ZERO), Claim::Later(None));
+    assert_eq!(claim_late(&queue, MAX_COPIES, true), Claim::Later(None));
 }
 
 #[test]
 fn a_busy_stream_takes_fresh_work_before_late_work() {
     let queue = queue(100);
     claim(&queue, 0);
-    assert_eq!(queue.claim(1, false, Duration::ZERO), Claim::Range(10..20));
+    assert_eq!(claim_late(&queue, 1, false), Claim::Range(10..20));
 }
 
 #[test]
@@ -120,14 +126,31 @@ fn a_prefix_that_is_held_back_is_asked_for_before_fresh_work() {
         assert_ne!(claim(&queue, 1).start, 0);
         deliver(&queue, 1);
     }
-    assert_eq!(queue.claim(1, false, Duration::ZERO), Claim::Range(0..u64::from(piece)));
+    assert_eq!(claim_late(&queue, 1, false), Claim::Range(0..u64::from(piece)));
+}
+
+#[test]
+fn while_there_is_fresh_work_only_what_holds_the_prefix_back_is_late() {
+    let piece = 1 << 20;
+    let mut held = RangeSet::new();
+    held.insert(0..u64::from(piece));
+    let queue = Queue::new(10 * HOLD_BACK, piece, &held);
+    claim(&queue, 0);
+    while queue.progress().done <= HOLD_BACK {
+        claim(&queue, 1);
+        deliver(&queue, 1);
+    }
+    match claim_late(&queue, 1, false) {
+        Claim::Range(range) => assert!(range.start > HOLD_BACK, "{range:?}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
 fn the_second_copy_of_a_piece_is_not_written() {
     let queue = queue(10);
     claim(&queue, 0);
-    queue.claim(1, true, Duration::ZERO);
+    claim_late(&queue, 1, true);
     assert_eq!(queue.take(1, 0..10), [0..10]);
     assert!(queue.take(0, 0..10).is_empty(), "while the first is being written");
     queue.finish(0..10, false);
@@ -138,7 +161,7 @@ fn the_second_copy_of_a_piece_is_not_written() {
 fn of_a_piece_that_others_have_in_part_the_rest_is_written() {
     let queue = queue(10);
     claim(&queue, 0);
-    queue.claim(1, true, Duration::ZERO);
+    claim_late(&queue, 1, true);
     assert_eq!(queue.take(1, 0..4), [0..4]);
     assert_eq!(queue.take(0, 0..10), [4..10]);
 }
@@ -148,7 +171,7 @@ fn what_a_copy_still_owes_is_not_given_back() {
     let queue = queue(20);
     claim(&queue, 0);
     claim(&queue, 1);
-    queue.claim(2, true, Duration::ZERO);
+    claim_late(&queue, 2, true);
     queue.release(0);
     assert_eq!(queue.claim(3, false, PACE), Claim::Later(None), "stream 2 owes it");
     queue.release(2);
@@ -240,7 +263,7 @@ fn whatever_streams_do_each_byte_is_written_once() {
                     }
                 }
                 2..5 => {
-                    queue.claim(stream, queue.oldest(stream).is_none(), Duration::ZERO);
+                    claim_late(&queue, stream, queue.oldest(stream).is_none());
                 }
                 _ => {
                     let Some(range) = queue.oldest(stream) else { continue };
