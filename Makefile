@@ -3,7 +3,7 @@
 #   make            the four programs, here
 #   make demo       fetch a file over 4 streams on this machine, and check it
 #   make test       all tests
-#   make lint       format, clippy, layers
+#   make lint       format, clippy, layers, papers
 #   make bench      hashes against md5sum
 #   make install    PREFIX=/usr/local DESTDIR=
 
@@ -35,6 +35,7 @@ lint: check-cargo
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --locked --all-targets -- -D warnings
 	@sh scripts/check-layers.sh
+	@sh scripts/check-papers.sh
 
 bench: check-cargo
 	@sh scripts/bench-hash.sh
