@@ -4,7 +4,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::FromRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -365,4 +366,27 @@ pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 /// Bytes as a file's name.
 pub(crate) fn name(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
+}
+
+/// Connects from an address of the test's choice: std always leaves it to the system.
+pub(crate) fn connect_from(from: Ipv4Addr, to: SocketAddrV4) -> TcpStream {
+    let system = |address: SocketAddrV4| libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+        sin_zero: [0; 8],
+    };
+    let (from, to) = (system(SocketAddrV4::new(from, 0)), system(to));
+    let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    // SAFETY: both addresses live through the calls and have this length; the
+    // descriptor is a new one, which nothing else owns.
+    let (done, stream) = unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        let bound = libc::bind(socket, (&raw const from).cast(), length);
+        let connected = libc::connect(socket, (&raw const to).cast(), length);
+        (bound | connected, TcpStream::from_raw_fd(socket))
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream
 }

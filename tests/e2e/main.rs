@@ -9,4 +9,5 @@ mod classic_peers;
 mod harness;
 mod proof;
 
+mod streams;
 mod transfers;

@@ -4,7 +4,7 @@
 use crate::harness::{MARK, Scratch, wait_until};
 use std::collections::HashSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 
 const TIME_WAIT: u8 = 6;
@@ -50,6 +50,19 @@ pub(crate) fn no_socket_stays(scratch: &Scratch) {
             .iter()
             .filter(|socket| socket.local.0 == address || socket.remote.0 == address)
             .all(|socket| matches!(socket.state, TIME_WAIT | CLOSED) || own.contains(&socket.inode))
+            .then_some(())
+    });
+}
+
+/// Waits until the other side of a connection to `address` is gone, although this
+/// side still holds it.
+#[track_caller]
+pub(crate) fn no_socket_at(address: SocketAddr) {
+    wait_until("the end of every socket at that port", || {
+        sockets()
+            .iter()
+            .filter(|socket| socket.local == (address.ip(), address.port()))
+            .all(|socket| matches!(socket.state, TIME_WAIT | CLOSED))
             .then_some(())
     });
 }
