@@ -204,8 +204,18 @@ impl Drop for EndGuard {
 }
 
 impl Shared {
-    /// Serves one stream, from its number to its end.
+    /// Serves one stream, from its number to its end. Whatever else ends it, a killed
+    /// process too, breaks it off: the peer does not take that for its block's end.
     fn carry(&self, stream: &TcpStream) -> Ended {
+        let _ = socket::reset_on_close(stream.as_fd(), true);
+        let ended = self.carry_block(stream);
+        if matches!(ended, Ended::Sent | Ended::Stranger) {
+            let _ = socket::reset_on_close(stream.as_fd(), false);
+        }
+        ended
+    }
+
+    fn carry_block(&self, stream: &TcpStream) -> Ended {
         let Some(number) = self.claim(stream) else { return Ended::Stranger };
         let _open = self.meter.open();
         match self.send_block(stream, number) {
