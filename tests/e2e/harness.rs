@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that is waited for. Only a failing test waits so long.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// Every program that a test starts, and every program that that one starts, has this
 /// variable, with the test's folder in it: so they are all found again.
@@ -240,6 +240,11 @@ impl Running {
 
     /// Waits for the end, of its workers too: they share its standard error.
     pub(crate) fn finish(mut self) -> Outcome {
+        self.finish_ref()
+    }
+
+    /// The same for one that is part of something.
+    pub(crate) fn finish_ref(&mut self) -> Outcome {
         while self.out.next().is_some() {}
         while self.err.next().is_some() {}
         let status = self.child.wait().unwrap();
@@ -273,7 +278,7 @@ impl Outcome {
     /// Demands this exit code and exactly one line of error, which begins with the
     /// program's name and holds `words`.
     #[track_caller]
-    pub(crate) fn failed(self, code: i32, program: &str, words: &str) {
+    pub(crate) fn failed(&self, code: i32, program: &str, words: &str) {
         assert_eq!(self.status.code(), Some(code), "{self:?}");
         let line = self.err.strip_suffix('\n').unwrap_or_else(|| panic!("{self:?}"));
         assert!(!line.contains('\n'), "more than one line: {self:?}");

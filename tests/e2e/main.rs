@@ -9,5 +9,6 @@ mod classic_peers;
 mod harness;
 mod proof;
 
+mod signals;
 mod streams;
 mod transfers;
