@@ -9,8 +9,8 @@ use ropewalk::app::SMALL_STACK;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::process;
 use ropewalk::sys::sync::lock;
+use ropewalk::sys::{poll, process};
 use ropewalk::transfer::output::Output;
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -19,6 +19,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
+
+/// How long the fetch has, after a second signal, to remove what it has written.
+const CLEAN_UP_TIME: Duration = Duration::from_millis(500);
 
 /// What a signal has to end besides the workers: a wait for the server.
 #[derive(Default)]
@@ -98,8 +101,16 @@ pub(crate) fn run_until_signal(config: Config) -> Result<Summary> {
         match wake.signal {
             None => break,
             Some(Signal::Pause) => pause(&supervisor).map_err(failed)?,
-            // The second one does not wait for the fetch to clean up.
-            Some(signal) if interrupt.stopped().is_some() || !interrupt.stop(signal) => {
+            // The second one waits for no worker, and not long for the fetch to clean up.
+            Some(signal) if interrupt.stopped().is_some() => {
+                stop_workers(&supervisor, Duration::ZERO).map_err(failed)?;
+                let ended = poll::readable(&[finished.as_fd()], Some(CLEAN_UP_TIME));
+                if ended.map_err(failed)? == [true] {
+                    break;
+                }
+                return Err(interrupted(signal));
+            }
+            Some(signal) if !interrupt.stop(signal) => {
                 stop_workers(&supervisor, Duration::ZERO).map_err(failed)?;
                 return Err(interrupted(signal));
             }
