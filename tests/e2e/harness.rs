@@ -4,8 +4,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
-use std::os::fd::FromRawFd;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -233,6 +233,11 @@ impl Running {
         signal(self.pid(), number);
     }
 
+    /// The next line on standard output.
+    pub(crate) fn next_line(&mut self) -> String {
+        self.out.next().unwrap_or_else(|| panic!("it ended: {:?}", self.err.next()))
+    }
+
     /// The next line on standard error.
     pub(crate) fn next_error_line(&mut self) -> String {
         self.err.next().unwrap_or_else(|| panic!("it ended after:\n{}", self.err.seen))
@@ -311,7 +316,7 @@ impl Server {
     pub(crate) fn start_command(scratch: &Scratch, mut command: Command) -> Server {
         command.arg("--bind").arg(scratch.address().to_string()).arg("0");
         let mut running = Running::start(&mut command);
-        let line = running.out.next().unwrap_or_else(|| panic!("{:?}", running.err.next()));
+        let line = running.next_line();
         let address = line.strip_prefix("listening on ").unwrap().trim_end().parse().unwrap();
         Server { running, address }
     }
@@ -394,4 +399,14 @@ pub(crate) fn connect_from(from: Ipv4Addr, to: SocketAddrV4) -> TcpStream {
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream
+}
+
+/// Fills the queue of a listener that accepts nobody, so that the kernel lets the next
+/// connection wait in vain. The connections have to be kept.
+pub(crate) fn fill_backlog(listener: &TcpListener) -> Vec<TcpStream> {
+    // SAFETY: listen takes two numbers and touches no memory; the descriptor is open.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let address = listener.local_addr().unwrap();
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok();
+    std::iter::from_fn(connect).collect()
 }

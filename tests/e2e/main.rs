@@ -9,6 +9,8 @@ mod classic_peers;
 mod harness;
 mod proof;
 
+mod errors;
 mod signals;
 mod streams;
 mod transfers;
+mod usage;
