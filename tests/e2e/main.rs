@@ -10,6 +10,7 @@ mod harness;
 mod proof;
 
 mod errors;
+mod http;
 mod signals;
 mod streams;
 mod transfers;

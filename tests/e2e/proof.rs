@@ -123,6 +123,16 @@ pub(crate) fn holdings(pid: u32) -> (usize, usize) {
     (count("task"), count("fd"))
 }
 
+/// Waits until a server has read a megabyte, which it does only to hash a file.
+#[track_caller]
+pub(crate) fn reads_much(pid: u32) {
+    wait_until("a megabyte that was read", || {
+        let counts = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+        let read: u64 = counts.lines().next()?.strip_prefix("rchar: ")?.parse().ok()?;
+        (read > 1 << 20).then_some(())
+    });
+}
+
 /// The inodes of a process's sockets.
 fn socket_inodes(pid: u32) -> HashSet<u64> {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return HashSet::new() };

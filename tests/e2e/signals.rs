@@ -72,13 +72,7 @@ fn a_server_that_is_stopped_while_it_hashes_gives_up_at_once() {
     scratch.sparse("file", 1 << 40);
     let mut http = crate::classic_peers::Http::connect(server.address);
     http.send(crate::classic_peers::request(b"file", 1));
-    // It reads nothing else than the file: that it does so shows that it hashes.
-    let pid = server.running.pid();
-    wait_until("hashing", || {
-        let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
-        let read: u64 = io.lines().next()?.strip_prefix("rchar: ")?.parse().ok()?;
-        (read > 1 << 20).then_some(())
-    });
+    proof::reads_much(server.running.pid());
     assert_eq!(server.stop().status.code(), Some(0));
     drop(http);
     proof::nothing_stays(&scratch);
