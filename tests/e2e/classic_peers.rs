@@ -1,7 +1,7 @@
 //! A client and a server that speak the classic protocol and nothing else, written
 //! from section 2 of the design and from none of the programs' code.
 
-use crate::harness::{LIMIT, Scratch};
+use crate::harness::{LIMIT, Scratch, Server};
 use ropewalk::sys::poll;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -81,6 +81,14 @@ impl Http {
     pub(crate) fn is_closed(&mut self) -> bool {
         self.buffer.is_empty() && matches!(self.stream.read(&mut [0]), Ok(0))
     }
+}
+
+/// Sends these bytes over a new connection, and waits for the reply.
+#[track_caller]
+pub(crate) fn reply(server: &Server, bytes: impl AsRef<[u8]>) -> (Reply, Http) {
+    let mut http = Http::connect(server.address);
+    http.send(bytes);
+    (http.receive(), http)
 }
 
 /// Connects, and never waits for ever.

@@ -2,11 +2,9 @@
 //! exit code, the old output as it was, and nothing left behind.
 
 use crate::classic_peers::{ClassicServer, accept, md5, seed_reply};
-use crate::harness::{
-    Outcome, Running, Scratch, Server, after, assert_same, content, fill_backlog, name, run,
-    without_privileges,
-};
+use crate::harness::{Outcome, Running, Scratch, Server, after, assert_same, content, name, run};
 use crate::proof;
+use crate::system::{fill_backlog, without_privileges};
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};

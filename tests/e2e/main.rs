@@ -8,7 +8,9 @@
 mod classic_peers;
 mod harness;
 mod proof;
+mod system;
 
+mod connections;
 mod errors;
 mod http;
 mod signals;

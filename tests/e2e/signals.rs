@@ -3,8 +3,9 @@
 //! proves that no process, port or socket stays, and the folder that no file does.
 
 use crate::classic_peers::{ClassicServer, ask, md5, open_stream};
-use crate::harness::{Outcome, Running, Scratch, Server, after, content, signal, wait_until};
+use crate::harness::{Outcome, Running, Scratch, Server, after, content, wait_until};
 use crate::proof;
+use crate::system::signal;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -2,7 +2,7 @@
 //! them, and that a server is as it was when they are over.
 
 use crate::classic_peers::{Offer, ask, connect, fetch, open_stream, read_all};
-use crate::harness::{Running, Scratch, Server, assert_same, content, wait_until};
+use crate::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
 use crate::proof;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -93,7 +93,7 @@ fn a_stream_that_says_more_than_its_number_is_served() {
 /// A connection from another loopback address than the one that all others come from.
 fn connect_from_elsewhere(to: SocketAddr) -> TcpStream {
     let SocketAddr::V4(to) = to else { panic!("{to}") };
-    crate::harness::connect_from(Ipv4Addr::new(127, 0, 0, 2), to)
+    crate::system::connect_from(Ipv4Addr::new(127, 0, 0, 2), to)
 }
 
 #[test]
@@ -204,8 +204,7 @@ fn a_client_that_is_gone_after_its_request_costs_a_place_only_for_a_while() {
     let mut server = Server::start(&scratch, &options);
     scratch.write("file", b"abc");
     ask(server.address, "file", 1);
-    let refused =
-        crate::harness::run(&mut scratch.client(server.address, 1, "file", scratch.path("out")));
+    let refused = run(&mut scratch.client(server.address, 1, "file", scratch.path("out")));
     refused.failed(4, "client", "503 Service Unavailable: too many transfers");
     server.next_log_line();
     proof::children(server.running.pid(), 0);
