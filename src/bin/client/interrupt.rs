@@ -8,8 +8,8 @@ use crate::fetch::{self, Summary};
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::process;
 use ropewalk::sys::sync::{lock, wait_for};
+use ropewalk::sys::{poll, process};
 use ropewalk::transfer::output::Output;
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// Stack of the thread that looks names up: the C library's plug-ins for that need more
 /// than a thread that only moves bytes.
 const RESOLVER_STACK: usize = 1 << 20;
+
+/// How long the fetch has, after a second signal, to remove what it has written.
+const CLEAN_UP_TIME: Duration = Duration::from_millis(500);
 
 /// What a signal has to end besides the workers: waits for the server.
 #[derive(Default)]
@@ -123,8 +126,16 @@ pub(crate) fn run_until_signal(config: Config) -> Result<Summary> {
         match wake.signal {
             None => break,
             Some(Signal::Pause) => pause(&supervisor).map_err(failed)?,
-            // The second one does not wait for the fetch to clean up.
-            Some(signal) if interrupt.stopped().is_some() || !interrupt.stop(signal) => {
+            // The second one waits for no worker, and not long for the fetch to clean up.
+            Some(signal) if interrupt.stopped().is_some() => {
+                stop_workers(&supervisor, Duration::ZERO).map_err(failed)?;
+                let ended = poll::readable(&[finished.as_fd()], Some(CLEAN_UP_TIME));
+                if ended.map_err(failed)? == [true] {
+                    break;
+                }
+                return Err(interrupted(signal));
+            }
+            Some(signal) if !interrupt.stop(signal) => {
                 stop_workers(&supervisor, Duration::ZERO).map_err(failed)?;
                 return Err(interrupted(signal));
             }

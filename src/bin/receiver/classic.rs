@@ -49,7 +49,7 @@ pub(crate) fn receive(
         let (ends, inbox) = mpsc::channel();
         let mut first = Some(first);
         let mut run = || {
-            for (number, file) in (0..).zip(files) {
+            for (number, file) in (0..=u8::MAX).zip(files) {
                 let stream = Stream { number, file, shown, address, meter: &meter, stop: &stop };
                 start(scope, stream, first.take(), ends.clone())?;
             }

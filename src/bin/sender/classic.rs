@@ -6,8 +6,8 @@
 use crate::streams::{Ended, Limits, Protocol};
 use ropewalk::app::report;
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::file;
 use ropewalk::sys::sync::lock;
+use ropewalk::sys::{file, socket};
 use ropewalk::transfer::blocks::BlockPlan;
 use ropewalk::transfer::meter::Meter;
 use std::fs::File;
@@ -69,8 +69,14 @@ impl Protocol for Classic {
         self.peer
     }
 
+    /// Whatever else ends a stream, a killed process too, breaks it off: the peer does
+    /// not take that for its block's end.
     fn carry(&self, stream: &TcpStream) -> Ended {
-        let Some(number) = self.claim(stream) else { return Ended::Stranger };
+        let _ = socket::reset_on_close(stream.as_fd(), true);
+        let Some(number) = self.claim(stream) else {
+            let _ = socket::reset_on_close(stream.as_fd(), false);
+            return Ended::Stranger;
+        };
         let sent = {
             let _open = self.meter.open();
             self.send_block(stream, number)
@@ -142,7 +148,7 @@ impl Classic {
         // A peer that says more is not listened to, and not for long.
         match stream.read(&mut [0]) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(()),
+            _ => socket::reset_on_close(stream.as_fd(), false),
         }
     }
 

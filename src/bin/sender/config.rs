@@ -24,9 +24,9 @@ use std::time::Duration;
 /// What to do, in one of the two protocols.
 pub(crate) enum Transfer {
     /// For a classic client.
-    Classic(Classic),
+    Classic(Box<Classic>),
     /// For a ropewalk client.
-    Pulled(Pulled),
+    Pulled(Box<Pulled>),
 }
 
 /// The job that a server handed over: descriptors are the listener and the file.
@@ -41,7 +41,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener)> {
         stall: Duration::from_millis(job.number("stall_ms")?),
     };
     let transfer = match job.number("protocol")? {
-        1 => Transfer::Classic(Classic {
+        1 => Transfer::Classic(Box::new(Classic {
             file,
             plan: BlockPlan::with_block_size(job.number("size")?, job.number("block_size")?),
             threads,
@@ -50,8 +50,8 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener)> {
             meter: Default::default(),
             numbers: Default::default(),
             reports: true,
-        }),
-        2 => Transfer::Pulled(Pulled {
+        })),
+        2 => Transfer::Pulled(Box::new(Pulled {
             file,
             version: Version::from_object(job.object()).ok_or_else(|| bad("version"))?,
             stored: job.number("stored")?,
@@ -60,7 +60,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener)> {
             peer,
             limits,
             meter: Default::default(),
-        }),
+        })),
         _ => return Err(bad("protocol")),
     };
     Ok((transfer, listener))

@@ -8,7 +8,9 @@ mod config;
 mod pulled;
 mod streams;
 
+use classic::Classic;
 use config::Transfer;
+use pulled::Pulled;
 use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};
@@ -52,7 +54,7 @@ fn run_job() -> Result<ExitCode> {
 /// Started by hand: quiet when all goes well.
 fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
     let (transfer, listener) = config::from_arguments(arguments)?;
-    serve(Transfer::Classic(transfer), listener)?;
+    serve(Transfer::Classic(Box::new(transfer)), listener)?;
     Ok(ExitCode::Success)
 }
 
@@ -60,13 +62,13 @@ fn serve(transfer: Transfer, listener: TcpListener) -> Result<Reading> {
     match transfer {
         Transfer::Classic(classic) => {
             let idle = classic.limits.idle;
-            let classic = Arc::new(classic);
+            let classic: Arc<Classic> = Arc::from(classic);
             streams::serve(&classic, listener, idle)?;
             Ok(classic.meter.read())
         }
         Transfer::Pulled(pulled) => {
             let idle = pulled.limits.idle;
-            let pulled = Arc::new(pulled);
+            let pulled: Arc<Pulled> = Arc::from(pulled);
             streams::serve(&pulled, listener, idle)?;
             Ok(pulled.meter.read())
         }

@@ -169,6 +169,8 @@ impl Pulled {
         stream.set_read_timeout(None)?;
         stream.set_write_timeout(Some(self.limits.stall))?;
         socket::set_keepalive(stream.as_fd(), KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)?;
+        // Whatever ends the stream, no socket waits for a peer that takes no more.
+        socket::reset_on_close(stream.as_fd(), true)?;
         let _open = self.meter.open();
         let mut answers = Answers::new(self, stream, hello);
         let (mut bytes, mut filled) = ([0; REQUEST_BATCH * REQUEST_SIZE], 0);
@@ -330,6 +332,7 @@ fn check_unchanged(transfer: &Pulled) -> Result<(), Stop> {
 fn tell(mut stream: &TcpStream, code: ErrorCode, text: &str) -> io::Result<()> {
     let header = Header::Error { code, length: text.len() as u32, crc: crc32c(text.as_bytes()) };
     stream.write_all(&[&header.encode()[..], text.as_bytes()].concat())?;
+    socket::reset_on_close(stream.as_fd(), false)?;
     stream.shutdown(Shutdown::Write)?;
     let deadline = Instant::now() + LINGER_TIME;
     loop {

@@ -49,7 +49,7 @@ impl Worker {
 /// What the thread is asked to do.
 enum Order {
     Start { program: PathBuf, input: OwnedFd, answer: mpsc::SyncSender<io::Result<Started>> },
-    Signal(i32),
+    Signal { number: i32, done: mpsc::SyncSender<()> },
     Stop { grace: Duration, done: UnixStream },
 }
 
@@ -99,14 +99,22 @@ impl Supervisor {
         Ok(Worker { reports: Reports::new(started.output), lifeline, ended: started.ended })
     }
 
-    /// Stops every worker in its tracks, until [`Supervisor::resume`].
+    /// Stops every worker in its tracks, until [`Supervisor::resume`]. They have their
+    /// signals when this returns: the caller may stop its own process next, and with
+    /// it the thread that sends them.
     pub fn pause(&self) -> io::Result<()> {
-        self.order(Order::Signal(SIGSTOP))
+        self.signal(SIGSTOP)
     }
 
     /// Lets paused workers go on.
     pub fn resume(&self) -> io::Result<()> {
-        self.order(Order::Signal(SIGCONT))
+        self.signal(SIGCONT)
+    }
+
+    fn signal(&self, number: i32) -> io::Result<()> {
+        let (done, wait) = mpsc::sync_channel(1);
+        self.order(Order::Signal { number, done })?;
+        wait.recv().map_err(|_| gone())
     }
 
     /// Ends every worker, and starts no other: SIGTERM, SIGKILL for those that are
@@ -186,7 +194,10 @@ impl Thread {
                     let started = self.start(&program, input);
                     let _ = answer.send(started);
                 }
-                Ok(Order::Signal(signal)) => self.signal_all(signal),
+                Ok(Order::Signal { number, done }) => {
+                    self.signal_all(number);
+                    let _ = done.send(());
+                }
                 Ok(Order::Stop { grace, done }) => self.stop(grace, done),
                 Err(mpsc::TryRecvError::Empty) => return true,
                 Err(mpsc::TryRecvError::Disconnected) => return false,

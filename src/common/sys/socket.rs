@@ -143,19 +143,23 @@ pub fn round_trip(socket: BorrowedFd<'_>) -> Option<Duration> {
     known.then(|| Duration::from_micros(info.tcpi_rtt.into()))
 }
 
+/// Whether closing `socket` breaks the connection off with a reset, unsent bytes and
+/// all (socket(7), SO_LINGER). So it also is when the process is killed: no socket
+/// waits for a peer that never takes those bytes, and no peer takes it for the end.
+pub fn reset_on_close(socket: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: on.into(), l_linger: 0 };
+    set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, linger)
+}
+
 fn seconds(time: Duration) -> libc::c_int {
     libc::c_int::try_from(time.as_secs()).unwrap_or(libc::c_int::MAX)
 }
 
-fn set(
-    fd: libc::c_int,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
-    let size = size_of::<libc::c_int>() as libc::socklen_t;
+/// Sets an option whose value the kernel takes as a `T`.
+fn set<T>(fd: libc::c_int, level: libc::c_int, name: libc::c_int, value: T) -> io::Result<()> {
+    let size = size_of::<T>() as libc::socklen_t;
     retry(|| {
-        // SAFETY: `value` is a live int, and `size` is its size.
+        // SAFETY: `value` is alive, and `size` is its size.
         check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), size) })
     })?;
     Ok(())
@@ -209,5 +213,19 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         set_keepalive(stream.as_fd(), Duration::from_secs(30), Duration::from_secs(10), 6).unwrap();
         set_user_timeout(stream.as_fd(), Duration::from_secs(60)).unwrap();
+    }
+
+    #[test]
+    fn a_connection_can_be_broken_off_instead_of_ended() {
+        use std::io::Read;
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        for broken in [true, false] {
+            let mut there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (here, _) = listener.accept().unwrap();
+            reset_on_close(here.as_fd(), true).unwrap();
+            reset_on_close(here.as_fd(), broken).unwrap();
+            drop(here);
+            assert_eq!(there.read(&mut [0]).is_err(), broken);
+        }
     }
 }

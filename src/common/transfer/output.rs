@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::journal::read_header;
-use crate::codec::text::escape;
+use crate::codec::text::{escape, escape_limited};
 use crate::error::{Error, ExitCode, Result};
 use crate::sys::dir::{Access, Dir};
 use crate::sys::{file, process};
@@ -18,6 +18,10 @@ use std::path::{Path, PathBuf};
 
 /// How many symbolic links are followed to the output, as in the kernel.
 const MAX_LINKS: usize = 40;
+
+/// Most bytes of a name that are shown. Escaped it can be several times as long as any
+/// path, and it has to fit into a worker's job and into its reports.
+const MAX_SHOWN: usize = 4096;
 
 /// How often the part file may be replaced by others while it is being opened.
 const MAX_ATTEMPTS: usize = 10;
@@ -38,7 +42,7 @@ pub struct Output {
     journal_name: OsString,
     /// The mode of the file that is to be replaced.
     old_mode: Option<u32>,
-    /// The name as the user gave it, escaped.
+    /// The name as the user gave it, escaped, cut when it is very long.
     shown: String,
 }
 
@@ -48,7 +52,7 @@ impl Output {
     /// # Errors
     /// When something other than a regular file is there, or no such folder is.
     pub fn locate(path: &Path) -> Result<Output> {
-        let shown = escape(path.as_os_str().as_bytes());
+        let shown = escape_limited(path.as_os_str().as_bytes(), MAX_SHOWN);
         let failed = |error: &io::Error| Error::system(&shown, error);
         let target = follow_links(path).map_err(|error| failed(&error))?;
         let is_folder = || failed(&io::Error::from_raw_os_error(libc::EISDIR));

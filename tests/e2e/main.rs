@@ -1,0 +1,19 @@
+//! Tests through the real programs, over loopback. No fixed port, no sleeping for
+//! luck, nothing outside the repository: each test has a folder and a loopback
+//! address of its own, so that it can prove that nothing of it stays behind.
+
+// Clippy takes only the functions marked #[test] for tests; here everything is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod classic_peers;
+mod harness;
+mod proof;
+mod system;
+
+mod connections;
+mod errors;
+mod http;
+mod signals;
+mod streams;
+mod transfers;
+mod usage;

@@ -1,0 +1,65 @@
+//! What std cannot ask of the system: the only unsafe code of these tests.
+
+use crate::harness::LIMIT;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+/// Takes root's power over permissions away from the program. Elsewhere nothing is
+/// left to be taken away.
+pub(crate) fn without_privileges(command: &mut Command) {
+    const SECBIT_NOROOT: libc::c_ulong = 1;
+    // SAFETY: geteuid has no arguments and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return;
+    }
+    // SAFETY: between fork and exec this makes one system call and touches no memory.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_SECUREBITS, SECBIT_NOROOT) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+    };
+}
+
+/// Sends a signal to one process that this test knows to be there.
+pub(crate) fn signal(pid: u32, signal: i32) {
+    // SAFETY: kill takes two numbers and touches no memory.
+    let done = unsafe { libc::kill(pid as libc::pid_t, signal) };
+    assert_eq!(done, 0, "kill {pid}: {}", std::io::Error::last_os_error());
+}
+
+/// Connects from an address of the test's choice: std always leaves it to the system.
+pub(crate) fn connect_from(from: Ipv4Addr, to: SocketAddrV4) -> TcpStream {
+    let system = |address: SocketAddrV4| libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+        sin_zero: [0; 8],
+    };
+    let (from, to) = (system(SocketAddrV4::new(from, 0)), system(to));
+    let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    // SAFETY: both addresses live through the calls and have this length; the
+    // descriptor is a new one, which nothing else owns.
+    let (done, stream) = unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        let bound = libc::bind(socket, (&raw const from).cast(), length);
+        let connected = libc::connect(socket, (&raw const to).cast(), length);
+        (bound | connected, TcpStream::from_raw_fd(socket))
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream
+}
+
+/// Fills the queue of a listener that accepts nobody, so that the kernel lets the next
+/// connection wait in vain. The connections have to be kept.
+pub(crate) fn fill_backlog(listener: &TcpListener) -> Vec<TcpStream> {
+    // SAFETY: listen takes two numbers and touches no memory; the descriptor is open.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let address = listener.local_addr().unwrap();
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok();
+    std::iter::from_fn(connect).collect()
+}
