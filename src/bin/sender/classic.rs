@@ -262,10 +262,14 @@ impl Shared {
             }
         }
         stream.shutdown(Shutdown::Write)?;
-        // A peer that says more is not listened to, and not for long.
-        match stream.read(&mut [0]) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(()),
+        // A peer that says more is not listened to, and not for long. A wait with a time
+        // limit ends when the process is stopped and goes on (signal(7)).
+        loop {
+            match stream.read(&mut [0]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => return Ok(()),
+            }
         }
     }
 }
