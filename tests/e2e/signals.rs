@@ -7,7 +7,7 @@ use crate::harness::{Outcome, Running, Scratch, Server, after, content, wait_unt
 use crate::proof;
 use crate::system::signal;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 /// More than the buffers of a stream's two sockets hold.
@@ -197,7 +197,11 @@ impl Receiving {
     #[track_caller]
     fn nothing_stays(&mut self) {
         for (_, mut stream) in self.streams.drain(..) {
-            let _ = read_some(&mut stream, &mut [0]);
+            // Before this side closes: the receiver must not end for that reason.
+            match read_some(&mut stream, &mut [0]) {
+                Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+                Ok(count) => assert_eq!(count, 0),
+            }
         }
         proof::nothing_stays(&self.scratch);
     }
