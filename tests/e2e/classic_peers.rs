@@ -3,7 +3,7 @@
 
 use crate::harness::{LIMIT, Scratch, Server};
 use ropewalk::sys::poll;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 
@@ -72,14 +72,14 @@ impl Http {
     #[track_caller]
     fn fill(&mut self) {
         let mut piece = [0; 4096];
-        let count = self.stream.read(&mut piece).unwrap();
+        let count = read_some(&mut self.stream, &mut piece).unwrap();
         assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.buffer));
         self.buffer.extend_from_slice(&piece[..count]);
     }
 
     /// Whether the server has closed, or does so now, with nothing more to say.
     pub(crate) fn is_closed(&mut self) -> bool {
-        self.buffer.is_empty() && matches!(self.stream.read(&mut [0]), Ok(0))
+        self.buffer.is_empty() && matches!(read_some(&mut self.stream, &mut [0]), Ok(0))
     }
 }
 
@@ -89,6 +89,17 @@ pub(crate) fn reply(server: &Server, bytes: impl AsRef<[u8]>) -> (Reply, Http) {
     let mut http = Http::connect(server.address);
     http.send(bytes);
     (http.receive(), http)
+}
+
+/// Reads what is there. A wait with a time limit is not restarted after a signal, even
+/// one that is ignored (signal(7)), and this process gets SIGCHLD.
+pub(crate) fn read_some(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
 }
 
 /// Connects, and never waits for ever.

@@ -6,7 +6,7 @@ use crate::harness::{Outcome, Running, Scratch, Server, after, assert_same, cont
 use crate::proof;
 use crate::system::{fill_backlog, without_privileges};
 use std::fs::{self, Permissions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
@@ -215,10 +215,14 @@ fn a_sender_that_listens_a_moment_after_the_reply_is_waited_for() {
         md5(b"late"),
         address.port()
     )));
-    // The receiver is there, so its first attempts are refused from now on.
-    proof::children(client.pid(), 1);
+    // It pauses only after an attempt that was refused.
+    let receiver = proof::children(client.pid(), 1)[0];
+    proof::pauses(receiver);
     let listener = TcpListener::bind(address).unwrap();
-    accept(&listener).write_all(b"late").unwrap();
+    let mut stream = accept(&listener);
+    stream.read_exact(&mut [0]).unwrap();
+    stream.write_all(b"late").unwrap();
+    drop(stream);
     client.finish().succeeded();
     assert_eq!(fs::read(output).unwrap(), b"late");
 }

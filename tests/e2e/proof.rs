@@ -123,6 +123,16 @@ pub(crate) fn holdings(pid: u32) -> (usize, usize) {
     (count("task"), count("fd"))
 }
 
+/// Waits until a program sleeps for a set time.
+#[track_caller]
+pub(crate) fn pauses(pid: u32) {
+    wait_until("a pause", || {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        let number = call.split(' ').next()?.parse::<libc::c_long>().ok()?;
+        [libc::SYS_clock_nanosleep, libc::SYS_nanosleep].contains(&number).then_some(())
+    });
+}
+
 /// Waits until a server has read a megabyte, which it does only to hash a file.
 #[track_caller]
 pub(crate) fn reads_much(pid: u32) {

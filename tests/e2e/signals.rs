@@ -2,12 +2,12 @@
 //! hand holds the transfer open, so it is certainly in the middle; afterwards /proc
 //! proves that no process, port or socket stays, and the folder that no file does.
 
-use crate::classic_peers::{ClassicServer, ask, md5, open_stream};
+use crate::classic_peers::{ClassicServer, ask, md5, open_stream, read_some};
 use crate::harness::{Outcome, Running, Scratch, Server, after, content, wait_until};
 use crate::proof;
 use crate::system::signal;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 /// More than the buffers of a stream's two sockets hold.
@@ -120,6 +120,31 @@ fn ctrl_z_stops_the_senders_too_and_sigcont_wakes_them() {
     }
 }
 
+#[test]
+fn ctrl_z_while_a_peer_takes_its_last_bytes_breaks_nothing() {
+    let scratch = Scratch::new("server-pause-late");
+    let mut server = Server::start(&scratch, &[]);
+    scratch.write("file", b"bytes");
+    let offer = ask(server.address, "file", 1);
+    let mut stream = open_stream(offer.sender, 0);
+    // The end of the block: the sender waits until this side closes.
+    std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    let pids = [server.running.pid(), proof::children(server.running.pid(), 1)[0]];
+    for _ in 0..3 {
+        server.running.signal(libc::SIGTSTP);
+        for pid in pids {
+            wait_until("the stop", || (proof::state(pid) == Some('T')).then_some(()));
+        }
+        server.running.signal(libc::SIGCONT);
+        for pid in pids {
+            wait_until("the wake", || (proof::state(pid) != Some('T')).then_some(()));
+        }
+    }
+    drop(stream);
+    let line = server.next_log_line();
+    assert!(line.ends_with(": complete\n"), "{line}");
+}
+
 /// A client whose receiver has begun to write what a peer sends, which then sends
 /// nothing more. The output exists already.
 struct Receiving {
@@ -172,7 +197,11 @@ impl Receiving {
     #[track_caller]
     fn nothing_stays(&mut self) {
         for (_, mut stream) in self.streams.drain(..) {
-            let _ = stream.read(&mut [0]);
+            // Before this side closes: the receiver must not end for that reason.
+            match read_some(&mut stream, &mut [0]) {
+                Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+                Ok(count) => assert_eq!(count, 0),
+            }
         }
         proof::nothing_stays(&self.scratch);
     }

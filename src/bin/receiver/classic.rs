@@ -7,10 +7,11 @@ use ropewalk::app::SMALL_STACK;
 use ropewalk::app::report::REPORT_INTERVAL;
 use ropewalk::app::resolve::connect_any;
 use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::sys::socket;
 use ropewalk::sys::sync::lock;
 use ropewalk::transfer::meter::{Meter, Reading};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, Weak, mpsc};
@@ -164,7 +165,7 @@ impl Stream<'_> {
         let mut buffer = vec![0; BUFFER];
         let mut offset = 0;
         loop {
-            match stream.as_ref().read(&mut buffer) {
+            match socket::read(&stream, &mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => {
                     self.file
@@ -173,7 +174,6 @@ impl Stream<'_> {
                     offset += count as u64;
                     self.meter.add(count as u64);
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(failed(error)),
             }
         }

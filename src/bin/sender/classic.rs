@@ -128,7 +128,7 @@ impl Classic {
     }
 
     /// Sends the block, and waits until the peer has closed: it has all bytes then.
-    fn send_block(&self, mut stream: &TcpStream, number: u8) -> io::Result<()> {
+    fn send_block(&self, stream: &TcpStream, number: u8) -> io::Result<()> {
         let limit = Some(self.limits.stall);
         stream.set_write_timeout(limit)?;
         stream.set_read_timeout(limit)?;
@@ -146,7 +146,7 @@ impl Classic {
         }
         stream.shutdown(Shutdown::Write)?;
         // A peer that says more is not listened to, and not for long.
-        match stream.read(&mut [0]) {
+        match socket::read(stream, &mut [0]) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             _ => socket::reset_on_close(stream.as_fd(), false),
         }

@@ -16,7 +16,7 @@ use ropewalk::transfer::identity::Version;
 use ropewalk::transfer::meter::Meter;
 use ropewalk::transfer::session::Token;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -130,7 +130,7 @@ impl Pulled {
     }
 
     /// Reads the hello and judges it.
-    fn greet(&self, mut stream: &TcpStream) -> Result<Hello, Stop> {
+    fn greet(&self, stream: &TcpStream) -> Result<Hello, Stop> {
         let deadline = Instant::now() + HELLO_TIME;
         let (mut bytes, mut filled) = ([0; HELLO_SIZE], 0);
         let hello = loop {
@@ -147,7 +147,7 @@ impl Pulled {
                 return Err(Stop::Stranger);
             }
             stream.set_read_timeout(Some(left)).map_err(|_| Stop::Stranger)?;
-            match stream.read(&mut bytes[filled..]).map_err(|_| Stop::Stranger)? {
+            match socket::read(stream, &mut bytes[filled..]).map_err(|_| Stop::Stranger)? {
                 0 => return Err(Stop::Stranger),
                 count => filled += count,
             }
@@ -162,7 +162,7 @@ impl Pulled {
     /// Answers requests in their order.
     fn answer_all(
         &self,
-        mut stream: &TcpStream,
+        stream: &TcpStream,
         hello: &Hello,
     ) -> Result<std::convert::Infallible, Stop> {
         stream.set_nodelay(true)?;
@@ -190,7 +190,7 @@ impl Pulled {
             }
             bytes.copy_within(used..filled, 0);
             filled -= used;
-            match stream.read(&mut bytes[filled..])? {
+            match socket::read(stream, &mut bytes[filled..])? {
                 0 => return Err(Stop::Broken),
                 count => filled += count,
             }
@@ -341,7 +341,7 @@ fn tell(mut stream: &TcpStream, code: ErrorCode, text: &str) -> io::Result<()> {
             return Ok(());
         }
         stream.set_read_timeout(Some(left))?;
-        if stream.read(&mut [0; 4096])? == 0 {
+        if socket::read(stream, &mut [0; 4096])? == 0 {
             return Ok(());
         }
     }

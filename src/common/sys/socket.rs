@@ -2,9 +2,9 @@
 //! keepalive.
 
 use super::{check, check_size, retry};
-use std::io;
+use std::io::{self, Read};
 use std::mem;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -106,6 +106,12 @@ pub fn set_user_timeout(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<(
     set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
 }
 
+/// Reads what has come, as std does, and goes on when the process was stopped and
+/// continued: that interrupts a wait with a time limit without any handler (signal(7)).
+pub fn read(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    retry(|| socket.read(buffer))
+}
+
 /// Sends all of `bytes`, and has the kernel wait for what follows before it makes a
 /// packet of them (MSG_MORE, send(2)).
 pub fn send_more(socket: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
@@ -168,7 +174,6 @@ fn set<T>(fd: libc::c_int, level: libc::c_int, name: libc::c_int, value: T) -> i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpStream;
     use std::os::fd::AsFd;
 
     #[test]
@@ -196,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_is_held_for_more_arrives_with_it() {
-        use std::io::{Read, Write};
+        use std::io::Write;
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         send_more(stream.as_fd(), b"head").unwrap();

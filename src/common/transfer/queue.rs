@@ -16,9 +16,15 @@
 
 #![forbid(unsafe_code)]
 
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+use state::State;
+
 use super::ranges::RangeSet;
 use crate::sys::sync::{lock, wait, wait_for};
-use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -74,29 +80,6 @@ pub struct Queue {
     changed: Condvar,
 }
 
-struct State {
-    size: u64,
-    /// Most bytes of one claim.
-    piece: u64,
-    todo: RangeSet,
-    owed: HashMap<StreamId, VecDeque<Owed>>,
-    held: RangeSet,
-    writing: RangeSet,
-    done: RangeSet,
-    holes: RangeSet,
-    /// One past the highest byte that was ever claimed.
-    front: u64,
-    asked_again: u64,
-    aborted: bool,
-}
-
-/// A range that a stream was asked for and has not brought yet.
-#[derive(Clone, Debug)]
-struct Owed {
-    range: Range<u64>,
-    since: Instant,
-}
-
 impl Queue {
     /// A queue for a file of `size` bytes, handed out in claims of at most `piece`.
     /// The ranges `held` are there already and about to be checked.
@@ -107,14 +90,8 @@ impl Queue {
             size,
             piece: u64::from(piece.max(1)),
             todo,
-            owed: HashMap::new(),
             held: held.clone(),
-            writing: RangeSet::new(),
-            done: RangeSet::new(),
-            holes: RangeSet::new(),
-            front: 0,
-            asked_again: 0,
-            aborted: false,
+            ..State::default()
         };
         Queue { state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -285,153 +262,3 @@ impl Queue {
         }
     }
 }
-
-impl State {
-    fn prefix(&self) -> u64 {
-        self.done.run_end(0)
-    }
-
-    fn end(&self) -> Option<End> {
-        match (self.aborted, self.done.total() == self.size) {
-            (true, _) => Some(End::Aborted),
-            (false, true) => Some(End::Complete),
-            (false, false) => None,
-        }
-    }
-
-    fn claim(&mut self, stream: StreamId, idle: bool, pace: Duration, now: Instant) -> Claim {
-        if self.end().is_some() {
-            return Claim::Over;
-        }
-        let fresh = self.todo.first();
-        let prefix = self.prefix();
-        // While there is fresh work, only what holds the prefix back is worth asking for
-        // again.
-        let wanted = match fresh {
-            None if idle => Some(0..self.size),
-            Some(_) if self.front.saturating_sub(prefix) > HOLD_BACK => Some(prefix..prefix + 1),
-            _ => None,
-        };
-        if let Some(wanted) = wanted {
-            let patience = pace.saturating_mul(2).max(LEAST_PATIENCE);
-            match self.late(stream, &wanted, patience, now) {
-                Late::Range(range) => {
-                    self.asked_again += range.end - range.start;
-                    return self.owe(stream, range, now);
-                }
-                Late::After(delay) if fresh.is_none() => return Claim::Later(Some(delay)),
-                Late::After(_) | Late::Nothing => {}
-            }
-        }
-        match fresh {
-            Some(range) => {
-                let range = range.start..range.end.min(range.start.saturating_add(self.piece));
-                self.todo.remove(range.clone());
-                self.owe(stream, range, now)
-            }
-            None => Claim::Later(None),
-        }
-    }
-
-    fn owe(&mut self, stream: StreamId, range: Range<u64>, now: Instant) -> Claim {
-        self.front = self.front.max(range.end);
-        let owed = Owed { range: range.clone(), since: now };
-        self.owed.entry(stream).or_default().push_back(owed);
-        Claim::Range(range)
-    }
-
-    /// The lowest range in `wanted` that others have owed for `patience` and `stream` does
-    /// not owe.
-    fn late(
-        &self,
-        stream: StreamId,
-        wanted: &Range<u64>,
-        patience: Duration,
-        now: Instant,
-    ) -> Late {
-        let mut lowest: Option<&Owed> = None;
-        let mut soonest: Option<Duration> = None;
-        for owed in self.owed.iter().filter(|(id, _)| **id != stream).flat_map(|(_, all)| all) {
-            let inside = owed.range.start < wanted.end && wanted.start < owed.range.end;
-            if !inside
-                || self.missing(&owed.range).is_empty()
-                || !self.may_copy(stream, &owed.range)
-            {
-                continue;
-            }
-            let age = now.saturating_duration_since(owed.since);
-            if age < patience {
-                let left = patience - age;
-                soonest = Some(soonest.map_or(left, |soonest| soonest.min(left)));
-            } else if lowest.is_none_or(|lowest| owed.range.start < lowest.range.start) {
-                lowest = Some(owed);
-            }
-        }
-        match (lowest, soonest) {
-            (Some(owed), _) => Late::Range(owed.range.clone()),
-            (None, Some(delay)) => Late::After(delay),
-            (None, None) => Late::Nothing,
-        }
-    }
-
-    /// Whether `stream` may owe `range` too.
-    fn may_copy(&self, stream: StreamId, range: &Range<u64>) -> bool {
-        let owers = || self.owed.iter().filter(|(_, all)| owes(all, range)).map(|(id, _)| *id);
-        owers().count() < MAX_COPIES && owers().all(|id| id != stream)
-    }
-
-    /// The parts of `range` that nobody has brought yet.
-    fn missing(&self, range: &Range<u64>) -> Vec<Range<u64>> {
-        self.done
-            .gaps(range.clone())
-            .into_iter()
-            .flat_map(|gap| self.writing.gaps(gap))
-            .flat_map(|gap| self.held.gaps(gap))
-            .collect()
-    }
-
-    /// Shortens what `stream` owes by `range`, the start of it.
-    fn bring(&mut self, stream: StreamId, range: &Range<u64>) {
-        let Some(all) = self.owed.get_mut(&stream) else { return };
-        let Some(first) = all.front_mut() else { return };
-        first.range.start = range.end;
-        if first.range.is_empty() {
-            all.pop_front();
-        }
-    }
-
-    fn start_writing(&mut self, range: Range<u64>) -> Vec<Range<u64>> {
-        let parts = self.missing(&range);
-        for part in &parts {
-            // A copy may come after its stream was given up and the range put back.
-            self.todo.remove(part.clone());
-            self.writing.insert(part.clone());
-        }
-        parts
-    }
-
-    /// Puts the missing parts of `range` that nobody owes back to the rest.
-    fn give_back(&mut self, range: Range<u64>) {
-        let mut free = RangeSet::new();
-        self.missing(&range).into_iter().for_each(|part| free.insert(part));
-        for owed in self.owed.values().flatten() {
-            free.remove(owed.range.clone());
-        }
-        free.iter().for_each(|part| self.todo.insert(part));
-    }
-}
-
-/// What may be asked for again.
-enum Late {
-    Range(Range<u64>),
-    /// Something, when this much time has passed.
-    After(Duration),
-    Nothing,
-}
-
-fn owes(all: &VecDeque<Owed>, range: &Range<u64>) -> bool {
-    all.iter().any(|owed| owed.range.start < range.end && range.start < owed.range.end)
-}
-
-#[cfg(test)]
-mod tests;

@@ -18,7 +18,7 @@ use ropewalk::sys::{file, random, socket};
 use ropewalk::transfer::queue::Claim;
 use ropewalk::transfer::window::{MAX_REQUESTS, Window};
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -254,16 +254,14 @@ impl<'a> Connection<'a> {
 
     /// Reads at least one byte more, up to `target` bytes in the buffer.
     fn fill(&mut self, target: usize) -> Result<(), Stop> {
-        let mut stream = self.stream;
         loop {
-            match stream.read(&mut self.buffer[self.filled..target]) {
+            match socket::read(self.stream, &mut self.buffer[self.filled..target]) {
                 Ok(0) => return Err(Stop::Broken(io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => {
                     self.filled += count;
                     self.last_byte = Instant::now();
                     return Ok(());
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let silence = self.last_byte.elapsed();
                     if silence >= LONELY_STALL_TIME || self.shared.others_move(STALL_TIME) {
