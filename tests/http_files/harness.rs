@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -21,12 +22,34 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(options: &[&str]) -> Server {
+        let folder = Server::new_folder();
+        Server::start_program(Path::new(env!("CARGO_BIN_EXE_server")), folder, options)
+    }
+
+    /// A server that has this shell script for its sender.
+    pub(crate) fn with_sender(script: &str) -> Server {
+        let folder = Server::new_folder();
+        let programs = folder.join("programs");
+        fs::create_dir(&programs).unwrap();
+        let (server, sender) = (programs.join("server"), programs.join("sender"));
+        // A link and not a copy: what was just written may be "busy" when it is started.
+        fs::hard_link(env!("CARGO_BIN_EXE_server"), &server).unwrap();
+        fs::write(&sender, script).unwrap();
+        fs::set_permissions(&sender, fs::Permissions::from_mode(0o755)).unwrap();
+        Server::start_program(&server, folder, &[])
+    }
+
+    fn new_folder() -> PathBuf {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("http-files-{}-{number}", std::process::id());
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_server"))
+        folder
+    }
+
+    fn start_program(program: &Path, folder: PathBuf, options: &[&str]) -> Server {
+        let mut child = Command::new(program)
             .args(options)
             .args(["--bind", "127.0.0.1", "0"])
             .current_dir(&folder)

@@ -9,4 +9,5 @@ mod harness;
 mod digests;
 mod files;
 mod offers;
+mod pace;
 mod tools;
