@@ -126,7 +126,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        let ended = self.child.wait();
+        if std::thread::panicking() {
+            let mut log = String::new();
+            let _ = self.log.read_to_string(&mut log);
+            eprintln!("the server: {ended:?}, and its log:\n{log}");
+        }
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
