@@ -4,7 +4,7 @@
 #   make demo       fetch a file over 4 streams on this machine, and check it
 #   make test       all tests
 #   make lint       format, clippy, layers, papers
-#   make bench      hashes against md5sum
+#   make bench      beside other tools, and hashes beside md5sum
 #   make install    PREFIX=/usr/local DESTDIR=
 
 PREFIX  ?= /usr/local
@@ -37,7 +37,8 @@ lint: check-cargo
 	@sh scripts/check-layers.sh
 	@sh scripts/check-papers.sh
 
-bench: check-cargo
+bench: all
+	@sh scripts/bench.sh
 	@sh scripts/bench-hash.sh
 
 install: all

@@ -11,11 +11,11 @@ use std::path::Path;
 
 #[cfg(target_env = "musl")]
 use libc::{
-    fallocate as fallocate64, fstatvfs as fstatvfs64, lseek as lseek64, sendfile as sendfile64,
-    statvfs as statvfs64,
+    fallocate as fallocate64, fstatfs as fstatfs64, fstatvfs as fstatvfs64, lseek as lseek64,
+    sendfile as sendfile64, statfs as statfs64, statvfs as statvfs64,
 };
 #[cfg(not(target_env = "musl"))]
-use libc::{fallocate64, fstatvfs64, lseek64, sendfile64, statvfs64};
+use libc::{fallocate64, fstatfs64, fstatvfs64, lseek64, sendfile64, statfs64, statvfs64};
 
 /// Opens `path` for reading without ever blocking, not even on a FIFO. The caller
 /// looks at what it got.
@@ -123,6 +123,20 @@ pub fn free_space(file: &File) -> io::Result<u64> {
     retry(|| check(unsafe { fstatvfs64(file.as_raw_fd(), &mut stat) }))?;
     #[allow(clippy::unnecessary_cast)] // 32 bits wide on some systems
     Ok((stat.f_bavail as u64).saturating_mul(stat.f_frsize as u64))
+}
+
+/// Whether `file` lives in memory (tmpfs, ramfs: statfs(2)), where there are no blocks
+/// to keep together and taking them all at once is as slow as writing them.
+pub fn is_in_memory(file: &File) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    // SAFETY: all-zero is a valid statfs.
+    let mut stat: statfs64 = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is writable and lives through the call.
+    let asked = retry(|| check(unsafe { fstatfs64(file.as_raw_fd(), &mut stat) }));
+    #[allow(clippy::unnecessary_cast)] // its width and sign differ between systems
+    let kind = stat.f_type as u64 & 0xffff_ffff;
+    asked.is_ok() && matches!(kind, TMPFS | RAMFS)
 }
 
 /// The first offset at or after `offset` at which `file` stores data; `None` when
@@ -255,6 +269,16 @@ mod tests {
         let opened = open_without_blocking(&path);
         std::fs::remove_file(&path).unwrap();
         assert!(!opened.unwrap().metadata().unwrap().is_file());
+    }
+
+    #[test]
+    fn a_file_in_memory_is_told_from_one_of_the_kernel_s_own() {
+        let path = format!("/dev/shm/ropewalk-{}-memory", std::process::id());
+        if let Ok(file) = File::create(&path) {
+            std::fs::remove_file(&path).unwrap();
+            assert!(is_in_memory(&file));
+        }
+        assert!(!is_in_memory(&File::open("/proc/self/status").unwrap()));
     }
 
     #[test]

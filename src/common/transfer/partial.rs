@@ -103,10 +103,11 @@ fn begin(part: &PartFile, journal: &File, subject: &Subject) -> io::Result<()> {
 /// Gives the part file its length, and the space for what the server stores of it.
 fn reserve(part: &File, size: u64, stored: u64, shown: &str) -> Result<()> {
     let failed = |error: &io::Error| Error::system(shown, error);
-    if stored >= size && size > 0 {
+    if stored >= size && size > 0 && !file::is_in_memory(part) {
         match file::preallocate(part, size) {
             Ok(()) => return Ok(()),
-            // The file system or the kernel has no such call; space is counted instead.
+            // The file system or the kernel has no such call; space is counted instead,
+            // as it is in memory.
             Err(error)
                 if matches!(
                     error.raw_os_error(),

@@ -36,6 +36,13 @@ pub const HOLD_BACK: u64 = 32 << 20;
 /// Most streams that owe the same byte.
 pub const MAX_COPIES: usize = 3;
 
+/// When who follows the prefix is this far behind it, nothing more is asked for: what
+/// arrives sooner than it can be hashed only leaves the processor's cache before it is.
+pub const MAX_LAG: u64 = 16 << 20;
+
+/// Who waits for a follower hears of it this often, in bytes.
+const LAG_STEP: u64 = 1 << 20;
+
 /// What is owed for less than this is not late, however short the path is: on a busy
 /// machine a thread may wait that long for a processor.
 pub const LEAST_PATIENCE: Duration = Duration::from_millis(20);
@@ -238,6 +245,16 @@ impl Queue {
             state = wait(&self.changed, state);
         }
         state.prefix()
+    }
+
+    /// Somebody follows the prefix, and has come to `at`.
+    pub fn followed(&self, at: u64) {
+        let mut state = lock(&self.state);
+        let before = state.followed.unwrap_or(0);
+        state.followed = Some(at);
+        if at / LAG_STEP != before / LAG_STEP {
+            self.changed.notify_all();
+        }
     }
 
     /// How far the hole goes that the done byte at `offset` is in; `None` where it is

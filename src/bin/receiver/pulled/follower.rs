@@ -18,6 +18,7 @@ pub(super) fn run(shared: &Shared) -> Option<[u8; 16]> {
     let mut digest = Md5::new();
     let mut buffer = vec![0; BUFFER as usize];
     let mut at = 0;
+    shared.queue.followed(at);
     while at < shared.job.size {
         let prefix = shared.queue.wait_for_prefix(at);
         if shared.queue.end() == Some(End::Aborted) {
@@ -45,6 +46,7 @@ fn hash(
                 let end = hole_end.min(prefix);
                 digest.update_zeros(end - *at);
                 *at = end;
+                shared.queue.followed(*at);
             }
             Err(data_end) => {
                 let end = data_end.min(prefix);
@@ -53,6 +55,7 @@ fn hash(
                     shared.job.part.read_exact_at(piece, *at)?;
                     digest.update(piece);
                     *at += piece.len() as u64;
+                    shared.queue.followed(*at);
                 }
             }
         }

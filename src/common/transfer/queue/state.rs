@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Claim, End, HOLD_BACK, LEAST_PATIENCE, MAX_COPIES, StreamId};
+use super::{Claim, End, HOLD_BACK, LEAST_PATIENCE, MAX_COPIES, MAX_LAG, StreamId};
 use crate::transfer::ranges::RangeSet;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) holes: RangeSet,
     /// One past the highest byte that was ever claimed.
     pub(super) front: u64,
+    /// Where the follower is, if there is one.
+    pub(super) followed: Option<u64>,
     pub(super) asked_again: u64,
     pub(super) aborted: bool,
 }
@@ -59,6 +61,9 @@ impl State {
         }
         let fresh = self.todo.first();
         let prefix = self.prefix();
+        if self.followed.is_some_and(|at| prefix.saturating_sub(at) > MAX_LAG) {
+            return Claim::Later(None);
+        }
         // While there is fresh work, only what holds the prefix back is worth asking for
         // again.
         let wanted = match fresh {

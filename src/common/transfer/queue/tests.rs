@@ -147,6 +147,19 @@ fn while_there_is_fresh_work_only_what_holds_the_prefix_back_is_late() {
 }
 
 #[test]
+fn nothing_is_asked_for_while_the_follower_is_far_behind() {
+    let queue = Queue::new(10 * MAX_LAG, 1 << 20, &RangeSet::new());
+    queue.followed(0);
+    while queue.progress().prefix <= MAX_LAG {
+        claim(&queue, 0);
+        deliver(&queue, 0);
+    }
+    assert_eq!(queue.claim(0, true, PACE), Claim::Later(None));
+    queue.followed(1 << 20);
+    assert_eq!(claim(&queue, 0).start, queue.progress().prefix);
+}
+
+#[test]
 fn the_second_copy_of_a_piece_is_not_written() {
     let queue = queue(10);
     claim(&queue, 0);

@@ -1,0 +1,27 @@
+#!/bin/sh
+# The anonymous memory of all four programs while a file is fetched over 4 and over 255
+# streams: the most that was seen.
+#
+#   scripts/bench-memory.sh ADDRESS FILE OUT SERVER_PID
+set -eu
+address=$1 file=$2 out=$3 server=$4
+
+# peak PID: VmHWM counts shared pages too; anonymous pages are looked at directly.
+anonymous() { awk '/^RssAnon:/ { print $2 }' "/proc/$1/status" 2>/dev/null || echo 0; }
+child() { cat "/proc/$1/task/"*/children 2>/dev/null | tr ' ' '\n' | head -n 1; }
+larger() { [ "${2:-0}" -gt "$1" ] 2>/dev/null && echo "$2" || echo "$1"; }
+
+for streams in 4 255; do
+    s=0 c=0 sender=0 receiver=0
+    rm -f "$out"
+    ./client -q "$address" "$streams" "$file" "$out" &
+    client=$!
+    while kill -0 "$client" 2>/dev/null; do
+        s=$(larger "$s" "$(anonymous "$server")")
+        c=$(larger "$c" "$(anonymous "$client")")
+        sender=$(larger "$sender" "$(anonymous "$(child "$server")")")
+        receiver=$(larger "$receiver" "$(anonymous "$(child "$client")")")
+    done
+    wait "$client"
+    echo "anonymous memory over $streams streams, KiB: server $s, client $c, sender $sender, receiver $receiver"
+done

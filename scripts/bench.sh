@@ -1,0 +1,135 @@
+#!/bin/sh
+# Measures ropewalk beside the tools that people would use instead: each round runs
+# every one of them once, one after another, and medians of all rounds are compared, so
+# that a busy machine is unfair to nobody. Peers that are not installed are named and
+# skipped. Writes docs/bench.svg from the ratios.
+#
+#   scripts/bench.sh [ROUNDS [MIB]]        7 rounds of 1024 MiB in /dev/shm
+#
+# Needs the programs of `make`, and /dev/shm with room for three such files. What it
+# starts listens on loopback. scripts/bench-wan.sh measures a long path.
+set -eu
+cd "$(dirname "$0")/.."
+rounds=${1:-7}
+mib=${2:-1024}
+folder=$(mktemp -d /dev/shm/ropewalk-bench.XXXXXX)
+chmod 755 "$folder"
+servers=
+clean_up() {
+    for pid in $servers; do kill "$pid" 2>/dev/null || true; done
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
+now() { date +%s%N; }
+
+# once NAME COMMAND...: runs the command, and notes how many milliseconds it took.
+once() {
+    name=$1
+    shift
+    rm -f "$folder/out"
+    begun=$(now)
+    "$@" >"$folder/said" 2>&1 || { echo "bench: $name failed:" >&2; cat "$folder/said" >&2; exit 1; }
+    echo $((($(now) - begun) / 1000000)) >>"$folder/times-$name"
+}
+
+median() { sort -n "$folder/times-$1" | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
+
+# ratio A B: how many times as long A takes as B, with two decimals.
+ratio() { awk -v a="$(median "$1")" -v b="$(median "$2")" 'BEGIN { printf "%.2f", a / b }'; }
+
+start_ropewalk() {
+    mkfifo "$folder/ready"
+    ./server -q --bind 127.0.0.1 0 >"$folder/ready" 2>/dev/null &
+    ropewalk=$!
+    servers="$servers $ropewalk"
+    read -r line <"$folder/ready"
+    rm "$folder/ready"
+    address=${line#listening on }
+}
+
+# nginx picks no port of its own, so one that was free a moment ago is taken.
+start_nginx() {
+    port=$(./scripts/free-port.sh)
+    cat >"$folder/nginx.conf" <<EOF
+worker_processes 2;
+daemon off;
+pid $folder/nginx.pid;
+error_log $folder/nginx.log;
+events { worker_connections 256; }
+http {
+    access_log off; sendfile on; tcp_nopush on;
+    client_body_temp_path $folder/t1; proxy_temp_path $folder/t2; fastcgi_temp_path $folder/t3;
+    uwsgi_temp_path $folder/t4; scgi_temp_path $folder/t5;
+    server { listen 127.0.0.1:$port; root $folder; }
+}
+EOF
+    PATH=$PATH:/usr/sbin nginx -p "$folder" -c "$folder/nginx.conf" 2>/dev/null &
+    servers="$servers $!"
+    url=http://127.0.0.1:$port/file
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        curl -sfI "$url" >/dev/null && return
+        sleep 0.2
+    done
+    echo "bench: nginx did not start" >&2
+    exit 1
+}
+
+echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(uname -sr), load $(cut -d' ' -f1 /proc/loadavg)"
+echo "$rounds rounds of $mib MiB in /dev/shm over loopback, 4 streams; medians"
+head -c $((mib << 20)) /dev/urandom >"$folder/file"
+head -c 1 /dev/urandom >"$folder/one"
+sleep 2.1 # a digest is remembered for a file that has rested
+start_ropewalk
+nginx=
+if have nginx && have curl; then start_nginx; nginx=1; else echo "skipped: curl and lftp from nginx (not installed)"; fi
+lftp=; if have lftp && [ -n "$nginx" ]; then lftp=1; else echo "skipped: lftp"; fi
+aria2=; if have aria2c && [ -n "$nginx" ]; then aria2=1; else echo "skipped: aria2c"; fi
+axel=; if have axel && [ -n "$nginx" ]; then axel=1; else echo "skipped: axel"; fi
+md5=$(md5sum "$folder/file" | cut -d' ' -f1)
+
+round=0
+while [ "$round" -lt "$rounds" ]; do
+    round=$((round + 1))
+    once cp cp "$folder/file" "$folder/out"
+    once crc32c ./client --verify crc32c "$address" 4 "$folder/file" "$folder/out"
+    once none ./client --verify none "$address" 4 "$folder/file" "$folder/out"
+    [ -z "$nginx" ] || once curl curl -sf -o "$folder/out" "$url"
+    [ -z "$nginx" ] || once curl-ropewalk curl -sf -o "$folder/out" "http://$address$folder/file"
+    [ -z "$lftp" ] || once lftp lftp -c "set net:socket-buffer 0; pget -n 4 -c $url -o $folder/out"
+    [ -z "$axel" ] || once axel axel -q -n 4 -o "$folder/out" "$url"
+    # A digest that is not remembered: the file is touched, so that it has another tag.
+    touch "$folder/file"
+    once md5-fresh ./client "$address" 4 "$folder/file" "$folder/out"
+    sleep 2.1
+    ./client -q "$address" 4 "$folder/file" "$folder/out"
+    once md5-known ./client "$address" 4 "$folder/file" "$folder/out"
+    cmp "$folder/file" "$folder/out"
+    once md5sum md5sum "$folder/file"
+    [ -z "$aria2" ] || once aria2 aria2c -q -x4 -s4 --file-allocation=none --checksum=md5="$md5" \
+        --allow-overwrite=true -d "$folder" -o out "$url"
+    once one-byte ./client "$address" 4 "$folder/one" "$folder/out"
+done
+
+for name in cp crc32c none curl curl-ropewalk lftp axel md5-fresh md5-known md5sum aria2 one-byte; do
+    [ ! -f "$folder/times-$name" ] || printf '%-14s %6d ms   (%s)\n' "$name" "$(median "$name")" \
+        "$(tr '\n' ' ' <"$folder/times-$name")"
+done
+: >"$folder/ratios"
+compare() { # compare LABEL A B TARGET
+    [ -f "$folder/times-$3" ] || return 0
+    printf '%-52s %5s   (wanted: at most %s)\n' "$1" "$(ratio "$2" "$3")" "$4"
+    printf '%s|%s|%s\n' "$1" "$(ratio "$2" "$3")" "$4" >>"$folder/ratios"
+}
+compare "--verify crc32c beside curl from nginx" crc32c curl 0.80
+compare "--verify crc32c beside lftp pget -n 4 from nginx" crc32c lftp 0.80
+compare "--verify crc32c beside axel -n 4 from nginx" crc32c axel 0.80
+compare "--verify crc32c beside a local cp" crc32c cp 1.50
+compare "default (MD5 of both sides) beside aria2c with MD5" md5-fresh aria2 0.75
+compare "default, digest remembered, beside md5sum alone" md5-known md5sum 1.35
+compare "GET by curl beside the same from nginx" curl-ropewalk curl 1.10
+sh scripts/bench-memory.sh "$address" "$folder/file" "$folder/out" "$ropewalk"
+awk -f scripts/bench-svg.awk "$folder/ratios" >docs/bench.svg
+echo "docs/bench.svg was written"
