@@ -4,8 +4,10 @@
 
 #![allow(unsafe_code)]
 
+pub mod beneath;
 pub mod dir;
 pub mod file;
+pub mod number;
 pub mod pass;
 pub mod poll;
 pub mod process;
