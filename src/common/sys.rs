@@ -12,6 +12,7 @@ pub mod pass;
 pub mod poll;
 pub mod process;
 pub mod random;
+pub mod sandbox;
 pub mod socket;
 pub mod sync;
 
