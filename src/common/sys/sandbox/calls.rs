@@ -195,7 +195,7 @@ fn with_conditions(process: u32) -> Vec<Rule> {
     #[cfg(any(target_arch = "x86", target_arch = "s390x"))]
     rules.push(rule(
         libc::SYS_socketcall,
-        one_of(0, &[5, 6, 7, 9, 10, 11, 12, 13, 15, 16, 17, 18, 19, 20]),
+        one_of(0, &[5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]),
     ));
     rules
 }
