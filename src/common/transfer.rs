@@ -5,3 +5,4 @@ pub mod confine;
 pub mod meter;
 pub mod output;
 pub mod pieces;
+pub mod rate;
