@@ -15,6 +15,10 @@ const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 
+/// SECCOMP_FILTER_FLAG_TSYNC, Linux 3.17, and SECCOMP_FILTER_FLAG_SPEC_ALLOW, 4.17.
+const FOR_ALL_THREADS: libc::c_uint = 1;
+const AT_FULL_SPEED: libc::c_uint = 4;
+
 /// The most instructions that the kernel takes (BPF_MAXINSNS).
 const MAX_INSTRUCTIONS: usize = 4096;
 
@@ -95,29 +99,32 @@ pub(super) fn restrict() -> io::Result<()> {
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
     let filter = libc::sock_fprog { len: length, filter: code.as_mut_ptr() };
-    let flags: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_TSYNC as libc::c_ulong;
-    // SAFETY: `filter` points at `code`, both alive, with its number of instructions.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flags as libc::c_uint,
-            &raw const filter,
-        )
-    };
-    match check(done as libc::c_int) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {
-            let mode: libc::c_ulong = libc::SECCOMP_MODE_FILTER as libc::c_ulong;
-            let (end, pointer): (libc::c_ulong, _) = (0, &raw const filter);
-            // SAFETY: as above.
-            check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, pointer, end, end) })?;
-            Ok(())
+    let filter = &raw const filter;
+    // For all threads, and without the brake on the processor that kernels before 5.16
+    // put in with every filter: no code of strangers runs here.
+    let flags = [FOR_ALL_THREADS | AT_FULL_SPEED, FOR_ALL_THREADS];
+    for flags in flags {
+        // SAFETY: `filter` points at `code`, both alive, with its number of instructions.
+        let done = unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, filter)
+        };
+        match check(done as libc::c_int) {
+            Ok(0) => return Ok(()),
+            // The number of a thread that has a filter of its own.
+            Ok(_) => return Err(io::ErrorKind::ResourceBusy.into()),
+            Err(error) if is_unknown(&error) => {}
+            Err(error) => return Err(error),
         }
-        Err(error) => Err(error),
-        Ok(0) => Ok(()),
-        // The number of a thread that has a filter of its own.
-        Ok(_) => Err(io::ErrorKind::ResourceBusy.into()),
     }
+    let (mode, end) = (libc::SECCOMP_MODE_FILTER as libc::c_ulong, 0 as libc::c_ulong);
+    // SAFETY: as above.
+    check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, filter, end, end) })?;
+    Ok(())
+}
+
+/// Whether the kernel does not know the call, or one of its flags.
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL))
 }
 
 #[cfg(test)]
