@@ -1,10 +1,14 @@
 //! What the four programs share above the data plane: options, HTTP over a
 //! socket, jobs, signals, supervision, the terminal.
 
+pub mod authenticate;
 pub mod connections;
 pub mod http;
 pub mod job;
+pub mod login;
+pub mod nonces;
 pub mod options;
+pub mod passwords;
 pub mod program;
 pub mod programs;
 pub mod report;

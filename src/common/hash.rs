@@ -7,10 +7,12 @@
 mod block;
 pub mod crc32c;
 pub mod hex;
+pub mod hmac;
 pub mod md5;
 pub mod sha256;
 
 pub use crc32c::crc32c;
 pub use hex::{from_hex, hex};
+pub use hmac::{hmac_sha256, same_secretly};
 pub use md5::Md5;
 pub use sha256::Sha256;

@@ -4,13 +4,16 @@
 
 #![allow(unsafe_code)]
 
+pub mod beneath;
 pub mod dir;
 pub mod file;
 pub mod hangup;
+pub mod number;
 pub mod pass;
 pub mod poll;
 pub mod process;
 pub mod random;
+pub mod sandbox;
 pub mod socket;
 pub mod sync;
 

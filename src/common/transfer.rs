@@ -1,6 +1,7 @@
 //! What moving a file needs besides bytes: plans, queues, part files.
 
 pub mod blocks;
+pub mod confine;
 pub mod identity;
 pub mod journal;
 pub mod meter;
@@ -9,5 +10,6 @@ pub mod partial;
 pub mod pieces;
 pub mod queue;
 pub mod ranges;
+pub mod rate;
 pub mod session;
 pub mod window;

@@ -1,0 +1,215 @@
+//! A client's side of Digest authentication: the answer to a server's challenge, for as
+//! many connections at once as the client has. Sends nothing itself.
+
+#![forbid(unsafe_code)]
+
+use super::passwords::read_login;
+use crate::codec::digest_auth::{Algorithm, Challenge, Credentials, parse_challenges};
+use crate::codec::http::{Method, ResponseHead};
+use crate::error::{Error, ExitCode, Result};
+use crate::hash::hex;
+use crate::sys::random;
+use crate::sys::sync::lock;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// How often one request is sent again because its nonce was stale. A server with a
+/// sane clock needs one.
+pub const MAX_STALE: u8 = 3;
+
+/// A user and a password, and what the server last asked for.
+pub struct Login {
+    user: Vec<u8>,
+    password: Vec<u8>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    challenge: Option<Challenge>,
+    /// How many requests were made with its nonce.
+    count: u32,
+}
+
+impl Login {
+    /// Asks as this user.
+    pub fn new(user: &[u8], password: &[u8]) -> Login {
+        Login { user: user.to_vec(), password: password.to_vec(), state: Mutex::default() }
+    }
+
+    /// Asks as the user whose one line, `user:password`, is in the file at `path`.
+    ///
+    /// # Errors
+    /// Those of a server's file, and more lines than one.
+    pub fn read(path: &Path) -> Result<Login> {
+        let (user, password) = read_login(path)?;
+        Ok(Login::new(&user, &password))
+    }
+
+    /// Begins a request.
+    pub fn attempt(&self) -> Attempt<'_> {
+        Attempt { login: self, answered: false, stale: 0 }
+    }
+}
+
+/// One request, that may be sent more than once.
+pub struct Attempt<'a> {
+    login: &'a Login,
+    /// Whether it was last sent with credentials.
+    answered: bool,
+    stale: u8,
+}
+
+impl Attempt<'_> {
+    /// The value of its `Authorization` field; `None` before any challenge came. Each
+    /// value is good for one sending.
+    ///
+    /// # Errors
+    /// What cannot be written in a field: a target that is too long or has control
+    /// characters, a name that is no UTF-8. No random bytes.
+    pub fn authorization(&mut self, method: &Method, target: &[u8]) -> Result<Option<String>> {
+        let login = self.login;
+        let (challenge, count) = {
+            let mut state = lock(&login.state);
+            let Some(challenge) = state.challenge.clone() else { return Ok(None) };
+            state.count = state.count.saturating_add(1);
+            (challenge, state.count)
+        };
+        let mut cnonce = [0; 16];
+        random::fill(&mut cnonce).map_err(|error| Error::system("random bytes", &error))?;
+        let credentials = Credentials::answer(
+            &challenge,
+            (&login.user, &login.password),
+            (method.as_bytes(), target),
+            count,
+            hex(&cnonce).as_bytes(),
+        );
+        self.answered = true;
+        let cannot = |reason: &str| {
+            Error::new(ExitCode::Refused, format!("the password cannot be used: {reason}"))
+        };
+        let field = credentials.format().map_err(|error| cannot(error.reason()))?;
+        String::from_utf8(field).map(Some).map_err(|_| cannot("the name is not UTF-8"))
+    }
+
+    /// Takes a 401 that came instead of an answer: `Ok` if the request shall be sent
+    /// again, with a new `Authorization`.
+    ///
+    /// # Errors
+    /// The password is wrong, or the server asks for what is not known here.
+    pub fn refused(&mut self, head: &ResponseHead) -> Result<()> {
+        let refused = |reason: &str| Error::new(ExitCode::Refused, reason);
+        let field = head.headers.joined("WWW-Authenticate").unwrap_or_default();
+        let all = parse_challenges(&field)
+            .map_err(|error| Error::protocol(format!("WWW-Authenticate: {}", error.reason())))?;
+        let best = all.iter().find(|challenge| challenge.algorithm == Algorithm::Sha256);
+        let Some(challenge) = best.or(all.first()) else {
+            return Err(refused("the server asks for a kind of password that is not known here"));
+        };
+        if self.answered {
+            self.stale += 1;
+            if !challenge.stale || self.stale > MAX_STALE {
+                return Err(refused("the server does not know this password"));
+            }
+        }
+        *lock(&self.login.state) = State { challenge: Some(challenge.clone()), count: 0 };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(fields: &[&str]) -> ResponseHead {
+        let fields: String =
+            fields.iter().map(|field| format!("WWW-Authenticate: {field}\r\n")).collect();
+        let text = format!("HTTP/1.1 401 Unauthorized\r\n{fields}\r\n");
+        ResponseHead::parse(text.as_bytes()).unwrap().unwrap().1
+    }
+
+    const MD5: &str = "Digest realm=\"r\", nonce=\"m\", qop=\"auth\"";
+    const SHA256: &str = "Digest realm=\"r\", nonce=\"s\", qop=\"auth\", algorithm=SHA-256";
+    const STALE: &str = "Digest realm=\"r\", nonce=\"s\", qop=\"auth\", stale=true";
+
+    fn credentials(attempt: &mut Attempt<'_>) -> Credentials {
+        let field = attempt.authorization(&Method::Get, b"/x").unwrap().unwrap();
+        Credentials::parse(field.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_sent_before_it_is_asked_for() {
+        let login = Login::new(b"u", b"p");
+        assert_eq!(login.attempt().authorization(&Method::Get, b"/x").unwrap(), None);
+    }
+
+    #[test]
+    fn the_better_algorithm_is_chosen_in_any_order() {
+        for fields in [[MD5, SHA256], [SHA256, MD5]] {
+            let login = Login::new(b"u", b"p");
+            let mut attempt = login.attempt();
+            attempt.refused(&reply(&fields)).unwrap();
+            assert_eq!(credentials(&mut attempt).algorithm, Algorithm::Sha256);
+        }
+    }
+
+    #[test]
+    fn a_server_that_has_only_md5_gets_it() {
+        let login = Login::new(b"u", b"p");
+        let mut attempt = login.attempt();
+        attempt.refused(&reply(&["Basic realm=\"r\"", MD5])).unwrap();
+        assert_eq!(credentials(&mut attempt).algorithm, Algorithm::Md5);
+    }
+
+    #[test]
+    fn requests_are_counted_over_all_connections() {
+        let login = Login::new(b"u", b"p");
+        login.attempt().refused(&reply(&[SHA256])).unwrap();
+        let counts: Vec<u32> = (0..3).map(|_| credentials(&mut login.attempt()).nc).collect();
+        assert_eq!(counts, [1, 2, 3]);
+        login.attempt().refused(&reply(&[SHA256])).unwrap();
+        assert_eq!(credentials(&mut login.attempt()).nc, 1);
+    }
+
+    #[test]
+    fn a_password_that_was_refused_is_not_sent_again() {
+        let login = Login::new(b"u", b"p");
+        let mut attempt = login.attempt();
+        attempt.refused(&reply(&[SHA256])).unwrap();
+        credentials(&mut attempt);
+        assert_eq!(attempt.refused(&reply(&[SHA256])).unwrap_err().code(), ExitCode::Refused);
+    }
+
+    #[test]
+    fn the_limit_of_stale_answers_is_exact() {
+        let login = Login::new(b"u", b"p");
+        let mut attempt = login.attempt();
+        attempt.refused(&reply(&[SHA256])).unwrap();
+        for _ in 0..MAX_STALE {
+            credentials(&mut attempt);
+            attempt.refused(&reply(&[STALE])).unwrap();
+        }
+        credentials(&mut attempt);
+        assert!(attempt.refused(&reply(&[STALE])).is_err());
+    }
+
+    #[test]
+    fn a_server_that_asks_for_something_else_is_refused() {
+        for fields in [&[][..], &["Basic realm=\"r\""], &["Digest realm="]] {
+            let login = Login::new(b"u", b"p");
+            assert!(login.attempt().refused(&reply(fields)).is_err());
+        }
+    }
+
+    #[test]
+    fn what_no_field_can_carry_is_an_error() {
+        let login = Login::new(b"u\xff", b"p");
+        let mut attempt = login.attempt();
+        attempt.refused(&reply(&[SHA256])).unwrap();
+        assert!(attempt.authorization(&Method::Get, b"/x").is_err());
+        let login = Login::new(b"u", b"p");
+        let mut attempt = login.attempt();
+        attempt.refused(&reply(&[SHA256])).unwrap();
+        assert!(attempt.authorization(&Method::Get, b"/\x01").is_err());
+    }
+}

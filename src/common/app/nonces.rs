@@ -1,0 +1,286 @@
+//! A server's nonces (RFC 7616, section 3.3): made so that nobody else can, good for a
+//! while, and each request with one counted once. A nonce takes memory only when
+//! somebody who knows a password has used it, so strangers cannot fill the table.
+
+#![forbid(unsafe_code)]
+
+use crate::hash::{from_hex, hex, hmac_sha256, same_secretly};
+use crate::sys::random;
+use crate::sys::sync::lock;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How long a nonce is good.
+pub const LIFETIME: Duration = Duration::from_secs(300);
+
+/// The most nonces whose requests are counted. With one more the oldest is forgotten,
+/// and with it every nonce that is older still: none can be used a second time so.
+pub const MAX_NONCES: usize = 4096;
+
+/// How far behind the highest count of a nonce another may come: a client that uses one
+/// on several connections does not ask in order.
+pub const WINDOW: u32 = 128;
+
+/// The parts of a nonce, in bytes: a random salt, the masked serial number and time of
+/// issue, and the tag of both.
+const SALT: usize = 8;
+const BODY: usize = 16;
+const TAG: usize = 16;
+
+/// What a nonce and its count are worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// The nonce is this server's and good, and the count new. It is used now.
+    Fresh,
+    /// The nonce is too old, unknown or forgotten, or the count was used: the client
+    /// gets a new nonce.
+    Stale,
+}
+
+/// The nonces of one server.
+pub struct Nonces {
+    tag_key: [u8; 32],
+    mask_key: [u8; 32],
+    start: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The serial number of the last nonce that was issued.
+    issued: u64,
+    /// Nonces up to this one are forgotten.
+    forgotten: u64,
+    used: BTreeMap<u64, Counts>,
+}
+
+impl Nonces {
+    /// None yet, and a key that is nobody else's.
+    pub fn new() -> io::Result<Nonces> {
+        let (mut tag_key, mut mask_key) = ([0; 32], [0; 32]);
+        random::fill(&mut tag_key)?;
+        random::fill(&mut mask_key)?;
+        Ok(Nonces { tag_key, mask_key, start: Instant::now(), state: Mutex::default() })
+    }
+
+    /// A new nonce, good from `now` on.
+    pub fn issue(&self, now: Instant) -> io::Result<String> {
+        let mut nonce = [0; SALT + BODY + TAG];
+        let (salt, rest) = nonce.split_at_mut(SALT);
+        let (body, tag) = rest.split_at_mut(BODY);
+        random::fill(salt)?;
+        let serial = {
+            let mut state = lock(&self.state);
+            state.issued += 1;
+            state.issued
+        };
+        let (left, right) = body.split_at_mut(8);
+        left.copy_from_slice(&serial.to_be_bytes());
+        right.copy_from_slice(&self.milliseconds(now).to_be_bytes());
+        // How many were issued, and how long the server runs, is nobody's business.
+        self.mask(salt, body);
+        let full = hmac_sha256(&self.tag_key, &[salt, body]);
+        for (to, from) in tag.iter_mut().zip(full) {
+            *to = from;
+        }
+        Ok(hex(&nonce))
+    }
+
+    /// What a nonce and a count are worth that came with a right proof at `now`, and
+    /// marks them as used.
+    pub fn take(&self, nonce: &[u8], count: u32, now: Instant) -> Worth {
+        let Some((serial, issued)) = self.open(nonce) else { return Worth::Stale };
+        let age = self.milliseconds(now).saturating_sub(issued);
+        if u128::from(age) > LIFETIME.as_millis() {
+            return Worth::Stale;
+        }
+        let mut state = lock(&self.state);
+        if serial <= state.forgotten {
+            return Worth::Stale;
+        }
+        let worth = state.used.entry(serial).or_default().take(count);
+        if state.used.len() > MAX_NONCES {
+            if let Some((oldest, _)) = state.used.pop_first() {
+                state.forgotten = oldest;
+            }
+        }
+        worth
+    }
+
+    /// The serial number and the time of issue of a nonce that was made here.
+    fn open(&self, nonce: &[u8]) -> Option<(u64, u64)> {
+        let nonce = from_hex(std::str::from_utf8(nonce).ok()?)?;
+        let (salt, rest) = nonce.split_at_checked(SALT)?;
+        let (body, tag) = rest.split_at_checked(BODY)?;
+        let full = hmac_sha256(&self.tag_key, &[salt, body]);
+        if !same_secretly(full.get(..TAG)?, tag) {
+            return None;
+        }
+        let mut body: [u8; BODY] = body.try_into().ok()?;
+        self.mask(salt, &mut body);
+        let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
+        Some((number(body.get(..8)?)?, number(body.get(8..)?)?))
+    }
+
+    /// Hides a body, or shows it again.
+    fn mask(&self, salt: &[u8], body: &mut [u8]) {
+        let mask = hmac_sha256(&self.mask_key, &[salt]);
+        for (byte, mask) in body.iter_mut().zip(mask) {
+            *byte ^= mask;
+        }
+    }
+
+    fn milliseconds(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Which counts of a nonce were used.
+#[derive(Default)]
+struct Counts {
+    highest: u32,
+    /// Bit n: whether `highest - n` was used.
+    used: u128,
+}
+
+impl Counts {
+    fn take(&mut self, count: u32) -> Worth {
+        if count == 0 {
+            return Worth::Stale;
+        }
+        if count > self.highest {
+            let step = count - self.highest;
+            self.used = self.used.checked_shl(step).unwrap_or(0) | 1;
+            self.highest = count;
+            return Worth::Fresh;
+        }
+        let behind = self.highest - count;
+        if behind >= WINDOW || self.used & (1 << behind) != 0 {
+            return Worth::Stale;
+        }
+        self.used |= 1 << behind;
+        Worth::Fresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nonces() -> (Nonces, Instant) {
+        (Nonces::new().unwrap(), Instant::now())
+    }
+
+    fn take(nonces: &Nonces, nonce: &str, count: u32, now: Instant) -> bool {
+        nonces.take(nonce.as_bytes(), count, now) == Worth::Fresh
+    }
+
+    #[test]
+    fn a_nonce_is_good_until_its_time_is_over() {
+        let (nonces, now) = nonces();
+        let nonce = nonces.issue(now).unwrap();
+        assert!(take(&nonces, &nonce, 1, now));
+        assert!(take(&nonces, &nonce, 2, now + LIFETIME));
+        assert!(!take(&nonces, &nonce, 3, now + LIFETIME + Duration::from_millis(2)));
+    }
+
+    #[test]
+    fn two_nonces_differ_and_share_no_beginning() {
+        let (nonces, now) = nonces();
+        let (first, second) = (nonces.issue(now).unwrap(), nonces.issue(now).unwrap());
+        assert_ne!(first[..16], second[..16]);
+        assert_ne!(first[16..48], second[16..48]);
+    }
+
+    #[test]
+    fn a_nonce_of_another_server_is_not_good() {
+        let (nonces, now) = nonces();
+        let other = Nonces::new().unwrap().issue(now).unwrap();
+        assert!(!take(&nonces, &other, 1, now));
+    }
+
+    #[test]
+    fn a_nonce_that_was_changed_anywhere_is_not_good() {
+        let (nonces, now) = nonces();
+        let nonce = nonces.issue(now).unwrap();
+        for place in 0..nonce.len() {
+            let mut bytes = nonce.clone().into_bytes();
+            bytes[place] = if bytes[place] == b'0' { b'1' } else { b'0' };
+            assert_eq!(nonces.take(&bytes, 1, now), Worth::Stale, "{place}");
+        }
+        for other in ["", "00", &nonce[2..], &format!("{nonce}00"), "é"] {
+            assert!(!take(&nonces, other, 1, now));
+        }
+        assert!(take(&nonces, &nonce, 1, now));
+    }
+
+    #[test]
+    fn a_count_is_good_once() {
+        let (nonces, now) = nonces();
+        let nonce = nonces.issue(now).unwrap();
+        for count in [2, 1, 5, 4, 3] {
+            assert!(take(&nonces, &nonce, count, now));
+        }
+        for count in 0..=5 {
+            assert!(!take(&nonces, &nonce, count, now));
+        }
+    }
+
+    #[test]
+    fn the_limit_of_the_window_is_exact() {
+        let (nonces, now) = nonces();
+        let nonce = nonces.issue(now).unwrap();
+        assert!(take(&nonces, &nonce, 1000, now));
+        assert!(take(&nonces, &nonce, 1000 - WINDOW + 1, now));
+        assert!(!take(&nonces, &nonce, 1000 - WINDOW, now));
+        assert!(take(&nonces, &nonce, u32::MAX, now));
+        assert!(!take(&nonces, &nonce, u32::MAX, now));
+        assert!(take(&nonces, &nonce, u32::MAX - 1, now));
+        assert!(!take(&nonces, &nonce, 1001, now));
+    }
+
+    #[test]
+    fn every_order_of_counts_gives_each_one_use() {
+        let mut counts = Counts::default();
+        let mut used = std::collections::BTreeSet::new();
+        let mut state = 1u32;
+        for _ in 0..100_000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let count = counts.highest.saturating_sub(200) + (state >> 16) % 204;
+            if counts.take(count) == Worth::Fresh {
+                assert!(used.insert(count), "{count} twice");
+            }
+        }
+        assert!(used.len() > 1000);
+    }
+
+    #[test]
+    fn the_limit_of_nonces_is_exact_and_none_becomes_good_again() {
+        let (nonces, now) = nonces();
+        let early = nonces.issue(now).unwrap();
+        let all: Vec<String> = (0..=MAX_NONCES).map(|_| nonces.issue(now).unwrap()).collect();
+        let late = nonces.issue(now).unwrap();
+        for nonce in &all[..MAX_NONCES] {
+            assert!(take(&nonces, nonce, 1, now));
+        }
+        assert!(take(&nonces, &all[0], 2, now));
+        assert!(take(&nonces, &all[MAX_NONCES], 1, now));
+        assert!(!take(&nonces, &all[0], 3, now), "the oldest is forgotten");
+        assert!(!take(&nonces, &early, 1, now), "and so is one that is older and unused");
+        assert!(take(&nonces, &all[1], 2, now));
+        assert!(take(&nonces, &late, 1, now));
+        assert_eq!(lock(&nonces.state).used.len(), MAX_NONCES);
+    }
+
+    #[test]
+    fn what_strangers_send_takes_no_memory() {
+        let (nonces, now) = nonces();
+        for _ in 0..100 {
+            nonces.issue(now).unwrap();
+            nonces.take(&[b'0'; 80], 1, now);
+        }
+        assert!(lock(&nonces.state).used.is_empty());
+    }
+}

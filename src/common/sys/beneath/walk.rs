@@ -1,0 +1,204 @@
+//! The lookup of openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS, done one
+//! component at a time for kernels older than 5.6 and containers that refuse it. Every
+//! folder on the way is held open, so no rename can lead it elsewhere.
+//!
+//! It differs where it is stricter: a link on the file systems that have magic ones is
+//! followed only in the root of /proc, where none is. And where it need not be: the
+//! system's rules on who may follow whose link do not count, since no link leads out.
+
+use super::super::{check, check_size, retry};
+use super::Purpose;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+#[cfg(target_env = "musl")]
+use libc::{fstatfs as fstatfs64, statfs as statfs64};
+#[cfg(not(target_env = "musl"))]
+use libc::{fstatfs64, statfs64};
+
+/// The most links followed in one lookup: the kernel's own limit (path_resolution(7)).
+pub const MAX_LINKS: usize = 40;
+
+/// File systems whose links may be magic: /proc, and AppArmor's with its entrance.
+const PROC: u32 = 0x9fa0;
+const SECURITY: u32 = 0x7363_6673;
+const APPARMOR: u32 = 0x5a3c_69f0;
+
+/// The inode number of the root of /proc, in every kernel that has one.
+const PROC_ROOT_INODE: u64 = 1;
+
+/// A lookup on its way.
+struct Walk<'a> {
+    root: BorrowedFd<'a>,
+    /// The folders entered, the innermost last.
+    entered: Vec<File>,
+    /// The components still to come, the next one last.
+    rest: Vec<CString>,
+    links: usize,
+}
+
+/// Looks `name` up beneath `root`.
+pub(super) fn resolve(root: BorrowedFd<'_>, name: &CStr, purpose: Purpose) -> io::Result<File> {
+    let mut walk = Walk { root, entered: Vec::new(), rest: Vec::new(), links: 0 };
+    walk.push(name.to_bytes())?;
+    while let Some(component) = walk.rest.pop() {
+        let last = walk.rest.is_empty();
+        match component.to_bytes() {
+            b"." => walk.check_searchable()?,
+            b".." => {
+                walk.check_searchable()?;
+                if walk.entered.pop().is_none() {
+                    return Err(leaves());
+                }
+            }
+            _ if last => {
+                if let Some(found) = walk.open_last(&component, purpose)? {
+                    return Ok(found);
+                }
+            }
+            _ => walk.enter(&component)?,
+        }
+    }
+    // The name ended in a folder.
+    openat(walk.here(), c".", libc::O_PATH | libc::O_DIRECTORY)
+}
+
+impl Walk<'_> {
+    /// The folder in which the next component is looked up.
+    fn here(&self) -> BorrowedFd<'_> {
+        self.entered.last().map_or(self.root, AsFd::as_fd)
+    }
+
+    /// Puts the components of `path` before those that are still to come.
+    fn push(&mut self, path: &[u8]) -> io::Result<()> {
+        if path.is_empty() {
+            return Err(io::Error::from_raw_os_error(libc::ENOENT));
+        }
+        if path.first() == Some(&b'/') {
+            return Err(leaves());
+        }
+        if path.last() == Some(&b'/') {
+            self.rest.push(c".".to_owned()); // it must be a folder
+        }
+        for component in path.rsplit(|&byte| byte == b'/').filter(|part| !part.is_empty()) {
+            let component = CString::new(component);
+            self.rest.push(component.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?);
+        }
+        Ok(())
+    }
+
+    /// Looking up even `.` needs the permission to search the folder.
+    fn check_searchable(&self) -> io::Result<()> {
+        openat(self.here(), c".", libc::O_PATH | libc::O_DIRECTORY).map(|_| ())
+    }
+
+    /// Steps into a folder, or takes up where a link leads.
+    fn enter(&mut self, name: &CStr) -> io::Result<()> {
+        // O_DIRECTORY has an automounter mount it, as the kernel's own lookup does.
+        let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_DIRECTORY;
+        match openat(self.here(), name, flags) {
+            Ok(folder) => {
+                self.entered.push(folder);
+                Ok(())
+            }
+            Err(error) if is_no_folder(&error) => {
+                let found = openat(self.here(), name, libc::O_PATH | libc::O_NOFOLLOW)?;
+                let kind = found.metadata()?;
+                if kind.is_symlink() {
+                    self.follow(&found)
+                } else if kind.is_dir() {
+                    self.entered.push(found); // swapped in between, and still no link
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the last component; `None` if it is a link, which has been taken up.
+    fn open_last(&mut self, name: &CStr, purpose: Purpose) -> io::Result<Option<File>> {
+        let flags = purpose.flags() | libc::O_NOFOLLOW;
+        let found = match (purpose, openat(self.here(), name, flags)) {
+            (Purpose::Look, found) => found?,
+            (Purpose::Read, Err(error)) if error.raw_os_error() == Some(libc::ELOOP) => {
+                openat(self.here(), name, libc::O_PATH | libc::O_NOFOLLOW)?
+            }
+            (Purpose::Read, found) => return found.map(Some),
+        };
+        if !found.metadata()?.is_symlink() {
+            return Ok(Some(found));
+        }
+        self.follow(&found)?;
+        Ok(None)
+    }
+
+    /// Takes up where an open link leads.
+    fn follow(&mut self, link: &File) -> io::Result<()> {
+        self.links += 1;
+        if self.links > MAX_LINKS || self.may_be_magic()? {
+            return Err(io::Error::from_raw_os_error(libc::ELOOP));
+        }
+        self.push(&read_link(link)?)
+    }
+
+    /// Whether a link in this folder may lead to an open file instead of a name.
+    fn may_be_magic(&self) -> io::Result<bool> {
+        Ok(match file_system(self.here())? {
+            PROC => {
+                let here = openat(self.here(), c".", libc::O_PATH | libc::O_DIRECTORY)?;
+                here.metadata()?.ino() != PROC_ROOT_INODE
+            }
+            SECURITY | APPARMOR => true,
+            _ => false,
+        })
+    }
+}
+
+/// Whether opening failed because it is no folder; some kernels say so of a link too,
+/// others that it is one.
+fn is_no_folder(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP))
+}
+
+/// What openat2(2) says of a name that leads out.
+fn leaves() -> io::Error {
+    io::Error::from_raw_os_error(libc::EXDEV)
+}
+
+fn openat(folder: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> io::Result<File> {
+    let fd = retry(|| {
+        // SAFETY: `name` is a live C string; the folder is open.
+        check(unsafe { libc::openat(folder.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC) })
+    })?;
+    // SAFETY: openat has just returned this descriptor, and nothing else owns it.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// Where an open link leads.
+fn read_link(link: &File) -> io::Result<Vec<u8>> {
+    let mut target = vec![0; libc::PATH_MAX as usize];
+    // SAFETY: an empty name means the descriptor itself (Linux 2.6.39); `target` is
+    // writable for the length given.
+    let length = check_size(unsafe {
+        libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), target.as_mut_ptr().cast(), target.len())
+    })?;
+    if length == target.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+    }
+    target.truncate(length);
+    Ok(target)
+}
+
+/// The magic number of the file system that a folder is on.
+fn file_system(folder: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: all-zero is a valid statfs.
+    let mut stat: statfs64 = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is writable and lives through the call.
+    retry(|| check(unsafe { fstatfs64(folder.as_raw_fd(), &mut stat) }))?;
+    Ok(stat.f_type as u32)
+}

@@ -1,0 +1,133 @@
+//! Taking rights away from this very process, for good: what a worker that talks to
+//! strangers does before its first thread. Every step is for systems that have it, and
+//! a [`Report`] says what came of each; the caller decides what to make of that.
+
+mod calls;
+mod landlock;
+mod seccomp;
+
+use super::check;
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// What came of one step.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is in force from now on.
+    Applied,
+    /// This kernel, or this kind of processor here, has no such thing.
+    NotSupported,
+    /// It is there and said no.
+    Failed(io::Error),
+}
+
+impl Outcome {
+    fn of(result: io::Result<()>) -> Outcome {
+        match result {
+            Ok(()) => Outcome::Applied,
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::EINVAL) => Outcome::NotSupported,
+                _ => Outcome::Failed(error),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Applied => f.write_str("applied"),
+            Outcome::NotSupported => f.write_str("not supported"),
+            Outcome::Failed(error) => write!(f, "failed ({error})"),
+        }
+    }
+}
+
+/// What came of all steps, in their order; shown as one line for a log.
+#[derive(Debug)]
+pub struct Report {
+    steps: Vec<(&'static str, Outcome)>,
+}
+
+impl Report {
+    /// The steps by name.
+    pub fn steps(&self) -> &[(&'static str, Outcome)] {
+        &self.steps
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, outcome)) in self.steps.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{name}: {outcome}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Leaves this process what a sender needs: the descriptors that it has, at most
+/// `descriptors` of them at once, and the network connections that come to it. No
+/// file can be opened any more, no program started, no socket made.
+pub fn confine_sender(descriptors: u64) -> Report {
+    let mut steps = common(descriptors);
+    steps.push(("no file system (Landlock)", Outcome::of(landlock::deny_everything())));
+    steps.push(("system calls (seccomp)", Outcome::of(seccomp::restrict())));
+    Report { steps }
+}
+
+/// Leaves this process what a receiver needs: files only beneath `folder`, there for
+/// reading, writing, making and removing; at most `descriptors` at once.
+pub fn confine_receiver(folder: BorrowedFd<'_>, descriptors: u64) -> Report {
+    let mut steps = common(descriptors);
+    steps.push(("one folder (Landlock)", Outcome::of(landlock::allow_only(folder))));
+    Report { steps }
+}
+
+fn common(descriptors: u64) -> Vec<(&'static str, Outcome)> {
+    vec![
+        ("no core dumps", Outcome::of(limit_core_dumps())),
+        ("descriptors", Outcome::of(limit_descriptors(descriptors))),
+        ("no new privileges", Outcome::of(no_new_privileges())),
+    ]
+}
+
+/// No program that this process starts gets more rights than it has (prctl(2),
+/// PR_SET_NO_NEW_PRIVS); without this the other steps are for root alone.
+pub fn no_new_privileges() -> io::Result<()> {
+    let (one, zero): (libc::c_ulong, libc::c_ulong) = (1, 0);
+    // SAFETY: PR_SET_NO_NEW_PRIVS takes numbers only and touches no memory.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, one, zero, zero, zero) })?;
+    Ok(())
+}
+
+/// Keeps this process's memory, with the passwords and tokens in it, out of core
+/// files, also those that the system pipes to a program, and out of reach of other
+/// processes of the same user.
+pub fn limit_core_dumps() -> io::Result<()> {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `none` is readable and lives through the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) })?;
+    let zero: libc::c_ulong = 0;
+    // SAFETY: PR_SET_DUMPABLE takes numbers only and touches no memory.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, zero, zero, zero, zero) })?;
+    Ok(())
+}
+
+/// Has at most `count` descriptors from now on, or as many as were allowed before if
+/// those are fewer. Those that are open stay open.
+pub fn limit_descriptors(count: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable and lives through the call.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    let count = libc::rlim_t::try_from(count).unwrap_or(libc::rlim_t::MAX);
+    limit.rlim_max = limit.rlim_max.min(count);
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is readable and lives through the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! The system calls that a sender needs once it has its file, its listener and its
+//! lifeline, by architecture. Names and reasons only; `seccomp.rs` makes a filter of
+//! them. What opens, makes, starts or connects anything is not here.
+
+#![forbid(unsafe_code)]
+
+use super::super::number;
+
+/// When a call is let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Test {
+    /// Always.
+    Always,
+    /// If the argument with this index is one of these.
+    OneOf(u32, Vec<u32>),
+    /// If the argument with this index has this bit.
+    Has(u32, u32),
+    /// If it has not.
+    Lacks(u32, u32),
+    /// Never, and it fails with this error.
+    Fails(u32),
+}
+
+/// A call, and when it is let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    /// Its number on this architecture.
+    pub(super) number: u32,
+    pub(super) test: Test,
+}
+
+/// The AUDIT_ARCH_* number of this architecture; `None` where it is not known here.
+pub(super) const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86") {
+    Some(0x4000_0003)
+} else if cfg!(all(target_arch = "arm", target_endian = "little")) {
+    Some(0x4000_0028)
+} else if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
+    Some(0xc000_003e)
+} else if cfg!(all(target_arch = "aarch64", target_endian = "little", target_pointer_width = "64"))
+{
+    Some(0xc000_00b7)
+} else if cfg!(target_arch = "riscv64") {
+    Some(0xc000_00f3)
+} else if cfg!(target_arch = "s390x") {
+    Some(0x8000_0016)
+} else {
+    None
+};
+
+/// The numbers of these calls of libc.
+macro_rules! calls {
+    ($($name:ident)*) => { [$(libc::$name),*] };
+}
+
+/// Which argument of clone(2) has the flags.
+const CLONE_FLAGS: u32 = if cfg!(target_arch = "s390x") { 1 } else { 0 };
+
+/// prctl(2): the C library names a thread's memory with this (PR_SET_VMA, Linux 5.17).
+const PR_SET_VMA: u32 = 0x5356_4d41;
+
+/// 32-bit calls with 64-bit times, Linux 5.1: the same numbers on all architectures.
+const TIME64: [libc::c_long; 8] = [
+    403, // clock_gettime64
+    406, // clock_getres_time64
+    407, // clock_nanosleep_time64
+    413, // pselect6_time64
+    414, // ppoll_time64
+    417, // recvmmsg_time64
+    422, // futex_time64
+    423, // sched_rr_get_interval_time64
+];
+
+/// What a sender with this process number may call. The most frequent come first: a
+/// filter is gone through from its start.
+pub(super) fn allowed(process: u32) -> Vec<Rule> {
+    let always = |number: libc::c_long| Rule { number: number as u32, test: Test::Always };
+    let mut rules: Vec<Rule> = moving().into_iter().map(always).collect();
+    rules.extend(of_architecture().into_iter().map(always));
+    if cfg!(target_pointer_width = "32") {
+        rules.extend(TIME64.map(always));
+    }
+    rules.extend(runtime().into_iter().map(always));
+    rules.extend(with_conditions(process));
+    rules
+}
+
+/// Bytes in and out, and waiting for them.
+fn moving() -> Vec<libc::c_long> {
+    calls![
+        SYS_sendto SYS_pread64 SYS_recvfrom SYS_read SYS_write SYS_fstat SYS_sendfile
+        SYS_futex SYS_lseek SYS_readv SYS_writev SYS_pwrite64 SYS_preadv SYS_ppoll SYS_sendmsg
+        SYS_recvmsg SYS_recvmmsg SYS_sendmmsg SYS_accept4 SYS_shutdown SYS_close SYS_getsockopt
+        SYS_getsockname SYS_getpeername SYS_pselect6
+    ]
+    .to_vec()
+}
+
+/// What the C library and Rust's need for threads, memory, clocks and signals.
+fn runtime() -> Vec<libc::c_long> {
+    calls![
+        SYS_munmap SYS_mremap SYS_madvise SYS_brk SYS_exit SYS_exit_group SYS_rt_sigreturn
+        SYS_rt_sigaction SYS_rt_sigprocmask SYS_sigaltstack SYS_set_robust_list SYS_rseq
+        SYS_restart_syscall SYS_sched_yield SYS_sched_getaffinity SYS_sched_getparam
+        SYS_sched_getscheduler SYS_clock_gettime SYS_clock_getres SYS_clock_nanosleep
+        SYS_nanosleep SYS_gettimeofday SYS_getrandom SYS_getpid SYS_gettid SYS_getppid SYS_getuid
+        SYS_geteuid SYS_getgid SYS_getegid SYS_dup SYS_dup3 SYS_sysinfo SYS_membarrier
+    ]
+    .to_vec()
+}
+
+/// Older names, and those of 32-bit systems.
+fn of_architecture() -> Vec<libc::c_long> {
+    #[cfg(target_arch = "x86_64")]
+    return calls![SYS_accept SYS_poll SYS_dup2 SYS_time SYS_fadvise64 SYS_arch_prctl].to_vec();
+    #[cfg(target_arch = "x86")]
+    return calls![
+        SYS__llseek SYS_fstat64 SYS_sendfile64 SYS_poll SYS_dup2 SYS_time SYS_sigreturn
+        SYS_fadvise64 SYS_fadvise64_64 SYS_getuid32 SYS_geteuid32 SYS_getgid32 SYS_getegid32
+    ]
+    .to_vec();
+    #[cfg(target_arch = "arm")]
+    return calls![
+        SYS__llseek SYS_fstat64 SYS_sendfile64 SYS_accept SYS_poll SYS_dup2 SYS_sigreturn
+        SYS_send SYS_recv SYS_arm_fadvise64_64 SYS_getuid32 SYS_geteuid32 SYS_getgid32
+        SYS_getegid32
+    ]
+    .to_vec();
+    #[cfg(target_arch = "s390x")]
+    return calls![SYS_poll SYS_dup2 SYS_sigreturn SYS_fadvise64 SYS_mmap].to_vec();
+    #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+    return calls![SYS_accept SYS_fadvise64].to_vec();
+    #[cfg(not(any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "arm",
+        target_arch = "s390x",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )))]
+    return Vec::new();
+}
+
+/// Calls that do harmless and harmful things.
+fn with_conditions(process: u32) -> Vec<Rule> {
+    let rule = |number: libc::c_long, test: Test| Rule { number: number as u32, test };
+    let one_of = |argument: u32, values: &[libc::c_int]| {
+        Test::OneOf(argument, values.iter().map(|value| value.unsigned_abs()).collect())
+    };
+    #[allow(clippy::unnecessary_cast)] // of different types on different systems
+    let controls = [libc::FIONBIO, libc::FIONREAD as _, libc::TCGETS as _, libc::TIOCOUTQ as _];
+    #[allow(clippy::unnecessary_cast)]
+    let controls = controls.map(|number| number as u32).to_vec();
+    let file_controls = [
+        libc::F_DUPFD,
+        libc::F_DUPFD_CLOEXEC,
+        libc::F_GETFD,
+        libc::F_SETFD,
+        libc::F_GETFL,
+        libc::F_SETFL,
+    ];
+    let executable = libc::PROT_EXEC.unsigned_abs();
+    let empty_path = libc::AT_EMPTY_PATH.unsigned_abs();
+    let mut rules = vec![
+        // A thread, never a process. clone3's flags are in memory, where no filter can
+        // see them: without it the C library takes clone.
+        rule(libc::SYS_clone, Test::Has(CLONE_FLAGS, libc::CLONE_THREAD.unsigned_abs())),
+        rule(number::CLONE3, Test::Fails(libc::ENOSYS.unsigned_abs())),
+        // No memory that can be run.
+        rule(libc::SYS_mprotect, Test::Lacks(2, executable)),
+        // Of a descriptor. The name beside it is in memory too, so whether a file is
+        // there can still be told, which Landlock does not hide either.
+        rule(libc::SYS_statx, Test::Has(2, empty_path)),
+        rule(libc::SYS_setsockopt, one_of(1, &[libc::SOL_SOCKET, libc::IPPROTO_TCP])),
+        rule(libc::SYS_ioctl, Test::OneOf(1, controls)),
+        rule(libc::SYS_fcntl, one_of(1, &file_controls)),
+        rule(
+            libc::SYS_prctl,
+            Test::OneOf(0, vec![libc::PR_SET_NAME as u32, libc::PR_GET_NAME as u32, PR_SET_VMA]),
+        ),
+        // Signals to itself: abort and raise.
+        rule(libc::SYS_tgkill, Test::OneOf(0, vec![process])),
+    ];
+    #[cfg(not(any(target_arch = "x86", target_arch = "arm", target_arch = "s390x")))]
+    rules.push(rule(libc::SYS_mmap, Test::Lacks(2, executable)));
+    #[cfg(any(target_arch = "x86", target_arch = "arm"))]
+    rules.extend([
+        rule(libc::SYS_mmap2, Test::Lacks(2, executable)),
+        rule(libc::SYS_fcntl64, one_of(1, &file_controls)),
+        rule(libc::SYS_fstatat64, Test::Has(3, empty_path)),
+    ]);
+    #[cfg(target_pointer_width = "64")]
+    rules.push(rule(libc::SYS_newfstatat, Test::Has(3, empty_path)));
+    // One call for all of sockets, where a C library older than Linux 4.3 is used: all
+    // but socket, bind, connect, listen and socketpair (linux/net.h).
+    #[cfg(any(target_arch = "x86", target_arch = "s390x"))]
+    rules.push(rule(
+        libc::SYS_socketcall,
+        one_of(0, &[5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]),
+    ));
+    rules
+}

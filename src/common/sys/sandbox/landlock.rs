@@ -1,0 +1,159 @@
+//! Landlock (landlock(7)): no files but those beneath one folder, or none at all. What
+//! is open stays open. Everything is refused that the kernel can refuse: what it cannot
+//! yet is left to it, so an older kernel gives a weaker fence and no error.
+
+use super::super::{check, number};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// landlock_create_ruleset(2): tell the version, make nothing.
+const CREATE_RULESET_VERSION: libc::c_uint = 1;
+/// landlock_add_rule(2): what is beneath a folder.
+const RULE_PATH_BENEATH: libc::c_uint = 1;
+
+/// LANDLOCK_ACCESS_FS_*, by their bits.
+const WRITE_FILE: u64 = 1 << 1;
+const READ_FILE: u64 = 1 << 2;
+const READ_DIR: u64 = 1 << 3;
+const REMOVE_FILE: u64 = 1 << 5;
+const MAKE_REG: u64 = 1 << 8;
+const REFER: u64 = 1 << 13;
+const TRUNCATE: u64 = 1 << 14;
+
+/// What a receiver may do in its folder.
+const RECEIVE: u64 = WRITE_FILE | READ_FILE | READ_DIR | REMOVE_FILE | MAKE_REG | REFER | TRUNCATE;
+
+/// LANDLOCK_ACCESS_NET_BIND_TCP and LANDLOCK_ACCESS_NET_CONNECT_TCP.
+const NET_BIND: u64 = 1;
+const NET_CONNECT: u64 = 2;
+
+/// LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET and LANDLOCK_SCOPE_SIGNAL: nobody outside can be
+/// reached so.
+const SCOPED: u64 = 3;
+
+/// landlock_create_ruleset(2)'s `struct landlock_ruleset_attr`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+struct Ruleset {
+    files: u64,
+    network: u64,
+    scoped: u64,
+}
+
+impl Ruleset {
+    /// Everything that a kernel with this version of Landlock can refuse, and how many
+    /// bytes of the structure it knows.
+    fn all(version: u32) -> (Ruleset, usize) {
+        let rights = match version {
+            0 | 1 => 13,
+            2 => 14,
+            3 | 4 => 15,
+            _ => 16,
+        };
+        let network = if version >= 4 { NET_BIND | NET_CONNECT } else { 0 };
+        let scoped = if version >= 6 { SCOPED } else { 0 };
+        let size = match version {
+            0..=3 => 8,
+            4 | 5 => 16,
+            _ => 24,
+        };
+        (Ruleset { files: (1 << rights) - 1, network, scoped }, size)
+    }
+}
+
+/// landlock_add_rule(2)'s `struct landlock_path_beneath_attr`.
+#[repr(C, packed)]
+struct PathBeneath {
+    allowed: u64,
+    folder: RawFd,
+}
+
+/// Nothing of the file system, no TCP port to bind, no connection to make.
+pub(super) fn deny_everything() -> io::Result<()> {
+    let (rules, size) = Ruleset::all(version()?);
+    restrict(&create(&rules, size)?)
+}
+
+/// Only what is beneath `folder`, and no TCP port to bind. Connections can be made.
+pub(super) fn allow_only(folder: BorrowedFd<'_>) -> io::Result<()> {
+    let (all, size) = Ruleset::all(version()?);
+    let rules = Ruleset { network: all.network & NET_BIND, ..all };
+    let ruleset = create(&rules, size)?;
+    let rule = PathBeneath { allowed: RECEIVE & rules.files, folder: folder.as_raw_fd() };
+    let flags: libc::c_uint = 0;
+    // SAFETY: `rule` is a live `struct landlock_path_beneath_attr`; both descriptors are
+    // open.
+    let added = unsafe {
+        libc::syscall(
+            number::LANDLOCK_ADD_RULE,
+            ruleset.as_raw_fd(),
+            RULE_PATH_BENEATH,
+            &raw const rule,
+            flags,
+        )
+    };
+    check(added as libc::c_int)?;
+    restrict(&ruleset)
+}
+
+/// Which version of Landlock the kernel has.
+///
+/// # Errors
+/// `ENOSYS` where it has none, `EOPNOTSUPP` where it was switched off at the start.
+pub(super) fn version() -> io::Result<u32> {
+    let (none, size): (*const Ruleset, usize) = (std::ptr::null(), 0);
+    // SAFETY: with this flag the kernel takes a null pointer and touches no memory.
+    let version = unsafe {
+        libc::syscall(number::LANDLOCK_CREATE_RULESET, none, size, CREATE_RULESET_VERSION)
+    };
+    Ok(check(version as libc::c_int)?.unsigned_abs())
+}
+
+fn create(rules: &Ruleset, size: usize) -> io::Result<OwnedFd> {
+    let flags: libc::c_uint = 0;
+    // SAFETY: `rules` is live and at least `size` bytes long.
+    let ruleset = unsafe {
+        libc::syscall(number::LANDLOCK_CREATE_RULESET, std::ptr::from_ref(rules), size, flags)
+    };
+    let ruleset = check(ruleset as libc::c_int)?;
+    // SAFETY: the call has just returned this descriptor, close-on-exec, and nothing
+    // else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(ruleset) })
+}
+
+/// For this thread and those that it will start.
+fn restrict(ruleset: &OwnedFd) -> io::Result<()> {
+    let flags: libc::c_uint = 0;
+    // SAFETY: takes numbers only and touches no memory of ours.
+    let restricted =
+        unsafe { libc::syscall(number::LANDLOCK_RESTRICT_SELF, ruleset.as_raw_fd(), flags) };
+    check(restricted as libc::c_int)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_structures_have_the_kernel_s_sizes() {
+        assert_eq!((size_of::<Ruleset>(), size_of::<PathBeneath>()), (24, 12));
+    }
+
+    #[test]
+    fn an_older_kernel_is_asked_for_less() {
+        assert_eq!(Ruleset::all(1), (Ruleset { files: 0x1fff, network: 0, scoped: 0 }, 8));
+        assert_eq!(Ruleset::all(3), (Ruleset { files: 0x7fff, network: 0, scoped: 0 }, 8));
+        assert_eq!(Ruleset::all(4), (Ruleset { files: 0x7fff, network: 3, scoped: 0 }, 16));
+        assert_eq!(Ruleset::all(7), (Ruleset { files: 0xffff, network: 3, scoped: 3 }, 24));
+    }
+
+    #[test]
+    fn this_kernel_takes_everything_that_its_version_has() {
+        let Ok(version) = version() else { return };
+        for older in 1..=version {
+            let (rules, size) = Ruleset::all(older);
+            create(&rules, size).unwrap();
+        }
+    }
+}

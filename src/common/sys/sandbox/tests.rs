@@ -1,0 +1,282 @@
+//! What a confined process can and cannot do. Each test runs itself again as a child,
+//! which gives up its rights and looks.
+
+use super::*;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+/// Set in a child, to a folder of its own.
+const CHILD: &str = "ROPEWALK_SANDBOX_TEST";
+
+/// Runs the test of this name again in a process of its own. `true` in that process.
+fn in_child(name: &str) -> bool {
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let folder = format!("ropewalk-sandbox-{}-{name}", std::process::id());
+    let folder = std::env::temp_dir().join(folder);
+    std::fs::create_dir(&folder).unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("sys::sandbox::tests::{name}"), "--nocapture"])
+        .args(["--test-threads", "1"])
+        .env(CHILD, &folder)
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&text));
+    assert!(String::from_utf8_lossy(&text).contains("1 passed"));
+    false
+}
+
+/// The child's own folder.
+fn folder() -> PathBuf {
+    std::env::var_os(CHILD).unwrap().into()
+}
+
+fn applied(report: &Report, step: &str) -> bool {
+    let found = report.steps().iter().find(|(name, _)| name.contains(step)).unwrap();
+    assert!(!matches!(found.1, Outcome::Failed(_)), "{report}");
+    matches!(found.1, Outcome::Applied)
+}
+
+fn number<T>(result: io::Result<T>) -> Option<i32> {
+    result.err().and_then(|error| error.raw_os_error())
+}
+
+/// A call by number without arguments.
+fn call(number: libc::c_long) -> io::Result<libc::c_int> {
+    // SAFETY: only for calls that need no arguments or are refused before they look.
+    check(unsafe { libc::syscall(number, 0, 0, 0, 0, 0, 0) } as libc::c_int)
+}
+
+#[test]
+fn a_sender_cannot_open_start_or_connect() {
+    if !in_child("a_sender_cannot_open_start_or_connect") {
+        return;
+    }
+    let report = confine_sender(64);
+    if !applied(&report, "seccomp") {
+        return;
+    }
+    assert_eq!(number(File::open("/dev/null")), Some(libc::EPERM));
+    assert_eq!(number(File::create("/tmp/ropewalk-never")), Some(libc::EPERM));
+    assert_eq!(number(std::fs::read_dir("/")), Some(libc::EPERM));
+    assert_eq!(number(std::fs::remove_file("/tmp/ropewalk-never")), Some(libc::EPERM));
+    assert_eq!(number(TcpListener::bind("127.0.0.1:0")), Some(libc::EPERM));
+    assert_eq!(number(TcpStream::connect("127.0.0.1:1")), Some(libc::EPERM));
+    assert_eq!(number(Command::new("/bin/true").spawn()), Some(libc::EPERM));
+    let refused = [
+        libc::SYS_execve,
+        libc::SYS_execveat,
+        libc::SYS_socket,
+        libc::SYS_socketpair,
+        libc::SYS_connect,
+        libc::SYS_bind,
+        libc::SYS_listen,
+        libc::SYS_ptrace,
+        libc::SYS_kill,
+        libc::SYS_mount,
+        libc::SYS_clone,
+        libc::SYS_setuid,
+        libc::SYS_openat,
+        libc::SYS_process_vm_readv,
+        libc::SYS_memfd_create,
+        libc::SYS_bpf,
+        libc::SYS_prlimit64,
+        crate::sys::number::OPENAT2,
+        425, // io_uring_setup
+    ];
+    for refused in refused {
+        assert_eq!(number(call(refused)), Some(libc::EPERM), "{refused}");
+    }
+    assert_eq!(number(call(crate::sys::number::CLONE3)), Some(libc::ENOSYS));
+    assert_eq!(number(no_new_privileges()), Some(libc::EPERM)); // prctl is limited
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(number(call(0x4000_0000 + libc::SYS_getpid)), Some(libc::EPERM));
+}
+
+#[test]
+fn a_sender_cannot_make_memory_that_runs() {
+    if !in_child("a_sender_cannot_make_memory_that_runs") {
+        return;
+    }
+    if !applied(&confine_sender(64), "seccomp") || cfg!(target_arch = "s390x") {
+        return;
+    }
+    let protection = libc::PROT_READ | libc::PROT_EXEC;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: asks for new memory at a place that the kernel chooses.
+    let mapped = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+    assert_eq!(mapped, libc::MAP_FAILED);
+    assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EPERM));
+}
+
+#[test]
+fn a_sender_can_send_what_it_has() {
+    if !in_child("a_sender_can_send_what_it_has") {
+        return;
+    }
+    let path = folder().join("file");
+    std::fs::write(&path, b"0123456789").unwrap();
+    let file = Arc::new(File::open(&path).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut lifeline, other) = std::os::unix::net::UnixStream::pair().unwrap();
+    applied(&confine_sender(64), "seccomp");
+
+    let ready = crate::sys::poll::readable(&[listener.as_fd()], None).unwrap();
+    assert_eq!(ready, [true]);
+    let (stream, _) = listener.accept().unwrap();
+    let limit = Some(std::time::Duration::from_secs(5));
+    stream.set_read_timeout(limit).unwrap();
+    stream.set_write_timeout(limit).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.peer_addr().unwrap();
+    stream.local_addr().unwrap();
+    stream.take_error().unwrap();
+    assert_eq!(file.metadata().unwrap().len(), 10);
+    let copy = stream.try_clone().unwrap();
+    let sending = std::thread::Builder::new().name("stream".into()).spawn(move || {
+        let mut buffer = [0; 4];
+        file.read_exact_at(&mut buffer, 0).unwrap();
+        (&copy).write_all(&buffer).unwrap();
+        crate::sys::file::send_to_socket(copy.as_fd(), &file, 4, 6).unwrap();
+        crate::sys::file::next_hole(&file, 0).unwrap();
+        copy.shutdown(std::net::Shutdown::Write).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    });
+    let mut got = String::new();
+    peer.read_to_string(&mut got).unwrap();
+    assert_eq!(got, "0123456789");
+    sending.unwrap().join().unwrap();
+
+    // A stream that arrived elsewhere comes over the lifeline.
+    crate::sys::pass::send(&other, b"x", &[peer.as_fd()]).unwrap();
+    let mut came = Vec::new();
+    crate::sys::pass::receive(lifeline.as_fd(), &mut [0; 8], &mut came).unwrap();
+    assert_eq!(came.len(), 1);
+    drop(other);
+    assert_eq!(lifeline.read(&mut [0]).unwrap(), 0);
+    crate::sys::random::fill(&mut [0; 16]).unwrap();
+    let much = vec![7u8; 64 << 20];
+    assert_eq!(much.iter().filter(|&&byte| byte == 7).count(), 64 << 20);
+    // A panic ends a thread and nothing else, here too.
+    assert!(std::thread::spawn(|| panic!("on purpose")).join().is_err());
+}
+
+#[test]
+fn many_threads_can_be_started_and_ended() {
+    if !in_child("many_threads_can_be_started_and_ended") {
+        return;
+    }
+    applied(&confine_sender(64), "seccomp");
+    let threads: Vec<_> = (0..255)
+        .map(|number| {
+            let builder = std::thread::Builder::new().stack_size(256 << 10);
+            builder.spawn(move || vec![number; 1000].iter().sum::<usize>()).unwrap()
+        })
+        .collect();
+    for (number, thread) in threads.into_iter().enumerate() {
+        assert_eq!(thread.join().unwrap(), number * 1000);
+    }
+}
+
+#[test]
+fn the_filter_holds_for_threads_that_were_there_before() {
+    if !in_child("the_filter_holds_for_threads_that_were_there_before") {
+        return;
+    }
+    let (go, wait) = std::sync::mpsc::channel();
+    let before = std::thread::spawn(move || {
+        wait.recv().unwrap();
+        number(File::open("/dev/null"))
+    });
+    let report = confine_sender(64);
+    go.send(()).unwrap();
+    let found = before.join().unwrap();
+    if applied(&report, "seccomp") {
+        assert_eq!(found, Some(libc::EPERM));
+    }
+}
+
+#[test]
+fn landlock_alone_denies_every_file() {
+    if !in_child("landlock_alone_denies_every_file") {
+        return;
+    }
+    no_new_privileges().unwrap();
+    let Outcome::Applied = Outcome::of(landlock::deny_everything()) else { return };
+    assert_eq!(number(File::open("/dev/null")), Some(libc::EACCES));
+    assert_eq!(number(File::create("/tmp/ropewalk-never")), Some(libc::EACCES));
+    assert_eq!(number(Command::new("/bin/true").spawn()), Some(libc::EACCES));
+}
+
+#[test]
+fn a_receiver_writes_only_in_its_folder() {
+    if !in_child("a_receiver_writes_only_in_its_folder") {
+        return;
+    }
+    let path = folder().join("in");
+    std::fs::create_dir(&path).unwrap();
+    let outside = folder().join("outside");
+    std::fs::write(&outside, b"x").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let opened = crate::sys::beneath::open_folder(&path).unwrap();
+    let report = confine_receiver(opened.as_fd(), 64);
+
+    let file = path.join("out.part");
+    std::fs::write(&file, b"data").unwrap();
+    File::options().write(true).open(&file).unwrap().set_len(2).unwrap();
+    std::fs::rename(&file, path.join("out")).unwrap();
+    assert_eq!(std::fs::read(path.join("out")).unwrap(), b"da");
+    TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    if applied(&report, "Landlock") {
+        assert_eq!(number(File::create(folder().join("new"))), Some(libc::EACCES));
+        assert_eq!(number(File::options().append(true).open(&outside)), Some(libc::EACCES));
+        assert_eq!(number(std::fs::remove_file(&outside)), Some(libc::EACCES));
+        assert_eq!(number(std::fs::create_dir(path.join("sub"))), Some(libc::EACCES));
+        assert!(std::fs::rename(path.join("out"), &outside).is_err());
+    }
+    std::fs::remove_file(path.join("out")).unwrap();
+}
+
+#[test]
+fn there_are_no_core_dumps_and_few_descriptors() {
+    if !in_child("there_are_no_core_dumps_and_few_descriptors") {
+        return;
+    }
+    limit_core_dumps().unwrap();
+    limit_descriptors(16).unwrap();
+    let zero: libc::c_ulong = 0;
+    // SAFETY: PR_GET_DUMPABLE takes numbers only and touches no memory.
+    assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE, zero, zero, zero, zero) }, 0);
+    let opened: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    assert!(opened.len() < 16);
+    assert!(opened.iter().all(|file| file.as_raw_fd() < 16));
+    limit_descriptors(1000).unwrap();
+    drop(opened);
+    let opened: Vec<File> = (0..100).map_while(|_| File::open("/dev/null").ok()).collect();
+    assert!(opened.len() < 16);
+}
+
+#[test]
+fn the_report_is_one_line() {
+    let steps = vec![
+        ("a", Outcome::Applied),
+        ("b", Outcome::NotSupported),
+        ("c", Outcome::of(Err(io::Error::from_raw_os_error(libc::EPERM)))),
+    ];
+    let line = Report { steps }.to_string();
+    assert!(line.starts_with("a: applied, b: not supported, c: failed (Operation not"), "{line}");
+}

@@ -1,0 +1,158 @@
+//! The folder that a server's files are confined to: from a name that a stranger sent
+//! to an open regular file, or one refusal that tells nothing. What a name's spelling
+//! means is here; how it cannot escape is `sys::beneath`'s.
+
+#![forbid(unsafe_code)]
+
+use crate::sys::beneath::{self, Lookup};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// Why there is no file.
+#[derive(Debug)]
+pub enum Refused {
+    /// It is not there, not allowed, outside or no regular file: a stranger is told
+    /// the same of all.
+    NotServed,
+    /// This process or the system has no more descriptors or memory; the file may well
+    /// be there.
+    NoRoom(io::Error),
+}
+
+/// A folder beneath which files may be read.
+#[derive(Debug)]
+pub struct Root {
+    folder: OwnedFd,
+    lookup: Lookup,
+}
+
+impl Root {
+    /// Confines to the folder at `path`, which stays the same one if it is renamed.
+    pub fn open(path: &Path) -> io::Result<Root> {
+        Ok(Root { folder: beneath::open_folder(path)?, lookup: Lookup::Best })
+    }
+
+    /// Opens the regular file with this name, absolute or relative: both are taken as
+    /// beneath the folder. Never blocks, and leaves devices and FIFOs alone.
+    ///
+    /// # Errors
+    /// [`Refused`], which is all that may be told.
+    pub fn open_file(&self, name: &[u8]) -> Result<File, Refused> {
+        let leading = name.iter().take_while(|&&byte| byte == b'/').count();
+        let name = name.get(leading..).unwrap_or_default();
+        beneath::open_regular(self.folder.as_fd(), name, self.lookup).map_err(|error| {
+            match error.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Refused::NoRoom(error),
+                _ => Refused::NotServed,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::Read;
+    use std::path::PathBuf;
+
+    /// Runs `test` with a root that has `file` and `sub/file`, once with each way of
+    /// looking up. Beside the root is `secret`.
+    fn each(name: &str, test: impl Fn(&Path, &Root)) {
+        for lookup in [Lookup::Best, Lookup::Walk] {
+            let path = scratch(name);
+            let root = Root { lookup, ..Root::open(&path.join("root")).unwrap() };
+            test(&path, &root);
+            fs::remove_dir_all(path).unwrap();
+        }
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        let name = format!("ropewalk-confine-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(path.join("root/sub")).unwrap();
+        fs::write(path.join("secret"), b"outside").unwrap();
+        fs::write(path.join("root/file"), b"inside").unwrap();
+        fs::write(path.join("root/sub/file"), b"inside").unwrap();
+        path
+    }
+
+    fn served(root: &Root, name: &[u8]) -> bool {
+        match root.open_file(name) {
+            Ok(mut file) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text).unwrap();
+                assert_eq!(text, "inside", "{}", name.escape_ascii());
+                true
+            }
+            Err(Refused::NotServed) => false,
+            Err(Refused::NoRoom(error)) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn absolute_and_relative_names_are_the_same() {
+        each("names", |_, root| {
+            for name in ["file", "/file", "///file", "sub/file", "/sub/file", "//sub//./file"] {
+                assert!(served(root, name.as_bytes()), "{name}");
+            }
+        });
+    }
+
+    #[test]
+    fn nothing_outside_is_served_however_it_is_spelled() {
+        each("outside", |path, root| {
+            let real = path.join("secret").to_str().unwrap().to_string();
+            let names = [
+                "../secret",
+                "/../secret",
+                "//..//secret",
+                "sub/../../secret",
+                "./.././secret",
+                "/sub/.././../secret",
+                "%2e%2e/secret",
+                "..\\secret",
+                "/etc/passwd",
+                &real,
+            ];
+            for name in names {
+                assert!(!served(root, name.as_bytes()), "{name}");
+            }
+        });
+    }
+
+    #[test]
+    fn names_that_no_file_has_are_not_served() {
+        each("none", |_, root| {
+            for name in [&b""[..], b"/", b"//", b".", b"..", b"sub", b"file\0", b"\xff", b"file/"] {
+                assert!(!served(root, name), "{}", name.escape_ascii());
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_not_there_and_what_is_not_allowed_look_alike() {
+        each("alike", |_, root| {
+            let shown = |name: &str| format!("{:?}", root.open_file(name.as_bytes()).unwrap_err());
+            assert_eq!(shown("none"), shown("../secret"));
+            assert_eq!(shown("none"), shown("sub"));
+        });
+    }
+
+    #[test]
+    fn a_root_that_is_renamed_stays_the_same_folder() {
+        each("renamed", |path, root| {
+            fs::rename(path.join("root"), path.join("other")).unwrap();
+            fs::create_dir(path.join("root")).unwrap();
+            assert!(served(root, b"file"));
+        });
+    }
+
+    #[test]
+    fn a_root_that_is_no_folder_is_refused() {
+        assert!(Root::open(Path::new("/dev/null")).is_err());
+        assert!(Root::open(Path::new("/nonexistent")).is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! What is fuzzed: one function for each kind of bytes that a stranger sends. Each
+//! takes anything, must not panic, and checks what holds for whatever was understood.
+//! The mutation test and the targets in `fuzz/` share this file, so they cannot drift.
+
+#![allow(dead_code, unreachable_pub)] // each target in fuzz/ uses one of them
+
+use ropewalk::codec::digest_auth::{Credentials, key, parse_challenges};
+use ropewalk::codec::etag::{EntityTag, IfRange, TagList};
+use ropewalk::codec::http::{Method, RequestHead, ResponseHead, encode_request};
+use ropewalk::codec::range::{RangeOutcome, content_range, resolve};
+use ropewalk::codec::structured::member;
+use ropewalk::codec::text::escape_limited;
+use ropewalk::codec::{base64, date, json, percent, repr_digest};
+use std::fmt::Debug;
+
+/// A function that takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// All targets, by the names of their folders in `fuzz/corpus`.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("request_head", request_head),
+    ("response_head", response_head),
+    ("json", json),
+    ("range", range),
+    ("authorization", authorization),
+    ("challenge", challenge),
+    ("percent", percent),
+    ("fields", fields),
+];
+
+/// A parser that asks for more until it has enough: what it says of all the bytes must
+/// agree with what it says when they come one part after the other.
+fn in_parts<T: PartialEq + Debug, E: PartialEq + Debug>(
+    data: &[u8],
+    parse: impl Fn(&[u8]) -> Result<Option<(usize, T)>, E>,
+) -> Option<(usize, T)> {
+    let whole = parse(data);
+    let start = data.get(..split_of(data)).unwrap_or_default();
+    match parse(start) {
+        Ok(None) => {}
+        Ok(Some(found)) => assert_eq!(whole, Ok(Some(found)), "more bytes changed the message"),
+        // Which of several faults is named may depend on what was there.
+        Err(_) => assert!(whole.is_err(), "more bytes made it good"),
+    }
+    let (used, value) = whole.ok()??;
+    assert!(0 < used && used <= data.len());
+    assert_eq!(parse(&data[..used - 1]).ok(), Some(None), "it did not need its last byte");
+    assert_eq!(parse(&data[..used]), Ok(Some((used, value))));
+    parse(data).ok()?
+}
+
+/// Some place in the bytes, that depends on all of them.
+fn split_of(data: &[u8]) -> usize {
+    let sum = data.iter().fold(7usize, |sum, &byte| sum.wrapping_mul(31) ^ usize::from(byte));
+    sum % (data.len() + 1)
+}
+
+/// The head of a request.
+pub fn request_head(data: &[u8]) {
+    let Some((_, head)) = in_parts(data, RequestHead::parse) else { return };
+    assert!(!head.target.is_empty());
+    let length = head.body_length();
+    assert!(length.is_err() || length.ok().flatten() <= Some(64 << 10));
+    let _ = (head.keep_alive(), head.expects_continue());
+    // What was understood is written so that it is understood the same.
+    if let Ok(bytes) = encode_request(&head.method, &head.target, &[], b"") {
+        let again = RequestHead::parse(&bytes);
+        let again = again.ok().flatten().map(|(_, again)| (again.method, again.target));
+        assert_eq!(again, Some((head.method, head.target)));
+    }
+}
+
+/// The head of a response.
+pub fn response_head(data: &[u8]) {
+    let Some((_, head)) = in_parts(data, ResponseHead::parse) else { return };
+    assert!((100..600).contains(&head.status));
+    for was_head in [false, true] {
+        let _ = head.framing(was_head);
+    }
+    let _ = (head.content_length(), head.keep_alive());
+    assert!(escape_limited(&head.reason, 80).len() <= 80);
+}
+
+/// A JSON text.
+pub fn json(data: &[u8]) {
+    let Ok(value) = json::parse(data) else { return };
+    let text = value.to_string();
+    assert_eq!(json::parse(text.as_bytes()).ok(), Some(value), "{text}");
+}
+
+/// The file's size in eight bytes, and a `Range` field.
+pub fn range(data: &[u8]) {
+    let Some((size, value)) = data.split_first_chunk() else { return };
+    let size = u64::from_be_bytes(*size);
+    if let RangeOutcome::Part { start, length } = resolve(value, size) {
+        assert!(length > 0 && start < size && length <= size - start);
+        assert!(content_range(start, length, size).ends_with(&format!("/{size}")));
+    }
+}
+
+/// An `Authorization` field.
+pub fn authorization(data: &[u8]) {
+    let Ok(credentials) = Credentials::parse(data) else { return };
+    let text = credentials.format();
+    assert!(text.is_ok(), "what was read cannot be written");
+    let again = text.ok().and_then(|text| Credentials::parse(&text).ok());
+    assert_eq!(again.as_ref(), Some(&credentials));
+    let right = key(credentials.algorithm, &credentials.username, &credentials.realm, b"x");
+    assert!(!credentials.proves(&right, Method::Get.as_bytes()) || data.len() > 100);
+}
+
+/// `WWW-Authenticate` fields, joined to one.
+pub fn challenge(data: &[u8]) {
+    for challenge in parse_challenges(data).unwrap_or_default() {
+        let text = challenge.format();
+        assert!(text.is_ok(), "what was read cannot be written");
+        let again = text.ok().and_then(|text| parse_challenges(&text).ok());
+        assert_eq!(again.as_deref(), Some(std::slice::from_ref(&challenge)));
+        let answer = Credentials::answer(&challenge, (b"u", b"p"), (b"GET", b"/"), 1, b"c");
+        let read = answer.format().ok().and_then(|text| Credentials::parse(&text).ok());
+        assert_eq!(read.as_ref(), Some(&answer));
+        let right = key(challenge.algorithm, b"u", &challenge.realm, b"p");
+        assert!(answer.proves(&right, b"GET"));
+    }
+}
+
+/// A percent-encoded path.
+pub fn percent(data: &[u8]) {
+    let encoded = percent::encode_path(data);
+    let nul = data.contains(&0);
+    assert_eq!(percent::decode(encoded.as_bytes()).ok().as_deref(), (!nul).then_some(data));
+    let Ok(path) = percent::decode(data) else { return };
+    assert!(path.len() <= data.len() && !path.contains(&0));
+    let again = percent::decode(percent::encode_path(&path).as_bytes());
+    assert_eq!(again, Ok(path));
+}
+
+/// The values of the small fields: entity tags, dates, digests.
+pub fn fields(data: &[u8]) {
+    if let Some(tag) = EntityTag::parse(data).filter(|_| data.is_ascii()) {
+        assert_eq!(EntityTag::parse(tag.to_string().as_bytes()), Some(tag));
+    }
+    let own = EntityTag::strong("0");
+    if let (Some(list), Some(own)) = (TagList::parse(data), own) {
+        assert!(!list.matches_strongly(&own) || list.matches_weakly(&own));
+    }
+    let _ = IfRange::parse(data);
+    if let Some(seconds) = date::parse(data) {
+        assert!(seconds <= date::MAX_SECONDS);
+        assert_eq!(date::parse(date::format(seconds).as_bytes()), Some(seconds));
+    }
+    for key in ["md5", "sha-256"] {
+        let _ = member(data, key);
+    }
+    if let Ok(Some(digest)) = repr_digest::parse_md5(data) {
+        let text = repr_digest::format_md5(&digest);
+        assert_eq!(repr_digest::parse_md5(text.as_bytes()), Ok(Some(digest)));
+    }
+    let _ = repr_digest::wants_md5(data);
+    if let Some(bytes) = base64::decode(data) {
+        assert_eq!(base64::decode(base64::encode(&bytes).as_bytes()), Some(bytes));
+    }
+    assert_eq!(base64::decode(base64::encode(data).as_bytes()).as_deref(), Some(data));
+}
