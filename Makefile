@@ -14,16 +14,26 @@ CARGO   ?= cargo
 PROGRAMS := server client sender receiver
 TARGET   := target$(if $(CARGO_BUILD_TARGET),/$(CARGO_BUILD_TARGET))/release
 
+# Said at once and in one line, rather than by the first recipe that fails. Installing
+# programs that are built needs no cargo.
+built := $(if $(filter-out $(wildcard $(PROGRAMS)),$(PROGRAMS)),,yes)
+goals := $(or $(MAKECMDGOALS),all)
+ifneq ($(filter-out clean $(if $(built),install),$(goals)),)
+  problem := $(shell CARGO='$(CARGO)' sh scripts/check-cargo.sh 2>&1)
+  ifneq ($(problem),)
+    $(error $(problem))
+  endif
+endif
+
 all: $(PROGRAMS)
 
+$(PROGRAMS): build
+
 # Always asked of cargo, which knows what has changed.
-$(PROGRAMS) &: check-cargo
+build:
 	@$(CARGO) build --release --locked --target-dir target
 	@for p in $(PROGRAMS); do \
 		cmp -s $(TARGET)/$$p $$p || install -m 755 $(TARGET)/$$p $$p; done
-
-check-cargo:
-	@CARGO='$(CARGO)' sh scripts/check-cargo.sh
 
 demo: all
 	@sh scripts/demo.sh
@@ -31,7 +41,7 @@ demo: all
 test: all
 	@sh test.sh
 
-lint: check-cargo
+lint:
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --locked --all-targets -- -D warnings
 	@sh scripts/check-layers.sh
@@ -41,7 +51,7 @@ bench: all
 	@sh scripts/bench.sh
 	@sh scripts/bench-hash.sh
 
-install: all
+install: $(if $(built),,all)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/ropewalk
 	install -m 755 server $(DESTDIR)$(PREFIX)/bin/ropewalk-server
 	install -m 755 client $(DESTDIR)$(PREFIX)/bin/ropewalk-client
@@ -50,4 +60,4 @@ install: all
 clean:
 	rm -rf target $(PROGRAMS)
 
-.PHONY: all check-cargo demo test lint bench install clean $(PROGRAMS)
+.PHONY: all build demo test lint bench install clean $(PROGRAMS)
