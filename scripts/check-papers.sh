@@ -1,6 +1,7 @@
 #!/bin/sh
 # Checks that the papers keep to the sources: every option and every exit code is in
-# README.md, and every file that the papers name exists.
+# README.md, every file that the papers name exists, and PROTOCOL.md has the golden bytes
+# of the data streams.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 status=0
@@ -27,5 +28,10 @@ for paper in README.md ARCHITECTURE.md PROTOCOL.md CHANGELOG.md; do
     for path in $(grep -oE '(src|scripts)/[A-Za-z0-9_./*-]*' "$paper" | sed 's/\.$//' | sort -u); do
         [ -e "$path" ] || complain "$paper names $path, which does not exist"
     done
+done
+golden=$(grep -oE '"[0-9a-f]{48,}"' src/common/codec/wire/tests.rs | tr -d '"')
+[ -n "$golden" ] || complain "no golden bytes found in src/common/codec/wire/tests.rs"
+for bytes in $golden; do
+    grep -qx "    $bytes" PROTOCOL.md || complain "PROTOCOL.md lacks the golden bytes $bytes"
 done
 exit $status
