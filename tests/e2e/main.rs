@@ -7,12 +7,16 @@
 
 mod classic_peers;
 mod harness;
+mod path;
 mod proof;
+mod relay;
 mod system;
 
 mod connections;
 mod errors;
+mod faults;
 mod http;
+mod resume;
 mod signals;
 mod streams;
 mod transfers;
