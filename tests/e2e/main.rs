@@ -12,9 +12,11 @@ mod proof;
 mod relay;
 mod system;
 
+mod changes;
 mod connections;
 mod errors;
 mod faults;
+mod holes;
 mod http;
 mod resume;
 mod signals;
