@@ -146,10 +146,10 @@ fn another_method_gets_405_and_is_told_which_there_are() {
     let scratch = Scratch::new("405");
     let server = Server::start(&scratch, &[]);
     scratch.write("file", b"bytes");
-    for method in ["GET", "PUT", "DELETE", "OPTIONS"] {
+    for method in ["PUT", "DELETE", "OPTIONS", "get"] {
         let (reply, _) = reply(&server, format!("{method} file HTTP/1.1\r\n\r\n"));
         assert_eq!(reply.status, 405, "{method}");
-        assert_eq!(reply.field("Allow"), Some("POST"));
+        assert_eq!(reply.field("Allow"), Some("GET, HEAD, POST"));
         assert!(!reply.error().is_empty());
     }
 }
@@ -158,10 +158,15 @@ fn another_method_gets_405_and_is_told_which_there_are() {
 fn the_answer_to_a_head_request_has_no_body() {
     let scratch = Scratch::new("head");
     let server = Server::start(&scratch, &[]);
-    let mut http = Http::connect(server.address);
-    http.send("HEAD file HTTP/1.1\r\nConnection: close\r\n\r\n");
-    let text = String::from_utf8(crate::classic_peers::read_all(http.stream)).unwrap();
-    assert!(text.starts_with("HTTP/1.1 405 ") && text.ends_with("\r\n\r\n"), "{text}");
+    scratch.write("file", b"bytes");
+    for (name, status, length) in [("file", "200", "5"), ("nothing", "404", "25")] {
+        let mut http = Http::connect(server.address);
+        http.send(format!("HEAD {name} HTTP/1.1\r\nConnection: close\r\n\r\n"));
+        let text = String::from_utf8(crate::classic_peers::read_all(http.stream)).unwrap();
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+        assert!(text.contains(&format!("\r\nContent-Length: {length}\r\n")), "{text}");
+        assert!(text.ends_with("\r\n\r\n"), "{text}");
+    }
 }
 
 #[test]

@@ -7,12 +7,18 @@
 
 mod classic_peers;
 mod harness;
+mod path;
 mod proof;
+mod relay;
 mod system;
 
+mod changes;
 mod connections;
 mod errors;
+mod faults;
+mod holes;
 mod http;
+mod resume;
 mod signals;
 mod streams;
 mod transfers;

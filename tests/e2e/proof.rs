@@ -133,13 +133,15 @@ pub(crate) fn pauses(pid: u32) {
     });
 }
 
-/// Waits until a server has read a megabyte, which it does only to hash a file.
+/// Waits until a server hashes a file, which it does in a thread of that name.
 #[track_caller]
-pub(crate) fn reads_much(pid: u32) {
-    wait_until("a megabyte that was read", || {
-        let counts = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
-        let read: u64 = counts.lines().next()?.strip_prefix("rchar: ")?.parse().ok()?;
-        (read > 1 << 20).then_some(())
+pub(crate) fn hashes(pid: u32) {
+    wait_until("a thread that hashes", || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        threads
+            .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok())
+            .any(|name| name == "hasher\n")
+            .then_some(())
     });
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener)> {
 
 /// `PORT PATH BLOCK_SIZE THREADS`.
 pub(crate) fn from_arguments(arguments: &Arguments) -> Result<(Classic, TcpListener)> {
-    let port = number("port", arguments.positional(0), 1..=65535)? as u16;
+    let port = number("port", arguments.positional(0), 0..=65535)? as u16;
     let block_size = number("block_size", arguments.positional(2), 1..=i64::MAX as u64)?;
     let threads = number("threads", arguments.positional(3), 1..=MAX_STREAMS)? as u8;
     let path = Path::new(arguments.positional(1));

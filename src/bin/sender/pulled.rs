@@ -18,6 +18,7 @@ use ropewalk::transfer::session::Token;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
@@ -206,8 +207,9 @@ struct Answers<'a> {
     max_block: u64,
     /// A header and the bytes of a block behind it, to be sent in one piece.
     buffer: Vec<u8>,
-    /// The file stores every byte from the last answer up to here.
-    data_until: u64,
+    /// A range of which the file stores every byte, as was found out last. Requests may
+    /// go back: what is before it has to be looked at again.
+    data: Range<u64>,
 }
 
 impl<'a> Answers<'a> {
@@ -220,7 +222,7 @@ impl<'a> Answers<'a> {
             unchecked: hello.unchecked,
             max_block: u64::from(hello.max_block),
             buffer: vec![0; HEADER_SIZE + room],
-            data_until: if sparse { 0 } else { u64::MAX },
+            data: if sparse { 0..0 } else { 0..u64::MAX },
         }
     }
 
@@ -234,7 +236,7 @@ impl<'a> Answers<'a> {
         while at < end {
             let answered = match self.hole_until(at)? {
                 Some(hole_end) => self.hole(at, end, hole_end)?,
-                None => self.data(at, end.min(self.data_until).min(at + self.max_block))?,
+                None => self.data(at, end.min(self.data.end).min(at + self.max_block))?,
             };
             at += answered;
             self.transfer.meter.reached(at);
@@ -244,7 +246,7 @@ impl<'a> Answers<'a> {
 
     /// The end of the hole at `at`; `None` where bytes are stored.
     fn hole_until(&mut self, at: u64) -> Result<Option<u64>, Stop> {
-        if at < self.data_until {
+        if self.data.contains(&at) {
             return Ok(None);
         }
         let (file, size) = (&self.transfer.file, self.transfer.version.size);
@@ -254,13 +256,13 @@ impl<'a> Answers<'a> {
             Ok(None) => return Ok(Some(size)),
             Err(_) => {
                 // A file system that does not tell: everything counts as stored.
-                self.data_until = u64::MAX;
+                self.data = 0..u64::MAX;
                 return Ok(None);
             }
         }
         // At least one byte on, whatever the file system says, so that this ends.
         let hole = file::next_hole(file, at).ok().flatten().unwrap_or(u64::MAX);
-        self.data_until = hole.max(at + 1);
+        self.data = at..hole.max(at + 1);
         Ok(None)
     }
 

@@ -1,0 +1,176 @@
+//! A file on a server, a relay before it, and a client's folder on the other side: what
+//! the tests of the ropewalk protocol have in common.
+
+use crate::harness::{LIMIT, Running, Scratch, Server, assert_same, content, run, wait_until};
+use crate::relay::{Faults, Relay, Step};
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Condvar, Mutex};
+
+/// What a summary may count.
+pub(crate) const DAMAGED: &str = "damaged blocks asked for again";
+pub(crate) const RECONNECTS: &str = "reconnects";
+pub(crate) const LATE: &str = "late bytes asked for again";
+
+/// Bytes of a journal before its records, at least, and of each record.
+const JOURNAL_HEAD: u64 = 64;
+const RECORD: u64 = 28;
+
+/// A server with the file `file`, behind a relay.
+pub(crate) struct Path {
+    pub(crate) scratch: Scratch,
+    pub(crate) server: Server,
+    pub(crate) relay: Relay,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Path {
+    pub(crate) fn new(test: &str, size: usize, faults: Faults) -> Path {
+        let scratch = Scratch::new(test);
+        let server = Server::start(&scratch, &[]);
+        let bytes = content(size);
+        scratch.write("file", &bytes);
+        scratch.make_dir("folder");
+        let relay = Relay::start(&scratch, server.address, faults);
+        Path { scratch, server, relay, bytes }
+    }
+
+    /// A client that fetches the file through the relay. Only the blocks' checksums are
+    /// looked at: the MD5 would hide a lie of theirs.
+    pub(crate) fn client(&self, threads: usize) -> Command {
+        let mut client =
+            self.scratch.client(self.relay.address, threads, "file", self.folder("out"));
+        client.args(["--verify", "crc32c"]);
+        client
+    }
+
+    /// The same without the relay.
+    pub(crate) fn direct(&self, threads: usize) -> Command {
+        let mut client =
+            self.scratch.client(self.server.address, threads, "file", self.folder("out"));
+        client.args(["--verify", "crc32c"]);
+        client
+    }
+
+    /// The path of `name` in the client's folder.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.scratch.path("folder").join(name)
+    }
+
+    /// What is in the client's folder.
+    pub(crate) fn names(&self) -> Vec<OsString> {
+        Scratch::names(&self.scratch.path("folder"))
+    }
+
+    /// Demands that the output is right, and that nothing is beside it.
+    #[track_caller]
+    pub(crate) fn is_whole(&self) {
+        let output = fs::read(self.folder("out")).unwrap();
+        assert_same(&output, &self.bytes, "the output");
+        assert_eq!(self.names(), ["out"]);
+    }
+
+    /// Fetches the file, demands that it is right, and hands on the summary.
+    #[track_caller]
+    pub(crate) fn fetch(&self, threads: usize) -> String {
+        let said = run(&mut self.client(threads)).succeeded();
+        self.is_whole();
+        said
+    }
+
+    /// Waits until the journal has this many records.
+    #[track_caller]
+    pub(crate) fn wait_for_records(&self, count: u64) {
+        wait_until("so many records", || {
+            let found = fs::metadata(self.folder("out.part.journal")).ok()?;
+            (found.len() >= JOURNAL_HEAD + RECORD * count).then_some(())
+        });
+    }
+
+    /// Begins to fetch over one stream behind a gate that holds back what follows the
+    /// first `blocks` blocks: these are written, and the client waits for more.
+    #[track_caller]
+    pub(crate) fn begin(&self, gate: &Gate, blocks: u64, mut client: Command) -> Running {
+        let client = Running::start(&mut client);
+        gate.wait_until_reached();
+        self.wait_for_records(blocks);
+        client
+    }
+}
+
+/// The number before `what` in a summary; 0 where it is not mentioned.
+#[track_caller]
+pub(crate) fn count(said: &str, what: &str) -> u64 {
+    let part = said.trim_end().split(", ").find_map(|part| part.strip_suffix(what));
+    part.map_or(0, |number| number.trim().parse().expect(said))
+}
+
+/// Numbers that look random and are the same for every run.
+pub(crate) fn scatter(number: u64) -> u64 {
+    let at = (number % 4096) as usize * 8;
+    u64::from_le_bytes(content(at + 8)[at..].try_into().unwrap())
+}
+
+/// Turns one bit over.
+pub(crate) fn flip(bytes: &mut [u8], bit: usize) {
+    bytes[bit / 8] ^= 1 << (bit % 8);
+}
+
+/// Holds back what comes to it until it is opened.
+#[derive(Default)]
+pub(crate) struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct GateState {
+    reached: bool,
+    open: bool,
+}
+
+impl Gate {
+    /// Waits until it is open.
+    pub(crate) fn pass(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.reached = true;
+        self.changed.notify_all();
+        while !state.open {
+            let (after, late) = self.changed.wait_timeout(state, LIMIT).unwrap();
+            state = after;
+            if late.timed_out() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until somebody waits.
+    #[track_caller]
+    pub(crate) fn wait_until_reached(&self) {
+        let state = self.state.lock().unwrap();
+        let (state, _) =
+            self.changed.wait_timeout_while(state, LIMIT, |state| !state.reached).unwrap();
+        assert!(state.reached, "nothing came to the gate");
+    }
+
+    /// Lets everything pass from now on.
+    pub(crate) fn open(&self) {
+        self.state.lock().unwrap().open = true;
+        self.changed.notify_all();
+    }
+
+    /// Passes the first `blocks` blocks, and holds the others back.
+    pub(crate) fn after(blocks: u64) -> (Arc<Gate>, Faults) {
+        let gate = Arc::new(Gate::default());
+        let own = gate.clone();
+        let faults = Faults::of_blocks(move |block| {
+            if block.number >= blocks {
+                own.pass();
+            }
+            Step::Pass
+        });
+        (gate, faults)
+    }
+}

@@ -1,0 +1,436 @@
+//! A relay between a ropewalk client and its server, which does to the data streams
+//! what bad networks do: flips bits, cuts, stalls, slows, splits and merges. It stands
+//! in for the control connection too, since the data port comes with its reply.
+
+use crate::classic_peers::read_some;
+use crate::harness::Scratch;
+use ropewalk::codec::wire::{HEADER_SIZE, HELLO_SIZE, REQUEST_SIZE};
+use ropewalk::sys::poll;
+use ropewalk::sys::socket::reset_on_close;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+/// How often those that wait look whether the relay is at its end.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Bytes written at once on a stream that is held to a rate.
+const PACED: usize = 8 << 10;
+
+/// Most messages that become one write, and how long each is waited for.
+const MERGED: usize = 8;
+const MERGE_TIME: Duration = Duration::from_millis(2);
+
+/// A block on its way to the client.
+pub(crate) struct Block {
+    /// Counts all blocks of the relay.
+    pub(crate) number: u64,
+    /// Counts streams in the order in which they connected.
+    pub(crate) stream: usize,
+    /// Header and payload.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What becomes of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It is passed on.
+    Pass,
+    /// So many bytes of it are passed on, and then the stream is reset.
+    Cut(usize),
+    /// Nothing more comes on this stream.
+    Stall,
+}
+
+/// A message on its way to the server: number 0 is the stream's hello.
+pub(crate) struct Message<'a> {
+    /// Counts the messages of the stream.
+    pub(crate) number: usize,
+    /// Counts streams in the order in which they connected.
+    pub(crate) stream: usize,
+    /// The message.
+    pub(crate) bytes: &'a mut [u8],
+}
+
+type OnBlock = dyn Fn(&mut Block) -> Step + Send + Sync;
+type OnMessage = dyn Fn(Message<'_>) + Send + Sync;
+type Rate = dyn Fn(usize) -> Option<u64> + Send + Sync;
+type OnReply = dyn Fn(&str, String) -> Option<String> + Send + Sync;
+
+/// What the relay does to what passes.
+pub(crate) struct Faults {
+    /// Sees each block.
+    pub(crate) block: Box<OnBlock>,
+    /// Sees each hello and request.
+    pub(crate) message: Box<OnMessage>,
+    /// Bytes a second towards the client, for this stream.
+    pub(crate) rate: Box<Rate>,
+    /// Writes are of 1 byte, 2 and so on up to this many, and again of 1.
+    pub(crate) split: Option<usize>,
+    /// Several messages become one write.
+    pub(crate) merge: bool,
+    /// Sees a control request and the head of its reply; `None` closes instead.
+    pub(crate) reply: Box<OnReply>,
+}
+
+impl Default for Faults {
+    fn default() -> Faults {
+        Faults {
+            block: Box::new(|_| Step::Pass),
+            message: Box::new(|_| {}),
+            rate: Box::new(|_| None),
+            split: None,
+            merge: false,
+            reply: Box::new(|_, head| Some(head)),
+        }
+    }
+}
+
+impl Faults {
+    /// Only blocks meet with something.
+    pub(crate) fn of_blocks(block: impl Fn(&mut Block) -> Step + Send + Sync + 'static) -> Faults {
+        Faults { block: Box::new(block), ..Faults::default() }
+    }
+}
+
+/// What was asked for, or what came, on one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) stream: usize,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+}
+
+/// The relay. Ends with all its streams when dropped.
+pub(crate) struct Relay {
+    /// What a client is told.
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    here: Ipv4Addr,
+    server: SocketAddr,
+    faults: Faults,
+    over: AtomicBool,
+    streams: AtomicUsize,
+    blocks: AtomicU64,
+    sent: AtomicU64,
+    asked: Mutex<Vec<Piece>>,
+    passed: Mutex<Vec<Piece>>,
+    controls: Mutex<Vec<String>>,
+    links: Mutex<Vec<Weak<Link>>>,
+}
+
+impl Relay {
+    /// A relay before `server`.
+    pub(crate) fn start(scratch: &Scratch, server: SocketAddr, faults: Faults) -> Relay {
+        let listener = TcpListener::bind((scratch.address(), 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            here: scratch.address(),
+            server,
+            faults,
+            over: AtomicBool::new(false),
+            streams: AtomicUsize::new(0),
+            blocks: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            asked: Mutex::default(),
+            passed: Mutex::default(),
+            controls: Mutex::default(),
+            links: Mutex::default(),
+        });
+        let own = shared.clone();
+        std::thread::spawn(move || {
+            own.accept(&listener, |client| {
+                let shared = own.clone();
+                std::thread::spawn(move || shared.control(client));
+                true
+            });
+        });
+        Relay { address, shared }
+    }
+
+    /// Bytes of payload that were passed on to clients.
+    pub(crate) fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::SeqCst)
+    }
+
+    /// How many streams there have been.
+    pub(crate) fn streams(&self) -> usize {
+        self.shared.streams.load(Ordering::SeqCst)
+    }
+
+    /// Every range that was asked for.
+    pub(crate) fn asked(&self) -> Vec<Piece> {
+        self.shared.asked.lock().unwrap().clone()
+    }
+
+    /// Every block that was passed on whole.
+    pub(crate) fn passed(&self) -> Vec<Piece> {
+        self.shared.passed.lock().unwrap().clone()
+    }
+
+    /// The heads of all control requests.
+    pub(crate) fn controls(&self) -> Vec<String> {
+        self.shared.controls.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::SeqCst);
+        for link in self.shared.links.lock().unwrap().iter().filter_map(Weak::upgrade) {
+            link.end();
+        }
+    }
+}
+
+/// The two sockets of a stream.
+struct Link {
+    client: TcpStream,
+    server: TcpStream,
+    ended: AtomicBool,
+}
+
+impl Link {
+    fn is_over(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        let _ = self.client.shutdown(Shutdown::Both);
+        let _ = self.server.shutdown(Shutdown::Both);
+    }
+
+    /// Both sides see a reset, once the threads of the stream have let go of it.
+    fn reset(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        for socket in [&self.client, &self.server] {
+            let _ = reset_on_close(socket.as_fd(), true);
+            let _ = socket.shutdown(Shutdown::Read);
+        }
+    }
+}
+
+impl Shared {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Accepts until the relay is over, or `take` wants no more.
+    fn accept(&self, listener: &TcpListener, take: impl Fn(TcpStream) -> bool) {
+        while !self.is_over() {
+            if poll::readable(&[listener.as_fd()], Some(LOOK)).unwrap() == [true] {
+                let Ok((client, _)) = listener.accept() else { continue };
+                if !take(client) {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn link(&self, client: TcpStream, server: TcpStream) -> Arc<Link> {
+        for socket in [&client, &server] {
+            let _ = socket.set_nodelay(true);
+        }
+        let link = Arc::new(Link { client, server, ended: AtomicBool::new(false) });
+        self.links.lock().unwrap().push(Arc::downgrade(&link));
+        link
+    }
+
+    /// One request and its reply, with the port of a listener of this relay in it.
+    fn control(self: &Arc<Shared>, client: TcpStream) -> Option<()> {
+        let server = TcpStream::connect(self.server).ok()?;
+        let link = self.link(client, server);
+        let (head, body) = read_message(&link.client, true)?;
+        (&link.server).write_all(&[head.as_bytes(), &body].concat()).ok()?;
+        self.controls.lock().unwrap().push(head.clone());
+        let (reply, body) = read_message(&link.server, !head.starts_with("HEAD "))?;
+        let mut body = String::from_utf8(body).ok()?;
+        let mut reply = (self.faults.reply)(&head, reply)?;
+        if let Some((before, after)) = body.split_once("\"port\":") {
+            let end = after.find([',', '}'])?;
+            let port = self.listen(after[..end].trim().parse().ok()?);
+            let old = format!("Content-Length: {}\r\n", body.len());
+            body = format!("{before}\"port\":{port}{}", &after[end..]);
+            reply = reply.replace(&old, &format!("Content-Length: {}\r\n", body.len()));
+        }
+        (&link.client).write_all(&[reply.as_bytes(), body.as_bytes()].concat()).ok()
+    }
+
+    /// Listens in place of the sender at `port`, until that is gone.
+    fn listen(self: &Arc<Shared>, port: u16) -> u16 {
+        let listener = TcpListener::bind((self.here, 0)).unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let sender = SocketAddr::new(self.server.ip(), port);
+        let shared = self.clone();
+        std::thread::spawn(move || {
+            shared.accept(&listener, |client| {
+                let Ok(server) = TcpStream::connect(sender) else { return false };
+                let number = shared.streams.fetch_add(1, Ordering::SeqCst);
+                let link = shared.link(client, server);
+                let (up, own) = (link.clone(), shared.clone());
+                std::thread::spawn(move || own.carry_up(&up, number));
+                let own = shared.clone();
+                std::thread::spawn(move || own.carry_down(&link, number));
+                true
+            });
+        });
+        own
+    }
+
+    /// Hello and requests.
+    fn carry_up(&self, link: &Link, stream: usize) {
+        let (mut number, mut next) = (0, 1);
+        loop {
+            let mut out = Vec::new();
+            for _ in 0..MERGED {
+                let size = if number == 0 { HELLO_SIZE } else { REQUEST_SIZE };
+                let mut bytes = vec![0; size];
+                if (&link.client).read_exact(&mut bytes).is_err() {
+                    return link.end();
+                }
+                if number > 0 && bytes[0] == 1 {
+                    let offset = u64::from_be_bytes(bytes[8..16].try_into().unwrap());
+                    let length = u32::from_be_bytes(bytes[16..20].try_into().unwrap());
+                    let piece = Piece { stream, offset, length: length.into() };
+                    self.asked.lock().unwrap().push(piece);
+                }
+                (self.faults.message)(Message { number, stream, bytes: &mut bytes });
+                out.extend_from_slice(&bytes);
+                number += 1;
+                if !self.more_comes(&link.client) {
+                    break;
+                }
+            }
+            if self.write(&link.server, &out, &mut next).is_err() {
+                return link.end();
+            }
+        }
+    }
+
+    /// Whether what was read is to wait for what comes next.
+    fn more_comes(&self, source: &TcpStream) -> bool {
+        self.faults.merge
+            && poll::readable(&[source.as_fd()], Some(MERGE_TIME)).is_ok_and(|r| r == [true])
+    }
+
+    /// Blocks.
+    fn carry_down(&self, link: &Link, stream: usize) {
+        let mut next = 1;
+        loop {
+            let (mut out, mut pieces) = (Vec::new(), Vec::new());
+            for _ in 0..MERGED {
+                let number = self.blocks.load(Ordering::SeqCst);
+                let mut block = Block { number, stream, bytes: vec![0; HEADER_SIZE] };
+                match read_block(&link.server, &mut block.bytes) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let _ = link.client.shutdown(Shutdown::Write);
+                        return;
+                    }
+                    Err(_) if link.is_over() => return,
+                    Err(_) => return link.reset(),
+                }
+                block.number = self.blocks.fetch_add(1, Ordering::SeqCst);
+                let offset = u64::from_be_bytes(block.bytes[8..16].try_into().unwrap());
+                let length = (block.bytes.len() - HEADER_SIZE) as u64;
+                match (self.faults.block)(&mut block) {
+                    Step::Pass => {}
+                    Step::Cut(bytes) => {
+                        block.bytes.truncate(bytes);
+                        let _ = self.pace(link, stream, &block.bytes, &mut next);
+                        return link.reset();
+                    }
+                    Step::Stall => {
+                        while !self.is_over() && !link.is_over() {
+                            std::thread::sleep(LOOK);
+                        }
+                        return;
+                    }
+                }
+                pieces.push(Piece { stream, offset, length });
+                out.extend_from_slice(&block.bytes);
+                if !self.more_comes(&link.server) {
+                    break;
+                }
+            }
+            if self.pace(link, stream, &out, &mut next).is_err() {
+                return link.end();
+            }
+            self.passed.lock().unwrap().extend(pieces);
+        }
+    }
+
+    /// Writes to the client, as fast as the stream may.
+    fn pace(&self, link: &Link, stream: usize, bytes: &[u8], next: &mut usize) -> io::Result<()> {
+        for piece in bytes.chunks(PACED) {
+            self.write(&link.client, piece, next)?;
+            self.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
+            if let Some(rate) = (self.faults.rate)(stream) {
+                std::thread::sleep(Duration::from_secs_f64(piece.len() as f64 / rate as f64));
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, mut sink: &TcpStream, bytes: &[u8], next: &mut usize) -> io::Result<()> {
+        let Some(most) = self.faults.split else { return sink.write_all(bytes) };
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.len().min(*next));
+            sink.write_all(piece)?;
+            *next = *next % most + 1;
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+/// Reads one block whole into `bytes`. `false` at the end of the stream.
+fn read_block(mut source: &TcpStream, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let mut filled = 0;
+    while filled < HEADER_SIZE {
+        match source.read(&mut bytes[filled..]) {
+            Ok(0) => return Ok(false),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let is_hole = bytes[0] == 2;
+    let length = u32::from_be_bytes(bytes[4..8].try_into().unwrap());
+    bytes.resize(HEADER_SIZE + if is_hole { 0 } else { length as usize }, 0);
+    source.read_exact(&mut bytes[HEADER_SIZE..])?;
+    Ok(true)
+}
+
+/// Reads the head of an HTTP message, and the body that it announces.
+fn read_message(source: &TcpStream, has_body: bool) -> Option<(String, Vec<u8>)> {
+    let mut source = source.try_clone().ok()?;
+    let mut bytes = Vec::new();
+    let mut read = |bytes: &mut Vec<u8>| {
+        let mut piece = [0; 4096];
+        let count = read_some(&mut source, &mut piece).ok().filter(|count| *count > 0)?;
+        bytes.extend_from_slice(&piece[..count]);
+        Some(())
+    };
+    let end = loop {
+        match bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            Some(end) => break end + 4,
+            None => read(&mut bytes)?,
+        }
+    };
+    let head = String::from_utf8(bytes.drain(..end).collect()).ok()?;
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    let length = length.filter(|_| has_body).map_or(Some(0), |length| length.parse().ok())?;
+    while bytes.len() < length {
+        read(&mut bytes)?;
+    }
+    Some((head, bytes))
+}

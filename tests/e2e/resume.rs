@@ -1,0 +1,291 @@
+//! Transfers that are killed, cut off or run out of room, and go on: what was there
+//! counts, what is damaged does not, and nothing is ever mixed.
+
+use crate::harness::{Running, Server, assert_same, content, run, wait_until};
+use crate::path::{Gate, Path, scatter};
+use crate::proof;
+use crate::relay::Faults;
+use crate::system::signal;
+use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE, Record};
+use std::fs;
+use std::os::unix::fs::FileExt;
+
+const SYSTEM: i32 = 1;
+const NETWORK: i32 = 3;
+
+#[test]
+fn thirty_kills_cost_less_than_half_of_the_file_again() {
+    let size = 96 << 20;
+    let slow = Faults { rate: Box::new(|_| Some(8 << 20)), ..Faults::default() };
+    let path = Path::new("kills", size as usize, slow);
+    for round in 0..30 {
+        let before = path.relay.sent();
+        let mut client = Running::start(&mut path.client(4));
+        let share = size / 64;
+        let (goal, at_once) = (before + share + scatter(round) % share, round % 5 == 4);
+        if at_once || round % 2 == 0 {
+            wait_until("some bytes", || (at_once || path.relay.sent() >= goal).then_some(()));
+            client.signal(libc::SIGKILL);
+            assert_eq!(client.finish().killed_by(), Some(libc::SIGKILL));
+        } else {
+            wait_until("some bytes", || (path.relay.sent() >= goal).then_some(()));
+            signal(proof::children(client.pid(), 1)[0], libc::SIGKILL);
+            let outcome = client.finish_ref();
+            outcome.failed(SYSTEM, "client", "receiver: stopped by signal 9");
+        }
+        assert!(!path.folder("out").exists());
+    }
+    let said = path.fetch(4);
+    assert!(said.contains(", resumed at "), "{said}");
+    let sent = path.relay.sent();
+    assert!(sent <= size * 3 / 2, "{sent} bytes for a file of {size}");
+}
+
+/// A killed client's part file and journal, with the path that they came over.
+struct Half {
+    path: Path,
+    part: Vec<u8>,
+    journal: Vec<u8>,
+}
+
+const BLOCKS: u64 = 20;
+const BLOCK: u64 = 128 << 10;
+
+/// Of a file of 32 blocks and a bit, 20 have come when the client is killed.
+fn half(test: &str) -> Half {
+    let (gate, faults) = Gate::after(BLOCKS);
+    let path = Path::new(test, (32 * BLOCK + 7) as usize, faults);
+    let client = path.begin(&gate, BLOCKS, path.client(1));
+    client.signal(libc::SIGKILL);
+    client.finish();
+    gate.open();
+    let part = fs::read(path.folder("out.part")).unwrap();
+    let journal = fs::read(path.folder("out.part.journal")).unwrap();
+    assert_same(&part[..20 << 17], &path.bytes[..20 << 17], "what has come");
+    Half { path, part, journal }
+}
+
+impl Half {
+    /// Puts back what the killed client left, with this journal: the part file is the
+    /// same one, as the journal demands.
+    fn restore(&self, journal: &[u8]) {
+        let _ = fs::rename(self.path.folder("out"), self.path.folder("out.part"));
+        fs::write(self.path.folder("out.part"), &self.part).unwrap();
+        fs::write(self.path.folder("out.part.journal"), journal).unwrap();
+    }
+
+    /// Goes on, and demands that so many hundredths count as there, or that it says
+    /// that it starts over.
+    #[track_caller]
+    fn goes_on(&self, percent: Option<u64>, what: &str) {
+        let outcome = run(&mut self.path.direct(2));
+        let resumed = percent.filter(|percent| *percent > 0);
+        let expected = resumed.map(|percent| format!(", resumed at {percent}%"));
+        assert_eq!(outcome.err.contains(": starting over: "), percent.is_none(), "{what}");
+        let said = outcome.succeeded();
+        match expected {
+            Some(words) => assert!(said.contains(&words), "{what}: {said}"),
+            None => assert!(!said.contains("resumed"), "{what}: {said}"),
+        }
+        self.path.is_whole();
+    }
+
+    /// How many hundredths the first `length` bytes of the journal vouch for; `None`
+    /// where they are no journal.
+    fn vouched(&self, length: usize) -> Option<u64> {
+        let (start, header) = JournalHeader::parse(&self.journal[..length])?;
+        let records = self.journal[start..length].chunks_exact(RECORD_SIZE);
+        let bytes: u64 = records
+            .map(|record| match Record::parse(record.try_into().unwrap(), header.salt) {
+                Some(Record::Written { range, .. }) => range.end - range.start,
+                _ => 0,
+            })
+            .sum();
+        Some(bytes * 100 / header.size)
+    }
+}
+
+#[test]
+fn a_journal_that_is_cut_anywhere_counts_as_far_as_it_goes() {
+    let half = half("journal-cut");
+    let (length, start) = (half.journal.len(), JournalHeader::parse(&half.journal).unwrap().0);
+    let last = length - RECORD_SIZE;
+    for cut in [0, 1, 63, 64, start - 1, start, start + 1, start + 28, 400, last - 1, last, length]
+    {
+        half.restore(&half.journal[..cut]);
+        half.goes_on(half.vouched(cut), &format!("cut at {cut}"));
+    }
+}
+
+#[test]
+fn a_journal_that_is_damaged_anywhere_counts_up_to_there() {
+    let half = half("journal-damage");
+    let start = JournalHeader::parse(&half.journal).unwrap().0;
+    for place in (0..half.journal.len()).step_by(27) {
+        let mut journal = half.journal.clone();
+        journal[place] ^= 1 << (place % 8);
+        half.restore(&journal);
+        let good = match place.checked_sub(start) {
+            Some(behind) => half.vouched(start + behind / RECORD_SIZE * RECORD_SIZE),
+            None => None,
+        };
+        half.goes_on(good, &format!("damaged at {place}"));
+    }
+}
+
+#[test]
+fn a_journal_of_another_file_or_without_its_part_is_stale() {
+    let half = half("journal-stale");
+    // Another inode, with the same bytes.
+    half.restore(&half.journal);
+    fs::copy(half.path.folder("out.part"), half.path.folder("copy")).unwrap();
+    fs::rename(half.path.folder("copy"), half.path.folder("out.part")).unwrap();
+    half.goes_on(None, "another part file");
+    fs::write(half.path.folder("out.part.journal"), &half.journal).unwrap();
+    let said = run(&mut half.path.direct(2)).succeeded();
+    assert!(!said.contains("resumed"), "{said}");
+    half.path.is_whole();
+    // A part file alone is nothing.
+    fs::write(half.path.folder("out.part"), &half.part).unwrap();
+    half.goes_on(None, "no journal");
+}
+
+#[test]
+fn bytes_that_were_damaged_on_the_disk_are_fetched_again() {
+    let half = half("part-damage");
+    let part = fs::File::options().write(true).open(half.path.folder("out.part")).unwrap();
+    // Three blocks of those that had come, at their edges and in the middle.
+    for place in [0, 5 * BLOCK + 77, 10 * BLOCK - 1] {
+        part.write_all_at(&[!half.part[place as usize]], place).unwrap();
+    }
+    let before = half.path.relay.passed().len() as u64;
+    let said = half.path.fetch(2);
+    assert!(said.contains("resumed"), "{said}");
+    let passed = half.path.relay.passed();
+    for block in [0, 5, 9] {
+        let again = passed.iter().filter(|piece| piece.offset == block * BLOCK);
+        assert_eq!(again.count(), 2, "block {block}");
+    }
+    assert!(passed.len() as u64 - before >= 33 - BLOCKS + 3);
+    let good = passed.iter().filter(|piece| piece.offset == 2 * BLOCK).count();
+    assert_eq!(good, 1, "what is good is not fetched again");
+}
+
+#[test]
+fn what_was_cut_off_the_part_file_is_fetched_again() {
+    let half = half("part-cut");
+    let part = fs::File::options().write(true).open(half.path.folder("out.part")).unwrap();
+    part.set_len(7 * BLOCK + 1).unwrap();
+    half.path.fetch(2);
+}
+
+#[test]
+fn restart_ignores_what_is_there() {
+    let half = half("restart");
+    let before = half.path.relay.sent();
+    let said = run(half.path.client(2).arg("--restart")).succeeded();
+    assert!(!said.contains("resumed"), "{said}");
+    assert!(half.path.relay.sent() - before >= half.path.bytes.len() as u64);
+    half.path.is_whole();
+}
+
+#[test]
+fn another_file_under_the_name_starts_over_and_says_so() {
+    let mut half = half("replaced-between");
+    half.path.bytes = content(half.path.bytes.len() + 1)[1..].to_vec();
+    half.path.scratch.write("new", &half.path.bytes);
+    fs::rename(half.path.scratch.path("new"), half.path.scratch.path("file")).unwrap();
+    let outcome = run(&mut half.path.client(2));
+    let words = "out.part: starting over: the file on the server is another one\n";
+    assert!(outcome.err.ends_with(words), "{outcome:?}");
+    assert!(!outcome.succeeded().contains("resumed"));
+    half.path.is_whole();
+}
+
+#[test]
+fn a_client_that_is_interrupted_says_how_to_go_on_and_does() {
+    let (gate, faults) = Gate::after(BLOCKS);
+    let path = Path::new("interrupted", (40 * BLOCK) as usize, faults);
+    let client = path.begin(&gate, BLOCKS, path.client(1));
+    client.signal(libc::SIGINT);
+    client.finish().failed(130, "client", "the same command goes on");
+    assert_eq!(path.names(), ["out.part", "out.part.journal"]);
+    gate.open();
+    let said = path.fetch(1);
+    assert!(said.contains(", resumed at 50%"), "{said}");
+}
+
+#[test]
+fn a_second_client_on_one_output_is_refused_and_told_by_whom() {
+    let (gate, faults) = Gate::after(3);
+    let path = Path::new("locked", (40 * BLOCK) as usize, faults);
+    let client = path.begin(&gate, 3, path.client(1));
+    for restart in [&[][..], &["--restart"]] {
+        let outcome = run(path.direct(1).args(restart));
+        let words = format!("out.part: process {} is writing it", client.pid());
+        outcome.failed(SYSTEM, "client", &words);
+    }
+    gate.open();
+    client.finish().succeeded();
+    path.is_whole();
+}
+
+/// Kills the server, its senders too.
+fn kill(server: &mut Server) {
+    server.running.signal(libc::SIGKILL);
+    server.running.finish_ref();
+}
+
+/// Starts a server where one was.
+fn restart(path: &mut Path) {
+    let mut command = path.scratch.program("server");
+    command.arg("--bind").arg(path.scratch.address().to_string());
+    command.arg(path.server.address.port().to_string()).current_dir(path.scratch.folder());
+    path.server.running = Running::start(&mut command);
+    path.server.running.next_line();
+}
+
+#[test]
+fn a_server_that_was_killed_and_comes_back_is_gone_on_with() {
+    let (gate, faults) = Gate::after(BLOCKS);
+    let mut path = Path::new("server-killed", (40 * BLOCK) as usize, faults);
+    let client = path.begin(&gate, BLOCKS, path.client(1));
+    kill(&mut path.server);
+    restart(&mut path);
+    gate.open();
+    client.finish().succeeded();
+    path.is_whole();
+    // What was under way, and no more, came twice.
+    assert!(path.relay.sent() <= 44 * BLOCK, "{}", path.relay.sent());
+}
+
+#[test]
+fn a_server_that_stays_away_ends_the_transfer_and_keeps_what_came() {
+    let (gate, faults) = Gate::after(BLOCKS);
+    let mut path = Path::new("server-gone", (40 * BLOCK) as usize, faults);
+    let mut command = path.client(1);
+    command.args(["--retry-for", "2"]);
+    let client = path.begin(&gate, BLOCKS, command);
+    kill(&mut path.server);
+    gate.open();
+    let outcome = client.finish();
+    outcome.failed(NETWORK, "client", "lost the server, and did not get it back in 2 s");
+    assert!(outcome.err.contains("the same command goes on"), "{outcome:?}");
+    assert_eq!(path.names(), ["out.part", "out.part.journal"]);
+    restart(&mut path);
+    let said = path.fetch(1);
+    assert!(said.contains(", resumed at 5"), "{said}");
+}
+
+#[test]
+fn a_server_that_comes_back_with_another_file_is_not_gone_on_with() {
+    let (gate, faults) = Gate::after(BLOCKS);
+    let mut path = Path::new("server-other", (40 * BLOCK) as usize, faults);
+    let client = path.begin(&gate, BLOCKS, path.client(1));
+    kill(&mut path.server);
+    path.scratch.write("file", &content((40 * BLOCK) as usize + 1)[1..]);
+    restart(&mut path);
+    gate.open();
+    client.finish().failed(7, "client", "the file on the server is another one now");
+    assert_eq!(path.names().len(), 0);
+}
