@@ -175,6 +175,7 @@ impl Relay {
     }
 
     /// The heads of all control requests.
+    #[allow(dead_code)] // until the next tests land
     pub(crate) fn controls(&self) -> Vec<String> {
         self.shared.controls.lock().unwrap().clone()
     }

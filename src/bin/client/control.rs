@@ -11,7 +11,7 @@ use crate::config::Address;
 use crate::interrupt::Interrupt;
 use ropewalk::app::http::{Http, NoReply};
 use ropewalk::app::resolve::{connect_any, resolve};
-use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
+use ropewalk::codec::http::{HttpError, Method, ResponseHead, Status, encode_request};
 use ropewalk::codec::json::{self, Value};
 use ropewalk::codec::percent::encode_path;
 use ropewalk::codec::repr_digest::{WANT_MD5, parse_md5};
@@ -32,6 +32,9 @@ const SHOWN_WORDS: usize = 200;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_COUNT: u8 = 6;
+
+/// How long a request for another session may take.
+const RENEWAL_TIME: Duration = Duration::from_secs(10);
 
 /// Where a server is, once its name was looked up and one address has answered.
 #[derive(Clone)]
@@ -75,14 +78,29 @@ impl Server {
         interrupt: &Interrupt,
     ) -> Result<Offer> {
         let encoded = encode_path(file).into_bytes();
-        let (head, body) = self.post(stream, &encoded, threads, interrupt)?;
+        let (head, body) = self.post(stream, &encoded, threads, None, interrupt)?;
         let ropewalk = head.headers.get("Server").is_some_and(|name| name.starts_with(b"ropewalk"));
         let unknown =
             head.status == Status::NOT_FOUND.code() || head.status == Status::BAD_REQUEST.code();
         if unknown && !ropewalk && encoded != file {
-            let (head, body) = self.post(self.connect()?, file, threads, interrupt)?;
+            let (head, body) = self.post(self.connect()?, file, threads, None, interrupt)?;
             return self.offer(&head, &body);
         }
+        self.offer(&head, &body)
+    }
+
+    /// Asks a server that is known to be ropewalk for another session. It answers such a
+    /// request at once, or is not to be counted on.
+    pub(crate) fn ask_again(
+        &self,
+        stream: TcpStream,
+        file: &[u8],
+        threads: u8,
+        interrupt: &Interrupt,
+    ) -> Result<Offer> {
+        let encoded = encode_path(file).into_bytes();
+        let limit = Some(RENEWAL_TIME);
+        let (head, body) = self.post(stream, &encoded, threads, limit, interrupt)?;
         self.offer(&head, &body)
     }
 
@@ -91,6 +109,7 @@ impl Server {
         stream: TcpStream,
         target: &[u8],
         threads: u8,
+        limit: Option<Duration>,
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
         let body = Value::object([
@@ -98,8 +117,9 @@ impl Server {
             ("protocol", Value::from_u64(2)),
         ]);
         let fields = [("Host", self.typed.as_str()), ("Content-Type", "application/json")];
-        let body = body.to_string().into_bytes();
-        self.converse(stream, &Method::Post, target, &fields, &body, interrupt)
+        let body = body.to_string();
+        let request = encode_request(&Method::Post, target, &fields, body.as_bytes());
+        self.converse(stream, &Method::Post, request, limit, interrupt)
     }
 
     fn offer(&self, head: &ResponseHead, body: &[u8]) -> Result<Offer> {
@@ -122,11 +142,15 @@ impl Server {
         let fields =
             [("Host", self.typed.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
         let stream = self.connect()?;
-        let (head, body) =
-            self.converse(stream, &Method::Head, &target, &fields, &[], interrupt)?;
+        let request = encode_request(&Method::Head, &target, &fields, &[]);
+        let (head, body) = self.converse(stream, &Method::Head, request, None, interrupt)?;
         if head.status == Status::PRECONDITION_FAILED.code() {
             let text = format!("{}: the file changed on the server while it was sent", self.typed);
             return Err(Error::new(ExitCode::Changed, text));
+        }
+        if head.status == Status::SERVICE_UNAVAILABLE.code() {
+            // It is being stopped, or has too much to hash: not now, but perhaps later.
+            return Err(Error::new(ExitCode::Network, self.refused(&head, &body).to_string()));
         }
         if head.status != Status::OK.code() {
             return Err(self.refused(&head, &body));
@@ -139,14 +163,14 @@ impl Server {
         }
     }
 
-    /// Sends one request and waits for its reply, for as long as it takes.
+    /// Sends one request and waits for its reply: for as long as it takes, unless there
+    /// is a `limit`.
     fn converse(
         &self,
         stream: TcpStream,
         method: &Method,
-        target: &[u8],
-        fields: &[(&str, &str)],
-        body: &[u8],
+        request: std::result::Result<Vec<u8>, HttpError>,
+        limit: Option<Duration>,
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
         let _ = stream.set_nodelay(true);
@@ -159,8 +183,8 @@ impl Server {
         let stream = Arc::new(stream);
         let _watched = interrupt.watch(&stream)?;
         let mut http = Http::new(stream.clone());
-        let request = encode_request(method, target, fields, body)
-            .map_err(|error| self.wrong(error.reason()))?;
+        http.set_reply_limit(limit);
+        let request = request.map_err(|error| self.wrong(error.reason()))?;
         http.write(&request).map_err(|error| Error::network(&self.typed, &error))?;
         http.receive_reply(method).map_err(|failure| match failure {
             NoReply::NotHttp(why) => self.wrong(&format!("the reply is not HTTP: {why}")),

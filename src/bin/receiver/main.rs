@@ -40,7 +40,8 @@ fn run_job() -> Result<ExitCode> {
             receive_and_join(target)
         }
         Transfer::Pulled(pulled, session) => {
-            let sessions = Arc::new(Sessions::new(session));
+            let sessions = Sessions::new(session);
+            let sessions = Arc::new(sessions.map_err(|error| Error::system("start", &error))?);
             let renewed = sessions.clone();
             job.watch_lifeline(move |object| {
                 if let Some(session) = Session::from_object(&object) {

@@ -21,19 +21,11 @@ use ropewalk::transfer::journal::{Contents, Journal};
 use ropewalk::transfer::meter::{Meter, Reading};
 use ropewalk::transfer::queue::{End, Queue};
 use ropewalk::transfer::ranges::RangeSet;
+use ropewalk::transfer::window::block_size;
 use std::fs::File;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
-
-/// Bytes of a block, up to [`FULL_STREAMS`] streams.
-const BLOCK: u32 = 128 << 10;
-
-/// Up to so many streams each gets whole blocks; above that they share what those take.
-const FULL_STREAMS: u32 = 64;
-
-/// The smallest share.
-const SMALL_BLOCK: u32 = 16 << 10;
 
 /// Blocks without a good one between them after which the transfer is given up.
 const MAX_BAD_IN_A_ROW: u64 = 100;
@@ -106,7 +98,9 @@ pub(crate) fn receive(
             if let Some(text) = shared.sessions.take_loss() {
                 report(Report::Lost { text });
             }
-            let tally = Tally { bytes: shared.queue.progress().done, ..shared.meter.read().into() };
+            let progress = shared.queue.progress();
+            let bytes = progress.done + progress.held;
+            let tally = Tally { bytes, ..shared.meter.read().into() };
             report(Report::Progress(tally));
         }
         let last_byte = Instant::now();
@@ -144,14 +138,6 @@ fn start<'scope>(
         Verify::Md5 => spawn(scope, "md5", || shared.guarded(|| follower::run(shared))).map(Some),
         Verify::Crc32c | Verify::None => Ok(None),
     }
-}
-
-/// Bytes of a block with this many streams: with many they are smaller, so that all
-/// of them together take no more memory.
-fn block_size(threads: u8) -> u32 {
-    let threads = u32::from(threads.max(1));
-    let share = BLOCK * FULL_STREAMS / threads.max(FULL_STREAMS);
-    (share / 4096 * 4096).max(SMALL_BLOCK)
 }
 
 impl Shared {
@@ -222,22 +208,6 @@ impl Shared {
                 Ok(Report::Done { tally, md5: md5.map(|md5| hex(&md5)), mended })
             }
             (None, _) => Err(Error::new(ExitCode::System, "internal error: nothing came of it")),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_shrink_when_streams_are_many() {
-        assert_eq!(block_size(1), BLOCK);
-        assert_eq!(block_size(64), BLOCK);
-        assert!(block_size(65) < BLOCK);
-        for threads in 1..=255u8 {
-            let all = block_size(threads) * u32::from(threads);
-            assert!(all <= (BLOCK * FULL_STREAMS).max(SMALL_BLOCK * 255), "{threads}");
         }
     }
 }

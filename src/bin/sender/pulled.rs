@@ -7,7 +7,7 @@
 use crate::streams::{Ended, Limits, Protocol};
 use ropewalk::app::report;
 use ropewalk::codec::wire::{
-    ErrorCode, HEADER_SIZE, HELLO_SIZE, Header, Hello, REQUEST_SIZE, Request, WireError,
+    ErrorCode, HEADER_SIZE, HELLO_SIZE, Header, Hello, MIN_PART, REQUEST_SIZE, Request, WireError,
 };
 use ropewalk::error::{Error, ExitCode};
 use ropewalk::hash::crc32c::crc32c;
@@ -15,6 +15,7 @@ use ropewalk::sys::{file, socket};
 use ropewalk::transfer::identity::Version;
 use ropewalk::transfer::meter::Meter;
 use ropewalk::transfer::session::Token;
+use ropewalk::transfer::window::block_size;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -214,13 +215,15 @@ struct Answers<'a> {
 
 impl<'a> Answers<'a> {
     fn new(transfer: &'a Pulled, stream: &'a TcpStream, hello: &Hello) -> Answers<'a> {
-        let room = if hello.unchecked { 0 } else { hello.max_block as usize };
+        // The receiver says what it takes; how much memory that may cost is decided here.
+        let max_block = hello.max_block.min(block_size(transfer.threads));
+        let room = if hello.unchecked { 0 } else { max_block as usize };
         let sparse = transfer.stored < transfer.version.size;
         Answers {
             transfer,
             stream,
             unchecked: hello.unchecked,
-            max_block: u64::from(hello.max_block),
+            max_block: u64::from(max_block),
             buffer: vec![0; HEADER_SIZE + room],
             data: if sparse { 0..0 } else { 0..u64::MAX },
         }
@@ -234,9 +237,12 @@ impl<'a> Answers<'a> {
         }
         let mut at = offset;
         while at < end {
-            let answered = match self.hole_until(at)? {
+            let answered = match self.hole_until(at, end)? {
                 Some(hole_end) => self.hole(at, end, hole_end)?,
-                None => self.data(at, end.min(self.data.end).min(at + self.max_block))?,
+                None => {
+                    let stored = self.data.end.max(at + u64::from(MIN_PART));
+                    self.data(at, end.min(stored).min(at + self.max_block))?
+                }
             };
             at += answered;
             self.transfer.meter.reached(at);
@@ -245,13 +251,16 @@ impl<'a> Answers<'a> {
     }
 
     /// The end of the hole at `at`; `None` where bytes are stored.
-    fn hole_until(&mut self, at: u64) -> Result<Option<u64>, Stop> {
+    fn hole_until(&mut self, at: u64, end: u64) -> Result<Option<u64>, Stop> {
         if self.data.contains(&at) {
             return Ok(None);
         }
         let (file, size) = (&self.transfer.file, self.transfer.version.size);
         match file::next_data(file, at) {
-            Ok(Some(data)) if data > at => return Ok(Some(data.min(size))),
+            // A hole too small for a block of its own goes as data.
+            Ok(Some(data)) if data >= end.min(at + u64::from(MIN_PART)) && data > at => {
+                return Ok(Some(data.min(size)));
+            }
             Ok(Some(_)) => {}
             Ok(None) => return Ok(Some(size)),
             Err(_) => {
@@ -260,9 +269,9 @@ impl<'a> Answers<'a> {
                 return Ok(None);
             }
         }
-        // At least one byte on, whatever the file system says, so that this ends.
         let hole = file::next_hole(file, at).ok().flatten().unwrap_or(u64::MAX);
-        self.data = at..hole.max(at + 1);
+        // On by as much as a block has to have, whatever the file system says.
+        self.data = at..hole.max(at + u64::from(MIN_PART));
         Ok(None)
     }
 
@@ -282,6 +291,8 @@ impl<'a> Answers<'a> {
             let header = Header::Data { offset: at, length: length as u32, crc: 0 };
             socket::send_more(self.stream.as_fd(), &header.encode())?;
             self.copy(at, end)?;
+            // What has changed by now may have changed before it was sent.
+            self.check_unchanged()?;
         } else {
             let (header, rest) = self.buffer.split_at_mut(HEADER_SIZE);
             let payload = &mut rest[..length as usize];

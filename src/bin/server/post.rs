@@ -19,7 +19,7 @@ const ROPEWALK: u64 = 2;
 enum Protocol {
     /// As the seed's programs do it.
     Classic,
-    /// As DESIGN.md has it.
+    /// As PROTOCOL.md has it, part 2.
     Ropewalk,
 }
 

@@ -57,12 +57,14 @@ pub enum NoReply {
 pub struct Http {
     stream: Arc<TcpStream>,
     buffer: Vec<u8>,
+    /// Until when a reply has to be there.
+    reply_by: Option<Instant>,
 }
 
 impl Http {
     /// Speaks HTTP over `stream`.
     pub fn new(stream: Arc<TcpStream>) -> Http {
-        Http { stream, buffer: Vec::new() }
+        Http { stream, buffer: Vec::new(), reply_by: None }
     }
 
     /// Waits for a request and its body.
@@ -112,6 +114,12 @@ impl Http {
         }
     }
 
+    /// Bounds the wait for a reply, from now on. Without a bound it takes as long as it
+    /// takes.
+    pub fn set_reply_limit(&mut self, limit: Option<Duration>) {
+        self.reply_by = limit.map(|limit| Instant::now() + limit);
+    }
+
     /// Waits for the reply to a request of this `method`, for as long as it takes: a
     /// classic server hashes the whole file first. Keepalive finds a dead peer.
     pub fn receive_reply(&mut self, method: &Method) -> Result<(ResponseHead, Vec<u8>), NoReply> {
@@ -141,7 +149,7 @@ impl Http {
                 std::mem::replace(&mut self.buffer, rest)
             }
             BodyFraming::UntilClose => {
-                while self.fill(None).map_err(NoReply::Broken)? > 0 {
+                while self.fill(self.reply_by).map_err(NoReply::Broken)? > 0 {
                     if self.buffer.len() > MAX_REPLY_BODY {
                         return Err(NoReply::NotHttp("the reply is too long"));
                     }
@@ -153,7 +161,7 @@ impl Http {
     }
 
     fn fill_reply(&mut self) -> Result<(), NoReply> {
-        match self.fill(None).map_err(NoReply::Broken)? {
+        match self.fill(self.reply_by).map_err(NoReply::Broken)? {
             0 => Err(NoReply::Broken(io::ErrorKind::UnexpectedEof.into())),
             _ => Ok(()),
         }
@@ -164,7 +172,7 @@ impl Http {
     fn fill(&mut self, deadline: Option<Instant>) -> io::Result<usize> {
         let limit = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         if limit == Some(Duration::ZERO) {
-            return Err(io::ErrorKind::TimedOut.into());
+            return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
         }
         self.stream.set_read_timeout(limit)?;
         let mut piece = [0; READ_SIZE];
@@ -172,7 +180,7 @@ impl Http {
             match self.stream.as_ref().read(&mut piece) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::ErrorKind::TimedOut.into());
+                    return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
                 }
                 other => break other?,
             }
@@ -282,6 +290,16 @@ mod tests {
         let (mut http, mut peer) = pair();
         peer.write_all(b"SSH-2.0").unwrap();
         assert!(matches!(http.receive_reply(&Method::Post), Err(NoReply::NotHttp(_))));
+    }
+
+    #[test]
+    fn a_bounded_wait_for_a_reply_ends() {
+        let (mut http, _peer) = pair();
+        http.set_reply_limit(Some(Duration::from_millis(20)));
+        match http.receive_reply(&Method::Post) {
+            Err(NoReply::Broken(error)) => assert_eq!(error.kind(), io::ErrorKind::TimedOut),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub static SERVER: Program = Program {
             short: None,
             long: "stall-timeout",
             value: Some("SECONDS"),
-            help: "end a transfer of which a stream takes no data for this long (default: 60)",
+            help: "break off a stream that takes no data for this long (default: 60)",
         },
         Opt { help: "log nothing but errors", ..QUIET },
     ],

@@ -51,7 +51,7 @@ pub struct JournalHeader {
     pub inode: u64,
     /// The boot in which the records were written.
     pub boot: [u8; 16],
-    /// The file's name on the server, with the server's address before it.
+    /// The file's name on the server, for a person who looks.
     pub name: Vec<u8>,
     /// The file's entity tag.
     pub etag: Vec<u8>,

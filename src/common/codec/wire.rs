@@ -33,6 +33,9 @@ pub const MIN_BLOCK: u32 = 4 << 10;
 /// Most bytes that one request may ask for.
 pub const MAX_REQUEST: u32 = 1 << 20;
 
+/// A block that does not answer its request to the end has at least so many bytes.
+pub const MIN_PART: u32 = 512;
+
 /// Longest text of an error block, in bytes.
 pub const MAX_ERROR_TEXT: u32 = 256;
 

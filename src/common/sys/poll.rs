@@ -27,6 +27,40 @@ pub fn readable(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::
     Ok(set.iter().map(|entry| entry.revents != 0).collect())
 }
 
+/// Which of two descriptors ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// The first: it can be written to, or has failed.
+    First,
+    /// The bell rings; then the first does not count.
+    Bell,
+    /// Neither: the time ran out.
+    Neither,
+}
+
+/// Waits until `first` can be written to or `bell` is readable or closed, at most for
+/// `limit`.
+pub fn writable_or(
+    first: BorrowedFd<'_>,
+    bell: BorrowedFd<'_>,
+    limit: Duration,
+) -> io::Result<Ready> {
+    let mut set = [
+        libc::pollfd { fd: first.as_raw_fd(), events: libc::POLLOUT, revents: 0 },
+        libc::pollfd { fd: bell.as_raw_fd(), events: libc::POLLIN, revents: 0 },
+    ];
+    let deadline = Instant::now() + limit;
+    retry(|| {
+        // SAFETY: `set` is a live array of two pollfd values.
+        super::check(unsafe { libc::poll(set.as_mut_ptr(), 2, milliseconds_until(deadline)) })
+    })?;
+    Ok(match set.map(|entry| entry.revents != 0) {
+        [_, true] => Ready::Bell,
+        [true, false] => Ready::First,
+        [false, false] => Ready::Neither,
+    })
+}
+
 /// Milliseconds from now to `deadline` as poll(2) takes them, rounded up so that a
 /// wait never ends early and spins.
 pub(super) fn milliseconds_until(deadline: Instant) -> libc::c_int {

@@ -1,11 +1,11 @@
 //! TCP sockets where std's own are not enough: both families at once, a backlog,
 //! keepalive.
 
-use super::{check, check_size, retry};
+use super::{check, check_size, poll, retry};
 use std::io::{self, Read};
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 /// How many connections the kernel holds for a listener that has not taken them yet.
@@ -32,6 +32,45 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // SAFETY: takes numbers only and touches no memory of ours.
     check(unsafe { libc::listen(fd, BACKLOG) })?;
     Ok(TcpListener::from(socket))
+}
+
+/// Connects to `address`, at most for `limit`, and gives up at once when `bell` becomes
+/// readable or is closed.
+///
+/// # Errors
+/// `ETIMEDOUT`; `Interrupted` for the bell; what connect(2) gives.
+pub fn connect(
+    address: SocketAddr,
+    limit: Duration,
+    bell: BorrowedFd<'_>,
+) -> io::Result<TcpStream> {
+    if poll::readable(&[bell], Some(Duration::ZERO))? == [true] {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: takes numbers only and touches no memory of ours.
+    let descriptor = check(unsafe { libc::socket(family, kind, 0) })?;
+    // SAFETY: socket has just returned this descriptor, and nothing else owns it.
+    let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
+    let (storage, length) = raw_address(address);
+    // SAFETY: `storage` holds an address of `length` bytes and lives through the call.
+    let begun = check(unsafe { libc::connect(descriptor, (&raw const storage).cast(), length) });
+    match begun {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+            match poll::writable_or(stream.as_fd(), bell, limit)? {
+                poll::Ready::First => {}
+                poll::Ready::Bell => return Err(io::ErrorKind::Interrupted.into()),
+                poll::Ready::Neither => return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)),
+            }
+            if let Some(error) = stream.take_error()? {
+                return Err(error);
+            }
+        }
+        done => drop(done?),
+    }
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// Listens on every address of this machine: IPv6 and IPv4 at once where the system
@@ -174,7 +213,6 @@ fn set<T>(fd: libc::c_int, level: libc::c_int, name: libc::c_int, value: T) -> i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     #[test]
     fn listening_everywhere_takes_ipv4_too() {
@@ -190,6 +228,23 @@ mod tests {
         let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let error = listen(first.local_addr().unwrap()).unwrap_err();
         assert_eq!(crate::error::system_words(&error), "Address already in use");
+    }
+
+    #[test]
+    fn connecting_succeeds_is_refused_or_is_called_off() {
+        use std::os::unix::net::UnixStream;
+        let (bell, ringer) = UnixStream::pair().unwrap();
+        let limit = Duration::from_secs(60);
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        connect(address, limit, bell.as_fd()).unwrap();
+        drop(ringer);
+        let called_off = connect(address, limit, bell.as_fd()).unwrap_err();
+        assert_eq!(called_off.kind(), io::ErrorKind::Interrupted);
+        drop(listener);
+        let (bell, _ringer) = UnixStream::pair().unwrap();
+        let refused = connect(address, limit, bell.as_fd()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

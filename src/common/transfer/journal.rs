@@ -16,7 +16,10 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
+
+/// The boot id of a journal whose undurable records do not count.
+const NO_BOOT: [u8; 16] = [0; 16];
 
 /// Records read at once.
 const BATCH: usize = 1024;
@@ -44,7 +47,7 @@ pub type Contents = BTreeMap<u64, (u64, Vouched)>;
 /// What a transfer's journal has to say in its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// The file's name on the server, with the server's address before it.
+    /// The file's name on the server.
     pub name: Vec<u8>,
     /// The file's entity tag.
     pub etag: Vec<u8>,
@@ -78,7 +81,6 @@ impl Journal {
     /// `None` where it has no good header.
     pub fn open(file: File) -> io::Result<Option<(JournalHeader, Journal, Contents)>> {
         let Some((mut end, header)) = read_header(&file)? else { return Ok(None) };
-        let start = end;
         let same_boot = header.boot == boot_id();
         let mut contents = Contents::new();
         // Records behind the last durable one that was seen, with where each ends.
@@ -106,9 +108,6 @@ impl Journal {
             }
         }
         contents.retain(|_, (end, _)| *end <= header.size);
-        if !same_boot {
-            end = start; // rewritten by `renew`
-        }
         let journal = Journal { file, salt: header.salt, end: Mutex::new(end) };
         Ok(Some((header, journal, contents)))
     }
@@ -118,9 +117,13 @@ impl Journal {
     pub fn renew(&self, header: &JournalHeader, contents: &Contents) -> io::Result<()> {
         let boot = boot_id();
         let renewed = JournalHeader { pid: std::process::id(), boot, ..header.clone() };
+        let bytes = renewed.encode();
         let mut end = lock(&self.end);
+        if header.boot != boot {
+            *end = bytes.len() as u64;
+        }
         self.file.set_len(*end)?;
-        self.file.write_all_at(&renewed.encode(), 0)?;
+        self.file.write_all_at(&bytes, 0)?;
         if header.boot != boot {
             for (&start, &(stop, vouched)) in contents {
                 let range = start..stop;
@@ -148,10 +151,11 @@ impl Journal {
 
     /// Makes everything that was recorded so far durable: `part` first, then the word
     /// of it. When the sync of `part` fails, nothing is recorded, and the caller must
-    /// not try again: what the kernel could not write it may have dropped.
+    /// not try again: what the kernel could not write it may have dropped. Only what was
+    /// durable before counts then, in this boot too.
     pub fn checkpoint(&self, part: &File) -> io::Result<()> {
         let journal = *lock(&self.end);
-        part.sync_data()?;
+        part.sync_data().inspect_err(|_| drop(distrust(&self.file)))?;
         self.append(&Record::Durable { journal })?;
         self.file.sync_data()
     }
@@ -173,6 +177,18 @@ pub fn read_header(file: &File) -> io::Result<Option<(u64, JournalHeader)>> {
     let mut bytes = vec![0; HEADER_SIZE + MAX_NAME + MAX_ETAG + 4];
     let count = read_full(file, &mut bytes, 0)?;
     Ok(JournalHeader::parse(&bytes[..count]).map(|(used, header)| (used as u64, header)))
+}
+
+/// Has only durable records of the journal in `file` count from now on, as after a power
+/// cut: a sync has failed, and what is read back may be in memory only.
+pub fn distrust(file: &File) -> io::Result<()> {
+    match read_header(file)? {
+        Some((_, header)) => {
+            let distrusted = JournalHeader { boot: NO_BOOT, ..header };
+            file.write_all_at(&distrusted.encode(), 0)
+        }
+        None => Ok(()),
+    }
 }
 
 /// Keeps what a later record says over what earlier ones said of the same bytes.
@@ -205,21 +221,22 @@ fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// What tells this boot from others. Where the kernel does not say, no boot is the same.
+/// What tells this boot from others. Where the kernel does not say, this process is the
+/// only one of its boot.
 fn boot_id() -> [u8; 16] {
-    let mut id = [0; 16];
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    match crate::hash::from_hex(&digits) {
-        Some(bytes) if bytes.len() == id.len() => id.copy_from_slice(&bytes),
-        _ => {
+    static ID: OnceLock<[u8; 16]> = OnceLock::new();
+    *ID.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+        crate::hash::from_hex(&digits).and_then(|id| id.try_into().ok()).unwrap_or_else(|| {
+            let mut id = [0xff; 16];
             // Without any source of randomness: a number that is this process's own.
             if random::fill(&mut id).is_err() {
                 id[..4].copy_from_slice(&std::process::id().to_ne_bytes());
             }
-        }
-    }
-    id
+            id
+        })
+    })
 }
 
 #[cfg(test)]

@@ -37,13 +37,13 @@ pub struct Wishes {
 /// # Errors
 /// When there is no room for the file, now rather than at its last byte.
 pub fn prepare(
-    part: &PartFile,
+    part: &mut PartFile,
     subject: &Subject,
     stored: u64,
     wishes: Wishes,
 ) -> Result<(File, Start)> {
-    let shown = part.output().shown();
-    let failed = |error: io::Error| Error::system(shown, &error);
+    let shown = part.output().shown().to_string();
+    let failed = |error: io::Error| Error::system(&shown, &error);
     let file = part.open_journal()?;
     let found = find(part.file(), &file, subject).map_err(failed)?;
     let start = match found {
@@ -53,12 +53,16 @@ pub fn prepare(
             begin(part, &file, subject).map_err(failed)?;
             Some(Start::Over(reason))
         }
-        Found::Bytes(bytes) => Some(Start::Resumed(bytes)),
+        Found::Bytes(bytes) => {
+            // Whatever fails from here on, what is there can be gone on with later.
+            part.keep(true);
+            Some(Start::Resumed(bytes))
+        }
     };
     if start.is_none() {
         begin(part, &file, subject).map_err(failed)?;
     }
-    reserve(part.file(), subject.size, stored, shown)?;
+    reserve(part.file(), subject.size, stored, &shown)?;
     if wishes.sync {
         part.file().sync_all().map_err(failed)?;
         file.sync_all().map_err(failed)?;
@@ -77,11 +81,11 @@ enum Found {
 /// Looks at what an earlier run left, and makes it this run's own if it can be used.
 fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
     let there = part.metadata()?;
+    if there.len() == 0 {
+        return Ok(Found::Nothing); // a journal beside it is one that was left
+    }
     let Some((header, journal, contents)) = Journal::open(journal.try_clone()?)? else {
-        return Ok(match there.len() {
-            0 => Found::Nothing,
-            _ => Found::Useless("its journal is missing or damaged"),
-        });
+        return Ok(Found::Useless("its journal is missing or damaged"));
     };
     if (header.device, header.inode) != (there.dev(), there.ino()) {
         return Ok(Found::Useless("its journal belongs to another file"));
@@ -158,8 +162,8 @@ mod tests {
 
         /// A run that brings the first half and is then killed.
         fn half(&self) {
-            let part = self.part();
-            let (journal, start) = prepare(&part, &subject(), 4096, WISHES).unwrap();
+            let mut part = self.part();
+            let (journal, start) = prepare(&mut part, &subject(), 4096, WISHES).unwrap();
             assert_eq!(start, Start::Fresh);
             part.file().write_all_at(&[7; 2048], 0).unwrap();
             let (_, journal, _) = Journal::open(journal).unwrap().unwrap();
@@ -181,7 +185,7 @@ mod tests {
     fn a_killed_run_is_resumed() {
         let scratch = Scratch::new("resume");
         scratch.half();
-        let (_, start) = prepare(&scratch.part(), &subject(), 4096, WISHES).unwrap();
+        let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
         assert_eq!(start, Start::Resumed(2048));
     }
 
@@ -189,9 +193,9 @@ mod tests {
     fn one_who_asks_to_restart_gets_nothing_of_it() {
         let scratch = Scratch::new("restart");
         scratch.half();
-        let part = scratch.part();
+        let mut part = scratch.part();
         let wishes = Wishes { restart: true, ..WISHES };
-        assert_eq!(prepare(&part, &subject(), 4096, wishes).unwrap().1, Start::Fresh);
+        assert_eq!(prepare(&mut part, &subject(), 4096, wishes).unwrap().1, Start::Fresh);
         let mut bytes = [1; 2048];
         part.file().read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(bytes, [0; 2048]);
@@ -202,7 +206,7 @@ mod tests {
         let scratch = Scratch::new("tag");
         scratch.half();
         let other = Subject { etag: b"other".to_vec(), ..subject() };
-        let (_, start) = prepare(&scratch.part(), &other, 4096, WISHES).unwrap();
+        let (_, start) = prepare(&mut scratch.part(), &other, 4096, WISHES).unwrap();
         assert_eq!(start, Start::Over("the file on the server is another one"));
     }
 
@@ -213,7 +217,7 @@ mod tests {
         let other = scratch.0.join("other");
         std::fs::write(&other, [0; 4096]).unwrap();
         std::fs::rename(other, scratch.0.join("out.part")).unwrap();
-        let (_, start) = prepare(&scratch.part(), &subject(), 4096, WISHES).unwrap();
+        let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
         assert!(matches!(start, Start::Over(_)));
     }
 
@@ -222,27 +226,40 @@ mod tests {
         let scratch = Scratch::new("bare");
         scratch.half();
         std::fs::remove_file(scratch.0.join("out.part.journal")).unwrap();
-        let (_, start) = prepare(&scratch.part(), &subject(), 4096, WISHES).unwrap();
+        let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
         assert!(matches!(start, Start::Over(_)));
     }
 
     #[test]
     fn space_is_taken_for_a_file_and_not_for_its_holes() {
         let scratch = Scratch::new("space");
-        let part = scratch.part();
+        let mut part = scratch.part();
         let large = Subject { size: 1 << 20, ..subject() };
-        prepare(&part, &large, 1 << 20, WISHES).unwrap();
+        prepare(&mut part, &large, 1 << 20, WISHES).unwrap();
         assert_eq!(part.file().metadata().unwrap().len(), 1 << 20);
         let sparse = Subject { size: 1 << 40, etag: b"sparse".to_vec(), ..subject() };
-        prepare(&part, &sparse, 4096, WISHES).unwrap();
+        prepare(&mut part, &sparse, 4096, WISHES).unwrap();
         let found = part.file().metadata().unwrap();
         assert!(found.len() == 1 << 40 && found.blocks() * 512 < 1 << 20);
+    }
+
+    #[test]
+    fn what_can_be_resumed_stays_when_there_is_no_room() {
+        let scratch = Scratch::new("keep");
+        scratch.half();
+        let mut part = scratch.part();
+        part.keep(false);
+        let found = prepare(&mut part, &subject(), 1 << 60, WISHES);
+        assert!(found.is_ok(), "the size is what counts: {found:?}");
+        drop(part);
+        let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        assert_eq!(start, Start::Resumed(2048));
     }
 
     #[test]
     fn a_file_that_cannot_fit_is_refused_at_once() {
         let scratch = Scratch::new("full");
         let huge = Subject { size: 1 << 60, ..subject() };
-        assert!(prepare(&scratch.part(), &huge, 1 << 60, WISHES).is_err());
+        assert!(prepare(&mut scratch.part(), &huge, 1 << 60, WISHES).is_err());
     }
 }

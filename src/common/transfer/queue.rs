@@ -75,6 +75,8 @@ pub enum End {
 pub struct Progress {
     /// Bytes that are done.
     pub done: u64,
+    /// Bytes of an earlier run that are still to be checked.
+    pub held: u64,
     /// Bytes before the first that is not done.
     pub prefix: u64,
     /// Bytes that were asked for a second time while the first answer was on its way.
@@ -114,10 +116,17 @@ impl Queue {
         lock(&self.state).claim(stream, idle, pace, now)
     }
 
-    /// Waits until the queue changes, at most for `limit`.
-    pub fn wait_for_change(&self, limit: Option<Duration>) {
+    /// Counts changes, for [`Queue::wait_for_change`].
+    pub fn version(&self) -> u64 {
+        lock(&self.state).version
+    }
+
+    /// Waits until the queue is another one than at `version`, at most for `limit`. The
+    /// version is that from before the claim that had no answer, so that no change in
+    /// between is missed.
+    pub fn wait_for_change(&self, version: u64, limit: Option<Duration>) {
         let state = lock(&self.state);
-        if state.end().is_some() {
+        if state.end().is_some() || state.version != version {
             return;
         }
         drop(match limit {
@@ -159,7 +168,7 @@ impl Queue {
         let mut state = lock(&self.state);
         state.bring(stream, &range);
         state.give_back(range);
-        self.changed.notify_all();
+        self.notify(&mut state);
     }
 
     /// What was being written is on the disk.
@@ -172,7 +181,7 @@ impl Queue {
         let prefix = state.prefix();
         state.done.insert(part);
         if state.prefix() > prefix || state.end().is_some() {
-            self.changed.notify_all();
+            self.notify(&mut state);
         }
     }
 
@@ -182,7 +191,7 @@ impl Queue {
         for owed in state.owed.remove(&stream).unwrap_or_default() {
             state.give_back(owed.range);
         }
-        self.changed.notify_all();
+        self.notify(&mut state);
     }
 
     /// The check of a range that was held has ended.
@@ -197,13 +206,14 @@ impl Queue {
             }
             (true, false) => state.done.insert(range),
         }
-        self.changed.notify_all();
+        self.notify(&mut state);
     }
 
     /// Ends the transfer early.
     pub fn abort(&self) {
-        lock(&self.state).aborted = true;
-        self.changed.notify_all();
+        let mut state = lock(&self.state);
+        state.aborted = true;
+        self.notify(&mut state);
     }
 
     /// Whether the transfer is at its end, and how.
@@ -223,6 +233,11 @@ impl Queue {
         self.wait_until(limit, |state| state.done.total() >= wanted || state.end().is_some());
         let state = lock(&self.state);
         (state.done.total(), state.end().is_some())
+    }
+
+    fn notify(&self, state: &mut State) {
+        state.version += 1;
+        self.changed.notify_all();
     }
 
     fn wait_until(&self, limit: Duration, come: impl Fn(&State) -> bool) {
@@ -253,7 +268,7 @@ impl Queue {
         let before = state.followed.unwrap_or(0);
         state.followed = Some(at);
         if at / LAG_STEP != before / LAG_STEP {
-            self.changed.notify_all();
+            self.notify(&mut state);
         }
     }
 
@@ -263,9 +278,7 @@ impl Queue {
         let state = lock(&self.state);
         match state.holes.run_end(offset) {
             end if end > offset => Ok(end),
-            _ => {
-                Err(state.holes.within(offset..state.size).first().map_or(state.size, |h| h.start))
-            }
+            _ => Err(state.holes.next_start(offset).unwrap_or(state.size)),
         }
     }
 
@@ -274,6 +287,7 @@ impl Queue {
         let state = lock(&self.state);
         Progress {
             done: state.done.total(),
+            held: state.held.total(),
             prefix: state.prefix(),
             asked_again: state.asked_again,
         }

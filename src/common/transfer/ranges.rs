@@ -101,6 +101,11 @@ impl RangeSet {
         gaps
     }
 
+    /// Where the first range begins that starts at or behind `offset`.
+    pub fn next_start(&self, offset: u64) -> Option<u64> {
+        self.ranges.range(offset..).next().map(|(&start, _)| start)
+    }
+
     /// The end of the run that begins at `offset`; `offset` itself where none does.
     pub fn run_end(&self, offset: u64) -> u64 {
         match self.ranges.range(..=offset).next_back() {

@@ -1,9 +1,18 @@
-//! How much a stream should have asked for at any time, and how long an answer takes:
-//! from what has arrived, without a clock of its own.
+//! How large blocks are, how much a stream should have asked for at any time, and how
+//! long an answer takes: from what has arrived, without a clock of its own.
 
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
+
+/// Bytes of a block, up to [`FULL_STREAMS`] streams.
+const BLOCK: u32 = 128 << 10;
+
+/// Up to so many streams each gets whole blocks; above that they share what those take.
+const FULL_STREAMS: u32 = 64;
+
+/// The smallest share.
+const SMALL_BLOCK: u32 = 16 << 10;
 
 /// Round trips over which the best one counts.
 const ROUNDS: usize = 10;
@@ -19,6 +28,14 @@ pub const MAX_REQUESTS: usize = 1024;
 /// product a loss leaves the path idle; measured at 100 ms and 0.1% loss, two take half
 /// the time.
 const FACTOR: u64 = 2;
+
+/// Bytes of a block with this many streams: with many they are smaller, so that all
+/// of them together take no more memory.
+pub fn block_size(threads: u8) -> u32 {
+    let threads = u32::from(threads.max(1));
+    let share = BLOCK * FULL_STREAMS / threads.max(FULL_STREAMS);
+    (share / 4096 * 4096).max(SMALL_BLOCK)
+}
 
 /// The window of one stream.
 #[derive(Debug)]
@@ -89,6 +106,17 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn blocks_shrink_when_streams_are_many() {
+        assert_eq!(block_size(1), BLOCK);
+        assert_eq!(block_size(64), BLOCK);
+        assert!(block_size(65) < BLOCK);
+        for threads in 1..=255u8 {
+            let all = block_size(threads) * u32::from(threads);
+            assert!(all <= (BLOCK * FULL_STREAMS).max(SMALL_BLOCK * 255), "{threads}");
+        }
+    }
 
     #[test]
     fn a_stream_that_has_brought_nothing_asks_for_the_floor() {

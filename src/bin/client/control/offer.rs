@@ -51,6 +51,9 @@ impl Offer {
             let whole = from_hex(&hash)?.len() == 16;
             return whole.then_some(Offer::Classic(ClassicOffer { hash, port }));
         }
+        if number("protocol") != Some(2) {
+            return None; // 2 is what was asked for
+        }
         let etag = headers.get_only("ETag")?;
         // Compared and sent back, so it has to be one.
         EntityTag::parse(etag).filter(|tag| !tag.is_weak())?;

@@ -13,7 +13,7 @@ use ropewalk::app::supervise::Worker;
 use ropewalk::app::{job, terminal};
 use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::transfer::journal::Subject;
+use ropewalk::transfer::journal::{self, Subject};
 use ropewalk::transfer::output::{Output, PartFile};
 use ropewalk::transfer::partial::{self, Start};
 use std::fs::File;
@@ -43,7 +43,7 @@ pub(super) fn run(
         etag: offer.etag.clone().into_bytes(),
         size: offer.size,
     };
-    let (journal, start) = partial::prepare(&part, &subject, offer.stored, config.wishes)?;
+    let (journal_file, start) = partial::prepare(&mut part, &subject, offer.stored, config.wishes)?;
     let resumed = match start {
         Start::Fresh => 0,
         Start::Resumed(bytes) => bytes,
@@ -61,7 +61,7 @@ pub(super) fn run(
         }
         Verify::Crc32c | Verify::None => None,
     };
-    let moved = Transfer { fetch, server, offer: &offer }.run(&part, &journal);
+    let moved = Transfer { fetch, server, offer: &offer }.run(&part, &journal_file);
     part.keep(match &moved {
         Ok(_) => true,
         // Nothing that has come so far is of any use then.
@@ -71,23 +71,34 @@ pub(super) fn run(
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a word"));
     };
+    fetch.note_progress(100);
     let last_byte = Instant::now();
-    if let (Some(digest), Some(md5)) = (digest, &md5) {
-        let said = digest.wait().inspect_err(|error| {
-            part.keep(error.code() != ExitCode::Changed);
-        })?;
-        if let Some(said) = said {
-            compare(&part, md5, &said).inspect_err(|_| part.keep(false))?;
+    let compared = match (digest, md5) {
+        (Some(digest), Some(md5)) => {
+            let said = digest.wait().map_err(|error| {
+                part.keep(error.code() != ExitCode::Changed);
+                explain(error, fetch, &part)
+            })?;
+            if let Some(said) = &said {
+                compare(&part, &md5, said).inspect_err(|_| part.keep(false))?;
+            } else if !config.quiet {
+                terminal::log("the server gave no MD5: only the blocks were checked");
+            }
+            said
         }
-    }
+        _ => None,
+    };
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
-    part.commit(config.wishes.sync)?;
+    part.commit(config.wishes.sync).inspect_err(|_| {
+        // What is read back now may be in memory only.
+        let _ = journal::distrust(&journal_file);
+    })?;
     let time = fetch.begun.elapsed();
     Ok(Summary {
         bytes: tally.bytes,
         time,
         streams: tally.streams,
-        md5,
+        md5: compared,
         resumed,
         mended,
         md5_was_slowest: lag >= MENTIONED_LAG && lag >= time / MENTIONED_SHARE,
@@ -118,16 +129,21 @@ impl Transfer<'_> {
         let mut worker = self.start(part, journal)?;
         let failed = |error| Error::system("receiver", &error);
         let mut last = None;
-        let mut last_progress = (0, Instant::now());
+        let mut moved = 0;
+        let mut lost_since: Option<Instant> = None;
         while let Some(report) = worker.reports.next_report().map_err(failed)? {
             match &report {
                 Report::Progress(tally) => {
-                    if tally.bytes > last_progress.0 {
-                        last_progress = (tally.bytes, Instant::now());
+                    if tally.bytes > moved {
+                        moved = tally.bytes;
+                        lost_since = None;
                     }
                     self.fetch.note_progress(percent(tally.bytes, self.offer.size));
                 }
-                Report::Lost { text } => self.renew(&worker, text, last_progress.1)?,
+                Report::Lost { text } => {
+                    let since = *lost_since.get_or_insert_with(Instant::now);
+                    self.renew(&worker, text, since)?;
+                }
                 Report::Done { .. } | Report::Failed { .. } => {}
             }
             last = Some(report);
@@ -154,18 +170,12 @@ impl Transfer<'_> {
     }
 
     /// Asks the server for another session, until there is one or too much time has
-    /// gone by `since` the last byte came.
+    /// gone by `since` the first of a row of losses without a byte between them.
     fn renew(&self, worker: &Worker, lost: &str, since: Instant) -> Result<()> {
         let config = self.fetch.config;
         let mut backoff = FIRST_BACKOFF;
         let mut why = Error::new(ExitCode::Network, lost.to_string());
-        loop {
-            if since.elapsed() >= config.retry_for || !self.fetch.interrupt.pause(backoff) {
-                let seconds = config.retry_for.as_secs();
-                let text =
-                    format!("lost the server, and did not get it back in {seconds} s: {why}");
-                return Err(Error::new(ExitCode::Network, text));
-            }
+        while self.fetch.interrupt.pause(backoff) {
             backoff = (backoff * 2).min(LAST_BACKOFF);
             match self.another() {
                 Ok(offer) => {
@@ -178,14 +188,20 @@ impl Transfer<'_> {
                 Err(error) if error.code() == ExitCode::Refused => why = error,
                 Err(error) => return Err(error),
             }
+            if since.elapsed() >= config.retry_for {
+                break;
+            }
         }
+        let seconds = config.retry_for.as_secs();
+        let text = format!("lost the server, and did not get it back in {seconds} s: {why}");
+        Err(Error::new(ExitCode::Network, text))
     }
 
     /// One more session for the same file.
     fn another(&self) -> Result<PulledOffer> {
         let (server, config) = (self.server, self.fetch.config);
         let stream = server.connect()?;
-        let offer = server.ask(stream, &config.file, config.threads, self.fetch.interrupt)?;
+        let offer = server.ask_again(stream, &config.file, config.threads, self.fetch.interrupt)?;
         match offer {
             Offer::Pulled(offer) if offer.etag == self.offer.etag => Ok(offer),
             Offer::Pulled(_) | Offer::Classic(_) => {

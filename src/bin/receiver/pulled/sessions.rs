@@ -5,11 +5,14 @@
 
 use ropewalk::codec::json::Value;
 use ropewalk::codec::wire::Request;
+use ropewalk::sys::socket;
 use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::transfer::session::Token;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,6 +22,10 @@ const MAX_REFUSALS: u32 = 2;
 
 /// Time without an open stream that brings anything, after which a session is lost.
 const LOSS_TIME: Duration = Duration::from_secs(5);
+
+/// And after this long even if streams are open: their kernel may accept them while
+/// nobody answers.
+const DEAF_TIME: Duration = Duration::from_secs(30);
 
 /// How long a stream without a session waits before it looks whether all is over.
 const LOOK_TIME: Duration = Duration::from_secs(1);
@@ -47,6 +54,9 @@ impl Session {
 pub(crate) struct Sessions {
     state: Mutex<State>,
     changed: Condvar,
+    /// Comes to its end when all is over, for those who are connecting.
+    bell: UnixStream,
+    ringer: UnixStream,
 }
 
 struct State {
@@ -65,7 +75,7 @@ struct State {
 
 impl Sessions {
     /// Begins with this session.
-    pub(crate) fn new(session: Session) -> Sessions {
+    pub(crate) fn new(session: Session) -> io::Result<Sessions> {
         let state = State {
             session,
             generation: 0,
@@ -76,7 +86,13 @@ impl Sessions {
             told: false,
             over: false,
         };
-        Sessions { state: Mutex::new(state), changed: Condvar::new() }
+        let (bell, ringer) = UnixStream::pair()?;
+        Ok(Sessions { state: Mutex::new(state), changed: Condvar::new(), bell, ringer })
+    }
+
+    /// Connects to `address`, at most for `limit`, and not when all is over.
+    pub(crate) fn connect(&self, address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+        socket::connect(address, limit, self.bell.as_fd())
     }
 
     /// Goes on with another session.
@@ -148,8 +164,9 @@ impl Sessions {
         }
         let refused = error.kind() == io::ErrorKind::ConnectionRefused;
         state.refusals += u32::from(refused);
-        let quiet = state.quiet_since.elapsed() > LOSS_TIME;
-        if state.open.is_empty() && (state.refusals >= MAX_REFUSALS || quiet) {
+        let quiet = state.quiet_since.elapsed();
+        let gone = state.open.is_empty() && (state.refusals >= MAX_REFUSALS || quiet > LOSS_TIME);
+        if gone || quiet > DEAF_TIME {
             state.lost = Some(ropewalk::error::system_words(error));
         }
     }
@@ -172,6 +189,7 @@ impl Sessions {
     pub(crate) fn end(&self, complete: bool) {
         let mut state = lock(&self.state);
         state.over = true;
+        let _ = self.ringer.shutdown(Shutdown::Both);
         for mut stream in state.open.values() {
             if complete {
                 // It is smaller than any socket's buffer; what does not go is not needed.
@@ -191,7 +209,7 @@ mod tests {
 
     fn sessions() -> Sessions {
         let token = Token::from_hex(&"0".repeat(32)).unwrap();
-        Sessions::new(Session { address: "127.0.0.1:1".parse().unwrap(), token })
+        Sessions::new(Session { address: "127.0.0.1:1".parse().unwrap(), token }).unwrap()
     }
 
     #[test]
@@ -224,6 +242,15 @@ mod tests {
             sessions.failed(0, 0, &ErrorKind::ConnectionReset.into());
         }
         assert_eq!(sessions.take_loss(), None);
+    }
+
+    #[test]
+    fn nobody_connects_when_all_is_over() {
+        let sessions = sessions();
+        sessions.end(false);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(sessions.connect(address, Duration::from_secs(1000)).is_err());
     }
 
     #[test]

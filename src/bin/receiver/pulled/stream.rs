@@ -9,14 +9,16 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Shared, Verify, block_size};
+use super::{Shared, Verify};
 use ropewalk::codec::text::escape_limited;
-use ropewalk::codec::wire::{ErrorCode, HEADER_SIZE, Header, Hello, MAX_ERROR_TEXT, Request};
+use ropewalk::codec::wire::{
+    ErrorCode, HEADER_SIZE, Header, Hello, MAX_ERROR_TEXT, MIN_PART, Request,
+};
 use ropewalk::error::{Error, ExitCode};
 use ropewalk::hash::crc32c::crc32c;
 use ropewalk::sys::{file, random, socket};
 use ropewalk::transfer::queue::Claim;
-use ropewalk::transfer::window::{MAX_REQUESTS, Window};
+use ropewalk::transfer::window::{MAX_REQUESTS, Window, block_size};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -40,6 +42,10 @@ const LAST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// The pause after a damaged or wrong block: the path is there, so it need not grow.
 const DAMAGE_BACKOFF: Duration = Duration::from_millis(20);
+
+/// A block that is smaller than this answers the rest of a request. Smaller ones would
+/// cost more in the journal than they bring.
+const MIN_ANSWER: u64 = MIN_PART as u64;
 
 /// Bytes asked for at least: two blocks, so that the sender always has one to send.
 const FLOOR_BLOCKS: u64 = 2;
@@ -65,11 +71,15 @@ impl From<io::Error> for Stop {
 /// Receives on stream `number` until all is over.
 pub(super) fn run(shared: &Shared, number: usize) {
     let mut backoff = FIRST_BACKOFF;
+    let mut opened_before = false;
     while let Some((generation, session)) = shared.sessions.current() {
         let mut brought_something = false;
-        let stop = match TcpStream::connect_timeout(&session.address, CONNECT_TIME) {
+        let stop = match shared.sessions.connect(session.address, CONNECT_TIME) {
             Err(error) => Stop::Broken(error),
             Ok(stream) => {
+                if std::mem::replace(&mut opened_before, true) {
+                    shared.count_reconnect();
+                }
                 let hello = Hello {
                     token: session.token.bytes(),
                     max_block: block_size(shared.job.threads),
@@ -103,7 +113,6 @@ pub(super) fn run(shared: &Shared, number: usize) {
         if !shared.sessions.pause(jitter(delay)) {
             return;
         }
-        shared.count_reconnect();
     }
 }
 
@@ -181,7 +190,7 @@ impl<'a> Connection<'a> {
     fn ask(&mut self, first: &mut Vec<u8>) -> Result<(), Stop> {
         let mut message = std::mem::take(first);
         loop {
-            let mut later = None;
+            let (mut later, version) = (None, self.shared.queue.version());
             while self.under_way < self.window.limit() && self.asked.len() < MAX_REQUESTS {
                 let idle = self.asked.is_empty();
                 match self.shared.queue.claim(self.number, idle, self.window.pace()) {
@@ -208,7 +217,7 @@ impl<'a> Connection<'a> {
             }
             match later {
                 Some(delay) if self.asked.is_empty() => {
-                    self.shared.queue.wait_for_change(delay);
+                    self.shared.queue.wait_for_change(version, delay);
                     self.last_byte = Instant::now(); // idle is not stalled
                 }
                 _ => return Ok(()),
@@ -284,7 +293,11 @@ impl<'a> Connection<'a> {
         };
         match self.asked.front() {
             Some((range, _)) if range.start == offset && length <= range.end - range.start => {
-                Ok(offset..offset + length)
+                let end = offset + length;
+                if length < MIN_ANSWER && end < range.end {
+                    return Err(Stop::Wrong("a block is smaller than it may be".into()));
+                }
+                Ok(offset..end)
             }
             _ => Err(Stop::Wrong("a block came that was not asked for".into())),
         }

@@ -89,6 +89,17 @@ fn after_another_boot_only_what_is_durable_counts() {
 }
 
 #[test]
+fn after_a_failed_sync_only_what_was_durable_counts() {
+    let scratch = Scratch::new("distrust");
+    let journal = scratch.create();
+    journal.written(0..100, 1).unwrap();
+    journal.checkpoint(&scratch.part).unwrap();
+    journal.written(100..200, 2).unwrap();
+    distrust(&scratch.file()).unwrap();
+    assert_eq!(scratch.contents(), Some(contents(&[(0, 100, Vouched::Bytes(1))])));
+}
+
+#[test]
 fn a_record_between_the_sync_and_its_word_is_not_durable() {
     let scratch = Scratch::new("between");
     let journal = scratch.create();
