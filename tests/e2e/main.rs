@@ -18,6 +18,7 @@ mod errors;
 mod faults;
 mod holes;
 mod http;
+mod peers;
 mod resume;
 mod signals;
 mod streams;
