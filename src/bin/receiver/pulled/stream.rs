@@ -274,16 +274,19 @@ impl<'a> Connection<'a> {
     }
 
     /// The range that a block covers, which has to be the start of what was asked for
-    /// first.
+    /// first; a hole may go on behind it, but not past the end of the file.
     fn place(&self, header: &Header) -> Result<Range<u64>, Stop> {
-        let (offset, length) = match *header {
-            Header::Data { offset, length, .. } | Header::Hole { offset, length, .. } => {
-                (offset, u64::from(length))
-            }
+        let (offset, length, run) = match *header {
+            Header::Data { offset, length, .. } => (offset, u64::from(length), 0),
+            Header::Hole { offset, length, run } => (offset, u64::from(length), run),
             Header::Error { .. } => return Ok(0..0),
         };
         match self.asked.front() {
-            Some((range, _)) if range.start == offset && length <= range.end - range.start => {
+            Some((range, _))
+                if range.start == offset
+                    && length <= range.end - range.start
+                    && run <= self.shared.job.size - offset =>
+            {
                 Ok(offset..offset + length)
             }
             _ => Err(Stop::Wrong("a block came that was not asked for".into())),
