@@ -14,6 +14,7 @@ mod system;
 
 mod changes;
 mod connections;
+mod digest;
 mod errors;
 mod faults;
 mod holes;
@@ -21,6 +22,7 @@ mod http;
 mod peers;
 mod resume;
 mod signals;
+mod strangers;
 mod streams;
 mod transfers;
 mod usage;
