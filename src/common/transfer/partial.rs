@@ -77,11 +77,12 @@ enum Found {
 /// Looks at what an earlier run left, and makes it this run's own if it can be used.
 fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
     let there = part.metadata()?;
+    if there.len() == 0 {
+        // Made just now, perhaps with the inode of the one that the journal is about.
+        return Ok(Found::Nothing);
+    }
     let Some((header, journal, contents)) = Journal::open(journal.try_clone()?)? else {
-        return Ok(match there.len() {
-            0 => Found::Nothing,
-            _ => Found::Useless("its journal is missing or damaged"),
-        });
+        return Ok(Found::Useless("its journal is missing or damaged"));
     };
     if (header.device, header.inode) != (there.dev(), there.ino()) {
         return Ok(Found::Useless("its journal belongs to another file"));
