@@ -14,12 +14,15 @@ mod system;
 
 mod changes;
 mod connections;
+mod digest;
 mod errors;
 mod faults;
 mod holes;
 mod http;
+mod peers;
 mod resume;
 mod signals;
+mod strangers;
 mod streams;
 mod transfers;
 mod usage;

@@ -67,6 +67,19 @@ pub(crate) fn no_socket_at(address: SocketAddr) {
     });
 }
 
+/// Waits until `remote` has closed its side of one connection that `local` still holds.
+#[track_caller]
+pub(crate) fn no_socket_at_peer(local: SocketAddr, remote: SocketAddr) {
+    wait_until("the end of the other side", || {
+        sockets()
+            .iter()
+            .filter(|socket| socket.local == (remote.ip(), remote.port()))
+            .filter(|socket| socket.remote == (local.ip(), local.port()))
+            .all(|socket| matches!(socket.state, TIME_WAIT | CLOSED))
+            .then_some(())
+    });
+}
+
 /// Both of these.
 #[track_caller]
 pub(crate) fn nothing_stays(scratch: &Scratch) {

@@ -180,6 +180,17 @@ fn what_was_cut_off_the_part_file_is_fetched_again() {
 }
 
 #[test]
+fn a_journal_counts_for_nothing_beside_an_empty_part_file() {
+    // Also one that was made anew and got the number of the inode that was removed.
+    let half = half("part-empty");
+    fs::write(half.path.folder("out.part"), b"").unwrap();
+    let outcome = run(&mut half.path.direct(2));
+    assert_eq!(outcome.err, "");
+    assert!(!outcome.succeeded().contains("resumed"));
+    half.path.is_whole();
+}
+
+#[test]
 fn restart_ignores_what_is_there() {
     let half = half("restart");
     let before = half.path.relay.sent();

@@ -172,7 +172,7 @@ impl Stream<'_> {
                         .write_all_at(&buffer[..count], offset)
                         .map_err(|error| Error::system(self.shown, &error))?;
                     offset += count as u64;
-                    self.meter.add(count as u64);
+                    self.meter.add(count as u64, offset);
                 }
                 Err(error) => return Err(failed(error)),
             }

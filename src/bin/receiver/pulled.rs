@@ -23,12 +23,13 @@ use ropewalk::transfer::queue::{End, Queue};
 use ropewalk::transfer::ranges::RangeSet;
 use ropewalk::transfer::window::block_size;
 use std::fs::File;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 /// Blocks without a good one between them after which the transfer is given up.
-const MAX_BAD_IN_A_ROW: u64 = 100;
+const MAX_BAD_IN_A_ROW: u32 = 100;
 
 /// How the bytes are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,13 +68,13 @@ struct Shared {
     queue: Queue,
     meter: Meter,
     sessions: Arc<Sessions>,
+    bad_in_a_row: AtomicU32,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     failure: Option<Error>,
-    bad_in_a_row: u64,
     bad_blocks: u64,
     reconnects: u64,
     last_good: Option<Instant>,
@@ -88,7 +89,14 @@ pub(crate) fn receive(
     let mut held = RangeSet::new();
     job.contents.iter().for_each(|(start, (end, _))| held.insert(*start..*end));
     let queue = Queue::new(job.size, block_size(job.threads), &held);
-    let shared = Shared { job, queue, meter: Meter::default(), sessions, state: Mutex::default() };
+    let shared = Shared {
+        job,
+        queue,
+        meter: Meter::default(),
+        sessions,
+        bad_in_a_row: AtomicU32::new(0),
+        state: Mutex::default(),
+    };
     std::thread::scope(|scope| {
         let started = start(scope, &shared);
         if let Err(error) = &started {
@@ -162,20 +170,23 @@ impl Shared {
         run()
     }
 
-    /// Counts a block that was good.
+    /// A block was good. Called for each, so it takes no lock.
     fn good_block(&self) {
-        let mut state = lock(&self.state);
-        state.bad_in_a_row = 0;
-        state.last_good = Some(Instant::now());
+        if self.bad_in_a_row.load(Ordering::Relaxed) > 0 {
+            self.bad_in_a_row.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Blocks are good: called now and then while they are.
+    fn keeps_moving(&self, generation: u64) {
+        lock(&self.state).last_good = Some(Instant::now());
+        self.sessions.is_good(generation);
     }
 
     /// Counts a block that was not, or a stream that broke the protocol.
     fn bad_block(&self, damaged: bool, what: &str) {
-        let mut state = lock(&self.state);
-        state.bad_in_a_row += 1;
-        state.bad_blocks += u64::from(damaged);
-        if state.bad_in_a_row >= MAX_BAD_IN_A_ROW {
-            drop(state);
+        lock(&self.state).bad_blocks += u64::from(damaged);
+        if self.bad_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_BAD_IN_A_ROW {
             let text = format!("{MAX_BAD_IN_A_ROW} bad blocks in a row, the last one: {what}");
             self.fail(Error::new(ExitCode::Integrity, text));
         }

@@ -140,7 +140,7 @@ impl Classic {
                 0 => return Err(io::Error::other("the file became shorter")),
                 sent => {
                     offset += sent as u64;
-                    self.meter.add(sent as u64);
+                    self.meter.add(sent as u64, offset);
                 }
             }
         }

@@ -245,7 +245,6 @@ impl<'a> Answers<'a> {
                 }
             };
             at += answered;
-            self.transfer.meter.reached(at);
         }
         Ok(())
     }
@@ -281,6 +280,7 @@ impl<'a> Answers<'a> {
         let length = hole_end.min(end) - at;
         let header = Header::Hole { offset: at, length: length as u32, run: hole_end - at };
         self.stream.write_all(&header.encode())?;
+        self.transfer.meter.add(0, at + length);
         Ok(length)
     }
 
@@ -307,7 +307,7 @@ impl<'a> Answers<'a> {
             let whole = HEADER_SIZE + payload.len();
             self.stream.write_all(&self.buffer[..whole])?;
         }
-        self.transfer.meter.add(length);
+        self.transfer.meter.add(length, end);
         Ok(length)
     }
 

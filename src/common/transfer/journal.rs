@@ -160,9 +160,16 @@ impl Journal {
         self.file.sync_data()
     }
 
+    /// Takes a place under the lock, and writes without it. When another record is
+    /// written and this one is not, because the process was killed, reading stops at the
+    /// gap: fewer ranges count then, and none that should not.
     fn append(&self, record: &Record) -> io::Result<()> {
-        let mut end = lock(&self.end);
-        *end = self.append_at(*end, record)?;
+        let at = {
+            let mut end = lock(&self.end);
+            *end += RECORD_SIZE as u64;
+            *end - RECORD_SIZE as u64
+        };
+        self.append_at(at, record)?;
         Ok(())
     }
 

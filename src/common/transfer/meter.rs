@@ -28,14 +28,10 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Counts `bytes` more.
-    pub fn add(&self, bytes: u64) {
-        lock(&self.reading).bytes += bytes;
-    }
-
-    /// Notes that the bytes before `offset` were moved, or later ones were.
-    pub fn reached(&self, offset: u64) {
+    /// Counts `bytes` more, which end at `offset` in the file.
+    pub fn add(&self, bytes: u64, offset: u64) {
         let mut reading = lock(&self.reading);
+        reading.bytes += bytes;
         reading.offset = reading.offset.max(offset);
     }
 
@@ -83,8 +79,8 @@ mod tests {
     #[test]
     fn bytes_past_four_gibibytes_are_counted() {
         let meter = Meter::default();
-        meter.add(3 << 30);
-        meter.add(3 << 30);
+        meter.add(3 << 30, 3 << 30);
+        meter.add(3 << 30, 6 << 30);
         assert_eq!(meter.read().bytes, 6 << 30);
     }
 }

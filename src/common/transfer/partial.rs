@@ -82,7 +82,8 @@ enum Found {
 fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
     let there = part.metadata()?;
     if there.len() == 0 {
-        return Ok(Found::Nothing); // a journal beside it is one that was left
+        // Made just now, perhaps with the inode of the one that the journal is about.
+        return Ok(Found::Nothing);
     }
     let Some((header, journal, contents)) = Journal::open(journal.try_clone()?)? else {
         return Ok(Found::Useless("its journal is missing or damaged"));

@@ -86,7 +86,12 @@ pub struct Progress {
 /// The queue of one file.
 pub struct Queue {
     state: Mutex<State>,
+    /// For streams: there may be something to ask for.
     changed: Condvar,
+    /// For the follower: the prefix has grown.
+    advanced: Condvar,
+    /// For those who watch: the end, or as much as they wait for.
+    milestone: Condvar,
 }
 
 impl Queue {
@@ -100,9 +105,15 @@ impl Queue {
             piece: u64::from(piece.max(1)),
             todo,
             held: held.clone(),
+            wanted: u64::MAX,
             ..State::default()
         };
-        Queue { state: Mutex::new(state), changed: Condvar::new() }
+        Queue {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            advanced: Condvar::new(),
+            milestone: Condvar::new(),
+        }
     }
 
     /// The next range for `stream`. `pace` is how long it takes for an answer: what
@@ -174,15 +185,13 @@ impl Queue {
     /// What was being written is on the disk.
     pub fn finish(&self, part: Range<u64>, is_hole: bool) {
         let mut state = lock(&self.state);
+        let prefix = state.prefix();
         state.writing.remove(part.clone());
         if is_hole {
             state.holes.insert(part.clone());
         }
-        let prefix = state.prefix();
         state.done.insert(part);
-        if state.prefix() > prefix || state.end().is_some() {
-            self.notify(&mut state);
-        }
+        self.notify_done(&mut state, prefix);
     }
 
     /// `stream` is gone: what it owes is anybody's.
@@ -197,16 +206,17 @@ impl Queue {
     /// The check of a range that was held has ended.
     pub fn checked(&self, range: Range<u64>, good: bool, is_hole: bool) {
         let mut state = lock(&self.state);
+        let prefix = state.prefix();
         state.held.remove(range.clone());
-        match (good, is_hole) {
-            (false, _) => state.todo.insert(range),
-            (true, true) => {
-                state.holes.insert(range.clone());
-                state.done.insert(range);
-            }
-            (true, false) => state.done.insert(range),
+        if !good {
+            state.todo.insert(range);
+            return self.notify(&mut state);
         }
-        self.notify(&mut state);
+        if is_hole {
+            state.holes.insert(range.clone());
+        }
+        state.done.insert(range);
+        self.notify_done(&mut state, prefix);
     }
 
     /// Ends the transfer early.
@@ -214,6 +224,8 @@ impl Queue {
         let mut state = lock(&self.state);
         state.aborted = true;
         self.notify(&mut state);
+        self.advanced.notify_all();
+        self.milestone.notify_all();
     }
 
     /// Whether the transfer is at its end, and how.
@@ -230,14 +242,32 @@ impl Queue {
     /// Waits until `wanted` bytes are done or the transfer is at its end, at most for
     /// `limit`. Answers how many are done, and whether it is over.
     pub fn wait_for_done(&self, wanted: u64, limit: Duration) -> (u64, bool) {
+        lock(&self.state).wanted = wanted;
         self.wait_until(limit, |state| state.done.total() >= wanted || state.end().is_some());
         let state = lock(&self.state);
         (state.done.total(), state.end().is_some())
     }
 
+    /// There may be something to ask for.
     fn notify(&self, state: &mut State) {
         state.version += 1;
         self.changed.notify_all();
+    }
+
+    /// More is done than before. Nobody is woken who does not wait for it: this is
+    /// called for each block.
+    fn notify_done(&self, state: &mut State, prefix_before: u64) {
+        let over = state.end().is_some();
+        if over {
+            self.notify(state);
+        }
+        if over || state.prefix() > prefix_before {
+            self.advanced.notify_one();
+        }
+        if over || state.done.total() >= state.wanted {
+            state.wanted = u64::MAX;
+            self.milestone.notify_all();
+        }
     }
 
     fn wait_until(&self, limit: Duration, come: impl Fn(&State) -> bool) {
@@ -248,7 +278,7 @@ impl Queue {
             if left.is_zero() {
                 return;
             }
-            state = wait_for(&self.changed, state, left);
+            state = wait_for(&self.milestone, state, left);
         }
     }
 
@@ -257,7 +287,7 @@ impl Queue {
     pub fn wait_for_prefix(&self, known: u64) -> u64 {
         let mut state = lock(&self.state);
         while state.prefix() <= known && state.end().is_none() {
-            state = wait(&self.changed, state);
+            state = wait(&self.advanced, state);
         }
         state.prefix()
     }

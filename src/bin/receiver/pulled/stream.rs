@@ -47,6 +47,9 @@ const DAMAGE_BACKOFF: Duration = Duration::from_millis(20);
 /// cost more in the journal than they bring.
 const MIN_ANSWER: u64 = MIN_PART as u64;
 
+/// How often the others are told that this stream moves.
+const TELL_TIME: Duration = Duration::from_millis(100);
+
 /// Bytes asked for at least: two blocks, so that the sender always has one to send.
 const FLOOR_BLOCKS: u64 = 2;
 
@@ -138,6 +141,8 @@ struct Connection<'a> {
     buffer: Vec<u8>,
     filled: usize,
     last_byte: Instant,
+    /// When the others were last told that blocks are good.
+    told: Option<Instant>,
 }
 
 impl<'a> Connection<'a> {
@@ -160,6 +165,7 @@ impl<'a> Connection<'a> {
             buffer: vec![0; HEADER_SIZE + (block.max(MAX_ERROR_TEXT) as usize)],
             filled: 0,
             last_byte: now,
+            told: None,
         }
     }
 
@@ -283,16 +289,19 @@ impl<'a> Connection<'a> {
     }
 
     /// The range that a block covers, which has to be the start of what was asked for
-    /// first.
+    /// first; a hole may go on behind it, but not past the end of the file.
     fn place(&self, header: &Header) -> Result<Range<u64>, Stop> {
-        let (offset, length) = match *header {
-            Header::Data { offset, length, .. } | Header::Hole { offset, length, .. } => {
-                (offset, u64::from(length))
-            }
+        let (offset, length, run) = match *header {
+            Header::Data { offset, length, .. } => (offset, u64::from(length), 0),
+            Header::Hole { offset, length, run } => (offset, u64::from(length), run),
             Header::Error { .. } => return Ok(0..0),
         };
         match self.asked.front() {
-            Some((range, _)) if range.start == offset && length <= range.end - range.start => {
+            Some((range, _))
+                if range.start == offset
+                    && length <= range.end - range.start
+                    && run <= self.shared.job.size - offset =>
+            {
                 let end = offset + length;
                 if length < MIN_ANSWER && end < range.end {
                     return Err(Stop::Wrong("a block is smaller than it may be".into()));
@@ -338,7 +347,7 @@ impl<'a> Connection<'a> {
             job.journal.written(part.clone(), crc).map_err(|error| self.full(&error))?;
             self.shared.queue.finish(part, false);
         }
-        self.shared.meter.add(length);
+        self.shared.meter.add(length, range.end);
         self.is_good();
         Ok(())
     }
@@ -355,9 +364,12 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    fn is_good(&self) {
+    fn is_good(&mut self) {
         self.shared.good_block();
-        self.shared.sessions.is_good(self.generation);
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_TIME) {
+            self.told = Some(Instant::now());
+            self.shared.keeps_moving(self.generation);
+        }
     }
 
     fn full(&self, error: &io::Error) -> Stop {

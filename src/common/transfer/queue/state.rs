@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) front: u64,
     /// Where the follower is, if there is one.
     pub(super) followed: Option<u64>,
+    /// As much as somebody waits to be done.
+    pub(super) wanted: u64,
     /// Counts changes.
     pub(super) version: u64,
     pub(super) asked_again: u64,

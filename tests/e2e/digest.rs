@@ -1,0 +1,216 @@
+//! The whole file's digest on the ropewalk protocol, what is asked for with each way to
+//! verify, and names and sizes of every kind.
+
+use crate::harness::{Scratch, Server, assert_same, content, name, run};
+use crate::path::{Path, RECONNECTS, count, flip};
+use crate::relay::{Faults, Relay, Step};
+use crate::{classic_peers, proof};
+use ropewalk::codec::repr_digest::format_md5;
+use ropewalk::codec::wire::HEADER_SIZE;
+use ropewalk::hash::crc32c::crc32c;
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const REFUSED: i32 = 4;
+const PROTOCOL: i32 = 5;
+const INTEGRITY: i32 = 6;
+const CHANGED: i32 = 7;
+
+/// What a client does whose HEAD request's reply becomes what `reply` makes of it.
+fn with_reply(
+    test: &str,
+    reply: impl Fn(String) -> Option<String> + Send + Sync + 'static,
+) -> (Path, crate::harness::Outcome) {
+    let reply = move |request: &str, head: String| match request.starts_with("HEAD ") {
+        true => reply(head),
+        false => Some(head),
+    };
+    let path = Path::new(test, 700_000, Faults { reply: Box::new(reply), ..Faults::default() });
+    let output = path.folder("out");
+    let outcome = run(&mut path.scratch.client(path.relay.address, 3, "file", output));
+    (path, outcome)
+}
+
+/// The value of the Repr-Digest field.
+fn digest(head: &str) -> &str {
+    let (_, rest) = head.split_once("\r\nRepr-Digest: ").unwrap();
+    rest.split("\r\n").next().unwrap()
+}
+
+#[test]
+fn a_digest_that_differs_leaves_no_output() {
+    let (path, outcome) = with_reply("digest-differs", |head| {
+        let other = format_md5(&[7; 16]);
+        Some(head.replace(digest(&head), &other))
+    });
+    let said = "07".repeat(16);
+    let came = classic_peers::md5(&path.bytes);
+    let words = format!("out: MD5 differs: {came} came, the server said {said}");
+    outcome.failed(INTEGRITY, "client", &words);
+    assert_eq!(path.names().len(), 0);
+}
+
+#[test]
+fn a_block_that_lies_with_a_right_checksum_is_caught_by_the_md5() {
+    let path = Path::new(
+        "lies",
+        3 << 20,
+        Faults::of_blocks(|block| {
+            if block.number == 5 {
+                flip(&mut block.bytes[HEADER_SIZE..], 77);
+                let crc = crc32c(&block.bytes[HEADER_SIZE..]);
+                block.bytes[24..28].copy_from_slice(&crc.to_be_bytes());
+                let seal = crc32c(&block.bytes[..28]);
+                block.bytes[28..32].copy_from_slice(&seal.to_be_bytes());
+            }
+            Step::Pass
+        }),
+    );
+    let output = path.folder("out");
+    let outcome = run(&mut path.scratch.client(path.relay.address, 1, "file", output));
+    outcome.failed(INTEGRITY, "client", "out: MD5 differs: ");
+    assert_eq!(path.names().len(), 0);
+}
+
+#[test]
+fn a_server_without_a_digest_is_believed() {
+    let (path, outcome) = with_reply("digest-none", |head| {
+        let line = format!("Repr-Digest: {}\r\n", digest(&head));
+        Some(head.replace(&line, ""))
+    });
+    outcome.succeeded();
+    path.is_whole();
+}
+
+#[test]
+fn a_digest_that_is_none_is_an_error() {
+    for digits in ["md5=:AAAA:", "md5=:!:", "md5"] {
+        let (path, outcome) =
+            with_reply("digest-odd", |head| Some(head.replace(digest(&head), digits)));
+        outcome.failed(PROTOCOL, "client", "its Repr-Digest is not one");
+        assert!(!path.folder("out").exists(), "{digits}");
+    }
+}
+
+#[test]
+fn a_digest_that_is_refused_is_an_error() {
+    for (status, code) in [("412 Precondition Failed", CHANGED), ("404 Not Found", REFUSED)] {
+        let (path, outcome) =
+            with_reply("digest-refused", move |head| Some(head.replace("200 OK", status)));
+        assert_eq!(outcome.status.code(), Some(code), "{outcome:?}");
+        assert!(!path.folder("out").exists());
+    }
+}
+
+#[test]
+fn a_digest_whose_connection_is_lost_is_asked_for_again() {
+    let losses = AtomicUsize::new(0);
+    let (path, outcome) = with_reply("digest-lost", move |head| {
+        (losses.fetch_add(1, Ordering::SeqCst) >= 2).then_some(head)
+    });
+    let said = outcome.succeeded();
+    assert!(said.contains(&format!(", md5 {}", classic_peers::md5(&path.bytes))), "{said}");
+    let asked = path.relay.controls().iter().filter(|head| head.starts_with("HEAD ")).count();
+    assert_eq!(asked, 3);
+    path.is_whole();
+}
+
+#[test]
+fn only_the_md5_asks_for_a_digest() {
+    let path = Path::new("asks", 700_000, Faults::default());
+    for (how, expected) in [("md5", 1), ("crc32c", 0), ("none", 0)] {
+        let before = path.relay.controls().len();
+        let mut client = path.scratch.client(path.relay.address, 3, "file", path.folder("out"));
+        let said = run(client.args(["--verify", how])).succeeded();
+        path.is_whole();
+        assert_eq!(said.contains("md5"), how == "md5", "{said}");
+        let controls = &path.relay.controls()[before..];
+        assert!(controls[0].starts_with("POST file HTTP/1.1\r\n"), "{controls:?}");
+        assert_eq!(controls.len(), 1 + expected, "{how}: {controls:?}");
+        for head in &controls[1..] {
+            assert!(head.starts_with("HEAD file HTTP/1.1\r\n"), "{head}");
+            assert!(head.contains("\r\nIf-Match: \""), "{head}");
+            assert!(head.contains("\r\nWant-Repr-Digest: md5=1\r\n"), "{head}");
+        }
+    }
+}
+
+#[test]
+fn blocks_carry_a_checksum_unless_none_is_wanted() {
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let own = seen.clone();
+    let path = Path::new(
+        "checksums",
+        300_000,
+        Faults::of_blocks(move |block| {
+            own.lock().unwrap().push(block.bytes[24..28] != [0; 4]);
+            Step::Pass
+        }),
+    );
+    for (how, expected) in [("crc32c", true), ("none", false)] {
+        seen.lock().unwrap().clear();
+        let mut client = path.scratch.client(path.relay.address, 1, "file", path.folder("out"));
+        run(client.args(["--verify", how])).succeeded();
+        assert_eq!(*seen.lock().unwrap(), [expected; 3], "{how}");
+    }
+}
+
+#[test]
+fn names_of_every_kind_arrive_as_they_are() {
+    let scratch = Scratch::new("names");
+    let server = Server::start(&scratch, &[]);
+    let relay = Relay::start(&scratch, server.address, Faults::default());
+    let names: [&[u8]; 10] = [
+        b"  a  file POST ",
+        b"100%",
+        b"%41%zz%",
+        b"what?x=1#y",
+        b"a\nb\r\nHost: x",
+        b"\xff\xfe caf\xe9 \\x",
+        "h\u{e4}user/\u{1F980}".as_bytes(),
+        b"+&;=@:[]{}|^`\"<>'",
+        b"*",
+        b"http:x",
+    ];
+    scratch.make_dir("h\u{e4}user");
+    for (number, bytes) in names.iter().enumerate() {
+        let found = format!("found {number}").into_bytes();
+        scratch.write(name(bytes), &found);
+        let output = scratch.path("out");
+        let outcome = run(&mut scratch.client(relay.address, 2, name(bytes), &output));
+        outcome.succeeded();
+        assert_eq!(fs::read(output).unwrap(), found, "{}", String::from_utf8_lossy(bytes));
+    }
+    // Each by the ropewalk protocol, and at the first attempt.
+    let posts = relay.controls().iter().filter(|head| head.starts_with("POST ")).count();
+    assert_eq!((posts, relay.streams() >= names.len()), (names.len(), true));
+}
+
+#[test]
+fn the_smallest_files_arrive_over_any_number_of_streams() {
+    let scratch = Scratch::new("smallest");
+    let server = Server::start(&scratch, &[]);
+    let output = scratch.path("out");
+    for size in [0, 1, 2, 127, 128 << 10, (128 << 10) + 1] {
+        let bytes = content(size);
+        scratch.write("file", &bytes);
+        for (threads, how) in [(1, "md5"), (7, "crc32c"), (255, "none"), (255, "md5")] {
+            let mut client = scratch.client(server.address, threads, "file", &output);
+            let said = run(client.args(["--verify", how])).succeeded();
+            let what = format!("{size} bytes, {threads} streams, {how}: {said}");
+            assert_same(&fs::read(&output).unwrap(), &bytes, &what);
+            assert!(said.starts_with(&format!("{size} bytes in ")), "{what}");
+        }
+    }
+    assert_eq!(Scratch::names(scratch.folder()), ["file", "out"]);
+    server.stop();
+    proof::nothing_stays(&scratch);
+}
+
+#[test]
+fn two_hundred_and_fifty_five_streams_all_bring_something() {
+    let path = Path::new("streams-255", 24 << 20, Faults::default());
+    let said = path.fetch(255);
+    assert_eq!(count(&said, RECONNECTS), 0, "{said}");
+    assert!(path.relay.streams() > 100, "{}", path.relay.streams());
+}
