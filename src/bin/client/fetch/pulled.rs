@@ -175,7 +175,8 @@ impl Transfer<'_> {
         let config = self.fetch.config;
         let mut backoff = FIRST_BACKOFF;
         let mut why = Error::new(ExitCode::Network, lost.to_string());
-        while self.fetch.interrupt.pause(backoff) {
+        // A server that grants sessions of which nothing comes is lost too.
+        while since.elapsed() < config.retry_for && self.fetch.interrupt.pause(backoff) {
             backoff = (backoff * 2).min(LAST_BACKOFF);
             match self.another() {
                 Ok(offer) => {
@@ -187,9 +188,6 @@ impl Transfer<'_> {
                 // The server has come back, but not everything that it needs yet.
                 Err(error) if error.code() == ExitCode::Refused => why = error,
                 Err(error) => return Err(error),
-            }
-            if since.elapsed() >= config.retry_for {
-                break;
             }
         }
         let seconds = config.retry_for.as_secs();

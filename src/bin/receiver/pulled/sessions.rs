@@ -5,8 +5,8 @@
 
 use ropewalk::codec::json::Value;
 use ropewalk::codec::wire::Request;
-use ropewalk::sys::socket;
 use ropewalk::sys::sync::{lock, wait_for};
+use ropewalk::sys::{random, socket};
 use ropewalk::transfer::session::Token;
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -120,10 +120,10 @@ impl Sessions {
         }
     }
 
-    /// Waits for `delay`, or until there is another session or all is over. `false`
-    /// when all is over.
+    /// Waits for half of `delay` to all of it, or until there is another session or all
+    /// is over. `false` when all is over.
     pub(crate) fn pause(&self, delay: Duration) -> bool {
-        let deadline = Instant::now() + delay;
+        let deadline = Instant::now() + jitter(delay);
         let mut state = lock(&self.state);
         let generation = state.generation;
         while !state.over && state.generation == generation {
@@ -200,6 +200,13 @@ impl Sessions {
         }
         self.changed.notify_all();
     }
+}
+
+/// Between half of `delay` and all of it, so that streams do not come back at once.
+fn jitter(delay: Duration) -> Duration {
+    let mut byte = [255];
+    let _ = random::fill(&mut byte);
+    delay.mul_f64(0.5 + f64::from(byte[0]) / 510.0)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use ropewalk::codec::wire::{
 };
 use ropewalk::error::{Error, ExitCode};
 use ropewalk::hash::crc32c::crc32c;
-use ropewalk::sys::{file, random, socket};
+use ropewalk::sys::{file, socket};
 use ropewalk::transfer::queue::Claim;
 use ropewalk::transfer::window::{MAX_REQUESTS, Window, block_size};
 use std::collections::VecDeque;
@@ -113,17 +113,10 @@ pub(super) fn run(shared: &Shared, number: usize) {
                 DAMAGE_BACKOFF
             }
         };
-        if !shared.sessions.pause(jitter(delay)) {
+        if !shared.sessions.pause(delay) {
             return;
         }
     }
-}
-
-/// Between half of `delay` and all of it, so that streams do not come back at once.
-fn jitter(delay: Duration) -> Duration {
-    let mut byte = [255];
-    let _ = random::fill(&mut byte);
-    delay.mul_f64(0.5 + f64::from(byte[0]) / 510.0)
 }
 
 /// A stream while it is connected.
