@@ -268,7 +268,7 @@ impl Shared {
                     Step::Pass => {}
                     Step::Cut(bytes) => {
                         block.bytes.truncate(bytes);
-                        let _ = self.pace(link, stream, &block.bytes, &mut next);
+                        let _ = self.pace(link, stream, &block.bytes, &mut next, &[]);
                         return link.reset();
                     }
                     Step::Stall => {
@@ -284,18 +284,29 @@ impl Shared {
                     break;
                 }
             }
-            if self.pace(link, stream, &out, &mut next).is_err() {
+            if self.pace(link, stream, &out, &mut next, &pieces).is_err() {
                 return link.end();
             }
-            self.passed.lock().unwrap().extend(pieces);
         }
     }
 
-    /// Writes to the client, as fast as the stream may.
-    fn pace(&self, link: &Link, stream: usize, bytes: &[u8], next: &mut usize) -> io::Result<()> {
-        for piece in bytes.chunks(PACED) {
-            self.write(&link.client, piece, next)?;
+    /// Writes to the client, as fast as the stream may. What passes so is noted before its
+    /// last bytes are written: after these the client may be at its end.
+    fn pace(
+        &self,
+        link: &Link,
+        stream: usize,
+        bytes: &[u8],
+        next: &mut usize,
+        pieces: &[Piece],
+    ) -> io::Result<()> {
+        let last = bytes.len().div_ceil(PACED).max(1) - 1;
+        for (number, piece) in bytes.chunks(PACED).enumerate() {
+            if number == last {
+                self.passed.lock().unwrap().extend(pieces);
+            }
             self.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
+            self.write(&link.client, piece, next)?;
             if let Some(rate) = (self.faults.rate)(stream) {
                 std::thread::sleep(Duration::from_secs_f64(piece.len() as f64 / rate as f64));
             }
