@@ -277,6 +277,9 @@ impl<'a> Answers<'a> {
 
     fn data(&mut self, at: u64, end: u64) -> Result<u64, Stop> {
         let length = end - at;
+        // Before they are sent: the peer may end the session on another stream as soon
+        // as it has them, and the log is to count them.
+        self.transfer.meter.add(length);
         if self.unchecked {
             self.check_unchanged()?;
             let header = Header::Data { offset: at, length: length as u32, crc: 0 };
@@ -296,7 +299,6 @@ impl<'a> Answers<'a> {
             let whole = HEADER_SIZE + payload.len();
             self.stream.write_all(&self.buffer[..whole])?;
         }
-        self.transfer.meter.add(length);
         Ok(length)
     }
 
