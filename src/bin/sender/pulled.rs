@@ -277,11 +277,11 @@ impl<'a> Answers<'a> {
 
     fn data(&mut self, at: u64, end: u64) -> Result<u64, Stop> {
         let length = end - at;
-        // Before they are sent: the peer may end the session on another stream as soon
-        // as it has them, and the log is to count them.
-        self.transfer.meter.add(length);
+        // Counted before they are sent: the peer may end the session on another stream as
+        // soon as it has them, and the log is to be right then.
         if self.unchecked {
             self.check_unchanged()?;
+            self.transfer.meter.add(length);
             let header = Header::Data { offset: at, length: length as u32, crc: 0 };
             socket::send_more(self.stream.as_fd(), &header.encode())?;
             self.copy(at, end)?;
@@ -293,6 +293,7 @@ impl<'a> Answers<'a> {
             // are its bytes.
             check_unchanged(self.transfer)?;
             read.map_err(|_| Stop::Tell(ErrorCode::Read, "the file cannot be read"))?;
+            self.transfer.meter.add(length);
             let crc = crc32c(payload);
             let length = length as u32;
             header.copy_from_slice(&Header::Data { offset: at, length, crc }.encode());
