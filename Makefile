@@ -49,6 +49,8 @@ lint:
 
 bench: all
 	@sh scripts/bench.sh
+	@sh scripts/bench-slow.sh
+	@sh scripts/bench-wan.sh
 	@sh scripts/bench-hash.sh
 
 install: $(if $(built),,all)

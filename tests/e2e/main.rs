@@ -22,6 +22,7 @@ mod http;
 mod peers;
 mod resume;
 mod signals;
+mod slow_stream;
 mod strangers;
 mod streams;
 mod transfers;

@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often those that wait look whether the relay is at its end.
 const LOOK: Duration = Duration::from_millis(20);
@@ -99,7 +99,6 @@ impl Relay {
     }
 
     /// The heads of all control requests.
-    #[allow(dead_code)] // until the next tests land
     pub(crate) fn controls(&self) -> Vec<String> {
         self.shared.controls.lock().unwrap().clone()
     }
@@ -269,7 +268,7 @@ impl Shared {
                     Step::Pass => {}
                     Step::Cut(bytes) => {
                         block.bytes.truncate(bytes);
-                        let _ = self.pace(link, stream, &block.bytes, &mut next);
+                        let _ = self.pace(link, stream, &block.bytes, &mut next, &[]);
                         return link.reset();
                     }
                     Step::Stall => {
@@ -285,20 +284,35 @@ impl Shared {
                     break;
                 }
             }
-            if self.pace(link, stream, &out, &mut next).is_err() {
+            if self.pace(link, stream, &out, &mut next, &pieces).is_err() {
                 return link.end();
             }
-            self.passed.lock().unwrap().extend(pieces);
         }
     }
 
-    /// Writes to the client, as fast as the stream may.
-    fn pace(&self, link: &Link, stream: usize, bytes: &[u8], next: &mut usize) -> io::Result<()> {
-        for piece in bytes.chunks(PACED) {
-            self.write(&link.client, piece, next)?;
+    /// Writes to the client, as fast as the stream may. What passes so is noted before its
+    /// last bytes are written: after these the client may be at its end.
+    fn pace(
+        &self,
+        link: &Link,
+        stream: usize,
+        bytes: &[u8],
+        next: &mut usize,
+        pieces: &[Piece],
+    ) -> io::Result<()> {
+        let last = bytes.len().div_ceil(PACED).max(1) - 1;
+        let (begun, mut written) = (Instant::now(), 0);
+        for (number, piece) in bytes.chunks(PACED).enumerate() {
+            if number == last {
+                self.passed.lock().unwrap().extend(pieces);
+            }
             self.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
+            self.write(&link.client, piece, next)?;
             if let Some(rate) = (self.faults.rate)(stream) {
-                std::thread::sleep(Duration::from_secs_f64(piece.len() as f64 / rate as f64));
+                // Measured from the start, so that a sleep that is too long is made up for.
+                written += piece.len();
+                let due = Duration::from_secs_f64(written as f64 / rate as f64);
+                std::thread::sleep(due.saturating_sub(begun.elapsed()));
             }
         }
         Ok(())

@@ -286,8 +286,11 @@ impl<'a> Answers<'a> {
 
     fn data(&mut self, at: u64, end: u64) -> Result<u64, Stop> {
         let length = end - at;
+        // Counted before they are sent: the peer may end the session on another stream as
+        // soon as it has them, and the log is to be right then.
         if self.unchecked {
             self.check_unchanged()?;
+            self.transfer.meter.add(length, end);
             let header = Header::Data { offset: at, length: length as u32, crc: 0 };
             socket::send_more(self.stream.as_fd(), &header.encode())?;
             self.copy(at, end)?;
@@ -301,13 +304,13 @@ impl<'a> Answers<'a> {
             // are its bytes.
             check_unchanged(self.transfer)?;
             read.map_err(|_| Stop::Tell(ErrorCode::Read, "the file cannot be read"))?;
+            self.transfer.meter.add(length, end);
             let crc = crc32c(payload);
             let length = length as u32;
             header.copy_from_slice(&Header::Data { offset: at, length, crc }.encode());
             let whole = HEADER_SIZE + payload.len();
             self.stream.write_all(&self.buffer[..whole])?;
         }
-        self.transfer.meter.add(length, end);
         Ok(length)
     }
 
