@@ -13,6 +13,8 @@ mod system;
 mod connections;
 mod errors;
 mod http;
+mod root;
+mod sandbox;
 mod signals;
 mod streams;
 mod transfers;

@@ -7,6 +7,7 @@ use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Control connections open at once, unless the user says otherwise.
@@ -24,6 +25,17 @@ const DEFAULT_STALL: u64 = 60;
 /// The longest time that an option takes, in seconds.
 const MAX_SECONDS: u64 = 86_400;
 
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Volume {
+    /// Errors only.
+    Quiet,
+    /// A line for each transfer too.
+    Normal,
+    /// And what the workers say of themselves.
+    Verbose,
+}
+
 /// What the user asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Config {
@@ -31,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) port: u16,
     /// The address to listen on; all of them without one.
     pub(crate) bind: Option<IpAddr>,
+    /// The folder beneath which files are served; all that can be read without one.
+    pub(crate) root: Option<PathBuf>,
     /// Control connections open at once.
     pub(crate) max_connections: usize,
     /// Transfers under way at once.
@@ -39,8 +53,8 @@ pub(crate) struct Config {
     pub(crate) idle: Duration,
     /// How long a stream may take no data.
     pub(crate) stall: Duration,
-    /// Whether to log errors only.
-    pub(crate) quiet: bool,
+    /// How much to log.
+    pub(crate) volume: Volume,
 }
 
 impl Config {
@@ -61,14 +75,21 @@ impl Config {
             let seconds = arguments.number(name, 1..=MAX_SECONDS)?.unwrap_or(default);
             Ok(Duration::from_secs(seconds))
         };
+        let volume = match (arguments.has("quiet"), arguments.has("verbose")) {
+            (false, false) => Volume::Normal,
+            (true, false) => Volume::Quiet,
+            (false, true) => Volume::Verbose,
+            (true, true) => return Err(Error::usage("--quiet and --verbose: only one of them")),
+        };
         Ok(Config {
             port: number("port", arguments.positional(0), 0..=65535)? as u16,
             bind: bind.transpose()?,
+            root: arguments.value("root").map(PathBuf::from),
             max_connections: limit("max-connections", DEFAULT_CONNECTIONS)?,
             max_transfers: limit("max-transfers", DEFAULT_TRANSFERS)?,
             idle: time("idle-timeout", DEFAULT_IDLE)?,
             stall: time("stall-timeout", DEFAULT_STALL)?,
-            quiet: arguments.has("quiet"),
+            volume,
         })
     }
 }
@@ -89,7 +110,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_readme() {
         let config = config("8080").unwrap();
-        assert_eq!((config.port, config.bind, config.quiet), (8080, None, false));
+        assert_eq!((config.port, config.bind, config.volume), (8080, None, Volume::Normal));
         assert_eq!((config.max_connections, config.max_transfers), (256, 256));
         assert_eq!((config.idle.as_secs(), config.stall.as_secs()), (30, 60));
     }
@@ -103,7 +124,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused() {
-        for line in ["65536", "-- -1", "http", "--bind localhost 0", "--max-connections 0 1"] {
+        for line in
+            ["65536", "-- -1", "http", "--bind localhost 0", "--max-connections 0 1", "-qv 1"]
+        {
             assert!(config(line).is_err(), "{line}");
         }
     }

@@ -2,9 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use crate::config::Config;
+use crate::config::{Config, Volume};
 use crate::digests::Digests;
 use crate::requests::{self, Service};
+use crate::target::Tree;
 use crate::transfers::Transfers;
 use ropewalk::app::connections::{Connection, Connections};
 use ropewalk::app::http::{Http, NoRequest, Patience};
@@ -12,11 +13,14 @@ use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::app::{terminal, workers};
 use ropewalk::codec::http::{Refusal, Status};
+use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{process, socket};
+use ropewalk::transfer::confine::Root;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +54,7 @@ impl Server {
     /// Takes the port, and everything else that can fail before the first request.
     pub(crate) fn bind(config: Config) -> Result<Server> {
         let sender = workers::find("sender")?;
+        let tree = tree(&config)?;
         let listener = match config.bind {
             Some(address) => socket::listen(SocketAddr::new(address, config.port)),
             None => socket::listen_everywhere(config.port),
@@ -64,13 +69,17 @@ impl Server {
         let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
         let connections = Connections::new(config.max_connections);
         let transfers = Transfers::new(&config, sender, supervisor.clone());
-        let (digests, stall, quiet) = (Digests::new(), config.stall, config.quiet);
-        let service = Arc::new(Service { transfers, digests, stall, quiet });
+        let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
+        let service = Arc::new(Service { tree, transfers, digests, stall, volume });
         Ok(Server { listener, signals, connections, service, supervisor })
     }
 
     /// Says that the server is ready, and where.
     pub(crate) fn announce(&self) -> Result<()> {
+        let heard = self.service.volume > Volume::Quiet;
+        if let (Tree::Everything, true) = (&self.service.tree, heard) {
+            terminal::log(warning(process::effective_user() == 0));
+        }
         let failed = |error: io::Error| Error::system("standard output", &error);
         let address = self.listener.local_addr().map_err(failed)?;
         terminal::print(format!("listening on {address}\n").as_bytes()).map_err(failed)
@@ -151,6 +160,24 @@ impl Server {
         self.connections.close(CLOSE_LIMIT);
         self.service.transfers.wait_until_logged(CLOSE_LIMIT);
         Ok(())
+    }
+}
+
+/// What may be sent.
+fn tree(config: &Config) -> Result<Tree> {
+    let Some(path) = &config.root else { return Ok(Tree::Everything) };
+    let failed = |error| Error::system(escape(path.as_os_str().as_bytes()), &error);
+    Root::open(path).map(Tree::Beneath).map_err(failed)
+}
+
+/// What somebody who starts a server without a root has to know.
+fn warning(is_root: bool) -> &'static str {
+    if is_root {
+        "warning: this runs as root and without --root: whoever can connect can have EVERY file \
+         of this machine, keys and password hashes too; see --root, --bind and --auth"
+    } else {
+        "warning: whoever can connect can have every file that this user can read; \
+         see --root, --bind and --auth"
     }
 }
 

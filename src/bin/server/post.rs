@@ -38,7 +38,7 @@ pub(crate) fn answer(
         Protocol::Classic => {
             // Classic clients do not encode their path, so it is not decoded.
             let path = head.target.clone();
-            let opened = target::open(&path)?;
+            let opened = service.tree.open(&path)?;
             let offer = service.transfers.offer_classic(
                 connection,
                 Wanted { opened, path, threads },
@@ -52,7 +52,7 @@ pub(crate) fn answer(
         }
         Protocol::Ropewalk => {
             let path = target::path(&head.target)?;
-            let opened = target::open(&path)?;
+            let opened = service.tree.open(&path)?;
             let identity = opened.identity;
             let offer = service.transfers.offer_ropewalk(
                 connection,

@@ -3,9 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+use crate::config::Volume;
 use crate::digests::Digests;
 use crate::files::{self, Download};
 use crate::post;
+use crate::target::Tree;
 use crate::transfers::Transfers;
 use ropewalk::app::connections::Connection;
 use ropewalk::app::http::Http;
@@ -27,14 +29,16 @@ const ALLOW: &str = "GET, HEAD, POST";
 
 /// What all connections share.
 pub(crate) struct Service {
+    /// The files that clients may have.
+    pub(crate) tree: Tree,
     /// Transfers under way.
     pub(crate) transfers: Arc<Transfers>,
     /// Digests of whole files.
     pub(crate) digests: Arc<Digests>,
     /// How long a client may take no data.
     pub(crate) stall: Duration,
-    /// Whether to log errors only.
-    pub(crate) quiet: bool,
+    /// How much to log.
+    pub(crate) volume: Volume,
 }
 
 /// What a request gets.
@@ -114,7 +118,7 @@ impl Service {
         let begun = Instant::now();
         http.write_response(&download.response, true)?;
         let sent = download.body.send(connection.stream(), self.stall);
-        if !self.quiet {
+        if self.volume > Volume::Quiet {
             terminal::log(format_args!(
                 "{}:{} GET {} {} bytes of {} in {:.3} s: {}",
                 connection.peer().ip().to_canonical(),

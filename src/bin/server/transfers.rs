@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::config::Config;
+use crate::config::{Config, Volume};
 use crate::digests::{Digests, Hurry, Pace};
 use crate::requests::{NoAnswer, unavailable};
 use crate::target::Opened;
@@ -63,7 +63,7 @@ pub(crate) struct Transfers {
     limit: usize,
     idle: Duration,
     stall: Duration,
-    quiet: bool,
+    volume: Volume,
     state: Mutex<State>,
     ended: Condvar,
 }
@@ -105,7 +105,7 @@ impl Transfers {
             limit: config.max_transfers,
             idle: config.idle,
             stall: config.stall,
-            quiet: config.quiet,
+            volume: config.volume,
             state: Mutex::default(),
             ended: Condvar::new(),
         })
@@ -184,7 +184,7 @@ impl Transfers {
             ("stall_ms".to_string(), milliseconds(self.stall)),
             ("peer".to_string(), Value::from(record.peer.ip().to_string())),
         ]);
-        let quiet = self.quiet;
+        let volume = self.volume;
         let started = || -> io::Result<u16> {
             let mut local = connection.stream().local_addr()?;
             local.set_ip(local.ip().to_canonical());
@@ -195,8 +195,8 @@ impl Transfers {
             let worker = self.supervisor.start_worker(&self.sender, job, &descriptors)?;
             std::thread::Builder::new().name("transfer".into()).stack_size(SMALL_STACK).spawn(
                 move || {
-                    let line = record.follow(worker, pace);
-                    if !quiet {
+                    let line = record.follow(worker, pace, volume);
+                    if volume > Volume::Quiet {
                         terminal::log(line);
                     }
                     drop(place);
@@ -231,10 +231,19 @@ impl Record {
     }
 
     /// Reads what the sender reports until it ends, and makes the log line of it.
-    fn follow(&self, mut worker: Worker, pace: Option<Pace>) -> String {
+    fn follow(&self, mut worker: Worker, pace: Option<Pace>, volume: Volume) -> String {
         let (mut tally, mut outcome) = (Default::default(), None);
         while let Ok(Some(report)) = worker.reports.next_report() {
             match report {
+                Report::Confined { text } if volume == Volume::Verbose => {
+                    terminal::log(format_args!(
+                        "{} {} sender: {}",
+                        self.peer,
+                        self.path,
+                        escape(text.as_bytes())
+                    ));
+                }
+                Report::Confined { .. } => {}
                 Report::Lost { .. } => {} // only receivers say so
                 Report::Progress(so_far) => {
                     tally = so_far;

@@ -8,6 +8,9 @@ use super::options::{Opt, Positional, Program};
 const QUIET: Opt =
     Opt { short: Some('q'), long: "quiet", value: None, help: "print nothing but errors" };
 
+const VERBOSE: Opt =
+    Opt { short: Some('v'), long: "verbose", value: None, help: "log more of what happens" };
+
 const JOB: Opt = Opt {
     short: None,
     long: "job",
@@ -26,6 +29,12 @@ pub static SERVER: Program = Program {
             long: "bind",
             value: Some("ADDR"),
             help: "listen on this address only (default: all, IPv6 and IPv4)",
+        },
+        Opt {
+            short: None,
+            long: "root",
+            value: Some("DIR"),
+            help: "send only what is in this folder (default: every file that can be read)",
         },
         Opt {
             short: None,
@@ -52,6 +61,7 @@ pub static SERVER: Program = Program {
             help: "end a transfer of which a stream takes no data for this long (default: 60)",
         },
         Opt { help: "log nothing but errors", ..QUIET },
+        VERBOSE,
     ],
     alone: None,
 };

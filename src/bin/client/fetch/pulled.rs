@@ -128,7 +128,7 @@ impl Transfer<'_> {
                     self.fetch.note_progress(percent(tally.bytes, self.offer.size));
                 }
                 Report::Lost { text } => self.renew(&worker, text, last_progress.1)?,
-                Report::Done { .. } | Report::Failed { .. } => {}
+                Report::Confined { .. } | Report::Done { .. } | Report::Failed { .. } => {}
             }
             last = Some(report);
         }
