@@ -10,6 +10,7 @@ mod harness;
 mod proof;
 mod system;
 
+mod auth;
 mod connections;
 mod errors;
 mod http;

@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) file: Vec<u8>,
     /// Where it goes.
     pub(crate) output: PathBuf,
+    /// The file with the name and the password, if there is one.
+    pub(crate) auth: Option<PathBuf>,
     /// How long one attempt to connect may take.
     pub(crate) connect_time: Duration,
     /// How long to try to go on with a transfer that has begun.
@@ -101,6 +103,7 @@ impl Config {
             threads: number("threads", arguments.positional(1), 1..=MAX_STREAMS)? as u8,
             file,
             output,
+            auth: arguments.value("auth").map(PathBuf::from),
             connect_time: Duration::from_secs(seconds.unwrap_or(DEFAULT_CONNECT_TIME)),
             retry_for: Duration::from_secs(
                 arguments.number("retry-for", 0..=1_000_000)?.unwrap_or(DEFAULT_RETRY_TIME),

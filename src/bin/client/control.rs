@@ -7,9 +7,10 @@ mod offer;
 
 pub(crate) use offer::{ClassicOffer, Offer, PulledOffer};
 
-use crate::config::Address;
+use crate::config::Config;
 use crate::interrupt::Interrupt;
 use ropewalk::app::http::{Http, NoReply};
+use ropewalk::app::login::Login;
 use ropewalk::app::resolve::{connect_any, resolve};
 use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
 use ropewalk::codec::json::{self, Value};
@@ -40,16 +41,21 @@ pub(crate) struct Server {
     /// As the user typed it, escaped.
     typed: String,
     limit: Duration,
+    /// Whose name and password are given where they are asked for. Shared by all
+    /// connections, so that no two count their requests the same.
+    login: Option<Arc<Login>>,
 }
 
 impl Server {
-    /// Connects to the first address of `server` that answers.
-    pub(crate) fn find(server: &Address, limit: Duration) -> Result<(Server, TcpStream)> {
+    /// Connects to the first address that answers.
+    pub(crate) fn find(config: &Config) -> Result<(Server, TcpStream)> {
+        let (server, limit) = (&config.server, config.connect_time);
+        let login = config.auth.as_deref().map(Login::read).transpose()?.map(Arc::new);
         let typed = escape(server.typed.as_bytes());
         let addresses = resolve(&server.host, server.port)?;
         let (stream, address) =
             connect_any(&addresses, limit).map_err(|error| Error::network(&typed, &error))?;
-        Ok((Server { address, typed, limit }, stream))
+        Ok((Server { address, typed, limit, login }, stream))
     }
 
     /// Where the data streams go: the address that the control connection reached.
@@ -139,8 +145,41 @@ impl Server {
         }
     }
 
-    /// Sends one request and waits for its reply, for as long as it takes.
+    /// Sends one request and waits for its reply, for as long as it takes; again with a
+    /// name and a password where they are asked for.
     fn converse(
+        &self,
+        mut stream: TcpStream,
+        method: &Method,
+        target: &[u8],
+        fields: &[(&str, &str)],
+        body: &[u8],
+        interrupt: &Interrupt,
+    ) -> Result<(ResponseHead, Vec<u8>)> {
+        let mut attempt = self.login.as_deref().map(Login::attempt);
+        loop {
+            let field = match &mut attempt {
+                Some(attempt) => attempt.authorization(method, target)?,
+                None => None,
+            };
+            let mut fields = fields.to_vec();
+            fields.extend(field.as_deref().map(|field| ("Authorization", field)));
+            let (head, reply) =
+                self.converse_once(stream, method, target, &fields, body, interrupt)?;
+            match &mut attempt {
+                Some(attempt) if head.status == Status::UNAUTHORIZED.code() => {
+                    attempt.refused(&head).map_err(|error| {
+                        Error::new(error.code(), format!("{}: {error}", self.typed))
+                    })?;
+                }
+                _ => return Ok((head, reply)),
+            }
+            stream = self.connect()?;
+        }
+    }
+
+    /// Sends one request once.
+    fn converse_once(
         &self,
         stream: TcpStream,
         method: &Method,
@@ -185,7 +224,11 @@ impl Server {
             .and_then(|body| body.get("error").and_then(Value::as_str).map(str::to_string))
             .map(|words| format!(": {}", escape_limited(words.as_bytes(), SHOWN_WORDS)))
             .unwrap_or_default();
-        let text = format!("{}: {} {reason}{words}", self.typed, head.status);
+        let hint = match head.status == Status::UNAUTHORIZED.code() {
+            true => " (see --auth)",
+            false => "",
+        };
+        let text = format!("{}: {} {reason}{words}{hint}", self.typed, head.status);
         Error::new(ExitCode::Refused, text)
     }
 }

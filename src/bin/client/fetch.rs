@@ -57,7 +57,7 @@ pub(crate) fn run(
     let begun = Instant::now();
     let receiver = workers::find("receiver")?;
     let fetch = Fetch { config, supervisor, interrupt, receiver, begun, progress: Cell::new(0) };
-    let (server, stream) = Server::find(&config.server, config.connect_time)?;
+    let (server, stream) = Server::find(config)?;
     match server.ask(stream, &config.file, config.threads, interrupt)? {
         Offer::Classic(offer) => classic::run(&fetch, output, &server, &offer),
         Offer::Pulled(offer) => pulled::run(&fetch, output, &server, offer),

@@ -45,6 +45,10 @@ pub(crate) struct Config {
     pub(crate) bind: Option<IpAddr>,
     /// The folder beneath which files are served; all that can be read without one.
     pub(crate) root: Option<PathBuf>,
+    /// The file with the passwords; everybody is served without one.
+    pub(crate) auth: Option<PathBuf>,
+    /// Whether MD5 is good enough to prove a password with.
+    pub(crate) auth_md5: bool,
     /// Control connections open at once.
     pub(crate) max_connections: usize,
     /// Transfers under way at once.
@@ -75,6 +79,9 @@ impl Config {
             let seconds = arguments.number(name, 1..=MAX_SECONDS)?.unwrap_or(default);
             Ok(Duration::from_secs(seconds))
         };
+        if arguments.has("auth-md5") && !arguments.has("auth") {
+            return Err(Error::usage("--auth-md5: needs --auth"));
+        }
         let volume = match (arguments.has("quiet"), arguments.has("verbose")) {
             (false, false) => Volume::Normal,
             (true, false) => Volume::Quiet,
@@ -85,6 +92,8 @@ impl Config {
             port: number("port", arguments.positional(0), 0..=65535)? as u16,
             bind: bind.transpose()?,
             root: arguments.value("root").map(PathBuf::from),
+            auth: arguments.value("auth").map(PathBuf::from),
+            auth_md5: arguments.has("auth-md5"),
             max_connections: limit("max-connections", DEFAULT_CONNECTIONS)?,
             max_transfers: limit("max-transfers", DEFAULT_TRANSFERS)?,
             idle: time("idle-timeout", DEFAULT_IDLE)?,
@@ -124,9 +133,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused() {
-        for line in
-            ["65536", "-- -1", "http", "--bind localhost 0", "--max-connections 0 1", "-qv 1"]
-        {
+        for line in [
+            "65536",
+            "-- -1",
+            "http",
+            "--bind localhost 0",
+            "--max-connections 0 1",
+            "-qv 1",
+            "--auth-md5 1",
+        ] {
             assert!(config(line).is_err(), "{line}");
         }
     }

@@ -4,6 +4,7 @@
 
 use crate::config::{Config, Volume};
 use crate::digests::Digests;
+use crate::door::Door;
 use crate::requests::{self, Service};
 use crate::target::Tree;
 use crate::transfers::Transfers;
@@ -55,6 +56,8 @@ impl Server {
     pub(crate) fn bind(config: Config) -> Result<Server> {
         let sender = workers::find("sender")?;
         let tree = tree(&config)?;
+        let door = config.auth.as_deref().map(|path| Door::new(path, config.auth_md5));
+        let door = door.transpose()?;
         let listener = match config.bind {
             Some(address) => socket::listen(SocketAddr::new(address, config.port)),
             None => socket::listen_everywhere(config.port),
@@ -70,7 +73,7 @@ impl Server {
         let connections = Connections::new(config.max_connections);
         let transfers = Transfers::new(&config, sender, supervisor.clone());
         let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
-        let service = Arc::new(Service { tree, transfers, digests, stall, volume });
+        let service = Arc::new(Service { door, tree, transfers, digests, stall, volume });
         Ok(Server { listener, signals, connections, service, supervisor })
     }
 
@@ -95,6 +98,7 @@ impl Server {
             let wake = self.signals.wait(descriptors, backoff.take()).map_err(failed)?;
             match wake.signal {
                 Some(Signal::Pause) => self.pause().map_err(failed)?,
+                Some(Signal::HangUp) if self.reload() => {}
                 Some(_) => break,
                 None if wake.ready == [false] => {}
                 None => backoff = self.accept(),
@@ -102,6 +106,11 @@ impl Server {
         }
         self.stop().map_err(failed)?;
         Ok(ExitCode::Success)
+    }
+
+    /// Reads the passwords again. `false` where there are none.
+    fn reload(&self) -> bool {
+        self.service.door.as_ref().map(Door::reload).is_some()
     }
 
     /// Takes one connection. Answers how long to take none when there is no room.
@@ -188,7 +197,11 @@ fn converse(connection: &Connection, service: &Service) {
     loop {
         match http.receive_request(patience) {
             Ok((head, body)) => {
-                if !connection.while_served(|| service.serve(connection, &http, &head, &body)) {
+                let serve = || service.serve(connection, &http, &head, &body);
+                let more = service
+                    .turn_away(connection, &http, &head)
+                    .unwrap_or_else(|| connection.while_served(serve));
+                if !more {
                     break;
                 }
             }

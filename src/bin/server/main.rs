@@ -8,6 +8,7 @@ mod body;
 mod conditions;
 mod config;
 mod digests;
+mod door;
 mod files;
 mod listen;
 mod media;

@@ -5,6 +5,7 @@
 
 use crate::config::Volume;
 use crate::digests::Digests;
+use crate::door::Door;
 use crate::files::{self, Download};
 use crate::post;
 use crate::target::Tree;
@@ -29,6 +30,8 @@ const ALLOW: &str = "GET, HEAD, POST";
 
 /// What all connections share.
 pub(crate) struct Service {
+    /// Who may come in; everybody without one.
+    pub(crate) door: Option<Door>,
     /// The files that clients may have.
     pub(crate) tree: Tree,
     /// Transfers under way.
@@ -79,21 +82,25 @@ impl Service {
             Err(NoAnswer::Refused(refused)) => Answer::Message(refusal(&refused)),
             Err(NoAnswer::Gone) => return false,
         };
-        let with_connection = |response: Response| match (head.keep_alive(), head.version) {
-            (false, _) => response.close(),
-            (true, Version::Http11) => response,
-            (true, _) => response.field("Connection", "keep-alive"),
-        };
-        let written = match answer {
-            Answer::Message(response) => {
-                http.write_response(&with_connection(response), head.method == Method::Head)
-            }
+        match answer {
+            Answer::Message(response) => write(http, head, response),
             Answer::File(mut download) => {
-                download.response = with_connection(download.response);
-                self.send(connection, http, &download)
+                download.response = with_connection(head, download.response);
+                self.send(connection, http, &download).is_ok() && head.keep_alive()
             }
-        };
-        written.is_ok() && head.keep_alive()
+        }
+    }
+
+    /// Turns a request away that may not come in. `None` for one that may; else whether
+    /// another one may follow.
+    pub(crate) fn turn_away(
+        &self,
+        connection: &Connection,
+        http: &Http,
+        head: &RequestHead,
+    ) -> Option<bool> {
+        let response = self.door.as_ref()?.refuses(connection, head)?;
+        Some(write(http, head, response))
     }
 
     fn answer(
@@ -134,6 +141,21 @@ impl Service {
             None => Ok(()),
             Some(words) => Err(io::Error::other(words)),
         }
+    }
+}
+
+/// Answers with a message, and says whether another request may follow.
+fn write(http: &Http, head: &RequestHead, response: Response) -> bool {
+    let response = with_connection(head, response);
+    http.write_response(&response, head.method == Method::Head).is_ok() && head.keep_alive()
+}
+
+/// Says whether the connection stays open.
+fn with_connection(head: &RequestHead, response: Response) -> Response {
+    match (head.keep_alive(), head.version) {
+        (false, _) => response.close(),
+        (true, Version::Http11) => response,
+        (true, _) => response.field("Connection", "keep-alive"),
     }
 }
 

@@ -38,6 +38,18 @@ pub static SERVER: Program = Program {
         },
         Opt {
             short: None,
+            long: "auth",
+            value: Some("FILE"),
+            help: "serve only who knows a password of this file, user:password a line",
+        },
+        Opt {
+            short: None,
+            long: "auth-md5",
+            value: None,
+            help: "with --auth, let in old clients too that know no SHA-256",
+        },
+        Opt {
+            short: None,
             long: "max-connections",
             value: Some("N"),
             help: "control connections open at once (default: 256)",
@@ -80,6 +92,12 @@ pub static CLIENT: Program = Program {
         Positional { name: "ofile", help: "output file" },
     ],
     options: &[
+        Opt {
+            short: None,
+            long: "auth",
+            value: Some("FILE"),
+            help: "where the server asks for a password: a file with one line, user:password",
+        },
         Opt {
             short: None,
             long: "connect-timeout",
