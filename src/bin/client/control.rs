@@ -18,12 +18,12 @@ use ropewalk::codec::percent::encode_path;
 use ropewalk::codec::repr_digest::{WANT_MD5, parse_md5};
 use ropewalk::codec::text::{escape, escape_limited};
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::socket;
+use ropewalk::sys::{random, socket};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Most bytes of a server's own words that are shown.
 const SHOWN_WORDS: usize = 200;
@@ -44,6 +44,14 @@ pub(crate) struct Server {
     /// Whose name and password are given where they are asked for. Shared by all
     /// connections, so that no two count their requests the same.
     login: Option<Arc<Login>>,
+}
+
+/// A request before it has an `Authorization` field.
+struct Message<'a> {
+    method: &'a Method,
+    target: &'a [u8],
+    fields: &'a [(&'a str, &'a str)],
+    body: &'a [u8],
 }
 
 impl Server {
@@ -71,22 +79,23 @@ impl Server {
         connected.map(|(stream, _)| stream).map_err(|error| Error::network(&self.typed, &error))
     }
 
-    /// Asks for `file` over `threads` streams: in the ropewalk form, and where a server
+    /// Asks for `file` over `threads` streams, for `patience` while there is no room: in the ropewalk form, and where a server
     /// of another kind does not know the encoded name, in the classic form.
     pub(crate) fn ask(
         &self,
         stream: TcpStream,
         file: &[u8],
         threads: u8,
+        patience: Duration,
         interrupt: &Interrupt,
     ) -> Result<Offer> {
         let encoded = encode_path(file).into_bytes();
-        let (head, body) = self.post(stream, &encoded, threads, interrupt)?;
+        let (head, body) = self.post(stream, &encoded, threads, patience, interrupt)?;
         let ropewalk = head.headers.get("Server").is_some_and(|name| name.starts_with(b"ropewalk"));
         let unknown =
             head.status == Status::NOT_FOUND.code() || head.status == Status::BAD_REQUEST.code();
         if unknown && !ropewalk && encoded != file {
-            let (head, body) = self.post(self.connect()?, file, threads, interrupt)?;
+            let (head, body) = self.post(self.connect()?, file, threads, patience, interrupt)?;
             return self.offer(&head, &body);
         }
         self.offer(&head, &body)
@@ -97,6 +106,7 @@ impl Server {
         stream: TcpStream,
         target: &[u8],
         threads: u8,
+        patience: Duration,
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
         let body = Value::object([
@@ -105,7 +115,8 @@ impl Server {
         ]);
         let fields = [("Host", self.typed.as_str()), ("Content-Type", "application/json")];
         let body = body.to_string().into_bytes();
-        self.converse(stream, &Method::Post, target, &fields, &body, interrupt)
+        let message = Message { method: &Method::Post, target, fields: &fields, body: &body };
+        self.converse(stream, &message, patience, interrupt)
     }
 
     fn offer(&self, head: &ResponseHead, body: &[u8]) -> Result<Offer> {
@@ -122,14 +133,16 @@ impl Server {
         &self,
         file: &[u8],
         etag: &str,
+        patience: Duration,
         interrupt: &Interrupt,
     ) -> Result<Option<[u8; 16]>> {
         let target = encode_path(file).into_bytes();
         let fields =
             [("Host", self.typed.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
         let stream = self.connect()?;
-        let (head, body) =
-            self.converse(stream, &Method::Head, &target, &fields, &[], interrupt)?;
+        let message =
+            Message { method: &Method::Head, target: &target, fields: &fields, body: &[] };
+        let (head, body) = self.converse(stream, &message, patience, interrupt)?;
         if head.status == Status::PRECONDITION_FAILED.code() {
             let text = format!("{}: the file changed on the server while it was sent", self.typed);
             return Err(Error::new(ExitCode::Changed, text));
@@ -146,33 +159,36 @@ impl Server {
     }
 
     /// Sends one request and waits for its reply, for as long as it takes; again with a
-    /// name and a password where they are asked for.
+    /// name and a password where they are asked for, and for `patience` where a server
+    /// that has no room says when to ask again.
     fn converse(
         &self,
         mut stream: TcpStream,
-        method: &Method,
-        target: &[u8],
-        fields: &[(&str, &str)],
-        body: &[u8],
+        message: &Message<'_>,
+        patience: Duration,
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
+        let deadline = Instant::now() + patience;
         let mut attempt = self.login.as_deref().map(Login::attempt);
         loop {
             let field = match &mut attempt {
-                Some(attempt) => attempt.authorization(method, target)?,
+                Some(attempt) => attempt.authorization(message.method, message.target)?,
                 None => None,
             };
-            let mut fields = fields.to_vec();
-            fields.extend(field.as_deref().map(|field| ("Authorization", field)));
-            let (head, reply) =
-                self.converse_once(stream, method, target, &fields, body, interrupt)?;
+            let (head, reply) = self.converse_once(stream, message, field.as_deref(), interrupt)?;
             match &mut attempt {
                 Some(attempt) if head.status == Status::UNAUTHORIZED.code() => {
                     attempt.refused(&head).map_err(|error| {
                         Error::new(error.code(), format!("{}: {error}", self.typed))
                     })?;
                 }
-                _ => return Ok((head, reply)),
+                _ => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    match retry_after(&head).filter(|_| !left.is_zero()) {
+                        Some(delay) if interrupt.pause(delay.min(left)) => {}
+                        _ => return Ok((head, reply)),
+                    }
+                }
             }
             stream = self.connect()?;
         }
@@ -182,12 +198,13 @@ impl Server {
     fn converse_once(
         &self,
         stream: TcpStream,
-        method: &Method,
-        target: &[u8],
-        fields: &[(&str, &str)],
-        body: &[u8],
+        message: &Message<'_>,
+        authorization: Option<&str>,
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
+        let Message { method, target, fields, body } = *message;
+        let mut fields = fields.to_vec();
+        fields.extend(authorization.map(|field| ("Authorization", field)));
         let _ = stream.set_nodelay(true);
         let _ = socket::set_keepalive(
             stream.as_fd(),
@@ -198,7 +215,7 @@ impl Server {
         let stream = Arc::new(stream);
         let _watched = interrupt.watch(&stream)?;
         let mut http = Http::new(stream.clone());
-        let request = encode_request(method, target, fields, body)
+        let request = encode_request(method, target, &fields, body)
             .map_err(|error| self.wrong(error.reason()))?;
         http.write(&request).map_err(|error| Error::network(&self.typed, &error))?;
         http.receive_reply(method).map_err(|failure| match failure {
@@ -231,4 +248,17 @@ impl Server {
         let text = format!("{}: {} {reason}{words}{hint}", self.typed, head.status);
         Error::new(ExitCode::Refused, text)
     }
+}
+
+/// After how long a server without room wants to be asked again. In between those who
+/// were sent away at once spread out.
+fn retry_after(head: &ResponseHead) -> Option<Duration> {
+    if head.status != Status::SERVICE_UNAVAILABLE.code() {
+        return None;
+    }
+    let field = head.headers.get_only("Retry-After")?;
+    let seconds = std::str::from_utf8(field).ok()?.trim().parse::<u32>().ok()?;
+    let mut byte = [0];
+    let _ = random::fill(&mut byte);
+    Some(Duration::from_secs(seconds.into()) + Duration::from_millis(2 * u64::from(byte[0])))
 }

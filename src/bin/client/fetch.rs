@@ -58,7 +58,7 @@ pub(crate) fn run(
     let receiver = workers::find("receiver")?;
     let fetch = Fetch { config, supervisor, interrupt, receiver, begun, progress: Cell::new(0) };
     let (server, stream) = Server::find(config)?;
-    match server.ask(stream, &config.file, config.threads, interrupt)? {
+    match server.ask(stream, &config.file, config.threads, config.retry_for, interrupt)? {
         Offer::Classic(offer) => classic::run(&fetch, output, &server, &offer),
         Offer::Pulled(offer) => pulled::run(&fetch, output, &server, offer),
     }

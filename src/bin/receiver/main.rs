@@ -73,8 +73,8 @@ fn run_job() -> Result<ExitCode> {
 
 /// Receives into the pieces and makes one file of them.
 fn receive_and_join(target: Target) -> Result<Report> {
-    let Target { addresses, shown, mut files } = target;
-    let reading = classic::receive(&addresses, &files, &shown, |reading| {
+    let Target { addresses, shown, rate, mut files } = target;
+    let reading = classic::receive(&addresses, &files, &shown, rate.as_ref(), |reading| {
         Report::Progress(reading.into()).send();
     })?;
     let others = files.split_off(1);
@@ -87,8 +87,8 @@ fn receive_and_join(target: Target) -> Result<Report> {
 
 /// Started by hand: quiet when all goes well, and the part files stay.
 fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
-    let Target { addresses, shown, files } = config::from_arguments(arguments)?;
+    let Target { addresses, shown, files, .. } = config::from_arguments(arguments)?;
     sandbox::confine_receiver(DESCRIPTORS);
-    classic::receive(&addresses, &files, &shown, |_: Reading| {})?;
+    classic::receive(&addresses, &files, &shown, None, |_: Reading| {})?;
     Ok(ExitCode::Success)
 }

@@ -15,6 +15,7 @@ use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::app::{program, programs};
+use ropewalk::codec::json::Value;
 use ropewalk::error::{ExitCode, Result};
 use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::blocks::MAX_STREAMS;
@@ -41,11 +42,15 @@ fn main() -> std::process::ExitCode {
 /// Started by a server: reports go to it, errors too.
 fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
-    let (transfer, listener) = config::from_job(&mut job)?;
+    let (transfer, listener, rate) = config::from_job(&mut job)?;
     // Before the first thread, which Landlock would leave as it was.
     let confined = sandbox::confine_sender(DESCRIPTORS);
     Report::Confined { text: confined.to_string() }.send();
-    job.watch_lifeline(|_| {})?;
+    job.watch_lifeline(move |word| {
+        if let (Some(rate), Some(share)) = (&rate, word.get("rate").and_then(Value::as_u64)) {
+            rate.change(share);
+        }
+    })?;
     match serve(transfer, listener) {
         Ok(reading) => {
             let tally = Tally { streams: reading.peak, ..reading.into() };

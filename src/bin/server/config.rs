@@ -5,6 +5,8 @@
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
+use ropewalk::transfer::blocks::MAX_STREAMS;
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -15,6 +17,12 @@ const DEFAULT_CONNECTIONS: u64 = 256;
 
 /// Transfers under way at once, unless the user says otherwise.
 const DEFAULT_TRANSFERS: u64 = 256;
+
+/// Transfers of one address, unless the user says otherwise.
+const DEFAULT_PER_ADDRESS: u64 = 64;
+
+/// Seconds that a client may take to send a request.
+const DEFAULT_REQUEST: u64 = 10;
 
 /// Seconds after which a transfer ends that no stream has come to.
 const DEFAULT_IDLE: u64 = 30;
@@ -45,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) bind: Option<IpAddr>,
     /// The folder beneath which files are served; all that can be read without one.
     pub(crate) root: Option<PathBuf>,
+    /// Whom to become once the port is taken.
+    pub(crate) user: Option<OsString>,
     /// The file with the passwords; everybody is served without one.
     pub(crate) auth: Option<PathBuf>,
     /// Whether MD5 is good enough to prove a password with.
@@ -53,6 +63,14 @@ pub(crate) struct Config {
     pub(crate) max_connections: usize,
     /// Transfers under way at once.
     pub(crate) max_transfers: usize,
+    /// Of them for clients at one address.
+    pub(crate) max_per_address: usize,
+    /// Streams of one transfer.
+    pub(crate) max_streams: u8,
+    /// How long a client may take to send a request.
+    pub(crate) request: Duration,
+    /// Bytes per second of all transfers together.
+    pub(crate) rate: Option<u64>,
     /// How long a transfer waits for a stream.
     pub(crate) idle: Duration,
     /// How long a stream may take no data.
@@ -92,10 +110,16 @@ impl Config {
             port: number("port", arguments.positional(0), 0..=65535)? as u16,
             bind: bind.transpose()?,
             root: arguments.value("root").map(PathBuf::from),
+            user: arguments.value("user").map(OsString::from),
             auth: arguments.value("auth").map(PathBuf::from),
             auth_md5: arguments.has("auth-md5"),
             max_connections: limit("max-connections", DEFAULT_CONNECTIONS)?,
             max_transfers: limit("max-transfers", DEFAULT_TRANSFERS)?,
+            max_per_address: limit("max-per-address", DEFAULT_PER_ADDRESS)?,
+            max_streams: arguments.number("max-streams", 1..=MAX_STREAMS)?.unwrap_or(MAX_STREAMS)
+                as u8,
+            request: time("request-timeout", DEFAULT_REQUEST)?,
+            rate: arguments.rate("limit-rate")?,
             idle: time("idle-timeout", DEFAULT_IDLE)?,
             stall: time("stall-timeout", DEFAULT_STALL)?,
             volume,
@@ -121,7 +145,11 @@ mod tests {
         let config = config("8080").unwrap();
         assert_eq!((config.port, config.bind, config.volume), (8080, None, Volume::Normal));
         assert_eq!((config.max_connections, config.max_transfers), (256, 256));
-        assert_eq!((config.idle.as_secs(), config.stall.as_secs()), (30, 60));
+        assert_eq!((config.max_per_address, config.max_streams, config.rate), (64, 255, None));
+        assert_eq!(
+            (config.request.as_secs(), config.idle.as_secs(), config.stall.as_secs()),
+            (10, 30, 60)
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod listen;
 mod media;
 mod post;
 mod requests;
+mod shares;
 mod target;
 mod transfers;
 

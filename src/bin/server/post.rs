@@ -34,6 +34,10 @@ pub(crate) fn answer(
         return Err(Refusal::new(Status::LENGTH_REQUIRED, "a Content-Length is needed").into());
     }
     let (threads, protocol) = parse(body)?;
+    if threads > service.max_streams {
+        let words = "more streams than this server allows for a transfer";
+        return Err(Refusal::new(Status::FORBIDDEN, words).into());
+    }
     match protocol {
         Protocol::Classic => {
             // Classic clients do not encode their path, so it is not decoded.

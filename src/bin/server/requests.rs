@@ -8,6 +8,7 @@ use crate::digests::Digests;
 use crate::door::Door;
 use crate::files::{self, Download};
 use crate::post;
+use crate::shares::Shares;
 use crate::target::Tree;
 use crate::transfers::Transfers;
 use ropewalk::app::connections::Connection;
@@ -28,6 +29,9 @@ const SERVER: &str = concat!("ropewalk/", env!("CARGO_PKG_VERSION"));
 /// What methods there are, for a request with another one.
 const ALLOW: &str = "GET, HEAD, POST";
 
+/// Seconds after which it is worth asking a full server again.
+const RETRY_AFTER: u64 = 1;
+
 /// What all connections share.
 pub(crate) struct Service {
     /// Who may come in; everybody without one.
@@ -38,6 +42,12 @@ pub(crate) struct Service {
     pub(crate) transfers: Arc<Transfers>,
     /// Digests of whole files.
     pub(crate) digests: Arc<Digests>,
+    /// Who shares the limit of bytes per second.
+    pub(crate) shares: Arc<Shares>,
+    /// Streams that a transfer may have.
+    pub(crate) max_streams: u8,
+    /// How long a client may take to send a request.
+    pub(crate) request: Duration,
     /// How long a client may take no data.
     pub(crate) stall: Duration,
     /// How much to log.
@@ -124,7 +134,10 @@ impl Service {
     fn send(&self, connection: &Connection, http: &Http, download: &Download) -> io::Result<()> {
         let begun = Instant::now();
         http.write_response(&download.response, true)?;
-        let sent = download.body.send(connection.stream(), self.stall);
+        let share = self.shares.add_download();
+        let rate = share.as_ref().map(|(rate, _)| rate.as_ref());
+        let sent = download.body.send(connection.stream(), self.stall, rate);
+        drop(share);
         if self.volume > Volume::Quiet {
             terminal::log(format_args!(
                 "{}:{} GET {} {} bytes of {} in {:.3} s: {}",
@@ -175,7 +188,12 @@ pub(crate) fn respond(status: Status, body: &Value) -> Response {
 
 /// The answer to a request that is not served.
 pub(crate) fn refusal(refusal: &Refusal) -> Response {
-    respond(refusal.status, &Value::object([("error", Value::from(refusal.reason))]))
+    let response =
+        respond(refusal.status, &Value::object([("error", Value::from(refusal.reason))]));
+    match refusal.status {
+        Status::SERVICE_UNAVAILABLE => response.field("Retry-After", RETRY_AFTER.to_string()),
+        _ => response,
+    }
 }
 
 /// What to answer when the server has come to a limit of its own.

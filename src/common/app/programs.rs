@@ -38,6 +38,12 @@ pub static SERVER: Program = Program {
         },
         Opt {
             short: None,
+            long: "user",
+            value: Some("NAME"),
+            help: "once the port is taken, stop being root and become this user",
+        },
+        Opt {
+            short: None,
             long: "auth",
             value: Some("FILE"),
             help: "serve only who knows a password of this file, user:password a line",
@@ -62,6 +68,24 @@ pub static SERVER: Program = Program {
         },
         Opt {
             short: None,
+            long: "max-per-address",
+            value: Some("N"),
+            help: "of them for clients at one address (default: 64)",
+        },
+        Opt {
+            short: None,
+            long: "max-streams",
+            value: Some("N"),
+            help: "streams of one transfer, 1 to 255 (default: 255)",
+        },
+        Opt {
+            short: None,
+            long: "request-timeout",
+            value: Some("SECONDS"),
+            help: "how long a client may take to send a request (default: 10)",
+        },
+        Opt {
+            short: None,
             long: "idle-timeout",
             value: Some("SECONDS"),
             help: "end a transfer that no stream has come to for this long (default: 30)",
@@ -71,6 +95,12 @@ pub static SERVER: Program = Program {
             long: "stall-timeout",
             value: Some("SECONDS"),
             help: "end a transfer of which a stream takes no data for this long (default: 60)",
+        },
+        Opt {
+            short: None,
+            long: "limit-rate",
+            value: Some("RATE"),
+            help: "bytes a second of all transfers together; K, M, G for 1024s (default: none)",
         },
         Opt { help: "log nothing but errors", ..QUIET },
         VERBOSE,
@@ -108,13 +138,19 @@ pub static CLIENT: Program = Program {
             short: None,
             long: "retry-for",
             value: Some("SECONDS"),
-            help: "once a transfer has begun, how long to try to go on with it (default: 60)",
+            help: "how long to wait for a full server, or to go on with a transfer (default: 60)",
         },
         Opt {
             short: None,
             long: "verify",
             value: Some("HOW"),
             help: "md5: the whole file and each block; crc32c: each block; none (default: md5)",
+        },
+        Opt {
+            short: None,
+            long: "limit-rate",
+            value: Some("RATE"),
+            help: "bytes a second at most; K, M, G for 1024s (default: none)",
         },
         Opt {
             short: None,

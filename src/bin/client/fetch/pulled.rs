@@ -29,6 +29,9 @@ const LAST_BACKOFF: Duration = Duration::from_secs(3);
 const MENTIONED_LAG: Duration = Duration::from_millis(200);
 const MENTIONED_SHARE: u32 = 10;
 
+/// A server that is full when another session is asked for: the caller asks again.
+const NO_PATIENCE: Duration = Duration::ZERO;
+
 /// Fetches the file, and puts it in its place.
 pub(super) fn run(
     fetch: &Fetch<'_>,
@@ -146,6 +149,7 @@ impl Transfer<'_> {
             ("sync".to_string(), Value::from_u64(fetch.config.wishes.sync.into())),
             ("shown".to_string(), Value::from(part.output().shown())),
         ]);
+        job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
         let files = [part.file().as_fd(), journal.as_fd()];
         fetch
             .supervisor
@@ -185,7 +189,8 @@ impl Transfer<'_> {
     fn another(&self) -> Result<PulledOffer> {
         let (server, config) = (self.server, self.fetch.config);
         let stream = server.connect()?;
-        let offer = server.ask(stream, &config.file, config.threads, self.fetch.interrupt)?;
+        let offer =
+            server.ask(stream, &config.file, config.threads, NO_PATIENCE, self.fetch.interrupt)?;
         match offer {
             Offer::Pulled(offer) if offer.etag == self.offer.etag => Ok(offer),
             Offer::Pulled(_) | Offer::Classic(_) => {
