@@ -40,8 +40,8 @@ const BACKOFF: Duration = Duration::from_millis(100);
 /// How long the threads of connections have to end when the server does.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Keepalive of control connections: a dead client is noticed after two minutes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Keepalive of control connections: a dead client is noticed within two minutes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_COUNT: u8 = 4;
 
