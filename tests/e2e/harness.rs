@@ -294,6 +294,15 @@ impl Server {
         let mut running = Running::start(&mut command);
         let line = running.next_line();
         let address = line.strip_prefix("listening on ").unwrap().trim_end().parse().unwrap();
+        let given: Vec<&OsStr> = command.get_args().collect();
+        if !["-q", "--quiet", "--root"].iter().any(|option| given.contains(&OsStr::new(option))) {
+            // Every test would have to pass it over, so it is done here; none comes where
+            // nobody can read it.
+            if let Some(line) = running.err.next() {
+                assert!(line.contains("warning: ") && line.contains("--root"), "{line}");
+            }
+            running.err.seen.clear();
+        }
         Server { running, address }
     }
 

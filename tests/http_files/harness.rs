@@ -61,7 +61,10 @@ impl Server {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        if !options.contains(&"-q") {
+            log.read_line(&mut line).unwrap(); // what it warns of
+        }
         Server { child, log, folder, address }
     }
 

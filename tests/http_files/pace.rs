@@ -12,7 +12,7 @@ use std::time::Duration;
 const SENDER: &str = r#"#!/bin/sh
 head -n 1 >job
 echo '{"state":"progress","bytes":0,"streams":1}'
-(read go <go; echo '{"state":"progress","bytes":268435456,"streams":1}') &
+(read go <go; echo '{"state":"progress","bytes":268435456,"streams":1,"offset":268435456}') &
 cat >/dev/null
 kill $!
 "#;

@@ -139,4 +139,4 @@ macro_rules! each {
     };
 }
 
-each! { request_head response_head json range authorization challenge percent fields }
+each! { request_head response_head json range authorization challenge percent fields wire journal }

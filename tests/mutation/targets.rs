@@ -7,17 +7,20 @@
 use ropewalk::codec::digest_auth::{Credentials, key, parse_challenges};
 use ropewalk::codec::etag::{EntityTag, IfRange, TagList};
 use ropewalk::codec::http::{Method, RequestHead, ResponseHead, encode_request};
+use ropewalk::codec::journal::{self as format, JournalHeader, RECORD_SIZE, Record};
 use ropewalk::codec::range::{RangeOutcome, content_range, resolve};
 use ropewalk::codec::structured::member;
 use ropewalk::codec::text::escape_limited;
+use ropewalk::codec::wire::{HEADER_SIZE, HELLO_SIZE, Header, Hello, REQUEST_SIZE, Request};
 use ropewalk::codec::{base64, date, json, percent, repr_digest};
+use ropewalk::hash::crc32c::crc32c;
 use std::fmt::Debug;
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("request_head", request_head),
     ("response_head", response_head),
     ("json", json),
@@ -26,6 +29,8 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("challenge", challenge),
     ("percent", percent),
     ("fields", fields),
+    ("wire", wire),
+    ("journal", journal),
 ];
 
 /// A parser that asks for more until it has enough: what it says of all the bytes must
@@ -161,4 +166,73 @@ pub fn fields(data: &[u8]) {
         assert_eq!(base64::decode(base64::encode(&bytes).as_bytes()), Some(bytes));
     }
     assert_eq!(base64::decode(base64::encode(data).as_bytes()).as_deref(), Some(data));
+}
+
+/// The first `N` bytes, with zeros for those that are missing and the right CRC32C at
+/// the end: what is fuzzed has to get past the checksum.
+fn sealed<const N: usize>(data: &[u8]) -> [u8; N] {
+    let mut message = [0; N];
+    message.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
+    let crc = crc32c(&message[..N - 4]);
+    message[N - 4..].copy_from_slice(&crc.to_be_bytes());
+    message
+}
+
+/// A stream's messages: a hello, a request, a block's header.
+pub fn wire(data: &[u8]) {
+    in_parts(data, Hello::parse);
+    in_parts(data, Request::parse);
+    in_parts(data, Header::parse);
+    if let Some((_, hello)) = in_parts(&sealed::<HELLO_SIZE>(data), Hello::parse) {
+        assert_eq!(Hello::parse(&hello.encode()), Ok(Some((HELLO_SIZE, hello))));
+    }
+    if let Some((_, request)) = in_parts(&sealed::<REQUEST_SIZE>(data), Request::parse) {
+        if let Request::Range { offset, length, .. } = request {
+            assert!(length > 0 && offset.checked_add(length.into()).is_some());
+        }
+        assert_eq!(Request::parse(&request.encode()), Ok(Some((REQUEST_SIZE, request))));
+    }
+    if let Some((_, header)) = in_parts(&sealed::<HEADER_SIZE>(data), Header::parse) {
+        assert!(header.payload() <= 1 << 20);
+        assert_eq!(Header::parse(&header.encode()), Ok(Some((HEADER_SIZE, header))));
+    }
+}
+
+/// A journal: its header, and the records behind it.
+pub fn journal(data: &[u8]) {
+    read_journal(data);
+    // The same with the right checksums.
+    let mut bytes = data.to_vec();
+    let length = |at: usize| data.get(at..at + 2).map_or(0, |two| two.iter().fold(0, fold));
+    let end = format::HEADER_SIZE + length(8) + length(10);
+    if let Some(crc) = bytes.get(..end).map(crc32c) {
+        if let Some(place) = bytes.get_mut(end..end + 4) {
+            place.copy_from_slice(&crc.to_be_bytes());
+        }
+    }
+    read_journal(&bytes);
+    let mut record = sealed::<RECORD_SIZE>(data);
+    let salted = [&9u32.to_be_bytes()[..], &record[..RECORD_SIZE - 4]].concat();
+    record[RECORD_SIZE - 4..].copy_from_slice(&crc32c(&salted).to_be_bytes());
+    if let Some(read) = Record::parse(&record, 9) {
+        assert_eq!(Record::parse(&read.encode(9), 9), Some(read));
+    }
+}
+
+fn fold(number: usize, byte: &u8) -> usize {
+    number << 8 | usize::from(*byte)
+}
+
+fn read_journal(bytes: &[u8]) {
+    let Some((used, header)) = JournalHeader::parse(bytes) else { return };
+    assert!(used <= bytes.len());
+    let again = header.encode();
+    assert_eq!(JournalHeader::parse(&again), Some((again.len(), header.clone())));
+    for record in bytes[used..].chunks_exact(RECORD_SIZE) {
+        let mut whole = [0; RECORD_SIZE];
+        whole.copy_from_slice(record);
+        if let Some(read) = Record::parse(&whole, header.salt) {
+            assert_eq!(Record::parse(&read.encode(header.salt), header.salt), Some(read));
+        }
+    }
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 /// Seconds for one attempt to connect, unless the user says otherwise.
 const DEFAULT_CONNECT_TIME: u64 = 10;
 
-/// Seconds for which a transfer that has begun is tried to go on with, unless the user
-/// says otherwise.
+/// Seconds for which a full server is waited for, and for which a transfer that has begun
+/// is tried to go on with, unless the user says otherwise.
 const DEFAULT_RETRY_TIME: u64 = 60;
 
 /// What the user asked for.
@@ -30,10 +30,14 @@ pub(crate) struct Config {
     pub(crate) file: Vec<u8>,
     /// Where it goes.
     pub(crate) output: PathBuf,
+    /// The file with the name and the password, if there is one.
+    pub(crate) auth: Option<PathBuf>,
     /// How long one attempt to connect may take.
     pub(crate) connect_time: Duration,
-    /// How long to try to go on with a transfer that has begun.
+    /// How long to wait for a full server, and to go on with a transfer that has begun.
     pub(crate) retry_for: Duration,
+    /// Bytes per second at most.
+    pub(crate) rate: Option<u64>,
     /// How to check what comes.
     pub(crate) verify: Verify,
     /// What to do with what an earlier run left, and with the disk.
@@ -101,10 +105,12 @@ impl Config {
             threads: number("threads", arguments.positional(1), 1..=MAX_STREAMS)? as u8,
             file,
             output,
+            auth: arguments.value("auth").map(PathBuf::from),
             connect_time: Duration::from_secs(seconds.unwrap_or(DEFAULT_CONNECT_TIME)),
             retry_for: Duration::from_secs(
                 arguments.number("retry-for", 0..=1_000_000)?.unwrap_or(DEFAULT_RETRY_TIME),
             ),
+            rate: arguments.rate("limit-rate")?,
             verify: Verify::parse(arguments.value("verify"))?,
             wishes: Wishes { restart: arguments.has("restart"), sync: !arguments.has("no-sync") },
             quiet: arguments.has("quiet"),

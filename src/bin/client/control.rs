@@ -7,22 +7,23 @@ mod offer;
 
 pub(crate) use offer::{ClassicOffer, Offer, PulledOffer};
 
-use crate::config::Address;
+use crate::config::Config;
 use crate::interrupt::Interrupt;
 use ropewalk::app::http::{Http, NoReply};
+use ropewalk::app::login::Login;
 use ropewalk::app::resolve::{connect_any, resolve};
-use ropewalk::codec::http::{HttpError, Method, ResponseHead, Status, encode_request};
+use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
 use ropewalk::codec::json::{self, Value};
 use ropewalk::codec::percent::encode_path;
 use ropewalk::codec::repr_digest::{WANT_MD5, parse_md5};
 use ropewalk::codec::text::{escape, escape_limited};
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::socket;
+use ropewalk::sys::{random, socket};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Most bytes of a server's own words that are shown.
 const SHOWN_WORDS: usize = 200;
@@ -43,16 +44,31 @@ pub(crate) struct Server {
     /// As the user typed it, escaped.
     typed: String,
     limit: Duration,
+    /// Whose name and password are given where they are asked for. Shared by all
+    /// connections, so that no two count their requests the same.
+    login: Option<Arc<Login>>,
+}
+
+/// A request before it has an `Authorization` field.
+struct Message<'a> {
+    method: &'a Method,
+    target: &'a [u8],
+    fields: &'a [(&'a str, &'a str)],
+    body: &'a [u8],
+    /// How long the reply may take; without one, as long as it takes.
+    limit: Option<Duration>,
 }
 
 impl Server {
-    /// Connects to the first address of `server` that answers.
-    pub(crate) fn find(server: &Address, limit: Duration) -> Result<(Server, TcpStream)> {
+    /// Connects to the first address that answers.
+    pub(crate) fn find(config: &Config) -> Result<(Server, TcpStream)> {
+        let (server, limit) = (&config.server, config.connect_time);
+        let login = config.auth.as_deref().map(Login::read).transpose()?.map(Arc::new);
         let typed = escape(server.typed.as_bytes());
         let addresses = resolve(&server.host, server.port)?;
         let (stream, address) =
             connect_any(&addresses, limit).map_err(|error| Error::network(&typed, &error))?;
-        Ok((Server { address, typed, limit }, stream))
+        Ok((Server { address, typed, limit, login }, stream))
     }
 
     /// Where the data streams go: the address that the control connection reached.
@@ -68,22 +84,25 @@ impl Server {
         connected.map(|(stream, _)| stream).map_err(|error| Error::network(&self.typed, &error))
     }
 
-    /// Asks for `file` over `threads` streams: in the ropewalk form, and where a server
-    /// of another kind does not know the encoded name, in the classic form.
+    /// Asks for `file` over `threads` streams, for `patience` while there is no room: in the
+    /// ropewalk form, and where a server of another kind does not know the encoded name, in
+    /// the classic form.
     pub(crate) fn ask(
         &self,
         stream: TcpStream,
         file: &[u8],
         threads: u8,
+        patience: Duration,
         interrupt: &Interrupt,
     ) -> Result<Offer> {
         let encoded = encode_path(file).into_bytes();
-        let (head, body) = self.post(stream, &encoded, threads, None, interrupt)?;
+        let (head, body) = self.post(stream, &encoded, threads, (patience, None), interrupt)?;
         let ropewalk = head.headers.get("Server").is_some_and(|name| name.starts_with(b"ropewalk"));
         let unknown =
             head.status == Status::NOT_FOUND.code() || head.status == Status::BAD_REQUEST.code();
         if unknown && !ropewalk && encoded != file {
-            let (head, body) = self.post(self.connect()?, file, threads, None, interrupt)?;
+            let (head, body) =
+                self.post(self.connect()?, file, threads, (patience, None), interrupt)?;
             return self.offer(&head, &body);
         }
         self.offer(&head, &body)
@@ -99,8 +118,8 @@ impl Server {
         interrupt: &Interrupt,
     ) -> Result<Offer> {
         let encoded = encode_path(file).into_bytes();
-        let limit = Some(RENEWAL_TIME);
-        let (head, body) = self.post(stream, &encoded, threads, limit, interrupt)?;
+        let once = (Duration::ZERO, Some(RENEWAL_TIME));
+        let (head, body) = self.post(stream, &encoded, threads, once, interrupt)?;
         self.offer(&head, &body)
     }
 
@@ -109,7 +128,7 @@ impl Server {
         stream: TcpStream,
         target: &[u8],
         threads: u8,
-        limit: Option<Duration>,
+        (patience, limit): (Duration, Option<Duration>),
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
         let body = Value::object([
@@ -117,9 +136,10 @@ impl Server {
             ("protocol", Value::from_u64(2)),
         ]);
         let fields = [("Host", self.typed.as_str()), ("Content-Type", "application/json")];
-        let body = body.to_string();
-        let request = encode_request(&Method::Post, target, &fields, body.as_bytes());
-        self.converse(stream, &Method::Post, request, limit, interrupt)
+        let body = body.to_string().into_bytes();
+        let method = &Method::Post;
+        let message = Message { method, target, fields: &fields, body: &body, limit };
+        self.converse(stream, &message, patience, interrupt)
     }
 
     fn offer(&self, head: &ResponseHead, body: &[u8]) -> Result<Offer> {
@@ -136,14 +156,21 @@ impl Server {
         &self,
         file: &[u8],
         etag: &str,
+        patience: Duration,
         interrupt: &Interrupt,
     ) -> Result<Option<[u8; 16]>> {
         let target = encode_path(file).into_bytes();
         let fields =
             [("Host", self.typed.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
         let stream = self.connect()?;
-        let request = encode_request(&Method::Head, &target, &fields, &[]);
-        let (head, body) = self.converse(stream, &Method::Head, request, None, interrupt)?;
+        let message = Message {
+            method: &Method::Head,
+            target: &target,
+            fields: &fields,
+            body: &[],
+            limit: None,
+        };
+        let (head, body) = self.converse(stream, &message, patience, interrupt)?;
         if head.status == Status::PRECONDITION_FAILED.code() {
             let text = format!("{}: the file changed on the server while it was sent", self.typed);
             return Err(Error::new(ExitCode::Changed, text));
@@ -163,16 +190,53 @@ impl Server {
         }
     }
 
-    /// Sends one request and waits for its reply: for as long as it takes, unless there
-    /// is a `limit`.
+    /// Sends one request and waits for its reply, for as long as it takes; again with a
+    /// name and a password where they are asked for, and for `patience` where a server
+    /// that has no room says when to ask again.
     fn converse(
         &self,
-        stream: TcpStream,
-        method: &Method,
-        request: std::result::Result<Vec<u8>, HttpError>,
-        limit: Option<Duration>,
+        mut stream: TcpStream,
+        message: &Message<'_>,
+        patience: Duration,
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
+        let deadline = Instant::now() + patience;
+        let mut attempt = self.login.as_deref().map(Login::attempt);
+        loop {
+            let field = match &mut attempt {
+                Some(attempt) => attempt.authorization(message.method, message.target)?,
+                None => None,
+            };
+            let (head, reply) = self.converse_once(stream, message, field.as_deref(), interrupt)?;
+            match &mut attempt {
+                Some(attempt) if head.status == Status::UNAUTHORIZED.code() => {
+                    attempt.refused(&head).map_err(|error| {
+                        Error::new(error.code(), format!("{}: {error}", self.typed))
+                    })?;
+                }
+                _ => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    match retry_after(&head).filter(|_| !left.is_zero()) {
+                        Some(delay) if interrupt.pause(delay.min(left)) => {}
+                        _ => return Ok((head, reply)),
+                    }
+                }
+            }
+            stream = self.connect()?;
+        }
+    }
+
+    /// Sends one request once.
+    fn converse_once(
+        &self,
+        stream: TcpStream,
+        message: &Message<'_>,
+        authorization: Option<&str>,
+        interrupt: &Interrupt,
+    ) -> Result<(ResponseHead, Vec<u8>)> {
+        let Message { method, target, fields, body, limit } = *message;
+        let mut fields = fields.to_vec();
+        fields.extend(authorization.map(|field| ("Authorization", field)));
         let _ = stream.set_nodelay(true);
         let _ = socket::set_keepalive(
             stream.as_fd(),
@@ -184,7 +248,8 @@ impl Server {
         let _watched = interrupt.watch(&stream)?;
         let mut http = Http::new(stream.clone());
         http.set_reply_limit(limit);
-        let request = request.map_err(|error| self.wrong(error.reason()))?;
+        let request = encode_request(method, target, &fields, body)
+            .map_err(|error| self.wrong(error.reason()))?;
         http.write(&request).map_err(|error| Error::network(&self.typed, &error))?;
         http.receive_reply(method).map_err(|failure| match failure {
             NoReply::NotHttp(why) => self.wrong(&format!("the reply is not HTTP: {why}")),
@@ -209,7 +274,24 @@ impl Server {
             .and_then(|body| body.get("error").and_then(Value::as_str).map(str::to_string))
             .map(|words| format!(": {}", escape_limited(words.as_bytes(), SHOWN_WORDS)))
             .unwrap_or_default();
-        let text = format!("{}: {} {reason}{words}", self.typed, head.status);
+        let hint = match head.status == Status::UNAUTHORIZED.code() {
+            true => " (see --auth)",
+            false => "",
+        };
+        let text = format!("{}: {} {reason}{words}{hint}", self.typed, head.status);
         Error::new(ExitCode::Refused, text)
     }
+}
+
+/// After how long a server without room wants to be asked again. In between those who
+/// were sent away at once spread out.
+fn retry_after(head: &ResponseHead) -> Option<Duration> {
+    if head.status != Status::SERVICE_UNAVAILABLE.code() {
+        return None;
+    }
+    let field = head.headers.get_only("Retry-After")?;
+    let seconds = std::str::from_utf8(field).ok()?.trim().parse::<u32>().ok()?;
+    let mut byte = [0];
+    let _ = random::fill(&mut byte);
+    Some(Duration::from_secs(seconds.into()) + Duration::from_millis(2 * u64::from(byte[0])))
 }

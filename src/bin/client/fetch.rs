@@ -57,8 +57,8 @@ pub(crate) fn run(
     let begun = Instant::now();
     let receiver = workers::find("receiver")?;
     let fetch = Fetch { config, supervisor, interrupt, receiver, begun, progress: Cell::new(0) };
-    let (server, stream) = Server::find(&config.server, config.connect_time)?;
-    match server.ask(stream, &config.file, config.threads, interrupt)? {
+    let (server, stream) = Server::find(config)?;
+    match server.ask(stream, &config.file, config.threads, config.retry_for, interrupt)? {
         Offer::Classic(offer) => classic::run(&fetch, output, &server, &offer),
         Offer::Pulled(offer) => pulled::run(&fetch, output, &server, offer),
     }

@@ -10,6 +10,7 @@ use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::socket;
 use ropewalk::sys::sync::lock;
 use ropewalk::transfer::meter::{Meter, Reading};
+use ropewalk::transfer::rate::Rate;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -35,11 +36,12 @@ const STALL_TIME: Duration = Duration::from_secs(60);
 const BUFFER: usize = 64 << 10;
 
 /// Receives stream `n` into file `n`, each from offset 0, and calls `progress` while
-/// they are under way. `shown` names the output in errors.
+/// they are under way. `shown` names the output in errors. Reads no faster than `rate`.
 pub(crate) fn receive(
     addresses: &[SocketAddr],
     files: &[File],
     shown: &str,
+    rate: Option<&Rate>,
     mut progress: impl FnMut(Reading),
 ) -> Result<Reading> {
     let meter = Meter::default();
@@ -51,7 +53,9 @@ pub(crate) fn receive(
         let mut first = Some(first);
         let mut run = || {
             for (number, file) in (0..=u8::MAX).zip(files) {
-                let stream = Stream { number, file, shown, address, meter: &meter, stop: &stop };
+                let rate = rate.map(|rate| (rate, files.len() as u64));
+                let (meter, stop) = (&meter, &stop);
+                let stream = Stream { number, file, shown, address, rate, meter, stop };
                 start(scope, stream, first.take(), ends.clone())?;
             }
             let mut open = files.len();
@@ -125,6 +129,8 @@ struct Stream<'a> {
     file: &'a File,
     shown: &'a str,
     address: SocketAddr,
+    /// The limit, and how many streams share it.
+    rate: Option<(&'a Rate, u64)>,
     meter: &'a Meter,
     stop: &'a Stop,
 }
@@ -165,9 +171,14 @@ impl Stream<'_> {
         let mut buffer = vec![0; BUFFER];
         let mut offset = 0;
         loop {
-            match socket::read(&stream, &mut buffer) {
+            let most =
+                self.rate.map_or(BUFFER as u64, |(rate, all)| rate.portion(BUFFER as u64, all));
+            match socket::read(&stream, &mut buffer[..most as usize]) {
                 Ok(0) => return Ok(()),
                 Ok(count) => {
+                    if let Some((rate, _)) = self.rate {
+                        rate.take(count as u64);
+                    }
                     self.file
                         .write_all_at(&buffer[..count], offset)
                         .map_err(|error| Error::system(self.shown, &error))?;

@@ -7,10 +7,12 @@ use crate::pulled::{self, Session, Verify};
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve::resolve;
+use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use ropewalk::transfer::journal::Journal;
+use ropewalk::transfer::rate::Rate;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -30,6 +32,8 @@ pub(crate) struct Target {
     pub(crate) addresses: Vec<SocketAddr>,
     /// The output's name for error messages, escaped.
     pub(crate) shown: String,
+    /// Bytes per second at most.
+    pub(crate) rate: Option<Rate>,
     /// One file for each stream, at least one.
     pub(crate) files: Vec<File>,
 }
@@ -43,12 +47,13 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
         return Err(bad("threads"));
     }
     let shown = job.text("shown")?.to_string();
+    let rate = job.object().get("rate").and_then(Value::as_u64).map(Rate::new);
     match job.number("protocol")? {
         1 => {
             let address = job.text("address")?.parse().map_err(|_| bad("address"))?;
             let files =
                 (0..threads).map(|_| job.descriptor().map(File::from)).collect::<Result<_>>()?;
-            Ok(Transfer::Classic(Target { addresses: vec![address], shown, files }))
+            Ok(Transfer::Classic(Target { addresses: vec![address], shown, rate, files }))
         }
         2 => {
             let session = Session::from_object(job.object()).ok_or_else(|| bad("session"))?;
@@ -63,7 +68,8 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let (_, journal, contents) = Journal::open(File::from(job.descriptor()?))
                 .map_err(|error| Error::system(&shown, &error))?
                 .ok_or_else(|| bad("journal"))?;
-            let job = pulled::Job { size, threads, verify, sync, shown, part, journal, contents };
+            let job =
+                pulled::Job { size, threads, verify, sync, rate, shown, part, journal, contents };
             Ok(Transfer::Pulled(job, session))
         }
         _ => Err(bad("protocol")),
@@ -85,5 +91,5 @@ pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Target> {
         .map(|number| File::create(folder.join(format!("{number}.prt"))))
         .collect::<std::io::Result<_>>()
         .map_err(|error| Error::system(&shown, &error))?;
-    Ok(Target { addresses, shown, files })
+    Ok(Target { addresses, shown, rate: None, files })
 }

@@ -15,9 +15,14 @@ use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::app::{program, programs};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
-use ropewalk::sys::process;
+use ropewalk::sys::{process, sandbox};
+use ropewalk::transfer::blocks::MAX_STREAMS;
 use ropewalk::transfer::{meter::Reading, pieces};
 use std::sync::Arc;
+
+/// Descriptors of a receiver: for each stream its socket, a copy of that and a file, and
+/// some for the rest.
+const DESCRIPTORS: u64 = 3 * MAX_STREAMS + 64;
 
 fn main() -> std::process::ExitCode {
     // A file-size limit is an error like any other, not the end of the process.
@@ -34,7 +39,11 @@ fn main() -> std::process::ExitCode {
 /// Started by a client: reports go to it, errors too.
 fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
-    let outcome = match config::from_job(&mut job)? {
+    let transfer = config::from_job(&mut job)?;
+    // Before the first thread, which Landlock would leave as it was.
+    let confined = sandbox::confine_receiver(DESCRIPTORS);
+    Report::Confined { text: confined.to_string() }.send();
+    let outcome = match transfer {
         Transfer::Classic(target) => {
             job.watch_lifeline(|_| {})?;
             receive_and_join(target)
@@ -65,8 +74,8 @@ fn run_job() -> Result<ExitCode> {
 
 /// Receives into the pieces and makes one file of them.
 fn receive_and_join(target: Target) -> Result<Report> {
-    let Target { addresses, shown, mut files } = target;
-    let reading = classic::receive(&addresses, &files, &shown, |reading| {
+    let Target { addresses, shown, rate, mut files } = target;
+    let reading = classic::receive(&addresses, &files, &shown, rate.as_ref(), |reading| {
         Report::Progress(reading.into()).send();
     })?;
     let others = files.split_off(1);
@@ -79,7 +88,8 @@ fn receive_and_join(target: Target) -> Result<Report> {
 
 /// Started by hand: quiet when all goes well, and the part files stay.
 fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
-    let Target { addresses, shown, files } = config::from_arguments(arguments)?;
-    classic::receive(&addresses, &files, &shown, |_: Reading| {})?;
+    let Target { addresses, shown, files, .. } = config::from_arguments(arguments)?;
+    sandbox::confine_receiver(DESCRIPTORS);
+    classic::receive(&addresses, &files, &shown, None, |_: Reading| {})?;
     Ok(ExitCode::Success)
 }

@@ -21,6 +21,7 @@ use ropewalk::transfer::journal::{Contents, Journal};
 use ropewalk::transfer::meter::{Meter, Reading};
 use ropewalk::transfer::queue::{End, Queue};
 use ropewalk::transfer::ranges::RangeSet;
+use ropewalk::transfer::rate::Rate;
 use ropewalk::transfer::window::block_size;
 use std::fs::File;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -52,6 +53,8 @@ pub(crate) struct Job {
     pub(crate) verify: Verify,
     /// Whether to make durable what has arrived.
     pub(crate) sync: bool,
+    /// Bytes per second at most.
+    pub(crate) rate: Option<Rate>,
     /// The output's name for error messages, escaped.
     pub(crate) shown: String,
     /// `OUT.part`, of its full length.

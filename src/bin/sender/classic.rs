@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::streams::{Ended, Limits, Protocol};
+use crate::streams::{Ended, Limits, Pace, Protocol};
 use ropewalk::app::report;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::sync::lock;
@@ -39,6 +39,8 @@ pub(crate) struct Classic {
     pub(crate) peer: Option<IpAddr>,
     /// How long to wait.
     pub(crate) limits: Limits,
+    /// How fast to send.
+    pub(crate) pace: Pace,
     /// What was sent.
     pub(crate) meter: Meter,
     /// Which numbers were claimed, and how their streams ended.
@@ -135,7 +137,7 @@ impl Classic {
         let block = self.plan.block(number);
         let mut offset = block.start;
         while offset < block.end {
-            let count = (block.end - offset).min(SEND_SIZE) as usize;
+            let count = self.pace.wait((block.end - offset).min(SEND_SIZE) as usize);
             match file::send_to_socket(stream.as_fd(), &self.file, offset, count)? {
                 0 => return Err(io::Error::other("the file became shorter")),
                 sent => {

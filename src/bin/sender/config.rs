@@ -5,20 +5,23 @@
 
 use crate::classic::Classic;
 use crate::pulled::Pulled;
-use crate::streams::Limits;
+use crate::streams::{Limits, Pace};
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::terminal;
+use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{file, socket};
 use ropewalk::transfer::blocks::{BlockPlan, MAX_STREAMS};
 use ropewalk::transfer::identity::Version;
+use ropewalk::transfer::rate::Rate;
 use ropewalk::transfer::session::Token;
 use std::fs::File;
 use std::net::{IpAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What to do, in one of the two protocols.
@@ -30,7 +33,8 @@ pub(crate) enum Transfer {
 }
 
 /// The job that a server handed over: descriptors are the listener and the file.
-pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener)> {
+/// With them the limit on how fast to send, which the server may change.
+pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener, Option<Arc<Rate>>)> {
     let listener = TcpListener::from(job.descriptor()?);
     let file = File::from(job.descriptor()?);
     let bad = |what: &str| Error::protocol(format!("the job's '{what}' cannot be"));
@@ -40,6 +44,9 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener)> {
         idle: Duration::from_millis(job.number("idle_ms")?),
         stall: Duration::from_millis(job.number("stall_ms")?),
     };
+    let rate =
+        job.object().get("rate").and_then(Value::as_u64).map(|rate| Arc::new(Rate::new(rate)));
+    let pace = Pace { rate, streams: threads };
     let transfer = match job.number("protocol")? {
         1 => Transfer::Classic(Box::new(Classic {
             file,
@@ -47,6 +54,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener)> {
             threads,
             peer,
             limits,
+            pace: pace.clone(),
             meter: Default::default(),
             numbers: Default::default(),
             reports: true,
@@ -59,11 +67,12 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener)> {
             threads,
             peer,
             limits,
+            pace: pace.clone(),
             meter: Default::default(),
         })),
         _ => return Err(bad("protocol")),
     };
-    Ok((transfer, listener))
+    Ok((transfer, listener, pace.rate))
 }
 
 /// `PORT PATH BLOCK_SIZE THREADS`.
@@ -94,6 +103,7 @@ pub(crate) fn from_arguments(arguments: &Arguments) -> Result<(Classic, TcpListe
         threads,
         peer: None,
         limits: Limits::default(),
+        pace: Pace::default(),
         meter: Default::default(),
         numbers: Default::default(),
         reports: false,

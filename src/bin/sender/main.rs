@@ -15,11 +15,17 @@ use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::app::{program, programs};
+use ropewalk::codec::json::Value;
 use ropewalk::error::{ExitCode, Result};
-use ropewalk::sys::process;
+use ropewalk::sys::{process, sandbox};
+use ropewalk::transfer::blocks::MAX_STREAMS;
 use ropewalk::transfer::meter::Reading;
 use std::net::TcpListener;
 use std::sync::Arc;
+
+/// Descriptors of a sender: twice as many streams as there can be, since a stream that
+/// comes again does not wait for its dead one, and some for the rest.
+const DESCRIPTORS: u64 = 2 * MAX_STREAMS + 64;
 
 fn main() -> std::process::ExitCode {
     program::main(&programs::SENDER, |arguments| {
@@ -36,8 +42,15 @@ fn main() -> std::process::ExitCode {
 /// Started by a server: reports go to it, errors too.
 fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
-    job.watch_lifeline(|_| {})?;
-    let (transfer, listener) = config::from_job(&mut job)?;
+    let (transfer, listener, rate) = config::from_job(&mut job)?;
+    // Before the first thread, which Landlock would leave as it was.
+    let confined = sandbox::confine_sender(DESCRIPTORS);
+    Report::Confined { text: confined.to_string() }.send();
+    job.watch_lifeline(move |word| {
+        if let (Some(rate), Some(share)) = (&rate, word.get("rate").and_then(Value::as_u64)) {
+            rate.change(share);
+        }
+    })?;
     match serve(transfer, listener) {
         Ok(reading) => {
             let tally = Tally { streams: reading.peak, ..reading.into() };
@@ -54,6 +67,7 @@ fn run_job() -> Result<ExitCode> {
 /// Started by hand: quiet when all goes well.
 fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
     let (transfer, listener) = config::from_arguments(arguments)?;
+    sandbox::confine_sender(DESCRIPTORS);
     serve(Transfer::Classic(Box::new(transfer)), listener)?;
     Ok(ExitCode::Success)
 }

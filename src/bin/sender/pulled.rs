@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::streams::{Ended, Limits, Protocol};
+use crate::streams::{Ended, Limits, Pace, Protocol};
 use ropewalk::app::report;
 use ropewalk::codec::wire::{
     ErrorCode, HEADER_SIZE, HELLO_SIZE, Header, Hello, MIN_PART, REQUEST_SIZE, Request, WireError,
@@ -58,6 +58,8 @@ pub(crate) struct Pulled {
     pub(crate) peer: Option<IpAddr>,
     /// How long to wait.
     pub(crate) limits: Limits,
+    /// How fast to send.
+    pub(crate) pace: Pace,
     /// What was sent.
     pub(crate) meter: Meter,
 }
@@ -309,7 +311,12 @@ impl<'a> Answers<'a> {
             let length = length as u32;
             header.copy_from_slice(&Header::Data { offset: at, length, crc }.encode());
             let whole = HEADER_SIZE + payload.len();
-            self.stream.write_all(&self.buffer[..whole])?;
+            let mut rest = &self.buffer[..whole];
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(self.transfer.pace.wait(rest.len()));
+                self.stream.write_all(now)?;
+                rest = later;
+            }
         }
         Ok(length)
     }
@@ -318,7 +325,7 @@ impl<'a> Answers<'a> {
     fn copy(&self, at: u64, end: u64) -> Result<(), Stop> {
         let mut at = at;
         while at < end {
-            let count = (end - at) as usize;
+            let count = self.transfer.pace.wait((end - at) as usize);
             match file::send_to_socket(self.stream.as_fd(), &self.transfer.file, at, count)? {
                 0 => return Err(Stop::Broken), // it shrank in the middle of a block
                 sent => at += sent as u64,

@@ -7,6 +7,7 @@ use ropewalk::app::SMALL_STACK;
 use ropewalk::app::report::REPORT_INTERVAL;
 use ropewalk::error::{Error, Result};
 use ropewalk::sys::socket;
+use ropewalk::transfer::rate::Rate;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -27,6 +28,25 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits { idle: Duration::from_secs(30), stall: Duration::from_secs(60) }
+    }
+}
+
+/// How fast the streams of a transfer may send.
+#[derive(Clone, Default)]
+pub(crate) struct Pace {
+    /// The limit; none without one.
+    pub(crate) rate: Option<Arc<Rate>>,
+    /// How many streams share it.
+    pub(crate) streams: u8,
+}
+
+impl Pace {
+    /// Waits until some of `wanted` bytes may go, and says how many.
+    pub(crate) fn wait(&self, wanted: usize) -> usize {
+        let Some(rate) = &self.rate else { return wanted };
+        let portion = rate.portion(wanted as u64, self.streams.into());
+        rate.take(portion);
+        portion as usize
     }
 }
 

@@ -5,6 +5,7 @@
 
 use ropewalk::error::system_words;
 use ropewalk::sys::file;
+use ropewalk::transfer::rate::Rate;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -40,11 +41,12 @@ pub(crate) struct Sent {
 
 impl Body {
     /// Sends all of it; gives up when the client takes nothing for `stall`.
-    pub(crate) fn send(&self, stream: &TcpStream, stall: Duration) -> Sent {
+    /// No faster than `rate`.
+    pub(crate) fn send(&self, stream: &TcpStream, stall: Duration, rate: Option<&Rate>) -> Sent {
         let mut bytes = 0;
         let sent = stream.set_write_timeout(Some(stall)).and_then(|()| {
             while bytes < self.length {
-                match self.send_some(stream, bytes)? {
+                match self.send_some(stream, bytes, rate)? {
                     0 => return Err(io::Error::other("the file became shorter")),
                     count => bytes += count,
                 }
@@ -59,9 +61,13 @@ impl Body {
     }
 
     /// Sends some bytes behind the first `done` ones. 0 at the end of the file.
-    fn send_some(&self, mut stream: &TcpStream, done: u64) -> io::Result<u64> {
+    fn send_some(&self, mut stream: &TcpStream, done: u64, rate: Option<&Rate>) -> io::Result<u64> {
         let (offset, left) = (self.start + done, self.length - done);
-        let count = left.min(SEND_SIZE) as usize;
+        let count = rate.map_or(left, |rate| rate.piece(left)).min(SEND_SIZE);
+        if let Some(rate) = rate {
+            rate.take(count);
+        }
+        let count = count as usize;
         match file::send_to_socket(stream.as_fd(), &self.file, offset, count) {
             // Some file systems have nothing to send from.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -100,7 +106,7 @@ mod tests {
     #[test]
     fn exactly_the_part_is_sent() {
         let (here, mut there) = connection();
-        let sent = body("part", b"0123456789", 3, 4).send(&here, PATIENCE);
+        let sent = body("part", b"0123456789", 3, 4).send(&here, PATIENCE, None);
         drop(here);
         let mut got = String::new();
         there.read_to_string(&mut got).unwrap();
@@ -110,7 +116,7 @@ mod tests {
     #[test]
     fn a_file_that_is_too_short_is_said_to_be() {
         let (here, _there) = connection();
-        let sent = body("short", b"0123456789", 8, 4).send(&here, PATIENCE);
+        let sent = body("short", b"0123456789", 8, 4).send(&here, PATIENCE, None);
         assert_eq!((sent.bytes, sent.broken.as_deref()), (2, Some("the file became shorter")));
     }
 
@@ -118,7 +124,7 @@ mod tests {
     fn a_client_that_takes_nothing_is_left() {
         let (here, _there) = connection();
         let body = body("stall", &vec![0; 64 << 20], 0, 64 << 20);
-        let sent = body.send(&here, Duration::from_millis(20));
+        let sent = body.send(&here, Duration::from_millis(20), None);
         assert_eq!(sent.broken.as_deref(), Some("took no data for 0 s"));
         assert!(sent.bytes < 64 << 20);
     }

@@ -5,8 +5,11 @@
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
+use ropewalk::transfer::blocks::MAX_STREAMS;
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Control connections open at once, unless the user says otherwise.
@@ -14,6 +17,12 @@ const DEFAULT_CONNECTIONS: u64 = 256;
 
 /// Transfers under way at once, unless the user says otherwise.
 const DEFAULT_TRANSFERS: u64 = 256;
+
+/// Transfers of one address, unless the user says otherwise.
+const DEFAULT_PER_ADDRESS: u64 = 64;
+
+/// Seconds that a client may take to send a request.
+const DEFAULT_REQUEST: u64 = 10;
 
 /// Seconds after which a transfer ends that no stream has come to.
 const DEFAULT_IDLE: u64 = 30;
@@ -24,6 +33,17 @@ const DEFAULT_STALL: u64 = 60;
 /// The longest time that an option takes, in seconds.
 const MAX_SECONDS: u64 = 86_400;
 
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Volume {
+    /// Errors only.
+    Quiet,
+    /// A line for each transfer too.
+    Normal,
+    /// And what the workers say of themselves.
+    Verbose,
+}
+
 /// What the user asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Config {
@@ -31,16 +51,32 @@ pub(crate) struct Config {
     pub(crate) port: u16,
     /// The address to listen on; all of them without one.
     pub(crate) bind: Option<IpAddr>,
+    /// The folder beneath which files are served; all that can be read without one.
+    pub(crate) root: Option<PathBuf>,
+    /// Whom to become once the port is taken.
+    pub(crate) user: Option<OsString>,
+    /// The file with the passwords; everybody is served without one.
+    pub(crate) auth: Option<PathBuf>,
+    /// Whether MD5 is good enough to prove a password with.
+    pub(crate) auth_md5: bool,
     /// Control connections open at once.
     pub(crate) max_connections: usize,
     /// Transfers under way at once.
     pub(crate) max_transfers: usize,
+    /// Of them for clients at one address.
+    pub(crate) max_per_address: usize,
+    /// Streams of one transfer.
+    pub(crate) max_streams: u8,
+    /// How long a client may take to send a request.
+    pub(crate) request: Duration,
+    /// Bytes per second of all transfers together.
+    pub(crate) rate: Option<u64>,
     /// How long a transfer waits for a stream.
     pub(crate) idle: Duration,
     /// How long a stream may take no data.
     pub(crate) stall: Duration,
-    /// Whether to log errors only.
-    pub(crate) quiet: bool,
+    /// How much to log.
+    pub(crate) volume: Volume,
 }
 
 impl Config {
@@ -61,14 +97,32 @@ impl Config {
             let seconds = arguments.number(name, 1..=MAX_SECONDS)?.unwrap_or(default);
             Ok(Duration::from_secs(seconds))
         };
+        if arguments.has("auth-md5") && !arguments.has("auth") {
+            return Err(Error::usage("--auth-md5: needs --auth"));
+        }
+        let volume = match (arguments.has("quiet"), arguments.has("verbose")) {
+            (false, false) => Volume::Normal,
+            (true, false) => Volume::Quiet,
+            (false, true) => Volume::Verbose,
+            (true, true) => return Err(Error::usage("--quiet and --verbose: only one of them")),
+        };
         Ok(Config {
             port: number("port", arguments.positional(0), 0..=65535)? as u16,
             bind: bind.transpose()?,
+            root: arguments.value("root").map(PathBuf::from),
+            user: arguments.value("user").map(OsString::from),
+            auth: arguments.value("auth").map(PathBuf::from),
+            auth_md5: arguments.has("auth-md5"),
             max_connections: limit("max-connections", DEFAULT_CONNECTIONS)?,
             max_transfers: limit("max-transfers", DEFAULT_TRANSFERS)?,
+            max_per_address: limit("max-per-address", DEFAULT_PER_ADDRESS)?,
+            max_streams: arguments.number("max-streams", 1..=MAX_STREAMS)?.unwrap_or(MAX_STREAMS)
+                as u8,
+            request: time("request-timeout", DEFAULT_REQUEST)?,
+            rate: arguments.rate("limit-rate")?,
             idle: time("idle-timeout", DEFAULT_IDLE)?,
             stall: time("stall-timeout", DEFAULT_STALL)?,
-            quiet: arguments.has("quiet"),
+            volume,
         })
     }
 }
@@ -89,9 +143,13 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_readme() {
         let config = config("8080").unwrap();
-        assert_eq!((config.port, config.bind, config.quiet), (8080, None, false));
+        assert_eq!((config.port, config.bind, config.volume), (8080, None, Volume::Normal));
         assert_eq!((config.max_connections, config.max_transfers), (256, 256));
-        assert_eq!((config.idle.as_secs(), config.stall.as_secs()), (30, 60));
+        assert_eq!((config.max_per_address, config.max_streams, config.rate), (64, 255, None));
+        assert_eq!(
+            (config.request.as_secs(), config.idle.as_secs(), config.stall.as_secs()),
+            (10, 30, 60)
+        );
     }
 
     #[test]
@@ -103,7 +161,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused() {
-        for line in ["65536", "-- -1", "http", "--bind localhost 0", "--max-connections 0 1"] {
+        for line in [
+            "65536",
+            "-- -1",
+            "http",
+            "--bind localhost 0",
+            "--max-connections 0 1",
+            "-qv 1",
+            "--auth-md5 1",
+        ] {
             assert!(config(line).is_err(), "{line}");
         }
     }

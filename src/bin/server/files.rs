@@ -35,7 +35,7 @@ pub(crate) fn answer(
     head: &RequestHead,
 ) -> Result<Answer, NoAnswer> {
     let path = target::path(&head.target)?;
-    let opened = target::open(&path)?;
+    let opened = service.tree.open(&path)?;
     let identity = opened.identity;
     let (tag, validators) = validators(&identity)?;
     let get = head.method == Method::Get;

@@ -2,9 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use crate::config::Config;
+use crate::config::{Config, Volume};
 use crate::digests::Digests;
+use crate::door::Door;
 use crate::requests::{self, Service};
+use crate::shares::Shares;
+use crate::target::Tree;
 use crate::transfers::Transfers;
 use ropewalk::app::connections::{Connection, Connections};
 use ropewalk::app::http::{Http, NoRequest, Patience};
@@ -12,19 +15,24 @@ use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::app::{terminal, workers};
 use ropewalk::codec::http::{Refusal, Status};
+use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::{process, socket};
+use ropewalk::sys::{process, socket, user};
+use ropewalk::transfer::confine::Root;
+use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a client may take to send a request.
-const REQUEST_TIME: Duration = Duration::from_secs(10);
-
 /// How long a connection may stay idle between two requests.
 const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// How many connections that were refused are kept a while.
+const MAX_TURNED_AWAY: usize = 64;
 
 /// How long no connection is taken after the system ran out of descriptors.
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -32,8 +40,8 @@ const BACKOFF: Duration = Duration::from_millis(100);
 /// How long the threads of connections have to end when the server does.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Keepalive of control connections: a dead client is noticed after two minutes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Keepalive of control connections: a dead client is noticed within two minutes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_COUNT: u8 = 4;
 
@@ -44,12 +52,18 @@ pub(crate) struct Server {
     connections: Arc<Connections>,
     service: Arc<Service>,
     supervisor: Arc<Supervisor>,
+    /// Connections that were refused and are still open: one that is closed while its
+    /// request is on its way is reset, and its client does not read why.
+    turned_away: VecDeque<Arc<TcpStream>>,
 }
 
 impl Server {
     /// Takes the port, and everything else that can fail before the first request.
     pub(crate) fn bind(config: Config) -> Result<Server> {
         let sender = workers::find("sender")?;
+        let tree = tree(&config)?;
+        let door = config.auth.as_deref().map(|path| Door::new(path, config.auth_md5));
+        let door = door.transpose()?;
         let listener = match config.bind {
             Some(address) => socket::listen(SocketAddr::new(address, config.port)),
             None => socket::listen_everywhere(config.port),
@@ -60,24 +74,35 @@ impl Server {
         let failed = |error: io::Error| Error::system("start", &error);
         // Each control connection and each transfer holds descriptors.
         process::raise_descriptor_limit().map_err(failed)?;
+        if let Some(name) = &config.user {
+            become_user(name)?; // before the first thread, and the first worker
+        }
         let signals = Signals::install(&MAIN_SIGNALS).map_err(failed)?;
         let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
         let connections = Connections::new(config.max_connections);
-        let transfers = Transfers::new(&config, sender, supervisor.clone());
-        let (digests, stall, quiet) = (Digests::new(), config.stall, config.quiet);
-        let service = Arc::new(Service { transfers, digests, stall, quiet });
-        Ok(Server { listener, signals, connections, service, supervisor })
+        let shares = Shares::new(config.rate);
+        let transfers = Transfers::new(&config, sender, supervisor.clone(), shares.clone());
+        let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
+        let (max_streams, request) = (config.max_streams, config.request);
+        let service =
+            Service { door, tree, transfers, digests, shares, max_streams, request, stall, volume };
+        let (service, turned_away) = (Arc::new(service), VecDeque::new());
+        Ok(Server { listener, signals, connections, service, supervisor, turned_away })
     }
 
     /// Says that the server is ready, and where.
     pub(crate) fn announce(&self) -> Result<()> {
+        let heard = self.service.volume > Volume::Quiet;
+        if let (Tree::Everything, true) = (&self.service.tree, heard) {
+            terminal::log(warning(process::effective_user() == 0));
+        }
         let failed = |error: io::Error| Error::system("standard output", &error);
         let address = self.listener.local_addr().map_err(failed)?;
         terminal::print(format!("listening on {address}\n").as_bytes()).map_err(failed)
     }
 
     /// Serves until a signal ends it.
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(mut self) -> Result<ExitCode> {
         let failed = |error: io::Error| Error::system("listener", &error);
         let mut backoff = None;
         loop {
@@ -86,6 +111,7 @@ impl Server {
             let wake = self.signals.wait(descriptors, backoff.take()).map_err(failed)?;
             match wake.signal {
                 Some(Signal::Pause) => self.pause().map_err(failed)?,
+                Some(Signal::HangUp) if self.reload() => {}
                 Some(_) => break,
                 None if wake.ready == [false] => {}
                 None => backoff = self.accept(),
@@ -95,8 +121,13 @@ impl Server {
         Ok(ExitCode::Success)
     }
 
+    /// Reads the passwords again. `false` where there are none.
+    fn reload(&self) -> bool {
+        self.service.door.as_ref().map(Door::reload).is_some()
+    }
+
     /// Takes one connection. Answers how long to take none when there is no room.
-    fn accept(&self) -> Option<Duration> {
+    fn accept(&mut self) -> Option<Duration> {
         match self.listener.accept() {
             Ok((stream, peer)) => {
                 self.admit(stream, peer);
@@ -107,7 +138,7 @@ impl Server {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         let _ = socket::set_keepalive(
             stream.as_fd(),
             KEEPALIVE_IDLE,
@@ -126,8 +157,14 @@ impl Server {
             Err(stream) => {
                 // The socket's buffer is empty, so this does not wait.
                 let refusal = Refusal::new(Status::SERVICE_UNAVAILABLE, "too many connections");
-                let _ = Http::new(Arc::new(stream))
+                let stream = Arc::new(stream);
+                let _ = Http::new(stream.clone())
                     .write_response(&requests::refusal(&refusal).close(), false);
+                let _ = stream.shutdown(Shutdown::Write);
+                if self.turned_away.len() == MAX_TURNED_AWAY {
+                    self.turned_away.pop_front();
+                }
+                self.turned_away.push_back(stream);
             }
         }
     }
@@ -154,14 +191,45 @@ impl Server {
     }
 }
 
+/// Stops being root, for good.
+fn become_user(name: &OsStr) -> Result<()> {
+    let shown = escape(name.as_bytes());
+    let failed = |error| Error::system(format!("--user {shown}"), &error);
+    let found = user::find(name.as_bytes()).map_err(failed)?;
+    let found = found.ok_or_else(|| Error::usage(format!("--user: no user '{shown}' here")))?;
+    user::become_user(&found).map_err(failed)
+}
+
+/// What may be sent.
+fn tree(config: &Config) -> Result<Tree> {
+    let Some(path) = &config.root else { return Ok(Tree::Everything) };
+    let failed = |error| Error::system(escape(path.as_os_str().as_bytes()), &error);
+    Root::open(path).map(Tree::Beneath).map_err(failed)
+}
+
+/// What somebody who starts a server without a root has to know.
+fn warning(is_root: bool) -> &'static str {
+    if is_root {
+        "warning: this runs as root and without --root: whoever can connect can have EVERY file \
+         of this machine, keys and password hashes too; see --root, --bind and --auth"
+    } else {
+        "warning: whoever can connect can have every file that this user can read; \
+         see --root, --bind and --auth"
+    }
+}
+
 /// One connection, from its first request to its end.
 fn converse(connection: &Connection, service: &Service) {
     let mut http = Http::new(connection.stream().clone());
-    let mut patience = Patience { request: REQUEST_TIME, idle: None };
+    let mut patience = Patience { request: service.request, idle: None };
     loop {
         match http.receive_request(patience) {
             Ok((head, body)) => {
-                if !connection.while_served(|| service.serve(connection, &http, &head, &body)) {
+                let serve = || service.serve(connection, &http, &head, &body);
+                let more = service
+                    .turn_away(connection, &http, &head)
+                    .unwrap_or_else(|| connection.while_served(serve));
+                if !more {
                     break;
                 }
             }

@@ -8,11 +8,13 @@ mod body;
 mod conditions;
 mod config;
 mod digests;
+mod door;
 mod files;
 mod listen;
 mod media;
 mod post;
 mod requests;
+mod shares;
 mod target;
 mod transfers;
 

@@ -34,11 +34,15 @@ pub(crate) fn answer(
         return Err(Refusal::new(Status::LENGTH_REQUIRED, "a Content-Length is needed").into());
     }
     let (threads, protocol) = parse(body)?;
+    if threads > service.max_streams {
+        let words = "more streams than this server allows for a transfer";
+        return Err(Refusal::new(Status::FORBIDDEN, words).into());
+    }
     match protocol {
         Protocol::Classic => {
             // Classic clients do not encode their path, so it is not decoded.
             let path = head.target.clone();
-            let opened = target::open(&path)?;
+            let opened = service.tree.open(&path)?;
             let offer = service.transfers.offer_classic(
                 connection,
                 Wanted { opened, path, threads },
@@ -52,7 +56,7 @@ pub(crate) fn answer(
         }
         Protocol::Ropewalk => {
             let path = target::path(&head.target)?;
-            let opened = target::open(&path)?;
+            let opened = service.tree.open(&path)?;
             let identity = opened.identity;
             let offer = service.transfers.offer_ropewalk(
                 connection,

@@ -3,9 +3,13 @@
 
 #![forbid(unsafe_code)]
 
+use crate::config::Volume;
 use crate::digests::Digests;
+use crate::door::Door;
 use crate::files::{self, Download};
 use crate::post;
+use crate::shares::Shares;
+use crate::target::Tree;
 use crate::transfers::Transfers;
 use ropewalk::app::connections::Connection;
 use ropewalk::app::http::Http;
@@ -25,16 +29,29 @@ const SERVER: &str = concat!("ropewalk/", env!("CARGO_PKG_VERSION"));
 /// What methods there are, for a request with another one.
 const ALLOW: &str = "GET, HEAD, POST";
 
+/// Seconds after which it is worth asking a full server again.
+const RETRY_AFTER: u64 = 1;
+
 /// What all connections share.
 pub(crate) struct Service {
+    /// Who may come in; everybody without one.
+    pub(crate) door: Option<Door>,
+    /// The files that clients may have.
+    pub(crate) tree: Tree,
     /// Transfers under way.
     pub(crate) transfers: Arc<Transfers>,
     /// Digests of whole files.
     pub(crate) digests: Arc<Digests>,
+    /// Who shares the limit of bytes per second.
+    pub(crate) shares: Arc<Shares>,
+    /// Streams that a transfer may have.
+    pub(crate) max_streams: u8,
+    /// How long a client may take to send a request.
+    pub(crate) request: Duration,
     /// How long a client may take no data.
     pub(crate) stall: Duration,
-    /// Whether to log errors only.
-    pub(crate) quiet: bool,
+    /// How much to log.
+    pub(crate) volume: Volume,
 }
 
 /// What a request gets.
@@ -75,21 +92,25 @@ impl Service {
             Err(NoAnswer::Refused(refused)) => Answer::Message(refusal(&refused)),
             Err(NoAnswer::Gone) => return false,
         };
-        let with_connection = |response: Response| match (head.keep_alive(), head.version) {
-            (false, _) => response.close(),
-            (true, Version::Http11) => response,
-            (true, _) => response.field("Connection", "keep-alive"),
-        };
-        let written = match answer {
-            Answer::Message(response) => {
-                http.write_response(&with_connection(response), head.method == Method::Head)
-            }
+        match answer {
+            Answer::Message(response) => write(http, head, response),
             Answer::File(mut download) => {
-                download.response = with_connection(download.response);
-                self.send(connection, http, &download)
+                download.response = with_connection(head, download.response);
+                self.send(connection, http, &download).is_ok() && head.keep_alive()
             }
-        };
-        written.is_ok() && head.keep_alive()
+        }
+    }
+
+    /// Turns a request away that may not come in. `None` for one that may; else whether
+    /// another one may follow.
+    pub(crate) fn turn_away(
+        &self,
+        connection: &Connection,
+        http: &Http,
+        head: &RequestHead,
+    ) -> Option<bool> {
+        let response = self.door.as_ref()?.refuses(connection, head)?;
+        Some(write(http, head, response))
     }
 
     fn answer(
@@ -113,8 +134,11 @@ impl Service {
     fn send(&self, connection: &Connection, http: &Http, download: &Download) -> io::Result<()> {
         let begun = Instant::now();
         http.write_response(&download.response, true)?;
-        let sent = download.body.send(connection.stream(), self.stall);
-        if !self.quiet {
+        let share = self.shares.add_download();
+        let rate = share.as_ref().map(|(rate, _)| rate.as_ref());
+        let sent = download.body.send(connection.stream(), self.stall, rate);
+        drop(share);
+        if self.volume > Volume::Quiet {
             terminal::log(format_args!(
                 "{}:{} GET {} {} bytes of {} in {:.3} s: {}",
                 connection.peer().ip().to_canonical(),
@@ -130,6 +154,21 @@ impl Service {
             None => Ok(()),
             Some(words) => Err(io::Error::other(words)),
         }
+    }
+}
+
+/// Answers with a message, and says whether another request may follow.
+fn write(http: &Http, head: &RequestHead, response: Response) -> bool {
+    let response = with_connection(head, response);
+    http.write_response(&response, head.method == Method::Head).is_ok() && head.keep_alive()
+}
+
+/// Says whether the connection stays open.
+fn with_connection(head: &RequestHead, response: Response) -> Response {
+    match (head.keep_alive(), head.version) {
+        (false, _) => response.close(),
+        (true, Version::Http11) => response,
+        (true, _) => response.field("Connection", "keep-alive"),
     }
 }
 
@@ -149,7 +188,12 @@ pub(crate) fn respond(status: Status, body: &Value) -> Response {
 
 /// The answer to a request that is not served.
 pub(crate) fn refusal(refusal: &Refusal) -> Response {
-    respond(refusal.status, &Value::object([("error", Value::from(refusal.reason))]))
+    let response =
+        respond(refusal.status, &Value::object([("error", Value::from(refusal.reason))]));
+    match refusal.status {
+        Status::SERVICE_UNAVAILABLE => response.field("Retry-After", RETRY_AFTER.to_string()),
+        _ => response,
+    }
 }
 
 /// What to answer when the server has come to a limit of its own.

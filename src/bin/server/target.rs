@@ -1,5 +1,5 @@
-//! From a request's target to an open file. `open` is the only place where the server
-//! opens what a client names.
+//! From a request's target to an open file. `Tree::open` is the only place where the
+//! server opens what a client names.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,7 @@ use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::percent;
 use ropewalk::error::system_words;
 use ropewalk::sys::file;
+use ropewalk::transfer::confine::{Refused, Root};
 use ropewalk::transfer::identity::Identity;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -44,8 +45,38 @@ fn after_authority(target: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Opens the regular file that `path` names, byte for byte.
-pub(crate) fn open(path: &[u8]) -> Result<Opened, Refusal> {
+/// The files that clients may have.
+#[derive(Debug)]
+pub(crate) enum Tree {
+    /// Those that this process can read.
+    Everything,
+    /// Those of them that are beneath a folder. Of what is not served a stranger is
+    /// told nothing, not even whether it is there.
+    Beneath(Root),
+}
+
+impl Tree {
+    /// Opens the regular file that `path` names, byte for byte.
+    pub(crate) fn open(&self, path: &[u8]) -> Result<Opened, Refusal> {
+        match self {
+            Tree::Everything => open_anywhere(path),
+            Tree::Beneath(root) => {
+                let file = root.open_file(path).map_err(|refused| match refused {
+                    Refused::NotServed => no_such_file(),
+                    Refused::NoRoom(error) => unavailable(&system_words(&error)),
+                })?;
+                let found = file.metadata().map_err(|_| no_such_file())?;
+                Ok(Opened { file, identity: Identity::of(&found) })
+            }
+        }
+    }
+}
+
+fn no_such_file() -> Refusal {
+    Refusal::new(Status::NOT_FOUND, "no such file")
+}
+
+fn open_anywhere(path: &[u8]) -> Result<Opened, Refusal> {
     let path = Path::new(OsStr::from_bytes(path));
     let not_regular = Refusal::new(Status::NOT_FOUND, "not a regular file");
     // Looked at before it is opened, since opening a device can have effects; and
@@ -66,7 +97,7 @@ fn unreadable(error: &io::Error) -> Refusal {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => Refusal::new(Status::FORBIDDEN, "permission denied"),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => unavailable(&system_words(error)),
-        _ => Refusal::new(Status::NOT_FOUND, "no such file"),
+        _ => no_such_file(),
     }
 }
 
@@ -81,7 +112,11 @@ mod tests {
     #[test]
     fn what_is_no_regular_file_is_not_found() {
         for target in ["/", "/dev/null", "/nonexistent", "/etc/passwd/x", "/dev/stdin/../.."] {
-            assert_eq!(open(target.as_bytes()).unwrap_err().status.code(), 404, "{target}");
+            assert_eq!(
+                Tree::Everything.open(target.as_bytes()).unwrap_err().status.code(),
+                404,
+                "{target}"
+            );
         }
     }
 

@@ -3,9 +3,10 @@
 
 #![forbid(unsafe_code)]
 
-use crate::config::Config;
+use crate::config::{Config, Volume};
 use crate::digests::{Digests, Hurry, Pace};
 use crate::requests::{NoAnswer, unavailable};
+use crate::shares::Shares;
 use crate::target::Opened;
 use ropewalk::app::connections::Connection;
 use ropewalk::app::report::Report;
@@ -21,8 +22,9 @@ use ropewalk::sys::socket;
 use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::transfer::blocks::BlockPlan;
 use ropewalk::transfer::session::Token;
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
@@ -61,9 +63,11 @@ pub(crate) struct Transfers {
     sender: PathBuf,
     supervisor: Arc<Supervisor>,
     limit: usize,
+    limit_per_address: usize,
+    shares: Arc<Shares>,
     idle: Duration,
     stall: Duration,
-    quiet: bool,
+    volume: Volume,
     state: Mutex<State>,
     ended: Condvar,
 }
@@ -71,15 +75,25 @@ pub(crate) struct Transfers {
 #[derive(Default)]
 struct State {
     running: usize,
+    /// Of them for each address that has any.
+    of: HashMap<IpAddr, usize>,
     stopping: bool,
 }
 
 /// The place of one transfer among those that may be under way.
-struct Place(Arc<Transfers>);
+struct Place(Arc<Transfers>, IpAddr);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.0.state).running -= 1;
+        let mut state = lock(&self.0.state);
+        state.running -= 1;
+        if let Some(count) = state.of.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                state.of.remove(&self.1);
+            }
+        }
+        drop(state);
         self.0.ended.notify_all();
     }
 }
@@ -98,14 +112,17 @@ impl Transfers {
         config: &Config,
         sender: PathBuf,
         supervisor: Arc<Supervisor>,
+        shares: Arc<Shares>,
     ) -> Arc<Transfers> {
         Arc::new(Transfers {
             sender,
             supervisor,
             limit: config.max_transfers,
+            limit_per_address: config.max_per_address,
+            shares,
             idle: config.idle,
             stall: config.stall,
-            quiet: config.quiet,
+            volume: config.volume,
             state: Mutex::default(),
             ended: Condvar::new(),
         })
@@ -118,7 +135,7 @@ impl Transfers {
         wanted: Wanted,
         digests: &Arc<Digests>,
     ) -> Result<ClassicOffer, NoAnswer> {
-        let place = self.take_place()?;
+        let place = self.take_place(connection)?;
         let Opened { file, identity } = &wanted.opened;
         let hurry = Hurry::BeforeTransfer;
         // What was hashed is what is sent, even if the file changed meanwhile: one that
@@ -142,7 +159,7 @@ impl Transfers {
         wanted: Wanted,
         digests: &Arc<Digests>,
     ) -> Result<RopewalkOffer, NoAnswer> {
-        let place = self.take_place()?;
+        let place = self.take_place(connection)?;
         let session = Token::random().map_err(|error| unavailable(&system_words(&error)))?;
         let identity = wanted.opened.identity;
         let mut job = vec![
@@ -157,13 +174,20 @@ impl Transfers {
         Ok(RopewalkOffer { session, port })
     }
 
-    fn take_place(self: &Arc<Transfers>) -> Result<Place, Refusal> {
+    fn take_place(self: &Arc<Transfers>, connection: &Connection) -> Result<Place, Refusal> {
+        let address = connection.peer().ip().to_canonical();
+        let refused = |words| Err(Refusal::new(Status::SERVICE_UNAVAILABLE, words));
         let mut state = lock(&self.state);
         if state.running >= self.limit || state.stopping {
-            return Err(Refusal::new(Status::SERVICE_UNAVAILABLE, "too many transfers"));
+            return refused("too many transfers");
         }
+        let own = state.of.entry(address).or_default();
+        if *own >= self.limit_per_address {
+            return refused("too many transfers for your address");
+        }
+        *own += 1;
         state.running += 1;
-        Ok(Place(self.clone()))
+        Ok(Place(self.clone(), address))
     }
 
     /// Starts a sender with this job and what every job has, and a thread that sees it
@@ -184,7 +208,8 @@ impl Transfers {
             ("stall_ms".to_string(), milliseconds(self.stall)),
             ("peer".to_string(), Value::from(record.peer.ip().to_string())),
         ]);
-        let quiet = self.quiet;
+        job.extend(self.shares.next().map(|rate| ("rate".to_string(), Value::from_u64(rate))));
+        let volume = self.volume;
         let started = || -> io::Result<u16> {
             let mut local = connection.stream().local_addr()?;
             local.set_ip(local.ip().to_canonical());
@@ -193,13 +218,14 @@ impl Transfers {
             let port = listener.local_addr()?.port();
             let descriptors = [listener.as_fd(), wanted.opened.file.as_fd()];
             let worker = self.supervisor.start_worker(&self.sender, job, &descriptors)?;
+            let share = self.shares.add_sender(worker.lifeline())?;
             std::thread::Builder::new().name("transfer".into()).stack_size(SMALL_STACK).spawn(
                 move || {
-                    let line = record.follow(worker, pace);
-                    if !quiet {
+                    let line = record.follow(worker, pace, volume);
+                    if volume > Volume::Quiet {
                         terminal::log(line);
                     }
-                    drop(place);
+                    drop((share, place));
                 },
             )?;
             Ok(port)
@@ -231,10 +257,19 @@ impl Record {
     }
 
     /// Reads what the sender reports until it ends, and makes the log line of it.
-    fn follow(&self, mut worker: Worker, pace: Option<Pace>) -> String {
+    fn follow(&self, mut worker: Worker, pace: Option<Pace>, volume: Volume) -> String {
         let (mut tally, mut outcome) = (Default::default(), None);
         while let Ok(Some(report)) = worker.reports.next_report() {
             match report {
+                Report::Confined { text } if volume == Volume::Verbose => {
+                    terminal::log(format_args!(
+                        "{} {} sender: {}",
+                        self.peer,
+                        self.path,
+                        escape(text.as_bytes())
+                    ));
+                }
+                Report::Confined { .. } => {}
                 Report::Lost { .. } => {} // only receivers say so
                 Report::Progress(so_far) => {
                     tally = so_far;

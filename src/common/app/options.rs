@@ -78,6 +78,11 @@ impl Arguments {
     pub fn number(&self, long: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>> {
         self.value(long).map(|text| number(&format!("--{long}"), text, range)).transpose()
     }
+
+    /// The bytes per second given for the option `long`.
+    pub fn rate(&self, long: &str) -> Result<Option<u64>> {
+        self.value(long).map(|text| rate(&format!("--{long}"), text)).transpose()
+    }
 }
 
 /// The whole number that `text` is, or an error that names `what` and the range.
@@ -87,6 +92,26 @@ pub fn number(what: &str, text: &OsStr, range: std::ops::RangeInclusive<u64>) ->
         let (low, high) = range.into_inner();
         let given = escape(text.as_bytes());
         Error::usage(format!("{what}: must be a whole number from {low} to {high}, not '{given}'"))
+    })
+}
+
+/// The least limit in bytes per second: with less, streams would seem to have stalled.
+pub const MIN_RATE: u64 = 16 << 10;
+
+/// Bytes per second: digits, and K, M or G for a power of 1024.
+fn rate(what: &str, text: &OsStr) -> Result<u64> {
+    let bytes = text.as_bytes();
+    let (digits, unit) = match bytes.split_last() {
+        Some((b'K' | b'k', digits)) => (digits, 1 << 10),
+        Some((b'M' | b'm', digits)) => (digits, 1 << 20),
+        Some((b'G' | b'g', digits)) => (digits, 1 << 30),
+        _ => (bytes, 1u64),
+    };
+    let count = number(what, OsStr::from_bytes(digits), 1..=u64::MAX).ok();
+    let rate = count.and_then(|count| count.checked_mul(unit)).filter(|rate| *rate >= MIN_RATE);
+    rate.ok_or_else(|| {
+        let given = escape(bytes);
+        Error::usage(format!("{what}: must be bytes a second, at least 16K, not '{given}'"))
     })
 }
 
@@ -342,6 +367,16 @@ mod tests {
         }
         for bad in ["", "0", "256", "-1", "+1", "1.0", "0x1", "4 ", "99999999999999999999999"] {
             assert!(number("threads", bad.as_ref(), 1..=255).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_have_units_and_a_least() {
+        for (text, bytes) in [("16384", 16384), ("16K", 16384), ("3m", 3 << 20), ("2G", 2 << 30)] {
+            assert_eq!(rate("r", text.as_ref()).unwrap(), bytes, "{text}");
+        }
+        for text in ["", "K", "15K", "16383", "1T", "1.5M", "-1M", "99999999999999G", "1 M"] {
+            assert!(rate("r", text.as_ref()).is_err(), "{text}");
         }
     }
 

@@ -8,6 +8,9 @@ use super::options::{Opt, Positional, Program};
 const QUIET: Opt =
     Opt { short: Some('q'), long: "quiet", value: None, help: "print nothing but errors" };
 
+const VERBOSE: Opt =
+    Opt { short: Some('v'), long: "verbose", value: None, help: "log more of what happens" };
+
 const JOB: Opt = Opt {
     short: None,
     long: "job",
@@ -29,6 +32,30 @@ pub static SERVER: Program = Program {
         },
         Opt {
             short: None,
+            long: "root",
+            value: Some("DIR"),
+            help: "send only what is in this folder (default: every file that can be read)",
+        },
+        Opt {
+            short: None,
+            long: "user",
+            value: Some("NAME"),
+            help: "once the port is taken, stop being root and become this user",
+        },
+        Opt {
+            short: None,
+            long: "auth",
+            value: Some("FILE"),
+            help: "serve only who knows a password of this file, user:password a line",
+        },
+        Opt {
+            short: None,
+            long: "auth-md5",
+            value: None,
+            help: "with --auth, let in old clients too that know no SHA-256",
+        },
+        Opt {
+            short: None,
             long: "max-connections",
             value: Some("N"),
             help: "control connections open at once (default: 256)",
@@ -38,6 +65,24 @@ pub static SERVER: Program = Program {
             long: "max-transfers",
             value: Some("N"),
             help: "transfers under way at once (default: 256)",
+        },
+        Opt {
+            short: None,
+            long: "max-per-address",
+            value: Some("N"),
+            help: "of them for clients at one address (default: 64)",
+        },
+        Opt {
+            short: None,
+            long: "max-streams",
+            value: Some("N"),
+            help: "streams of one transfer, 1 to 255 (default: 255)",
+        },
+        Opt {
+            short: None,
+            long: "request-timeout",
+            value: Some("SECONDS"),
+            help: "how long a client may take to send a request (default: 10)",
         },
         Opt {
             short: None,
@@ -51,7 +96,14 @@ pub static SERVER: Program = Program {
             value: Some("SECONDS"),
             help: "break off a stream that takes no data for this long (default: 60)",
         },
+        Opt {
+            short: None,
+            long: "limit-rate",
+            value: Some("RATE"),
+            help: "bytes a second of all transfers together; K, M, G for 1024s (default: none)",
+        },
         Opt { help: "log nothing but errors", ..QUIET },
+        VERBOSE,
     ],
     alone: None,
 };
@@ -72,6 +124,12 @@ pub static CLIENT: Program = Program {
     options: &[
         Opt {
             short: None,
+            long: "auth",
+            value: Some("FILE"),
+            help: "where the server asks for a password: a file with one line, user:password",
+        },
+        Opt {
+            short: None,
             long: "connect-timeout",
             value: Some("SECONDS"),
             help: "give up on an address after this long (default: 10)",
@@ -80,13 +138,19 @@ pub static CLIENT: Program = Program {
             short: None,
             long: "retry-for",
             value: Some("SECONDS"),
-            help: "once a transfer has begun, how long to try to go on with it (default: 60)",
+            help: "how long to wait for a full server, or to go on with a transfer (default: 60)",
         },
         Opt {
             short: None,
             long: "verify",
             value: Some("HOW"),
             help: "md5: the whole file and each block; crc32c: each block; none (default: md5)",
+        },
+        Opt {
+            short: None,
+            long: "limit-rate",
+            value: Some("RATE"),
+            help: "bytes a second at most; K, M, G for 1024s (default: none)",
         },
         Opt {
             short: None,

@@ -19,6 +19,11 @@ pub const MAX_LINE: usize = 64 << 10;
 /// One report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
+    /// Which rights the worker has given up; the first report.
+    Confined {
+        /// For the log of somebody who wants to know.
+        text: String,
+    },
     /// So far: may come any number of times, before one of the other two.
     Progress(Tally),
     /// No stream of the session can be opened any more: a new session is needed.
@@ -91,6 +96,10 @@ impl Report {
             ]
         };
         match self {
+            Report::Confined { text } => Value::object([
+                ("state", Value::from("confined")),
+                ("text", Value::from(text.as_str())),
+            ]),
             Report::Progress(so_far) => Value::Object(tally("progress", so_far)),
             Report::Lost { text } => Value::object([
                 ("state", Value::from("lost")),
@@ -127,6 +136,7 @@ impl Report {
             Some(Tally { bytes: number("bytes")?, streams: number("streams")?, offset })
         };
         match text("state")?.as_str() {
+            "confined" => Some(Report::Confined { text: text("text")? }),
             "progress" => Some(Report::Progress(tally()?)),
             "lost" => Some(Report::Lost { text: text("text")? }),
             "done" => {
@@ -195,6 +205,7 @@ mod tests {
         let tally = Tally { bytes: 6 << 30, streams: 4, offset: 7 << 30 };
         let mended = Mended { bad_blocks: 1, reconnects: 2, asked_again: 3, md5_lag_ms: 4 };
         for report in [
+            Report::Confined { text: "no core dumps: applied".into() },
             Report::Progress(tally),
             Report::Lost { text: "Connection refused".into() },
             Report::Done { tally, md5: None, mended: Mended::default() },

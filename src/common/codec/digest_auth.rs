@@ -11,7 +11,7 @@ mod proof;
 
 pub use challenge::{Challenge, parse_challenges};
 pub use credentials::Credentials;
-pub use params::{MAX_PARAMS, MAX_SCHEMES, MAX_TEXT, MAX_VALUE};
+pub use params::{MAX_PARAMS, MAX_SCHEMES, MAX_TEXT, MAX_URI, MAX_VALUE};
 pub use proof::{Algorithm, Proof, key};
 
 /// Why a field of Digest authentication is not taken, or cannot be written: a few

@@ -56,6 +56,18 @@ pub fn wait(
     })
 }
 
+/// Waits for `limit`, or until the connection of `socket` is over in both directions.
+pub fn rest(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
+    let mut set = [libc::pollfd { fd: socket.as_raw_fd(), events: 0, revents: 0 }];
+    let deadline = Instant::now() + limit;
+    retry(|| {
+        let milliseconds = milliseconds_until(deadline);
+        // SAFETY: `set` is a live array of one pollfd value.
+        super::check(unsafe { libc::poll(set.as_mut_ptr(), 1, milliseconds) })
+    })?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +82,17 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         (listener.accept().unwrap().0, there)
+    }
+
+    #[test]
+    fn a_rest_ends_with_its_time_or_its_connection() {
+        let (here, mut there) = connection();
+        there.write_all(b"GET").unwrap();
+        let begun = Instant::now();
+        rest(here.as_fd(), Duration::from_millis(20)).unwrap();
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+        here.shutdown(Shutdown::Both).unwrap();
+        rest(here.as_fd(), Duration::from_secs(1000)).unwrap();
     }
 
     #[test]

@@ -9,7 +9,6 @@ mod seccomp;
 use super::check;
 use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
 
 /// What came of one step.
 #[derive(Debug)]
@@ -71,26 +70,32 @@ impl fmt::Display for Report {
 /// `descriptors` of them at once, and the network connections that come to it. No
 /// file can be opened any more, no program started, no socket made.
 pub fn confine_sender(descriptors: u64) -> Report {
-    let mut steps = common(descriptors);
-    steps.push(("no file system (Landlock)", Outcome::of(landlock::deny_everything())));
-    steps.push(("system calls (seccomp)", Outcome::of(seccomp::restrict())));
-    Report { steps }
+    confine(Role::Sender, descriptors)
 }
 
-/// Leaves this process what a receiver needs: files only beneath `folder`, there for
-/// reading, writing, making and removing; at most `descriptors` at once.
-pub fn confine_receiver(folder: BorrowedFd<'_>, descriptors: u64) -> Report {
-    let mut steps = common(descriptors);
-    steps.push(("one folder (Landlock)", Outcome::of(landlock::allow_only(folder))));
-    Report { steps }
+/// Leaves this process what a receiver needs: what a sender has, and to change the files
+/// that it has open, and to connect over TCP. No file can be opened any more, so nothing
+/// is written but what it was handed.
+pub fn confine_receiver(descriptors: u64) -> Report {
+    confine(Role::Receiver, descriptors)
 }
 
-fn common(descriptors: u64) -> Vec<(&'static str, Outcome)> {
-    vec![
+/// Which of the two kinds of worker a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Sender,
+    Receiver,
+}
+
+fn confine(role: Role, descriptors: u64) -> Report {
+    let steps = vec![
         ("no core dumps", Outcome::of(limit_core_dumps())),
         ("descriptors", Outcome::of(limit_descriptors(descriptors))),
         ("no new privileges", Outcome::of(no_new_privileges())),
-    ]
+        ("no file system (Landlock)", Outcome::of(landlock::deny_files(role))),
+        ("system calls (seccomp)", Outcome::of(seccomp::restrict(role))),
+    ];
+    Report { steps }
 }
 
 /// No program that this process starts gets more rights than it has (prctl(2),

@@ -57,6 +57,14 @@ impl Rate {
     }
 }
 
+impl Rate {
+    /// How many of `wanted` bytes to take at once where so many share the limit: few
+    /// enough that each has its turn before anybody thinks that it has stalled.
+    pub fn portion(&self, wanted: u64, sharers: u64) -> u64 {
+        wanted.min((self.piece(u64::MAX) / sharers.max(1)).max(MIN_BURST))
+    }
+}
+
 /// The arithmetic, without a clock of its own: time is counted from the start.
 #[derive(Debug)]
 struct Bucket {
@@ -243,6 +251,15 @@ mod tests {
             rate.change(u64::MAX);
             waiting.join().unwrap();
         });
+    }
+
+    #[test]
+    fn a_portion_is_a_share_of_a_burst_but_no_crumb() {
+        let rate = Rate::new(10 * MEGABYTE);
+        assert_eq!(rate.portion(u64::MAX, 1), MEGABYTE);
+        assert_eq!(rate.portion(u64::MAX, 100), 10_000);
+        assert_eq!(rate.portion(u64::MAX, 255), MIN_BURST);
+        assert_eq!(rate.portion(7, 255), 7);
     }
 
     #[test]

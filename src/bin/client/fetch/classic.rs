@@ -24,12 +24,13 @@ pub(super) fn run(
     let part = output.open_part()?;
     part.start_over()?;
     let threads = fetch.config.threads;
-    let job = vec![
+    let mut job = vec![
         ("protocol".to_string(), Value::from_u64(1)),
         ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),
         ("threads".to_string(), Value::from_u64(threads.into())),
         ("shown".to_string(), Value::from(part.output().shown())),
     ];
+    job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
     let mut worker = {
         let pieces = pieces(&part, threads)?;
         let files: Vec<BorrowedFd<'_>> =

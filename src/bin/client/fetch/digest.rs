@@ -39,7 +39,7 @@ impl Digest {
             let mut failing_since: Option<Instant> = None;
             loop {
                 let begun = Instant::now();
-                match server.ask_md5(&file, &etag, &interrupt) {
+                match server.ask_md5(&file, &etag, retry_for, &interrupt) {
                     Err(error) if may_pass(&error) => {
                         // A wait that was cut off after a while was no failure.
                         let since = match failing_since {

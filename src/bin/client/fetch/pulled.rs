@@ -144,7 +144,7 @@ impl Transfer<'_> {
                     let since = *lost_since.get_or_insert_with(Instant::now);
                     self.renew(&worker, text, since)?;
                 }
-                Report::Done { .. } | Report::Failed { .. } => {}
+                Report::Confined { .. } | Report::Done { .. } | Report::Failed { .. } => {}
             }
             last = Some(report);
         }
@@ -162,6 +162,7 @@ impl Transfer<'_> {
             ("sync".to_string(), Value::from_u64(fetch.config.wishes.sync.into())),
             ("shown".to_string(), Value::from(part.output().shown())),
         ]);
+        job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
         let files = [part.file().as_fd(), journal.as_fd()];
         fetch
             .supervisor

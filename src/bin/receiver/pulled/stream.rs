@@ -262,11 +262,18 @@ impl<'a> Connection<'a> {
 
     /// Reads at least one byte more, up to `target` bytes in the buffer.
     fn fill(&mut self, target: usize) -> Result<(), Stop> {
+        let rate = self.shared.job.rate.as_ref();
+        let most = (target - self.filled) as u64;
+        let most = rate.map_or(most, |rate| rate.portion(most, self.shared.job.threads.into()));
         loop {
+            let target = self.filled + most as usize;
             match socket::read(self.stream, &mut self.buffer[self.filled..target]) {
                 Ok(0) => return Err(Stop::Broken(io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => {
                     self.filled += count;
+                    if let Some(rate) = rate {
+                        rate.take(count as u64);
+                    }
                     self.last_byte = Instant::now();
                     return Ok(());
                 }

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::params::{parse_schemes, quote};
+use super::params::{parse_schemes, quote, quote_uri};
 use super::proof::same_secretly;
 use super::{Algorithm, Challenge, DigestError, Proof, key};
 
@@ -112,7 +112,6 @@ impl Credentials {
             (&b" username="[..], Some(self.username.as_slice())),
             (b", realm=", Some(&self.realm)),
             (b", nonce=", Some(&self.nonce)),
-            (b", uri=", Some(&self.uri)),
             (b", cnonce=", Some(&self.cnonce)),
             (b", response=", Some(self.response.as_bytes())),
             (b", opaque=", self.opaque.as_deref()),
@@ -123,6 +122,8 @@ impl Credentials {
                 out.extend_from_slice(&quote(value)?);
             }
         }
+        out.extend_from_slice(b", uri=");
+        out.extend_from_slice(&quote_uri(&self.uri)?);
         let rest = format!(", qop=auth, nc={:08x}, algorithm={}", self.nc, self.algorithm.name());
         out.extend_from_slice(rest.as_bytes());
         Ok(out)

@@ -7,7 +7,7 @@ use super::DigestError;
 use crate::codec::http::{is_token, trim_ows};
 
 /// The longest field that is read, in bytes.
-pub const MAX_TEXT: usize = 8 * 1024;
+pub const MAX_TEXT: usize = 12 * 1024;
 
 /// The most schemes in one field.
 pub const MAX_SCHEMES: usize = 8;
@@ -17,6 +17,14 @@ pub const MAX_PARAMS: usize = 32;
 
 /// The longest value of a parameter, in bytes without its quotes and escapes.
 pub const MAX_VALUE: usize = 1024;
+
+/// The longest value of `uri`, which repeats a request's target.
+pub const MAX_URI: usize = 8 * 1024;
+
+/// The longest value of the parameter with this name.
+fn most(name: &[u8]) -> usize {
+    if name.eq_ignore_ascii_case(b"uri") { MAX_URI } else { MAX_VALUE }
+}
 
 /// A scheme and its parameters: a challenge, or credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +81,7 @@ pub(super) fn parse_schemes(text: &[u8]) -> Result<Vec<Scheme>, DigestError> {
         let behind = trim_ows(tail);
         if let [b'=', value @ ..] = behind {
             let scheme = schemes.last_mut().ok_or(DigestError::new("no scheme at the start"))?;
-            let (value, tail) = take_value(trim_ows(value))?;
+            let (value, tail) = take_value(trim_ows(value), most(name))?;
             scheme.push(name, value)?;
             rest = end_of_element(tail)?;
         } else {
@@ -121,11 +129,11 @@ fn take_token(text: &[u8]) -> Result<(&[u8], &[u8]), DigestError> {
 }
 
 /// A token or a quoted string (RFC 9110, section 5.6.4), with its escapes undone.
-fn take_value(text: &[u8]) -> Result<(Vec<u8>, &[u8]), DigestError> {
+fn take_value(text: &[u8], most: usize) -> Result<(Vec<u8>, &[u8]), DigestError> {
     let too_long = DigestError::new("a parameter is too long");
     let Some(mut rest) = text.strip_prefix(b"\"") else {
         let (token, rest) = take_token(text)?;
-        return if token.len() > MAX_VALUE { Err(too_long) } else { Ok((token.to_vec(), rest)) };
+        return if token.len() > most { Err(too_long) } else { Ok((token.to_vec(), rest)) };
     };
     let mut value = Vec::new();
     loop {
@@ -140,7 +148,7 @@ fn take_value(text: &[u8]) -> Result<(Vec<u8>, &[u8]), DigestError> {
         if !is_quotable(byte) {
             return Err(DigestError::new("a control character in a quoted string"));
         }
-        if value.len() == MAX_VALUE {
+        if value.len() == most {
             return Err(too_long);
         }
         value.push(byte);
@@ -157,7 +165,16 @@ fn is_quotable(byte: u8) -> bool {
 ///
 /// A control character, or more than [`MAX_VALUE`] bytes.
 pub(super) fn quote(value: &[u8]) -> Result<Vec<u8>, DigestError> {
-    if value.len() > MAX_VALUE {
+    quote_up_to(value, MAX_VALUE)
+}
+
+/// The same for a `uri`, of up to [`MAX_URI`] bytes.
+pub(super) fn quote_uri(value: &[u8]) -> Result<Vec<u8>, DigestError> {
+    quote_up_to(value, MAX_URI)
+}
+
+fn quote_up_to(value: &[u8], most: usize) -> Result<Vec<u8>, DigestError> {
+    if value.len() > most {
         return Err(DigestError::new("a parameter is too long"));
     }
     if !value.iter().copied().all(is_quotable) {
@@ -257,6 +274,17 @@ mod tests {
         }
         assert!(quote(&[b'x'; MAX_VALUE]).is_ok());
         assert!(quote(&[b'x'; MAX_VALUE + 1]).is_err());
+    }
+
+    #[test]
+    fn the_limit_of_a_uri_is_that_of_a_target_and_exact() {
+        for quote in ["", "\""] {
+            let text = |length| format!("Digest URI={quote}{}{quote}", "x".repeat(length));
+            assert!(parse_schemes(text(MAX_URI).as_bytes()).is_ok());
+            assert_eq!(reason(&text(MAX_URI + 1)), "a parameter is too long");
+        }
+        assert!(quote_uri(&[b'x'; MAX_URI]).is_ok());
+        assert!(quote_uri(&[b'x'; MAX_URI + 1]).is_err());
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! The system calls that a sender needs once it has its file, its listener and its
+//! The system calls that a worker needs once it has its files, its listener and its
 //! lifeline, by architecture. Names and reasons only; `seccomp.rs` makes a filter of
-//! them. What opens, makes, starts or connects anything is not here.
+//! them. What opens, makes or starts anything is not here, and what
+//! connects only for a receiver.
 
 #![forbid(unsafe_code)]
 
 use super::super::number;
+use super::Role;
 
 /// When a call is let through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,9 +72,9 @@ const TIME64: [libc::c_long; 8] = [
     423, // sched_rr_get_interval_time64
 ];
 
-/// What a sender with this process number may call. The most frequent come first: a
+/// What a worker with this process number may call. The most frequent come first: a
 /// filter is gone through from its start.
-pub(super) fn allowed(process: u32) -> Vec<Rule> {
+pub(super) fn allowed(role: Role, process: u32) -> Vec<Rule> {
     let always = |number: libc::c_long| Rule { number: number as u32, test: Test::Always };
     let mut rules: Vec<Rule> = moving().into_iter().map(always).collect();
     rules.extend(of_architecture().into_iter().map(always));
@@ -81,6 +83,12 @@ pub(super) fn allowed(process: u32) -> Vec<Rule> {
     }
     rules.extend(runtime().into_iter().map(always));
     rules.extend(with_conditions(process));
+    if role == Role::Receiver {
+        rules.extend(receiving().into_iter().map(always));
+        let families = [libc::AF_INET, libc::AF_INET6].map(libc::c_int::unsigned_abs);
+        let test = Test::OneOf(0, families.to_vec());
+        rules.push(Rule { number: libc::SYS_socket as u32, test });
+    }
     rules
 }
 
@@ -93,6 +101,21 @@ fn moving() -> Vec<libc::c_long> {
         SYS_getsockname SYS_getpeername SYS_pselect6
     ]
     .to_vec()
+}
+
+/// Connecting, and changing a file that is open.
+fn receiving() -> Vec<libc::c_long> {
+    let mut calls = calls![
+        SYS_connect SYS_fallocate SYS_fdatasync SYS_fsync SYS_ftruncate SYS_fstatfs SYS_pwritev
+    ]
+    .to_vec();
+    #[cfg(target_arch = "arm")]
+    calls.extend(calls![SYS_ftruncate64 SYS_fstatfs64 SYS_arm_sync_file_range]);
+    #[cfg(target_arch = "x86")]
+    calls.extend(calls![SYS_ftruncate64 SYS_fstatfs64 SYS_sync_file_range]);
+    #[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
+    calls.extend(calls![SYS_sync_file_range]);
+    calls
 }
 
 /// What the C library and Rust's need for threads, memory, clocks and signals.

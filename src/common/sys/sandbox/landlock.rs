@@ -1,28 +1,14 @@
-//! Landlock (landlock(7)): no files but those beneath one folder, or none at all. What
-//! is open stays open. Everything is refused that the kernel can refuse: what it cannot
+//! Landlock (landlock(7)): no files, and of the network no more than is needed. What is
+//! open stays open. Everything is refused that the kernel can refuse: what it cannot
 //! yet is left to it, so an older kernel gives a weaker fence and no error.
 
 use super::super::{check, number};
+use super::Role;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// landlock_create_ruleset(2): tell the version, make nothing.
 const CREATE_RULESET_VERSION: libc::c_uint = 1;
-/// landlock_add_rule(2): what is beneath a folder.
-const RULE_PATH_BENEATH: libc::c_uint = 1;
-
-/// LANDLOCK_ACCESS_FS_*, by their bits.
-const WRITE_FILE: u64 = 1 << 1;
-const READ_FILE: u64 = 1 << 2;
-const READ_DIR: u64 = 1 << 3;
-const REMOVE_FILE: u64 = 1 << 5;
-const MAKE_REG: u64 = 1 << 8;
-const REFER: u64 = 1 << 13;
-const TRUNCATE: u64 = 1 << 14;
-
-/// What a receiver may do in its folder.
-const RECEIVE: u64 = WRITE_FILE | READ_FILE | READ_DIR | REMOVE_FILE | MAKE_REG | REFER | TRUNCATE;
-
 /// LANDLOCK_ACCESS_NET_BIND_TCP and LANDLOCK_ACCESS_NET_CONNECT_TCP.
 const NET_BIND: u64 = 1;
 const NET_CONNECT: u64 = 2;
@@ -61,39 +47,15 @@ impl Ruleset {
     }
 }
 
-/// landlock_add_rule(2)'s `struct landlock_path_beneath_attr`.
-#[repr(C, packed)]
-struct PathBeneath {
-    allowed: u64,
-    folder: RawFd,
-}
-
-/// Nothing of the file system, no TCP port to bind, no connection to make.
-pub(super) fn deny_everything() -> io::Result<()> {
-    let (rules, size) = Ruleset::all(version()?);
-    restrict(&create(&rules, size)?)
-}
-
-/// Only what is beneath `folder`, and no TCP port to bind. Connections can be made.
-pub(super) fn allow_only(folder: BorrowedFd<'_>) -> io::Result<()> {
+/// Nothing of the file system and no TCP port to bind; for a sender no connection to
+/// make either.
+pub(super) fn deny_files(role: Role) -> io::Result<()> {
     let (all, size) = Ruleset::all(version()?);
-    let rules = Ruleset { network: all.network & NET_BIND, ..all };
-    let ruleset = create(&rules, size)?;
-    let rule = PathBeneath { allowed: RECEIVE & rules.files, folder: folder.as_raw_fd() };
-    let flags: libc::c_uint = 0;
-    // SAFETY: `rule` is a live `struct landlock_path_beneath_attr`; both descriptors are
-    // open.
-    let added = unsafe {
-        libc::syscall(
-            number::LANDLOCK_ADD_RULE,
-            ruleset.as_raw_fd(),
-            RULE_PATH_BENEATH,
-            &raw const rule,
-            flags,
-        )
+    let network = match role {
+        Role::Sender => all.network,
+        Role::Receiver => all.network & NET_BIND,
     };
-    check(added as libc::c_int)?;
-    restrict(&ruleset)
+    restrict(&create(&Ruleset { network, ..all }, size)?)
 }
 
 /// Which version of Landlock the kernel has.
@@ -136,8 +98,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_structures_have_the_kernel_s_sizes() {
-        assert_eq!((size_of::<Ruleset>(), size_of::<PathBeneath>()), (24, 12));
+    fn the_structure_has_the_kernel_s_size() {
+        assert_eq!(size_of::<Ruleset>(), 24);
     }
 
     #[test]

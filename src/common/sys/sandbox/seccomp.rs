@@ -2,6 +2,7 @@
 //! and refuses every other one with EPERM, so that a program carries on without.
 
 use super::super::check;
+use super::Role;
 use super::calls::{ARCHITECTURE, Rule, Test, allowed};
 use std::io;
 
@@ -89,11 +90,11 @@ fn program(architecture: u32, rules: &[Rule]) -> Vec<libc::sock_filter> {
 ///
 /// # Errors
 /// `ENOSYS` on a kind of processor without a list here; what the kernel says.
-pub(super) fn restrict() -> io::Result<()> {
+pub(super) fn restrict(role: Role) -> io::Result<()> {
     let Some(architecture) = ARCHITECTURE else {
         return Err(io::Error::from_raw_os_error(libc::ENOSYS));
     };
-    let mut code = program(architecture, &allowed(std::process::id()));
+    let mut code = program(architecture, &allowed(role, std::process::id()));
     let length = match u16::try_from(code.len()) {
         Ok(length) if code.len() <= MAX_INSTRUCTIONS => length,
         _ => return Err(io::ErrorKind::InvalidInput.into()),
@@ -220,16 +221,22 @@ mod tests {
     }
 
     #[test]
-    fn the_sender_s_own_list_makes_a_filter_that_the_kernel_takes() {
+    fn the_lists_make_filters_that_the_kernel_takes() {
+        check_list(Role::Sender, &[libc::SYS_connect, libc::SYS_ftruncate, libc::SYS_fallocate]);
+        check_list(Role::Receiver, &[libc::SYS_bind, libc::SYS_listen]);
+    }
+
+    fn check_list(role: Role, more: &[libc::c_long]) {
         let Some(architecture) = ARCHITECTURE else { return };
-        let rules = allowed(1);
+        let rules = allowed(role, 1);
         let code = program(architecture, &rules);
         assert!(code.len() <= MAX_INSTRUCTIONS);
         let mut numbers: Vec<u32> = rules.iter().map(|rule| rule.number).collect();
         numbers.sort_unstable();
         assert!(numbers.windows(2).all(|pair| pair[0] != pair[1]), "a call has two rules");
-        for refused in [libc::SYS_execve, libc::SYS_openat, libc::SYS_ptrace, libc::SYS_kill] {
-            assert_eq!(answer(&code, architecture, refused as u32, [0; 6]), REFUSE);
+        let always = [libc::SYS_execve, libc::SYS_openat, libc::SYS_ptrace, libc::SYS_kill];
+        for refused in always.iter().chain(more) {
+            assert_eq!(answer(&code, architecture, *refused as u32, [0; 6]), REFUSE);
         }
         assert_eq!(answer(&code, architecture, libc::SYS_read as u32, [0; 6]), ALLOW);
     }

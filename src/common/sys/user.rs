@@ -1,0 +1,87 @@
+//! Becoming another user for good: what a program that had to be root for its port does
+//! before it talks to anybody.
+
+use super::check;
+use std::ffi::{CStr, CString};
+use std::io;
+
+/// The most bytes that the system's entry of a user may take, its texts together.
+const MAX_ENTRY: usize = 1 << 20;
+
+/// A user as the system knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    name: CString,
+    user: libc::uid_t,
+    group: libc::gid_t,
+}
+
+/// Looks a user up by name; `None` where there is no such one.
+pub fn find(name: &[u8]) -> io::Result<Option<User>> {
+    let name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut room = 1024;
+    loop {
+        let mut buffer: Vec<libc::c_char> = vec![0; room];
+        // SAFETY: all-zero is a valid passwd: null pointers and numbers.
+        let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
+        let mut found = std::ptr::null_mut();
+        // SAFETY: the name is a live C string; entry, buffer and `found` are writable,
+        // and the buffer has the length given.
+        let failed = unsafe {
+            libc::getpwnam_r(name.as_ptr(), &mut entry, buffer.as_mut_ptr(), room, &mut found)
+        };
+        match failed {
+            0 if found.is_null() => return Ok(None),
+            0 => return Ok(Some(User { name, user: entry.pw_uid, group: entry.pw_gid })),
+            libc::ERANGE if room < MAX_ENTRY => room *= 2,
+            libc::EINTR => {}
+            // What systems say where there is no such user, or no file of users.
+            libc::ENOENT | libc::ESRCH => return Ok(None),
+            other => return Err(io::Error::from_raw_os_error(other)),
+        }
+    }
+}
+
+/// Becomes this user, with its own groups and no other, and makes sure that there is no
+/// way back. For all threads of the process; after it no call works that needs root.
+///
+/// # Errors
+/// `EPERM` for who is not root; `InvalidInput` for root itself. After an
+/// error this process is in neither state, and has to end.
+pub fn become_user(user: &User) -> io::Result<()> {
+    if user.user == 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "root is what is to be left"));
+    }
+    let name: &CStr = &user.name;
+    // SAFETY: the name is a live C string; the others take numbers only.
+    unsafe {
+        check(libc::initgroups(name.as_ptr(), user.group as _))?;
+        check(libc::setresgid(user.group, user.group, user.group))?;
+        check(libc::setresuid(user.user, user.user, user.user))?;
+        let root_again = libc::setuid(0) == 0 || libc::seteuid(0) == 0;
+        let group_again = user.group != 0 && libc::setgid(0) == 0;
+        let changed = (libc::geteuid(), libc::getegid()) == (user.user, user.group);
+        if root_again || group_again || !changed {
+            return Err(io::Error::other("the way back to root is still open"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_known_and_is_not_a_user_to_become() {
+        let root = find(b"root").unwrap().unwrap();
+        assert_eq!((root.user, root.group), (0, 0));
+        assert_eq!(become_user(&root).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn nobody_of_this_name_is_none() {
+        assert_eq!(find(b"ropewalk-no-such-user").unwrap(), None);
+        assert!(find(b"a\0b").is_err());
+    }
+}

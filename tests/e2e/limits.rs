@@ -1,0 +1,127 @@
+//! Limits of a server that are options: what is refused at each, how, and that a client
+//! waits for its turn.
+
+use crate::classic_peers::{ask, reply, request};
+use crate::harness::{Outcome, Running, Scratch, Server, assert_same, content, run};
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+#[test]
+fn at_a_limit_of_transfers_there_is_503_and_word_of_when_to_ask_again() {
+    for (options, words) in [
+        (["--max-transfers", "2"], "too many transfers"),
+        (["--max-per-address", "2"], "too many transfers for your address"),
+    ] {
+        let scratch = Scratch::new(&format!("limit{}", options[0]));
+        let server = Server::start(&scratch, &options);
+        scratch.write("file", b"bytes");
+        let _offers = [(); 2].map(|()| ask(server.address, "file", 1));
+        let (refused, _) = reply(&server, request(b"file", 1));
+        assert_eq!((refused.status, refused.error()), (503, words));
+        assert_eq!(refused.field("Retry-After"), Some("1"));
+        assert_eq!(refused.field("Connection"), None, "it can be asked again here");
+        // Files that need no sender are served all the same.
+        let (got, _) = reply(&server, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(got.status, 404);
+    }
+}
+
+#[test]
+fn a_client_waits_for_its_turn_but_not_for_ever() {
+    let scratch = Scratch::new("limit-wait");
+    let options = ["--max-transfers", "1", "--idle-timeout", "2"];
+    let server = Server::start(&scratch, &options);
+    scratch.write("file", b"bytes");
+    let _offer = ask(server.address, "file", 1); // gone in 2 s, since no stream comes
+    let mut hasty = scratch.client(server.address, 1, "file", scratch.path("hasty"));
+    let refused: Outcome = run(hasty.args(["--retry-for", "0"]));
+    refused.failed(4, "client", "503 Service Unavailable: too many transfers");
+    let clients: Vec<Running> = (0..4)
+        .map(|number| {
+            let output = scratch.path(format!("out-{number}"));
+            Running::start(&mut scratch.client(server.address, 2, "file", output))
+        })
+        .collect();
+    for client in clients {
+        client.finish().succeeded();
+    }
+}
+
+#[test]
+fn more_streams_than_are_allowed_are_refused() {
+    let scratch = Scratch::new("limit-streams");
+    let server = Server::start(&scratch, &["--max-streams", "4"]);
+    scratch.write("file", b"bytes");
+    let mut client = scratch.client(server.address, 5, "file", scratch.path("out"));
+    run(&mut client).failed(4, "client", "more streams than this server allows");
+    run(&mut scratch.client(server.address, 4, "file", scratch.path("out"))).succeeded();
+}
+
+#[test]
+fn a_request_has_the_time_that_the_option_gives_it() {
+    let scratch = Scratch::new("limit-request");
+    let server = Server::start(&scratch, &["--request-timeout", "1"]);
+    let begun = Instant::now();
+    let (late, mut http) = reply(&server, b"GET /fi");
+    assert_eq!(late.status, 408);
+    assert!((900..3000).contains(&begun.elapsed().as_millis()));
+    assert!(http.is_closed());
+}
+
+/// The time that a fetch of 3 MB takes.
+fn time(scratch: &Scratch, server: SocketAddr, threads: usize, options: &[&str]) -> Duration {
+    let output = scratch.path(format!("out-{threads}"));
+    let begun = Instant::now();
+    run(scratch.client(server, threads, "file", &output).args(options)).succeeded();
+    let took = begun.elapsed();
+    assert_same(&fs::read(output).unwrap(), &content(3 << 20), "the file");
+    took
+}
+
+#[test]
+fn a_rate_is_kept_by_the_server_and_by_the_client() {
+    let scratch = Scratch::new("rate");
+    scratch.write("file", &content(3 << 20));
+    let (limited, free) =
+        (Server::start(&scratch, &["--limit-rate", "1M"]), Server::start(&scratch, &[]));
+    let expected = Duration::from_millis(2700)..Duration::from_secs(6);
+    std::thread::scope(|scope| {
+        let limit = &["--limit-rate", "1M"][..];
+        for (server, threads, options) in [
+            (limited.address, 255, &[][..]),
+            (free.address, 4, limit),
+            (free.address, 100, &[limit, &["--verify", "none"]].concat()),
+        ] {
+            let (scratch, expected) = (&scratch, expected.clone());
+            let options = options.to_vec();
+            scope.spawn(move || {
+                let took = time(scratch, server, threads, &options);
+                assert!(expected.contains(&took), "{threads} streams: {took:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_rate_is_shared_by_transfers_and_downloads() {
+    let scratch = Scratch::new("rate-shared");
+    scratch.write("file", &content(3 << 20));
+    let server = Server::start(&scratch, &["--limit-rate", "3M"]);
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let (scratch, server) = (&scratch, server.address);
+        scope.spawn(move || time(scratch, server, 3, &["--verify", "none"]));
+        scope.spawn(move || time(scratch, server, 4, &["--verify", "crc32c"]));
+        scope.spawn(move || {
+            let bytes = "GET /none HTTP/1.1\r\nHost: x\r\n\r\n".replace("/none", "file");
+            let mut http = crate::classic_peers::connect(server);
+            std::io::Write::write_all(&mut http, bytes.as_bytes()).unwrap();
+            let mut got = vec![0; 3 << 20];
+            std::io::Read::read_exact(&mut http, &mut got).unwrap();
+        });
+    });
+    let took = begun.elapsed();
+    let expected = Duration::from_millis(2600)..Duration::from_secs(6);
+    assert!(expected.contains(&took), "{took:?}");
+}

@@ -1,0 +1,91 @@
+//! What the workers of a transfer have given up, as the kernel tells it, and that they
+//! still do their work.
+
+use crate::classic_peers::ask;
+use crate::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
+use crate::proof;
+use std::fs;
+
+/// The value of a line of /proc/PID/status.
+fn status(pid: u32, key: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    Some(line.trim().to_string())
+}
+
+/// Waits until this worker is confined: no new privileges, a filter of system calls.
+/// Every thread of it is.
+#[track_caller]
+fn confined(pid: u32) {
+    wait_until("a worker that is confined", || {
+        (status(pid, "NoNewPrivs")? == "1" && status(pid, "Seccomp")? == "2").then_some(())
+    });
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let text = fs::read_to_string(thread.unwrap().path().join("status")).unwrap_or_default();
+        assert!(text.is_empty() || text.contains("Seccomp:\t2"), "{text}");
+    }
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let words: Vec<&str> = core.split_whitespace().collect();
+    assert_eq!(words.get(4..6), Some(&["0", "0"][..]), "{core}");
+}
+
+#[test]
+fn a_running_sender_and_receiver_have_given_up_their_rights() {
+    let scratch = Scratch::new("confined");
+    // Slow enough to be looked at.
+    let mut server = Server::start(&scratch, &["-v"]);
+    let bytes = content(64 << 20);
+    scratch.write("file", &bytes);
+    let output = scratch.path("out");
+    let mut client = Running::start(&mut scratch.client(server.address, 4, "file", &output));
+    // Stopped as soon as they are there, so that they are seen at all.
+    let receiver = proof::children(client.pid(), 1)[0];
+    crate::system::signal(receiver, libc::SIGSTOP);
+    let sender = proof::children(server.running.pid(), 1)[0];
+    confined(sender);
+    crate::system::signal(receiver, libc::SIGCONT);
+    confined(receiver);
+    client.finish_ref().succeeded();
+    assert_same(&fs::read(&output).unwrap(), &bytes, "the file");
+    let line = server.next_log_line();
+    assert!(line.contains(" sender: no core dumps: applied, "), "{line}");
+    assert!(line.contains("system calls (seccomp): "), "{line}");
+}
+
+#[test]
+fn a_classic_sender_is_confined_too() {
+    let scratch = Scratch::new("confined-classic");
+    let server = Server::start(&scratch, &[]);
+    scratch.write("file", b"bytes");
+    ask(server.address, "file", 2);
+    confined(proof::children(server.running.pid(), 1)[0]);
+}
+
+#[test]
+fn confined_workers_move_files_in_every_way() {
+    let scratch = Scratch::new("confined-ways");
+    let server = Server::start(&scratch, &[]);
+    let bytes = content(3 << 20);
+    let file = scratch.write("file", &bytes);
+    // Data, then a hole, then data.
+    let sparse = scratch.path("sparse");
+    fs::copy(&file, &sparse).unwrap();
+    let holed = fs::File::options().write(true).open(&sparse).unwrap();
+    holed.set_len(40 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&holed, &bytes, 37 << 20).unwrap();
+    let expected = fs::read(&sparse).unwrap();
+    for (name, whole) in [("file", &bytes), ("sparse", &expected)] {
+        for (threads, options) in [
+            (1, &["--verify", "none"][..]),
+            (4, &["--verify", "none", "--no-sync"]),
+            (4, &["--verify", "crc32c"]),
+            (255, &[]),
+        ] {
+            let output = scratch.path("out");
+            let mut client = scratch.client(server.address, threads, name, &output);
+            run(client.args(options)).succeeded();
+            assert_same(&fs::read(&output).unwrap(), whole, name);
+        }
+    }
+}
