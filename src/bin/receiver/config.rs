@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::pulled::{self, Session, Verify};
+use crate::pulled::{self, Session, Sessions, Verify};
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve::resolve;
@@ -23,7 +23,7 @@ pub(crate) enum Transfer {
     /// From a classic server.
     Classic(Target),
     /// From a ropewalk server.
-    Pulled(pulled::Job, Session),
+    Pulled(pulled::Job, Sessions),
 }
 
 /// Where classic streams come from and where they go.
@@ -57,6 +57,8 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
         }
         2 => {
             let session = Session::from_object(job.object()).ok_or_else(|| bad("session"))?;
+            let sessions =
+                Sessions::new(session).map_err(|error| Error::system("start", &error))?;
             let verify = match job.text("verify")? {
                 "md5" => Verify::Md5,
                 "crc32c" => Verify::Crc32c,
@@ -70,7 +72,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
                 .ok_or_else(|| bad("journal"))?;
             let job =
                 pulled::Job { size, threads, verify, sync, rate, shown, part, journal, contents };
-            Ok(Transfer::Pulled(job, session))
+            Ok(Transfer::Pulled(job, sessions))
         }
         _ => Err(bad("protocol")),
     }

@@ -8,7 +8,7 @@ mod config;
 mod pulled;
 
 use config::{Target, Transfer};
-use pulled::{Session, Sessions};
+use pulled::Session;
 use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};
@@ -48,9 +48,8 @@ fn run_job() -> Result<ExitCode> {
             job.watch_lifeline(|_| {})?;
             receive_and_join(target)
         }
-        Transfer::Pulled(pulled, session) => {
-            let sessions = Sessions::new(session);
-            let sessions = Arc::new(sessions.map_err(|error| Error::system("start", &error))?);
+        Transfer::Pulled(pulled, sessions) => {
+            let sessions = Arc::new(sessions);
             let renewed = sessions.clone();
             job.watch_lifeline(move |object| {
                 if let Some(session) = Session::from_object(&object) {

@@ -107,8 +107,7 @@ pub(super) fn run(shared: &Shared, number: usize) {
                 delay
             }
             Stop::Wrong(what) => {
-                let error = io::Error::other(what.clone());
-                shared.sessions.failed(number, generation, &error);
+                shared.sessions.failed(number, generation, &io::Error::other(what.clone()));
                 shared.bad_block(false, &what);
                 DAMAGE_BACKOFF
             }
