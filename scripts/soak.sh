@@ -119,6 +119,7 @@ if [ "$(id -u)" = 0 ] && ip netns add "$namespace" 2>/dev/null; then
     began=$(now)
     pkill -9 -P "$client" 2>/dev/null
     kill -9 "$client" "$reader" 2>/dev/null
+    wait "$client" "$reader" 2>/dev/null
     while [ "$(descriptors) $(threads) $(children)" != "$idle" ]; do
         sleep 1
         [ "$(since "$began")" -lt 180000 ] || break

@@ -204,7 +204,8 @@ fn a_client_that_is_gone_after_its_request_costs_a_place_only_for_a_while() {
     let mut server = Server::start(&scratch, &options);
     scratch.write("file", b"abc");
     ask(server.address, "file", 1);
-    let refused = run(&mut scratch.client(server.address, 1, "file", scratch.path("out")));
+    let mut hasty = scratch.client(server.address, 1, "file", scratch.path("out"));
+    let refused = run(hasty.args(["--retry-for", "0"]));
     refused.failed(4, "client", "503 Service Unavailable: too many transfers");
     server.next_log_line();
     proof::children(server.running.pid(), 0);

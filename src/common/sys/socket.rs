@@ -139,7 +139,9 @@ pub fn set_keepalive(
     set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, libc::c_int::from(count))
 }
 
-/// Ends the connection when sent data stays unacknowledged for `limit` (tcp(7)).
+/// Ends the connection when sent data stays unacknowledged for `limit` (tcp(7)): keepalive
+/// asks only where nothing is on its way, and without this a peer that is gone is sent the
+/// same bytes again for a quarter of an hour.
 pub fn set_user_timeout(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     let milliseconds = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
