@@ -173,7 +173,7 @@ impl Pulled {
         stream.set_read_timeout(None)?;
         stream.set_write_timeout(Some(self.limits.stall))?;
         socket::set_keepalive(stream.as_fd(), KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)?;
-        socket::set_user_timeout(stream.as_fd(), self.limits.stall)?;
+        socket::set_user_timeout(stream.as_fd(), self.limits.stall + socket::SILENCE)?;
         // Whatever ends the stream, no socket waits for a peer that takes no more.
         socket::reset_on_close(stream.as_fd(), true)?;
         let _open = self.meter.open();

@@ -145,7 +145,7 @@ impl Server {
             KEEPALIVE_INTERVAL,
             KEEPALIVE_COUNT,
         );
-        let _ = socket::set_user_timeout(stream.as_fd(), self.service.stall);
+        let _ = socket::set_user_timeout(stream.as_fd(), self.service.stall + socket::SILENCE);
         let _ = stream.set_nodelay(true);
         match self.connections.admit(stream, peer) {
             Ok(connection) => {

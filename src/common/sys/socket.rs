@@ -8,6 +8,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+/// How much longer than a write's limit a silent peer may take to acknowledge: one that
+/// only takes nothing acknowledges that, and is told from one that is gone.
+pub const SILENCE: Duration = Duration::from_secs(5);
+
 /// How many connections the kernel holds for a listener that has not taken them yet.
 const BACKLOG: libc::c_int = 1024;
 
@@ -142,6 +146,9 @@ pub fn set_keepalive(
 /// Ends the connection when sent data stays unacknowledged for `limit` (tcp(7)): keepalive
 /// asks only where nothing is on its way, and without this a peer that is gone is sent the
 /// same bytes again for a quarter of an hour.
+///
+/// A peer that is there and takes nothing is meant to be noticed by a write's own limit,
+/// so this is to be longer: see [`SILENCE`].
 pub fn set_user_timeout(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     let milliseconds = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
