@@ -13,21 +13,21 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
-echo "\$ ./server --bind 127.0.0.1 0"
+echo "\$ ./server --root folder --bind 127.0.0.1 0"
 mkfifo "$folder/ready"
-./server --bind 127.0.0.1 0 >"$folder/ready" 2>"$folder/log" &
+./server --root "$folder" --bind 127.0.0.1 0 >"$folder/ready" 2>"$folder/log" &
 server=$!
 read -r line <"$folder/ready"
 echo "$line"
 address=${line#listening on }
 
-echo "\$ head -c 64M /dev/urandom > file"
+echo "\$ head -c 64M /dev/urandom > folder/file"
 head -c 67108864 /dev/urandom >"$folder/file"
 
 echo "\$ ./client $address 4 file out"
-./client "$address" 4 "$folder/file" "$folder/out"
+./client "$address" 4 file "$folder/out"
 
-echo "\$ cmp file out"
+echo "\$ cmp folder/file out"
 cmp "$folder/file" "$folder/out"
 echo "the same, byte for byte; the server's log says:"
 kill "$server"
