@@ -3,6 +3,7 @@
 
 use crate::harness::{LIMIT, Running, Scratch, Server, assert_same, content, run, wait_until};
 use crate::relay::{Faults, Relay, Step};
+use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE, Record};
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
@@ -13,10 +14,6 @@ use std::sync::{Arc, Condvar, Mutex};
 pub(crate) const DAMAGED: &str = "damaged blocks asked for again";
 pub(crate) const RECONNECTS: &str = "reconnects";
 pub(crate) const LATE: &str = "late bytes asked for again";
-
-/// Bytes of a journal before its records, at least, and of each record.
-const JOURNAL_HEAD: u64 = 64;
-const RECORD: u64 = 28;
 
 /// A server with the file `file`, behind a relay.
 pub(crate) struct Path {
@@ -80,12 +77,18 @@ impl Path {
         said
     }
 
-    /// Waits until the journal has this many records.
+    /// Waits until the journal vouches for this many blocks, written or holes. How many
+    /// `durable` records are among theirs depends on the time that it took.
     #[track_caller]
-    pub(crate) fn wait_for_records(&self, count: u64) {
-        wait_until("so many records", || {
-            let found = fs::metadata(self.folder("out.part.journal")).ok()?;
-            (found.len() >= JOURNAL_HEAD + RECORD * count).then_some(())
+    pub(crate) fn wait_for_blocks(&self, count: u64) {
+        wait_until("so many blocks", || {
+            let journal = fs::read(self.folder("out.part.journal")).ok()?;
+            let (start, header) = JournalHeader::parse(&journal)?;
+            let blocks = journal[start..].chunks_exact(RECORD_SIZE).filter(|record| {
+                let record = Record::parse((*record).try_into().unwrap(), header.salt);
+                matches!(record, Some(Record::Written { .. } | Record::Hole { .. }))
+            });
+            (blocks.count() as u64 >= count).then_some(())
         });
     }
 
@@ -95,7 +98,7 @@ impl Path {
     pub(crate) fn begin(&self, gate: &Gate, blocks: u64, mut client: Command) -> Running {
         let client = Running::start(&mut client);
         gate.wait_until_reached();
-        self.wait_for_records(blocks);
+        self.wait_for_blocks(blocks);
         client
     }
 }
