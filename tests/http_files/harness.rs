@@ -62,7 +62,7 @@ impl Server {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
-        if !options.contains(&"-q") {
+        if !options.contains(&"-q") && !options.contains(&"--root") {
             log.read_line(&mut line).unwrap(); // what it warns of
         }
         Server { child, log, folder, address }

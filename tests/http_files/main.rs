@@ -8,6 +8,7 @@ mod harness;
 
 mod digests;
 mod files;
+mod index;
 mod offers;
 mod pace;
 mod tools;

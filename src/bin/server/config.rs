@@ -53,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) bind: Option<IpAddr>,
     /// The folder beneath which files are served; all that can be read without one.
     pub(crate) root: Option<PathBuf>,
+    /// Whether a GET of a folder shows what is in it.
+    pub(crate) index: bool,
     /// Whom to become once the port is taken.
     pub(crate) user: Option<OsString>,
     /// The file with the passwords; everybody is served without one.
@@ -110,6 +112,7 @@ impl Config {
             port: number("port", arguments.positional(0), 0..=65535)? as u16,
             bind: bind.transpose()?,
             root: arguments.value("root").map(PathBuf::from),
+            index: arguments.has("index"),
             user: arguments.value("user").map(OsString::from),
             auth: arguments.value("auth").map(PathBuf::from),
             auth_md5: arguments.has("auth-md5"),

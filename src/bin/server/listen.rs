@@ -83,9 +83,19 @@ impl Server {
         let shares = Shares::new(config.rate);
         let transfers = Transfers::new(&config, sender, supervisor.clone(), shares.clone());
         let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
-        let (max_streams, request) = (config.max_streams, config.request);
-        let service =
-            Service { door, tree, transfers, digests, shares, max_streams, request, stall, volume };
+        let (max_streams, request, index) = (config.max_streams, config.request, config.index);
+        let service = Service {
+            door,
+            tree,
+            index,
+            transfers,
+            digests,
+            shares,
+            max_streams,
+            request,
+            stall,
+            volume,
+        };
         let (service, turned_away) = (Arc::new(service), VecDeque::new());
         Ok(Server { listener, signals, connections, service, supervisor, turned_away })
     }

@@ -10,6 +10,7 @@ mod config;
 mod digests;
 mod door;
 mod files;
+mod index;
 mod listen;
 mod media;
 mod post;

@@ -38,6 +38,8 @@ pub(crate) struct Service {
     pub(crate) door: Option<Door>,
     /// The files that clients may have.
     pub(crate) tree: Tree,
+    /// Whether folders are shown.
+    pub(crate) index: bool,
     /// Transfers under way.
     pub(crate) transfers: Arc<Transfers>,
     /// Digests of whole files.
@@ -59,7 +61,7 @@ pub(crate) struct Service {
 pub(crate) enum Answer {
     /// This, with its body.
     Message(Response),
-    /// A part of a file, or all of it.
+    /// A part of a file, or all of it, or an index.
     File(Box<Download>),
 }
 
@@ -145,7 +147,7 @@ impl Service {
                 connection.peer().port(),
                 escape(&download.path),
                 sent.bytes,
-                download.body.length,
+                download.body.length(),
                 begun.elapsed().as_secs_f64(),
                 sent.broken.as_deref().unwrap_or("complete"),
             ));

@@ -38,6 +38,12 @@ pub static SERVER: Program = Program {
         },
         Opt {
             short: None,
+            long: "index",
+            value: None,
+            help: "show what is in a folder: HTML, or JSON for who asks for that",
+        },
+        Opt {
+            short: None,
             long: "user",
             value: Some("NAME"),
             help: "once the port is taken, stop being root and become this user",

@@ -51,18 +51,14 @@ impl Root {
     /// # Errors
     /// As of [`Root::open_file`].
     pub fn open_dir(&self, name: &[u8]) -> Result<Dir, Refused> {
-        let name = match relative(name) {
-            [] if !name.is_empty() => b".",
-            relative => relative,
-        };
-        let opened = beneath::open_dir(self.folder.as_fd(), name, self.lookup)?;
+        let opened = beneath::open_dir(self.folder.as_fd(), relative_folder(name), self.lookup)?;
         Ok(Dir::from(opened))
     }
 
     /// What this name leads to. `None` for what is not there, outside, or a link in
     /// circles.
     pub fn look(&self, name: &[u8]) -> Option<Metadata> {
-        beneath::look(self.folder.as_fd(), relative(name), self.lookup).ok()
+        beneath::look(self.folder.as_fd(), relative_folder(name), self.lookup).ok()
     }
 }
 
@@ -70,6 +66,14 @@ impl Root {
 fn relative(name: &[u8]) -> &[u8] {
     let leading = name.iter().take_while(|&&byte| byte == b'/').count();
     name.get(leading..).unwrap_or_default()
+}
+
+/// The same where `/` is the root itself.
+fn relative_folder(name: &[u8]) -> &[u8] {
+    match relative(name) {
+        [] if !name.is_empty() => b".",
+        relative => relative,
+    }
 }
 
 impl From<io::Error> for Refused {
@@ -204,6 +208,7 @@ mod tests {
             std::os::unix::fs::symlink("../file", path.join("root/sub/in")).unwrap();
             std::os::unix::fs::symlink("../../secret", path.join("root/sub/out")).unwrap();
             assert!(root.look(b"/sub").unwrap().is_dir());
+            assert!(root.look(b"/").unwrap().is_dir() && root.look(b"").is_none());
             assert_eq!(root.look(b"sub/in").unwrap().len(), 6);
             assert!(root.look(b"sub/out").is_none());
             assert!(root.look(b"sub/none").is_none());
