@@ -9,6 +9,7 @@ mod harness;
 mod digests;
 mod files;
 mod index;
+mod metrics;
 mod offers;
 mod pace;
 mod tools;

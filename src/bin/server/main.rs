@@ -13,6 +13,7 @@ mod files;
 mod index;
 mod listen;
 mod media;
+mod metrics;
 mod post;
 mod requests;
 mod shares;

@@ -7,6 +7,7 @@ use crate::config::Volume;
 use crate::digests::Digests;
 use crate::door::Door;
 use crate::files::{self, Download};
+use crate::metrics::counters::{Counters, Kind, Outcome};
 use crate::post;
 use crate::shares::Shares;
 use crate::target::Tree;
@@ -44,6 +45,8 @@ pub(crate) struct Service {
     pub(crate) transfers: Arc<Transfers>,
     /// Digests of whole files.
     pub(crate) digests: Arc<Digests>,
+    /// What there has been so far.
+    pub(crate) counters: Arc<Counters>,
     /// Who shares the limit of bytes per second.
     pub(crate) shares: Arc<Shares>,
     /// Streams that a transfer may have.
@@ -95,7 +98,7 @@ impl Service {
             Err(NoAnswer::Gone) => return false,
         };
         match answer {
-            Answer::Message(response) => write(http, head, response),
+            Answer::Message(response) => self.write(http, head, response),
             Answer::File(mut download) => {
                 download.response = with_connection(head, download.response);
                 self.send(connection, http, &download).is_ok() && head.keep_alive()
@@ -112,7 +115,7 @@ impl Service {
         head: &RequestHead,
     ) -> Option<bool> {
         let response = self.door.as_ref()?.refuses(connection, head)?;
-        Some(write(http, head, response))
+        Some(self.write(http, head, response))
     }
 
     fn answer(
@@ -132,14 +135,24 @@ impl Service {
         }
     }
 
-    /// Sends a file behind its head, and logs that.
+    /// Answers with a message, and says whether another request may follow.
+    fn write(&self, http: &Http, head: &RequestHead, response: Response) -> bool {
+        self.counters.answered(response.status());
+        let response = with_connection(head, response);
+        http.write_response(&response, head.method == Method::Head).is_ok() && head.keep_alive()
+    }
+
+    /// Sends a file behind its head, counts and logs that.
     fn send(&self, connection: &Connection, http: &Http, download: &Download) -> io::Result<()> {
         let begun = Instant::now();
+        let mut counted = self.counters.begin(Kind::Download);
         http.write_response(&download.response, true)?;
         let share = self.shares.add_download();
         let rate = share.as_ref().map(|(rate, _)| rate.as_ref());
         let sent = download.body.send(connection.stream(), self.stall, rate);
         drop(share);
+        counted.reached(sent.bytes, 0);
+        counted.end(if sent.broken.is_none() { Outcome::Complete } else { Outcome::Failed });
         if self.volume > Volume::Quiet {
             terminal::log(format_args!(
                 "{}:{} GET {} {} bytes of {} in {:.3} s: {}",
@@ -157,12 +170,6 @@ impl Service {
             Some(words) => Err(io::Error::other(words)),
         }
     }
-}
-
-/// Answers with a message, and says whether another request may follow.
-fn write(http: &Http, head: &RequestHead, response: Response) -> bool {
-    let response = with_connection(head, response);
-    http.write_response(&response, head.method == Method::Head).is_ok() && head.keep_alive()
 }
 
 /// Says whether the connection stays open.

@@ -104,6 +104,12 @@ pub static SERVER: Program = Program {
         },
         Opt {
             short: None,
+            long: "metrics",
+            value: Some("ADDR:PORT"),
+            help: "serve numbers for Prometheus there, under /-/metrics, to everybody",
+        },
+        Opt {
+            short: None,
             long: "limit-rate",
             value: Some("RATE"),
             help: "bytes a second of all transfers together; K, M, G for 1024s (default: none)",
