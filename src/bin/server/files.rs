@@ -8,7 +8,7 @@ use crate::conditions::{Validators, Verdict};
 use crate::digests::{Hurry, NoDigest};
 use crate::index::{self, Page};
 use crate::media;
-use crate::requests::{Answer, NoAnswer, Service, begin, refusal, unavailable};
+use crate::requests::{Answer, NoAnswer, Service, begin, now, refusal, unavailable};
 use crate::target::{self, Opened};
 use ropewalk::app::connections::Connection;
 use ropewalk::codec::date;
@@ -128,14 +128,15 @@ fn validators(identity: &Identity) -> Result<(String, Validators), Refusal> {
     let tag = EntityTag::strong(&opaque)
         .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;
     let modified = u64::try_from(identity.version.mtime.seconds).ok();
-    Ok((opaque, Validators { tag, modified, size: identity.version.size }))
+    let date = modified.map(|modified| now().map_or(modified, |now| modified.min(now)));
+    Ok((opaque, Validators { tag, modified, date, size: identity.version.size }))
 }
 
 /// Adds the fields by which a client recognises the file later.
 fn describe(response: Response, validators: &Validators) -> Response {
     let response = response.field("ETag", validators.tag.to_string());
-    match validators.modified {
-        Some(modified) => response.field("Last-Modified", date::format(modified)),
+    match validators.date {
+        Some(date) => response.field("Last-Modified", date::format(date)),
         None => response,
     }
 }

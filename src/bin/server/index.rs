@@ -35,7 +35,7 @@ pub(crate) fn answer(head: &RequestHead, folder: &Folder<'_>) -> Result<Answer, 
     let tag = EntityTag::strong(page.tag())
         .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;
     // The folder's own date does not tell when a file in it was written to.
-    let validators = Validators { tag, modified: None, size: page.length() };
+    let validators = Validators { tag, modified: None, date: None, size: page.length() };
     match validators.judge(&head.headers, false) {
         Verdict::Failed => {
             Err(Refusal::new(Status::PRECONDITION_FAILED, "the folder is another one now").into())

@@ -184,10 +184,15 @@ fn with_connection(head: &RequestHead, response: Response) -> Response {
 /// A response with the fields that every one has.
 pub(crate) fn begin(status: Status) -> Response {
     let response = Response::new(status).field("Server", SERVER);
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(now) => response.field("Date", date::format(now.as_secs())),
-        Err(_) => response, // a machine without a clock
+    match now() {
+        Some(now) => response.field("Date", date::format(now)),
+        None => response,
     }
+}
+
+/// Seconds since 1970; `None` on a machine without a clock.
+pub(crate) fn now() -> Option<u64> {
+    SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|now| now.as_secs())
 }
 
 /// A response that carries one JSON value.
