@@ -26,7 +26,9 @@ pub(crate) fn answer(head: &RequestHead, folder: &Folder<'_>) -> Result<Answer, 
     if !folder.path().ends_with(b"/") {
         // The links in the page would lead elsewhere.
         let location = with_slash(&head.target)?;
-        let response = begin(Status::MOVED_PERMANENTLY).field("Location", location);
+        let response = begin(Status::MOVED_PERMANENTLY)
+            .field("Location", location)
+            .field("Cache-Control", "no-cache"); // it may be a file tomorrow
         return Ok(Answer::Message(response));
     }
     let form = form(&head.headers);

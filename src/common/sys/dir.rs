@@ -68,9 +68,11 @@ impl Dir {
     pub fn may_read(&self, name: &OsStr, is_folder: bool) -> bool {
         let Ok(name) = component(name) else { return false };
         let mode = if is_folder { libc::R_OK | libc::X_OK } else { libc::R_OK };
-        // SAFETY: `name` is a live C string; the folder is open.
-        let asked = unsafe { libc::faccessat(self.descriptor.as_raw_fd(), name.as_ptr(), mode, 0) };
-        asked == 0
+        let asked = retry(|| {
+            // SAFETY: `name` is a live C string; the folder is open.
+            check(unsafe { libc::faccessat(self.descriptor.as_raw_fd(), name.as_ptr(), mode, 0) })
+        });
+        asked.is_ok()
     }
 
     /// Makes the folder `name`, and opens it. It gets this mode, less the umask.

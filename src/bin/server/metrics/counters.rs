@@ -144,6 +144,7 @@ impl Counted {
         }
         numbers.streams_ended += self.most_streams;
         numbers.time += self.begun.elapsed();
+        drop(totals); // before `self`, whose end takes the lock again
     }
 }
 
