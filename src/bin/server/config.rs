@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use crate::ports;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use std::ffi::OsString;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) bind: Option<IpAddr>,
     /// The folder beneath which files are served; all that can be read without one.
     pub(crate) root: Option<PathBuf>,
+    /// Where senders listen; on any port without it.
+    pub(crate) data_ports: Option<RangeInclusive<u16>>,
     /// Whom to become once the port is taken.
     pub(crate) user: Option<OsString>,
     /// The file with the passwords; everybody is served without one.
@@ -109,6 +113,10 @@ impl Config {
         Ok(Config {
             port: number("port", arguments.positional(0), 0..=65535)? as u16,
             bind: bind.transpose()?,
+            data_ports: arguments
+                .value("data-ports")
+                .map(|text| ports::parse(&text.to_string_lossy()))
+                .transpose()?,
             root: arguments.value("root").map(PathBuf::from),
             user: arguments.value("user").map(OsString::from),
             auth: arguments.value("auth").map(PathBuf::from),
@@ -169,6 +177,8 @@ mod tests {
             "--max-connections 0 1",
             "-qv 1",
             "--auth-md5 1",
+            "--data-ports 5000 1",
+            "--data-ports 5001-5000 1",
         ] {
             assert!(config(line).is_err(), "{line}");
         }

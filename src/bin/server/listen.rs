@@ -6,6 +6,7 @@ use crate::config::{Config, Volume};
 use crate::digests::Digests;
 use crate::door::Door;
 use crate::requests::{self, Service};
+use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::target::Tree;
 use crate::transfers::Transfers;
@@ -26,7 +27,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a connection may stay idle between two requests.
 const IDLE_TIME: Duration = Duration::from_secs(30);
@@ -81,12 +82,24 @@ impl Server {
         let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
         let connections = Connections::new(config.max_connections);
         let shares = Shares::new(config.rate);
-        let transfers = Transfers::new(&config, sender, supervisor.clone(), shares.clone());
+        let sessions = Arc::new(Sessions::default());
+        let transfers =
+            Transfers::new(&config, sender, supervisor.clone(), shares.clone(), sessions.clone());
         let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
         let (max_streams, request) = (config.max_streams, config.request);
-        let service =
-            Service { door, tree, transfers, digests, shares, max_streams, request, stall, volume };
-        let (service, turned_away) = (Arc::new(service), VecDeque::new());
+        let service = Arc::new(Service {
+            door,
+            tree,
+            transfers,
+            sessions,
+            digests,
+            shares,
+            max_streams,
+            request,
+            stall,
+            volume,
+        });
+        let turned_away = VecDeque::new();
         Ok(Server { listener, signals, connections, service, supervisor, turned_away })
     }
 
@@ -219,10 +232,15 @@ fn warning(is_root: bool) -> &'static str {
     }
 }
 
-/// One connection, from its first request to its end.
+/// One connection, from its first request to its end; or until it turns out to be a stream.
 fn converse(connection: &Connection, service: &Service) {
+    let deadline = Instant::now() + service.request;
+    if service.sessions.take(connection, deadline) {
+        return;
+    }
     let mut http = Http::new(connection.stream().clone());
-    let mut patience = Patience { request: service.request, idle: None };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut patience = Patience { request: left, idle: None };
     loop {
         match http.receive_request(patience) {
             Ok((head, body)) => {
@@ -242,6 +260,6 @@ fn converse(connection: &Connection, service: &Service) {
             }
             Err(NoRequest::Closed) => break,
         }
-        patience.idle = Some(IDLE_TIME);
+        patience = Patience { request: service.request, idle: Some(IDLE_TIME) };
     }
 }

@@ -8,6 +8,7 @@ use crate::digests::Digests;
 use crate::door::Door;
 use crate::files::{self, Download};
 use crate::post;
+use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::target::Tree;
 use crate::transfers::Transfers;
@@ -40,6 +41,8 @@ pub(crate) struct Service {
     pub(crate) tree: Tree,
     /// Transfers under way.
     pub(crate) transfers: Arc<Transfers>,
+    /// Whose streams come to the control port.
+    pub(crate) sessions: Arc<Sessions>,
     /// Digests of whole files.
     pub(crate) digests: Arc<Digests>,
     /// Who shares the limit of bytes per second.
