@@ -103,7 +103,7 @@ fn when_neither_port_works_both_are_named() {
     let faults = Faults { message: Box::new(|message| message.bytes[0] = 0), ..Faults::default() };
     let faults = Faults { data: DataPorts::Refused, ..faults };
     let path = Path::new("port-none", 1 << 20, faults);
-    let outcome = run(path.client(1).args(["--retry-for", "1"]));
+    let outcome = run(path.client(1).args(["--retry-for", "0"]));
     outcome.failed(NETWORK, "client", "Connection refused");
     assert!(outcome.err.contains(&path.relay.address.to_string()), "{outcome:?}");
 }

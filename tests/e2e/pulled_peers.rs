@@ -20,14 +20,17 @@ pub(crate) struct Offer {
     pub(crate) threads: usize,
 }
 
-/// Asks for a file, and demands that it is offered.
+/// Asks for a file, and demands that it is offered. The server has closed the connection
+/// when this returns, and counts it no more.
 #[track_caller]
 pub(crate) fn ask(server: &Server, file: &str, threads: usize) -> Offer {
     let body = format!("{{\"threads\":{threads},\"protocol\":2}}");
     let mut http = Http::connect(server.address);
-    http.send(format!("POST {file} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    let fields = format!("Connection: close\r\nContent-Length: {}", body.len());
+    http.send(format!("POST {file} HTTP/1.1\r\n{fields}\r\n\r\n{body}"));
     let reply = http.receive();
     assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(http.is_closed());
     let value = |key: &str| {
         let (_, rest) = reply.body.split_once(&format!("\"{key}\":")).unwrap();
         rest.split([',', '}']).next().unwrap().trim().trim_matches('"').to_string()
