@@ -48,6 +48,10 @@ fn run_job() -> Result<ExitCode> {
             job.watch_lifeline(|_| {})?;
             receive_and_join(target)
         }
+        Transfer::ClassicPiped(piped) => {
+            job.watch_lifeline(|_| {})?;
+            piped.receive(|reading| Report::Progress(reading.into()).send())
+        }
         Transfer::Pulled(pulled, sessions) => {
             let sessions = Arc::new(sessions);
             let renewed = sessions.clone();
