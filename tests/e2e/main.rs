@@ -23,6 +23,7 @@ mod http;
 mod limits;
 mod outputs;
 mod peers;
+mod piped;
 mod resume;
 mod root;
 mod sandbox;
