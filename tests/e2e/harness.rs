@@ -113,15 +113,17 @@ impl Drop for Scratch {
     }
 }
 
-/// Where cargo has put a program.
-pub(crate) fn program_path(name: &str) -> &'static str {
-    match name {
-        "server" => env!("CARGO_BIN_EXE_server"),
-        "client" => env!("CARGO_BIN_EXE_client"),
-        "sender" => env!("CARGO_BIN_EXE_sender"),
-        "receiver" => env!("CARGO_BIN_EXE_receiver"),
+/// Where a program is: where cargo has put it, or in the folder that the environment names
+/// for its side. So `scripts/test-cross.sh` has one side played by another machine's programs.
+pub(crate) fn program_path(name: &str) -> PathBuf {
+    let (side, own) = match name {
+        "server" => ("ROPEWALK_TEST_SERVER", env!("CARGO_BIN_EXE_server")),
+        "sender" => ("ROPEWALK_TEST_SERVER", env!("CARGO_BIN_EXE_sender")),
+        "client" => ("ROPEWALK_TEST_CLIENT", env!("CARGO_BIN_EXE_client")),
+        "receiver" => ("ROPEWALK_TEST_CLIENT", env!("CARGO_BIN_EXE_receiver")),
         other => panic!("no program is called {other}"),
-    }
+    };
+    std::env::var_os(side).map_or(own.into(), |folder| Path::new(&folder).join(name))
 }
 
 /// The same command, run by `sh` after `setting`: a limit, a umask, a closed output.

@@ -21,6 +21,7 @@ mod faults;
 mod holes;
 mod http;
 mod limits;
+mod old_kernel;
 mod outputs;
 mod peers;
 mod piped;
