@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod amount;
 pub mod base64;
 pub mod date;
 pub mod digest_auth;
@@ -13,6 +14,7 @@ pub mod json;
 pub mod percent;
 pub mod range;
 pub mod repr_digest;
+pub mod shell;
 pub mod structured;
 pub mod text;
 pub mod wire;

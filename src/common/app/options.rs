@@ -56,9 +56,23 @@ pub enum Request {
 pub struct Arguments {
     positionals: Vec<OsString>,
     options: Vec<(&'static str, OsString)>,
+    /// All words as they were typed.
+    words: Vec<OsString>,
+    /// Which of them are an option with two dashes: neither its value nor a name.
+    dashed: Vec<usize>,
 }
 
 impl Arguments {
+    /// The words as they were typed, less the option `long`, which is one without a value.
+    pub fn typed_without(&self, long: &str) -> Vec<&OsStr> {
+        let option = format!("--{long}");
+        let words = self.words.iter().enumerate();
+        words
+            .filter(|(at, word)| **word != *option || !self.dashed.contains(at))
+            .map(|(_, word)| word.as_os_str())
+            .collect()
+    }
+
     /// Whether the option was given.
     pub fn has(&self, long: &str) -> bool {
         self.options.iter().any(|(name, _)| *name == long)
@@ -129,7 +143,8 @@ impl Program {
     /// Takes `arguments` (without the program's own name) apart.
     pub fn parse(&self, arguments: impl IntoIterator<Item = OsString>) -> Result<Request> {
         let mut parsed = Arguments::default();
-        let mut rest = arguments.into_iter();
+        let words: Vec<OsString> = arguments.into_iter().collect();
+        let mut rest = words.iter().cloned();
         let mut only_positionals = false;
         while let Some(argument) = rest.next() {
             let bytes = argument.as_bytes();
@@ -138,6 +153,7 @@ impl Program {
             } else if bytes == b"--" {
                 only_positionals = true;
             } else if let Some(long) = bytes.strip_prefix(b"--") {
+                parsed.dashed.push(words.len() - rest.len() - 1);
                 self.take_long(long, &mut rest, &mut parsed)?;
             } else {
                 self.take_short(&bytes[1..], &mut rest, &mut parsed)?;
@@ -150,6 +166,7 @@ impl Program {
             return Ok(Request::Print(format!("ropewalk {} {}\n", self.name, crate::VERSION)));
         }
         self.check_count(&parsed)?;
+        parsed.words = words;
         Ok(Request::Run(parsed))
     }
 
@@ -337,6 +354,14 @@ mod tests {
     #[test]
     fn after_two_dashes_nothing_is_an_option() {
         assert_eq!(parse("-- -q --").unwrap().positional(0), "-q");
+    }
+
+    #[test]
+    fn the_words_are_kept_as_they_were_typed() {
+        let parsed = parse("-qbx --quiet --bind --quiet a -- --quiet").unwrap();
+        assert_eq!(parsed.typed_without("job").len(), 7);
+        let kept = ["-qbx", "--bind", "--quiet", "a", "--", "--quiet"];
+        assert_eq!(parsed.typed_without("quiet"), kept);
     }
 
     #[test]
