@@ -8,12 +8,15 @@ mod control;
 mod destination;
 mod fetch;
 mod interrupt;
+mod progress;
 
 use config::Config;
+use progress::{Progress, Watcher};
 use ropewalk::app::options::Arguments;
 use ropewalk::app::{program, programs, terminal};
 use ropewalk::error::{ExitCode, Result};
 use ropewalk::sys::process;
+use std::sync::Arc;
 
 fn main() -> std::process::ExitCode {
     // A file-size limit is an error like any other, not the end of the process.
@@ -27,10 +30,18 @@ fn main() -> std::process::ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode> {
     let config = Config::from_arguments(&arguments)?;
     let quiet = config.quiet;
-    let summary = interrupt::run_until_signal(config)?;
-    if !quiet {
-        // The file is in place, whether or not anybody can read this.
-        let _ = terminal::print(format!("{summary}\n").as_bytes());
+    let progress = Arc::new(Progress::new());
+    let watcher = Watcher::start(&config, &progress)?;
+    let outcome = interrupt::run_until_signal(config, progress);
+    let said = watcher.end(&outcome);
+    match outcome {
+        Ok(summary) if !quiet => {
+            // The file is in place, whether or not anybody can read this.
+            let _ = terminal::print(format!("{summary}\n").as_bytes());
+            Ok(ExitCode::Success)
+        }
+        Ok(_) => Ok(ExitCode::Success),
+        Err(error) if said => Ok(error.code()),
+        Err(error) => Err(error),
     }
-    Ok(ExitCode::Success)
 }

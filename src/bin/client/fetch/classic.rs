@@ -21,8 +21,21 @@ pub(super) fn run(
     server: &Server,
     offer: &ClassicOffer,
 ) -> Result<Summary> {
+    receive(fetch, output, server, offer).map_err(|error| match fetch.interrupt.error() {
+        Some(stopped) => stopped.advise("nothing is kept: a classic server cannot go on with it"),
+        None => error,
+    })
+}
+
+fn receive(
+    fetch: &Fetch<'_>,
+    output: Output,
+    server: &Server,
+    offer: &ClassicOffer,
+) -> Result<Summary> {
     let part = output.open_part()?;
     part.start_over()?;
+    fetch.progress.begins(None, 0, true);
     let threads = fetch.config.threads;
     let mut job = vec![
         ("protocol".to_string(), Value::from_u64(1)),
@@ -44,12 +57,18 @@ pub(super) fn run(
     while let Some(report) =
         worker.reports.next_report().map_err(|error| Error::system("receiver", &error))?
     {
+        if let Report::Progress(tally) = &report {
+            fetch.progress.moves(*tally);
+        }
         last = Some(report);
     }
     let Report::Done { tally, md5: Some(md5), mended } = last_word(&worker, last)? else {
         return Err(Error::protocol("receiver: made no MD5"));
     };
-    compare(&part, &md5, &offer.hash)?;
+    compare(&part, &md5, &offer.hash).map_err(|error| {
+        error.advise("a stream ended early, or the file changed on the server: try again")
+    })?;
+    fetch.progress.is_saved(tally.bytes);
     part.commit(fetch.config.wishes.sync)?;
     Ok(Summary {
         bytes: tally.bytes,

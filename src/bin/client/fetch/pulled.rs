@@ -4,13 +4,13 @@
 #![forbid(unsafe_code)]
 
 use super::digest::Digest;
-use super::summary::percent;
-use super::{Fetch, Summary, compare, last_word};
+use super::{Fetch, Summary, blame, compare, last_word};
 use crate::config::Verify;
 use crate::control::{Offer, PulledOffer, Server};
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::Worker;
 use ropewalk::app::{job, terminal};
+use ropewalk::codec::amount;
 use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::journal::{self, Subject};
@@ -61,26 +61,31 @@ pub(super) fn run(
         }
         Verify::Crc32c | Verify::None => None,
     };
+    fetch.progress.begins(Some(offer.size), resumed, config.verify == Verify::Md5);
     let moved = Transfer { fetch, server, offer: &offer }.run(&part, &journal_file);
     part.keep(match &moved {
         Ok(_) => true,
         // Nothing that has come so far is of any use then.
         Err(error) => !matches!(error.code(), ExitCode::Changed | ExitCode::Integrity),
     });
-    let report = moved.map_err(|error| explain(error, fetch, &part))?;
+    let report = moved.map_err(|error| explain(error, fetch, &part, offer.stored))?;
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a word"));
     };
-    fetch.note_progress(100);
     let last_byte = Instant::now();
     let compared = match (digest, md5) {
         (Some(digest), Some(md5)) => {
             let said = digest.wait().map_err(|error| {
                 part.keep(error.code() != ExitCode::Changed);
-                explain(error, fetch, &part)
+                explain(error, fetch, &part, offer.stored)
             })?;
             if let Some(said) = &said {
-                compare(&part, &md5, said).inspect_err(|_| part.keep(false))?;
+                compare(&part, &md5, said).map_err(|error| {
+                    part.keep(false);
+                    let error =
+                        blame::add(error, fetch, (server, &offer.etag), &part, &journal_file);
+                    explain(error, fetch, &part, offer.stored)
+                })?;
             } else if !config.quiet {
                 terminal::log("the server gave no MD5: only the blocks were checked");
             }
@@ -89,9 +94,11 @@ pub(super) fn run(
         _ => None,
     };
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
-    part.commit(config.wishes.sync).inspect_err(|_| {
+    fetch.progress.is_saved(tally.bytes);
+    part.commit(config.wishes.sync).map_err(|error| {
         // What is read back now may be in memory only.
         let _ = journal::distrust(&journal_file);
+        error.advise(format_args!("to go on: {}", config.command))
     })?;
     let time = fetch.begun.elapsed();
     Ok(Summary {
@@ -105,15 +112,25 @@ pub(super) fn run(
     })
 }
 
-/// Says what is left when a transfer that can be resumed has failed.
-fn explain(error: Error, fetch: &Fetch<'_>, part: &PartFile) -> Error {
-    if matches!(error.code(), ExitCode::Changed | ExitCode::Integrity) {
-        return error;
+/// Says what to do when a transfer has failed that can be resumed, or has to be started
+/// over. The server stores `stored` bytes of the file.
+fn explain(error: Error, fetch: &Fetch<'_>, part: &PartFile, stored: u64) -> Error {
+    match error.code() {
+        ExitCode::Changed => return error.advise("the same command fetches it as it is now"),
+        ExitCode::Integrity => return error,
+        _ => {}
     }
     let error = fetch.interrupt.error().unwrap_or(error);
-    let (shown, kept) = (part.output().shown(), fetch.progress());
-    let text = format!("{error} ({shown}.part keeps {kept}%; the same command goes on)");
-    Error::new(error.code(), text)
+    let size = fetch.progress.snapshot().size.unwrap_or(0);
+    let error = match partial::missing_space(part.file(), size, stored) {
+        Ok(missing @ 1..) if error.code() == ExitCode::System => {
+            error.advise(format_args!("{} more are needed", amount::size(missing)))
+        }
+        _ => error,
+    };
+    let (shown, kept) = (part.output().shown(), fetch.progress.percent());
+    let command = &fetch.config.command;
+    error.advise(format_args!("{shown}.part keeps {kept}%; to go on: {command}"))
 }
 
 /// The receiver's work, and new sessions for it.
@@ -138,9 +155,10 @@ impl Transfer<'_> {
                         moved = tally.bytes;
                         lost_since = None;
                     }
-                    self.fetch.note_progress(percent(tally.bytes, self.offer.size));
+                    self.fetch.progress.moves(*tally);
                 }
                 Report::Lost { text } => {
+                    self.fetch.progress.is_lost();
                     let since = *lost_since.get_or_insert_with(Instant::now);
                     self.renew(&worker, text, since)?;
                 }
