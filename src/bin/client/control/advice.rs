@@ -31,9 +31,7 @@ pub(super) fn unresolved(error: Error) -> Error {
 pub(super) fn refused(error: Error, status: u16) -> Error {
     let is = |known: Status| status == known.code();
     if is(Status::UNAUTHORIZED) {
-        error.advise("it wants a password: see --auth")
-    } else if is(Status::FORBIDDEN) {
-        error.advise("the server's user may not read it, or it is outside of --root")
+        error.advise("see --auth")
     } else if is(Status::NOT_FOUND) {
         error.advise("names begin at the folder that the server was started in, or at its --root")
     } else if is(Status::SERVICE_UNAVAILABLE) {
