@@ -269,6 +269,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_the_file_less_what_is_there_and_what_is_free() {
+        let scratch = Scratch::new("missing");
+        let part = scratch.part();
+        let missing = |size, stored| missing_space(part.file(), size, stored).unwrap();
+        assert_eq!((missing(0, 0), missing(1 << 60, 4096)), (0, 0));
+        let before = missing(1 << 60, 1 << 60);
+        assert!(before > 1 << 59, "{before}");
+        // What is written takes as much of what is free as it adds to what is there; others
+        // write to the same disk meanwhile.
+        part.file().write_all_at(&vec![7; 1 << 20], 0).unwrap();
+        assert!(missing(1 << 60, 1 << 60).abs_diff(before) < 1 << 40);
+    }
+
+    #[test]
     fn a_file_that_cannot_fit_is_refused_at_once() {
         let scratch = Scratch::new("full");
         let huge = Subject { size: 1 << 60, ..subject() };
