@@ -115,7 +115,7 @@ fn the_bar_says_that_the_md5_is_waited_for() {
     let mut client = path.scratch.client(path.relay.address, 2, "file", path.folder("out"));
     client.arg("--progress=bar");
     let mut pty = Pty::start(client, 80);
-    pty.wait_for(0, |written| written.contains("\r100%  waiting for the MD5  1.00 MiB"));
+    pty.wait_for(0, |written| written.contains("100%  waiting for the MD5  1.00 MiB"));
     gate.open();
     assert!(pty.finish().0.success());
     path.is_whole();

@@ -199,7 +199,7 @@ mod tests {
         assert!(at(Phase::Checking).contains("waiting for the MD5"));
         assert!(at(Phase::Lost).contains("lost the server, asking again"));
         assert!(at(Phase::Saving).contains("writing to the disk"));
-        let asking = Snapshot { phase: Phase::Asking, bytes: 0, size: None, ..moving() };
+        let asking = Snapshot { phase: Phase::Asking, size: None, left: None, ..moving() };
         assert_eq!(in_window(&asking, 80), "waiting for the server");
     }
 
