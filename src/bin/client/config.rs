@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) output: PathBuf,
     /// The file with the name and the password, if there is one.
     pub(crate) auth: Option<PathBuf>,
+    /// Whether streams go to the server's own port from the start.
+    pub(crate) single_port: bool,
     /// How long one attempt to connect may take.
     pub(crate) connect_time: Duration,
     /// How long to wait for a full server, and to go on with a transfer that has begun.
@@ -110,6 +112,7 @@ impl Config {
             file,
             output,
             auth: arguments.value("auth").map(PathBuf::from),
+            single_port: arguments.has("single-port"),
             connect_time: Duration::from_secs(seconds.unwrap_or(DEFAULT_CONNECT_TIME)),
             retry_for: Duration::from_secs(
                 arguments.number("retry-for", 0..=1_000_000)?.unwrap_or(DEFAULT_RETRY_TIME),

@@ -17,13 +17,14 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What to receive, in one of the two protocols.
 pub(crate) enum Transfer {
     /// From a classic server.
     Classic(Target),
     /// From a ropewalk server.
-    Pulled(pulled::Job, Sessions),
+    Pulled(pulled::Job, Arc<Sessions>),
 }
 
 /// Where classic streams come from and where they go.
@@ -57,8 +58,8 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
         }
         2 => {
             let session = Session::from_object(job.object()).ok_or_else(|| bad("session"))?;
-            let sessions =
-                Sessions::new(session).map_err(|error| Error::system("start", &error))?;
+            let sessions = Sessions::new(session, job.number("single_port")? != 0)
+                .map_err(|error| Error::system("start", &error))?;
             let verify = match job.text("verify")? {
                 "md5" => Verify::Md5,
                 "crc32c" => Verify::Crc32c,
@@ -72,7 +73,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
                 .ok_or_else(|| bad("journal"))?;
             let job =
                 pulled::Job { size, threads, verify, sync, rate, shown, part, journal, contents };
-            Ok(Transfer::Pulled(job, sessions))
+            Ok(Transfer::Pulled(job, Arc::new(sessions)))
         }
         _ => Err(bad("protocol")),
     }

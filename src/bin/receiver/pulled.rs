@@ -7,6 +7,7 @@
 mod audit;
 mod checkpoint;
 mod follower;
+mod route;
 mod sessions;
 mod stream;
 
@@ -223,6 +224,7 @@ impl Shared {
                     reconnects: state.reconnects,
                     asked_again: progress.asked_again,
                     md5_lag_ms: md5_lag.as_millis() as u64,
+                    single_port: self.sessions.single_port(),
                 };
                 Ok(Report::Done { tally, md5: md5.map(|md5| hex(&md5)), mended })
             }

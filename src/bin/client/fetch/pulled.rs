@@ -178,6 +178,7 @@ impl Transfer<'_> {
             ("threads".to_string(), Value::from_u64(fetch.config.threads.into())),
             ("verify".to_string(), Value::from(fetch.config.verify.word())),
             ("sync".to_string(), Value::from_u64(fetch.config.wishes.sync.into())),
+            ("single_port".to_string(), Value::from_u64(fetch.config.single_port.into())),
             ("shown".to_string(), Value::from(part.output().shown())),
         ]);
         job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
@@ -232,6 +233,7 @@ impl Transfer<'_> {
 fn session(server: &Server, offer: &PulledOffer) -> Vec<(String, Value)> {
     vec![
         ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),
+        ("control".to_string(), Value::from(server.address().to_string())),
         ("session".to_string(), Value::from(offer.session.to_hex())),
     ]
 }

@@ -38,6 +38,9 @@ impl fmt::Display for Summary {
             amount::rate(rate),
             self.streams
         )?;
+        if self.mended.single_port {
+            f.write_str(" through the control port")?;
+        }
         if let Some(md5) = &self.md5 {
             write!(f, ", md5 {md5} ok")?;
         }
@@ -97,11 +100,18 @@ mod tests {
     #[test]
     fn what_was_mended_is_counted() {
         let mended =
-            Mended { bad_blocks: 3, reconnects: 2, asked_again: 90_000_000, md5_lag_ms: 0 };
+            Mended { bad_blocks: 3, reconnects: 2, asked_again: 90_000_000, ..Mended::default() };
         let text = Summary { mended, ..summary() }.to_string();
         assert!(
             text.contains(", 3 damaged blocks asked for again, 2 reconnects, 90000000 late bytes")
         );
+    }
+
+    #[test]
+    fn the_way_of_the_streams_is_told_where_it_is_not_the_usual_one() {
+        let mended = Mended { single_port: true, ..Mended::default() };
+        let text = Summary { mended, ..summary() }.to_string();
+        assert!(text.contains(" over 4 streams through the control port, md5 "), "{text}");
     }
 
     #[test]

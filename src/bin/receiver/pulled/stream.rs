@@ -12,7 +12,7 @@
 use super::{Shared, Verify};
 use ropewalk::codec::text::escape_limited;
 use ropewalk::codec::wire::{
-    ErrorCode, HEADER_SIZE, Header, Hello, MAX_ERROR_TEXT, MIN_PART, Request,
+    ErrorCode, HEADER_SIZE, Header, Hello, MAX_ERROR_TEXT, MIN_PART, Request, WireError,
 };
 use ropewalk::error::{Error, ExitCode};
 use ropewalk::hash::crc32c::crc32c;
@@ -26,9 +26,6 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
-
-/// How long one attempt to connect may take.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// A stream that brings nothing for this long, while others do, is stalled.
 const STALL_TIME: Duration = Duration::from_secs(10);
@@ -77,7 +74,7 @@ pub(super) fn run(shared: &Shared, number: usize) {
     let mut opened_before = false;
     while let Some((generation, session)) = shared.sessions.current() {
         let mut brought_something = false;
-        let stop = match shared.sessions.connect(session.address, CONNECT_TIME) {
+        let stop = match shared.sessions.connect(generation, &session) {
             Err(error) => Stop::Broken(error),
             Ok(stream) => {
                 if std::mem::replace(&mut opened_before, true) {
@@ -230,6 +227,7 @@ impl<'a> Connection<'a> {
             match Header::parse(&self.buffer[..self.filled]) {
                 Ok(Some((_, header))) => break header,
                 Ok(None) => self.fill(self.expected())?,
+                Err(error @ WireError::NotRopewalk) => return Err(io::Error::other(error).into()),
                 Err(error) => return Err(Stop::Wrong(error.to_string())),
             }
         };
@@ -394,6 +392,7 @@ impl<'a> Connection<'a> {
             ErrorCode::Version => {
                 Stop::Fatal(Error::protocol(format!("the sender refuses the stream: {words}")))
             }
+            ErrorCode::Session => Stop::Broken(io::Error::new(io::ErrorKind::NotFound, words)),
             ErrorCode::Request | ErrorCode::Other(_) => Stop::Wrong(format!("sender: {words}")),
         }
     }
