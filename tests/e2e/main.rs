@@ -28,6 +28,7 @@ mod old_kernel;
 mod one_port;
 mod outputs;
 mod peers;
+mod piped;
 mod progress;
 mod resume;
 mod root;

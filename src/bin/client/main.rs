@@ -11,6 +11,7 @@ mod interrupt;
 mod progress;
 
 use config::Config;
+use destination::Destination;
 use progress::{Progress, Watcher};
 use ropewalk::app::options::Arguments;
 use ropewalk::app::{program, programs, terminal};
@@ -30,18 +31,23 @@ fn main() -> std::process::ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode> {
     let config = Config::from_arguments(&arguments)?;
     let quiet = config.quiet;
+    let piped = config.destination == Destination::StandardOutput;
     let progress = Arc::new(Progress::new());
     let watcher = Watcher::start(&config, &progress)?;
     let outcome = interrupt::run_until_signal(config, progress);
     let said = watcher.end(&outcome);
-    match outcome {
-        Ok(summary) if !quiet => {
-            // The file is in place, whether or not anybody can read this.
-            let _ = terminal::print(format!("{summary}\n").as_bytes());
-            Ok(ExitCode::Success)
-        }
-        Ok(_) => Ok(ExitCode::Success),
-        Err(error) if said => Ok(error.code()),
-        Err(error) => Err(error),
+    let summary = match outcome {
+        Ok(summary) => format!("{summary}\n"),
+        Err(error) if said => return Ok(error.code()),
+        Err(error) => return Err(error),
+    };
+    if !quiet {
+        // The file is in place, whether or not anybody can read this.
+        let _ = match piped {
+            true if said => Ok(()),
+            true => terminal::print_beside(summary.as_bytes()),
+            false => terminal::print(summary.as_bytes()),
+        };
     }
+    Ok(ExitCode::Success)
 }

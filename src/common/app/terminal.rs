@@ -68,6 +68,13 @@ pub fn print_object(object: &Value) {
     lock(&SCREEN).write_line(&object.to_string());
 }
 
+/// Writes `bytes` to standard error, as they are: for what would go to standard output,
+/// where that has something else in it.
+pub fn print_beside(bytes: &[u8]) -> io::Result<()> {
+    drop(hush());
+    io::stderr().lock().write_all(bytes)
+}
+
 /// Writes `bytes` to standard output and flushes it.
 pub fn print(bytes: &[u8]) -> io::Result<()> {
     drop(hush());

@@ -5,7 +5,7 @@
 
 use super::{Fetch, Summary, compare, last_word};
 use crate::control::{ClassicOffer, Server};
-use ropewalk::app::report::Report;
+use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::output::{Output, PartFile};
@@ -21,13 +21,13 @@ pub(super) fn run(
     server: &Server,
     offer: &ClassicOffer,
 ) -> Result<Summary> {
-    receive(fetch, output, server, offer).map_err(|error| match fetch.interrupt.error() {
+    fetch_file(fetch, output, server, offer).map_err(|error| match fetch.interrupt.error() {
         Some(stopped) => stopped.advise("nothing is kept: a classic server cannot go on with it"),
         None => error,
     })
 }
 
-fn receive(
+fn fetch_file(
     fetch: &Fetch<'_>,
     output: Output,
     server: &Server,
@@ -36,36 +36,14 @@ fn receive(
     let part = output.open_part()?;
     part.start_over()?;
     fetch.progress.begins(None, 0, true);
-    let threads = fetch.config.threads;
-    let mut job = vec![
-        ("protocol".to_string(), Value::from_u64(1)),
-        ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),
-        ("threads".to_string(), Value::from_u64(threads.into())),
-        ("shown".to_string(), Value::from(part.output().shown())),
-    ];
-    job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
-    let mut worker = {
-        let pieces = pieces(&part, threads)?;
+    let job = job(fetch, server, offer, part.output().shown());
+    let (tally, md5, mended) = {
+        let pieces = pieces(&part, fetch.config.threads)?;
         let files: Vec<BorrowedFd<'_>> =
             std::iter::once(part.file()).chain(&pieces).map(AsFd::as_fd).collect();
-        fetch
-            .supervisor
-            .start_worker(&fetch.receiver, job, &files)
-            .map_err(|error| Error::system("receiver", &error))?
+        receive(fetch, job, &files)?
     };
-    let mut last = None;
-    while let Some(report) =
-        worker.reports.next_report().map_err(|error| Error::system("receiver", &error))?
-    {
-        if let Report::Progress(tally) = &report {
-            fetch.progress.moves(*tally);
-        }
-        last = Some(report);
-    }
-    let Report::Done { tally, md5: Some(md5), mended } = last_word(&worker, last)? else {
-        return Err(Error::protocol("receiver: made no MD5"));
-    };
-    compare(&part, &md5, &offer.hash).map_err(|error| {
+    compare(part.output().shown(), &md5, &offer.hash).map_err(|error| {
         error.advise("a stream ended early, or the file changed on the server: try again")
     })?;
     fetch.progress.is_saved(tally.bytes);
@@ -79,6 +57,46 @@ fn receive(
         mended,
         md5_was_slowest: false,
     })
+}
+
+/// What a receiver is told; `shown` is the output's name.
+pub(super) fn job(
+    fetch: &Fetch<'_>,
+    server: &Server,
+    offer: &ClassicOffer,
+    shown: &str,
+) -> Vec<(String, Value)> {
+    let threads = fetch.config.threads;
+    let mut job = vec![
+        ("protocol".to_string(), Value::from_u64(1)),
+        ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),
+        ("threads".to_string(), Value::from_u64(threads.into())),
+        ("shown".to_string(), Value::from(shown)),
+    ];
+    job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
+    job
+}
+
+/// Starts a receiver with these descriptors and sees it through. Answers with what came,
+/// and the MD5 of it.
+pub(super) fn receive(
+    fetch: &Fetch<'_>,
+    job: Vec<(String, Value)>,
+    files: &[BorrowedFd<'_>],
+) -> Result<(Tally, String, Mended)> {
+    let failed = |error| Error::system("receiver", &error);
+    let mut worker = fetch.supervisor.start_worker(&fetch.receiver, job, files).map_err(failed)?;
+    let mut last = None;
+    while let Some(report) = worker.reports.next_report().map_err(failed)? {
+        if let Report::Progress(tally) = &report {
+            fetch.progress.moves(*tally);
+        }
+        last = Some(report);
+    }
+    match last_word(&worker, last)? {
+        Report::Done { tally, md5: Some(md5), mended } => Ok((tally, md5, mended)),
+        _ => Err(Error::protocol("receiver: made no MD5")),
+    }
 }
 
 /// The files of the streams after the first.

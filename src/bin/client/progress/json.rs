@@ -5,6 +5,7 @@
 
 use super::Snapshot;
 use crate::config::Config;
+use crate::destination::Destination;
 use crate::fetch::Summary;
 use ropewalk::codec::amount;
 use ropewalk::codec::json::Value;
@@ -16,12 +17,16 @@ type Members = Vec<(String, Value)>;
 
 /// The first object.
 pub(super) fn start(config: &Config) -> Value {
+    let output = match &config.destination {
+        Destination::File(path) => escape(path.as_os_str().as_bytes()),
+        Destination::StandardOutput => "-".to_string(),
+    };
     Value::object([
         ("event", Value::from("start")),
         ("version", Value::from(ropewalk::VERSION)),
         ("server", Value::from(escape(config.server.typed.as_bytes()))),
         ("file", Value::from(escape(&config.file))),
-        ("output", Value::from(escape(config.output.as_os_str().as_bytes()))),
+        ("output", Value::from(output)),
     ])
 }
 

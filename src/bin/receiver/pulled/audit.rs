@@ -3,17 +3,17 @@
 
 #![forbid(unsafe_code)]
 
-use super::Shared;
+use super::{Kept, Shared};
 use ropewalk::transfer::journal::{AUDIT_BUFFER, Vouched};
 
 /// Checks every range, in order, so that the prefix grows first.
-pub(super) fn run(shared: &Shared) {
+pub(super) fn run(shared: &Shared, kept: &Kept) {
     let mut buffer = vec![0; AUDIT_BUFFER];
-    for (&start, &(end, vouched)) in &shared.job.contents {
+    for (&start, &(end, vouched)) in &kept.contents {
         if shared.queue.end().is_some() {
             return;
         }
-        let good = vouched.holds_in(&shared.job.part, start..end, &mut buffer);
+        let good = vouched.holds_in(&kept.part, start..end, &mut buffer);
         shared.queue.checked(start..end, good, vouched == Vouched::Hole);
     }
 }
