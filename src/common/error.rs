@@ -106,6 +106,12 @@ impl Error {
         Error::new(ExitCode::Network, format!("{what}: {}", system_words(cause)))
     }
 
+    /// The same error with what a person may do about it behind a semicolon. `advice` is
+    /// part of the one line.
+    pub fn advise(self, advice: impl fmt::Display) -> Error {
+        Error { text: format!("{}; {advice}", self.text), ..self }
+    }
+
     /// The code to exit with.
     pub fn code(&self) -> ExitCode {
         self.code
@@ -141,6 +147,12 @@ mod tests {
     fn system_errors_read_like_the_c_library_s() {
         let full = io::Error::from_raw_os_error(28);
         assert_eq!(Error::system("out.bin", &full).to_string(), "out.bin: No space left on device");
+    }
+
+    #[test]
+    fn advice_keeps_the_code_and_follows_the_text() {
+        let error = Error::usage("no").advise("see --help");
+        assert_eq!((error.code(), error.to_string()), (ExitCode::Usage, "no; see --help".into()));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod random;
 pub mod sandbox;
 pub mod socket;
 pub mod sync;
+pub mod terminal;
 pub mod user;
 
 use std::io;

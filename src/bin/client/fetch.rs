@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod blame;
 mod classic;
 mod digest;
 mod piped;
@@ -14,12 +15,12 @@ use crate::config::Config;
 use crate::control::{Offer, Server};
 use crate::destination::Goal;
 use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::workers;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::process::Ended;
-use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,20 +33,10 @@ pub(crate) struct Fetch<'a> {
     pub(crate) supervisor: &'a Supervisor,
     /// What a signal ends.
     pub(crate) interrupt: &'a Arc<Interrupt>,
+    /// Where it is noted down how it goes.
+    pub(crate) progress: &'a Progress,
     receiver: PathBuf,
     begun: Instant,
-    /// How many hundredths of the file have come.
-    progress: Cell<u64>,
-}
-
-impl Fetch<'_> {
-    fn note_progress(&self, percent: u64) {
-        self.progress.set(percent);
-    }
-
-    fn progress(&self) -> u64 {
-        self.progress.get()
-    }
 }
 
 /// Fetches what `config` asks for.
@@ -54,10 +45,11 @@ pub(crate) fn run(
     goal: Goal,
     supervisor: &Supervisor,
     interrupt: &Arc<Interrupt>,
+    progress: &Progress,
 ) -> Result<Summary> {
     let begun = Instant::now();
     let receiver = workers::find("receiver")?;
-    let fetch = Fetch { config, supervisor, interrupt, receiver, begun, progress: Cell::new(0) };
+    let fetch = Fetch { config, supervisor, interrupt, progress, receiver, begun };
     let (server, stream) = Server::find(config)?;
     let offer = server.ask(stream, &config.file, config.threads, config.retry_for, interrupt)?;
     match (offer, goal) {

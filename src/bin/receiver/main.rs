@@ -79,11 +79,13 @@ fn receive_and_join(target: Target) -> Result<Report> {
     let reading = classic::receive(&addresses, &files, &shown, rate.as_ref(), |reading| {
         Report::Progress(reading.into()).send();
     })?;
+    // With no stream left the parent knows what it waits for now.
+    Report::Progress(Tally { streams: 0, ..reading.into() }).send();
     let others = files.split_off(1);
     let first = &files[0];
     let (md5, bytes) =
         pieces::join(first, others).map_err(|error| Error::system(&shown, &error))?;
-    let tally = Tally { bytes, streams: reading.peak, offset: bytes };
+    let tally = Tally { bytes, streams: reading.peak, offset: bytes, again: 0 };
     Ok(Report::Done { tally, md5: Some(hex(&md5)), mended: Mended::default() })
 }
 

@@ -104,12 +104,10 @@ pub(crate) fn receive(
             if let Some(text) = shared.sessions.take_loss() {
                 report(Report::Lost { text });
             }
-            let progress = shared.queue.progress();
-            let bytes = progress.done + progress.held;
-            let tally = Tally { bytes, ..shared.meter.read().into() };
-            report(Report::Progress(tally));
+            report(shared.progress());
         }
         let last_byte = Instant::now();
+        report(shared.progress()); // the parent may show that the MD5 is waited for
         shared.sessions.end(shared.queue.end() == Some(End::Complete));
         let md5 = started?.and_then(|follower| follower.join().ok()).flatten();
         shared.outcome(md5, last_byte.elapsed())
@@ -204,6 +202,12 @@ impl Shared {
         lock(&self.state).reconnects += 1;
     }
 
+    fn progress(&self) -> Report {
+        let progress = self.queue.progress();
+        let bytes = progress.done + progress.held;
+        Report::Progress(Tally { bytes, again: progress.repeats, ..self.meter.read().into() })
+    }
+
     /// What came of it, after all threads but the streams have ended.
     fn outcome(&self, md5: Option<[u8; 16]>, md5_lag: Duration) -> Result<Report> {
         let mut state = lock(&self.state);
@@ -212,7 +216,8 @@ impl Shared {
             (None, Some(End::Complete)) if self.job.verify != Verify::Md5 || md5.is_some() => {
                 let Reading { peak, .. } = self.meter.read();
                 let progress = self.queue.progress();
-                let tally = Tally { bytes: self.job.size, streams: peak, offset: self.job.size };
+                let (bytes, again) = (self.job.size, progress.repeats);
+                let tally = Tally { bytes, streams: peak, offset: bytes, again };
                 let mended = Mended {
                     bad_blocks: state.bad_blocks,
                     reconnects: state.reconnects,

@@ -72,8 +72,7 @@ impl Server {
             Some(address) => socket::listen(SocketAddr::new(address, config.port)),
             None => socket::listen_everywhere(config.port),
         };
-        let listener =
-            listener.map_err(|error| Error::system(format!("port {}", config.port), &error))?;
+        let listener = listener.map_err(|error| no_port(config.port, &error))?;
         listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
         let metrics = config.metrics.map(Listening::on).transpose();
         let metrics = metrics.map_err(|error| Error::system("--metrics", &error))?;
@@ -224,6 +223,21 @@ impl Server {
         self.service.transfers.wait_until_logged(CLOSE_LIMIT);
         drop(self.metrics);
         Ok(())
+    }
+}
+
+/// Why a port cannot be had, and what to do about it.
+fn no_port(port: u16, cause: &io::Error) -> Error {
+    let error = Error::system(format!("port {port}"), cause);
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            error.advise("does a server listen there already? 0 is any port that is free")
+        }
+        io::ErrorKind::PermissionDenied => error.advise("low ports are root's: see --user"),
+        io::ErrorKind::AddrNotAvailable => {
+            error.advise("this machine does not have the address of --bind")
+        }
+        _ => error,
     }
 }
 

@@ -205,6 +205,12 @@ pub static CLIENT: Program = Program {
             value: None,
             help: "do not wait for the disk: a power cut may cost the file",
         },
+        Opt {
+            short: None,
+            long: "progress",
+            value: Some("HOW"),
+            help: "on standard error: auto, bar, plain, json or none (default: auto)",
+        },
         QUIET,
     ],
     alone: None,

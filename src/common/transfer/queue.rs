@@ -81,6 +81,9 @@ pub struct Progress {
     pub prefix: u64,
     /// Bytes that were asked for a second time while the first answer was on its way.
     pub asked_again: u64,
+    /// Claims that were or will be asked for a second time: damaged, late, or owed by a
+    /// stream that is gone.
+    pub repeats: u64,
 }
 
 /// The queue of one file.
@@ -331,6 +334,7 @@ impl Queue {
             held: state.held.total(),
             prefix: state.prefix(),
             asked_again: state.asked_again,
+            repeats: state.repeats,
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) struct State {
     /// Counts changes.
     pub(super) version: u64,
     pub(super) asked_again: u64,
+    pub(super) repeats: u64,
     pub(super) aborted: bool,
 }
 
@@ -82,6 +83,7 @@ impl State {
             match self.late(stream, &wanted, patience, now) {
                 Late::Range(range) => {
                     self.asked_again += range.end - range.start;
+                    self.repeats += 1;
                     return self.owe(stream, range, now);
                 }
                 Late::After(delay) if fresh.is_none() => return Claim::Later(Some(delay)),
@@ -189,6 +191,7 @@ impl State {
         for owed in self.owed.values().flatten() {
             free.remove(owed.range.clone());
         }
+        self.repeats += u64::from(!free.is_empty());
         free.iter().for_each(|part| self.todo.insert(part));
     }
 }
