@@ -8,7 +8,7 @@ use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -55,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) bind: Option<IpAddr>,
     /// The folder beneath which files are served; all that can be read without one.
     pub(crate) root: Option<PathBuf>,
+    /// Whether a GET of a folder shows what is in it.
+    pub(crate) index: bool,
     /// Where senders listen; on any port without it.
     pub(crate) data_ports: Option<RangeInclusive<u16>>,
     /// Whom to become once the port is taken.
@@ -73,6 +75,8 @@ pub(crate) struct Config {
     pub(crate) max_streams: u8,
     /// How long a client may take to send a request.
     pub(crate) request: Duration,
+    /// Where the server's numbers are served, if anywhere.
+    pub(crate) metrics: Option<SocketAddr>,
     /// Bytes per second of all transfers together.
     pub(crate) rate: Option<u64>,
     /// How long a transfer waits for a stream.
@@ -91,6 +95,12 @@ impl Config {
             address.and_then(|text| text.parse().ok()).ok_or_else(|| {
                 let given = escape(text.as_bytes());
                 Error::usage(format!("--bind: must be an IP address, not '{given}'"))
+            })
+        });
+        let metrics = arguments.value("metrics").map(|text| {
+            text.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+                let given = escape(text.as_bytes());
+                Error::usage(format!("--metrics: must be IPv4:port or [IPv6]:port, not '{given}'"))
             })
         });
         let limit = |name, default| -> Result<usize> {
@@ -118,6 +128,7 @@ impl Config {
                 .map(|text| ports::parse(&text.to_string_lossy()))
                 .transpose()?,
             root: arguments.value("root").map(PathBuf::from),
+            index: arguments.has("index"),
             user: arguments.value("user").map(OsString::from),
             auth: arguments.value("auth").map(PathBuf::from),
             auth_md5: arguments.has("auth-md5"),
@@ -127,6 +138,7 @@ impl Config {
             max_streams: arguments.number("max-streams", 1..=MAX_STREAMS)?.unwrap_or(MAX_STREAMS)
                 as u8,
             request: time("request-timeout", DEFAULT_REQUEST)?,
+            metrics: metrics.transpose()?,
             rate: arguments.rate("limit-rate")?,
             idle: time("idle-timeout", DEFAULT_IDLE)?,
             stall: time("stall-timeout", DEFAULT_STALL)?,
@@ -164,6 +176,17 @@ mod tests {
     fn an_ipv6_address_may_stand_in_brackets() {
         for line in ["--bind ::1 0", "--bind [::1] 0"] {
             assert_eq!(config(line).unwrap().bind, Some("::1".parse().unwrap()), "{line}");
+        }
+    }
+
+    #[test]
+    fn metrics_need_an_address_and_a_port() {
+        let given = |text: &str| config(&format!("--metrics {text} 0"));
+        for text in ["127.0.0.1:9100", "[::1]:0"] {
+            assert_eq!(given(text).unwrap().metrics, Some(text.parse().unwrap()));
+        }
+        for text in ["9100", ":9100", "localhost:9100", "127.0.0.1", "::1:9100"] {
+            assert!(given(text).is_err(), "{text}");
         }
     }
 
