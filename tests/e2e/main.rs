@@ -27,6 +27,7 @@ mod old_kernel;
 mod one_port;
 mod outputs;
 mod peers;
+mod piped;
 mod resume;
 mod root;
 mod sandbox;

@@ -47,6 +47,10 @@ fn run_job() -> Result<ExitCode> {
             job.watch_lifeline(|_, _| {})?;
             receive_and_join(target)
         }
+        Transfer::ClassicPiped(piped) => {
+            job.watch_lifeline(|_, _| {})?;
+            piped.receive(|reading| Report::Progress(reading.into()).send())
+        }
         Transfer::Pulled(pulled, sessions) => {
             let renewed = sessions.clone();
             job.watch_lifeline(move |object, _| {

@@ -152,7 +152,7 @@ pub static CLIENT: Program = Program {
         },
         Positional {
             name: "ofile",
-            help: "output file, or a folder for it (default: file's base name, here)",
+            help: "output file, or a folder; - for standard output (default: file's base name, here)",
             optional: true,
         },
     ],

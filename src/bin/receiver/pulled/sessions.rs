@@ -188,6 +188,12 @@ impl Sessions {
         matches!(lock(&self.state).route, Route::Control(_))
     }
 
+    /// Until now there was no room for anything that a stream could have brought: that
+    /// nothing came is not held against the session.
+    pub(crate) fn excuse(&self) {
+        lock(&self.state).quiet_since = Instant::now();
+    }
+
     /// Stream `number` is not connected any more, or could not be. `NotFound` is the
     /// server's word that the session is over.
     pub(crate) fn failed(&self, number: usize, generation: u64, error: &io::Error) {
@@ -299,6 +305,21 @@ mod tests {
             sessions.failed(0, 0, &ErrorKind::ConnectionReset.into());
         }
         assert_eq!(sessions.take_loss(), None);
+    }
+
+    #[test]
+    fn time_in_which_nothing_could_come_does_not_lose_a_session() {
+        let sessions = sessions();
+        let long_ago = Instant::now().checked_sub(2 * DEAF_TIME);
+        let Some(long_ago) = long_ago else { return }; // this machine has only just begun
+        let reset = io::Error::from(ErrorKind::ConnectionReset);
+        lock(&sessions.state).quiet_since = long_ago;
+        sessions.excuse();
+        sessions.failed(0, 0, &reset);
+        assert_eq!(sessions.take_loss(), None);
+        lock(&sessions.state).quiet_since = long_ago;
+        sessions.failed(0, 0, &reset);
+        assert!(sessions.take_loss().is_some());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use ropewalk::codec::wire::{
 };
 use ropewalk::error::{Error, ExitCode};
 use ropewalk::hash::crc32c::crc32c;
-use ropewalk::sys::{file, socket};
+use ropewalk::sys::socket;
 use ropewalk::transfer::queue::Claim;
 use ropewalk::transfer::window::{MAX_REQUESTS, Window, block_size};
 use std::collections::VecDeque;
@@ -24,7 +24,6 @@ use std::io::{self, Write};
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 /// A stream that brings nothing for this long, while others do, is stalled.
@@ -340,8 +339,7 @@ impl<'a> Connection<'a> {
             let bytes = &payload[from..from + (part.end - part.start) as usize];
             let crc = if part == range { found } else { crc32c(bytes) };
             let job = &self.shared.job;
-            job.part.write_all_at(bytes, part.start).map_err(|error| self.full(&error))?;
-            job.journal.written(part.clone(), crc).map_err(|error| self.full(&error))?;
+            job.store.put(part.start, bytes, crc).map_err(|error| self.full(&error))?;
             self.shared.queue.finish(part, false);
         }
         self.shared.meter.add(length, range.end);
@@ -352,9 +350,8 @@ impl<'a> Connection<'a> {
     fn hole(&mut self, range: Range<u64>, run: u64) -> Result<(), Stop> {
         self.arrived(&range, HEADER_SIZE as u64);
         for part in self.shared.queue.take_hole(self.number, range, run) {
-            let job = &self.shared.job;
-            file::make_hole(&job.part, part.start, part.end).map_err(|error| self.full(&error))?;
-            job.journal.hole(part.clone()).map_err(|error| self.full(&error))?;
+            let store = &self.shared.job.store;
+            store.put_hole(part.clone()).map_err(|error| self.full(&error))?;
             self.shared.queue.finish(part, true);
         }
         self.is_good();
