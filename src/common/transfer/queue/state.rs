@@ -71,11 +71,13 @@ impl State {
         if self.followed.is_some_and(|at| prefix.saturating_sub(at) > MAX_LAG) {
             return Claim::Later(None);
         }
-        // While there is fresh work, only what holds the prefix back is worth asking for
-        // again.
-        let wanted = match fresh {
-            None if idle => Some(0..self.size),
-            Some(_) if self.front.saturating_sub(prefix) > HOLD_BACK => Some(prefix..prefix + 1),
+        // While there is fresh work, even such as there is no room for, only what holds the
+        // prefix back is worth asking for again.
+        let no_room = fresh.is_none() && !self.todo.is_empty();
+        let far = self.front.saturating_sub(prefix) > HOLD_BACK;
+        let wanted = match self.todo.is_empty() {
+            true if idle => Some(0..self.size),
+            false if far || (no_room && idle) => Some(prefix..prefix + 1),
             _ => None,
         };
         if let Some(wanted) = wanted {
