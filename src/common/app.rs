@@ -6,6 +6,7 @@ pub mod connections;
 pub mod http;
 pub mod job;
 pub mod login;
+pub mod manual;
 pub mod nonces;
 pub mod options;
 pub mod passwords;

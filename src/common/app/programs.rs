@@ -143,8 +143,8 @@ pub static CLIENT: Program = Program {
         Opt {
             short: None,
             long: "verify",
-            value: Some("HOW"),
-            help: "md5: the whole file and each block; crc32c: each block; none (default: md5)",
+            value: Some("md5|crc32c|none"),
+            help: "md5: the whole file and each block; crc32c: each block (default: md5)",
         },
         Opt {
             short: None,
