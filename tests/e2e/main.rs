@@ -21,6 +21,7 @@ mod faults;
 mod holes;
 mod http;
 mod limits;
+mod outputs;
 mod peers;
 mod resume;
 mod root;
