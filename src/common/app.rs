@@ -1,6 +1,7 @@
 //! What the four programs share above the data plane: options, HTTP over a
 //! socket, jobs, signals, supervision, the terminal.
 
+pub mod activation;
 pub mod authenticate;
 pub mod connections;
 pub mod http;

@@ -8,6 +8,7 @@ pub mod beneath;
 pub mod dir;
 pub mod file;
 pub mod hangup;
+pub mod inherited;
 pub mod number;
 pub mod pass;
 pub mod poll;

@@ -12,6 +12,7 @@ mod proof;
 mod relay;
 mod system;
 
+mod activation;
 mod auth;
 mod changes;
 mod connections;

@@ -32,4 +32,4 @@ complete -c ropewalk-client -l restart -d 'ignore what an earlier run left, and 
 complete -c ropewalk-client -l no-sync -d 'do not wait for the disk: a power cut may cost the file'
 complete -c ropewalk-client -s q -l quiet -d 'print nothing but errors'
 complete -c ropewalk-client -n '__ropewalk_client_place 0' -a '(__fish_print_hostnames)' -d 'server address, in host:port format'
-complete -c ropewalk-client -n '__ropewalk_client_place 3' -F -d 'output file'
+complete -c ropewalk-client -n '__ropewalk_client_place 3' -F -d 'output file, or a folder for it (default: file\'s base name, here)'

@@ -24,8 +24,8 @@ pub static SERVER: Program = Program {
     summary: "File download server",
     positionals: &[Positional {
         name: "port",
-        help: "server port; 0 for any that is free",
-        optional: false,
+        help: "server port; 0 for any that is free; left out with sockets of LISTEN_FDS",
+        optional: true,
     }],
     options: &[
         Opt {

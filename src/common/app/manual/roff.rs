@@ -24,7 +24,11 @@ pub(super) fn render(page: &Page) -> String {
     text(&mut out, &format!("{name} - {}", program.summary));
     out.push_str(&format!(".SH SYNOPSIS\n.B {}\n[\\fIoption\\fR ...]", escape(&name)));
     for positional in program.positionals {
-        out.push_str(&format!(" \\fI{}\\fR", escape(positional.name)));
+        let name = format!("\\fI{}\\fR", escape(positional.name));
+        match positional.optional {
+            true => out.push_str(&format!(" [{name}]")),
+            false => out.push_str(&format!(" {name}")),
+        }
     }
     if let Some(alone) = program.alone {
         out.push_str(&format!("\n.br\n.B {} \\-\\-{}", escape(&name), escape(alone)));

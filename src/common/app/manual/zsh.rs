@@ -13,7 +13,9 @@ pub(super) fn render(program: &Program) -> String {
     }
     for (index, positional) in program.positionals.iter().enumerate() {
         let action = action(&place(positional.name));
-        specs.push(format!("{}:{}:{action}", index + 1, escape(positional.name, ':')));
+        let optional = if positional.optional { ":" } else { "" };
+        let name = escape(positional.name, ':');
+        specs.push(format!("{}:{optional}{name}:{action}", index + 1));
     }
     let mut out = format!("#compdef {}\n# {ORIGIN}\n\n_arguments -s -S : \\\n", installed(program));
     let lines = specs.iter().map(|spec| format!("    '{}'", spec.replace('\'', "'\\''")));
