@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 share=$PWD/share
 names="server client sender receiver"
 fail() { echo "$*" >&2; exit 1; }
+home=$(mktemp -d)
+trap 'rm -rf "$home"' EXIT
 
 # What bash offers for a command line; words with = and : come in parts, as from readline.
 offered() {
@@ -25,7 +27,7 @@ expect() {
 }
 if command -v bash >/dev/null; then
     for name in $names; do bash -n "$share/bash-completion/completions/ropewalk-$name"; done
-    expect "--verify" ropewalk-client --ver
+    expect "--verify" ropewalk-client --veri
     expect "--help" ropewalk-client box : 80 --he
     expect "md5 crc32c none" ropewalk-client --verify ""
     expect "crc32c" ropewalk-client --verify c
@@ -33,7 +35,7 @@ if command -v bash >/dev/null; then
     expect "md5 crc32c none" ropewalk-client --verify =
     expect "compopt default" ropewalk-client --auth pass
     expect "compopt default" ropewalk-client box : 8080 4 file ""
-    expect "compopt default" ropewalk-client -- :: 1 : 8080 4 --file -
+    expect "compopt default" ropewalk-client -- '[' :: '1]' : 8080 4 --file -
     expect "compopt default" ropewalk-client --verify md5 --limit-rate=1M box 4 file o
     expect "" ropewalk-client box : 8080 ""
     expect "compopt dirnames" ropewalk-server --root ""
@@ -47,13 +49,13 @@ fi
 if command -v fish >/dev/null; then
     # begins WORD LINE: fish offers this word first.
     begins() {
-        found=$(cd scripts && HOME=/nonexistent fish --no-config -c \
+        found=$(cd scripts && HOME=$home fish --no-config -c \
             "source $share/fish/vendor_completions.d/${2%% *}.fish; complete -C '$2'" 2>/dev/null |
             cut -f 1 | head -n 1)
         [ "$found" = "$1" ] || fail "fish: $2: '$found' and not '$1'"
     }
     for name in $names; do fish --no-execute "$share/fish/vendor_completions.d/ropewalk-$name.fish"; done
-    begins --verify "ropewalk-client --ver"
+    begins --verify "ropewalk-client --veri"
     begins crc32c "ropewalk-client --verify c"
     begins --verify=crc32c "ropewalk-client --verify=c"
     begins demo.sh "ropewalk-client --limit-rate 1M box:80 4 file dem"
@@ -69,7 +71,7 @@ if command -v zsh >/dev/null; then
     done
     # typed LINE: what a terminal shows when this line and a tab are typed into zsh.
     typed() {
-        timeout 60 zsh -f -c 'zmodload zsh/zpty
+        HOME=$home timeout 60 zsh -f -c 'zmodload zsh/zpty
             zpty shell zsh -f -i
             zpty -w shell "PS1= PS2=; fpath=($1/zsh/site-functions \$fpath); autoload -Uz compinit"
             zpty -w shell "compinit -u -D; bindkey \"^I\" complete-word; print REA\"\"DY"

@@ -21,7 +21,7 @@ awk '$2 != "root/root" || $1 ~ /^..(...w|......w)/ { bad = 1; print } END { exit
     "$folder/contents" >&2 || fail "who owns that, and who may write to it?"
 cp "$package" "$folder/package.deb"
 
-cat >"$folder/over" <<'OVER'
+cat >"$folder/overlay" <<'OVER'
 set -eu
 mount --make-rprivate /
 mkdir -p "$1/over"
@@ -61,8 +61,8 @@ service=/etc/init.d/ropewalk-server
 status() { code=0; "$service" status >log || code=$?; [ "$code" = "$1" ] || fail "status: $code"; }
 status 3
 "$service" start >log || fail "$(cat log /var/log/ropewalk-server.log)"
-status 0
 port=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' log)
+status 0
 "$service" start | grep -q "runs already" || fail "a second one was started"
 ropewalk-client -q "127.0.0.1:$port" 4 file out
 cmp out /srv/ropewalk/file
@@ -87,5 +87,5 @@ dpkg --purge ropewalk >log || fail "$(cat log)"
 left=$(find /etc /usr /srv /var/log -xdev -newer package.deb -name '*ropewalk*')
 [ -z "$left" ] || fail "it left $left"
 INSIDE
-unshare -mpf --kill-child sh "$folder/over" "$folder" try 2>/dev/null || skip "no overlay to be had"
-unshare -mpf --kill-child sh "$folder/over" "$folder"
+unshare -mpf --kill-child sh "$folder/overlay" "$folder" try 2>"$folder/why" || skip "no overlay to be had ($(head -n 1 "$folder/why"))"
+unshare -mpf --kill-child sh "$folder/overlay" "$folder"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The programs of `make static` need nothing: they fetch a file in a root folder that holds
-# them and that file, and no more.
+# them and that file, and no more. With /etc/hosts they know names.
 set -eu
 cd "$(dirname "$0")/.."
 if chroot / true 2>/dev/null; then
@@ -34,6 +34,8 @@ server=$!
 read -r line <"$folder/ready" || { cat "$folder/errors" >&2; exit 1; }
 address=${line#listening on }
 $within "$root" /client -q "$address" 4 file /by-number
-$within "$root" /client -q "localhost:${address##*:}" 4 file /by-name
 cmp Cargo.lock "$root/by-number"
+mkdir "$root/etc"
+echo "127.0.0.1 box" >"$root/etc/hosts"
+$within "$root" /client -q "box:${address##*:}" 4 file /by-name
 cmp Cargo.lock "$root/by-name"
