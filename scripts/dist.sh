@@ -24,8 +24,8 @@ git archive --prefix="$name/" HEAD | tar -x -C "$folder"
 (
     cd "$folder/$name"
     mkdir .cargo
-    # Nobody's own settings of cargo may show in it.
-    $cargo vendor --quiet --locked --versioned-dirs vendor >.cargo/config.toml
+    # What cargo needs to be told, it prints; with --quiet not even that.
+    $cargo vendor --locked --versioned-dirs vendor >.cargo/config.toml 2>../log || { cat ../log >&2; exit 1; }
 )
 tar -c -C "$folder" --format=ustar --sort=name --mtime="@$time" --mode=u=rwX,go=rX \
     --owner=0 --group=0 --numeric-owner "$name" | gzip -9n >"$folder/$name.tar.gz"
