@@ -22,6 +22,7 @@ mod faults;
 mod holes;
 mod http;
 mod limits;
+mod old_kernel;
 mod outputs;
 mod peers;
 mod resume;
