@@ -63,7 +63,7 @@ install: $(if $(built),,all)
 	install -m 755 server $(DESTDIR)$(PREFIX)/bin/ropewalk-server
 	install -m 755 client $(DESTDIR)$(PREFIX)/bin/ropewalk-client
 	install -m 755 sender receiver $(DESTDIR)$(PREFIX)/libexec/ropewalk
-	cd share && find . -type f -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/{} \;
+	find share -type f -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/{} \;
 
 # What share/ holds, anew from the tables of options.
 papers:

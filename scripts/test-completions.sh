@@ -69,17 +69,17 @@ if command -v zsh >/dev/null; then
     for name in $names; do
         zsh -n "$share/zsh/site-functions/_ropewalk-$name"
     done
+    cat >"$home/typed" <<'ZSH'
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "PS1= PS2=; fpath=($1/zsh/site-functions \$fpath); autoload -Uz compinit"
+zpty -w shell "compinit -u -D; bindkey '^I' complete-word; print REA''DY"
+while zpty -r shell line; do [[ $line == *READY* ]] && break; done
+zpty -w shell "$2"$'\t'"; print DO''NE"
+while zpty -r shell line; do print -r -- "$line"; [[ $line == *DONE* ]] && break; done
+ZSH
     # typed LINE: what a terminal shows when this line and a tab are typed into zsh.
-    typed() {
-        HOME=$home timeout 60 zsh -f -c 'zmodload zsh/zpty
-            zpty shell zsh -f -i
-            zpty -w shell "PS1= PS2=; fpath=($1/zsh/site-functions \$fpath); autoload -Uz compinit"
-            zpty -w shell "compinit -u -D; bindkey \"^I\" complete-word; print REA\"\"DY"
-            while zpty -r shell line; do [[ $line == *READY* ]] && break; done
-            zpty -w shell "$2"$'"'\\t'"'"; print DO\"\"NE"
-            while zpty -r shell line; do print -r -- "$line"; [[ $line == *DONE* ]] && break; done
-            zpty -d shell' zsh "$share" "$1"
-    }
+    typed() { HOME=$home timeout 60 zsh -f "$home/typed" "$share" "$1"; }
     typed "ropewalk-client --ver" | grep -q -- '--verify  *-- md5' || fail "zsh: no --verify"
     typed "ropewalk-client --verify=c" | grep -q -- '--verify=crc32c' || fail "zsh: no crc32c"
 else

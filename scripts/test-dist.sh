@@ -34,6 +34,7 @@ CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_HOME=$folder/cargo
 export CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_OPT_LEVEL
 export CARGO_PROFILE_RELEASE_CODEGEN_UNITS CARGO_HOME
 mkfifo "$folder/ready"
+# shellcheck disable=SC2016
 $alone sh -eu -c 'cd "$1"
     make --no-print-directory >"$2/log" 2>&1 || { cat "$2/log" >&2; exit 1; }
     ./server 8080 >"$2/ready" 2>/dev/null &

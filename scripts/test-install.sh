@@ -20,6 +20,11 @@ sender" ]
 [ "$(cd "$folder/usr" && find . -path ./share -prune -o -type f -print | wc -l)" = 4 ]
 diff -r share "$folder/usr/share"
 find "$folder/usr/share" -type f ! -perm 644 | grep . && exit 1
+if command -v man >/dev/null; then
+    for name in server client sender receiver; do
+        man -M "$folder/usr/share/man" -w "ropewalk-$name" >/dev/null
+    done
+fi
 mkfifo "$folder/ready"
 "$bin/ropewalk-server" --bind 127.0.0.1 0 >"$folder/ready" 2>/dev/null &
 server=$!

@@ -26,7 +26,7 @@ CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
     make --no-print-directory static STATIC="$folder/root" STATIC_BUILD="$folder/build" \
     >"$folder/log" 2>&1 || { cat "$folder/log" >&2; exit 1; }
 root=$folder/root
-[ "$(ls "$root" | tr '\n' ' ')" = "client receiver sender server " ]
+[ "$(find "$root" -type f | wc -l)" = 4 ]
 cp Cargo.lock "$root/file"
 mkfifo "$folder/ready"
 $within "$root" /server --bind 127.0.0.1 0 >"$folder/ready" 2>"$folder/errors" &

@@ -103,7 +103,8 @@ const CLIENT_PAGE: Page = Page {
         "Each block has a CRC32C, and one that is damaged is asked for again. The file gets its \
          own name only when it is complete, its MD5 is the server's, and it is on the disk. Until \
          then an older file of that name stays as it was. A symbolic link is followed, and its \
-         target replaced.",
+         target replaced. An OFILE that is a folder means the file's base name in it, and \
+         without OFILE that is the name here.",
         "A fetch that was interrupted by a signal, a lost network, a full disk or a crash goes on \
          where it was when the same command is run again. When the file has changed on the server \
          meanwhile, the client says so and starts over.",
