@@ -9,7 +9,7 @@ function __ropewalk_server_place
             set pending no
         else
             switch $word
-                case --bind --root --user --auth --max-connections --max-transfers --max-per-address --max-streams --request-timeout --idle-timeout --stall-timeout --limit-rate
+                case --bind --root --user --auth --max-connections --max-transfers --max-per-address --max-streams --request-timeout --idle-timeout --stall-timeout --metrics --limit-rate
                     set pending yes
                 case '-?*'
                 case '*'
@@ -25,6 +25,7 @@ complete -c ropewalk-server -s h -l help -d 'show this help message and exit'
 complete -c ropewalk-server -s V -l version -d 'show the version and exit'
 complete -c ropewalk-server -l bind -x -d 'listen on this address only (default: all, IPv6 and IPv4)'
 complete -c ropewalk-server -l root -x -a '(__fish_complete_directories)' -d 'send only what is in this folder (default: every file that can be read)'
+complete -c ropewalk-server -l index -d 'show what is in a folder: HTML, or JSON for who asks for that'
 complete -c ropewalk-server -l user -x -a '(__fish_complete_users)' -d 'once the port is taken, stop being root and become this user'
 complete -c ropewalk-server -l auth -r -F -d 'serve only who knows a password of this file, user:password a line'
 complete -c ropewalk-server -l auth-md5 -d 'with --auth, let in old clients too that know no SHA-256'
@@ -35,6 +36,7 @@ complete -c ropewalk-server -l max-streams -x -d 'streams of one transfer, 1 to 
 complete -c ropewalk-server -l request-timeout -x -d 'how long a client may take to send a request (default: 10)'
 complete -c ropewalk-server -l idle-timeout -x -d 'end a transfer that no stream has come to for this long (default: 30)'
 complete -c ropewalk-server -l stall-timeout -x -d 'break off a stream that takes no data for this long (default: 60)'
+complete -c ropewalk-server -l metrics -x -d 'serve numbers for Prometheus there, under /-/metrics, to everybody'
 complete -c ropewalk-server -l limit-rate -x -d 'bytes a second of all transfers together; K, M, G for 1024s (default: none)'
 complete -c ropewalk-server -s q -l quiet -d 'log nothing but errors'
 complete -c ropewalk-server -s v -l verbose -d 'log more of what happens'

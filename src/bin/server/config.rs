@@ -7,7 +7,7 @@ use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use std::ffi::{OsStr, OsString};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) place: Place,
     /// The folder beneath which files are served; all that can be read without one.
     pub(crate) root: Option<PathBuf>,
+    /// Whether a GET of a folder shows what is in it.
+    pub(crate) index: bool,
     /// Whom to become once the port is taken.
     pub(crate) user: Option<OsString>,
     /// The file with the passwords; everybody is served without one.
@@ -76,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) max_streams: u8,
     /// How long a client may take to send a request.
     pub(crate) request: Duration,
+    /// Where the server's numbers are served, if anywhere.
+    pub(crate) metrics: Option<SocketAddr>,
     /// Bytes per second of all transfers together.
     pub(crate) rate: Option<u64>,
     /// How long a transfer waits for a stream.
@@ -89,6 +93,12 @@ pub(crate) struct Config {
 impl Config {
     /// Understands the command line. `handed`: the program was started with sockets.
     pub(crate) fn from_arguments(arguments: &Arguments, handed: bool) -> Result<Config> {
+        let metrics = arguments.value("metrics").map(|text| {
+            text.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+                let given = escape(text.as_bytes());
+                Error::usage(format!("--metrics: must be IPv4:port or [IPv6]:port, not '{given}'"))
+            })
+        });
         let limit = |name, default| -> Result<usize> {
             let limit = arguments.number(name, 1..=1_000_000)?.unwrap_or(default);
             Ok(usize::try_from(limit).unwrap_or(usize::MAX))
@@ -109,6 +119,7 @@ impl Config {
         Ok(Config {
             place: place(arguments, handed)?,
             root: arguments.value("root").map(PathBuf::from),
+            index: arguments.has("index"),
             user: arguments.value("user").map(OsString::from),
             auth: arguments.value("auth").map(PathBuf::from),
             auth_md5: arguments.has("auth-md5"),
@@ -118,6 +129,7 @@ impl Config {
             max_streams: arguments.number("max-streams", 1..=MAX_STREAMS)?.unwrap_or(MAX_STREAMS)
                 as u8,
             request: time("request-timeout", DEFAULT_REQUEST)?,
+            metrics: metrics.transpose()?,
             rate: arguments.rate("limit-rate")?,
             idle: time("idle-timeout", DEFAULT_IDLE)?,
             stall: time("stall-timeout", DEFAULT_STALL)?,
@@ -194,6 +206,17 @@ mod tests {
         assert_eq!(config_with("-q", true).unwrap().place, Place::Handed);
         for line in ["8080", "--bind ::1", "--bind ::1 0"] {
             assert!(config_with(line, true).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn metrics_need_an_address_and_a_port() {
+        let given = |text: &str| config(&format!("--metrics {text} 0"));
+        for text in ["127.0.0.1:9100", "[::1]:0"] {
+            assert_eq!(given(text).unwrap().metrics, Some(text.parse().unwrap()));
+        }
+        for text in ["9100", ":9100", "localhost:9100", "127.0.0.1", "::1:9100"] {
+            assert!(given(text).is_err(), "{text}");
         }
     }
 

@@ -5,6 +5,8 @@
 use crate::config::{Config, Place, Volume};
 use crate::digests::Digests;
 use crate::door::Door;
+use crate::metrics::counters::Counters;
+use crate::metrics::{Listening, Metrics};
 use crate::requests::{self, Service};
 use crate::shares::Shares;
 use crate::target::Tree;
@@ -55,6 +57,7 @@ pub(crate) struct Server {
     /// Connections that were refused and are still open: one that is closed while its
     /// request is on its way is reset, and its client does not read why.
     turned_away: VecDeque<Arc<TcpStream>>,
+    metrics: Option<Metrics>,
 }
 
 impl Server {
@@ -72,6 +75,8 @@ impl Server {
         for listener in &listeners {
             listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
         }
+        let metrics = config.metrics.map(Listening::on).transpose();
+        let metrics = metrics.map_err(|error| Error::system("--metrics", &error))?;
         let failed = |error: io::Error| Error::system("start", &error);
         // Each control connection and each transfer holds descriptors.
         process::raise_descriptor_limit().map_err(failed)?;
@@ -82,13 +87,28 @@ impl Server {
         let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
         let connections = Connections::new(config.max_connections);
         let shares = Shares::new(config.rate);
-        let transfers = Transfers::new(&config, sender, supervisor.clone(), shares.clone());
+        let counters = Counters::new();
+        let metrics = metrics.map(|listening| listening.serve(counters.clone()));
+        let metrics = metrics.transpose().map_err(failed)?;
+        let transfers =
+            Transfers::new(&config, sender, supervisor.clone(), shares.clone(), counters.clone());
         let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
-        let (max_streams, request) = (config.max_streams, config.request);
-        let service =
-            Service { door, tree, transfers, digests, shares, max_streams, request, stall, volume };
+        let (max_streams, request, index) = (config.max_streams, config.request, config.index);
+        let service = Service {
+            door,
+            tree,
+            index,
+            transfers,
+            digests,
+            counters,
+            shares,
+            max_streams,
+            request,
+            stall,
+            volume,
+        };
         let (service, turned_away) = (Arc::new(service), VecDeque::new());
-        Ok(Server { listeners, signals, connections, service, supervisor, turned_away })
+        Ok(Server { listeners, signals, connections, service, supervisor, turned_away, metrics })
     }
 
     /// Says that the server is ready, and where.
@@ -98,11 +118,15 @@ impl Server {
             terminal::log(warning(process::effective_user() == 0));
         }
         let failed = |error: io::Error| Error::system("standard output", &error);
+        let mut lines = String::new();
         for listener in &self.listeners {
             let address = listener.local_addr().map_err(failed)?;
-            terminal::print(format!("listening on {address}\n").as_bytes()).map_err(failed)?;
+            lines.push_str(&format!("listening on {address}\n"));
         }
-        Ok(())
+        if let Some(metrics) = &self.metrics {
+            lines.push_str(&format!("metrics on {}\n", metrics.address()));
+        }
+        terminal::print(lines.as_bytes()).map_err(failed)
     }
 
     /// Serves until a signal ends it.
@@ -167,6 +191,7 @@ impl Server {
             Err(stream) => {
                 // The socket's buffer is empty, so this does not wait.
                 let refusal = Refusal::new(Status::SERVICE_UNAVAILABLE, "too many connections");
+                self.service.counters.answered(refusal.status);
                 let stream = Arc::new(stream);
                 let _ = Http::new(stream.clone())
                     .write_response(&requests::refusal(&refusal).close(), false);
@@ -197,6 +222,7 @@ impl Server {
         }
         self.connections.close(CLOSE_LIMIT);
         self.service.transfers.wait_until_logged(CLOSE_LIMIT);
+        drop(self.metrics);
         Ok(())
     }
 }
@@ -253,6 +279,7 @@ fn converse(connection: &Connection, service: &Service) {
                 }
             }
             Err(NoRequest::Refused(refusal)) => {
+                service.counters.answered(refusal.status);
                 if http.write_response(&requests::refusal(&refusal).close(), false).is_ok() {
                     http.close_gently();
                 }

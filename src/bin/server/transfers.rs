@@ -5,17 +5,18 @@
 
 use crate::config::{Config, Volume};
 use crate::digests::{Digests, Hurry, Pace};
+use crate::metrics::counters::{Counted, Counters, Kind, Outcome};
 use crate::requests::{NoAnswer, unavailable};
 use crate::shares::Shares;
 use crate::target::Opened;
 use ropewalk::app::connections::Connection;
-use ropewalk::app::report::Report;
+use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::{SMALL_STACK, terminal};
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
-use ropewalk::error::system_words;
+use ropewalk::error::{ExitCode, system_words};
 use ropewalk::hash::hex;
 use ropewalk::sys::process::Ended;
 use ropewalk::sys::socket;
@@ -65,6 +66,7 @@ pub(crate) struct Transfers {
     limit: usize,
     limit_per_address: usize,
     shares: Arc<Shares>,
+    counters: Arc<Counters>,
     idle: Duration,
     stall: Duration,
     volume: Volume,
@@ -98,12 +100,13 @@ impl Drop for Place {
     }
 }
 
-/// One transfer, for the log.
+/// One transfer, for the log and the counters.
 struct Record {
     peer: SocketAddr,
     path: String,
     size: u64,
     begun: Instant,
+    counted: Counted,
 }
 
 impl Transfers {
@@ -113,6 +116,7 @@ impl Transfers {
         sender: PathBuf,
         supervisor: Arc<Supervisor>,
         shares: Arc<Shares>,
+        counters: Arc<Counters>,
     ) -> Arc<Transfers> {
         Arc::new(Transfers {
             sender,
@@ -120,6 +124,7 @@ impl Transfers {
             limit: config.max_transfers,
             limit_per_address: config.max_per_address,
             shares,
+            counters,
             idle: config.idle,
             stall: config.stall,
             volume: config.volume,
@@ -147,7 +152,7 @@ impl Transfers {
             ("size".to_string(), Value::from_u64(hashed.length)),
             ("block_size".to_string(), Value::from_u64(plan.block_size())),
         ];
-        let record = Record::new(connection, &wanted, hashed.length);
+        let record = self.record(connection, &wanted, hashed.length);
         let port = self.start(connection, place, wanted, job, record, None)?;
         Ok(ClassicOffer { hash: hex(&hashed.md5), port })
     }
@@ -168,10 +173,17 @@ impl Transfers {
             ("stored".to_string(), Value::from_u64(identity.stored)),
         ];
         job.extend(identity.version.to_members());
-        let record = Record::new(connection, &wanted, identity.version.size);
+        let record = self.record(connection, &wanted, identity.version.size);
         let pace = digests.pace(&identity.etag());
         let port = self.start(connection, place, wanted, job, record, Some(pace))?;
         Ok(RopewalkOffer { session, port })
+    }
+
+    fn record(&self, connection: &Connection, wanted: &Wanted, size: u64) -> Record {
+        let peer = connection.peer();
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let counted = self.counters.begin(Kind::Transfer);
+        Record { peer, path: escape(&wanted.path), size, begun: Instant::now(), counted }
     }
 
     fn take_place(self: &Arc<Transfers>, connection: &Connection) -> Result<Place, Refusal> {
@@ -250,15 +262,9 @@ impl Transfers {
 }
 
 impl Record {
-    fn new(connection: &Connection, wanted: &Wanted, size: u64) -> Record {
-        let peer = connection.peer();
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Record { peer, path: escape(&wanted.path), size, begun: Instant::now() }
-    }
-
-    /// Reads what the sender reports until it ends, and makes the log line of it.
-    fn follow(&self, mut worker: Worker, pace: Option<Pace>, volume: Volume) -> String {
-        let (mut tally, mut outcome) = (Default::default(), None);
+    /// Reads what the sender reports until it ends, counts it, and makes the log line.
+    fn follow(mut self, mut worker: Worker, pace: Option<Pace>, volume: Volume) -> String {
+        let (mut tally, mut outcome, mut counts_as) = (Tally::default(), None, Outcome::Failed);
         while let Ok(Some(report)) = worker.reports.next_report() {
             match report {
                 Report::Confined { text } if volume == Volume::Verbose => {
@@ -273,15 +279,22 @@ impl Record {
                 Report::Lost { .. } => {} // only receivers say so
                 Report::Progress(so_far) => {
                     tally = so_far;
+                    self.counted.reached(tally.bytes, tally.streams);
                     if let Some(pace) = &pace {
                         pace.reached(tally.offset);
                     }
                 }
                 Report::Done { tally: all, .. } => {
                     tally = all;
-                    outcome = Some("complete".to_string());
+                    self.counted.reached(tally.bytes, tally.streams);
+                    (outcome, counts_as) = (Some("complete".to_string()), Outcome::Complete);
                 }
-                Report::Failed { text, .. } => outcome = Some(text),
+                Report::Failed { code, text } => {
+                    outcome = Some(text);
+                    if code == ExitCode::Changed {
+                        counts_as = Outcome::Changed;
+                    }
+                }
             }
         }
         let ended = worker.wait();
@@ -290,6 +303,7 @@ impl Record {
             (None, Some(Ended::Killed(signal))) => format!("stopped by signal {signal}"),
             (None, _) => "the sender ended without a word".to_string(),
         };
+        self.counted.end(counts_as);
         format!(
             "{} {} {} bytes of {} over {} streams in {:.3} s: {outcome}",
             self.peer,

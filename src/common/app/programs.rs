@@ -42,6 +42,12 @@ pub static SERVER: Program = Program {
         },
         Opt {
             short: None,
+            long: "index",
+            value: None,
+            help: "show what is in a folder: HTML, or JSON for who asks for that",
+        },
+        Opt {
+            short: None,
             long: "user",
             value: Some("NAME"),
             help: "once the port is taken, stop being root and become this user",
@@ -99,6 +105,12 @@ pub static SERVER: Program = Program {
             long: "stall-timeout",
             value: Some("SECONDS"),
             help: "break off a stream that takes no data for this long (default: 60)",
+        },
+        Opt {
+            short: None,
+            long: "metrics",
+            value: Some("ADDR:PORT"),
+            help: "serve numbers for Prometheus there, under /-/metrics, to everybody",
         },
         Opt {
             short: None,
