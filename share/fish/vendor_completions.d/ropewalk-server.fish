@@ -9,7 +9,7 @@ function __ropewalk_server_place
             set pending no
         else
             switch $word
-                case --bind --root --user --auth --max-connections --max-transfers --max-per-address --max-streams --request-timeout --idle-timeout --stall-timeout --metrics --limit-rate
+                case --bind --data-ports --root --user --auth --max-connections --max-transfers --max-per-address --max-streams --request-timeout --idle-timeout --stall-timeout --metrics --limit-rate
                     set pending yes
                 case '-?*'
                 case '*'
@@ -24,6 +24,7 @@ complete -c ropewalk-server -f
 complete -c ropewalk-server -s h -l help -d 'show this help message and exit'
 complete -c ropewalk-server -s V -l version -d 'show the version and exit'
 complete -c ropewalk-server -l bind -x -d 'listen on this address only (default: all, IPv6 and IPv4)'
+complete -c ropewalk-server -l data-ports -x -d 'take the data ports of transfers from these (default: any that is free)'
 complete -c ropewalk-server -l root -x -a '(__fish_complete_directories)' -d 'send only what is in this folder (default: every file that can be read)'
 complete -c ropewalk-server -l index -d 'show what is in a folder: HTML, or JSON for who asks for that'
 complete -c ropewalk-server -l user -x -a '(__fish_complete_users)' -d 'once the port is taken, stop being root and become this user'

@@ -7,23 +7,23 @@
 mod audit;
 mod checkpoint;
 mod follower;
+mod route;
 mod sessions;
+mod store;
 mod stream;
 
 pub(crate) use sessions::{Session, Sessions};
+pub(crate) use store::{Kept, Store};
 
 use ropewalk::app::SMALL_STACK;
 use ropewalk::app::report::{Mended, REPORT_INTERVAL, Report, Tally};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use ropewalk::sys::sync::lock;
-use ropewalk::transfer::journal::{Contents, Journal};
 use ropewalk::transfer::meter::{Meter, Reading};
 use ropewalk::transfer::queue::{End, Queue};
-use ropewalk::transfer::ranges::RangeSet;
 use ropewalk::transfer::rate::Rate;
 use ropewalk::transfer::window::block_size;
-use std::fs::File;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
@@ -51,18 +51,12 @@ pub(crate) struct Job {
     pub(crate) threads: u8,
     /// How to check.
     pub(crate) verify: Verify,
-    /// Whether to make durable what has arrived.
-    pub(crate) sync: bool,
     /// Bytes per second at most.
     pub(crate) rate: Option<Rate>,
     /// The output's name for error messages, escaped.
     pub(crate) shown: String,
-    /// `OUT.part`, of its full length.
-    pub(crate) part: File,
-    /// `OUT.part.journal`.
-    pub(crate) journal: Journal,
-    /// What the journal vouches for.
-    pub(crate) contents: Contents,
+    /// Where it goes.
+    pub(crate) store: Store,
 }
 
 /// What the threads share.
@@ -89,9 +83,10 @@ pub(crate) fn receive(
     sessions: Arc<Sessions>,
     mut report: impl FnMut(Report),
 ) -> Result<Report> {
-    let mut held = RangeSet::new();
-    job.contents.iter().for_each(|(start, (end, _))| held.insert(*start..*end));
-    let queue = Queue::new(job.size, block_size(job.threads), &held);
+    let mut queue = Queue::new(job.size, block_size(job.threads), &job.store.held());
+    if let Some(room) = job.store.room() {
+        queue = queue.with_room(room);
+    }
     let shared = Shared {
         job,
         queue,
@@ -121,7 +116,8 @@ pub(crate) fn receive(
     })
 }
 
-/// Starts every thread. The answer is the one that makes the MD5, where one does.
+/// Starts every thread. The answer is the one that follows the prefix, where one does:
+/// for the MD5, or to give the bytes out.
 type Follower<'scope> = Option<ScopedJoinHandle<'scope, Option<[u8; 16]>>>;
 
 fn start<'scope>(
@@ -139,16 +135,20 @@ fn start<'scope>(
     for number in 0..usize::from(shared.job.threads) {
         spawn(scope, "stream", move || shared.guarded(|| stream::run(shared, number)))?;
     }
-    if !shared.job.contents.is_empty() {
-        spawn(scope, "audit", || shared.guarded(|| audit::run(shared)))?;
+    let mut name = "out";
+    if let Store::Kept(kept) = &shared.job.store {
+        if !kept.contents.is_empty() {
+            spawn(scope, "audit", || shared.guarded(|| audit::run(shared, kept)))?;
+        }
+        if kept.sync {
+            spawn(scope, "checkpoint", || shared.guarded(|| checkpoint::run(shared, kept)))?;
+        }
+        if shared.job.verify != Verify::Md5 {
+            return Ok(None);
+        }
+        name = "md5";
     }
-    if shared.job.sync {
-        spawn(scope, "checkpoint", || shared.guarded(|| checkpoint::run(shared)))?;
-    }
-    match shared.job.verify {
-        Verify::Md5 => spawn(scope, "md5", || shared.guarded(|| follower::run(shared))).map(Some),
-        Verify::Crc32c | Verify::None => Ok(None),
-    }
+    spawn(scope, name, || shared.guarded(|| follower::run(shared))).map(Some)
 }
 
 impl Shared {
@@ -218,6 +218,7 @@ impl Shared {
                     reconnects: state.reconnects,
                     asked_again: progress.asked_again,
                     md5_lag_ms: md5_lag.as_millis() as u64,
+                    single_port: self.sessions.single_port(),
                 };
                 Ok(Report::Done { tally, md5: md5.map(|md5| hex(&md5)), mended })
             }

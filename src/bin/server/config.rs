@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use crate::ports;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) root: Option<PathBuf>,
     /// Whether a GET of a folder shows what is in it.
     pub(crate) index: bool,
+    /// Where senders listen; on any port without it.
+    pub(crate) data_ports: Option<RangeInclusive<u16>>,
     /// Whom to become once the port is taken.
     pub(crate) user: Option<OsString>,
     /// The file with the passwords; everybody is served without one.
@@ -118,6 +122,10 @@ impl Config {
         };
         Ok(Config {
             place: place(arguments, handed)?,
+            data_ports: arguments
+                .value("data-ports")
+                .map(|text| ports::parse(&text.to_string_lossy()))
+                .transpose()?,
             root: arguments.value("root").map(PathBuf::from),
             index: arguments.has("index"),
             user: arguments.value("user").map(OsString::from),
@@ -231,6 +239,8 @@ mod tests {
             "--max-connections 0 1",
             "-qv 1",
             "--auth-md5 1",
+            "--data-ports 5000 1",
+            "--data-ports 5001-5000 1",
         ] {
             assert!(config(line).is_err(), "{line}");
         }

@@ -8,6 +8,7 @@ use crate::door::Door;
 use crate::metrics::counters::Counters;
 use crate::metrics::{Listening, Metrics};
 use crate::requests::{self, Service};
+use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::target::Tree;
 use crate::transfers::Transfers;
@@ -28,7 +29,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a connection may stay idle between two requests.
 const IDLE_TIME: Duration = Duration::from_secs(30);
@@ -90,8 +91,15 @@ impl Server {
         let counters = Counters::new();
         let metrics = metrics.map(|listening| listening.serve(counters.clone()));
         let metrics = metrics.transpose().map_err(failed)?;
-        let transfers =
-            Transfers::new(&config, sender, supervisor.clone(), shares.clone(), counters.clone());
+        let sessions = Arc::new(Sessions::default());
+        let transfers = Transfers::new(
+            &config,
+            sender,
+            supervisor.clone(),
+            shares.clone(),
+            counters.clone(),
+            sessions.clone(),
+        );
         let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
         let (max_streams, request, index) = (config.max_streams, config.request, config.index);
         let service = Service {
@@ -99,6 +107,7 @@ impl Server {
             tree,
             index,
             transfers,
+            sessions,
             digests,
             counters,
             shares,
@@ -263,10 +272,15 @@ fn warning(is_root: bool) -> &'static str {
     }
 }
 
-/// One connection, from its first request to its end.
+/// One connection, from its first request to its end; or until it turns out to be a stream.
 fn converse(connection: &Connection, service: &Service) {
+    let deadline = Instant::now() + service.request;
+    if service.sessions.take(connection, deadline) {
+        return;
+    }
     let mut http = Http::new(connection.stream().clone());
-    let mut patience = Patience { request: service.request, idle: None };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut patience = Patience { request: left, idle: None };
     loop {
         match http.receive_request(patience) {
             Ok((head, body)) => {
@@ -287,6 +301,6 @@ fn converse(connection: &Connection, service: &Service) {
             }
             Err(NoRequest::Closed) => break,
         }
-        patience.idle = Some(IDLE_TIME);
+        patience = Patience { request: service.request, idle: Some(IDLE_TIME) };
     }
 }

@@ -9,6 +9,7 @@ use crate::door::Door;
 use crate::files::{self, Download};
 use crate::metrics::counters::{Counters, Kind, Outcome};
 use crate::post;
+use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::target::Tree;
 use crate::transfers::Transfers;
@@ -43,6 +44,8 @@ pub(crate) struct Service {
     pub(crate) index: bool,
     /// Transfers under way.
     pub(crate) transfers: Arc<Transfers>,
+    /// Whose streams come to the control port.
+    pub(crate) sessions: Arc<Sessions>,
     /// Digests of whole files.
     pub(crate) digests: Arc<Digests>,
     /// What there has been so far.

@@ -6,7 +6,9 @@
 use crate::config::{Config, Volume};
 use crate::digests::{Digests, Hurry, Pace};
 use crate::metrics::counters::{Counted, Counters, Kind, Outcome};
+use crate::ports::DataPorts;
 use crate::requests::{NoAnswer, unavailable};
+use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::target::Opened;
 use ropewalk::app::connections::Connection;
@@ -19,7 +21,6 @@ use ropewalk::codec::text::escape;
 use ropewalk::error::{ExitCode, system_words};
 use ropewalk::hash::hex;
 use ropewalk::sys::process::Ended;
-use ropewalk::sys::socket;
 use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::transfer::blocks::BlockPlan;
 use ropewalk::transfer::session::Token;
@@ -65,8 +66,10 @@ pub(crate) struct Transfers {
     supervisor: Arc<Supervisor>,
     limit: usize,
     limit_per_address: usize,
+    ports: DataPorts,
     shares: Arc<Shares>,
     counters: Arc<Counters>,
+    sessions: Arc<Sessions>,
     idle: Duration,
     stall: Duration,
     volume: Volume,
@@ -100,6 +103,14 @@ impl Drop for Place {
     }
 }
 
+/// What a sender of ropewalk streams has that a classic one has not.
+struct Pulled {
+    /// Keeps hashes of the file close to it.
+    pace: Pace,
+    /// What its streams show, wherever they come.
+    session: Token,
+}
+
 /// One transfer, for the log and the counters.
 struct Record {
     peer: SocketAddr,
@@ -117,14 +128,17 @@ impl Transfers {
         supervisor: Arc<Supervisor>,
         shares: Arc<Shares>,
         counters: Arc<Counters>,
+        sessions: Arc<Sessions>,
     ) -> Arc<Transfers> {
         Arc::new(Transfers {
             sender,
             supervisor,
             limit: config.max_transfers,
             limit_per_address: config.max_per_address,
+            ports: DataPorts::new(config.data_ports.clone()),
             shares,
             counters,
+            sessions,
             idle: config.idle,
             stall: config.stall,
             volume: config.volume,
@@ -174,8 +188,8 @@ impl Transfers {
         ];
         job.extend(identity.version.to_members());
         let record = self.record(connection, &wanted, identity.version.size);
-        let pace = digests.pace(&identity.etag());
-        let port = self.start(connection, place, wanted, job, record, Some(pace))?;
+        let pulled = Pulled { pace: digests.pace(&identity.etag()), session };
+        let port = self.start(connection, place, wanted, job, record, Some(pulled))?;
         Ok(RopewalkOffer { session, port })
     }
 
@@ -211,8 +225,18 @@ impl Transfers {
         wanted: Wanted,
         mut job: Vec<(String, Value)>,
         record: Record,
-        pace: Option<Pace>,
+        pulled: Option<Pulled>,
     ) -> Result<u16, Refusal> {
+        let listener = connection.stream().local_addr().and_then(|mut local| {
+            local.set_ip(local.ip().to_canonical());
+            self.ports.listen(local)
+        });
+        let listener = listener.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                Refusal::new(Status::SERVICE_UNAVAILABLE, "every data port is taken")
+            }
+            _ => unavailable(&system_words(&error)),
+        })?;
         let milliseconds = |time: Duration| Value::from_u64(time.as_millis() as u64);
         job.extend([
             ("threads".to_string(), Value::from_u64(wanted.threads.into())),
@@ -223,21 +247,20 @@ impl Transfers {
         job.extend(self.shares.next().map(|rate| ("rate".to_string(), Value::from_u64(rate))));
         let volume = self.volume;
         let started = || -> io::Result<u16> {
-            let mut local = connection.stream().local_addr()?;
-            local.set_ip(local.ip().to_canonical());
-            local.set_port(0);
-            let listener = socket::listen(local)?;
             let port = listener.local_addr()?.port();
             let descriptors = [listener.as_fd(), wanted.opened.file.as_fd()];
             let worker = self.supervisor.start_worker(&self.sender, job, &descriptors)?;
             let share = self.shares.add_sender(worker.lifeline())?;
+            let (pace, token) = pulled.map(|own| (own.pace, own.session)).unzip();
+            let session = token.map(|token| self.sessions.add(token, worker.lifeline()));
+            let session = session.transpose()?;
             std::thread::Builder::new().name("transfer".into()).stack_size(SMALL_STACK).spawn(
                 move || {
                     let line = record.follow(worker, pace, volume);
                     if volume > Volume::Quiet {
                         terminal::log(line);
                     }
-                    drop((share, place));
+                    drop((session, share, place));
                 },
             )?;
             Ok(port)

@@ -74,7 +74,7 @@ fn kind_of(name: &'static str) -> Option<Kind> {
         "DIR" | "directory" => Kind::Folder,
         "address" | "host" => Kind::Host,
         "NAME" => Kind::User,
-        "ADDR" | "ADDR:PORT" | "N" | "SECONDS" | "RATE" => Kind::Free,
+        "ADDR" | "ADDR:PORT" | "A-B" | "N" | "SECONDS" | "RATE" => Kind::Free,
         "port" | "threads" | "file" | "block_size" => Kind::Free,
         _ if name.contains('|') => Kind::OneOf(name.split('|').collect()),
         _ => return None,

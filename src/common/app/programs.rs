@@ -36,6 +36,12 @@ pub static SERVER: Program = Program {
         },
         Opt {
             short: None,
+            long: "data-ports",
+            value: Some("A-B"),
+            help: "take the data ports of transfers from these (default: any that is free)",
+        },
+        Opt {
+            short: None,
             long: "root",
             value: Some("DIR"),
             help: "send only what is in this folder (default: every file that can be read)",
@@ -146,7 +152,7 @@ pub static CLIENT: Program = Program {
         },
         Positional {
             name: "ofile",
-            help: "output file, or a folder for it (default: file's base name, here)",
+            help: "output file, or a folder; - for standard output (default: file's base name, here)",
             optional: true,
         },
     ],
@@ -156,6 +162,12 @@ pub static CLIENT: Program = Program {
             long: "auth",
             value: Some("FILE"),
             help: "where the server asks for a password: a file with one line, user:password",
+        },
+        Opt {
+            short: None,
+            long: "single-port",
+            value: None,
+            help: "send the streams to the server's own port without trying another",
         },
         Opt {
             short: None,

@@ -43,8 +43,8 @@ const SERVER_PAGE: Page = Page {
          and over one connection to any HTTP client such as curl, wget or a browser. Only regular \
          files are sent. A name without a leading slash starts at the folder that the server was \
          started in, or at the folder of --root.",
-        "Each transfer is carried by a ropewalk-sender of its own, on a port of its own. When the \
-         server is ready it prints one line with its address on standard output. It logs one line \
+        "Each transfer is carried by a ropewalk-sender of its own, on a port of its own, or \
+         through the server's port where the client cannot reach that one. When the server is ready it prints one line with its address on standard output. It logs one line \
          on standard error for each transfer: peer, file, bytes sent, size, streams, seconds, \
          outcome.",
         "Nothing is encrypted. Without --root the server sends every file that it can read, and \
@@ -89,6 +89,10 @@ const SERVER_PAGE: Page = Page {
             "One folder, to those who know a password, as another user:",
             "ropewalk-server --root /srv/files --auth /etc/ropewalk.users --user nobody 8080",
         ),
+        (
+            "Behind a firewall that lets these ports pass:",
+            "ropewalk-server --data-ports 8081-8100 8080",
+        ),
         ("With other people's clients:", "curl -O http://box:8080/srv/files/file.iso"),
     ],
     see_also: &[("ropewalk-client", 1), ("ropewalk-sender", 1)],
@@ -105,6 +109,8 @@ const CLIENT_PAGE: Page = Page {
          then an older file of that name stays as it was. A symbolic link is followed, and its \
          target replaced. An OFILE that is a folder means the file's base name in it, and \
          without OFILE that is the name here.",
+        "With OFILE - the file goes to standard output, in order, while it comes, and nothing of \
+         it is kept. That its MD5 differs shows only in the exit code then.",
         "A fetch that was interrupted by a signal, a lost network, a full disk or a crash goes on \
          where it was when the same command is run again. When the file has changed on the server \
          meanwhile, the client says so and starts over.",
@@ -140,6 +146,7 @@ const CLIENT_PAGE: Page = Page {
     exits: &ExitCode::ALL,
     examples: &[
         ("Fetch a file over 4 streams:", "ropewalk-client box:8080 4 data/file.iso file.iso"),
+        ("Unpack an archive while it comes:", "ropewalk-client box:8080 4 backup.tar - | tar x"),
         (
             "Where the MD5 is the slowest step, let the checksums of the blocks do:",
             "ropewalk-client --verify crc32c box:8080 4 data/file.iso file.iso",
