@@ -9,6 +9,7 @@ pub mod dir;
 pub mod entries;
 pub mod file;
 pub mod hangup;
+pub mod inherited;
 pub mod number;
 pub mod pass;
 pub mod poll;

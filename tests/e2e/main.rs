@@ -14,6 +14,7 @@ mod pulled_peers;
 mod relay;
 mod system;
 
+mod activation;
 mod auth;
 mod changes;
 mod connections;

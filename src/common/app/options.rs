@@ -144,7 +144,7 @@ const VERSION: Opt =
 
 impl Program {
     /// All options, those of every program first.
-    fn all_options(&self) -> impl Iterator<Item = &Opt> {
+    pub(super) fn all_options(&self) -> impl Iterator<Item = &Opt> {
         [&HELP, &VERSION].into_iter().chain(self.options)
     }
 
