@@ -15,6 +15,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// How many symbolic links are followed to the output, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -25,6 +27,12 @@ const MAX_SHOWN: usize = 4096;
 
 /// How often the part file may be replaced by others while it is being opened.
 const MAX_ATTEMPTS: usize = 10;
+
+/// How long the part file's holder may take to let go of it: the worker of a client that
+/// was killed needs a moment to end. The kernel has no lock with a deadline, so it is
+/// asked again and again.
+const LET_GO_TIME: Duration = Duration::from_secs(1);
+const LET_GO_PAUSE: Duration = Duration::from_millis(10);
 
 /// Permission bits that a replaced file hands on. Set-user-id and its like stay
 /// behind: they were given to the old content.
@@ -114,8 +122,7 @@ impl Output {
     pub fn open_part(self) -> Result<PartFile> {
         for _ in 0..MAX_ATTEMPTS {
             let file = self.open_or_create(&self.part_name)?;
-            let locked = file::try_lock(&file).map_err(|error| self.failed(&error))?;
-            if !locked {
+            if !lock_soon(&file).map_err(|error| self.failed(&error))? {
                 return Err(self.held_by_another());
             }
             // Between the open and the lock its former holder may have renamed or
@@ -260,6 +267,18 @@ impl Drop for PartFile {
             let _ = self.output.folder.remove_file(&self.output.part_name);
         }
     }
+}
+
+/// Locks `file` within [`LET_GO_TIME`]. `false` where somebody holds it for longer.
+fn lock_soon(file: &File) -> io::Result<bool> {
+    let deadline = Instant::now() + LET_GO_TIME;
+    while !file::try_lock(file)? {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        thread::sleep(LET_GO_PAUSE);
+    }
+    Ok(true)
 }
 
 fn look(folder: &Dir, name: &OsStr) -> io::Result<Metadata> {

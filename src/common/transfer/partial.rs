@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::journal::{Journal, Subject};
+use super::journal::{Journal, Subject, bytes_of};
 use super::output::PartFile;
 use crate::codec::amount;
 use crate::error::{Error, Result};
@@ -96,7 +96,7 @@ fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
         return Ok(Found::Useless("the file on the server is another one"));
     }
     journal.renew(&header, &contents)?;
-    Ok(Found::Bytes(contents.iter().map(|(start, (end, _))| end - start).sum()))
+    Ok(Found::Bytes(bytes_of(&contents)))
 }
 
 /// Starts from nothing.

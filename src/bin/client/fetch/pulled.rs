@@ -16,6 +16,7 @@ use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::journal::{self, Subject};
 use ropewalk::transfer::output::{Output, PartFile};
 use ropewalk::transfer::partial::{self, Start};
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,7 @@ pub(super) fn run(
     fetch.progress.begins(Some(offer.size), resumed, config.verify == Verify::Md5);
     let moved = Transfer { fetch, server, offer }.run(job, &files);
     part.keep(true);
-    let report = moved.map_err(|error| give_up(error, fetch, &mut part, offer.stored))?;
+    let report = moved.map_err(|error| give_up(error, fetch, offer, &mut part, &journal_file))?;
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a word"));
     };
@@ -76,7 +77,7 @@ pub(super) fn run(
             }
             _ => error,
         };
-        give_up(error, fetch, &mut part, offer.stored)
+        give_up(error, fetch, offer, &mut part, &journal_file)
     })?;
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
     fetch.progress.is_saved(tally.bytes);
@@ -98,8 +99,14 @@ pub(super) fn run(
 }
 
 /// Says what to do when a transfer has failed that can be gone on with, or has to be
-/// started over. The server stores `stored` bytes of the file.
-fn give_up(error: Error, fetch: &Fetch<'_>, part: &mut PartFile, stored: u64) -> Error {
+/// started over.
+fn give_up(
+    error: Error,
+    fetch: &Fetch<'_>,
+    offer: &PulledOffer,
+    part: &mut PartFile,
+    journal: &File,
+) -> Error {
     if matches!(error.code(), ExitCode::Changed | ExitCode::Integrity) {
         part.keep(false); // nothing that has come so far is of any use then
         return match error.code() {
@@ -108,14 +115,14 @@ fn give_up(error: Error, fetch: &Fetch<'_>, part: &mut PartFile, stored: u64) ->
         };
     }
     let error = fetch.interrupt.error().unwrap_or(error);
-    let size = fetch.progress.snapshot().size.unwrap_or(0);
-    let error = match partial::missing_space(part.file(), size, stored) {
+    let error = match partial::missing_space(part.file(), offer.size, offer.stored) {
         Ok(missing @ 1..) if error.code() == ExitCode::System => {
             error.advise(format_args!("{} more are needed", amount::size(missing)))
         }
         _ => error,
     };
-    let (shown, kept) = (part.output().shown(), fetch.progress.percent());
+    let kept = amount::percent(journal::vouched_bytes(journal), offer.size);
+    let shown = part.output().shown();
     let command = &fetch.config.command;
     error.advise(format_args!("{shown}.part keeps {kept}%; to go on: {command}"))
 }
