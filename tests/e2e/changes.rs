@@ -136,7 +136,10 @@ fn a_disk_that_fills_up_at_any_block_keeps_what_came_and_goes_on_with_room() {
         let failed = ["first: 1", "filler", "out.part", "out.part.journal"];
         assert_eq!(lines[..4], failed, "{blocks}: {outcome:?}");
         let full = outcome.err.split_once("out: No space left on device; ").expect("no space");
-        assert!(full.1.contains("iB more are needed; out.part keeps "), "{outcome:?}");
+        assert!(
+            full.1.contains("iB more are needed; ") && full.1.contains("out.part keeps "),
+            "{outcome:?}"
+        );
         assert!(full.1.contains("%; to go on: "), "{outcome:?}");
         assert!(lines[4].contains(", resumed at "), "{outcome:?}");
         assert_eq!(lines[5..], ["second: 0", "out"], "{outcome:?}");

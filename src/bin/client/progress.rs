@@ -11,7 +11,6 @@ mod watcher;
 pub(crate) use watcher::{Style, Watcher};
 
 use ropewalk::app::report::Tally;
-use ropewalk::codec::amount;
 use ropewalk::sys::sync::lock;
 use speed::Speed;
 use std::sync::Mutex;
@@ -139,12 +138,6 @@ impl Progress {
         state.tally = Tally { bytes, streams: 0, ..state.tally };
     }
 
-    /// How many hundredths of the file are there; 0 where its size is not known.
-    pub(crate) fn percent(&self) -> u64 {
-        let state = lock(&self.state);
-        state.size.map_or(0, |size| amount::percent(state.tally.bytes, size))
-    }
-
     /// How it is now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let time = self.begun.elapsed();
@@ -209,7 +202,7 @@ mod tests {
         let progress = Progress::new();
         progress.begins(None, 0, true);
         progress.moves(tally(70, 1));
-        assert_eq!((progress.snapshot().phase, progress.percent()), (Phase::Moving, 0));
+        assert_eq!(progress.snapshot().phase, Phase::Moving);
         progress.moves(tally(100, 0));
         assert_eq!(progress.snapshot().phase, Phase::Checking);
     }
@@ -220,6 +213,6 @@ mod tests {
         progress.begins(Some(1000), 900, true);
         progress.moves(tally(900, 1));
         let now = progress.snapshot();
-        assert_eq!((now.rate, now.left, progress.percent()), (0.0, None, 90));
+        assert_eq!((now.rate, now.left, now.bytes), (0.0, None, 900));
     }
 }

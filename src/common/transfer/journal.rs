@@ -213,6 +213,13 @@ pub fn read_header(file: &File) -> io::Result<Option<(u64, JournalHeader)>> {
     Ok(JournalHeader::parse(&bytes[..count]).map(|(used, header)| (used as u64, header)))
 }
 
+/// How many bytes the journal in `file` vouches for.
+pub fn vouched_bytes(file: &File) -> io::Result<u64> {
+    let opened = Journal::open(file.try_clone()?)?;
+    let contents = opened.map(|(_, _, contents)| contents).unwrap_or_default();
+    Ok(contents.iter().map(|(start, (end, _))| end - start).sum())
+}
+
 /// Has only durable records of the journal in `file` count from now on, as after a power
 /// cut: a sync has failed, and what is read back may be in memory only.
 pub fn distrust(file: &File) -> io::Result<()> {

@@ -16,6 +16,7 @@ use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::journal::{self, Subject};
 use ropewalk::transfer::output::{Output, PartFile};
 use ropewalk::transfer::partial::{self, Start};
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,8 @@ pub(super) fn run(
     fetch.progress.begins(Some(offer.size), resumed, config.verify == Verify::Md5);
     let moved = Transfer { fetch, server, offer }.run(job, &files);
     part.keep(true);
-    let report = moved.map_err(|error| give_up(error, fetch, &mut part, offer.stored))?;
+    let report =
+        moved.map_err(|error| give_up(error, fetch, (&mut part, &journal_file), offer.stored))?;
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a word"));
     };
@@ -76,7 +78,7 @@ pub(super) fn run(
             }
             _ => error,
         };
-        give_up(error, fetch, &mut part, offer.stored)
+        give_up(error, fetch, (&mut part, &journal_file), offer.stored)
     })?;
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
     fetch.progress.is_saved(tally.bytes);
@@ -99,7 +101,12 @@ pub(super) fn run(
 
 /// Says what to do when a transfer has failed that can be gone on with, or has to be
 /// started over. The server stores `stored` bytes of the file.
-fn give_up(error: Error, fetch: &Fetch<'_>, part: &mut PartFile, stored: u64) -> Error {
+fn give_up(
+    error: Error,
+    fetch: &Fetch<'_>,
+    (part, journal): (&mut PartFile, &File),
+    stored: u64,
+) -> Error {
     if matches!(error.code(), ExitCode::Changed | ExitCode::Integrity) {
         part.keep(false); // nothing that has come so far is of any use then
         return match error.code() {
@@ -115,7 +122,9 @@ fn give_up(error: Error, fetch: &Fetch<'_>, part: &mut PartFile, stored: u64) ->
         }
         _ => error,
     };
-    let (shown, kept) = (part.output().shown(), fetch.progress.percent());
+    // The last report may be a while old; the journal is what the next run goes by.
+    let kept = journal::vouched_bytes(journal).unwrap_or(0);
+    let (shown, kept) = (part.output().shown(), amount::percent(kept, size));
     let command = &fetch.config.command;
     error.advise(format_args!("{shown}.part keeps {kept}%; to go on: {command}"))
 }
