@@ -253,19 +253,20 @@ fn what_comes_too_early_is_held_in_bounded_memory() {
     });
     let path = Path::new("pipe-window", 80 << 20, faults);
     let client = Piped::start(&mut path.piping(8));
-    // The window's last bytes were asked for and have come; nobody asks for later ones.
+    // The window's last bytes were asked for, and what does not wait behind that block has
+    // come; nobody asks for later ones.
     let window = 40 << 20;
     wait_until("a window that is full", || {
         let asked: u64 =
             path.relay.asked().iter().map(|piece| piece.offset + piece.length).max()?;
         let come: u64 = path.relay.passed().iter().map(|piece| piece.length).sum();
-        (asked == window && come + (128 << 10) >= window).then_some(())
+        (asked == window && come >= window / 2).then_some(())
     });
     let receiver = proof::children(client.child.id(), 1)[0];
     let held = peak(receiver);
     gate.open();
     client.brings(&path.bytes);
-    assert!((window..MOST_MEMORY).contains(&held), "{held}");
+    assert!((window / 2..MOST_MEMORY).contains(&held), "{held}");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn the_bar_fits_its_window_and_is_gone_at_the_end() {
             bar.contains(" streams  0 re-sent") || bar.contains(" stream  0 re-sent"),
             width >= 80
         );
-        assert_eq!(bar.contains("[==="), width == 200, "{bar:?}");
+        assert!(width < 200 || bar.contains("[==="), "{bar:?}");
         assert!(!bar.contains('\x1b'), "any terminal understands it: {bar:?}");
         // Nothing but the summary is left.
         assert_eq!(
