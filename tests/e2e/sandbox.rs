@@ -3,7 +3,9 @@
 
 use crate::classic_peers::ask;
 use crate::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
+use crate::path::Gate;
 use crate::proof;
+use crate::relay::Relay;
 use std::fs;
 
 /// The value of a line of /proc/PID/status.
@@ -33,20 +35,18 @@ fn confined(pid: u32) {
 #[test]
 fn a_running_sender_and_receiver_have_given_up_their_rights() {
     let scratch = Scratch::new("confined");
-    // Slow enough to be looked at.
     let mut server = Server::start(&scratch, &["-v"]);
-    let bytes = content(64 << 20);
+    let bytes = content(8 << 20);
     scratch.write("file", &bytes);
     let output = scratch.path("out");
-    let mut client = Running::start(&mut scratch.client(server.address, 4, "file", &output));
-    // Stopped as soon as they are there, so that they are seen at all.
-    let receiver = proof::children(client.pid(), 1)[0];
-    crate::system::signal(receiver, libc::SIGSTOP);
-    let sender = proof::children(server.running.pid(), 1)[0];
-    confined(sender);
-    crate::system::signal(receiver, libc::SIGCONT);
-    confined(receiver);
-    client.finish_ref().succeeded();
+    let (gate, faults) = Gate::after(2);
+    let relay = Relay::start(&scratch, server.address, faults);
+    let client = Running::start(&mut scratch.client(relay.address, 4, "file", &output));
+    gate.wait_until_reached();
+    confined(proof::children(server.running.pid(), 1)[0]);
+    confined(proof::children(client.pid(), 1)[0]);
+    gate.open();
+    client.finish().succeeded();
     assert_same(&fs::read(&output).unwrap(), &bytes, "the file");
     let line = server.next_log_line();
     assert!(line.contains(" sender: no core dumps: applied, "), "{line}");

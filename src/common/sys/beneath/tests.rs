@@ -275,6 +275,8 @@ fn read_while(
         }
         done.store(true, Ordering::Relaxed);
     });
+    // Now all is in its place again.
+    seen.insert(place.read(name, lookup).unwrap());
     seen
 }
 
