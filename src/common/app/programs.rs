@@ -208,8 +208,8 @@ pub static CLIENT: Program = Program {
         Opt {
             short: None,
             long: "progress",
-            value: Some("HOW"),
-            help: "on standard error: auto, bar, plain, json or none (default: auto)",
+            value: Some("auto|bar|plain|json|none"),
+            help: "how to tell on standard error how far it is (default: auto)",
         },
         QUIET,
     ],
