@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that is waited for. Only a failing test waits so long.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Every program that a test starts, and every program that that one starts, has this
 /// variable, with the test's folder in it: so they are all found again.

@@ -20,6 +20,7 @@ mod errors;
 mod faults;
 mod holes;
 mod http;
+mod large;
 mod limits;
 mod old_kernel;
 mod peers;
