@@ -30,8 +30,8 @@ for tool in ${*:-miri asan}; do
                 --target-dir "$target/miri" --lib -- $pure
             ;;
         asan)
-            RUSTFLAGS="-Zsanitizer=address" ASAN_OPTIONS=detect_leaks=1 \
-                $cargo +nightly test --locked --target-dir "$target/asan" -Zbuild-std \
+            RUSTFLAGS="-Zsanitizer=address" $cargo +nightly test --locked \
+                --target-dir "$target/asan" -Zbuild-std \
                 --target "$(rustc -vV | sed -n 's/^host: //p')" --lib -- $impure
             ;;
         *) echo "check-memory: $tool is neither miri nor asan" >&2; exit 2 ;;
