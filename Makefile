@@ -3,6 +3,8 @@
 #   make            the four programs, here
 #   make demo       fetch a file over 4 streams on this machine, and check it
 #   make test       all tests
+#   make cross      programs for small boxes, in target/TRIPLE/release; TRIPLES=
+#   make test-cross these and native ones against each other
 #   make lint       format, clippy, layers, papers
 #   make bench      beside other tools, and hashes beside md5sum
 #   make install    PREFIX=/usr/local DESTDIR=
@@ -44,6 +46,12 @@ demo: all
 
 test: all
 	@sh test.sh
+
+cross:
+	@sh scripts/cross-build.sh $(TRIPLES)
+
+test-cross: cross
+	@bash scripts/cross-test.sh $(TRIPLES)
 
 lint:
 	@$(CARGO) fmt --check
@@ -92,4 +100,4 @@ deb: $(if $(built),,all)
 clean:
 	rm -rf target dist static $(PROGRAMS)
 
-.PHONY: all build demo test lint bench install papers static dist deb clean $(PROGRAMS)
+.PHONY: all build demo test cross test-cross lint bench install papers static dist deb clean $(PROGRAMS)

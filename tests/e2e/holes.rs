@@ -112,6 +112,12 @@ fn data_at_the_very_start_and_the_very_end_arrives() {
 }
 
 #[test]
+fn data_past_four_gibibytes_arrives() {
+    let data = [((1 << 32) - 100_000, 200_000), ((5 << 30) - 70_000, 70_000)];
+    moves("holes-past-4-gib", 5 << 30, &data, &["--verify", "crc32c"]);
+}
+
+#[test]
 fn many_small_holes_arrive_in_their_places() {
     let data: Vec<(u64, usize)> = (0..300).map(|number| (number * 12_288 + 4096, 4096)).collect();
     moves("holes-small", 300 * 12_288 + 4097, &data, &[]);

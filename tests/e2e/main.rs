@@ -24,6 +24,7 @@ mod errors;
 mod faults;
 mod holes;
 mod http;
+mod large;
 mod limits;
 mod old_kernel;
 mod one_port;

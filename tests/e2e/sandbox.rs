@@ -3,7 +3,7 @@
 
 use crate::classic_peers::ask;
 use crate::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
-use crate::path::Gate;
+use crate::path::{Gate, Path};
 use crate::proof;
 use crate::relay::Relay;
 use std::fs;
@@ -51,6 +51,22 @@ fn a_running_sender_and_receiver_have_given_up_their_rights() {
     let line = server.next_log_line();
     assert!(line.contains(" sender: no core dumps: applied, "), "{line}");
     assert!(line.contains("system calls (seccomp): "), "{line}");
+}
+
+#[test]
+fn a_confined_receiver_goes_on_with_what_an_earlier_one_left() {
+    let (gate, faults) = Gate::after(20);
+    let path = Path::new("confined-resume", 40 << 17, faults);
+    let client = path.begin(&gate, 20, path.client(1));
+    client.signal(libc::SIGKILL);
+    client.finish();
+    // The gate holds back what this one still lacks, so it can be looked at.
+    let client = Running::start(&mut path.client(4));
+    confined(proof::children(client.pid(), 1)[0]);
+    gate.open();
+    let said = client.finish().succeeded();
+    assert!(said.contains(", resumed at 50%"), "{said}");
+    path.is_whole();
 }
 
 #[test]

@@ -66,6 +66,9 @@ mod tests {
         ]
     }
 
+    /// Miri takes a thousand times as long for a step, so it looks at fewer cases.
+    const STRIDE: usize = if cfg!(miri) { 37 } else { 1 };
+
     #[test]
     fn the_examples_of_rfc_3720_hold() {
         for (message, crc) in rfc_3720() {
@@ -93,7 +96,7 @@ mod tests {
         let offset = message.as_ptr().align_offset(16);
         for alignment in 0..16 {
             let aligned = &message[offset + alignment..];
-            for length in 0..=4096 {
+            for length in (0..=4096).step_by(STRIDE * STRIDE) {
                 let bytes = &aligned[..length];
                 assert_eq!(
                     accelerated(0, bytes),
@@ -118,7 +121,7 @@ mod tests {
     fn every_split_gives_the_same_checksum() {
         let message = message(1000);
         let whole = crc32c(&message);
-        for split in 0..=message.len() {
+        for split in (0..=message.len()).step_by(STRIDE) {
             let (head, tail) = message.split_at(split);
             assert_eq!(extend(crc32c(head), tail), whole, "{split}");
             assert_eq!(table::extend(table::extend(0, head), tail), whole, "{split}");

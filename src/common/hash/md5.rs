@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn every_split_gives_the_same_digest() {
-        for length in 0..=200 {
+        // Miri takes a thousand times as long for a step.
+        for length in (0..=200).step_by(if cfg!(miri) { 67 } else { 1 }) {
             let message = message(length);
             let whole = md5(&message);
             for split in 0..=length {

@@ -130,9 +130,12 @@ mod tests {
         (0..length).map(|at| (at * 7 + at / 251) as u8).collect()
     }
 
+    /// Miri takes a thousand times as long for a step, so it looks at fewer cases.
+    const STRIDE: usize = if cfg!(miri) { 37 } else { 1 };
+
     /// The examples for FIPS 180-4, and the message of no bytes.
-    fn examples() -> [(Vec<u8>, &'static str); 4] {
-        [
+    fn examples() -> impl Iterator<Item = (Vec<u8>, &'static str)> {
+        let all = [
             (b"abc".to_vec(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
             (vec![], "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
             (
@@ -143,7 +146,8 @@ mod tests {
                 vec![b'a'; 1_000_000],
                 "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0",
             ),
-        ]
+        ];
+        all.into_iter().filter(|(message, _)| STRIDE == 1 || message.len() < 1000)
     }
 
     #[test]
@@ -163,7 +167,7 @@ mod tests {
     #[test]
     fn the_instructions_agree_with_scalar_code_at_every_length() {
         let message = message(1100);
-        for length in 0..=1100 {
+        for length in (0..=1100).step_by(STRIDE) {
             let bytes = &message[..length];
             assert_eq!(digest(Sha256::new(), bytes), digest(Sha256::portable(), bytes), "{length}");
         }
@@ -172,7 +176,7 @@ mod tests {
     #[test]
     fn the_instructions_agree_with_scalar_code_at_every_alignment() {
         let message = message(1100);
-        for start in 0..64 {
+        for start in (0..64).step_by(STRIDE) {
             let bytes = &message[start..start + 1000];
             assert_eq!(digest(Sha256::new(), bytes), digest(Sha256::portable(), bytes), "{start}");
         }
@@ -180,7 +184,7 @@ mod tests {
 
     #[test]
     fn every_split_gives_the_same_digest() {
-        for length in 0..=200 {
+        for length in (0..=200).step_by(STRIDE) {
             let message = message(length);
             let whole = digest(Sha256::new(), &message);
             for split in 0..=length {

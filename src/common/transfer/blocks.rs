@@ -45,6 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "arithmetic alone, and twenty million times")]
     fn blocks_cover_every_file_once_and_in_order() {
         for size in 0..=600u64 {
             for threads in 1..=255u8 {

@@ -57,6 +57,14 @@ macro_rules! calls {
 /// Which argument of clone(2) has the flags.
 const CLONE_FLAGS: u32 = if cfg!(target_arch = "s390x") { 1 } else { 0 };
 
+/// One call for all of sockets, which a C library uses that is made for kernels older than
+/// 4.3 too; glibc is by most distributions.
+#[cfg(any(target_arch = "x86", target_arch = "s390x"))]
+pub(super) const SOCKETCALL: Option<libc::c_long> = Some(libc::SYS_socketcall);
+/// There is none here.
+#[cfg(not(any(target_arch = "x86", target_arch = "s390x")))]
+pub(super) const SOCKETCALL: Option<libc::c_long> = None;
+
 /// prctl(2): the C library names a thread's memory with this (PR_SET_VMA, Linux 5.17).
 const PR_SET_VMA: u32 = 0x5356_4d41;
 
@@ -82,7 +90,7 @@ pub(super) fn allowed(role: Role, process: u32) -> Vec<Rule> {
         rules.extend(TIME64.map(always));
     }
     rules.extend(runtime().into_iter().map(always));
-    rules.extend(with_conditions(process));
+    rules.extend(with_conditions(role, process));
     if role == Role::Receiver {
         rules.extend(receiving().into_iter().map(always));
         let families = [libc::AF_INET, libc::AF_INET6].map(libc::c_int::unsigned_abs);
@@ -164,7 +172,7 @@ fn of_architecture() -> Vec<libc::c_long> {
 }
 
 /// Calls that do harmless and harmful things.
-fn with_conditions(process: u32) -> Vec<Rule> {
+fn with_conditions(role: Role, process: u32) -> Vec<Rule> {
     let rule = |number: libc::c_long, test: Test| Rule { number: number as u32, test };
     let one_of = |argument: u32, values: &[libc::c_int]| {
         Test::OneOf(argument, values.iter().map(|value| value.unsigned_abs()).collect())
@@ -213,12 +221,14 @@ fn with_conditions(process: u32) -> Vec<Rule> {
     ]);
     #[cfg(target_pointer_width = "64")]
     rules.push(rule(libc::SYS_newfstatat, Test::Has(3, empty_path)));
-    // One call for all of sockets, where a C library older than Linux 4.3 is used: all
-    // but socket, bind, connect, listen and socketpair (linux/net.h).
-    #[cfg(any(target_arch = "x86", target_arch = "s390x"))]
-    rules.push(rule(
-        libc::SYS_socketcall,
-        one_of(0, &[5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]),
-    ));
+    if let Some(call) = SOCKETCALL {
+        // All but bind, listen and socketpair, and for a sender socket and connect
+        // (linux/net.h). What kind of socket is in memory, so a receiver may make any.
+        let mut calls = vec![5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20];
+        if role == Role::Receiver {
+            calls.extend([1, 3]);
+        }
+        rules.push(rule(call, Test::OneOf(0, calls)));
+    }
     rules
 }

@@ -1,0 +1,100 @@
+#!/bin/bash
+# The end-to-end tests with one side played by programs for another machine: a client of
+# that machine and a native server, then the other way round. Those programs are run by
+# qemu's user emulation, which the kernel learns of in a namespace with a binfmt_misc of
+# its own (Linux 6.7 or newer) that ends with this script.
+#
+#   scripts/cross-test.sh [TRIPLE...]      what scripts/cross-build.sh has built
+#
+# What is missing is skipped by name. x86 needs no emulation on x86-64.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+cargo=${CARGO:-cargo}
+target=${TARGET_DIR:-target}
+known="aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf i686-unknown-linux-gnu
+    s390x-unknown-linux-gnu"
+status=0
+
+# All that moves files. Not what looks at the sandbox from outside, since qemu has neither
+# seccomp(2) nor Landlock.
+tests=${TESTS:-"transfers:: holes:: resume:: faults:: digest:: changes:: root:: auth:: http::
+    old_kernel::"}
+
+# These count what was under way when something broke, which is more before a slow program.
+slow="--skip holes::a_resumed_transfer --skip faults::a_hundred_damaged
+    --skip resume::a_server_that_was_killed_and_comes_back"
+
+# emulator TRIPLE: the name that qemu has for the machine; nothing where none is needed.
+emulator() {
+    case $1 in
+        i?86-* | x86_64-*) [ "$(uname -m)" = x86_64 ] || echo "${1%%-*}" ;;
+        arm*) echo arm ;;
+        *) echo "${1%%-*}" ;;
+    esac
+}
+
+# libraries TRIPLE: the folder of the machine's C library, as cross compilers have it.
+libraries() {
+    case $1 in
+        arm*-gnueabihf) echo /usr/arm-linux-gnueabihf ;;
+        *) echo "/usr/${1%%-*}-linux-gnu" ;;
+    esac
+}
+
+# emulated QEMU PROGRAM COMMAND...: runs the command where programs for the machine of
+# PROGRAM can be started like any other. They are known by how they begin (elf(5)): class,
+# byte order and machine count, the kind of file may be that of any program.
+emulated() {
+    local qemu=$1 magic
+    magic=$(od -An -v -tx1 -N20 "$2" | tr -d '\n' | sed 's/ /\\x/g')
+    shift 2
+    # shellcheck disable=SC2016
+    QEMU=$(command -v "$qemu") MAGIC=$magic unshare -Urm sh -c '
+        mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || exit 99
+        mask="\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff"
+        printf "%s" ":ropewalk:M::$MAGIC:$mask:$QEMU:" >/proc/sys/fs/binfmt_misc/register ||
+            exit 99
+        exec "$@"' sh "$@"
+}
+
+# on TRIPLE COMMAND...: runs the command where programs for that machine can be started.
+on() {
+    local triple=$1 qemu
+    qemu=$(emulator "$triple")
+    shift
+    set -- env "QEMU_LD_PREFIX=$(libraries "$triple")" "$@"
+    [ -z "$qemu" ] || set -- emulated "qemu-$qemu-static" "$target/$triple/release/server" "$@"
+    "$@"
+}
+
+# run TRIPLE SIDE: the tests, with the programs of SIDE (SERVER or CLIENT) for TRIPLE.
+run() {
+    local triple=$1 side=$2 folder large= skip=$slow
+    folder=$(realpath "$target/$triple/release")
+    case $triple in arm* | i?86-*) large=large:: ;; esac
+    # This one has the sender say that it is confined.
+    [ -z "$(emulator "$triple")" ] || skip="$skip --skip old_kernel::what_is_newer"
+    echo "cross-test: $triple: its $(echo "$side" | tr 'A-Z' 'a-z')"
+    # shellcheck disable=SC2086
+    on "$triple" env "ROPEWALK_TEST_$side=$folder" \
+        $cargo test --locked --quiet --target-dir "$target" --test e2e -- \
+        --include-ignored $skip $tests $large ||
+        { echo "cross-test: $triple: FAILED as $side"; status=1; }
+}
+
+$cargo test --locked --quiet --target-dir "$target" --test e2e --no-run || exit 1
+for triple in ${*:-$known}; do
+    qemu=$(emulator "$triple")
+    if [ ! -x "$target/$triple/release/receiver" ]; then
+        echo "cross-test: $triple: skipped, was not built"
+    elif [ -n "$qemu" ] && ! command -v "qemu-$qemu-static" >/dev/null; then
+        echo "cross-test: $triple: skipped, needs qemu-$qemu-static"
+    elif ! on "$triple" "$target/$triple/release/server" --version >/dev/null; then
+        echo "cross-test: $triple: skipped, its programs do not start here: needs its C library," \
+            "and for qemu a binfmt_misc of the script's own (Linux 6.7)"
+    else
+        run "$triple" SERVER
+        run "$triple" CLIENT
+    fi
+done
+exit "$status"

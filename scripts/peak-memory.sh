@@ -1,0 +1,33 @@
+#!/bin/sh
+# The most memory that each of the four programs ever held while 1 GiB was fetched over 4
+# streams on this machine, every block and the whole checked (VmHWM, proc(5): pages of the
+# programs' own files count, and of the C library). Needs 2 GiB free in /dev/shm.
+#
+#   scripts/peak-memory.sh [FOLDER]     where the programs are: here, if it is not said
+set -eu
+programs=${1:-$(dirname "$0")/..}
+folder=$(mktemp -d /dev/shm/ropewalk-peak.XXXXXX)
+server=
+trap '[ -z "$server" ] || kill "$server"; rm -rf "$folder"' EXIT
+
+peak() { awk '/^VmHWM:/ { print $2 }' "/proc/$1/status" 2>/dev/null || true; }
+child() { cat "/proc/$1/task/"*/children 2>/dev/null | tr -d ' ' || true; }
+
+head -c 1073741824 /dev/urandom >"$folder/file"
+"$programs/server" -q --root "$folder" --bind 127.0.0.1 0 >"$folder/ready" &
+server=$!
+until [ -s "$folder/ready" ]; do sleep 0.05; done
+port=$(sed 's/.*://' "$folder/ready")
+
+"$programs/client" -q "127.0.0.1:$port" 4 file "$folder/out" &
+client=$!
+s=0 c=0 sender=0 receiver=0
+while kill -0 "$client" 2>/dev/null; do
+    # It never falls, so the last one that is seen counts.
+    s=$(peak "$server") c=$(peak "$client" | grep . || echo "$c")
+    sender=$(peak "$(child "$server")" | grep . || echo "$sender")
+    receiver=$(peak "$(child "$client")" | grep . || echo "$receiver")
+    sleep 0.02
+done
+wait "$client"
+echo "peak memory, KiB: server $s, client $c, sender $sender, receiver $receiver"
