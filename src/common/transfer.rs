@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod confine;
+pub mod growth;
 pub mod identity;
 pub mod journal;
 pub mod meter;

@@ -70,8 +70,19 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let (_, journal, contents) = Journal::open(File::from(job.descriptor()?))
                 .map_err(|error| Error::system(&shown, &error))?
                 .ok_or_else(|| bad("journal"))?;
-            let job =
-                pulled::Job { size, threads, verify, sync, rate, shown, part, journal, contents };
+            let grows = job.object().get("grows").and_then(Value::as_u64) == Some(1);
+            let job = pulled::Job {
+                size,
+                threads,
+                grows,
+                verify,
+                sync,
+                rate,
+                shown,
+                part,
+                journal,
+                contents,
+            };
             Ok(Transfer::Pulled(job, sessions))
         }
         _ => Err(bad("protocol")),

@@ -6,19 +6,22 @@
 
 mod audit;
 mod checkpoint;
+mod crew;
 mod follower;
+mod lane;
 mod sessions;
 mod stream;
 
 pub(crate) use sessions::{Session, Sessions};
 
+use crew::Crew;
 use ropewalk::app::SMALL_STACK;
 use ropewalk::app::report::{Mended, REPORT_INTERVAL, Report, Tally};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use ropewalk::sys::sync::lock;
 use ropewalk::transfer::journal::{Contents, Journal};
-use ropewalk::transfer::meter::{Meter, Reading};
+use ropewalk::transfer::meter::Meter;
 use ropewalk::transfer::queue::{End, Queue};
 use ropewalk::transfer::ranges::RangeSet;
 use ropewalk::transfer::rate::Rate;
@@ -47,8 +50,10 @@ pub(crate) enum Verify {
 pub(crate) struct Job {
     /// Bytes of the file.
     pub(crate) size: u64,
-    /// How many streams.
+    /// How many streams; where it grows, the most.
     pub(crate) threads: u8,
+    /// Whether to find out how many streams it should have.
+    pub(crate) grows: bool,
     /// How to check.
     pub(crate) verify: Verify,
     /// Whether to make durable what has arrived.
@@ -72,6 +77,8 @@ struct Shared {
     meter: Meter,
     sessions: Arc<Sessions>,
     bad_in_a_row: AtomicU32,
+    /// How many streams there should be now: those with smaller numbers.
+    wanted: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -91,20 +98,24 @@ pub(crate) fn receive(
 ) -> Result<Report> {
     let mut held = RangeSet::new();
     job.contents.iter().for_each(|(start, (end, _))| held.insert(*start..*end));
-    let queue = Queue::new(job.size, block_size(job.threads), &held);
+    let queue = Queue::new(job.size, job.block(0), &held);
     let shared = Shared {
         job,
         queue,
         meter: Meter::default(),
         sessions,
         bad_in_a_row: AtomicU32::new(0),
+        wanted: AtomicU32::new(0),
         state: Mutex::default(),
     };
     std::thread::scope(|scope| {
-        let started = start(scope, &shared);
-        if let Err(error) = &started {
-            shared.fail(Error::new(error.code(), error.to_string()));
-        }
+        let (mut crew, follower) = match start(scope, &shared) {
+            Ok((crew, follower)) => (Some(crew), follower),
+            Err(error) => {
+                shared.fail(error);
+                (None, None)
+            }
+        };
         while !shared.queue.wait_for_end(REPORT_INTERVAL) {
             if let Some(text) = shared.sessions.take_loss() {
                 report(Report::Lost { text });
@@ -113,41 +124,57 @@ pub(crate) fn receive(
             let bytes = progress.done + progress.held;
             let tally = Tally { bytes, ..shared.meter.read().into() };
             report(Report::Progress(tally));
+            if let Some(crew) = &mut crew {
+                crew.adjust(scope, &shared);
+            }
         }
         let last_byte = Instant::now();
         shared.sessions.end(shared.queue.end() == Some(End::Complete));
-        let md5 = started?.and_then(|follower| follower.join().ok()).flatten();
+        let md5 = follower.and_then(|follower| follower.join().ok()).flatten();
         shared.outcome(md5, last_byte.elapsed())
     })
 }
 
-/// Starts every thread. The answer is the one that makes the MD5, where one does.
+/// The thread that makes the MD5, where one does.
 type Follower<'scope> = Option<ScopedJoinHandle<'scope, Option<[u8; 16]>>>;
 
-fn start<'scope>(
-    scope: &'scope Scope<'scope, '_>,
+/// Starts every thread.
+fn start<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
     shared: &'scope Shared,
-) -> Result<Follower<'scope>> {
-    fn spawn<'scope, T: Send + 'scope>(
-        scope: &'scope Scope<'scope, '_>,
-        name: &str,
-        run: impl FnOnce() -> T + Send + 'scope,
-    ) -> Result<ScopedJoinHandle<'scope, T>> {
-        let thread = Builder::new().name(name.into()).stack_size(SMALL_STACK);
-        thread.spawn_scoped(scope, run).map_err(|error| Error::system("thread", &error))
-    }
-    for number in 0..usize::from(shared.job.threads) {
-        spawn(scope, "stream", move || shared.guarded(|| stream::run(shared, number)))?;
-    }
+) -> Result<(Crew<'scope>, Follower<'scope>)> {
+    let crew = Crew::start(scope, shared)?;
     if !shared.job.contents.is_empty() {
         spawn(scope, "audit", || shared.guarded(|| audit::run(shared)))?;
     }
     if shared.job.sync {
         spawn(scope, "checkpoint", || shared.guarded(|| checkpoint::run(shared)))?;
     }
-    match shared.job.verify {
-        Verify::Md5 => spawn(scope, "md5", || shared.guarded(|| follower::run(shared))).map(Some),
-        Verify::Crc32c | Verify::None => Ok(None),
+    let follower = match shared.job.verify {
+        Verify::Md5 => Some(spawn(scope, "md5", || shared.guarded(|| follower::run(shared)))?),
+        Verify::Crc32c | Verify::None => None,
+    };
+    Ok((crew, follower))
+}
+
+/// Starts one thread.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    let thread = Builder::new().name(name.into()).stack_size(SMALL_STACK);
+    thread.spawn_scoped(scope, run).map_err(|error| Error::system("thread", &error))
+}
+
+impl Job {
+    /// Bytes of a block on stream `number`. Where more streams may come, those that are
+    /// there already keep theirs.
+    fn block(&self, number: usize) -> u32 {
+        match self.grows {
+            true => block_size(u8::try_from(number + 1).unwrap_or(u8::MAX)),
+            false => block_size(self.threads),
+        }
     }
 }
 
@@ -171,6 +198,21 @@ impl Shared {
         }
         let _guard = Guard(self);
         run()
+    }
+
+    /// How many streams there should be now.
+    fn wanted(&self) -> u8 {
+        u8::try_from(self.wanted.load(Ordering::Relaxed)).unwrap_or(u8::MAX)
+    }
+
+    /// So many there should be from now on.
+    fn want(&self, streams: u8) {
+        self.wanted.store(streams.into(), Ordering::Relaxed);
+    }
+
+    /// Whether stream `number` should be there.
+    fn needs(&self, number: usize) -> bool {
+        number < usize::from(self.wanted())
     }
 
     /// A block was good. Called for each, so it takes no lock.
@@ -210,9 +252,10 @@ impl Shared {
         match (state.failure.take(), self.queue.end()) {
             (Some(error), _) => Err(error),
             (None, Some(End::Complete)) if self.job.verify != Verify::Md5 || md5.is_some() => {
-                let Reading { peak, .. } = self.meter.read();
+                // Those that did not help do not count.
+                let streams = self.meter.read().peak.min(self.wanted().into());
                 let progress = self.queue.progress();
-                let tally = Tally { bytes: self.job.size, streams: peak, offset: self.job.size };
+                let tally = Tally { bytes: self.job.size, streams, offset: self.job.size };
                 let mended = Mended {
                     bad_blocks: state.bad_blocks,
                     reconnects: state.reconnects,

@@ -116,7 +116,7 @@ pub static CLIENT: Program = Program {
         Positional { name: "address", help: "server address, in host:port format" },
         Positional {
             name: "threads",
-            help: "number of streams to receive the file over, 1 to 255",
+            help: "number of streams to receive the file over, 1 to 255, or auto",
         },
         Positional { name: "file", help: "file to download, as the server names it" },
         Positional { name: "ofile", help: "output file" },

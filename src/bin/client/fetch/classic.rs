@@ -23,7 +23,7 @@ pub(super) fn run(
 ) -> Result<Summary> {
     let part = output.open_part()?;
     part.start_over()?;
-    let threads = fetch.config.threads;
+    let threads = fetch.config.threads.at_first();
     let mut job = vec![
         ("protocol".to_string(), Value::from_u64(1)),
         ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),

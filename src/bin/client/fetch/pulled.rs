@@ -6,13 +6,14 @@
 use super::digest::Digest;
 use super::summary::percent;
 use super::{Fetch, Summary, compare, last_word};
-use crate::config::Verify;
+use crate::config::{Threads, Verify};
 use crate::control::{Offer, PulledOffer, Server};
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::Worker;
 use ropewalk::app::{job, terminal};
 use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::transfer::growth::FIRST_STREAMS;
 use ropewalk::transfer::journal::{self, Subject};
 use ropewalk::transfer::output::{Output, PartFile};
 use ropewalk::transfer::partial::{self, Start};
@@ -153,11 +154,17 @@ impl Transfer<'_> {
 
     fn start(&self, part: &PartFile, journal: &File) -> Result<Worker> {
         let Transfer { fetch, server, offer } = self;
+        // A server that grants no more than was asked for at first gets no more.
+        let (threads, grows) = match (fetch.config.threads, offer.max_threads) {
+            (Threads::Fixed(threads), _) => (threads, false),
+            (Threads::Auto, most) => (most.unwrap_or(FIRST_STREAMS).max(1), true),
+        };
         let mut job = session(server, offer);
         job.extend([
             ("protocol".to_string(), Value::from_u64(2)),
             ("size".to_string(), Value::from_u64(offer.size)),
-            ("threads".to_string(), Value::from_u64(fetch.config.threads.into())),
+            ("threads".to_string(), Value::from_u64(threads.into())),
+            ("grows".to_string(), Value::from_u64(grows.into())),
             ("verify".to_string(), Value::from(fetch.config.verify.word())),
             ("sync".to_string(), Value::from_u64(fetch.config.wishes.sync.into())),
             ("shown".to_string(), Value::from(part.output().shown())),

@@ -155,6 +155,17 @@ impl Sessions {
         }
     }
 
+    /// Stream `number` is not needed any more: it is closed.
+    pub(crate) fn closed(&self, number: usize) {
+        lock(&self.state).open.remove(&number);
+    }
+
+    /// The shortest round trip of the streams that are open.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        let state = lock(&self.state);
+        state.open.values().filter_map(|stream| socket::round_trip(stream.as_fd())).min()
+    }
+
     /// Stream `number` is not connected any more, or could not be.
     pub(crate) fn failed(&self, number: usize, generation: u64, error: &io::Error) {
         let mut state = lock(&self.state);

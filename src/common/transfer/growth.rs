@@ -1,0 +1,187 @@
+//! How many streams a transfer should have, found out while it runs: more as long as
+//! more of them bring more. Knows no clock, no socket and no thread.
+//!
+//! ```text
+//!   settle ──► measure ──► more brought more? ──yes──► open more ──► settle ...
+//!                               │ no
+//!                               ▼
+//!                     back to the number before ──► watch ──► much less? ──► open more
+//! ```
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+/// Streams that a transfer begins with, and what `auto` means where nothing can be tried.
+pub const FIRST_STREAMS: u8 = 4;
+
+/// How long nothing is measured after the number has changed: a new stream overshoots
+/// until its first losses, and what it brings then is no measure of what it can bring.
+/// In round trips, and at least and at most so long.
+const SETTLE_ROUNDS: u32 = 25;
+const SETTLE_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// How long is measured; in round trips, and at least and at most so long.
+const MEASURE_ROUNDS: u32 = 10;
+const MEASURE_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+
+/// What one of the measurements takes that are made when no more streams are opened.
+const WATCH_TIME: Duration = Duration::from_secs(5);
+
+/// More streams have helped when so many times as much comes. Less than this is lost
+/// in the noise, and is not worth what they cost.
+const HELPED: f64 = 1.08;
+
+/// Where so many times as much comes, the next step is the large one.
+const HELPED_MUCH: f64 = 2.0;
+
+/// The two steps.
+const LARGE_STEP: u8 = 4;
+const SMALL_STEP: u8 = 2;
+
+/// When less than this share of the best comes, so many measurements in a row, the path
+/// is another one than it was, and more streams are tried once more.
+const MUCH_LESS: f64 = 0.75;
+const LOW_IN_A_ROW: u32 = 2;
+
+/// The search for the right number of streams.
+#[derive(Debug)]
+pub struct Growth {
+    most: u8,
+    streams: u8,
+    /// What was before the last step: how many streams, and what they brought.
+    before: Option<(u8, f64)>,
+    phase: Phase,
+    /// The shortest round trip that was ever seen.
+    round_trip: Duration,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nothing is measured for a while since this time.
+    Settling(Duration),
+    /// Since this time, with so many bytes at its beginning.
+    Measuring(Duration, u64),
+    /// No more are opened unless less comes.
+    Watching(Watch),
+}
+
+/// What is watched when the number was found.
+#[derive(Debug)]
+struct Watch {
+    since: Duration,
+    bytes: u64,
+    /// The most that came, in bytes a second.
+    best: f64,
+    low_in_a_row: u32,
+}
+
+impl Growth {
+    /// A search that goes up to `most` streams.
+    pub fn new(most: u8) -> Growth {
+        Growth {
+            most: most.max(1),
+            streams: FIRST_STREAMS.min(most.max(1)),
+            before: None,
+            phase: Phase::Settling(Duration::ZERO),
+            round_trip: Duration::MAX,
+        }
+    }
+
+    /// How many streams there should be.
+    pub fn streams(&self) -> u8 {
+        self.streams
+    }
+
+    /// No more than are there now can be had.
+    pub fn stop_at(&mut self, most: u8) {
+        self.most = most.max(1);
+        self.streams = self.streams.min(self.most);
+    }
+
+    /// Takes a reading: `bytes` have come by `now`, which counts from the start, and the
+    /// shortest round trip of the streams takes `round_trip`. Answers how many streams
+    /// there should be from now on. To be called several times a second.
+    pub fn sample(&mut self, now: Duration, bytes: u64, round_trip: Option<Duration>) -> u8 {
+        self.round_trip = self.round_trip.min(round_trip.unwrap_or(Duration::MAX));
+        match &mut self.phase {
+            Phase::Settling(since) => {
+                let quiet = rounds(self.round_trip, SETTLE_ROUNDS, SETTLE_TIME);
+                if now.saturating_sub(*since) >= quiet {
+                    self.phase = Phase::Measuring(now, bytes);
+                }
+            }
+            Phase::Measuring(since, start) => {
+                let (time, came) = (now.saturating_sub(*since), bytes.saturating_sub(*start));
+                if came == 0 {
+                    // Nothing to compare: a server that is away, or a hole.
+                    self.phase = Phase::Measuring(now, bytes);
+                } else if time >= rounds(self.round_trip, MEASURE_ROUNDS, MEASURE_TIME) {
+                    self.judge(now, bytes, came as f64 / time.as_secs_f64());
+                }
+            }
+            Phase::Watching(watch) => {
+                let much_less = watch.look(now, bytes);
+                if let Some(rate) = much_less.filter(|_| self.streams < self.most) {
+                    self.step(now, rate, SMALL_STEP);
+                }
+            }
+        }
+        self.streams
+    }
+
+    /// The measurement says that `rate` bytes a second come.
+    fn judge(&mut self, now: Duration, bytes: u64, rate: f64) {
+        let gain = self.before.map(|(_, before)| rate / before);
+        match (self.before, gain) {
+            (Some((streams, best)), Some(gain)) if gain < HELPED => {
+                self.streams = streams;
+                self.watch(now, bytes, best);
+            }
+            _ if self.streams == self.most => self.watch(now, bytes, rate),
+            (_, Some(gain)) if gain < HELPED_MUCH => self.step(now, rate, SMALL_STEP),
+            _ => self.step(now, rate, LARGE_STEP),
+        }
+    }
+
+    /// Opens `times` as many, up to the most.
+    fn step(&mut self, now: Duration, rate: f64, times: u8) {
+        self.before = Some((self.streams, rate));
+        self.streams = self.streams.saturating_mul(times).min(self.most);
+        self.phase = Phase::Settling(now);
+    }
+
+    fn watch(&mut self, now: Duration, bytes: u64, best: f64) {
+        self.phase = Phase::Watching(Watch { since: now, bytes, best, low_in_a_row: 0 });
+    }
+}
+
+impl Watch {
+    /// Takes a reading. The answer is what comes, when it has been much less than it was.
+    fn look(&mut self, now: Duration, bytes: u64) -> Option<f64> {
+        let time = now.saturating_sub(self.since);
+        if time < WATCH_TIME {
+            return None;
+        }
+        let came = bytes.saturating_sub(self.bytes);
+        let rate = came as f64 / time.as_secs_f64();
+        (self.since, self.bytes) = (now, bytes);
+        self.best = self.best.max(rate);
+        match came > 0 && rate < self.best * MUCH_LESS {
+            true => self.low_in_a_row += 1,
+            false => self.low_in_a_row = 0,
+        }
+        (self.low_in_a_row >= LOW_IN_A_ROW).then_some(rate)
+    }
+}
+
+/// So many round trips, within these limits.
+fn rounds(round_trip: Duration, count: u32, (least, most): (Duration, Duration)) -> Duration {
+    match round_trip {
+        Duration::MAX => least,
+        known => known.saturating_mul(count).clamp(least, most),
+    }
+}
+
+#[cfg(test)]
+mod tests;
