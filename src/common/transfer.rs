@@ -13,4 +13,5 @@ pub mod queue;
 pub mod ranges;
 pub mod rate;
 pub mod session;
+pub mod trace;
 pub mod window;

@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) verify: Verify,
     /// What to do with what an earlier run left, and with the disk.
     pub(crate) wishes: Wishes,
+    /// Where a picture of the transfer goes.
+    pub(crate) trace: Option<PathBuf>,
     /// Whether to print errors only.
     pub(crate) quiet: bool,
 }
@@ -126,6 +128,10 @@ impl Config {
         if output.as_os_str().is_empty() {
             return Err(Error::usage("ofile: must not be empty"));
         }
+        let trace = arguments.value("trace").map(PathBuf::from);
+        if trace.as_ref() == Some(&output) {
+            return Err(Error::usage("--trace: must not be the output file"));
+        }
         let seconds = arguments.number("connect-timeout", 1..=3600)?;
         Ok(Config {
             server: Address::parse(arguments.positional(0))?,
@@ -140,6 +146,7 @@ impl Config {
             rate: arguments.rate("limit-rate")?,
             verify: Verify::parse(arguments.value("verify"))?,
             wishes: Wishes { restart: arguments.has("restart"), sync: !arguments.has("no-sync") },
+            trace,
             quiet: arguments.has("quiet"),
         })
     }

@@ -12,6 +12,7 @@ pub(crate) use summary::Summary;
 use crate::config::Config;
 use crate::control::{Offer, Server};
 use crate::interrupt::Interrupt;
+use crate::trace::Gathered;
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::workers;
@@ -35,6 +36,7 @@ pub(crate) struct Fetch<'a> {
     begun: Instant,
     /// How many hundredths of the file have come.
     progress: Cell<u64>,
+    gathered: &'a Gathered,
 }
 
 impl Fetch<'_> {
@@ -54,9 +56,23 @@ pub(crate) fn run(
     supervisor: &Supervisor,
     interrupt: &Arc<Interrupt>,
 ) -> Result<Summary> {
+    let gathered = Gathered::default();
+    let outcome = fetch(config, output, supervisor, interrupt, &gathered);
+    gathered.draw(config, &outcome);
+    outcome
+}
+
+fn fetch(
+    config: &Config,
+    output: Output,
+    supervisor: &Supervisor,
+    interrupt: &Arc<Interrupt>,
+    gathered: &Gathered,
+) -> Result<Summary> {
     let begun = Instant::now();
     let receiver = workers::find("receiver")?;
-    let fetch = Fetch { config, supervisor, interrupt, receiver, begun, progress: Cell::new(0) };
+    let progress = Cell::new(0);
+    let fetch = Fetch { config, supervisor, interrupt, receiver, begun, progress, gathered };
     let (server, stream) = Server::find(config)?;
     match server.ask(stream, &config.file, config.threads, config.retry_for, interrupt)? {
         Offer::Classic(offer) => classic::run(&fetch, output, &server, &offer),

@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod fetch;
 mod interrupt;
+mod trace;
 
 use config::Config;
 use ropewalk::app::options::Arguments;

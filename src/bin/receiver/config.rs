@@ -34,6 +34,8 @@ pub(crate) struct Target {
     pub(crate) shown: String,
     /// Bytes per second at most.
     pub(crate) rate: Option<Rate>,
+    /// Whether to report what each stream does.
+    pub(crate) trace: bool,
     /// One file for each stream, at least one.
     pub(crate) files: Vec<File>,
 }
@@ -46,6 +48,8 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     if threads == 0 {
         return Err(bad("threads"));
     }
+    let flag = |key: &str| job.object().get(key).and_then(Value::as_u64) == Some(1);
+    let (grows, trace) = (flag("grows"), flag("trace"));
     let shown = job.text("shown")?.to_string();
     let rate = job.object().get("rate").and_then(Value::as_u64).map(Rate::new);
     match job.number("protocol")? {
@@ -53,7 +57,8 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let address = job.text("address")?.parse().map_err(|_| bad("address"))?;
             let files =
                 (0..threads).map(|_| job.descriptor().map(File::from)).collect::<Result<_>>()?;
-            Ok(Transfer::Classic(Target { addresses: vec![address], shown, rate, files }))
+            let addresses = vec![address];
+            Ok(Transfer::Classic(Target { addresses, shown, rate, trace, files }))
         }
         2 => {
             let session = Session::from_object(job.object()).ok_or_else(|| bad("session"))?;
@@ -70,7 +75,6 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let (_, journal, contents) = Journal::open(File::from(job.descriptor()?))
                 .map_err(|error| Error::system(&shown, &error))?
                 .ok_or_else(|| bad("journal"))?;
-            let grows = job.object().get("grows").and_then(Value::as_u64) == Some(1);
             let job = pulled::Job {
                 size,
                 threads,
@@ -78,6 +82,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
                 verify,
                 sync,
                 rate,
+                trace,
                 shown,
                 part,
                 journal,
@@ -104,5 +109,5 @@ pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Target> {
         .map(|number| File::create(folder.join(format!("{number}.prt"))))
         .collect::<std::io::Result<_>>()
         .map_err(|error| Error::system(&shown, &error))?;
-    Ok(Target { addresses, shown, rate: None, files })
+    Ok(Target { addresses, shown, rate: None, trace: false, files })
 }

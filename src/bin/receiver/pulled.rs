@@ -22,9 +22,10 @@ use ropewalk::hash::hex;
 use ropewalk::sys::sync::lock;
 use ropewalk::transfer::journal::{Contents, Journal};
 use ropewalk::transfer::meter::Meter;
-use ropewalk::transfer::queue::{End, Queue};
+use ropewalk::transfer::queue::{End, Progress, Queue};
 use ropewalk::transfer::ranges::RangeSet;
 use ropewalk::transfer::rate::Rate;
+use ropewalk::transfer::trace::{Recorder, Standing};
 use ropewalk::transfer::window::block_size;
 use std::fs::File;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -60,6 +61,8 @@ pub(crate) struct Job {
     pub(crate) sync: bool,
     /// Bytes per second at most.
     pub(crate) rate: Option<Rate>,
+    /// Whether to report what each stream does.
+    pub(crate) trace: bool,
     /// The output's name for error messages, escaped.
     pub(crate) shown: String,
     /// `OUT.part`, of its full length.
@@ -75,6 +78,7 @@ struct Shared {
     job: Job,
     queue: Queue,
     meter: Meter,
+    recorder: Option<Recorder>,
     sessions: Arc<Sessions>,
     bad_in_a_row: AtomicU32,
     /// How many streams there should be now: those with smaller numbers.
@@ -100,6 +104,7 @@ pub(crate) fn receive(
     job.contents.iter().for_each(|(start, (end, _))| held.insert(*start..*end));
     let queue = Queue::new(job.size, job.block(0), &held);
     let shared = Shared {
+        recorder: job.trace.then(Recorder::default),
         job,
         queue,
         meter: Meter::default(),
@@ -124,6 +129,7 @@ pub(crate) fn receive(
             let bytes = progress.done + progress.held;
             let tally = Tally { bytes, ..shared.meter.read().into() };
             report(Report::Progress(tally));
+            shared.take_slice().map(&mut report);
             if let Some(crew) = &mut crew {
                 crew.adjust(scope, &shared);
             }
@@ -131,6 +137,7 @@ pub(crate) fn receive(
         let last_byte = Instant::now();
         shared.sessions.end(shared.queue.end() == Some(End::Complete));
         let md5 = follower.and_then(|follower| follower.join().ok()).flatten();
+        shared.take_slice().map(&mut report);
         shared.outcome(md5, last_byte.elapsed())
     })
 }
@@ -213,6 +220,20 @@ impl Shared {
     /// Whether stream `number` should be there.
     fn needs(&self, number: usize) -> bool {
         number < usize::from(self.wanted())
+    }
+
+    /// Records something, where that is wanted.
+    fn record(&self, record: impl FnOnce(&Recorder)) {
+        if let Some(recorder) = &self.recorder {
+            record(recorder);
+        }
+    }
+
+    /// What was recorded since the last call, where that is wanted.
+    fn take_slice(&self) -> Option<Report> {
+        let recorder = self.recorder.as_ref()?;
+        let Progress { prefix, followed, .. } = self.queue.progress();
+        Some(Report::Trace(recorder.take(Standing { prefix, hashed: followed })))
     }
 
     /// A block was good. Called for each, so it takes no lock.

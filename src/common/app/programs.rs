@@ -164,6 +164,12 @@ pub static CLIENT: Program = Program {
             value: None,
             help: "do not wait for the disk: a power cut may cost the file",
         },
+        Opt {
+            short: None,
+            long: "trace",
+            value: Some("FILE.svg"),
+            help: "draw the transfer: what each stream brought, and what befell it",
+        },
         QUIET,
     ],
     alone: None,

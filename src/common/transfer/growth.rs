@@ -5,7 +5,7 @@
 //!   settle ──► measure ──► more brought more? ──yes──► open more ──► settle ...
 //!                               │ no
 //!                               ▼
-//!                     back to the number before ──► watch ──► much less? ──► open more
+//!            stay, or back to the number before ──► watch ──► much less? ──► open more
 //! ```
 
 #![forbid(unsafe_code)]
@@ -18,7 +18,7 @@ pub const FIRST_STREAMS: u8 = 4;
 /// How long nothing is measured after the number has changed: a new stream overshoots
 /// until its first losses, and what it brings then is no measure of what it can bring.
 /// In round trips, and at least and at most so long.
-const SETTLE_ROUNDS: u32 = 25;
+const SETTLE_ROUNDS: u32 = 15;
 const SETTLE_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// How long is measured; in round trips, and at least and at most so long.
@@ -28,15 +28,20 @@ const MEASURE_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::fr
 /// What one of the measurements takes that are made when no more streams are opened.
 const WATCH_TIME: Duration = Duration::from_secs(5);
 
-/// More streams have helped when so many times as much comes. Less than this is lost
-/// in the noise, and is not worth what they cost.
+/// More streams have helped when so many times as much comes, and still more are tried.
 const HELPED: f64 = 1.08;
 
-/// Where so many times as much comes, the next step is the large one.
-const HELPED_MUCH: f64 = 2.0;
+/// When so many times as much comes, they stay, but the search is over. When less does,
+/// they are not worth what they cost.
+const HELPED_LITTLE: f64 = 1.02;
 
-/// The two steps.
+/// Where so many times as much comes, the next step is the large one, up to so many
+/// streams: to be wrong about many streams costs more.
+const HELPED_MUCH: f64 = 2.0;
 const LARGE_STEP: u8 = 4;
+const LARGE_STEPS_TO: u8 = 64;
+
+/// Every other step.
 const SMALL_STEP: u8 = 2;
 
 /// When less than this share of the best comes, so many measurements in a row, the path
@@ -134,12 +139,14 @@ impl Growth {
     fn judge(&mut self, now: Duration, bytes: u64, rate: f64) {
         let gain = self.before.map(|(_, before)| rate / before);
         match (self.before, gain) {
-            (Some((streams, best)), Some(gain)) if gain < HELPED => {
+            (Some((streams, best)), Some(gain)) if gain < HELPED_LITTLE => {
                 self.streams = streams;
                 self.watch(now, bytes, best);
             }
+            (_, Some(gain)) if gain < HELPED => self.watch(now, bytes, rate),
             _ if self.streams == self.most => self.watch(now, bytes, rate),
             (_, Some(gain)) if gain < HELPED_MUCH => self.step(now, rate, SMALL_STEP),
+            _ if self.streams > LARGE_STEPS_TO / LARGE_STEP => self.step(now, rate, SMALL_STEP),
             _ => self.step(now, rate, LARGE_STEP),
         }
     }

@@ -28,6 +28,7 @@ pub(super) fn run(
         ("protocol".to_string(), Value::from_u64(1)),
         ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),
         ("threads".to_string(), Value::from_u64(threads.into())),
+        ("trace".to_string(), Value::from_u64(fetch.config.trace.is_some().into())),
         ("shown".to_string(), Value::from(part.output().shown())),
     ];
     job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
@@ -44,6 +45,9 @@ pub(super) fn run(
     while let Some(report) =
         worker.reports.next_report().map_err(|error| Error::system("receiver", &error))?
     {
+        if let Report::Trace(slice) = &report {
+            fetch.gathered.add(slice);
+        }
         last = Some(report);
     }
     let Report::Done { tally, md5: Some(md5), mended } = last_word(&worker, last)? else {

@@ -145,6 +145,7 @@ impl Transfer<'_> {
                     let since = *lost_since.get_or_insert_with(Instant::now);
                     self.renew(&worker, text, since)?;
                 }
+                Report::Trace(slice) => self.fetch.gathered.add(slice),
                 Report::Confined { .. } | Report::Done { .. } | Report::Failed { .. } => {}
             }
             last = Some(report);
@@ -165,6 +166,7 @@ impl Transfer<'_> {
             ("size".to_string(), Value::from_u64(offer.size)),
             ("threads".to_string(), Value::from_u64(threads.into())),
             ("grows".to_string(), Value::from_u64(grows.into())),
+            ("trace".to_string(), Value::from_u64(fetch.config.trace.is_some().into())),
             ("verify".to_string(), Value::from(fetch.config.verify.word())),
             ("sync".to_string(), Value::from_u64(fetch.config.wishes.sync.into())),
             ("shown".to_string(), Value::from(part.output().shown())),

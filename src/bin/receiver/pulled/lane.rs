@@ -12,6 +12,7 @@
 use super::stream::{Connection, Stop};
 use super::{Shared, Verify};
 use ropewalk::codec::wire::Hello;
+use ropewalk::transfer::trace::Mark;
 use std::io;
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub(super) fn run(shared: &Shared, number: usize) {
                 if std::mem::replace(&mut opened_before, true) {
                     shared.count_reconnect();
                 }
+                shared.record(|to| to.opened(number));
                 let hello = Hello {
                     token: session.token.bytes(),
                     max_block: shared.job.block(number),
@@ -48,6 +50,7 @@ pub(super) fn run(shared: &Shared, number: usize) {
                 let stop = Connection::new(shared, number, generation, &stream)
                     .run(&hello, &mut brought_something);
                 shared.queue.release(number);
+                shared.record(|to| to.closed(number));
                 stop
             }
         };
@@ -56,6 +59,9 @@ pub(super) fn run(shared: &Shared, number: usize) {
             Stop::Unneeded => return shared.sessions.closed(number),
             Stop::Fatal(error) => return shared.fail(error),
             Stop::Broken(error) => {
+                let stalled = error.raw_os_error() == Some(libc::ETIMEDOUT);
+                let mark = if stalled { Mark::Stalled } else { Mark::Broken };
+                shared.record(|to| to.mark(number, mark));
                 shared.sessions.failed(number, generation, &error);
                 if brought_something {
                     backoff = FIRST_BACKOFF;
@@ -65,6 +71,7 @@ pub(super) fn run(shared: &Shared, number: usize) {
                 delay
             }
             Stop::Wrong(what) => {
+                shared.record(|to| to.mark(number, Mark::Broken));
                 shared.sessions.failed(number, generation, &io::Error::other(what.clone()));
                 shared.bad_block(false, &what);
                 DAMAGE_BACKOFF

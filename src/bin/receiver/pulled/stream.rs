@@ -12,6 +12,7 @@ use ropewalk::error::{Error, ExitCode};
 use ropewalk::hash::crc32c::crc32c;
 use ropewalk::sys::{file, socket};
 use ropewalk::transfer::queue::Claim;
+use ropewalk::transfer::trace::Mark;
 use ropewalk::transfer::window::{MAX_REQUESTS, Window};
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -145,14 +146,10 @@ impl<'a> Connection<'a> {
                         later = Some(delay);
                         break;
                     }
-                    Claim::Range(range) => {
-                        let length = range.end - range.start;
-                        self.under_way += length;
-                        message.extend_from_slice(
-                            &Request::Range { file: 0, offset: range.start, length: length as u32 }
-                                .encode(),
-                        );
-                        self.asked.push_back((range, Instant::now()));
+                    Claim::Range(range) => self.ask_for(range, &mut message),
+                    Claim::Copy(range) => {
+                        self.shared.record(|to| to.mark(self.number, Mark::Again));
+                        self.ask_for(range, &mut message);
                     }
                 }
             }
@@ -169,6 +166,14 @@ impl<'a> Connection<'a> {
                 _ => return Ok(()),
             }
         }
+    }
+
+    fn ask_for(&mut self, range: Range<u64>, message: &mut Vec<u8>) {
+        let length = range.end - range.start;
+        self.under_way += length;
+        let request = Request::Range { file: 0, offset: range.start, length: length as u32 };
+        message.extend_from_slice(&request.encode());
+        self.asked.push_back((range, Instant::now()));
     }
 
     /// Reads the next block whole, and deals with it.
@@ -281,6 +286,7 @@ impl<'a> Connection<'a> {
         let found = crc32c(payload);
         if self.shared.job.verify != Verify::None && found != crc {
             self.shared.queue.reject(self.number, range);
+            self.shared.record(|to| to.mark(self.number, Mark::Damaged));
             self.shared.bad_block(true, "its checksum differs");
             return Ok(());
         }
@@ -295,6 +301,7 @@ impl<'a> Connection<'a> {
             self.shared.queue.finish(part, false);
         }
         self.shared.meter.add(length, range.end);
+        self.shared.record(|to| to.brought(self.number, length));
         self.is_good();
         Ok(())
     }

@@ -83,7 +83,7 @@ fn a_lossy_long_path_gets_as_many_streams_as_fill_it() {
     let mut transfer = Transfer::new(Path::default(), 255);
     let rate = transfer.run(60);
     assert!(transfer.begun.len() >= 64, "{}", transfer.begun.len());
-    assert!(rate > 0.88 * transfer.path.all, "{} Mbit/s over 60 s", rate / MBIT);
+    assert!(rate > 0.9 * transfer.path.all, "{} Mbit/s over 60 s", rate / MBIT);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_longer_round_trip_takes_longer_measurements() {
         (1..100).find(|_| transfer.run(1) > 0.0 && transfer.begun.len() > 4)
     };
     assert_eq!(until_the_first_step(MS), Some(2));
-    assert_eq!(until_the_first_step(100 * MS), Some(4));
-    assert_eq!(until_the_first_step(300 * MS), Some(11));
+    assert_eq!(until_the_first_step(100 * MS), Some(3));
+    assert_eq!(until_the_first_step(300 * MS), Some(8));
     assert_eq!(until_the_first_step(3000 * MS), Some(15));
 }

@@ -80,7 +80,8 @@ impl State {
             match self.late(stream, &wanted, patience, now) {
                 Late::Range(range) => {
                     self.asked_again += range.end - range.start;
-                    return self.owe(stream, range, now);
+                    self.owe(stream, range.clone(), now);
+                    return Claim::Copy(range);
                 }
                 Late::After(delay) if fresh.is_none() => return Claim::Later(Some(delay)),
                 Late::After(_) | Late::Nothing => {}
@@ -90,17 +91,16 @@ impl State {
             Some(range) => {
                 let range = range.start..range.end.min(range.start.saturating_add(self.piece));
                 self.todo.remove(range.clone());
-                self.owe(stream, range, now)
+                self.owe(stream, range.clone(), now);
+                Claim::Range(range)
             }
             None => Claim::Later(None),
         }
     }
 
-    fn owe(&mut self, stream: StreamId, range: Range<u64>, now: Instant) -> Claim {
+    fn owe(&mut self, stream: StreamId, range: Range<u64>, now: Instant) {
         self.front = self.front.max(range.end);
-        let owed = Owed { range: range.clone(), since: now };
-        self.owed.entry(stream).or_default().push_back(owed);
-        Claim::Range(range)
+        self.owed.entry(stream).or_default().push_back(Owed { range, since: now });
     }
 
     /// The lowest range in `wanted` that others have owed for `patience` and `stream` does
