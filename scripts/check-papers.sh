@@ -23,9 +23,9 @@ for code in $codes; do
     section "Exit codes" | grep -q "^| $code |" || complain "README.md has no row for exit code $code"
 done
 
-for paper in README.md ARCHITECTURE.md PROTOCOL.md CHANGELOG.md; do
+for paper in README.md ARCHITECTURE.md PROTOCOL.md SECURITY.md CHANGELOG.md docs/*.md; do
     # The shell expands a name with a star; one that nothing matches stays as it is.
-    for path in $(grep -oE '(src|scripts)/[A-Za-z0-9_./*-]*' "$paper" | sed 's/\.$//' | sort -u); do
+    for path in $(grep -oE '(src|scripts|tests|docs|fuzz)/[A-Za-z0-9_./*-]*' "$paper" | sed 's/\.$//' | sort -u); do
         [ -e "$path" ] || complain "$paper names $path, which does not exist"
     done
 done

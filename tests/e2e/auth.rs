@@ -111,7 +111,8 @@ fn those_who_fail_keep_nobody_out() {
     let begun = Instant::now();
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
     run(client.arg("--auth").arg(login)).succeeded();
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    // One after the other they would be slowed for longer than this.
+    assert!(begun.elapsed() < Duration::from_secs(30));
     drop(strangers);
 }
 

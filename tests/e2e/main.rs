@@ -21,6 +21,8 @@ mod faults;
 mod holes;
 mod http;
 mod limits;
+mod old_kernel;
+mod outputs;
 mod peers;
 mod resume;
 mod root;

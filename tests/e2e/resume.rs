@@ -5,7 +5,7 @@ use crate::harness::{Running, Server, assert_same, content, run, wait_until};
 use crate::path::{Gate, Path, scatter};
 use crate::proof;
 use crate::relay::Faults;
-use crate::system::signal;
+use crate::system::{on_a_failing_disk, signal};
 use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE, Record};
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -188,6 +188,21 @@ fn a_journal_counts_for_nothing_beside_an_empty_part_file() {
     assert_eq!(outcome.err, "");
     assert!(!outcome.succeeded().contains("resumed"));
     half.path.is_whole();
+}
+
+#[test]
+fn what_the_disk_could_not_keep_counts_for_nothing() {
+    let (gate, faults) = Gate::after(BLOCKS);
+    let path = Path::new("failing-disk", (32 * BLOCK + 7) as usize, faults);
+    let mut client = path.client(1);
+    on_a_failing_disk(&mut client);
+    // The first checkpoint ends it, while nothing more comes.
+    let outcome = path.begin(&gate, BLOCKS, client).finish();
+    outcome.failed(SYSTEM, "client", "out: Input/output error");
+    assert_eq!(path.names(), ["out.part", "out.part.journal"]);
+    gate.open();
+    let said = path.fetch(2);
+    assert!(!said.contains("resumed"), "{said}");
 }
 
 #[test]

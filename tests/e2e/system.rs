@@ -24,6 +24,86 @@ pub(crate) fn without_privileges(command: &mut Command) {
     };
 }
 
+/// The kinds of machine that this one can run, as seccomp(2) numbers them, and the first
+/// system call of each that Linux 3.10 does not have.
+const NEWER_CALLS: [(u32, u32); 5] = [
+    (0xc000_003e, 314), // x86-64
+    (0x4000_0003, 351), // x86
+    (0xc000_00b7, 274), // 64-bit ARM
+    (0x4000_0028, 380), // 32-bit ARM
+    (0x8000_0016, 345), // s390x
+];
+
+/// The calls of 32-bit ARM alone, which have been there for ever, begin here.
+const ARM_PRIVATE: u32 = 0xf_0000;
+
+/// Makes the program, and those that it starts, believe that the kernel is Linux 3.10: each
+/// system call that is newer fails with ENOSYS.
+pub(crate) fn on_an_old_kernel(command: &mut Command) {
+    let at_least = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+    let mut filter = Vec::new();
+    for (machine, first) in NEWER_CALLS {
+        filter.extend([
+            load(4),
+            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, machine, 0, 5),
+            load(0),
+            step(at_least, ARM_PRIVATE, 2, 0),
+            step(at_least, first, 0, 1),
+            answer(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+            answer(libc::SECCOMP_RET_ALLOW),
+        ]);
+    }
+    filter.push(answer(libc::SECCOMP_RET_ALLOW));
+    filtered(command, filter);
+}
+
+/// Makes every fdatasync of the program, and of those that it starts, fail as it does
+/// where the disk has lost what was written.
+pub(crate) fn on_a_failing_disk(command: &mut Command) {
+    let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let filter = [
+        load(0),
+        step(is, libc::SYS_fdatasync as u32, 0, 1),
+        answer(libc::SECCOMP_RET_ERRNO | libc::EIO as u32),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ];
+    filtered(command, filter.into());
+}
+
+fn step(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt, jf, k }
+}
+
+/// Loads the word at `k` of seccomp's data: 0 is the call's number, 4 the kind of machine.
+fn load(k: u32) -> libc::sock_filter {
+    step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, k, 0, 0)
+}
+
+fn answer(k: u32) -> libc::sock_filter {
+    step(libc::BPF_RET | libc::BPF_K, k, 0, 0)
+}
+
+/// Puts the program under a seccomp filter, which it hands on to those that it starts.
+fn filtered(command: &mut Command, filter: Vec<libc::sock_filter>) {
+    let set = move || {
+        let (one, zero): (libc::c_ulong, libc::c_ulong) = (1, 0);
+        let code = libc::sock_fprog {
+            len: filter.len() as libc::c_ushort,
+            filter: filter.as_ptr().cast_mut(),
+        };
+        let mode = libc::SECCOMP_MODE_FILTER as libc::c_ulong;
+        // SAFETY: the first takes numbers only; the second reads `code`, which is alive and
+        // says how long `filter` is.
+        let failed = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, one, zero, zero, zero) != 0
+                || libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const code, zero, zero) != 0
+        };
+        if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    };
+    // SAFETY: between fork and exec this makes two system calls and takes no memory.
+    unsafe { command.pre_exec(set) };
+}
+
 /// Sends a signal to one process that this test knows to be there.
 pub(crate) fn signal(pid: u32, signal: i32) {
     // SAFETY: kill takes two numbers and touches no memory.

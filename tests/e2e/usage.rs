@@ -203,7 +203,10 @@ fn refused(name: &str, arguments: &[&str], words: &str) {
 fn every_mistake_on_a_client_s_command_line_is_named() {
     for (arguments, words) in [
         (&[][..], "address: is missing"),
-        (&["h:1", "1", "f"], "ofile: is missing"),
+        (&["h:1", "1"], "file: is missing"),
+        (&["h:1", "1", "data/"], "ofile: 'data/' gives the output no name; say one"),
+        (&["h:1", "1", "x/.."], "ofile: 'x/..' gives the output no name; say one"),
+        (&["h:1", "1", "x/-", "."], "ofile: 'x/-' gives the output no name; say one"),
         (&["h:1", "1", "f", "o", "x\u{1b}"], "'x\\x1b': one argument too many"),
         (&["h", "1", "f", "o"], "address: 'h' has no port"),
         (&["h:0", "1", "f", "o"], "address: 'h:0' has no port"),

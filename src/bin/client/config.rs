@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::destination;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
@@ -124,10 +125,7 @@ impl Config {
         if file.is_empty() {
             return Err(Error::usage("file: must not be empty"));
         }
-        let output = PathBuf::from(arguments.positional(3));
-        if output.as_os_str().is_empty() {
-            return Err(Error::usage("ofile: must not be empty"));
-        }
+        let output = destination::choose(arguments.optional(3), &file)?;
         let trace = arguments.value("trace").map(PathBuf::from);
         if trace.as_ref() == Some(&output) {
             return Err(Error::usage("--trace: must not be the output file"));
@@ -228,6 +226,13 @@ mod tests {
     fn empty_names_are_refused() {
         assert!(config(["box:80", "4", "", "o"]).is_err());
         assert!(config(["box:80", "4", "f", ""]).is_err());
+    }
+
+    #[test]
+    fn the_output_s_name_may_be_left_out() {
+        let request = CLIENT.parse(["box:80", "4", "data/f"].map(Into::into));
+        let Ok(Request::Run(arguments)) = request else { panic!("{request:?}") };
+        assert_eq!(Config::from_arguments(&arguments).unwrap().output, PathBuf::from("f"));
     }
 
     #[test]

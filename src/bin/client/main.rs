@@ -5,6 +5,7 @@
 
 mod config;
 mod control;
+mod destination;
 mod fetch;
 mod interrupt;
 mod trace;

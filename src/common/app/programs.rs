@@ -22,7 +22,11 @@ const JOB: Opt = Opt {
 pub static SERVER: Program = Program {
     name: "server",
     summary: "File download server",
-    positionals: &[Positional { name: "port", help: "server port; 0 for any that is free" }],
+    positionals: &[Positional {
+        name: "port",
+        help: "server port; 0 for any that is free",
+        optional: false,
+    }],
     options: &[
         Opt {
             short: None,
@@ -113,13 +117,26 @@ pub static CLIENT: Program = Program {
     name: "client",
     summary: "File download client",
     positionals: &[
-        Positional { name: "address", help: "server address, in host:port format" },
+        Positional {
+            name: "address",
+            help: "server address, in host:port format",
+            optional: false,
+        },
         Positional {
             name: "threads",
             help: "number of streams to receive the file over, 1 to 255, or auto",
+            optional: false,
         },
-        Positional { name: "file", help: "file to download, as the server names it" },
-        Positional { name: "ofile", help: "output file" },
+        Positional {
+            name: "file",
+            help: "file to download, as the server names it",
+            optional: false,
+        },
+        Positional {
+            name: "ofile",
+            help: "output file, or a folder for it (default: file's base name, here)",
+            optional: true,
+        },
     ],
     options: &[
         Opt {
@@ -180,10 +197,14 @@ pub static SENDER: Program = Program {
     name: "sender",
     summary: "Sends one file over several streams; started by server, or by hand",
     positionals: &[
-        Positional { name: "port", help: "port to listen on; 0 for any that is free" },
-        Positional { name: "path", help: "file to send" },
-        Positional { name: "block_size", help: "bytes that each stream sends" },
-        Positional { name: "threads", help: "number of streams, 1 to 255" },
+        Positional {
+            name: "port",
+            help: "port to listen on; 0 for any that is free",
+            optional: false,
+        },
+        Positional { name: "path", help: "file to send", optional: false },
+        Positional { name: "block_size", help: "bytes that each stream sends", optional: false },
+        Positional { name: "threads", help: "number of streams, 1 to 255", optional: false },
     ],
     options: &[JOB],
     alone: Some("job"),
@@ -194,10 +215,14 @@ pub static RECEIVER: Program = Program {
     name: "receiver",
     summary: "Receives one file over several streams; started by client, or by hand",
     positionals: &[
-        Positional { name: "host", help: "host that the sender runs on" },
-        Positional { name: "port", help: "port that the sender listens on" },
-        Positional { name: "threads", help: "number of streams, 1 to 255" },
-        Positional { name: "directory", help: "folder for the part files 0.prt, 1.prt, ..." },
+        Positional { name: "host", help: "host that the sender runs on", optional: false },
+        Positional { name: "port", help: "port that the sender listens on", optional: false },
+        Positional { name: "threads", help: "number of streams, 1 to 255", optional: false },
+        Positional {
+            name: "directory",
+            help: "folder for the part files 0.prt, 1.prt, ...",
+            optional: false,
+        },
     ],
     options: &[JOB],
     alone: Some("job"),
@@ -206,6 +231,14 @@ pub static RECEIVER: Program = Program {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_is_required_follows_what_may_be_left_out() {
+        for program in [&SERVER, &CLIENT, &SENDER, &RECEIVER] {
+            let optional = program.positionals.iter().map(|positional| positional.optional);
+            assert!(optional.is_sorted(), "{}", program.name);
+        }
+    }
 
     #[test]
     fn no_option_is_written_down_twice() {

@@ -4,8 +4,8 @@
 #![forbid(unsafe_code)]
 
 use super::params::{parse_schemes, quote, quote_uri};
-use super::proof::same_secretly;
 use super::{Algorithm, Challenge, DigestError, Proof, key};
+use crate::hash::same_secretly;
 
 /// What a client answers a challenge with. `qop` is always `auth`.
 #[derive(Clone, Debug, PartialEq, Eq)]

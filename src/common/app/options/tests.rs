@@ -1,0 +1,123 @@
+//! Command lines, good and bad, against a small table.
+
+#![forbid(unsafe_code)]
+
+use super::*;
+use crate::error::ExitCode;
+
+const TEST: Program = Program {
+    name: "test",
+    summary: "A program",
+    positionals: &[
+        Positional { name: "from", help: "where from", optional: false },
+        Positional { name: "to", help: "where to", optional: false },
+        Positional { name: "how", help: "how", optional: true },
+    ],
+    options: &[
+        Opt { short: Some('q'), long: "quiet", value: None, help: "say nothing" },
+        Opt { short: Some('b'), long: "bind", value: Some("ADDR"), help: "where" },
+        Opt { short: None, long: "job", value: None, help: "job on standard input" },
+    ],
+    alone: Some("job"),
+};
+
+fn parse(line: &str) -> Result<Arguments> {
+    let words = line.split(' ').filter(|w| !w.is_empty()).map(OsString::from);
+    match TEST.parse(words)? {
+        Request::Run(arguments) => Ok(arguments),
+        Request::Print(text) => panic!("printed {text}"),
+    }
+}
+
+fn refused(line: &str) -> String {
+    let error = parse(line).unwrap_err();
+    assert_eq!(error.code(), ExitCode::Usage);
+    error.to_string()
+}
+
+#[test]
+fn options_may_stand_anywhere() {
+    let parsed = parse("a -q b").unwrap();
+    assert!(parsed.has("quiet"));
+    assert_eq!((parsed.positional(0), parsed.positional(1)), ("a".as_ref(), "b".as_ref()));
+}
+
+#[test]
+fn a_value_may_be_attached_or_follow() {
+    for line in ["-b x a b", "-bx a b", "-qbx a b", "--bind x a b", "--bind=x a b"] {
+        assert_eq!(parse(line).unwrap().value("bind"), Some("x".as_ref()), "{line}");
+    }
+}
+
+#[test]
+fn the_last_value_counts() {
+    assert_eq!(parse("-b x -b y a b").unwrap().value("bind"), Some("y".as_ref()));
+}
+
+#[test]
+fn after_two_dashes_nothing_is_an_option() {
+    assert_eq!(parse("-- -q --").unwrap().positional(0), "-q");
+}
+
+#[test]
+fn a_single_dash_is_a_file() {
+    assert_eq!(parse("a -").unwrap().positional(1), "-");
+}
+
+#[test]
+fn an_option_that_stands_alone_needs_no_arguments() {
+    assert!(parse("--job").unwrap().has("job"));
+    assert!(refused("--job a").contains("too many"));
+}
+
+#[test]
+fn the_last_argument_may_be_left_out_where_the_table_says_so() {
+    assert_eq!(parse("a b").unwrap().optional(2), None);
+    assert_eq!(parse("a b ").unwrap().positional(2), "");
+    assert_eq!(parse("a b c").unwrap().optional(2), Some("c".as_ref()));
+}
+
+#[test]
+fn mistakes_are_named() {
+    assert!(refused("a").contains("to: is missing"));
+    assert!(refused("a b c d").contains("'d': one argument too many"));
+    assert!(refused("-x a b").contains("-x: no such option"));
+    assert!(refused("--wrong a b").contains("--wrong: no such option"));
+    assert!(refused("--quiet=1 a b").contains("takes no value"));
+    assert!(refused("a b --bind").contains("needs a value"));
+}
+
+#[test]
+fn numbers_outside_their_range_are_refused() {
+    for good in ["1", "255", "007"] {
+        assert!(number("threads", good.as_ref(), 1..=255).is_ok(), "{good}");
+    }
+    for bad in ["", "0", "256", "-1", "+1", "1.0", "0x1", "4 ", "99999999999999999999999"] {
+        assert!(number("threads", bad.as_ref(), 1..=255).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn rates_have_units_and_a_least() {
+    for (text, bytes) in [("16384", 16384), ("16K", 16384), ("3m", 3 << 20), ("2G", 2 << 30)] {
+        assert_eq!(rate("r", text.as_ref()).unwrap(), bytes, "{text}");
+    }
+    for text in ["", "K", "15K", "16383", "1T", "1.5M", "-1M", "99999999999999G", "1 M"] {
+        assert!(rate("r", text.as_ref()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn help_lists_everything_once() {
+    let help = TEST.help();
+    for word in ["usage: test", "  from  ", "  -q, --quiet", "-b ADDR] [--job] from to [how]"] {
+        assert!(help.contains(word), "{word} in {help}");
+    }
+    assert!(help.contains("-b, --bind ADDR  where\n"));
+    assert!(help.contains("A program\n\npositional arguments:\n"));
+}
+
+#[test]
+fn help_wins_over_missing_arguments() {
+    assert!(matches!(TEST.parse(["-h".into()]), Ok(Request::Print(_))));
+}
