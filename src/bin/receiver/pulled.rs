@@ -222,9 +222,9 @@ impl Shared {
         number < usize::from(self.wanted())
     }
 
-    /// Records something, where that is wanted.
+    /// Records something, where that is wanted. That streams are closed at the end is none.
     fn record(&self, record: impl FnOnce(&Recorder)) {
-        if let Some(recorder) = &self.recorder {
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| self.queue.end().is_none()) {
             record(recorder);
         }
     }

@@ -3,9 +3,12 @@
 //!
 //! ```text
 //!   settle ──► measure ──► more brought more? ──yes──► open more ──► settle ...
-//!                               │ no
-//!                               ▼
-//!            stay, or back to the number before ──► watch ──► much less? ──► open more
+//!                               │ no                      ▲
+//!                               ▼                         │ yes
+//!                    back to the number before ──► less than with more?
+//!                                                         │ no
+//!                                                         ▼
+//!                                                       watch ──► much less? ──► open more
 //! ```
 
 #![forbid(unsafe_code)]
@@ -18,7 +21,7 @@ pub const FIRST_STREAMS: u8 = 4;
 /// How long nothing is measured after the number has changed: a new stream overshoots
 /// until its first losses, and what it brings then is no measure of what it can bring.
 /// In round trips, and at least and at most so long.
-const SETTLE_ROUNDS: u32 = 15;
+const SETTLE_ROUNDS: u32 = 20;
 const SETTLE_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// How long is measured; in round trips, and at least and at most so long.
@@ -35,11 +38,11 @@ const HELPED: f64 = 1.08;
 /// they are not worth what they cost.
 const HELPED_LITTLE: f64 = 1.02;
 
-/// Where so many times as much comes, the next step is the large one, up to so many
-/// streams: to be wrong about many streams costs more.
+/// Where so many times as much comes, the next step is the large one, but not where there
+/// are many streams already: then it costs more to be wrong.
 const HELPED_MUCH: f64 = 2.0;
 const LARGE_STEP: u8 = 4;
-const LARGE_STEPS_TO: u8 = 64;
+const MANY: u8 = 32;
 
 /// Every other step.
 const SMALL_STEP: u8 = 2;
@@ -54,11 +57,29 @@ const LOW_IN_A_ROW: u32 = 2;
 pub struct Growth {
     most: u8,
     streams: u8,
-    /// What was before the last step: how many streams, and what they brought.
-    before: Option<(u8, f64)>,
+    question: Question,
     phase: Phase,
     /// The shortest round trip that was ever seen.
     round_trip: Duration,
+}
+
+/// So many streams brought so many bytes a second.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    streams: u8,
+    rate: f64,
+}
+
+/// What the next measurement is to answer.
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    /// What do the first streams bring?
+    First,
+    /// Do more streams bring more than these did?
+    MoreThan(Found),
+    /// They did not: do so few still bring as much as these did? What they brought before
+    /// may have been the overshoot of their beginning.
+    AsMuchAs(Found),
 }
 
 #[derive(Debug)]
@@ -87,7 +108,7 @@ impl Growth {
         Growth {
             most: most.max(1),
             streams: FIRST_STREAMS.min(most.max(1)),
-            before: None,
+            question: Question::First,
             phase: Phase::Settling(Duration::ZERO),
             round_trip: Duration::MAX,
         }
@@ -137,24 +158,39 @@ impl Growth {
 
     /// The measurement says that `rate` bytes a second come.
     fn judge(&mut self, now: Duration, bytes: u64, rate: f64) {
-        let gain = self.before.map(|(_, before)| rate / before);
-        match (self.before, gain) {
-            (Some((streams, best)), Some(gain)) if gain < HELPED_LITTLE => {
-                self.streams = streams;
-                self.watch(now, bytes, best);
+        let here = Found { streams: self.streams, rate };
+        match self.question {
+            Question::First => self.step(now, rate, LARGE_STEP),
+            Question::MoreThan(fewer) => match rate / fewer.rate {
+                gain if gain < HELPED_LITTLE => {
+                    self.go(now, fewer.streams, Question::AsMuchAs(here));
+                }
+                gain if gain < HELPED => self.watch(now, bytes, rate),
+                gain if gain < HELPED_MUCH || self.streams >= MANY => {
+                    self.step(now, rate, SMALL_STEP);
+                }
+                _ => self.step(now, rate, LARGE_STEP),
+            },
+            Question::AsMuchAs(more) if more.rate >= rate * HELPED => {
+                self.go(now, more.streams, Question::MoreThan(here));
             }
-            (_, Some(gain)) if gain < HELPED => self.watch(now, bytes, rate),
-            _ if self.streams == self.most => self.watch(now, bytes, rate),
-            (_, Some(gain)) if gain < HELPED_MUCH => self.step(now, rate, SMALL_STEP),
-            _ if self.streams > LARGE_STEPS_TO / LARGE_STEP => self.step(now, rate, SMALL_STEP),
-            _ => self.step(now, rate, LARGE_STEP),
+            Question::AsMuchAs(_) => self.watch(now, bytes, rate),
+        }
+        if self.streams == here.streams && matches!(self.phase, Phase::Settling(_)) {
+            self.watch(now, bytes, rate); // there are no more to be had
         }
     }
 
     /// Opens `times` as many, up to the most.
     fn step(&mut self, now: Duration, rate: f64, times: u8) {
-        self.before = Some((self.streams, rate));
-        self.streams = self.streams.saturating_mul(times).min(self.most);
+        let here = Found { streams: self.streams, rate };
+        let streams = self.streams.saturating_mul(times).min(self.most);
+        self.go(now, streams, Question::MoreThan(here));
+    }
+
+    fn go(&mut self, now: Duration, streams: u8, question: Question) {
+        self.streams = streams.min(self.most);
+        self.question = question;
         self.phase = Phase::Settling(now);
     }
 

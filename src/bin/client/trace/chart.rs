@@ -81,17 +81,20 @@ pub(super) fn total(svg: &mut Svg, place: Place, trace: &Trace) {
     let streams = open.iter().copied().max().unwrap_or(0).max(1) as f64;
     let mut steps = Path::default();
     let mut last = None;
-    for ((from, to), count) in times(trace).zip(&open) {
-        let y = place.y(*count as f64, streams);
+    for ((from, _), count) in times(trace).zip(&open) {
+        let (x, y) = (place.x(trace, from), place.y(*count as f64, streams));
         match last {
-            None => steps.move_to(place.x(trace, from), y),
-            Some(before) if before != count => steps.line_to(place.x(trace, from), y),
+            None => steps.move_to(x, y),
+            Some(before) if before != y => {
+                steps.line_to(x, before);
+                steps.line_to(x, y);
+            }
             Some(_) => {}
         }
-        if last != Some(count) || to == trace.end() {
-            steps.line_to(place.x(trace, to), y);
-        }
-        last = Some(count);
+        last = Some(y);
+    }
+    if let Some(y) = last {
+        steps.line_to(place.x(trace, trace.end()), y);
     }
     svg.path("open", &steps);
     let right = place.left + place.width + GAP;

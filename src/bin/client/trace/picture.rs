@@ -126,7 +126,7 @@ fn legend(svg: &mut Svg, trace: &Trace, y: f64, fastest: f64) {
     let mut x = LEFT;
     svg.rect("idle", (x, y - 9.0), SAMPLE);
     svg.words("said", (x + 23.0, y), Anchor::Start, "connected, nothing came");
-    x += 174.0;
+    x += 190.0;
     for level in 0..SHADES.len() {
         svg.rect(&format!("s{level}"), (x, y - 9.0), SAMPLE);
         x += SAMPLE.0;

@@ -5,6 +5,8 @@
 
 use super::chart::{open, rates, times};
 use ropewalk::transfer::trace::Trace;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Milliseconds of a stretch that is long enough that chance does not hide the rest.
 const LONG: u64 = 1000;
@@ -20,8 +22,10 @@ const FAR_BEHIND: u64 = 12 << 20;
 /// What is this close to the limit was held by it.
 const AT_THE_LIMIT: f64 = 0.9;
 
-/// A number of streams counts when there were so many for so many long stretches.
-const TRIED: usize = 2;
+/// Milliseconds after a change of the number of streams that do not count, since new ones
+/// overshoot; and how many have to be left for a number to count.
+const OVERSHOOT: u64 = 1500;
+const TRIED: u64 = 1000;
 
 /// Streams by themselves rise and fall as chance has it, and the squares of it add up.
 /// Where the sum moves by less than this share of that, one gets what another loses;
@@ -34,17 +38,15 @@ const MORE: f64 = 1.08;
 
 /// The sentence.
 pub(super) fn of(trace: &Trace, limit: Option<u64>) -> Option<String> {
-    let mut trace = trace.clone();
-    while trace.width() < LONG {
-        trace.coarsen();
+    let mut long = trace.clone();
+    while long.width() < LONG {
+        long.coarsen();
     }
-    if trace.columns() < BEGINNING + ENOUGH + 1 {
+    if long.columns() < BEGINNING + ENOUGH + 1 {
         return None;
     }
-    let window = BEGINNING..trace.columns() - 1;
-    let (rates, open) = (rates(&trace), open(&trace));
-    let mean = mean(&rates[window.clone()]);
-    let behind = trace.standings()[window.clone()]
+    let window = BEGINNING..long.columns() - 1;
+    let behind = long.standings()[window.clone()]
         .iter()
         .filter(|at| at.hashed.is_some_and(|hashed| at.prefix.saturating_sub(hashed) > FAR_BEHIND))
         .count();
@@ -53,44 +55,55 @@ pub(super) fn of(trace: &Trace, limit: Option<u64>) -> Option<String> {
                      --verify crc32c would.";
         return Some(words.into());
     }
+    let mean = mean(&rates(&long)[window.clone()]);
     if limit.is_some_and(|limit| mean > limit as f64 * AT_THE_LIMIT) {
         return Some("The limit of --limit-rate was the slowest step.".into());
     }
-    let tried = tried(&rates, &open, &trace);
-    if let [.., (fewer, before), (more, after)] = tried[..] {
-        let words = format!(
-            "{fewer} streams brought {:.0} MB/s, {more} brought {:.0}: ",
-            before / 1e6,
-            after / 1e6
-        );
-        let end = match after > before * MORE {
-            true => "more than these might have brought more still.",
-            false => "more streams do not help here.",
-        };
-        return Some(words + end);
+    match tried(trace)[..] {
+        [.., fewer, more] => Some(compare(fewer, more)),
+        _ => by_variance(&long, window),
     }
-    by_variance(&trace, window, &rates)
 }
 
-/// What each number of streams brought in the mean that was there for long enough, from
-/// the smallest number to the greatest. A stretch in which it changed does not count,
-/// nor the one after it.
-fn tried(rates: &[f64], open: &[usize], trace: &Trace) -> Vec<(usize, f64)> {
-    let mut sums = std::collections::BTreeMap::<usize, (f64, usize)>::new();
-    let whole = |(from, to): (u64, u64)| to - from == trace.width();
-    for (column, time) in times(trace).enumerate().skip(2) {
-        if whole(time) && open[column - 2..=column].iter().all(|count| *count == open[column]) {
-            let (sum, count) = sums.entry(open[column]).or_default();
-            (*sum, *count) = (*sum + rates[column], *count + 1);
+/// So many streams brought so many bytes a second in the mean.
+type Tried = (usize, f64);
+
+fn compare((fewer, before): Tried, (more, after): Tried) -> String {
+    let (before, after) = (before / 1e6, after / 1e6);
+    let end = match after > before * MORE {
+        true => "more than these might have brought more still.",
+        false => "more streams do not help here.",
+    };
+    format!("{fewer} streams brought {before:.0} MB/s, {more} brought {after:.0}: {end}")
+}
+
+/// What each number of streams brought that was there for long enough, from the smallest
+/// number to the greatest.
+fn tried(trace: &Trace) -> Vec<Tried> {
+    let (rates, open) = (rates(trace), open(trace));
+    let mut sums = BTreeMap::<usize, (f64, u64)>::new();
+    let mut since = 0;
+    for (column, (from, to)) in times(trace).enumerate() {
+        if column > 0 && open[column] != open[column - 1] {
+            since = from;
+        }
+        if from - since >= OVERSHOOT {
+            let (sum, time) = sums.entry(open[column]).or_default();
+            let milliseconds = to - from;
+            *sum += rates[column] * milliseconds as f64;
+            *time += milliseconds;
         }
     }
-    sums.retain(|_, (_, count)| *count >= TRIED);
-    sums.into_iter().map(|(streams, (sum, count))| (streams, sum / count as f64)).collect()
+    sums.retain(|_, (_, time)| *time >= TRIED);
+    sums.into_iter().map(|(streams, (sum, time))| (streams, sum / time as f64)).collect()
 }
 
-/// What the rise and fall of the streams and of their sum says.
-fn by_variance(trace: &Trace, window: std::ops::Range<usize>, rates: &[f64]) -> Option<String> {
-    if trace.streams() < 2 {
+/// What the rise and fall of the streams and of their sum says, where there were as many
+/// nearly all the time.
+fn by_variance(trace: &Trace, window: Range<usize>) -> Option<String> {
+    let open = &open(trace)[window.clone()];
+    let usual = open.iter().filter(|count| **count == trace.streams()).count();
+    if trace.streams() < 2 || usual * 10 < open.len() * 9 {
         return None;
     }
     let width = trace.width() as f64 / 1000.0;
@@ -102,8 +115,7 @@ fn by_variance(trace: &Trace, window: std::ops::Range<usize>, rates: &[f64]) -> 
             variance(&rates)
         })
         .sum();
-    let ratio = variance(&rates[window]) / each.max(f64::MIN_POSITIVE);
-    let words = match ratio {
+    let words = match variance(&rates(trace)[window]) / each.max(f64::MIN_POSITIVE) {
         ratio if ratio < FLAT => {
             "What one stream lost another one got: together they filled what there was, and \
              more streams would not help."

@@ -38,10 +38,11 @@ pub(super) fn run(shared: &Shared, number: usize) {
         let stop = match shared.sessions.connect(session.address, CONNECT_TIME) {
             Err(error) => Stop::Broken(error),
             Ok(stream) => {
+                shared.record(|to| to.opened(number));
                 if std::mem::replace(&mut opened_before, true) {
                     shared.count_reconnect();
+                    shared.record(|to| to.mark(number, Mark::Reopened));
                 }
-                shared.record(|to| to.opened(number));
                 let hello = Hello {
                     token: session.token.bytes(),
                     max_block: shared.job.block(number),

@@ -290,6 +290,7 @@ impl<'a> Connection<'a> {
             self.shared.bad_block(true, "its checksum differs");
             return Ok(());
         }
+        self.shared.record(|to| to.brought(self.number, length));
         let parts = self.shared.queue.take(self.number, range.clone());
         for part in parts {
             let from = (part.start - range.start) as usize;
@@ -301,7 +302,6 @@ impl<'a> Connection<'a> {
             self.shared.queue.finish(part, false);
         }
         self.shared.meter.add(length, range.end);
-        self.shared.record(|to| to.brought(self.number, length));
         self.is_good();
         Ok(())
     }

@@ -20,7 +20,6 @@ pub struct Recorder {
 struct Lane {
     cell: Cell,
     open: bool,
-    opened_before: bool,
 }
 
 impl Default for Recorder {
@@ -30,14 +29,9 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// Stream `number` is connected, perhaps again.
+    /// Stream `number` is connected.
     pub fn opened(&self, number: usize) {
-        self.at(number, |lane| {
-            if std::mem::replace(&mut lane.opened_before, true) {
-                lane.cell.mark(Mark::Reopened);
-            }
-            (lane.open, lane.cell.open) = (true, true);
-        });
+        self.at(number, |lane| (lane.open, lane.cell.open) = (true, true));
     }
 
     /// Stream `number` is not connected any more.
@@ -94,16 +88,5 @@ mod tests {
         let cells = recorder.take(Standing::default()).cells;
         assert_eq!(cells, [(3, Cell { open: true, ..Cell::default() })]);
         assert_eq!(recorder.take(Standing::default()).cells, []);
-    }
-
-    #[test]
-    fn only_the_second_connection_of_a_stream_is_a_reconnect() {
-        let recorder = Recorder::default();
-        let reopened = || {
-            recorder.opened(0);
-            recorder.closed(0);
-            recorder.take(Standing::default()).cells[0].1.count(Mark::Reopened)
-        };
-        assert_eq!((reopened(), reopened()), (0, 1));
     }
 }
