@@ -13,6 +13,7 @@ mod relay;
 mod system;
 
 mod auth;
+mod auto;
 mod changes;
 mod connections;
 mod digest;
@@ -31,6 +32,7 @@ mod signals;
 mod slow_stream;
 mod strangers;
 mod streams;
+mod trace;
 mod transfers;
 mod usage;
 mod user;

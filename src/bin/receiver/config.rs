@@ -51,7 +51,8 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     let flag = |key: &str| job.object().get(key).and_then(Value::as_u64) == Some(1);
     let (grows, trace) = (flag("grows"), flag("trace"));
     let shown = job.text("shown")?.to_string();
-    let rate = job.object().get("rate").and_then(Value::as_u64).map(Rate::new);
+    let limit = job.object().get("rate").and_then(Value::as_u64);
+    let rate = limit.map(Rate::new);
     match job.number("protocol")? {
         1 => {
             let address = job.text("address")?.parse().map_err(|_| bad("address"))?;
@@ -81,6 +82,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
                 grows,
                 verify,
                 sync,
+                limit,
                 rate,
                 trace,
                 shown,

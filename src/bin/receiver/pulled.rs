@@ -28,7 +28,7 @@ use ropewalk::transfer::rate::Rate;
 use ropewalk::transfer::trace::{Recorder, Standing};
 use ropewalk::transfer::window::block_size;
 use std::fs::File;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -59,7 +59,8 @@ pub(crate) struct Job {
     pub(crate) verify: Verify,
     /// Whether to make durable what has arrived.
     pub(crate) sync: bool,
-    /// Bytes per second at most.
+    /// Bytes per second at most, and what holds the streams to it.
+    pub(crate) limit: Option<u64>,
     pub(crate) rate: Option<Rate>,
     /// Whether to report what each stream does.
     pub(crate) trace: bool,
@@ -81,6 +82,8 @@ struct Shared {
     recorder: Option<Recorder>,
     sessions: Arc<Sessions>,
     bad_in_a_row: AtomicU32,
+    /// Bytes that have come from the network: counts on from 0 when it is full.
+    arrived: AtomicUsize,
     /// How many streams there should be now: those with smaller numbers.
     wanted: AtomicU32,
     state: Mutex<State>,
@@ -110,6 +113,7 @@ pub(crate) fn receive(
         meter: Meter::default(),
         sessions,
         bad_in_a_row: AtomicU32::new(0),
+        arrived: AtomicUsize::new(0),
         wanted: AtomicU32::new(0),
         state: Mutex::default(),
     };

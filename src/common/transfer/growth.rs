@@ -47,6 +47,10 @@ const MANY: u8 = 32;
 /// Every other step.
 const SMALL_STEP: u8 = 2;
 
+/// What is this close to a limit that the user has set is held by it, and no stream more
+/// can help.
+const AT_THE_LIMIT: f64 = 0.9;
+
 /// When less than this share of the best comes, so many measurements in a row, the path
 /// is another one than it was, and more streams are tried once more.
 const MUCH_LESS: f64 = 0.75;
@@ -56,6 +60,8 @@ const LOW_IN_A_ROW: u32 = 2;
 #[derive(Debug)]
 pub struct Growth {
     most: u8,
+    /// Bytes a second that are allowed.
+    limit: Option<u64>,
     streams: u8,
     question: Question,
     phase: Phase,
@@ -103,10 +109,12 @@ struct Watch {
 }
 
 impl Growth {
-    /// A search that goes up to `most` streams.
-    pub fn new(most: u8) -> Growth {
+    /// A search that goes up to `most` streams, which together may bring `limit` bytes a
+    /// second.
+    pub fn new(most: u8, limit: Option<u64>) -> Growth {
         Growth {
             most: most.max(1),
+            limit,
             streams: FIRST_STREAMS.min(most.max(1)),
             question: Question::First,
             phase: Phase::Settling(Duration::ZERO),
@@ -159,7 +167,9 @@ impl Growth {
     /// The measurement says that `rate` bytes a second come.
     fn judge(&mut self, now: Duration, bytes: u64, rate: f64) {
         let here = Found { streams: self.streams, rate };
+        let is_held = self.limit.is_some_and(|limit| rate >= limit as f64 * AT_THE_LIMIT);
         match self.question {
+            Question::First | Question::AsMuchAs(_) if is_held => self.watch(now, bytes, rate),
             Question::First => self.step(now, rate, LARGE_STEP),
             Question::MoreThan(fewer) => match rate / fewer.rate {
                 gain if gain < HELPED_LITTLE => {

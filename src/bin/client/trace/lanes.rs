@@ -37,8 +37,10 @@ pub(super) fn words_of(mark: Mark) -> (&'static str, &'static str) {
 
 /// Draws every stream's lane.
 pub(super) fn draw(svg: &mut Svg, place: Place, trace: &Trace, fastest: f64) {
-    let streams = trace.streams().max(1);
-    let height = place.height / streams as f64;
+    if trace.streams() == 0 {
+        return;
+    }
+    let height = place.height / trace.streams() as f64;
     let named = match height >= NAMED_HEIGHT {
         true => 1,
         false => ((NAME_DISTANCE / height) as usize).next_power_of_two(),

@@ -6,6 +6,7 @@
 use super::{Shared, lane, spawn};
 use ropewalk::error::Result;
 use ropewalk::transfer::growth::Growth;
+use std::sync::atomic::Ordering;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Instant;
 
@@ -14,6 +15,9 @@ pub(super) struct Crew<'scope> {
     threads: Vec<ScopedJoinHandle<'scope, ()>>,
     growth: Option<Growth>,
     begun: Instant,
+    /// Bytes that have come, and what the counter of them said then.
+    bytes: u64,
+    counted: usize,
 }
 
 impl<'scope> Crew<'scope> {
@@ -22,9 +26,10 @@ impl<'scope> Crew<'scope> {
         scope: &'scope Scope<'scope, 'env>,
         shared: &'scope Shared,
     ) -> Result<Crew<'scope>> {
-        let growth = shared.job.grows.then(|| Growth::new(shared.job.threads));
+        let growth = shared.job.grows.then(|| Growth::new(shared.job.threads, shared.job.limit));
         let first = growth.as_ref().map_or(shared.job.threads, Growth::streams);
-        let mut crew = Crew { threads: Vec::new(), growth, begun: Instant::now() };
+        let (threads, begun) = (Vec::new(), Instant::now());
+        let mut crew = Crew { threads, growth, begun, bytes: 0, counted: 0 };
         shared.want(first);
         crew.fill(scope, shared)?;
         Ok(crew)
@@ -38,8 +43,11 @@ impl<'scope> Crew<'scope> {
         shared: &'scope Shared,
     ) {
         let Some(growth) = &mut self.growth else { return };
-        let (now, bytes) = (self.begun.elapsed(), shared.meter.read().bytes);
-        shared.want(growth.sample(now, bytes, shared.sessions.round_trip()));
+        // The counter may start over, where a word is short, but not between two calls.
+        let counted = shared.arrived.load(Ordering::Relaxed);
+        self.bytes += counted.wrapping_sub(std::mem::replace(&mut self.counted, counted)) as u64;
+        let now = self.begun.elapsed();
+        shared.want(growth.sample(now, self.bytes, shared.sessions.round_trip()));
         if self.fill(scope, shared).is_err() {
             // The system has no room for so many threads. It goes on with those.
             let most = u8::try_from(self.threads.len()).unwrap_or(u8::MAX);

@@ -20,6 +20,7 @@ use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A stream that brings nothing for this long, while others do, is stalled.
@@ -223,6 +224,7 @@ impl<'a> Connection<'a> {
                 Ok(0) => return Err(Stop::Broken(io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => {
                     self.filled += count;
+                    self.shared.arrived.fetch_add(count, Ordering::Relaxed);
                     if let Some(rate) = rate {
                         rate.take(count as u64);
                     }

@@ -44,7 +44,7 @@ struct Transfer {
 
 impl Transfer {
     fn new(path: Path, most: u8) -> Transfer {
-        let growth = Growth::new(most);
+        let growth = Growth::new(most, None);
         let begun = vec![Duration::ZERO; growth.streams().into()];
         let most_ever = begun.len();
         Transfer { path, growth, now: Duration::ZERO, bytes: 0.0, begun, most_ever, random: 1 }
@@ -174,6 +174,15 @@ fn a_time_without_a_byte_says_nothing_about_the_streams() {
     transfer.path.all = 290.0 * MBIT;
     transfer.run(30);
     assert_eq!((transfer.begun.len(), transfer.most_ever), (4, 16));
+}
+
+#[test]
+fn at_a_limit_that_the_user_has_set_nothing_is_tried() {
+    let path = Path { each: 100.0 * MBIT, overshoot: 1.0, noise: 0.05, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.growth = Growth::new(255, Some((290.0 * MBIT) as u64));
+    transfer.run(60);
+    assert_eq!(transfer.most_ever, 4);
 }
 
 #[test]
