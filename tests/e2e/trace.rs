@@ -21,7 +21,7 @@ fn drawing(path: &Path, mut client: Command) -> (Command, PathBuf) {
 
 fn lanes(svg: &str) -> usize {
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
-    svg.matches("<g class=\"lane\">").count()
+    svg.matches("<g class=\"lane\" ").count()
 }
 
 /// The number behind these words of the legend.

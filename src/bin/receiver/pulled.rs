@@ -139,6 +139,10 @@ pub(crate) fn receive(
             }
         }
         let last_byte = Instant::now();
+        shared.take_slice().map(&mut report);
+        if let Some(recorder) = &shared.recorder {
+            recorder.end();
+        }
         shared.sessions.end(shared.queue.end() == Some(End::Complete));
         let md5 = follower.and_then(|follower| follower.join().ok()).flatten();
         shared.take_slice().map(&mut report);

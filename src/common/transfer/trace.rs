@@ -76,6 +76,20 @@ pub struct Standing {
     pub hashed: Option<u64>,
 }
 
+impl Standing {
+    /// What it was on the way to `other`, when `done` of `whole` was gone by.
+    fn towards(&self, other: &Standing, (done, whole): (u64, u64)) -> Standing {
+        let part = |from: u64, to: u64| {
+            let more = u128::from(to.saturating_sub(from)) * u128::from(done);
+            from + (more / u128::from(whole.max(1))) as u64
+        };
+        Standing {
+            prefix: part(self.prefix, other.prefix),
+            hashed: other.hashed.map(|to| part(self.hashed.unwrap_or(0), to)),
+        }
+    }
+}
+
 /// What happened since the last one of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
@@ -136,8 +150,8 @@ impl Trace {
         self.lanes.get(stream).map_or(&[], Vec::as_slice)
     }
 
-    /// Takes what has happened since the last call. What a stream brought is spread evenly
-    /// over that time.
+    /// Takes what has happened since the last call. What a stream brought and
+    /// how far the transfer came is spread evenly over that time.
     pub fn add(&mut self, slice: &Slice) {
         let start = self.end;
         self.end = slice.at.max(start + 1);
@@ -145,7 +159,13 @@ impl Trace {
             self.coarsen();
         }
         let (first, last) = ((start / self.width) as usize, ((self.end - 1) / self.width) as usize);
-        self.standings.resize((last + 1).max(self.standings.len()), slice.standing);
+        let before = self.standings.last().copied().unwrap_or_default();
+        for column in self.standings.len()..last {
+            let at = (column as u64 + 1).saturating_mul(self.width);
+            let share = (at - start, self.end - start);
+            self.standings.push(before.towards(&slice.standing, share));
+        }
+        self.standings.resize(last + 1, slice.standing);
         self.standings[last] = slice.standing;
         for (number, cell) in &slice.cells {
             let number = usize::from(*number);
@@ -238,6 +258,16 @@ mod tests {
         trace.add(&slice(100, &[(0, 1)]));
         assert_eq!(trace.end(), 501);
         assert_eq!(bytes(&trace, 0).iter().sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn between_two_slices_a_transfer_goes_on_evenly() {
+        let mut trace = Trace::default();
+        let standing = |prefix, hashed| Standing { prefix, hashed: Some(hashed) };
+        trace.add(&Slice { at: 100, standing: standing(1000, 0), ..Slice::default() });
+        trace.add(&Slice { at: 500, standing: standing(1000, 400), ..Slice::default() });
+        let hashed: Vec<_> = trace.standings().iter().filter_map(|at| at.hashed).collect();
+        assert_eq!(hashed, [0, 100, 200, 300, 400]);
     }
 
     #[test]

@@ -47,9 +47,10 @@ pub(super) fn draw(svg: &mut Svg, place: Place, trace: &Trace, fastest: f64) {
     };
     for stream in 0..trace.streams() {
         let lane = Place { top: place.top + height * stream as f64, height, ..place };
-        svg.begin("lane");
+        // A gap between lanes where there is room for one.
+        svg.begin("lane", if height > 4.0 { height - 1.0 } else { height });
         if stream % named == 0 {
-            let at = (place.left - 6.0, lane.top + height.min(12.0) / 2.0 + 4.0);
+            let at = (place.left - 6.0, lane.top + height / 2.0 + 4.0);
             svg.words("number", at, Anchor::End, &stream.to_string());
         }
         shade(svg, lane, trace, stream, fastest);
@@ -82,8 +83,7 @@ fn rate(bytes: u64, from: u64, to: u64) -> f64 {
 fn shade(svg: &mut Svg, lane: Place, trace: &Trace, stream: usize, fastest: f64) {
     let mut ground = Path::default();
     let mut shades = [const { None::<Path> }; SHADES.len()];
-    // A line between lanes where there is room for one.
-    let inner = if lane.height > 4.0 { lane.height - 1.0 } else { lane.height };
+    let middle = lane.top + lane.height / 2.0;
     let mut run: Option<(Option<usize>, u64)> = None;
     let mut flush = |run: Option<(Option<usize>, u64)>, to: u64| {
         let Some((level, from)) = run else { return };
@@ -92,7 +92,7 @@ fn shade(svg: &mut Svg, lane: Place, trace: &Trace, stream: usize, fastest: f64)
             None => &mut ground,
             Some(level) => shades[level].get_or_insert_default(),
         };
-        path.rect((left, lane.top), (right - left, inner));
+        path.dash((left, middle), right - left);
     };
     for ((from, to), cell) in times(trace).zip(trace.lane(stream)) {
         let level = match (cell.bytes, cell.open) {

@@ -17,7 +17,7 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 48.0;
 
 /// Pixels of the parts, from top to bottom, and between them.
-const HEAD: f64 = 96.0;
+const HEAD: f64 = 112.0;
 const TOTAL: f64 = 140.0;
 const LANES: f64 = 560.0;
 const LANE: (f64, f64) = (2.5, 16.0);
@@ -35,8 +35,8 @@ const MANY: usize = 64;
 const TIMES: u32 = 10;
 
 /// Characters that fit into a line of each size.
-const TITLE_ROOM: usize = 100;
-const LINE_ROOM: usize = 150;
+const TITLE_ROOM: usize = 80;
+const LINE_ROOM: usize = 130;
 
 const GROUND: &str = "#ffffff";
 const STYLE: &str = "text{font-family:sans-serif;font-size:11px;fill:#333}\
@@ -45,7 +45,7 @@ const STYLE: &str = "text{font-family:sans-serif;font-size:11px;fill:#333}\
     .count{fill:#9a4d00}.verdict{font-size:13px;font-weight:bold;fill:#111}\
     .grid{stroke:#d9d9d9;stroke-width:1}.sum{fill:#3f87cb}.md5{fill:#8a63b8}\
     .open{fill:none;stroke:#c76a10;stroke-width:1.5;stroke-dasharray:5 3}\
-    .idle{fill:#f4ead8}.broken{fill:none;stroke:#d0211c;stroke-width:2}\
+    .idle{fill:#f4ead8;stroke:#f4ead8}rect{stroke-width:0}.broken{fill:none;stroke:#d0211c;stroke-width:2}\
     .stalled{fill:#d0211c}.reopened{fill:#1e8a3c;stroke:#fff;stroke-width:.5}\
     .damaged{fill:#f5b400;stroke:#5c4300;stroke-width:.7}\
     .again{fill:none;stroke:#c0378f;stroke-width:1.5}";
@@ -89,7 +89,9 @@ impl Picture {
             svg.words(class, (LEFT, y), Anchor::Start, words);
         };
         words(&mut svg, "title", 30.0, &cut(&self.title, TITLE_ROOM));
-        words(&mut svg, class, 50.0, &cut(&self.outcome, LINE_ROOM));
+        let (first, second) = wrap(&self.outcome, LINE_ROOM);
+        words(&mut svg, class, 50.0, first);
+        words(&mut svg, class, 66.0, &cut(second, LINE_ROOM));
         time_axis(&mut svg, trace, total, bottom);
         chart::total(&mut svg, total, trace);
         words(&mut svg, "name", all.top - 6.0, "each stream, by its number");
@@ -107,7 +109,7 @@ impl Picture {
 fn style() -> String {
     let shades = SHADES.iter().enumerate();
     let shades: String =
-        shades.map(|(level, color)| format!(".s{level}{{fill:{color}}}")).collect();
+        shades.map(|(level, color)| format!(".s{level}{{fill:{color};stroke:{color}}}")).collect();
     format!("{STYLE}{shades}")
 }
 
@@ -145,6 +147,14 @@ fn legend(svg: &mut Svg, trace: &Trace, y: f64, fastest: f64) {
         svg.words("said", (x + 15.0, y + 23.0), Anchor::Start, &words);
         x += 40.0 + 6.4 * words.len() as f64;
     }
+}
+
+/// `words` in two lines, of which the first has at most so many characters.
+fn wrap(words: &str, room: usize) -> (&str, &str) {
+    let Some((end, _)) = words.char_indices().nth(room) else { return (words, "") };
+    words[..end].rsplit_once(' ').map_or((&words[..end], &words[end..]), |(first, _)| {
+        (first, words[first.len()..].trim_start())
+    })
 }
 
 /// At most so many characters of `words`.

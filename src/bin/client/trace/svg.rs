@@ -83,9 +83,10 @@ impl Svg {
         ));
     }
 
-    /// Begins a group.
-    pub(super) fn begin(&mut self, class: &str) {
-        self.push(format_args!("<g class=\"{class}\">\n"));
+    /// Begins a group, whose lines are this wide.
+    pub(super) fn begin(&mut self, class: &str, width: f64) {
+        let width = number(width);
+        self.push(format_args!("<g class=\"{class}\" stroke-width=\"{width}\">\n"));
     }
 
     /// Ends it.
@@ -124,6 +125,11 @@ impl Path {
     /// Closes the shape.
     pub(super) fn close(&mut self) {
         self.text.push('Z');
+    }
+
+    /// A line to the right.
+    pub(super) fn dash(&mut self, (x, y): (f64, f64), width: f64) {
+        let _ = write!(self.text, "M{} {}h{}", number(x), number(y), number(width));
     }
 
     /// A rectangle.

@@ -39,6 +39,13 @@ impl Recorder {
         self.at(number, |lane| lane.open = false);
     }
 
+    /// No stream is needed any more.
+    pub fn end(&self) {
+        for lane in lock(&self.lanes).values_mut() {
+            *lane = Lane::default();
+        }
+    }
+
     /// Stream `number` has brought so many bytes.
     pub fn brought(&self, number: usize, bytes: u64) {
         self.at(number, |lane| lane.cell.bytes += bytes);
@@ -87,6 +94,9 @@ mod tests {
         recorder.closed(3);
         let cells = recorder.take(Standing::default()).cells;
         assert_eq!(cells, [(3, Cell { open: true, ..Cell::default() })]);
+        assert_eq!(recorder.take(Standing::default()).cells, []);
+        recorder.opened(3);
+        recorder.end();
         assert_eq!(recorder.take(Standing::default()).cells, []);
     }
 }

@@ -44,7 +44,7 @@ fn count(svg: &str, element: &str) -> usize {
 #[test]
 fn there_is_a_lane_for_each_stream() {
     for streams in [1, 4, 64, 255] {
-        assert_eq!(count(&picture(streams, 5).to_svg(), "g class=\"lane\""), streams.into());
+        assert_eq!(count(&picture(streams, 5).to_svg(), "g class=\"lane\" "), streams.into());
     }
 }
 
@@ -64,7 +64,7 @@ fn a_transfer_of_nothing_is_a_picture_too() {
     let picture = Picture { trace: Trace::default(), failed: true, ..picture(1, 1) };
     let svg = picture.to_svg();
     assert_eq!(count(&svg, "svg"), 1);
-    assert_eq!(count(&svg, "g class=\"lane\""), 0);
+    assert_eq!(count(&svg, "g class=\"lane\" "), 0);
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
 }
 
@@ -75,6 +75,17 @@ fn without_an_md5_there_is_no_lane_for_it() {
     picture.trace = Trace::default();
     picture.trace.add(&Slice { at: 100, ..Slice::default() });
     assert_eq!(count(&picture.to_svg(), "path class=\"md5\""), 0);
+}
+
+#[test]
+fn a_long_outcome_takes_two_lines_and_no_more() {
+    assert_eq!(wrap("one two three", 13), ("one two three", ""));
+    assert_eq!(wrap("one two three", 8), ("one two", "three"));
+    assert_eq!(wrap("\u{e9}\u{e9}\u{e9}", 2), ("\u{e9}\u{e9}", "\u{e9}"));
+    let outcome = "word ".repeat(200);
+    let svg = Picture { outcome, ..picture(1, 1) }.to_svg();
+    assert_eq!(count(&svg, "text class=\"said\" x=\"64\" y=\"66\""), 1);
+    assert!(svg.contains("...</text>"));
 }
 
 #[test]
