@@ -3,10 +3,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accept;
 pub mod base64;
 pub mod date;
 pub mod digest_auth;
 pub mod etag;
+pub mod html;
 pub mod http;
 pub mod journal;
 pub mod json;

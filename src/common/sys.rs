@@ -6,6 +6,7 @@
 
 pub mod beneath;
 pub mod dir;
+pub mod entries;
 pub mod file;
 pub mod hangup;
 pub mod number;

@@ -25,6 +25,16 @@ fn guarded(test: &str, options: &[&str]) -> (Scratch, Server) {
     (scratch, server)
 }
 
+#[test]
+fn streams_at_the_control_port_need_the_token_only() {
+    let (scratch, server) = guarded("auth-port", &[]);
+    let ours = secret(&scratch, "ours", "ann:sesame\n");
+    let mut client = scratch.client(server.address, 3, "file", scratch.path("out"));
+    let said = run(client.arg("--single-port").arg("--auth").arg(ours)).succeeded();
+    assert!(said.contains(" through the control port"), "{said}");
+    assert_eq!(fs::read(scratch.path("out")).unwrap(), b"bytes");
+}
+
 fn get(method: &str, target: &str, fields: &str) -> String {
     format!("{method} {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n")
 }

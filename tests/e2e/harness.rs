@@ -52,6 +52,11 @@ impl Scratch {
         self.address
     }
 
+    /// Another one, at which nothing of the test listens that it did not put there.
+    pub(crate) fn elsewhere(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.address) + (64 << 16))
+    }
+
     /// The path of `name` in the folder.
     pub(crate) fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.folder.join(name.as_ref())

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// A file of so many bytes, with `length` bytes of data at each of these offsets.
-fn sparse(path: &std::path::Path, size: u64, data: &[(u64, usize)]) -> File {
+pub(crate) fn sparse(path: &std::path::Path, size: u64, data: &[(u64, usize)]) -> File {
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
     let file = file.unwrap();
     file.set_len(size).unwrap();

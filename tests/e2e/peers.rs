@@ -4,6 +4,7 @@
 use crate::classic_peers::accept;
 use crate::harness::{LIMIT, Outcome, Scratch, assert_same, content, run};
 use crate::path::{RECONNECTS, count};
+use crate::pulled_peers::begins_as_stream;
 use ropewalk::codec::wire::{HELLO_SIZE, Header, Hello, REQUEST_SIZE, Request};
 use ropewalk::hash::crc32c::crc32c;
 use ropewalk::sys::poll;
@@ -129,11 +130,17 @@ impl Peer {
                     Some(Duration::from_millis(20)),
                 );
                 let ready = ready.unwrap();
-                if ready[0] {
-                    offer(accept(&control), file.len(), port);
+                // A data port that brings nothing good is given up for the control port.
+                let control = ready[0].then(|| accept(&control));
+                let (asks, comes) = match control {
+                    Some(socket) if begins_as_stream(&socket) => (None, Some(socket)),
+                    other => (other, ready[1].then(|| accept(&data))),
+                };
+                if let Some(socket) = asks {
+                    offer(socket, file.len(), port);
                 }
-                if ready[1] {
-                    let stream = Stream { socket: accept(&data), bytes: file.clone() };
+                if let Some(socket) = comes {
+                    let stream = Stream { socket, bytes: file.clone() };
                     let number = own.streams.fetch_add(1, Ordering::SeqCst);
                     let (own, behave) = (own.clone(), behave.clone());
                     std::thread::spawn(move || own.carry(number, stream, &*behave));

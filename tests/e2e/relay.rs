@@ -2,12 +2,15 @@
 //! what bad networks do: flips bits, cuts, stalls, slows, splits and merges. It stands
 //! in for the control connection too, since the data port comes with its reply.
 
+mod messages;
 mod plan;
 
-pub(crate) use plan::{Block, Faults, Message, Piece, Step};
+pub(crate) use plan::{Block, DataPorts, Faults, Message, Piece, Step};
 
-use crate::classic_peers::read_some;
 use crate::harness::Scratch;
+use crate::pulled_peers::begins_as_stream;
+use crate::system::fill_backlog;
+use messages::{read_block, read_message};
 use ropewalk::codec::wire::{HEADER_SIZE, HELLO_SIZE, REQUEST_SIZE};
 use ropewalk::sys::poll;
 use ropewalk::sys::socket::reset_on_close;
@@ -41,6 +44,8 @@ struct Shared {
     faults: Faults,
     over: AtomicBool,
     streams: AtomicUsize,
+    /// Of them those that came to the control port.
+    beside: AtomicUsize,
     blocks: AtomicU64,
     sent: AtomicU64,
     asked: Mutex<Vec<Piece>>,
@@ -52,14 +57,20 @@ struct Shared {
 impl Relay {
     /// A relay before `server`.
     pub(crate) fn start(scratch: &Scratch, server: SocketAddr, faults: Faults) -> Relay {
-        let listener = TcpListener::bind((scratch.address(), 0)).unwrap();
+        let here = match faults.data {
+            DataPorts::Carried => scratch.address(),
+            // The server's own ports are not to be found there.
+            _ => scratch.elsewhere(),
+        };
+        let listener = TcpListener::bind((here, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            here: scratch.address(),
+            here,
             server,
             faults,
             over: AtomicBool::new(false),
             streams: AtomicUsize::new(0),
+            beside: AtomicUsize::new(0),
             blocks: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             asked: Mutex::default(),
@@ -86,6 +97,11 @@ impl Relay {
     /// How many streams there have been.
     pub(crate) fn streams(&self) -> usize {
         self.shared.streams.load(Ordering::SeqCst)
+    }
+
+    /// How many of them came to the control port.
+    pub(crate) fn beside(&self) -> usize {
+        self.shared.beside.load(Ordering::SeqCst)
     }
 
     /// Every range that was asked for.
@@ -170,6 +186,11 @@ impl Shared {
     /// One request and its reply, with the port of a listener of this relay in it.
     fn control(self: &Arc<Shared>, client: TcpStream) -> Option<()> {
         let server = TcpStream::connect(self.server).ok()?;
+        if begins_as_stream(&client) {
+            self.beside.fetch_add(1, Ordering::SeqCst);
+            self.carry(client, server);
+            return None;
+        }
         let link = self.link(client, server);
         let (head, body) = read_message(&link.client, true)?;
         (&link.server).write_all(&[head.as_bytes(), &body].concat()).ok()?;
@@ -179,12 +200,41 @@ impl Shared {
         let mut reply = (self.faults.reply)(&head, reply)?;
         if let Some((before, after)) = body.split_once("\"port\":") {
             let end = after.find([',', '}'])?;
-            let port = self.listen(after[..end].trim().parse().ok()?);
+            let port = self.data_port(after[..end].trim().parse().ok()?);
             let old = format!("Content-Length: {}\r\n", body.len());
             body = format!("{before}\"port\":{port}{}", &after[end..]);
             reply = reply.replace(&old, &format!("Content-Length: {}\r\n", body.len()));
         }
         (&link.client).write_all(&[reply.as_bytes(), body.as_bytes()].concat()).ok()
+    }
+
+    /// What a client is told in place of the sender's `port`.
+    fn data_port(self: &Arc<Shared>, port: u16) -> u16 {
+        let listen = || TcpListener::bind((self.here, port)).unwrap();
+        match &self.faults.data {
+            DataPorts::Carried => return self.listen(port),
+            DataPorts::Refused => {}
+            DataPorts::Silent => {
+                let (listener, own) = (listen(), self.clone());
+                let waiting = fill_backlog(&listener);
+                std::thread::spawn(move || {
+                    while !own.is_over() {
+                        std::thread::sleep(LOOK);
+                    }
+                    drop((listener, waiting));
+                });
+            }
+            DataPorts::Foreign(serve) => {
+                let (listener, own, serve) = (listen(), self.clone(), *serve);
+                std::thread::spawn(move || {
+                    own.accept(&listener, |client| {
+                        std::thread::spawn(move || serve(client));
+                        true
+                    });
+                });
+            }
+        }
+        port
     }
 
     /// Listens in place of the sender at `port`, until that is gone.
@@ -196,16 +246,21 @@ impl Shared {
         std::thread::spawn(move || {
             shared.accept(&listener, |client| {
                 let Ok(server) = TcpStream::connect(sender) else { return false };
-                let number = shared.streams.fetch_add(1, Ordering::SeqCst);
-                let link = shared.link(client, server);
-                let (up, own) = (link.clone(), shared.clone());
-                std::thread::spawn(move || own.carry_up(&up, number));
-                let own = shared.clone();
-                std::thread::spawn(move || own.carry_down(&link, number));
+                shared.carry(client, server);
                 true
             });
         });
         own
+    }
+
+    /// Carries a stream both ways.
+    fn carry(self: &Arc<Shared>, client: TcpStream, server: TcpStream) {
+        let number = self.streams.fetch_add(1, Ordering::SeqCst);
+        let link = self.link(client, server);
+        let (up, own) = (link.clone(), self.clone());
+        std::thread::spawn(move || own.carry_up(&up, number));
+        let own = self.clone();
+        std::thread::spawn(move || own.carry_down(&link, number));
     }
 
     /// Hello and requests.
@@ -329,47 +384,4 @@ impl Shared {
         }
         Ok(())
     }
-}
-
-/// Reads one block whole into `bytes`. `false` at the end of the stream.
-fn read_block(mut source: &TcpStream, bytes: &mut Vec<u8>) -> io::Result<bool> {
-    let mut filled = 0;
-    while filled < HEADER_SIZE {
-        match source.read(&mut bytes[filled..]) {
-            Ok(0) => return Ok(false),
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let is_hole = bytes[0] == 2;
-    let length = u32::from_be_bytes(bytes[4..8].try_into().unwrap());
-    bytes.resize(HEADER_SIZE + if is_hole { 0 } else { length as usize }, 0);
-    source.read_exact(&mut bytes[HEADER_SIZE..])?;
-    Ok(true)
-}
-
-/// Reads the head of an HTTP message, and the body that it announces.
-fn read_message(source: &TcpStream, has_body: bool) -> Option<(String, Vec<u8>)> {
-    let mut source = source.try_clone().ok()?;
-    let mut bytes = Vec::new();
-    let mut read = |bytes: &mut Vec<u8>| {
-        let mut piece = [0; 4096];
-        let count = read_some(&mut source, &mut piece).ok().filter(|count| *count > 0)?;
-        bytes.extend_from_slice(&piece[..count]);
-        Some(())
-    };
-    let end = loop {
-        match bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            Some(end) => break end + 4,
-            None => read(&mut bytes)?,
-        }
-    };
-    let head = String::from_utf8(bytes.drain(..end).collect()).ok()?;
-    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-    let length = length.filter(|_| has_body).map_or(Some(0), |length| length.parse().ok())?;
-    while bytes.len() < length {
-        read(&mut bytes)?;
-    }
-    Some((head, bytes))
 }

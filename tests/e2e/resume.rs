@@ -257,13 +257,13 @@ fn a_second_client_on_one_output_is_refused_and_told_by_whom() {
 }
 
 /// Kills the server, its senders too.
-fn kill(server: &mut Server) {
+pub(crate) fn kill(server: &mut Server) {
     server.running.signal(libc::SIGKILL);
     server.running.finish_ref();
 }
 
 /// Starts a server where one was.
-fn restart(path: &mut Path) {
+pub(crate) fn restart(path: &mut Path) {
     let mut command = path.scratch.program("server");
     command.arg("--bind").arg(path.scratch.address().to_string());
     command.arg(path.server.address.port().to_string()).current_dir(path.scratch.folder());

@@ -6,9 +6,14 @@ use crate::harness::{Outcome, Running, Scratch, Server, run};
 use crate::system::without_privileges;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
 
 /// A folder with files, links and a secret beside it, and a server of that folder.
 fn rooted(test: &str) -> (Scratch, Server) {
+    rooted_with(test, &[])
+}
+
+fn rooted_with(test: &str, options: &[&str]) -> (Scratch, Server) {
     let scratch = Scratch::new(test);
     let root = scratch.make_dir("root");
     scratch.make_dir("root/sub");
@@ -24,7 +29,7 @@ fn rooted(test: &str) -> (Scratch, Server) {
     symlink("/proc/self/root", root.join("magic")).unwrap();
     symlink("loop", root.join("loop")).unwrap();
     let mut command = scratch.program("server");
-    command.args(["--root", "root"]).current_dir(scratch.folder());
+    command.args(["--root", "root"]).args(options).current_dir(scratch.folder());
     without_privileges(&mut command);
     let server = Server::start_command(&scratch, command);
     (scratch, server)
@@ -117,6 +122,29 @@ fn what_is_outside_looks_like_what_is_not_there() {
 fn shown(reply: &Reply) -> (u16, Vec<String>, String) {
     let lines = reply.head.lines().filter(|line| !line.starts_with("Date:"));
     (reply.status, lines.map(str::to_string).collect(), reply.body.clone())
+}
+
+#[test]
+fn an_index_shows_what_is_served_and_nothing_else() {
+    let (scratch, server) = rooted_with("root-index", &["--index"]);
+    let closed = scratch.make_dir("root/closed-folder");
+    fs::set_permissions(closed, Permissions::from_mode(0o311)).unwrap();
+    assert!(Command::new("mkfifo").arg(scratch.path("root/fifo")).status().unwrap().success());
+    let listed = |folder: &str| {
+        let mut http = Http::connect(server.address);
+        let fields = "Accept: application/json\r\nConnection: close";
+        http.send(format!("GET {folder} HTTP/1.1\r\n{fields}\r\n\r\n"));
+        let reply = http.receive();
+        let paths = reply.body.split("\"path\":\"").skip(1);
+        paths.map(|text| text.split('"').next().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("/"), ["sub/", "file"]);
+    for folder in ["/sub/", "/sub/../sub/"] {
+        assert_eq!(listed(folder), ["file", "link"], "{folder}");
+    }
+    for outside in ["/up/", "/../", "/magic/", "/closed-folder/", "/etc/", "/fifo/", "/file/"] {
+        assert!(listed(outside).is_empty(), "{outside}");
+    }
 }
 
 #[test]

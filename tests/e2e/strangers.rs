@@ -2,112 +2,21 @@
 //! the real server: they get nothing, and the transfer of those who keep to them is
 //! unharmed.
 
-use crate::classic_peers::{Http, connect, read_some};
+use crate::classic_peers::{connect, read_some};
 use crate::harness::{Scratch, Server, assert_same, content, wait_until};
 use crate::proof;
+use crate::pulled_peers::{Offer, ask, block, closed_unserved, payload, request};
 use crate::system::connect_from;
-use ropewalk::codec::wire::{
-    ErrorCode, HEADER_SIZE, Header, Hello, MAX_REQUEST, REQUEST_SIZE, Request,
-};
+use ropewalk::codec::wire::{ErrorCode, HEADER_SIZE, Header, MAX_REQUEST, REQUEST_SIZE, Request};
 use ropewalk::hash::crc32c::crc32c;
-use ropewalk::hash::from_hex;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
-
-/// An offer of the ropewalk protocol.
-struct Offer {
-    sender: SocketAddr,
-    session: String,
-    threads: usize,
-}
-
-fn ask(server: &Server, file: &str, threads: usize) -> Offer {
-    let body = format!("{{\"threads\":{threads},\"protocol\":2}}");
-    let mut http = Http::connect(server.address);
-    http.send(format!("POST {file} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
-    let reply = http.receive();
-    assert_eq!(reply.status, 200, "{reply:?}");
-    let value = |key: &str| {
-        let (_, rest) = reply.body.split_once(&format!("\"{key}\":")).unwrap();
-        rest.split([',', '}']).next().unwrap().trim().trim_matches('"').to_string()
-    };
-    let sender = SocketAddr::new(server.address.ip(), value("port").parse().unwrap());
-    Offer { sender, session: value("session"), threads }
-}
-
-impl Offer {
-    fn hello(&self) -> [u8; 28] {
-        let token = from_hex(&self.session).unwrap().try_into().unwrap();
-        Hello { token, max_block: 128 << 10, unchecked: false }.encode()
-    }
-
-    /// A stream that has shown its token.
-    fn open(&self) -> TcpStream {
-        let mut stream = connect(self.sender);
-        stream.write_all(&self.hello()).unwrap();
-        stream
-    }
-
-    /// Fetches the whole file and ends the session, as a receiver that keeps to the
-    /// rules; demands that all of it is right and that the server calls it complete.
-    #[track_caller]
-    fn serves_all(&self, server: &mut Server, bytes: &[u8]) {
-        let mut streams: Vec<TcpStream> = (0..self.threads).map(|_| self.open()).collect();
-        let mut got = Vec::new();
-        let pieces = bytes.len().div_ceil(100_000);
-        for number in 0..pieces {
-            let offset = number * 100_000;
-            let length = (bytes.len() - offset).min(100_000);
-            let stream = &mut streams[number % self.threads];
-            stream.write_all(&request(offset as u64, length as u32)).unwrap();
-            got.extend(payload(stream, offset as u64, length));
-        }
-        assert_same(&got, bytes, "the file");
-        streams[0].write_all(&Request::Finished.encode()).unwrap();
-        let line = server.next_log_line();
-        assert!(line.ends_with(": complete\n"), "{line}");
-        assert!(TcpStream::connect(self.sender).is_err(), "its sender is still there");
-    }
-}
-
-fn request(offset: u64, length: u32) -> [u8; REQUEST_SIZE] {
-    Request::Range { file: 0, offset, length }.encode()
-}
 
 /// A message of these bytes and a checksum that is right.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.extend_from_slice(&crc32c(&bytes).to_be_bytes());
     bytes
-}
-
-/// The next block's header and payload, which has to be what its checksum says.
-#[track_caller]
-fn block(stream: &mut TcpStream) -> (Header, Vec<u8>) {
-    let mut header = [0; HEADER_SIZE];
-    stream.read_exact(&mut header).unwrap();
-    let (_, header) = Header::parse(&header).unwrap().unwrap();
-    let mut payload = vec![0; header.payload()];
-    stream.read_exact(&mut payload).unwrap();
-    match header {
-        Header::Data { crc, .. } | Header::Error { crc, .. } => assert_eq!(crc, crc32c(&payload)),
-        Header::Hole { .. } => {}
-    }
-    (header, payload)
-}
-
-/// The answer to a request, of as many blocks as it takes.
-#[track_caller]
-fn payload(stream: &mut TcpStream, offset: u64, length: usize) -> Vec<u8> {
-    let mut got = Vec::new();
-    while got.len() < length {
-        let (header, bytes) = block(stream);
-        let Header::Data { offset: at, .. } = header else { panic!("{header:?}") };
-        assert_eq!(at, offset + got.len() as u64);
-        got.extend(bytes);
-    }
-    assert_eq!(got.len(), length);
-    got
 }
 
 /// Demands an error block of this kind, and then the end of the stream.
@@ -118,11 +27,6 @@ fn refused(mut stream: TcpStream, expected: ErrorCode) {
     assert_eq!(code, expected, "{}", String::from_utf8_lossy(&text));
     assert!(!text.is_empty());
     assert_eq!(read_some(&mut stream, &mut [0]).unwrap(), 0, "something follows the error");
-}
-
-/// Whether a stream ends without a byte.
-fn closed_unserved(mut stream: TcpStream) -> bool {
-    !matches!(read_some(&mut stream, &mut [0]), Ok(1..))
 }
 
 /// A server of one file.

@@ -1,9 +1,11 @@
 //! GET and HEAD: whole files, parts, conditions, names, and connections that last.
 
 use crate::harness::{Server, content};
+use ropewalk::codec::date;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, SystemTime};
 
 #[test]
 fn a_file_comes_whole_with_what_describes_it() {
@@ -96,6 +98,61 @@ fn conditions_are_those_of_the_file_as_it_is_now() {
     assert_eq!(client.ask("HEAD", &path, &[&format!("If-Match: {tag}")]).status, 412);
     let whole = client.ask("GET", &path, &["Range: bytes=1-", &if_range]);
     assert_eq!((whole.status, whole.text()), (200, "second"));
+}
+
+#[test]
+fn a_date_that_is_still_to_come_is_told_as_that_of_the_answer() {
+    let server = Server::start(&[]);
+    let path = server.file("file", b"x");
+    let day = Duration::from_secs(86_400);
+    fs::File::open(&path).unwrap().set_modified(SystemTime::now() + day).unwrap();
+    let mut client = server.connect();
+    let reply = client.ask("GET", &path, &[]);
+    let told = date::parse(reply.field("last-modified").as_bytes()).unwrap();
+    assert!(told <= date::parse(reply.field("date").as_bytes()).unwrap(), "{reply:?}");
+    // It is no word on whether the file has changed.
+    let told = date::format(told);
+    assert_eq!(client.ask("GET", &path, &[&format!("If-Modified-Since: {told}")]).status, 200);
+    let range = client.ask("GET", &path, &["Range: bytes=0-", &format!("If-Range: {told}")]);
+    assert_eq!(range.status, 200);
+}
+
+#[test]
+fn a_unit_counts_in_any_case_and_a_list_is_the_whole() {
+    let server = Server::start(&[]);
+    let path = server.file("file", b"0123456789");
+    let mut client = server.connect();
+    for (range, status, text) in [
+        ("Range: BYTES=2-3", 206, "23"),
+        ("range:bytes=-2", 206, "89"),
+        ("Range: bytes=2-3,", 200, "0123456789"),
+        ("Range: items=2-3", 200, "0123456789"),
+    ] {
+        let reply = client.ask("GET", &path, &[range]);
+        assert_eq!((reply.status, reply.text()), (status, text), "{range}");
+    }
+    assert_eq!(client.ask("HEAD", &path, &["Range: bytes=2-3"]).status, 200);
+    let weak = client.ask("HEAD", &path, &[]).field("etag").to_string();
+    let weak = client.ask("GET", &path, &["Range: bytes=2-3", &format!("If-Range: W/{weak}")]);
+    assert_eq!((weak.status, weak.text()), (200, "0123456789"));
+}
+
+#[test]
+fn a_tag_in_a_list_counts_and_a_date_beside_it_does_not() {
+    let server = Server::start(&[]);
+    let path = server.file("file", b"x");
+    let mut client = server.connect();
+    let head = client.ask("HEAD", &path, &[]);
+    let (tag, date) = (head.field("etag"), head.field("last-modified"));
+    for (none_match, status) in [
+        (format!("\"a\", W/{tag}"), 304),
+        ("*".to_string(), 304),
+        ("\"a\", \"b\"".to_string(), 200),
+    ] {
+        let fields = [format!("If-None-Match: {none_match}"), format!("If-Modified-Since: {date}")];
+        let reply = client.ask("GET", &path, &[&fields[0], &fields[1]]);
+        assert_eq!(reply.status, status, "{none_match}");
+    }
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) struct Server {
     log: BufReader<ChildStderr>,
     pub(crate) folder: PathBuf,
     pub(crate) address: SocketAddr,
+    /// Where its metrics are, if it has any.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 impl Server {
@@ -58,14 +60,20 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
+        let mut address = |words: &str| {
+            line.clear();
+            said.read_line(&mut line).unwrap();
+            line.trim_end().strip_prefix(words).unwrap().parse().unwrap()
+        };
+        let own = address("listening on ");
+        let metrics = options.contains(&"--metrics").then(|| address("metrics on "));
         let mut log = BufReader::new(child.stderr.take().unwrap());
-        if !options.contains(&"-q") {
+        if !options.contains(&"-q") && !options.contains(&"--root") {
             log.read_line(&mut line).unwrap(); // what it warns of
         }
-        Server { child, log, folder, address }
+        Server { child, log, folder, address: own, metrics }
     }
 
     /// Makes a file in the server's folder. Its path is the answer.
@@ -83,9 +91,7 @@ impl Server {
     }
 
     pub(crate) fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        Client { stream: BufReader::new(stream) }
+        Client::connect(self.address)
     }
 
     /// One request with its answer, on a connection of its own.
@@ -153,6 +159,12 @@ pub(crate) struct Reply {
 }
 
 impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        Client { stream: BufReader::new(stream) }
+    }
+
     pub(crate) fn say(&mut self, text: &str) {
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();
     }

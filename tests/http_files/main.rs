@@ -8,6 +8,8 @@ mod harness;
 
 mod digests;
 mod files;
+mod index;
+mod metrics;
 mod offers;
 mod pace;
 mod tools;

@@ -4,8 +4,13 @@
 use crate::harness::{Server, content};
 use std::fs;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
-/// A server with one file, of which `out` holds the first part.
+/// How much of the file is there before it is resumed: whole pieces, as aria2c counts.
+const BEGUN: usize = 1 << 20;
+
+/// A server with one file.
 struct Setup {
     server: Server,
     bytes: Vec<u8>,
@@ -16,12 +21,16 @@ struct Setup {
 impl Setup {
     /// `None`, and a word about it, where the tool is not installed.
     fn new(tool: &str) -> Option<Setup> {
+        Setup::with(tool, &[])
+    }
+
+    fn with(tool: &str, options: &[&str]) -> Option<Setup> {
         let asked = Command::new("sh").args(["-c", "command -v \"$0\"", tool]).output().unwrap();
         if !asked.status.success() {
             eprintln!("skipped: {tool} is not installed");
             return None;
         }
-        let server = Server::start(&[]);
+        let server = Server::start(options);
         let bytes = content(5_000_003);
         let path = server.file("a file.bin", &bytes);
         let url = format!("http://{}{}", server.address, path.replace(' ', "%20"));
@@ -29,21 +38,32 @@ impl Setup {
         Some(Setup { server, bytes, url, out })
     }
 
+    /// Leaves a beginning that is not the file's, to be known by in the end.
     fn begun(&self) {
-        fs::write(&self.out, &self.bytes[..1_234_567]).unwrap();
+        fs::write(&self.out, [0; BEGUN]).unwrap();
     }
 
-    /// Runs the tool in the server's folder.
+    /// Demands that what was begun is there, and behind it the rest of the file.
     #[track_caller]
-    fn run(&self, tool: &str, arguments: &[&str]) {
-        let ran = Command::new(tool)
+    fn resumed(&self) {
+        self.got(&[&[0; BEGUN][..], &self.bytes[BEGUN..]].concat());
+    }
+
+    /// The tool in the server's folder.
+    fn command(&self, tool: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(tool);
+        command
             .args(arguments)
             .env_remove("http_proxy")
             .env("no_proxy", "*")
             .current_dir(&self.server.folder)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+            .stdin(Stdio::null());
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, tool: &str, arguments: &[&str]) {
+        let ran = self.command(tool, arguments).output().unwrap();
         assert!(ran.status.success(), "{tool} {arguments:?}: {ran:?}");
     }
 
@@ -64,7 +84,7 @@ fn curl_gets_a_file_a_part_and_the_rest() {
     setup.got(&setup.bytes[1000..2000]);
     setup.begun();
     setup.run("curl", &["-fsS", "-C", "-", "-o", out, url]);
-    setup.got(&setup.bytes);
+    setup.resumed();
 }
 
 #[test]
@@ -97,16 +117,22 @@ fn wget_gets_a_file_and_the_rest_of_one() {
     setup.got(&setup.bytes);
     setup.begun();
     setup.run("wget", &["-q", "-c", "-O", out, url]);
+    setup.resumed();
+    // Nothing is left to be had, which is no failure.
+    fs::write(out, &setup.bytes).unwrap();
+    setup.run("wget", &["-q", "-c", "-O", out, url]);
     setup.got(&setup.bytes);
 }
 
 #[test]
-fn aria2c_gets_a_file_over_four_connections() {
+fn aria2c_gets_a_file_over_four_connections_and_the_rest_of_one() {
     let Some(setup) = Setup::new("aria2c") else { return };
-    let folder = setup.server.folder.to_str().unwrap();
-    let options = ["-q", "-x4", "-s4", "-k1M", "--allow-overwrite=true", "-d", folder, "-o", "out"];
-    setup.run("aria2c", &[&options[..], &[setup.url.as_str()]].concat());
+    let options = ["-q", "-x4", "-s4", "-k1M", "-o", "out", setup.url.as_str()];
+    setup.run("aria2c", &options);
     setup.got(&setup.bytes);
+    setup.begun();
+    setup.run("aria2c", &[&["-c"], &options[..]].concat());
+    setup.resumed();
 }
 
 #[test]
@@ -117,9 +143,59 @@ fn axel_gets_a_file_over_four_connections() {
 }
 
 #[test]
-fn lftp_gets_a_file_over_four_connections() {
+fn axel_goes_on_where_it_was_interrupted() {
+    // Slow enough for nobody to be done before the signal comes.
+    let Some(slow) = Setup::with("axel", &["--limit-rate", "64K"]) else { return };
+    let setup = Setup::new("axel").unwrap();
+    let out = setup.out.as_str();
+    let arguments = |url| ["-q", "-n", "4", "-o", out, url];
+    let mut begun = setup.command("axel", &arguments(&slow.url)).spawn().unwrap();
+    let some_byte = loop {
+        let bytes = fs::read(out).unwrap_or_default();
+        match bytes.iter().position(|&byte| byte != 0) {
+            Some(at) => break at,
+            None => thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    // SAFETY: kill takes two numbers; the child has not been reaped.
+    assert_eq!(unsafe { libc::kill(begun.id() as libc::pid_t, libc::SIGINT) }, 0);
+    begun.wait().unwrap();
+    // A byte that it has is changed, to be known by in the end.
+    let mut changed = fs::read(out).unwrap();
+    changed[some_byte] ^= 0xff;
+    fs::write(out, changed).unwrap();
+    setup.run("axel", &arguments(&setup.url));
+    let mut expected = setup.bytes.clone();
+    expected[some_byte] ^= 0xff;
+    setup.got(&expected);
+}
+
+#[test]
+fn lftp_gets_a_file_over_four_connections_and_the_rest_of_one() {
     let Some(setup) = Setup::new("lftp") else { return };
-    let command = format!("pget -n 4 {} -o {}", setup.url, setup.out);
-    setup.run("lftp", &["-c", &command]);
+    let command = |option| format!("pget {option} -n 4 {} -o {}", setup.url, setup.out);
+    setup.run("lftp", &["-c", &command("")]);
     setup.got(&setup.bytes);
+    setup.begun();
+    let (size, half) = (setup.bytes.len(), setup.bytes.len() / 2);
+    let status =
+        format!("size={size}\n0.pos={BEGUN}\n0.limit={half}\n1.pos={half}\n1.limit={size}\n");
+    setup.server.file("out.lftp-pget-status", status.as_bytes());
+    setup.run("lftp", &["-c", &command("-c")]);
+    setup.resumed();
+}
+
+#[test]
+fn wget_mirrors_a_folder_by_its_index() {
+    let Some(setup) = Setup::with("wget", &["--root", ".", "--index"]) else { return };
+    let folder = &setup.server.folder;
+    fs::create_dir_all(folder.join("tree/a b/c")).unwrap();
+    setup.server.file("tree/a b/<&>#1", b"odd");
+    setup.server.file("tree/a b/c/deep", b"deep");
+    let url = format!("http://{}/tree/", setup.server.address);
+    let elsewhere = folder.join("elsewhere");
+    let into = elsewhere.to_str().unwrap();
+    setup.run("wget", &["-q", "-r", "-np", "-nH", "--cut-dirs=1", "-P", into, &url]);
+    assert_eq!(fs::read(elsewhere.join("a b/<&>#1")).unwrap(), b"odd");
+    assert_eq!(fs::read(elsewhere.join("a b/c/deep")).unwrap(), b"deep");
 }

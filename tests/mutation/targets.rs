@@ -12,7 +12,7 @@ use ropewalk::codec::range::{RangeOutcome, content_range, resolve};
 use ropewalk::codec::structured::member;
 use ropewalk::codec::text::escape_limited;
 use ropewalk::codec::wire::{HEADER_SIZE, HELLO_SIZE, Header, Hello, REQUEST_SIZE, Request};
-use ropewalk::codec::{base64, date, json, percent, repr_digest};
+use ropewalk::codec::{accept, base64, date, json, percent, repr_digest};
 use ropewalk::hash::crc32c::crc32c;
 use std::fmt::Debug;
 
@@ -150,6 +150,7 @@ pub fn fields(data: &[u8]) {
         assert!(!list.matches_strongly(&own) || list.matches_weakly(&own));
     }
     let _ = IfRange::parse(data);
+    let _ = accept::weight(data, "text/html").is_acceptable();
     if let Some(seconds) = date::parse(data) {
         assert!(seconds <= date::MAX_SECONDS);
         assert_eq!(date::parse(date::format(seconds).as_bytes()), Some(seconds));

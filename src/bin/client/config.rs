@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::destination;
+use crate::destination::{self, Destination};
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
@@ -31,9 +31,11 @@ pub(crate) struct Config {
     /// The file as the server names it: bytes, not empty, without NUL.
     pub(crate) file: Vec<u8>,
     /// Where it goes.
-    pub(crate) output: PathBuf,
+    pub(crate) destination: Destination,
     /// The file with the name and the password, if there is one.
     pub(crate) auth: Option<PathBuf>,
+    /// Whether streams go to the server's own port from the start.
+    pub(crate) single_port: bool,
     /// How long one attempt to connect may take.
     pub(crate) connect_time: Duration,
     /// How long to wait for a full server, and to go on with a transfer that has begun.
@@ -125,9 +127,9 @@ impl Config {
         if file.is_empty() {
             return Err(Error::usage("file: must not be empty"));
         }
-        let output = destination::choose(arguments.optional(3), &file)?;
+        let destination = destination::choose(arguments.optional(3), &file)?;
         let trace = arguments.value("trace").map(PathBuf::from);
-        if trace.as_ref() == Some(&output) {
+        if matches!((&trace, &destination), (Some(at), Destination::File(output)) if at == output) {
             return Err(Error::usage("--trace: must not be the output file"));
         }
         let seconds = arguments.number("connect-timeout", 1..=3600)?;
@@ -135,8 +137,9 @@ impl Config {
             server: Address::parse(arguments.positional(0))?,
             threads: Threads::parse(arguments.positional(1))?,
             file,
-            output,
+            destination,
             auth: arguments.value("auth").map(PathBuf::from),
+            single_port: arguments.has("single-port"),
             connect_time: Duration::from_secs(seconds.unwrap_or(DEFAULT_CONNECT_TIME)),
             retry_for: Duration::from_secs(
                 arguments.number("retry-for", 0..=1_000_000)?.unwrap_or(DEFAULT_RETRY_TIME),
@@ -232,7 +235,8 @@ mod tests {
     fn the_output_s_name_may_be_left_out() {
         let request = CLIENT.parse(["box:80", "4", "data/f"].map(Into::into));
         let Ok(Request::Run(arguments)) = request else { panic!("{request:?}") };
-        assert_eq!(Config::from_arguments(&arguments).unwrap().output, PathBuf::from("f"));
+        let config = Config::from_arguments(&arguments).unwrap();
+        assert_eq!(config.destination, Destination::File("f".into()));
     }
 
     #[test]

@@ -72,6 +72,11 @@ impl Server {
         Ok((Server { address, typed, limit, login }, stream))
     }
 
+    /// What the control connection reached.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where the data streams go: the address that the control connection reached.
     pub(crate) fn data_address(&self, port: u16) -> SocketAddr {
         let mut address = self.address;

@@ -1,27 +1,68 @@
-//! Where the file is to go, from what the user typed: a name, a folder, or nothing.
+//! Where the file is to go, from what the user typed: a name, a folder, `-`, or nothing.
 //! Looks whether something is a folder; opens and makes nothing.
 
 #![forbid(unsafe_code)]
 
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
+use ropewalk::transfer::output::Output;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The path of the output: `ofile`; inside it where it is a folder, or is spelled like
+/// What standard output is called in messages.
+pub(crate) const STANDARD_OUTPUT: &str = "standard output";
+
+/// Where the user wants the file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// In a file.
+    File(PathBuf),
+    /// On standard output, in order.
+    StandardOutput,
+}
+
+/// The same, found and fit to be written to.
+pub(crate) enum Goal {
+    /// An output that a part file becomes.
+    File(Output),
+    /// Standard output.
+    StandardOutput,
+}
+
+impl Destination {
+    /// Looks whether the file can go there, before anybody is asked for it.
+    ///
+    /// # Errors
+    /// Those of [`Output::locate`]; and a terminal gets no file: most are not for the
+    /// eye, and what a server sends could tell it to do things.
+    pub(crate) fn locate(&self) -> Result<Goal> {
+        match self {
+            Destination::File(path) => Output::locate(path).map(Goal::File),
+            Destination::StandardOutput if io::stdout().is_terminal() => Err(Error::usage(
+                format!("ofile: {STANDARD_OUTPUT} is a terminal; say where with > or |"),
+            )),
+            Destination::StandardOutput => Ok(Goal::StandardOutput),
+        }
+    }
+}
+
+/// Standard output for `-`. Else the path of the output: `ofile`; inside it where it is a folder, or is spelled like
 /// one; without it in the current folder. There it has the last part of `file`'s name.
 ///
 /// # Errors
 /// When a name has to be made of `file`, and its last part cannot be one.
-pub(crate) fn choose(ofile: Option<&OsStr>, file: &[u8]) -> Result<PathBuf> {
-    match ofile {
-        None => Ok(PathBuf::from(base_name(file)?)),
-        Some(ofile) if ofile.is_empty() => Err(Error::usage("ofile: must not be empty")),
-        Some(ofile) if is_folder(ofile) => Ok(Path::new(ofile).join(base_name(file)?)),
-        Some(ofile) => Ok(PathBuf::from(ofile)),
-    }
+pub(crate) fn choose(ofile: Option<&OsStr>, file: &[u8]) -> Result<Destination> {
+    let path = match ofile {
+        None => PathBuf::from(base_name(file)?),
+        Some(ofile) if ofile.is_empty() => return Err(Error::usage("ofile: must not be empty")),
+        Some(ofile) if ofile == "-" => return Ok(Destination::StandardOutput),
+        Some(ofile) if is_folder(ofile) => Path::new(ofile).join(base_name(file)?),
+        Some(ofile) => PathBuf::from(ofile),
+    };
+    Ok(Destination::File(path))
 }
 
 /// Whether a file cannot have this name because a folder has it, or only a folder could.
@@ -47,8 +88,10 @@ mod tests {
     use ropewalk::error::ExitCode;
 
     fn chosen(ofile: Option<&str>, file: &str) -> String {
-        let path = choose(ofile.map(OsStr::new), file.as_bytes()).unwrap();
-        path.into_os_string().into_string().unwrap()
+        match choose(ofile.map(OsStr::new), file.as_bytes()).unwrap() {
+            Destination::File(path) => path.into_os_string().into_string().unwrap(),
+            Destination::StandardOutput => panic!("standard output"),
+        }
     }
 
     #[test]
@@ -68,6 +111,14 @@ mod tests {
     #[test]
     fn what_is_spelled_like_a_folder_is_one_though_nothing_is_there() {
         assert_eq!(chosen(Some("/no/such/"), "data/backup.tar"), "/no/such/backup.tar");
+    }
+
+    #[test]
+    fn a_dash_is_standard_output_and_nothing_else_is() {
+        let choose = |ofile| choose(Some(OsStr::new(ofile)), b"..").unwrap();
+        assert_eq!(choose("-"), Destination::StandardOutput);
+        assert_eq!(choose("./-"), Destination::File("./-".into()));
+        assert_eq!(choose("--"), Destination::File("--".into()));
     }
 
     #[test]

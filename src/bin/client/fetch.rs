@@ -4,6 +4,7 @@
 
 mod classic;
 mod digest;
+mod piped;
 mod pulled;
 mod summary;
 
@@ -11,6 +12,7 @@ pub(crate) use summary::Summary;
 
 use crate::config::Config;
 use crate::control::{Offer, Server};
+use crate::destination::Goal;
 use crate::interrupt::Interrupt;
 use crate::trace::Gathered;
 use ropewalk::app::report::Report;
@@ -18,7 +20,6 @@ use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::workers;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::process::Ended;
-use ropewalk::transfer::output::{Output, PartFile};
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,19 +53,19 @@ impl Fetch<'_> {
 /// Fetches what `config` asks for.
 pub(crate) fn run(
     config: &Config,
-    output: Output,
+    goal: Goal,
     supervisor: &Supervisor,
     interrupt: &Arc<Interrupt>,
 ) -> Result<Summary> {
     let gathered = Gathered::default();
-    let outcome = fetch(config, output, supervisor, interrupt, &gathered);
+    let outcome = fetch(config, goal, supervisor, interrupt, &gathered);
     gathered.draw(config, &outcome);
     outcome
 }
 
 fn fetch(
     config: &Config,
-    output: Output,
+    goal: Goal,
     supervisor: &Supervisor,
     interrupt: &Arc<Interrupt>,
     gathered: &Gathered,
@@ -74,9 +75,14 @@ fn fetch(
     let progress = Cell::new(0);
     let fetch = Fetch { config, supervisor, interrupt, receiver, begun, progress, gathered };
     let (server, stream) = Server::find(config)?;
-    match server.ask(stream, &config.file, config.threads, config.retry_for, interrupt)? {
-        Offer::Classic(offer) => classic::run(&fetch, output, &server, &offer),
-        Offer::Pulled(offer) => pulled::run(&fetch, output, &server, offer),
+    let offer = server.ask(stream, &config.file, config.threads, config.retry_for, interrupt)?;
+    match (offer, goal) {
+        (Offer::Classic(offer), Goal::File(output)) => {
+            classic::run(&fetch, output, &server, &offer)
+        }
+        (Offer::Pulled(offer), Goal::File(output)) => pulled::run(&fetch, output, &server, &offer),
+        (Offer::Classic(offer), Goal::StandardOutput) => piped::classic(&fetch, &server, &offer),
+        (Offer::Pulled(offer), Goal::StandardOutput) => piped::pulled(&fetch, &server, &offer),
     }
 }
 
@@ -92,12 +98,11 @@ fn last_word(worker: &Worker, last: Option<Report>) -> Result<Report> {
     }
 }
 
-/// Compares the MD5 of what came with what the server said.
-fn compare(part: &PartFile, came: &str, said: &str) -> Result<()> {
+/// Compares the MD5 of what came, the output `shown`, with what the server said.
+fn compare(shown: &str, came: &str, said: &str) -> Result<()> {
     if came == said {
         return Ok(());
     }
-    let shown = part.output().shown();
     let text = format!("{shown}: MD5 differs: {came} came, the server said {said}");
     Err(Error::new(ExitCode::Integrity, text))
 }

@@ -10,7 +10,6 @@ use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::sys::{poll, process};
-use ropewalk::transfer::output::Output;
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
@@ -104,7 +103,7 @@ fn interrupted(signal: Signal) -> Error {
 
 /// Fetches what `config` asks for, unless a signal ends that.
 pub(crate) fn run_until_signal(config: Config) -> Result<Summary> {
-    let output = Output::locate(&config.output)?;
+    let goal = config.destination.locate()?;
     let failed = |error: io::Error| Error::system("start", &error);
     let signals = Signals::install(&MAIN_SIGNALS).map_err(failed)?;
     let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
@@ -117,7 +116,7 @@ pub(crate) fn run_until_signal(config: Config) -> Result<Summary> {
             .stack_size(RESOLVER_STACK)
             .spawn(move || {
                 let _finish = finish; // closed at the end, also by a panic
-                fetch::run(&config, output, &supervisor, &interrupt)
+                fetch::run(&config, goal, &supervisor, &interrupt)
             })
             .map_err(failed)?
     };

@@ -11,6 +11,7 @@ mod interrupt;
 mod trace;
 
 use config::Config;
+use destination::Destination;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::{program, programs, terminal};
 use ropewalk::error::{ExitCode, Result};
@@ -28,10 +29,15 @@ fn main() -> std::process::ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode> {
     let config = Config::from_arguments(&arguments)?;
     let quiet = config.quiet;
+    let piped = config.destination == Destination::StandardOutput;
     let summary = interrupt::run_until_signal(config)?;
     if !quiet {
+        let line = format!("{summary}\n");
         // The file is in place, whether or not anybody can read this.
-        let _ = terminal::print(format!("{summary}\n").as_bytes());
+        let _ = match piped {
+            true => terminal::print_beside(line.as_bytes()),
+            false => terminal::print(line.as_bytes()),
+        };
     }
     Ok(ExitCode::Success)
 }

@@ -3,6 +3,10 @@
 
 #![forbid(unsafe_code)]
 
+mod piped;
+
+pub(crate) use piped::Piped;
+
 use ropewalk::app::SMALL_STACK;
 use ropewalk::app::report::REPORT_INTERVAL;
 use ropewalk::app::resolve::connect_any;
@@ -126,6 +130,17 @@ impl Stop {
     }
 }
 
+/// What a stream that is of no more use means for the transfer.
+fn lost(number: u8, error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Error::new(
+            ExitCode::Network,
+            format!("stream {number}: nothing came for {} s", STALL_TIME.as_secs()),
+        ),
+        _ => Error::network(format!("stream {number}"), error),
+    }
+}
+
 /// One stream and where its bytes go.
 struct Stream<'a> {
     number: u8,
@@ -174,13 +189,7 @@ impl Stream<'_> {
             Some(stream) => stream,
             None => connect(&[self.address])?.0,
         });
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::WouldBlock => Error::new(
-                ExitCode::Network,
-                format!("stream {}: nothing came for {} s", self.number, STALL_TIME.as_secs()),
-            ),
-            _ => Error::network(format!("stream {}", self.number), &error),
-        };
+        let failed = |error| lost(self.number, &error);
         self.stop.watch(&stream).map_err(failed)?;
         let _open = self.meter.open();
         self.record(|to, number| to.opened(number));

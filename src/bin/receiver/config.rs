@@ -3,7 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::pulled::{self, Session, Sessions, Verify};
+use crate::classic::Piped;
+use crate::pulled::{self, Kept, Session, Sessions, Store, Verify};
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve::resolve;
@@ -12,18 +13,22 @@ use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use ropewalk::transfer::journal::Journal;
+use ropewalk::transfer::outlet::Outlet;
 use ropewalk::transfer::rate::Rate;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What to receive, in one of the two protocols.
 pub(crate) enum Transfer {
     /// From a classic server.
     Classic(Target),
+    /// The same, given out in order instead of being kept.
+    ClassicPiped(Piped),
     /// From a ropewalk server.
-    Pulled(pulled::Job, Sessions),
+    Pulled(pulled::Job, Arc<Sessions>),
 }
 
 /// Where classic streams come from and where they go.
@@ -41,7 +46,7 @@ pub(crate) struct Target {
 }
 
 /// The job that a client handed over. Descriptors are the files of the streams; or the
-/// part file and its journal.
+/// part file and its journal; or the one that is to get the bytes in order.
 pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     let bad = |what: &str| Error::protocol(format!("the job's '{what}' cannot be"));
     let threads = u8::try_from(job.number("threads")?).map_err(|_| bad("threads"))?;
@@ -53,9 +58,15 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     let shown = job.text("shown")?.to_string();
     let limit = job.object().get("rate").and_then(Value::as_u64);
     let rate = limit.map(Rate::new);
+    let piped = job.object().get("piped").is_some();
     match job.number("protocol")? {
         1 => {
             let address = job.text("address")?.parse().map_err(|_| bad("address"))?;
+            if piped {
+                let outlet = Outlet::new(job.descriptor()?);
+                let piped = Piped { address, threads, shown, rate, outlet };
+                return Ok(Transfer::ClassicPiped(piped));
+            }
             let files =
                 (0..threads).map(|_| job.descriptor().map(File::from)).collect::<Result<_>>()?;
             let addresses = vec![address];
@@ -63,34 +74,28 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
         }
         2 => {
             let session = Session::from_object(job.object()).ok_or_else(|| bad("session"))?;
-            let sessions =
-                Sessions::new(session).map_err(|error| Error::system("start", &error))?;
+            let sessions = Sessions::new(session, job.number("single_port")? != 0)
+                .map_err(|error| Error::system("start", &error))?;
             let verify = match job.text("verify")? {
                 "md5" => Verify::Md5,
                 "crc32c" => Verify::Crc32c,
                 "none" => Verify::None,
                 _ => return Err(bad("verify")),
             };
-            let (size, sync) = (job.number("size")?, job.number("sync")? != 0);
-            let part = File::from(job.descriptor()?);
-            let (_, journal, contents) = Journal::open(File::from(job.descriptor()?))
-                .map_err(|error| Error::system(&shown, &error))?
-                .ok_or_else(|| bad("journal"))?;
-            let job = pulled::Job {
-                size,
-                threads,
-                grows,
-                verify,
-                sync,
-                limit,
-                rate,
-                trace,
-                shown,
-                part,
-                journal,
-                contents,
+            let size = job.number("size")?;
+            let store = if piped {
+                Store::piped(Outlet::new(job.descriptor()?))
+            } else {
+                let sync = job.number("sync")? != 0;
+                let part = File::from(job.descriptor()?);
+                let (_, journal, contents) = Journal::open(File::from(job.descriptor()?))
+                    .map_err(|error| Error::system(&shown, &error))?
+                    .ok_or_else(|| bad("journal"))?;
+                Store::Kept(Kept { part, journal, contents, sync })
             };
-            Ok(Transfer::Pulled(job, sessions))
+            let job =
+                pulled::Job { size, threads, grows, verify, limit, rate, trace, shown, store };
+            Ok(Transfer::Pulled(job, Arc::new(sessions)))
         }
         _ => Err(bad("protocol")),
     }

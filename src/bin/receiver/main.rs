@@ -19,7 +19,6 @@ use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use ropewalk::transfer::trace::{Recorder, Standing};
 use ropewalk::transfer::{meter::Reading, pieces};
-use std::sync::Arc;
 
 /// Descriptors of a receiver: for each stream its socket, a copy of that and a file, and
 /// some for the rest.
@@ -46,13 +45,16 @@ fn run_job() -> Result<ExitCode> {
     Report::Confined { text: confined.to_string() }.send();
     let outcome = match transfer {
         Transfer::Classic(target) => {
-            job.watch_lifeline(|_| {})?;
+            job.watch_lifeline(|_, _| {})?;
             receive_and_join(target)
         }
+        Transfer::ClassicPiped(piped) => {
+            job.watch_lifeline(|_, _| {})?;
+            piped.receive(|reading| Report::Progress(reading.into()).send())
+        }
         Transfer::Pulled(pulled, sessions) => {
-            let sessions = Arc::new(sessions);
             let renewed = sessions.clone();
-            job.watch_lifeline(move |object| {
+            job.watch_lifeline(move |object, _| {
                 if let Some(session) = Session::from_object(&object) {
                     renewed.renew(session);
                 }

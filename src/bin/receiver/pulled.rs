@@ -9,10 +9,13 @@ mod checkpoint;
 mod crew;
 mod follower;
 mod lane;
+mod route;
 mod sessions;
+mod store;
 mod stream;
 
 pub(crate) use sessions::{Session, Sessions};
+pub(crate) use store::{Kept, Store};
 
 use crew::Crew;
 use ropewalk::app::SMALL_STACK;
@@ -20,14 +23,11 @@ use ropewalk::app::report::{Mended, REPORT_INTERVAL, Report, Tally};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use ropewalk::sys::sync::lock;
-use ropewalk::transfer::journal::{Contents, Journal};
 use ropewalk::transfer::meter::Meter;
 use ropewalk::transfer::queue::{End, Progress, Queue};
-use ropewalk::transfer::ranges::RangeSet;
 use ropewalk::transfer::rate::Rate;
 use ropewalk::transfer::trace::{Recorder, Standing};
 use ropewalk::transfer::window::block_size;
-use std::fs::File;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
@@ -57,8 +57,6 @@ pub(crate) struct Job {
     pub(crate) grows: bool,
     /// How to check.
     pub(crate) verify: Verify,
-    /// Whether to make durable what has arrived.
-    pub(crate) sync: bool,
     /// Bytes per second at most, and what holds the streams to it.
     pub(crate) limit: Option<u64>,
     pub(crate) rate: Option<Rate>,
@@ -66,12 +64,8 @@ pub(crate) struct Job {
     pub(crate) trace: bool,
     /// The output's name for error messages, escaped.
     pub(crate) shown: String,
-    /// `OUT.part`, of its full length.
-    pub(crate) part: File,
-    /// `OUT.part.journal`.
-    pub(crate) journal: Journal,
-    /// What the journal vouches for.
-    pub(crate) contents: Contents,
+    /// Where it goes.
+    pub(crate) store: Store,
 }
 
 /// What the threads share.
@@ -103,9 +97,10 @@ pub(crate) fn receive(
     sessions: Arc<Sessions>,
     mut report: impl FnMut(Report),
 ) -> Result<Report> {
-    let mut held = RangeSet::new();
-    job.contents.iter().for_each(|(start, (end, _))| held.insert(*start..*end));
-    let queue = Queue::new(job.size, job.block(0), &held);
+    let mut queue = Queue::new(job.size, job.block(0), &job.store.held());
+    if let Some(room) = job.store.room() {
+        queue = queue.with_room(room);
+    }
     let shared = Shared {
         recorder: job.trace.then(Recorder::default),
         job,
@@ -150,7 +145,8 @@ pub(crate) fn receive(
     })
 }
 
-/// The thread that makes the MD5, where one does.
+/// The thread that follows the prefix, where one does: for the MD5, or to give the bytes
+/// out.
 type Follower<'scope> = Option<ScopedJoinHandle<'scope, Option<[u8; 16]>>>;
 
 /// Starts every thread.
@@ -159,17 +155,21 @@ fn start<'scope, 'env>(
     shared: &'scope Shared,
 ) -> Result<(Crew<'scope>, Follower<'scope>)> {
     let crew = Crew::start(scope, shared)?;
-    if !shared.job.contents.is_empty() {
-        spawn(scope, "audit", || shared.guarded(|| audit::run(shared)))?;
+    let mut name = "out";
+    if let Store::Kept(kept) = &shared.job.store {
+        if !kept.contents.is_empty() {
+            spawn(scope, "audit", || shared.guarded(|| audit::run(shared, kept)))?;
+        }
+        if kept.sync {
+            spawn(scope, "checkpoint", || shared.guarded(|| checkpoint::run(shared, kept)))?;
+        }
+        if shared.job.verify != Verify::Md5 {
+            return Ok((crew, None));
+        }
+        name = "md5";
     }
-    if shared.job.sync {
-        spawn(scope, "checkpoint", || shared.guarded(|| checkpoint::run(shared)))?;
-    }
-    let follower = match shared.job.verify {
-        Verify::Md5 => Some(spawn(scope, "md5", || shared.guarded(|| follower::run(shared)))?),
-        Verify::Crc32c | Verify::None => None,
-    };
-    Ok((crew, follower))
+    let follower = spawn(scope, name, || shared.guarded(|| follower::run(shared)))?;
+    Ok((crew, Some(follower)))
 }
 
 /// Starts one thread.
@@ -241,7 +241,8 @@ impl Shared {
     fn take_slice(&self) -> Option<Report> {
         let recorder = self.recorder.as_ref()?;
         let Progress { prefix, followed, .. } = self.queue.progress();
-        Some(Report::Trace(recorder.take(Standing { prefix, hashed: followed })))
+        let hashed = followed.filter(|_| self.job.verify == Verify::Md5);
+        Some(Report::Trace(recorder.take(Standing { prefix, hashed })))
     }
 
     /// A block was good. Called for each, so it takes no lock.
@@ -290,6 +291,7 @@ impl Shared {
                     reconnects: state.reconnects,
                     asked_again: progress.asked_again,
                     md5_lag_ms: md5_lag.as_millis() as u64,
+                    single_port: self.sessions.single_port(),
                 };
                 Ok(Report::Done { tally, md5: md5.map(|md5| hex(&md5)), mended })
             }

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::streams::{Ended, Limits, Pace, Protocol};
+use crate::streams::{Arrival, Ended, Limits, Pace, Protocol};
 use ropewalk::app::report;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::sync::lock;
@@ -73,7 +73,8 @@ impl Protocol for Classic {
 
     /// Whatever else ends a stream, a killed process too, breaks it off: the peer does
     /// not take that for its block's end.
-    fn carry(&self, stream: &TcpStream) -> Ended {
+    fn carry(&self, arrival: &Arrival) -> Ended {
+        let stream = &arrival.stream;
         let _ = socket::reset_on_close(stream.as_fd(), true);
         let Some(number) = self.claim(stream) else {
             let _ = socket::reset_on_close(stream.as_fd(), false);

@@ -17,11 +17,13 @@ use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::app::{program, programs};
 use ropewalk::codec::json::Value;
 use ropewalk::error::{ExitCode, Result};
+use ropewalk::hash::from_hex;
 use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use ropewalk::transfer::meter::Reading;
 use std::net::TcpListener;
 use std::sync::Arc;
+use streams::Entrance;
 
 /// Descriptors of a sender: twice as many streams as there can be, since a stream that
 /// comes again does not wait for its dead one, and some for the rest.
@@ -46,12 +48,18 @@ fn run_job() -> Result<ExitCode> {
     // Before the first thread, which Landlock would leave as it was.
     let confined = sandbox::confine_sender(DESCRIPTORS);
     Report::Confined { text: confined.to_string() }.send();
-    job.watch_lifeline(move |word| {
+    let entrance = Entrance::new();
+    let side = entrance.side();
+    job.watch_lifeline(move |word, descriptor| {
         if let (Some(rate), Some(share)) = (&rate, word.get("rate").and_then(Value::as_u64)) {
             rate.change(share);
         }
+        let hello = word.get("hello").and_then(Value::as_str).and_then(from_hex);
+        if let (Some(hello), Some(descriptor)) = (hello, descriptor) {
+            side.hand(descriptor.into(), hello);
+        }
     })?;
-    match serve(transfer, listener) {
+    match serve(transfer, listener, entrance) {
         Ok(reading) => {
             let tally = Tally { streams: reading.peak, ..reading.into() };
             Report::Done { tally, md5: None, mended: Mended::default() }.send();
@@ -68,22 +76,22 @@ fn run_job() -> Result<ExitCode> {
 fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
     let (transfer, listener) = config::from_arguments(arguments)?;
     sandbox::confine_sender(DESCRIPTORS);
-    serve(Transfer::Classic(Box::new(transfer)), listener)?;
+    serve(Transfer::Classic(Box::new(transfer)), listener, Entrance::new())?;
     Ok(ExitCode::Success)
 }
 
-fn serve(transfer: Transfer, listener: TcpListener) -> Result<Reading> {
+fn serve(transfer: Transfer, listener: TcpListener, entrance: Entrance) -> Result<Reading> {
     match transfer {
         Transfer::Classic(classic) => {
             let idle = classic.limits.idle;
             let classic: Arc<Classic> = Arc::from(classic);
-            streams::serve(&classic, listener, idle)?;
+            streams::serve(&classic, listener, entrance, idle)?;
             Ok(classic.meter.read())
         }
         Transfer::Pulled(pulled) => {
             let idle = pulled.limits.idle;
             let pulled: Arc<Pulled> = Arc::from(pulled);
-            streams::serve(&pulled, listener, idle)?;
+            streams::serve(&pulled, listener, entrance, idle)?;
             Ok(pulled.meter.read())
         }
     }

@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::streams::{Ended, Limits, Pace, Protocol};
+use crate::streams::{Arrival, Ended, Limits, Pace, Protocol};
 use ropewalk::app::report;
 use ropewalk::codec::wire::{
     ErrorCode, HEADER_SIZE, HELLO_SIZE, Header, Hello, MIN_PART, REQUEST_SIZE, Request, WireError,
@@ -92,8 +92,9 @@ impl Protocol for Pulled {
         self.peer
     }
 
-    fn carry(&self, stream: &TcpStream) -> Ended {
-        match self.converse(stream) {
+    fn carry(&self, arrival: &Arrival) -> Ended {
+        let stream = &arrival.stream;
+        match self.converse(stream, &arrival.hello) {
             Stop::Finished => Ended::Transfer(Ok(())),
             Stop::Stranger => Ended::Stranger,
             Stop::Broken => Ended::Stream,
@@ -108,7 +109,10 @@ impl Protocol for Pulled {
                         let text = "the file cannot be read";
                         Ended::Transfer(Err(Error::new(ExitCode::System, text)))
                     }
-                    ErrorCode::Version | ErrorCode::Request | ErrorCode::Other(_) => Ended::Stream,
+                    ErrorCode::Version
+                    | ErrorCode::Request
+                    | ErrorCode::Session
+                    | ErrorCode::Other(_) => Ended::Stream,
                 }
             }
         }
@@ -126,17 +130,18 @@ impl Protocol for Pulled {
 
 impl Pulled {
     /// Speaks with one peer until something ends that.
-    fn converse(&self, stream: &TcpStream) -> Stop {
-        match self.greet(stream).and_then(|hello| self.answer_all(stream, &hello)) {
+    fn converse(&self, stream: &TcpStream, begun: &[u8]) -> Stop {
+        match self.greet(stream, begun).and_then(|hello| self.answer_all(stream, &hello)) {
             Ok(never) => match never {},
             Err(stop) => stop,
         }
     }
 
-    /// Reads the hello and judges it.
-    fn greet(&self, stream: &TcpStream) -> Result<Hello, Stop> {
+    /// Reads the hello, or what is left of it, and judges it.
+    fn greet(&self, stream: &TcpStream, begun: &[u8]) -> Result<Hello, Stop> {
         let deadline = Instant::now() + HELLO_TIME;
-        let (mut bytes, mut filled) = ([0; HELLO_SIZE], 0);
+        let (mut bytes, mut filled) = ([0; HELLO_SIZE], begun.len().min(HELLO_SIZE));
+        bytes[..filled].copy_from_slice(&begun[..filled]);
         let hello = loop {
             match Hello::parse(&bytes[..filled]) {
                 Ok(Some((_, hello))) => break hello,
@@ -146,14 +151,9 @@ impl Pulled {
                 }
                 Err(_) => return Err(Stop::Stranger),
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Stop::Stranger);
-            }
-            stream.set_read_timeout(Some(left)).map_err(|_| Stop::Stranger)?;
-            match socket::read(stream, &mut bytes[filled..]).map_err(|_| Stop::Stranger)? {
-                0 => return Err(Stop::Stranger),
-                count => filled += count,
+            match socket::read_by(stream, &mut bytes[filled..], deadline) {
+                Ok(count @ 1..) => filled += count,
+                _ => return Err(Stop::Stranger),
             }
         };
         if !self.token.is(&hello.token) {

@@ -50,6 +50,15 @@ impl Pace {
     }
 }
 
+/// A stream that has come.
+pub(crate) struct Arrival {
+    pub(crate) stream: TcpStream,
+    peer: SocketAddr,
+    /// What the server has read of it to know whose it is; empty for one that came to
+    /// this process itself.
+    pub(crate) hello: Vec<u8>,
+}
+
 /// What is said on the streams of a transfer.
 pub(crate) trait Protocol: Send + Sync + 'static {
     /// Most streams that may be open at once.
@@ -59,7 +68,7 @@ pub(crate) trait Protocol: Send + Sync + 'static {
     fn peer(&self) -> Option<IpAddr>;
 
     /// Serves one stream, from its first byte to its end.
-    fn carry(&self, stream: &TcpStream) -> Ended;
+    fn carry(&self, arrival: &Arrival) -> Ended;
 
     /// How a transfer ends that no stream comes to any more.
     fn abandoned(&self) -> Error;
@@ -81,17 +90,50 @@ pub(crate) enum Ended {
 
 /// What the threads tell the main one.
 enum Event {
-    Arrived(TcpStream, SocketAddr),
+    Arrived(Arrival),
     Ended(Ended),
+}
+
+/// Where streams come in. What waits there is bounded by the descriptors that this
+/// process may have.
+pub(crate) struct Entrance {
+    events: mpsc::Sender<Event>,
+    inbox: mpsc::Receiver<Event>,
+}
+
+/// Where streams come in that somebody else has accepted.
+pub(crate) struct SideEntrance(mpsc::Sender<Event>);
+
+impl Entrance {
+    /// Nobody has come yet.
+    pub(crate) fn new() -> Entrance {
+        let (events, inbox) = mpsc::channel();
+        Entrance { events, inbox }
+    }
+
+    /// One for streams that are handed over.
+    pub(crate) fn side(&self) -> SideEntrance {
+        SideEntrance(self.events.clone())
+    }
+}
+
+impl SideEntrance {
+    /// Lets a stream in of which `hello` was read. One whose peer has gone is closed.
+    pub(crate) fn hand(&self, stream: TcpStream, hello: Vec<u8>) {
+        if let Ok(peer) = stream.peer_addr() {
+            let _ = self.0.send(Event::Arrived(Arrival { stream, peer, hello }));
+        }
+    }
 }
 
 /// Serves streams until the transfer is over, or none is open for `idle`.
 pub(crate) fn serve(
     protocol: &Arc<impl Protocol>,
     listener: TcpListener,
+    entrance: Entrance,
     idle: Duration,
 ) -> Result<()> {
-    let (events, inbox) = mpsc::channel();
+    let Entrance { events, inbox } = entrance;
     accept_for_ever(listener, events.clone())?;
     let (mut open, mut idle_since, mut reported) = (0, Instant::now(), Instant::now());
     loop {
@@ -100,11 +142,12 @@ pub(crate) fn serve(
             _ => REPORT_INTERVAL.saturating_sub(reported.elapsed()),
         };
         match inbox.recv_timeout(patience) {
-            Ok(Event::Arrived(stream, peer)) => {
-                let welcome = protocol.peer().is_none_or(|ip| ip == peer.ip().to_canonical());
+            Ok(Event::Arrived(arrival)) => {
+                let from = arrival.peer.ip().to_canonical();
+                let welcome = protocol.peer().is_none_or(|peer| peer == from);
                 if welcome && open < protocol.room() {
                     open += 1;
-                    start(stream, protocol, &events);
+                    start(arrival, protocol, &events);
                 }
             }
             Ok(Event::Ended(Ended::Stranger)) => open -= 1,
@@ -128,7 +171,8 @@ fn accept_for_ever(listener: TcpListener, events: mpsc::Sender<Event>) -> Result
     let accept = move || loop {
         match listener.accept() {
             Ok((stream, peer)) => {
-                if events.send(Event::Arrived(stream, peer)).is_err() {
+                let arrival = Arrival { stream, peer, hello: Vec::new() };
+                if events.send(Event::Arrived(arrival)).is_err() {
                     return;
                 }
             }
@@ -146,11 +190,11 @@ fn accept_for_ever(listener: TcpListener, events: mpsc::Sender<Event>) -> Result
 
 /// Starts the thread of a stream. Where none can be had, the stream is closed, and its
 /// guard tells so just the same.
-fn start(stream: TcpStream, protocol: &Arc<impl Protocol>, events: &mpsc::Sender<Event>) {
+fn start(arrival: Arrival, protocol: &Arc<impl Protocol>, events: &mpsc::Sender<Event>) {
     let protocol = protocol.clone();
     let guard = EndGuard { events: events.clone(), ended: None };
     let thread = std::thread::Builder::new().name("stream".into()).stack_size(SMALL_STACK);
-    let _ = thread.spawn(move || guard.end(protocol.carry(&stream)));
+    let _ = thread.spawn(move || guard.end(protocol.carry(&arrival)));
 }
 
 /// Tells the main thread that a stream's thread is at its end, also when it panicked.

@@ -53,11 +53,7 @@ impl Body {
             }
             Ok(())
         });
-        let broken = sent.err().map(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => format!("took no data for {} s", stall.as_secs()),
-            _ => system_words(&error),
-        });
-        Sent { bytes, broken }
+        Sent { bytes, broken: sent.err().map(|error| stalled_or_broken(&error, stall)) }
     }
 
     /// Sends some bytes behind the first `done` ones. 0 at the end of the file.
@@ -78,6 +74,14 @@ impl Body {
             }
             sent => Ok(sent? as u64),
         }
+    }
+}
+
+/// Why a write failed that waited for `stall` at most, in a few words.
+pub(crate) fn stalled_or_broken(error: &io::Error, stall: Duration) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => format!("took no data for {} s", stall.as_secs()),
+        _ => system_words(error),
     }
 }
 

@@ -15,6 +15,10 @@ pub(crate) struct Validators {
     pub(crate) tag: EntityTag,
     /// When it was last modified, in seconds since 1970; `None` for before that.
     pub(crate) modified: Option<u64>,
+    /// The date that the client is told of that, which is never one that is still to
+    /// come (RFC 9110, section 8.8.2.1): then it is that of the answer, equals nothing
+    /// in here, and lets no client keep what it has.
+    pub(crate) date: Option<u64>,
     /// Its size in bytes.
     pub(crate) size: u64,
 }
@@ -108,7 +112,8 @@ mod tests {
 
     fn file() -> Validators {
         let modified = date::parse(THEN.as_bytes());
-        Validators { tag: EntityTag::strong("now").unwrap(), modified, size: 100 }
+        let tag = EntityTag::strong("now").unwrap();
+        Validators { tag, modified, date: modified, size: 100 }
     }
 
     #[test]
@@ -202,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_file_from_before_1970_has_no_date() {
-        let file = Validators { modified: None, ..file() };
+        let file = Validators { modified: None, date: None, ..file() };
         let mut headers = Headers::new();
         headers.push("If-Modified-Since", AFTER);
         assert_eq!(file.judge(&headers, true), WHOLE);

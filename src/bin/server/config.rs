@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use crate::ports;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,6 +55,10 @@ pub(crate) struct Config {
     pub(crate) bind: Option<IpAddr>,
     /// The folder beneath which files are served; all that can be read without one.
     pub(crate) root: Option<PathBuf>,
+    /// Whether a GET of a folder shows what is in it.
+    pub(crate) index: bool,
+    /// Where senders listen; on any port without it.
+    pub(crate) data_ports: Option<RangeInclusive<u16>>,
     /// Whom to become once the port is taken.
     pub(crate) user: Option<OsString>,
     /// The file with the passwords; everybody is served without one.
@@ -69,6 +75,8 @@ pub(crate) struct Config {
     pub(crate) max_streams: u8,
     /// How long a client may take to send a request.
     pub(crate) request: Duration,
+    /// Where the server's numbers are served, if anywhere.
+    pub(crate) metrics: Option<SocketAddr>,
     /// Bytes per second of all transfers together.
     pub(crate) rate: Option<u64>,
     /// How long a transfer waits for a stream.
@@ -87,6 +95,12 @@ impl Config {
             address.and_then(|text| text.parse().ok()).ok_or_else(|| {
                 let given = escape(text.as_bytes());
                 Error::usage(format!("--bind: must be an IP address, not '{given}'"))
+            })
+        });
+        let metrics = arguments.value("metrics").map(|text| {
+            text.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+                let given = escape(text.as_bytes());
+                Error::usage(format!("--metrics: must be IPv4:port or [IPv6]:port, not '{given}'"))
             })
         });
         let limit = |name, default| -> Result<usize> {
@@ -109,7 +123,12 @@ impl Config {
         Ok(Config {
             port: number("port", arguments.positional(0), 0..=65535)? as u16,
             bind: bind.transpose()?,
+            data_ports: arguments
+                .value("data-ports")
+                .map(|text| ports::parse(&text.to_string_lossy()))
+                .transpose()?,
             root: arguments.value("root").map(PathBuf::from),
+            index: arguments.has("index"),
             user: arguments.value("user").map(OsString::from),
             auth: arguments.value("auth").map(PathBuf::from),
             auth_md5: arguments.has("auth-md5"),
@@ -119,6 +138,7 @@ impl Config {
             max_streams: arguments.number("max-streams", 1..=MAX_STREAMS)?.unwrap_or(MAX_STREAMS)
                 as u8,
             request: time("request-timeout", DEFAULT_REQUEST)?,
+            metrics: metrics.transpose()?,
             rate: arguments.rate("limit-rate")?,
             idle: time("idle-timeout", DEFAULT_IDLE)?,
             stall: time("stall-timeout", DEFAULT_STALL)?,
@@ -160,6 +180,17 @@ mod tests {
     }
 
     #[test]
+    fn metrics_need_an_address_and_a_port() {
+        let given = |text: &str| config(&format!("--metrics {text} 0"));
+        for text in ["127.0.0.1:9100", "[::1]:0"] {
+            assert_eq!(given(text).unwrap().metrics, Some(text.parse().unwrap()));
+        }
+        for text in ["9100", ":9100", "localhost:9100", "127.0.0.1", "::1:9100"] {
+            assert!(given(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         for line in [
             "65536",
@@ -169,6 +200,8 @@ mod tests {
             "--max-connections 0 1",
             "-qv 1",
             "--auth-md5 1",
+            "--data-ports 5000 1",
+            "--data-ports 5001-5000 1",
         ] {
             assert!(config(line).is_err(), "{line}");
         }

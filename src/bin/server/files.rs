@@ -3,11 +3,12 @@
 
 #![forbid(unsafe_code)]
 
-use crate::body::Body;
+use crate::body::{Body, Sent};
 use crate::conditions::{Validators, Verdict};
 use crate::digests::{Hurry, NoDigest};
+use crate::index::{self, Page};
 use crate::media;
-use crate::requests::{Answer, NoAnswer, Service, begin, refusal, unavailable};
+use crate::requests::{Answer, NoAnswer, Service, begin, now, refusal, unavailable};
 use crate::target::{self, Opened};
 use ropewalk::app::connections::Connection;
 use ropewalk::codec::date;
@@ -16,16 +17,47 @@ use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Sta
 use ropewalk::codec::range::{self, RangeOutcome};
 use ropewalk::codec::repr_digest;
 use ropewalk::transfer::identity::Identity;
+use ropewalk::transfer::rate::Rate;
+use std::net::TcpStream;
+use std::time::Duration;
 
-/// A file that goes out as an answer's body.
+/// A file or an index that goes out as an answer's body.
 #[derive(Debug)]
 pub(crate) struct Download {
     /// The head.
     pub(crate) response: Response,
     /// What follows it.
-    pub(crate) body: Body,
-    /// The file's path, for the log.
+    pub(crate) body: Payload,
+    /// The path, for the log.
     pub(crate) path: Vec<u8>,
+}
+
+/// What follows a head.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    /// A file, or a part of it.
+    Part(Body),
+    /// What is in a folder.
+    Index(Page),
+}
+
+impl Payload {
+    /// How many bytes it has.
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Payload::Part(body) => body.length,
+            Payload::Index(page) => page.length(),
+        }
+    }
+
+    /// Sends all of it; gives up when the client takes nothing for `stall`. No faster
+    /// than `rate`.
+    pub(crate) fn send(&self, stream: &TcpStream, stall: Duration, rate: Option<&Rate>) -> Sent {
+        match self {
+            Payload::Part(body) => body.send(stream, stall, rate),
+            Payload::Index(page) => page.send(stream, stall, rate),
+        }
+    }
 }
 
 /// The answer to a GET or a HEAD.
@@ -35,7 +67,12 @@ pub(crate) fn answer(
     head: &RequestHead,
 ) -> Result<Answer, NoAnswer> {
     let path = target::path(&head.target)?;
-    let opened = service.tree.open(&path)?;
+    let opened = match service.tree.open(&path) {
+        Err(refused) if service.index && refused.status == Status::NOT_FOUND => {
+            return index::answer(head, &service.tree.open_folder(&path)?);
+        }
+        opened => opened?,
+    };
     let identity = opened.identity;
     let (tag, validators) = validators(&identity)?;
     let get = head.method == Method::Get;
@@ -78,7 +115,7 @@ pub(crate) fn answer(
     let response = response.length(length);
     Ok(match get {
         true => {
-            let body = Body { file: opened.file, start, length };
+            let body = Payload::Part(Body { file: opened.file, start, length });
             Answer::File(Box::new(Download { response, body, path }))
         }
         false => Answer::Message(response),
@@ -91,14 +128,15 @@ fn validators(identity: &Identity) -> Result<(String, Validators), Refusal> {
     let tag = EntityTag::strong(&opaque)
         .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;
     let modified = u64::try_from(identity.version.mtime.seconds).ok();
-    Ok((opaque, Validators { tag, modified, size: identity.version.size }))
+    let date = modified.map(|modified| now().map_or(modified, |now| modified.min(now)));
+    Ok((opaque, Validators { tag, modified, date, size: identity.version.size }))
 }
 
 /// Adds the fields by which a client recognises the file later.
 fn describe(response: Response, validators: &Validators) -> Response {
     let response = response.field("ETag", validators.tag.to_string());
-    match validators.modified {
-        Some(modified) => response.field("Last-Modified", date::format(modified)),
+    match validators.date {
+        Some(date) => response.field("Last-Modified", date::format(date)),
         None => response,
     }
 }

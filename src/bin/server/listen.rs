@@ -5,7 +5,10 @@
 use crate::config::{Config, Volume};
 use crate::digests::Digests;
 use crate::door::Door;
+use crate::metrics::counters::Counters;
+use crate::metrics::{Listening, Metrics};
 use crate::requests::{self, Service};
+use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::target::Tree;
 use crate::transfers::Transfers;
@@ -26,7 +29,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a connection may stay idle between two requests.
 const IDLE_TIME: Duration = Duration::from_secs(30);
@@ -55,6 +58,7 @@ pub(crate) struct Server {
     /// Connections that were refused and are still open: one that is closed while its
     /// request is on its way is reset, and its client does not read why.
     turned_away: VecDeque<Arc<TcpStream>>,
+    metrics: Option<Metrics>,
 }
 
 impl Server {
@@ -71,6 +75,8 @@ impl Server {
         let listener =
             listener.map_err(|error| Error::system(format!("port {}", config.port), &error))?;
         listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
+        let metrics = config.metrics.map(Listening::on).transpose();
+        let metrics = metrics.map_err(|error| Error::system("--metrics", &error))?;
         let failed = |error: io::Error| Error::system("start", &error);
         // Each control connection and each transfer holds descriptors.
         process::raise_descriptor_limit().map_err(failed)?;
@@ -81,13 +87,36 @@ impl Server {
         let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
         let connections = Connections::new(config.max_connections);
         let shares = Shares::new(config.rate);
-        let transfers = Transfers::new(&config, sender, supervisor.clone(), shares.clone());
+        let counters = Counters::new();
+        let metrics = metrics.map(|listening| listening.serve(counters.clone()));
+        let metrics = metrics.transpose().map_err(failed)?;
+        let sessions = Arc::new(Sessions::default());
+        let transfers = Transfers::new(
+            &config,
+            sender,
+            supervisor.clone(),
+            shares.clone(),
+            counters.clone(),
+            sessions.clone(),
+        );
         let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
-        let (max_streams, request) = (config.max_streams, config.request);
-        let service =
-            Service { door, tree, transfers, digests, shares, max_streams, request, stall, volume };
+        let (max_streams, request, index) = (config.max_streams, config.request, config.index);
+        let service = Service {
+            door,
+            tree,
+            index,
+            transfers,
+            sessions,
+            digests,
+            counters,
+            shares,
+            max_streams,
+            request,
+            stall,
+            volume,
+        };
         let (service, turned_away) = (Arc::new(service), VecDeque::new());
-        Ok(Server { listener, signals, connections, service, supervisor, turned_away })
+        Ok(Server { listener, signals, connections, service, supervisor, turned_away, metrics })
     }
 
     /// Says that the server is ready, and where.
@@ -98,7 +127,11 @@ impl Server {
         }
         let failed = |error: io::Error| Error::system("standard output", &error);
         let address = self.listener.local_addr().map_err(failed)?;
-        terminal::print(format!("listening on {address}\n").as_bytes()).map_err(failed)
+        let mut lines = format!("listening on {address}\n");
+        if let Some(metrics) = &self.metrics {
+            lines.push_str(&format!("metrics on {}\n", metrics.address()));
+        }
+        terminal::print(lines.as_bytes()).map_err(failed)
     }
 
     /// Serves until a signal ends it.
@@ -158,6 +191,7 @@ impl Server {
             Err(stream) => {
                 // The socket's buffer is empty, so this does not wait.
                 let refusal = Refusal::new(Status::SERVICE_UNAVAILABLE, "too many connections");
+                self.service.counters.answered(refusal.status);
                 let stream = Arc::new(stream);
                 let _ = Http::new(stream.clone())
                     .write_response(&requests::refusal(&refusal).close(), false);
@@ -188,6 +222,7 @@ impl Server {
         }
         self.connections.close(CLOSE_LIMIT);
         self.service.transfers.wait_until_logged(CLOSE_LIMIT);
+        drop(self.metrics);
         Ok(())
     }
 }
@@ -219,10 +254,15 @@ fn warning(is_root: bool) -> &'static str {
     }
 }
 
-/// One connection, from its first request to its end.
+/// One connection, from its first request to its end; or until it turns out to be a stream.
 fn converse(connection: &Connection, service: &Service) {
+    let deadline = Instant::now() + service.request;
+    if service.sessions.take(connection, deadline) {
+        return;
+    }
     let mut http = Http::new(connection.stream().clone());
-    let mut patience = Patience { request: service.request, idle: None };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut patience = Patience { request: left, idle: None };
     loop {
         match http.receive_request(patience) {
             Ok((head, body)) => {
@@ -235,6 +275,7 @@ fn converse(connection: &Connection, service: &Service) {
                 }
             }
             Err(NoRequest::Refused(refusal)) => {
+                service.counters.answered(refusal.status);
                 if http.write_response(&requests::refusal(&refusal).close(), false).is_ok() {
                     http.close_gently();
                 }
@@ -242,6 +283,6 @@ fn converse(connection: &Connection, service: &Service) {
             }
             Err(NoRequest::Closed) => break,
         }
-        patience.idle = Some(IDLE_TIME);
+        patience = Patience { request: service.request, idle: Some(IDLE_TIME) };
     }
 }

@@ -7,7 +7,9 @@ use crate::config::Volume;
 use crate::digests::Digests;
 use crate::door::Door;
 use crate::files::{self, Download};
+use crate::metrics::counters::{Counters, Kind, Outcome};
 use crate::post;
+use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::target::Tree;
 use crate::transfers::Transfers;
@@ -38,10 +40,16 @@ pub(crate) struct Service {
     pub(crate) door: Option<Door>,
     /// The files that clients may have.
     pub(crate) tree: Tree,
+    /// Whether folders are shown.
+    pub(crate) index: bool,
     /// Transfers under way.
     pub(crate) transfers: Arc<Transfers>,
+    /// Whose streams come to the control port.
+    pub(crate) sessions: Arc<Sessions>,
     /// Digests of whole files.
     pub(crate) digests: Arc<Digests>,
+    /// What there has been so far.
+    pub(crate) counters: Arc<Counters>,
     /// Who shares the limit of bytes per second.
     pub(crate) shares: Arc<Shares>,
     /// Streams that a transfer may have.
@@ -59,7 +67,7 @@ pub(crate) struct Service {
 pub(crate) enum Answer {
     /// This, with its body.
     Message(Response),
-    /// A part of a file, or all of it.
+    /// A part of a file, or all of it, or an index.
     File(Box<Download>),
 }
 
@@ -93,7 +101,7 @@ impl Service {
             Err(NoAnswer::Gone) => return false,
         };
         match answer {
-            Answer::Message(response) => write(http, head, response),
+            Answer::Message(response) => self.write(http, head, response),
             Answer::File(mut download) => {
                 download.response = with_connection(head, download.response);
                 self.send(connection, http, &download).is_ok() && head.keep_alive()
@@ -110,7 +118,7 @@ impl Service {
         head: &RequestHead,
     ) -> Option<bool> {
         let response = self.door.as_ref()?.refuses(connection, head)?;
-        Some(write(http, head, response))
+        Some(self.write(http, head, response))
     }
 
     fn answer(
@@ -130,14 +138,24 @@ impl Service {
         }
     }
 
-    /// Sends a file behind its head, and logs that.
+    /// Answers with a message, and says whether another request may follow.
+    fn write(&self, http: &Http, head: &RequestHead, response: Response) -> bool {
+        self.counters.answered(response.status());
+        let response = with_connection(head, response);
+        http.write_response(&response, head.method == Method::Head).is_ok() && head.keep_alive()
+    }
+
+    /// Sends a file behind its head, counts and logs that.
     fn send(&self, connection: &Connection, http: &Http, download: &Download) -> io::Result<()> {
         let begun = Instant::now();
+        let mut counted = self.counters.begin(Kind::Download);
         http.write_response(&download.response, true)?;
         let share = self.shares.add_download();
         let rate = share.as_ref().map(|(rate, _)| rate.as_ref());
         let sent = download.body.send(connection.stream(), self.stall, rate);
         drop(share);
+        counted.reached(sent.bytes, 0);
+        counted.end(if sent.broken.is_none() { Outcome::Complete } else { Outcome::Failed });
         if self.volume > Volume::Quiet {
             terminal::log(format_args!(
                 "{}:{} GET {} {} bytes of {} in {:.3} s: {}",
@@ -145,7 +163,7 @@ impl Service {
                 connection.peer().port(),
                 escape(&download.path),
                 sent.bytes,
-                download.body.length,
+                download.body.length(),
                 begun.elapsed().as_secs_f64(),
                 sent.broken.as_deref().unwrap_or("complete"),
             ));
@@ -155,12 +173,6 @@ impl Service {
             Some(words) => Err(io::Error::other(words)),
         }
     }
-}
-
-/// Answers with a message, and says whether another request may follow.
-fn write(http: &Http, head: &RequestHead, response: Response) -> bool {
-    let response = with_connection(head, response);
-    http.write_response(&response, head.method == Method::Head).is_ok() && head.keep_alive()
 }
 
 /// Says whether the connection stays open.
@@ -175,10 +187,15 @@ fn with_connection(head: &RequestHead, response: Response) -> Response {
 /// A response with the fields that every one has.
 pub(crate) fn begin(status: Status) -> Response {
     let response = Response::new(status).field("Server", SERVER);
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(now) => response.field("Date", date::format(now.as_secs())),
-        Err(_) => response, // a machine without a clock
+    match now() {
+        Some(now) => response.field("Date", date::format(now)),
+        None => response,
     }
+}
+
+/// Seconds since 1970; `None` on a machine without a clock.
+pub(crate) fn now() -> Option<u64> {
+    SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|now| now.as_secs())
 }
 
 /// A response that carries one JSON value.

@@ -1,5 +1,5 @@
-//! From a request's target to an open file. `Tree::open` is the only place where the
-//! server opens what a client names.
+//! From a request's target to an open file or folder. `Tree` is the only place where
+//! the server opens what a client names.
 
 #![forbid(unsafe_code)]
 
@@ -7,13 +7,15 @@ use crate::requests::unavailable;
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::percent;
 use ropewalk::error::system_words;
+use ropewalk::sys::dir::{Access, Dir};
 use ropewalk::sys::file;
 use ropewalk::transfer::confine::{Refused, Root};
 use ropewalk::transfer::identity::Identity;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A regular file that a client may have.
@@ -28,9 +30,18 @@ pub(crate) struct Opened {
 /// The path that a target means to HTTP: without a query, and decoded. An absolute one
 /// names a file from the root, another one from the server's working directory.
 pub(crate) fn path(target: &[u8]) -> Result<Vec<u8>, Refusal> {
+    decode(without_query(target))
+}
+
+/// The path in a target as the client wrote it.
+pub(crate) fn without_query(target: &[u8]) -> &[u8] {
     let target = after_authority(target).unwrap_or(target);
-    let end = target.iter().position(|&byte| byte == b'?').unwrap_or(target.len());
-    percent::decode(&target[..end])
+    target.split(|&byte| byte == b'?').next().unwrap_or_default()
+}
+
+/// Decodes a path or a part of one.
+pub(crate) fn decode(path: &[u8]) -> Result<Vec<u8>, Refusal> {
+    percent::decode(path)
         .map_err(|_| Refusal::new(Status::BAD_REQUEST, "the path is not percent-encoded"))
 }
 
@@ -61,15 +72,80 @@ impl Tree {
         match self {
             Tree::Everything => open_anywhere(path),
             Tree::Beneath(root) => {
-                let file = root.open_file(path).map_err(|refused| match refused {
-                    Refused::NotServed => no_such_file(),
-                    Refused::NoRoom(error) => unavailable(&system_words(&error)),
-                })?;
+                let file = root.open_file(path).map_err(refusal)?;
                 let found = file.metadata().map_err(|_| no_such_file())?;
                 Ok(Opened { file, identity: Identity::of(&found) })
             }
         }
     }
+
+    /// Opens the folder that `path` names, to be listed.
+    pub(crate) fn open_folder<'a>(&'a self, path: &'a [u8]) -> Result<Folder<'a>, Refusal> {
+        let dir = match self {
+            Tree::Everything => Dir::open(as_path(path)).map_err(|error| unreadable(&error))?,
+            Tree::Beneath(root) => root.open_dir(path).map_err(refusal)?,
+        };
+        Ok(Folder { tree: self, path, dir })
+    }
+}
+
+/// A folder that a client may see.
+#[derive(Debug)]
+pub(crate) struct Folder<'a> {
+    tree: &'a Tree,
+    path: &'a [u8],
+    dir: Dir,
+}
+
+impl Folder<'_> {
+    /// Its path, as the client named it.
+    pub(crate) fn path(&self) -> &[u8] {
+        self.path
+    }
+
+    /// The folder itself.
+    pub(crate) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// Whether no folder above it is served.
+    pub(crate) fn is_top(&self) -> bool {
+        let top = match self.tree {
+            Tree::Everything => fs::metadata("/").ok(),
+            Tree::Beneath(root) => root.look(b"/"),
+        };
+        let same = |top: Metadata| {
+            self.dir.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (top.dev(), top.ino()))
+        };
+        top.is_none_or(same)
+    }
+
+    /// What a name in it leads to, if a client would get that.
+    pub(crate) fn look(&self, name: &OsStr) -> Option<Metadata> {
+        let itself = self.dir.open_file(name, Access::Look).ok()?.metadata().ok()?;
+        let found = if itself.is_symlink() { self.follow(name)? } else { itself };
+        self.dir.may_read(name, found.is_dir()).then_some(found)
+    }
+
+    /// What a link leads to that may be followed.
+    fn follow(&self, name: &OsStr) -> Option<Metadata> {
+        let path = [self.path, b"/", name.as_bytes()].concat();
+        match self.tree {
+            Tree::Everything => fs::metadata(as_path(&path)).ok(),
+            Tree::Beneath(root) => root.look(&path),
+        }
+    }
+}
+
+fn refusal(refused: Refused) -> Refusal {
+    match refused {
+        Refused::NotServed => no_such_file(),
+        Refused::NoRoom(error) => unavailable(&system_words(&error)),
+    }
+}
+
+fn as_path(path: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(path))
 }
 
 fn no_such_file() -> Refusal {
@@ -77,7 +153,7 @@ fn no_such_file() -> Refusal {
 }
 
 fn open_anywhere(path: &[u8]) -> Result<Opened, Refusal> {
-    let path = Path::new(OsStr::from_bytes(path));
+    let path = as_path(path);
     let not_regular = Refusal::new(Status::NOT_FOUND, "not a regular file");
     // Looked at before it is opened, since opening a device can have effects; and
     // after, since it may have been replaced in between.

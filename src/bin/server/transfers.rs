@@ -5,20 +5,22 @@
 
 use crate::config::{Config, Volume};
 use crate::digests::{Digests, Hurry, Pace};
+use crate::metrics::counters::{Counted, Counters, Kind, Outcome};
+use crate::ports::DataPorts;
 use crate::requests::{NoAnswer, unavailable};
+use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::target::Opened;
 use ropewalk::app::connections::Connection;
-use ropewalk::app::report::Report;
+use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::{SMALL_STACK, terminal};
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
-use ropewalk::error::system_words;
+use ropewalk::error::{ExitCode, system_words};
 use ropewalk::hash::hex;
 use ropewalk::sys::process::Ended;
-use ropewalk::sys::socket;
 use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::transfer::blocks::BlockPlan;
 use ropewalk::transfer::session::Token;
@@ -64,7 +66,10 @@ pub(crate) struct Transfers {
     supervisor: Arc<Supervisor>,
     limit: usize,
     limit_per_address: usize,
+    ports: DataPorts,
     shares: Arc<Shares>,
+    counters: Arc<Counters>,
+    sessions: Arc<Sessions>,
     idle: Duration,
     stall: Duration,
     volume: Volume,
@@ -98,12 +103,21 @@ impl Drop for Place {
     }
 }
 
-/// One transfer, for the log.
+/// What a sender of ropewalk streams has that a classic one has not.
+struct Pulled {
+    /// Keeps hashes of the file close to it.
+    pace: Pace,
+    /// What its streams show, wherever they come.
+    session: Token,
+}
+
+/// One transfer, for the log and the counters.
 struct Record {
     peer: SocketAddr,
     path: String,
     size: u64,
     begun: Instant,
+    counted: Counted,
 }
 
 impl Transfers {
@@ -113,13 +127,18 @@ impl Transfers {
         sender: PathBuf,
         supervisor: Arc<Supervisor>,
         shares: Arc<Shares>,
+        counters: Arc<Counters>,
+        sessions: Arc<Sessions>,
     ) -> Arc<Transfers> {
         Arc::new(Transfers {
             sender,
             supervisor,
             limit: config.max_transfers,
             limit_per_address: config.max_per_address,
+            ports: DataPorts::new(config.data_ports.clone()),
             shares,
+            counters,
+            sessions,
             idle: config.idle,
             stall: config.stall,
             volume: config.volume,
@@ -147,7 +166,7 @@ impl Transfers {
             ("size".to_string(), Value::from_u64(hashed.length)),
             ("block_size".to_string(), Value::from_u64(plan.block_size())),
         ];
-        let record = Record::new(connection, &wanted, hashed.length);
+        let record = self.record(connection, &wanted, hashed.length);
         let port = self.start(connection, place, wanted, job, record, None)?;
         Ok(ClassicOffer { hash: hex(&hashed.md5), port })
     }
@@ -168,10 +187,17 @@ impl Transfers {
             ("stored".to_string(), Value::from_u64(identity.stored)),
         ];
         job.extend(identity.version.to_members());
-        let record = Record::new(connection, &wanted, identity.version.size);
-        let pace = digests.pace(&identity.etag());
-        let port = self.start(connection, place, wanted, job, record, Some(pace))?;
+        let record = self.record(connection, &wanted, identity.version.size);
+        let pulled = Pulled { pace: digests.pace(&identity.etag()), session };
+        let port = self.start(connection, place, wanted, job, record, Some(pulled))?;
         Ok(RopewalkOffer { session, port })
+    }
+
+    fn record(&self, connection: &Connection, wanted: &Wanted, size: u64) -> Record {
+        let peer = connection.peer();
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let counted = self.counters.begin(Kind::Transfer);
+        Record { peer, path: escape(&wanted.path), size, begun: Instant::now(), counted }
     }
 
     fn take_place(self: &Arc<Transfers>, connection: &Connection) -> Result<Place, Refusal> {
@@ -199,8 +225,18 @@ impl Transfers {
         wanted: Wanted,
         mut job: Vec<(String, Value)>,
         record: Record,
-        pace: Option<Pace>,
+        pulled: Option<Pulled>,
     ) -> Result<u16, Refusal> {
+        let listener = connection.stream().local_addr().and_then(|mut local| {
+            local.set_ip(local.ip().to_canonical());
+            self.ports.listen(local)
+        });
+        let listener = listener.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                Refusal::new(Status::SERVICE_UNAVAILABLE, "every data port is taken")
+            }
+            _ => unavailable(&system_words(&error)),
+        })?;
         let milliseconds = |time: Duration| Value::from_u64(time.as_millis() as u64);
         job.extend([
             ("threads".to_string(), Value::from_u64(wanted.threads.into())),
@@ -211,21 +247,20 @@ impl Transfers {
         job.extend(self.shares.next().map(|rate| ("rate".to_string(), Value::from_u64(rate))));
         let volume = self.volume;
         let started = || -> io::Result<u16> {
-            let mut local = connection.stream().local_addr()?;
-            local.set_ip(local.ip().to_canonical());
-            local.set_port(0);
-            let listener = socket::listen(local)?;
             let port = listener.local_addr()?.port();
             let descriptors = [listener.as_fd(), wanted.opened.file.as_fd()];
             let worker = self.supervisor.start_worker(&self.sender, job, &descriptors)?;
             let share = self.shares.add_sender(worker.lifeline())?;
+            let (pace, token) = pulled.map(|own| (own.pace, own.session)).unzip();
+            let session = token.map(|token| self.sessions.add(token, worker.lifeline()));
+            let session = session.transpose()?;
             std::thread::Builder::new().name("transfer".into()).stack_size(SMALL_STACK).spawn(
                 move || {
                     let line = record.follow(worker, pace, volume);
                     if volume > Volume::Quiet {
                         terminal::log(line);
                     }
-                    drop((share, place));
+                    drop((session, share, place));
                 },
             )?;
             Ok(port)
@@ -250,15 +285,9 @@ impl Transfers {
 }
 
 impl Record {
-    fn new(connection: &Connection, wanted: &Wanted, size: u64) -> Record {
-        let peer = connection.peer();
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Record { peer, path: escape(&wanted.path), size, begun: Instant::now() }
-    }
-
-    /// Reads what the sender reports until it ends, and makes the log line of it.
-    fn follow(&self, mut worker: Worker, pace: Option<Pace>, volume: Volume) -> String {
-        let (mut tally, mut outcome) = (Default::default(), None);
+    /// Reads what the sender reports until it ends, counts it, and makes the log line.
+    fn follow(mut self, mut worker: Worker, pace: Option<Pace>, volume: Volume) -> String {
+        let (mut tally, mut outcome, mut counts_as) = (Tally::default(), None, Outcome::Failed);
         while let Ok(Some(report)) = worker.reports.next_report() {
             match report {
                 Report::Confined { text } if volume == Volume::Verbose => {
@@ -273,15 +302,22 @@ impl Record {
                 Report::Lost { .. } | Report::Trace(_) => {} // only receivers say so
                 Report::Progress(so_far) => {
                     tally = so_far;
+                    self.counted.reached(tally.bytes, tally.streams);
                     if let Some(pace) = &pace {
                         pace.reached(tally.offset);
                     }
                 }
                 Report::Done { tally: all, .. } => {
                     tally = all;
-                    outcome = Some("complete".to_string());
+                    self.counted.reached(tally.bytes, tally.streams);
+                    (outcome, counts_as) = (Some("complete".to_string()), Outcome::Complete);
                 }
-                Report::Failed { text, .. } => outcome = Some(text),
+                Report::Failed { code, text } => {
+                    outcome = Some(text);
+                    if code == ExitCode::Changed {
+                        counts_as = Outcome::Changed;
+                    }
+                }
             }
         }
         let ended = worker.wait();
@@ -290,6 +326,7 @@ impl Record {
             (None, Some(Ended::Killed(signal))) => format!("stopped by signal {signal}"),
             (None, _) => "the sender ended without a word".to_string(),
         };
+        self.counted.end(counts_as);
         format!(
             "{} {} {} bytes of {} over {} streams in {:.3} s: {outcome}",
             self.peer,

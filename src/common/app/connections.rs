@@ -93,6 +93,15 @@ impl Connections {
         true
     }
 
+    fn remove(&self, number: u64) -> Option<Entry> {
+        let mut state = lock(&self.state);
+        let entry = state.open.remove(&number);
+        if state.open.is_empty() {
+            self.emptied.notify_all();
+        }
+        entry
+    }
+
     fn set_waiting(&self, number: u64, waiting_since: Option<Instant>) {
         if let Some(entry) = lock(&self.state).open.get_mut(&number) {
             entry.waiting_since = waiting_since;
@@ -137,6 +146,13 @@ impl Connection {
         answer
     }
 
+    /// Ends the connection's part in this: it counts no more, and is neither chosen to make
+    /// room nor ended with the others. `false` when it was ended before. For one whose
+    /// socket somebody else goes on with.
+    pub fn leave(&self) -> bool {
+        self.owner.remove(self.number).is_some()
+    }
+
     /// Runs `handle` on a thread of its own, which owns this connection. A panic there
     /// ends this connection and nothing else.
     pub fn spawn(self, handle: impl FnOnce(&Connection) + Send + 'static) -> io::Result<()> {
@@ -150,11 +166,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
-        let mut state = lock(&self.owner.state);
-        state.open.remove(&self.number);
-        if state.open.is_empty() {
-            self.owner.emptied.notify_all();
+        if self.owner.remove(self.number).is_some() {
+            let _ = self.stream.shutdown(Shutdown::Both);
         }
     }
 }
@@ -230,6 +243,30 @@ mod tests {
         while lock(&owner.state).open.len() > 1 {
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn one_that_has_left_counts_no_more_and_is_not_ended() {
+        let owner = Connections::new(1);
+        let (connection, peer) = admit(&owner, "127.0.0.1");
+        let kept = connection.stream().clone();
+        assert!(connection.leave());
+        let (_next, next_peer) = admit(&owner, "127.0.0.1");
+        assert_eq!([ended(&peer), ended(&next_peer)], [false, false]);
+        drop(connection);
+        assert!(!ended(&peer));
+        drop(kept);
+        peer.set_nonblocking(false).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        assert_eq!((&peer).read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn one_that_had_to_go_cannot_leave() {
+        let owner = Connections::new(1);
+        let (connection, _peer) = admit(&owner, "127.0.0.1");
+        let (_next, _next_peer) = admit(&owner, "127.0.0.1");
+        assert!(!connection.leave());
     }
 
     #[test]

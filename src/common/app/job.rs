@@ -7,14 +7,17 @@
 //! ```
 //!
 //! The first message carries the whole text; descriptors that do not fit beside it
-//! follow, each message of them with one space for a byte.
+//! follow, each message of them with one space for a byte. What the parent says later is
+//! one line a message, with one descriptor at most.
 
 #![forbid(unsafe_code)]
 
 use crate::codec::json::{self, Value};
 use crate::error::{Error, ExitCode, Result};
-use crate::sys::{pass, process};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use crate::sys::pass::{self, Received};
+use crate::sys::process;
+use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -56,6 +59,22 @@ pub fn say(mut socket: &UnixStream, object: &Value) -> io::Result<()> {
     socket.write_all(format!("{object}\n").as_bytes())
 }
 
+/// Says something more, and hands over a descriptor with it. Never waits: a worker that
+/// does not listen gets nothing.
+pub fn hand(
+    socket: &UnixStream,
+    mut fields: Vec<(String, Value)>,
+    descriptor: BorrowedFd<'_>,
+) -> io::Result<()> {
+    fields.push(("descriptors".to_string(), Value::from_u64(1)));
+    let text = format!("{}\n", Value::Object(fields)).into_bytes();
+    // So small a message goes whole or not at all (unix(7)).
+    match pass::send_now(socket, &text, &[descriptor])? {
+        count if count == text.len() => Ok(()),
+        _ => Err(io::ErrorKind::WriteZero.into()),
+    }
+}
+
 /// A job as a worker gets it.
 #[derive(Debug)]
 pub struct Job {
@@ -88,12 +107,13 @@ impl Job {
         let (mut text, mut descriptors) = (Vec::new(), Vec::new());
         let mut buffer = [0; 4096];
         while text.last() != Some(&b'\n') {
-            let count =
+            let received =
                 pass::receive(socket.as_fd(), &mut buffer, &mut descriptors).map_err(failed)?;
-            if count == 0 {
-                return Err(bad("ends early"));
+            match received {
+                Received { bytes: 0, .. } => return Err(bad("ends early")),
+                Received { lost: true, .. } => return Err(bad("has too many descriptors")),
+                Received { bytes, .. } => text.extend_from_slice(&buffer[..bytes]),
             }
-            text.extend_from_slice(&buffer[..count]);
             if text.len() > MAX_JOB {
                 return Err(bad("is too long"));
             }
@@ -101,10 +121,12 @@ impl Job {
         let object = json::parse(&text).map_err(|_| bad("is not JSON"))?;
         let expected = object.get("descriptors").and_then(Value::as_u64).unwrap_or(0);
         while (descriptors.len() as u64) < expected {
-            let count = pass::receive(socket.as_fd(), &mut buffer[..1], &mut descriptors)
+            let received = pass::receive(socket.as_fd(), &mut buffer[..1], &mut descriptors)
                 .map_err(failed)?;
-            if count == 0 {
-                return Err(bad("ends early"));
+            match received {
+                Received { bytes: 0, .. } => return Err(bad("ends early")),
+                Received { lost: true, .. } => return Err(bad("has too many descriptors")),
+                Received { .. } => {}
             }
         }
         Ok(Job { object, descriptors: descriptors.into_iter(), lifeline: socket })
@@ -131,30 +153,66 @@ impl Job {
     }
 
     /// Starts a thread that ends this process when the parent closes the lifeline, and
-    /// hands what the parent says later, one JSON object a line, to `hear`. It lives as
-    /// long as the process.
-    pub fn watch_lifeline(&self, mut hear: impl FnMut(Value) + Send + 'static) -> Result<()> {
+    /// hands what the parent says later, one JSON object a line, to `hear`, with what came
+    /// beside it. It lives as long as the process.
+    pub fn watch_lifeline(
+        &self,
+        mut hear: impl FnMut(Value, Option<OwnedFd>) + Send + 'static,
+    ) -> Result<()> {
         let failed = |error: io::Error| Error::system("lifeline", &error);
-        let lifeline = UnixStream::from(self.lifeline.try_clone().map_err(failed)?);
+        let mut words = Words::new(self.lifeline.try_clone().map_err(failed)?);
         std::thread::Builder::new()
             .name("lifeline".into())
             .stack_size(super::SMALL_STACK)
             .spawn(move || {
-                let mut lines = BufReader::new(lifeline);
-                let mut line = Vec::new();
-                while matches!(
-                    lines.by_ref().take(MAX_JOB as u64).read_until(b'\n', &mut line),
-                    Ok(1..)
-                ) {
-                    if let Ok(object) = json::parse(&line) {
-                        hear(object);
-                    }
-                    line.clear();
+                while let Some((object, descriptor)) = words.next_word() {
+                    hear(object, descriptor);
                 }
                 std::process::exit(ExitCode::Terminated.number().into());
             })
             .map_err(failed)?;
         Ok(())
+    }
+}
+
+/// What a parent says after the job.
+struct Words {
+    lifeline: OwnedFd,
+    text: Vec<u8>,
+    /// Descriptors whose lines have not been read yet; `None` for one that was lost.
+    arrived: VecDeque<Option<OwnedFd>>,
+}
+
+impl Words {
+    fn new(lifeline: OwnedFd) -> Words {
+        Words { lifeline, text: Vec::new(), arrived: VecDeque::new() }
+    }
+
+    /// Waits for the next one. `None` when the parent is gone.
+    fn next_word(&mut self) -> Option<(Value, Option<OwnedFd>)> {
+        loop {
+            while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.text.drain(..=end).collect();
+                let Ok(object) = json::parse(&line) else { continue };
+                let descriptor = match object.get("descriptors").and_then(Value::as_u64) {
+                    Some(1..) => self.arrived.pop_front().flatten(),
+                    _ => None,
+                };
+                return Some((object, descriptor));
+            }
+            self.read().filter(|_| self.text.len() <= MAX_JOB)?;
+        }
+    }
+
+    fn read(&mut self) -> Option<()> {
+        let (mut buffer, mut descriptors) = ([0; 4096], Vec::new());
+        let received = pass::receive(self.lifeline.as_fd(), &mut buffer, &mut descriptors).ok()?;
+        self.text.extend_from_slice(&buffer[..received.bytes]);
+        self.arrived.extend(descriptors.into_iter().map(Some));
+        if received.lost {
+            self.arrived.push_back(None);
+        }
+        (received.bytes > 0).then_some(())
     }
 }
 
@@ -202,6 +260,43 @@ mod tests {
         pass::send(&here, b"{\"parent\": 1", &[]).unwrap();
         drop(here);
         assert!(Job::receive(there.into()).unwrap_err().to_string().contains("ends early"));
+    }
+
+    #[test]
+    fn later_words_have_the_descriptors_that_came_with_them() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let word = |number| vec![("number".to_string(), Value::from_u64(number))];
+        say(&here, &Value::Object(word(0))).unwrap();
+        hand(&here, word(1), here.as_fd()).unwrap();
+        (&here).write_all(b"no JSON\n").unwrap();
+        say(&here, &Value::Object(word(2))).unwrap();
+        hand(&here, word(3), here.as_fd()).unwrap();
+        drop(here);
+        let mut words = Words::new(there.into());
+        let heard = std::iter::from_fn(|| words.next_word())
+            .map(|(object, descriptor)| {
+                (object.get("number").and_then(Value::as_u64).unwrap(), descriptor.is_some())
+            })
+            .take(4);
+        assert_eq!(heard.collect::<Vec<_>>(), [(0, false), (1, true), (2, false), (3, true)]);
+    }
+
+    #[test]
+    fn the_word_of_a_descriptor_that_was_lost_takes_no_other_s() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut words = Words::new(there.into());
+        words.arrived.push_back(None);
+        hand(&here, Vec::new(), here.as_fd()).unwrap();
+        hand(&here, Vec::new(), here.as_fd()).unwrap();
+        assert!(words.next_word().is_some_and(|(_, descriptor)| descriptor.is_none()));
+        assert!(words.next_word().is_some_and(|(_, descriptor)| descriptor.is_some()));
+    }
+
+    #[test]
+    fn handing_over_never_waits() {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let full = (0..1_000_000).any(|_| hand(&here, Vec::new(), here.as_fd()).is_err());
+        assert!(full);
     }
 
     #[test]

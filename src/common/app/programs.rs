@@ -36,9 +36,21 @@ pub static SERVER: Program = Program {
         },
         Opt {
             short: None,
+            long: "data-ports",
+            value: Some("A-B"),
+            help: "take the data ports of transfers from these (default: any that is free)",
+        },
+        Opt {
+            short: None,
             long: "root",
             value: Some("DIR"),
             help: "send only what is in this folder (default: every file that can be read)",
+        },
+        Opt {
+            short: None,
+            long: "index",
+            value: None,
+            help: "show what is in a folder: HTML, or JSON for who asks for that",
         },
         Opt {
             short: None,
@@ -102,6 +114,12 @@ pub static SERVER: Program = Program {
         },
         Opt {
             short: None,
+            long: "metrics",
+            value: Some("ADDR:PORT"),
+            help: "serve numbers for Prometheus there, under /-/metrics, to everybody",
+        },
+        Opt {
+            short: None,
             long: "limit-rate",
             value: Some("RATE"),
             help: "bytes a second of all transfers together; K, M, G for 1024s (default: none)",
@@ -134,7 +152,7 @@ pub static CLIENT: Program = Program {
         },
         Positional {
             name: "ofile",
-            help: "output file, or a folder for it (default: file's base name, here)",
+            help: "output file, or a folder; - for standard output (default: file's base name, here)",
             optional: true,
         },
     ],
@@ -144,6 +162,12 @@ pub static CLIENT: Program = Program {
             long: "auth",
             value: Some("FILE"),
             help: "where the server asks for a password: a file with one line, user:password",
+        },
+        Opt {
+            short: None,
+            long: "single-port",
+            value: None,
+            help: "send the streams to the server's own port without trying another",
         },
         Opt {
             short: None,

@@ -65,6 +65,8 @@ pub struct Mended {
     pub asked_again: u64,
     /// Milliseconds between the last byte's arrival and the end of the MD5.
     pub md5_lag_ms: u64,
+    /// Whether streams went to the server's control port in place of a data port.
+    pub single_port: bool,
 }
 
 /// How much was moved.
@@ -122,6 +124,7 @@ impl Report {
                     ("reconnects", mended.reconnects),
                     ("asked_again", mended.asked_again),
                     ("md5_lag_ms", mended.md5_lag_ms),
+                    ("single_port", mended.single_port.into()),
                 ] {
                     object.push((key.to_string(), Value::from_u64(number)));
                 }
@@ -157,6 +160,7 @@ impl Report {
                     reconnects: count("reconnects"),
                     asked_again: count("asked_again"),
                     md5_lag_ms: count("md5_lag_ms"),
+                    single_port: count("single_port") != 0,
                 };
                 Some(Report::Done { tally: tally()?, md5: text("md5"), mended })
             }
@@ -222,7 +226,13 @@ mod tests {
     #[test]
     fn every_report_survives_the_pipe() {
         let tally = Tally { bytes: 6 << 30, streams: 4, offset: 7 << 30 };
-        let mended = Mended { bad_blocks: 1, reconnects: 2, asked_again: 3, md5_lag_ms: 4 };
+        let mended = Mended {
+            bad_blocks: 1,
+            reconnects: 2,
+            asked_again: 3,
+            md5_lag_ms: 4,
+            single_port: true,
+        };
         for report in [
             Report::Confined { text: "no core dumps: applied".into() },
             Report::Progress(tally),

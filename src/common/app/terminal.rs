@@ -32,6 +32,12 @@ pub fn log(line: impl Display) {
     complain(line);
 }
 
+/// Writes `bytes` to standard error, as they are: for what would go to standard output,
+/// where that has something else in it.
+pub fn print_beside(bytes: &[u8]) -> io::Result<()> {
+    io::stderr().lock().write_all(bytes)
+}
+
 /// Writes `bytes` to standard output and flushes it.
 pub fn print(bytes: &[u8]) -> io::Result<()> {
     let mut output = io::stdout().lock();

@@ -26,6 +26,15 @@ pub fn format(seconds: u64) -> String {
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
+/// The date for a table that people read, to the minute: `1994-11-06 08:49`, in UTC.
+/// `seconds` as in [`format`].
+pub fn format_short(seconds: u64) -> String {
+    let seconds = seconds.min(MAX_SECONDS);
+    let (year, month, day) = civil(seconds / DAY);
+    let time = seconds % DAY;
+    format!("{year:04}-{:02}-{day:02} {:02}:{:02}", month + 1, time / 3600, time / 60 % 60)
+}
+
 /// Reads a date in any of its three forms, in seconds since 1970: IMF-fixdate, that of
 /// RFC 850 (`Sunday, 06-Nov-94 08:49:37 GMT`), and that of C's asctime (`Sun Nov  6
 /// 08:49:37 1994`). A year of two digits is one from 1970 to 2069.
@@ -146,6 +155,13 @@ mod tests {
             assert_eq!(format(seconds), text);
             assert_eq!(parse(text.as_bytes()), Some(seconds));
         }
+    }
+
+    #[test]
+    fn a_short_date_goes_to_the_minute() {
+        assert_eq!(format_short(0), "1970-01-01 00:00");
+        assert_eq!(format_short(EXAMPLE), "1994-11-06 08:49");
+        assert_eq!(format_short(u64::MAX), "9999-12-31 23:59");
     }
 
     #[test]

@@ -59,12 +59,25 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, PercentError> {
 /// Encodes a path: unreserved characters (RFC 3986, section 2.3) and `/` are kept,
 /// every other byte becomes `%NN`. No slash is added or taken away.
 pub fn encode_path(path: &[u8]) -> String {
-    let mut out = String::with_capacity(path.len());
-    for &byte in path {
+    encode(path, |byte| byte == b'/')
+}
+
+/// Encodes one segment of a path, so that it stays one: `/` becomes `%2F` too. What
+/// comes out is a relative reference (RFC 3986, section 4.2) that can name neither a
+/// scheme nor a host.
+pub fn encode_segment(name: &[u8]) -> String {
+    encode(name, |_| false)
+}
+
+/// Keeps unreserved characters and what `keep` says, and encodes every other byte.
+fn encode(text: &[u8], keep: impl Fn(u8) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for &byte in text {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 out.push(char::from(byte));
             }
+            byte if keep(byte) => out.push(char::from(byte)),
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -107,8 +120,17 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_stays_one_and_names_no_host() {
+        assert_eq!(encode_segment(b"a b#?.bin"), "a%20b%23%3F.bin");
+        assert_eq!(encode_segment(b"//host"), "%2F%2Fhost");
+        assert_eq!(encode_segment(b"javascript:x"), "javascript%3Ax");
+        assert_eq!(encode_segment(b"\\\xff\""), "%5C%FF%22");
+    }
+
+    #[test]
     fn what_is_encoded_decodes() {
         let every: Vec<u8> = (1..=255).collect();
-        assert_eq!(decode(encode_path(&every).as_bytes()), Ok(every));
+        assert_eq!(decode(encode_path(&every).as_bytes()), Ok(every.clone()));
+        assert_eq!(decode(encode_segment(&every).as_bytes()), Ok(every));
     }
 }

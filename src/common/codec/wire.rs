@@ -14,6 +14,10 @@ pub const VERSION: u8 = 2;
 /// The first byte of a hello. No classic stream has this number.
 pub const HELLO_MARK: u8 = 0xff;
 
+/// How a reply of a server begins that took a stream for a request. No block's kind has
+/// the number of its first byte.
+const HTTP_MARK: &[u8] = b"HTTP/";
+
 /// Bytes of a hello.
 pub const HELLO_SIZE: usize = 28;
 
@@ -44,7 +48,8 @@ pub const MAX_ERROR_TEXT: u32 = 256;
 pub enum WireError {
     /// The checksum over the message's own bytes differs.
     Checksum,
-    /// The first byte of a hello is another one.
+    /// The first byte of a hello is another one; or a server speaks HTTP where a block
+    /// should be: to it the stream was one request too many, or one that it cannot read.
     NotRopewalk,
     /// The hello is of a version that is not spoken here.
     Version(u8),
@@ -101,6 +106,17 @@ impl Hello {
         out
     }
 
+    /// The token of a hello of any version, all of which have it in the same place; `None`
+    /// where the bytes are damaged. Whoever has the token judges the rest.
+    pub fn token(bytes: &[u8; HELLO_SIZE]) -> Option<[u8; 16]> {
+        if bytes[0] != HELLO_MARK || check(bytes).is_err() {
+            return None;
+        }
+        let mut token = [0; 16];
+        token.copy_from_slice(&bytes[4..20]);
+        Some(token)
+    }
+
     /// Takes a hello from the start of `bytes`; `None` while it is not whole. Bytes
     /// that cannot begin one are refused as soon as they are seen.
     pub fn parse(bytes: &[u8]) -> Result<Option<(usize, Hello)>, WireError> {
@@ -117,8 +133,7 @@ impl Hello {
         if !(MIN_BLOCK..=MAX_BLOCK).contains(&max_block) {
             return Err(WireError::Field("max block"));
         }
-        let mut token = [0; 16];
-        token.copy_from_slice(&message[4..20]);
+        let token = Hello::token(message).ok_or(WireError::Checksum)?;
         let unchecked = message[2] & FLAG_UNCHECKED != 0;
         Ok(Some((HELLO_SIZE, Hello { token, max_block, unchecked })))
     }
@@ -245,6 +260,9 @@ pub enum ErrorCode {
     Version,
     /// 4: the request cannot be: past the end of the file, or of no file.
     Request,
+    /// 5: of a server, to a stream that came to its control port: there is no session with
+    /// that token, or not any more.
+    Session,
     /// Any other number: the text says what it is.
     Other(u8),
 }
@@ -256,6 +274,7 @@ impl ErrorCode {
             ErrorCode::Read => 2,
             ErrorCode::Version => 3,
             ErrorCode::Request => 4,
+            ErrorCode::Session => 5,
             ErrorCode::Other(number) => number,
         }
     }
@@ -266,6 +285,7 @@ impl ErrorCode {
             2 => ErrorCode::Read,
             3 => ErrorCode::Version,
             4 => ErrorCode::Request,
+            5 => ErrorCode::Session,
             other => ErrorCode::Other(other),
         }
     }
@@ -305,6 +325,9 @@ impl Header {
     /// Takes a header from the start of `bytes`; `None` while it is not whole.
     pub fn parse(bytes: &[u8]) -> Result<Option<(usize, Header)>, WireError> {
         let Some(message) = bytes.first_chunk::<HEADER_SIZE>() else { return Ok(None) };
+        if message.starts_with(HTTP_MARK) {
+            return Err(WireError::NotRopewalk);
+        }
         check(message)?;
         let (length, offset) = (u32_at(message, 4), u64_at(message, 8));
         let (run, crc) = (u64_at(message, 16), u32_at(message, 24));

@@ -1,4 +1,4 @@
-//! Regular files looked up beneath a folder held open, and nowhere else, however a
+//! Regular files and folders looked up beneath a folder held open, and nowhere else, however a
 //! name is spelled and whatever is renamed meanwhile: by openat2(2) where the kernel
 //! has it, else step by step (`beneath/walk.rs`). Does not judge which names may be
 //! asked for; a name is relative here, so an absolute one is refused.
@@ -7,9 +7,9 @@ mod walk;
 
 use super::{check, number, retry};
 use std::ffi::{CStr, CString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -95,6 +95,25 @@ pub fn open_regular(root: BorrowedFd<'_>, name: &[u8], lookup: Lookup) -> io::Re
         }
     }
     Err(io::Error::from_raw_os_error(libc::EAGAIN))
+}
+
+/// Opens the folder `name` beneath `root` to read the names in it. A file is not
+/// opened.
+///
+/// # Errors
+/// Those of [`open_regular`], and `ENOTDIR` for what is no folder.
+pub fn open_dir(root: BorrowedFd<'_>, name: &[u8], lookup: Lookup) -> io::Result<File> {
+    let seen = resolve(root, &c_name(name)?, Purpose::Look, lookup)?;
+    // `.` in an open folder is that folder, whatever has its name by now.
+    walk::openat(seen.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY)
+}
+
+/// What `name` beneath `root` is, or what it leads to. Opens it for looking only.
+///
+/// # Errors
+/// Those of [`open_regular`], but that it may be anything.
+pub fn look(root: BorrowedFd<'_>, name: &[u8], lookup: Lookup) -> io::Result<Metadata> {
+    resolve(root, &c_name(name)?, Purpose::Look, lookup)?.metadata()
 }
 
 /// Whether both are the same regular file.

@@ -1,11 +1,12 @@
 //! A folder held open, and names looked up in it and nowhere else (openat(2) and
 //! its family): a folder that is renamed in the meantime stays the same folder.
 
+use super::entries::Entries;
 use super::{check, retry};
 use std::ffi::{CString, OsStr};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -49,6 +50,29 @@ impl Dir {
         })?;
         // SAFETY: openat has just returned this descriptor, and nothing else owns it.
         Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+    }
+
+    /// The names in this folder, in no order. May be asked once: the descriptor is at
+    /// their end then.
+    pub fn entries(&self) -> Entries<'_> {
+        Entries::new(self.descriptor.as_fd())
+    }
+
+    /// What the folder itself is.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        File::from(self.descriptor.try_clone()?).metadata()
+    }
+
+    /// Whether this process may read what `name` leads to, and of a folder also look
+    /// names up in it (access(2), which asks for the real user's rights). Opens nothing.
+    pub fn may_read(&self, name: &OsStr, is_folder: bool) -> bool {
+        let Ok(name) = component(name) else { return false };
+        let mode = if is_folder { libc::R_OK | libc::X_OK } else { libc::R_OK };
+        let asked = retry(|| {
+            // SAFETY: `name` is a live C string; the folder is open.
+            check(unsafe { libc::faccessat(self.descriptor.as_raw_fd(), name.as_ptr(), mode, 0) })
+        });
+        asked.is_ok()
     }
 
     /// Makes the folder `name`, and opens it. It gets this mode, less the umask.
@@ -102,6 +126,13 @@ impl Dir {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
             done => done.map(drop),
         }
+    }
+}
+
+/// A folder that was opened elsewhere.
+impl From<File> for Dir {
+    fn from(folder: File) -> Dir {
+        Dir { descriptor: folder.into() }
     }
 }
 
@@ -165,6 +196,18 @@ mod tests {
         dir.sync().unwrap();
         assert_eq!(std::fs::read(path.join("old")).unwrap(), b"new");
         assert!(!path.join("new").exists());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn who_may_read_what_is_known_without_opening_it() {
+        let (path, dir) = folder("access");
+        std::fs::write(path.join("a"), b"x").unwrap();
+        std::fs::create_dir(path.join("b")).unwrap();
+        assert!(dir.may_read(OsStr::new("a"), false));
+        assert!(dir.may_read(OsStr::new("b"), true));
+        assert!(!dir.may_read(OsStr::new("c"), false));
+        assert!(!dir.may_read(OsStr::new("a"), true), "not even root may look names up in a file");
         std::fs::remove_dir_all(path).unwrap();
     }
 

@@ -23,6 +23,27 @@ pub fn send(
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
+    send_with(socket, bytes, descriptors, 0)
+}
+
+/// The same without waiting for room.
+///
+/// # Errors
+/// `WouldBlock` where there is none; what sendmsg(2) gives.
+pub fn send_now(
+    socket: &UnixStream,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    send_with(socket, bytes, descriptors, libc::MSG_DONTWAIT)
+}
+
+fn send_with(
+    socket: &UnixStream,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    flags: libc::c_int,
+) -> io::Result<usize> {
     if bytes.is_empty() || descriptors.len() > MAX_DESCRIPTORS {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -54,20 +75,30 @@ pub fn send(
     retry(|| {
         // SAFETY: `message` points at `part` and `control`, both alive and of the
         // lengths it gives.
-        check_size(unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) })
+        check_size(unsafe {
+            libc::sendmsg(socket.as_raw_fd(), &message, flags | libc::MSG_NOSIGNAL)
+        })
     })
 }
 
+/// What one message, or a part of one, has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// How many bytes; 0 mean that the peer has closed.
+    pub bytes: usize,
+    /// Whether the kernel had to close descriptors that came with them, because this
+    /// process may not have any more.
+    pub lost: bool,
+}
+
 /// Receives at most `buffer.len()` bytes, and appends descriptors that came with
-/// them to `descriptors`, close-on-exec. 0 bytes mean that the peer has closed.
-///
-/// # Errors
-/// `InvalidData` when the kernel had to drop descriptors for lack of room.
+/// them to `descriptors`, close-on-exec. Bytes behind those that brought descriptors
+/// are left for the next call.
 pub fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
     descriptors: &mut Vec<OwnedFd>,
-) -> io::Result<usize> {
+) -> io::Result<Received> {
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut control = Control { bytes: [0; 1024] };
     // SAFETY: all-zero is a valid msghdr: null pointers with zero lengths.
@@ -76,7 +107,7 @@ pub fn receive(
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
     message.msg_controllen = size_of::<Control>() as _;
-    let received = retry(|| {
+    let bytes = retry(|| {
         // SAFETY: `message` points at `part` and `control`, both alive, writable and
         // of the lengths it gives.
         check_size(unsafe {
@@ -90,19 +121,16 @@ pub fn receive(
         let mut header = libc::CMSG_FIRSTHDR(&message);
         while !header.is_null() {
             if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
-                let bytes = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let size = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
                 let data = libc::CMSG_DATA(header).cast::<RawFd>();
-                for index in 0..bytes / size_of::<RawFd>() {
+                for index in 0..size / size_of::<RawFd>() {
                     descriptors.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
                 }
             }
             header = libc::CMSG_NXTHDR(&message, header);
         }
     }
-    if message.msg_flags & libc::MSG_CTRUNC != 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors were lost"));
-    }
-    Ok(received)
+    Ok(Received { bytes, lost: message.msg_flags & libc::MSG_CTRUNC != 0 })
 }
 
 #[cfg(test)]
@@ -118,7 +146,8 @@ mod tests {
         let sent = vec![file.as_fd(); count];
         assert_eq!(send(&here, b"job", &sent).unwrap(), 3);
         let (mut buffer, mut got) = ([0u8; 16], Vec::new());
-        assert_eq!(receive(there.as_fd(), &mut buffer, &mut got).unwrap(), 3);
+        let received = receive(there.as_fd(), &mut buffer, &mut got).unwrap();
+        assert_eq!(received, Received { bytes: 3, lost: false });
         assert_eq!((&buffer[..3], got.len()), (&b"job"[..], count));
         for descriptor in got {
             assert_eq!(
@@ -147,9 +176,27 @@ mod tests {
     }
 
     #[test]
+    fn bytes_behind_a_descriptor_come_after_it() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let file = File::open("/proc/self/exe").unwrap();
+        send(&here, b"one", &[]).unwrap();
+        send(&here, b"two", &[file.as_fd()]).unwrap();
+        send(&here, b"three", &[file.as_fd()]).unwrap();
+        let (mut text, mut counts) = (Vec::new(), Vec::new());
+        while text.len() < 11 {
+            let (mut buffer, mut got) = ([0; 64], Vec::new());
+            let received = receive(there.as_fd(), &mut buffer, &mut got).unwrap();
+            text.extend_from_slice(&buffer[..received.bytes]);
+            counts.push((text.len(), got.len()));
+        }
+        assert!(counts.ends_with(&[(6, 1), (11, 1)]), "{counts:?}");
+    }
+
+    #[test]
     fn end_of_file_is_zero_bytes() {
         let (here, there) = UnixStream::pair().unwrap();
         drop(here);
-        assert_eq!(receive(there.as_fd(), &mut [0; 4], &mut Vec::new()).unwrap(), 0);
+        let received = receive(there.as_fd(), &mut [0; 4], &mut Vec::new()).unwrap();
+        assert_eq!(received.bytes, 0);
     }
 }

@@ -27,6 +27,14 @@ pub fn readable(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::
     Ok(set.iter().map(|entry| entry.revents != 0).collect())
 }
 
+/// Waits until `descriptor` can be written to, or has failed, for as long as it takes.
+pub fn writable(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let mut entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: `entry` is one live pollfd.
+    retry(|| super::check(unsafe { libc::poll(&raw mut entry, 1, -1) }))?;
+    Ok(())
+}
+
 /// Which of two descriptors ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {

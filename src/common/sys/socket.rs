@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How much longer than a write's limit a silent peer may take to acknowledge: one that
 /// only takes nothing acknowledges that, and is told from one that is gone.
@@ -160,6 +160,48 @@ pub fn read(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     retry(|| socket.read(buffer))
 }
 
+/// Reads what has come, as [`read`] does, until `deadline` at most.
+///
+/// # Errors
+/// `ETIMEDOUT`; what read(2) gives.
+pub fn read_by(socket: &TcpStream, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+    wait_by(socket, deadline, |mut socket| socket.read(buffer))
+}
+
+/// The first byte that has come, which is not taken, until `deadline` at most; `None` at
+/// the end of the stream.
+///
+/// # Errors
+/// As [`read_by`].
+pub fn peek_by(socket: &TcpStream, deadline: Instant) -> io::Result<Option<u8>> {
+    let mut byte = [0];
+    let count = wait_by(socket, deadline, |socket| socket.peek(&mut byte))?;
+    Ok((count > 0).then_some(byte[0]))
+}
+
+fn wait_by(
+    socket: &TcpStream,
+    deadline: Instant,
+    mut call: impl FnMut(&TcpStream) -> io::Result<usize>,
+) -> io::Result<usize> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+        }
+        socket.set_read_timeout(Some(left))?;
+        match call(socket) {
+            // The time is up, or a signal came: the deadline says which.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
+            other => return other,
+        }
+    }
+}
+
 /// Sends all of `bytes`, and has the kernel wait for what follows before it makes a
 /// packet of them (MSG_MORE, send(2)).
 pub fn send_more(socket: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
@@ -254,6 +296,27 @@ mod tests {
         let (bell, _ringer) = UnixStream::pair().unwrap();
         let refused = connect(address, limit, bell.as_fd()).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_byte_that_is_looked_at_stays_to_be_read() {
+        use std::io::Write;
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (here, _) = listener.accept().unwrap();
+        let soon = || Instant::now() + Duration::from_millis(20);
+        let late = Instant::now() + Duration::from_secs(60);
+        assert_eq!(peek_by(&here, soon()).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        there.write_all(b"xy").unwrap();
+        assert_eq!(peek_by(&here, late).unwrap(), Some(b'x'));
+        assert_eq!(read_by(&here, &mut [0], late).unwrap(), 1);
+        assert_eq!(peek_by(&here, late).unwrap(), Some(b'y'));
+        assert_eq!(read_by(&here, &mut [0; 9], late).unwrap(), 1);
+        let error = read_by(&here, &mut [0], soon()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(there);
+        assert_eq!(peek_by(&here, late).unwrap(), None);
+        assert!(peek_by(&here, Instant::now()).is_err());
     }
 
     #[test]

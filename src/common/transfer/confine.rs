@@ -1,11 +1,12 @@
 //! The folder that a server's files are confined to: from a name that a stranger sent
-//! to an open regular file, or one refusal that tells nothing. What a name's spelling
-//! means is here; how it cannot escape is `sys::beneath`'s.
+//! to an open regular file or folder, or one refusal that tells nothing. What a name's
+//! spelling means is here; how it cannot escape is `sys::beneath`'s.
 
 #![forbid(unsafe_code)]
 
 use crate::sys::beneath::{self, Lookup};
-use std::fs::File;
+use crate::sys::dir::Dir;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -21,7 +22,7 @@ pub enum Refused {
     NoRoom(io::Error),
 }
 
-/// A folder beneath which files may be read.
+/// A folder beneath which files and folders may be read.
 #[derive(Debug)]
 pub struct Root {
     folder: OwnedFd,
@@ -40,14 +41,47 @@ impl Root {
     /// # Errors
     /// [`Refused`], which is all that may be told.
     pub fn open_file(&self, name: &[u8]) -> Result<File, Refused> {
-        let leading = name.iter().take_while(|&&byte| byte == b'/').count();
-        let name = name.get(leading..).unwrap_or_default();
-        beneath::open_regular(self.folder.as_fd(), name, self.lookup).map_err(|error| {
-            match error.raw_os_error() {
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Refused::NoRoom(error),
-                _ => Refused::NotServed,
-            }
-        })
+        beneath::open_regular(self.folder.as_fd(), relative(name), self.lookup)
+            .map_err(Refused::from)
+    }
+
+    /// Opens the folder with this name, so that the names in it can be read. `/` is the
+    /// folder that all others are beneath.
+    ///
+    /// # Errors
+    /// As of [`Root::open_file`].
+    pub fn open_dir(&self, name: &[u8]) -> Result<Dir, Refused> {
+        let opened = beneath::open_dir(self.folder.as_fd(), relative_folder(name), self.lookup)?;
+        Ok(Dir::from(opened))
+    }
+
+    /// What this name leads to. `None` for what is not there, outside, or a link in
+    /// circles.
+    pub fn look(&self, name: &[u8]) -> Option<Metadata> {
+        beneath::look(self.folder.as_fd(), relative_folder(name), self.lookup).ok()
+    }
+}
+
+/// A name without what makes it absolute.
+fn relative(name: &[u8]) -> &[u8] {
+    let leading = name.iter().take_while(|&&byte| byte == b'/').count();
+    name.get(leading..).unwrap_or_default()
+}
+
+/// The same where `/` is the root itself.
+fn relative_folder(name: &[u8]) -> &[u8] {
+    match relative(name) {
+        [] if !name.is_empty() => b".",
+        relative => relative,
+    }
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Refused {
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Refused::NoRoom(error),
+            _ => Refused::NotServed,
+        }
     }
 }
 
@@ -138,6 +172,46 @@ mod tests {
             let shown = |name: &str| format!("{:?}", root.open_file(name.as_bytes()).unwrap_err());
             assert_eq!(shown("none"), shown("../secret"));
             assert_eq!(shown("none"), shown("sub"));
+        });
+    }
+
+    /// The names in a folder, sorted; `None` for one that is not served.
+    fn listed(root: &Root, name: &[u8]) -> Option<Vec<String>> {
+        let dir = root.open_dir(name).ok()?;
+        let mut names: Vec<_> =
+            dir.entries().map(|name| name.unwrap().into_string().unwrap()).collect();
+        names.sort();
+        Some(names)
+    }
+
+    #[test]
+    fn folders_are_listed_under_every_spelling_and_none_outside_is() {
+        each("folders", |path, root| {
+            std::os::unix::fs::symlink("..", path.join("root/sub/up")).unwrap();
+            std::os::unix::fs::symlink("../..", path.join("root/sub/out")).unwrap();
+            let (top, sub) = (["file", "sub"], ["file", "out", "up"]);
+            for name in ["/", "//", ".", "/sub/..", "sub/up", "/sub/up/."] {
+                assert_eq!(listed(root, name.as_bytes()).unwrap(), top, "{name}");
+            }
+            for name in ["sub", "/sub/", "sub/up/sub"] {
+                assert_eq!(listed(root, name.as_bytes()).unwrap(), sub, "{name}");
+            }
+            for name in ["", "..", "/..", "sub/out", "file", "file/", "none", "sub/../..", "\0"] {
+                assert_eq!(listed(root, name.as_bytes()), None, "{name:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn what_a_name_leads_to_is_seen_only_inside() {
+        each("look", |path, root| {
+            std::os::unix::fs::symlink("../file", path.join("root/sub/in")).unwrap();
+            std::os::unix::fs::symlink("../../secret", path.join("root/sub/out")).unwrap();
+            assert!(root.look(b"/sub").unwrap().is_dir());
+            assert!(root.look(b"/").unwrap().is_dir() && root.look(b"").is_none());
+            assert_eq!(root.look(b"sub/in").unwrap().len(), 6);
+            assert!(root.look(b"sub/out").is_none());
+            assert!(root.look(b"sub/none").is_none());
         });
     }
 

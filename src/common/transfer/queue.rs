@@ -120,6 +120,17 @@ impl Queue {
         }
     }
 
+    /// Has nothing asked for that ends more than `room` bytes ahead of who follows the
+    /// prefix: there is no place for it. To be called before the first claim. So that
+    /// nobody waits in vain, `room` is at least a piece and 2 MiB.
+    pub fn with_room(self, room: u64) -> Queue {
+        let mut state = lock(&self.state);
+        state.room = Some(room);
+        state.followed = Some(0);
+        drop(state);
+        self
+    }
+
     /// The next range for `stream`. `pace` is how long it takes for an answer: what
     /// another stream has owed for twice that long may be asked for again, when there is
     /// nothing else to do for a stream that is `idle`, or when it holds the prefix back.

@@ -1,5 +1,7 @@
 //! What a relay is told to do to what passes, and what it notes down.
 
+use std::net::TcpStream;
+
 /// A block on its way to the client.
 pub(crate) struct Block {
     /// Counts all blocks of the relay.
@@ -36,6 +38,18 @@ type OnMessage = dyn Fn(Message<'_>) + Send + Sync;
 type Rate = dyn Fn(usize) -> Option<u64> + Send + Sync;
 type OnReply = dyn Fn(&str, String) -> Option<String> + Send + Sync;
 
+/// What becomes of the data ports.
+pub(crate) enum DataPorts {
+    /// Each is listened for in place of its sender.
+    Carried,
+    /// They are at the server only: who dials them at the relay is refused.
+    Refused,
+    /// Whoever dials them gets no answer.
+    Silent,
+    /// Somebody else listens there, and does this.
+    Foreign(fn(TcpStream)),
+}
+
 /// What the relay does to what passes.
 pub(crate) struct Faults {
     /// Sees each block.
@@ -48,6 +62,8 @@ pub(crate) struct Faults {
     pub(crate) split: Option<usize>,
     /// Several messages become one write.
     pub(crate) merge: bool,
+    /// Where streams can go beside the control port.
+    pub(crate) data: DataPorts,
     /// Sees a control request and the head of its reply; `None` closes instead.
     pub(crate) reply: Box<OnReply>,
 }
@@ -60,6 +76,7 @@ impl Default for Faults {
             rate: Box::new(|_| None),
             split: None,
             merge: false,
+            data: DataPorts::Carried,
             reply: Box::new(|_, head| Some(head)),
         }
     }

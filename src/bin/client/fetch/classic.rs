@@ -5,7 +5,7 @@
 
 use super::{Fetch, Summary, compare, last_word};
 use crate::control::{ClassicOffer, Server};
-use ropewalk::app::report::Report;
+use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::output::{Output, PartFile};
@@ -23,37 +23,14 @@ pub(super) fn run(
 ) -> Result<Summary> {
     let part = output.open_part()?;
     part.start_over()?;
-    let threads = fetch.config.threads.at_first();
-    let mut job = vec![
-        ("protocol".to_string(), Value::from_u64(1)),
-        ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),
-        ("threads".to_string(), Value::from_u64(threads.into())),
-        ("trace".to_string(), Value::from_u64(fetch.config.trace.is_some().into())),
-        ("shown".to_string(), Value::from(part.output().shown())),
-    ];
-    job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
-    let mut worker = {
-        let pieces = pieces(&part, threads)?;
+    let job = job(fetch, server, offer, part.output().shown());
+    let (tally, md5, mended) = {
+        let pieces = pieces(&part, fetch.config.threads.at_first())?;
         let files: Vec<BorrowedFd<'_>> =
             std::iter::once(part.file()).chain(&pieces).map(AsFd::as_fd).collect();
-        fetch
-            .supervisor
-            .start_worker(&fetch.receiver, job, &files)
-            .map_err(|error| Error::system("receiver", &error))?
+        receive(fetch, job, &files)?
     };
-    let mut last = None;
-    while let Some(report) =
-        worker.reports.next_report().map_err(|error| Error::system("receiver", &error))?
-    {
-        if let Report::Trace(slice) = &report {
-            fetch.gathered.add(slice);
-        }
-        last = Some(report);
-    }
-    let Report::Done { tally, md5: Some(md5), mended } = last_word(&worker, last)? else {
-        return Err(Error::protocol("receiver: made no MD5"));
-    };
-    compare(&part, &md5, &offer.hash)?;
+    compare(part.output().shown(), &md5, &offer.hash)?;
     part.commit(fetch.config.wishes.sync)?;
     Ok(Summary {
         bytes: tally.bytes,
@@ -64,6 +41,47 @@ pub(super) fn run(
         mended,
         md5_was_slowest: false,
     })
+}
+
+/// What a receiver is told; `shown` is the output's name.
+pub(super) fn job(
+    fetch: &Fetch<'_>,
+    server: &Server,
+    offer: &ClassicOffer,
+    shown: &str,
+) -> Vec<(String, Value)> {
+    let threads = fetch.config.threads.at_first();
+    let mut job = vec![
+        ("protocol".to_string(), Value::from_u64(1)),
+        ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),
+        ("threads".to_string(), Value::from_u64(threads.into())),
+        ("trace".to_string(), Value::from_u64(fetch.config.trace.is_some().into())),
+        ("shown".to_string(), Value::from(shown)),
+    ];
+    job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
+    job
+}
+
+/// Starts a receiver with these descriptors and sees it through. Answers with what came,
+/// and the MD5 of it.
+pub(super) fn receive(
+    fetch: &Fetch<'_>,
+    job: Vec<(String, Value)>,
+    files: &[BorrowedFd<'_>],
+) -> Result<(Tally, String, Mended)> {
+    let failed = |error| Error::system("receiver", &error);
+    let mut worker = fetch.supervisor.start_worker(&fetch.receiver, job, files).map_err(failed)?;
+    let mut last = None;
+    while let Some(report) = worker.reports.next_report().map_err(failed)? {
+        if let Report::Trace(slice) = &report {
+            fetch.gathered.add(slice);
+        }
+        last = Some(report);
+    }
+    match last_word(&worker, last)? {
+        Report::Done { tally, md5: Some(md5), mended } => Ok((tally, md5, mended)),
+        _ => Err(Error::protocol("receiver: made no MD5")),
+    }
 }
 
 /// The files of the streams after the first.

@@ -3,9 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-use crate::control::Server;
+use super::{Fetch, compare};
+use crate::config::Verify;
+use crate::control::{PulledOffer, Server};
 use crate::interrupt::Interrupt;
-use ropewalk::app::SMALL_STACK;
+use ropewalk::app::{SMALL_STACK, terminal};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use std::sync::Arc;
@@ -23,9 +25,25 @@ pub(super) struct Digest {
 }
 
 impl Digest {
+    /// Asks for it where the user wants one.
+    pub(super) fn begin(
+        fetch: &Fetch<'_>,
+        server: &Server,
+        offer: &PulledOffer,
+    ) -> Result<Option<Digest>> {
+        let config = fetch.config;
+        match config.verify {
+            Verify::Md5 => {
+                let (file, etag) = (&config.file, &offer.etag);
+                Digest::ask(server, file, etag, config.retry_for, fetch.interrupt).map(Some)
+            }
+            Verify::Crc32c | Verify::None => Ok(None),
+        }
+    }
+
     /// Asks for it, and goes on asking for `retry_for` when the connection is lost: the
     /// server goes on hashing, and whoever asks again joins.
-    pub(super) fn ask(
+    fn ask(
         server: &Server,
         file: &[u8],
         etag: &str,
@@ -64,11 +82,29 @@ impl Digest {
     }
 
     /// Waits for it. `None` when the server makes none.
-    pub(super) fn wait(self) -> Result<Option<String>> {
+    fn wait(self) -> Result<Option<String>> {
         self.thread.join().unwrap_or_else(|_| {
             Err(Error::new(ExitCode::System, "internal error: the digest was lost"))
         })
     }
+}
+
+/// Waits for the server's digest, and compares it with that of what came, `md5`, in the
+/// output `shown`. Answers the digest, where there was one to compare.
+pub(super) fn settle(
+    fetch: &Fetch<'_>,
+    digest: Option<Digest>,
+    md5: Option<String>,
+    shown: &str,
+) -> Result<Option<String>> {
+    let (Some(digest), Some(md5)) = (digest, md5) else { return Ok(None) };
+    let said = digest.wait()?;
+    match &said {
+        Some(said) => compare(shown, &md5, said)?,
+        None if fetch.config.quiet => {}
+        None => terminal::log("the server gave no MD5: only the blocks were checked"),
+    }
+    Ok(said)
 }
 
 /// Whether the same request may succeed later.

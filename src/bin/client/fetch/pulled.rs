@@ -3,10 +3,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::digest::Digest;
+use super::digest::{self, Digest};
 use super::summary::percent;
-use super::{Fetch, Summary, compare, last_word};
-use crate::config::{Threads, Verify};
+use super::{Fetch, Summary, last_word};
+use crate::config::Threads;
 use crate::control::{Offer, PulledOffer, Server};
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::Worker;
@@ -17,8 +17,7 @@ use ropewalk::transfer::growth::FIRST_STREAMS;
 use ropewalk::transfer::journal::{self, Subject};
 use ropewalk::transfer::output::{Output, PartFile};
 use ropewalk::transfer::partial::{self, Start};
-use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// The pause before another session is asked for again, and the longest one.
@@ -35,7 +34,7 @@ pub(super) fn run(
     fetch: &Fetch<'_>,
     output: Output,
     server: &Server,
-    offer: PulledOffer,
+    offer: &PulledOffer,
 ) -> Result<Summary> {
     let config = fetch.config;
     let mut part = output.open_part()?;
@@ -56,39 +55,23 @@ pub(super) fn run(
             0
         }
     };
-    let digest = match config.verify {
-        Verify::Md5 => {
-            Some(Digest::ask(server, &config.file, &offer.etag, config.retry_for, fetch.interrupt)?)
-        }
-        Verify::Crc32c | Verify::None => None,
-    };
-    let moved = Transfer { fetch, server, offer: &offer }.run(&part, &journal_file);
-    part.keep(match &moved {
-        Ok(_) => true,
-        // Nothing that has come so far is of any use then.
-        Err(error) => !matches!(error.code(), ExitCode::Changed | ExitCode::Integrity),
-    });
-    let report = moved.map_err(|error| explain(error, fetch, &part))?;
+    let digest = Digest::begin(fetch, server, offer)?;
+    let job = vec![
+        ("sync".to_string(), Value::from_u64(config.wishes.sync.into())),
+        ("shown".to_string(), Value::from(part.output().shown())),
+    ];
+    let files = [part.file().as_fd(), journal_file.as_fd()];
+    let moved = Transfer { fetch, server, offer }.run(job, &files);
+    part.keep(true);
+    let report = moved.map_err(|error| give_up(error, fetch, &mut part))?;
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a word"));
     };
     fetch.note_progress(100);
     let last_byte = Instant::now();
-    let compared = match (digest, md5) {
-        (Some(digest), Some(md5)) => {
-            let said = digest.wait().map_err(|error| {
-                part.keep(error.code() != ExitCode::Changed);
-                explain(error, fetch, &part)
-            })?;
-            if let Some(said) = &said {
-                compare(&part, &md5, said).inspect_err(|_| part.keep(false))?;
-            } else if !config.quiet {
-                terminal::log("the server gave no MD5: only the blocks were checked");
-            }
-            said
-        }
-        _ => None,
-    };
+    let shown = part.output().shown();
+    let compared = digest::settle(fetch, digest, md5, shown)
+        .map_err(|error| give_up(error, fetch, &mut part))?;
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
     part.commit(config.wishes.sync).inspect_err(|_| {
         // What is read back now may be in memory only.
@@ -106,9 +89,10 @@ pub(super) fn run(
     })
 }
 
-/// Says what is left when a transfer that can be resumed has failed.
-fn explain(error: Error, fetch: &Fetch<'_>, part: &PartFile) -> Error {
+/// Says what is left of a transfer that has failed, for the next run to go on with.
+fn give_up(error: Error, fetch: &Fetch<'_>, part: &mut PartFile) -> Error {
     if matches!(error.code(), ExitCode::Changed | ExitCode::Integrity) {
+        part.keep(false); // nothing that has come so far is of any use then
         return error;
     }
     let error = fetch.interrupt.error().unwrap_or(error);
@@ -118,16 +102,20 @@ fn explain(error: Error, fetch: &Fetch<'_>, part: &PartFile) -> Error {
 }
 
 /// The receiver's work, and new sessions for it.
-struct Transfer<'a> {
-    fetch: &'a Fetch<'a>,
-    server: &'a Server,
-    offer: &'a PulledOffer,
+pub(super) struct Transfer<'a> {
+    pub(super) fetch: &'a Fetch<'a>,
+    pub(super) server: &'a Server,
+    pub(super) offer: &'a PulledOffer,
 }
 
 impl Transfer<'_> {
-    /// Starts a receiver and sees it through.
-    fn run(&self, part: &PartFile, journal: &File) -> Result<Report> {
-        let mut worker = self.start(part, journal)?;
+    /// Starts a receiver and sees it through. `job` and `files` say where it all goes.
+    pub(super) fn run(
+        &self,
+        job: Vec<(String, Value)>,
+        files: &[BorrowedFd<'_>],
+    ) -> Result<Report> {
+        let mut worker = self.start(job, files)?;
         let failed = |error| Error::system("receiver", &error);
         let mut last = None;
         let mut moved = 0;
@@ -153,7 +141,7 @@ impl Transfer<'_> {
         last_word(&worker, last)
     }
 
-    fn start(&self, part: &PartFile, journal: &File) -> Result<Worker> {
+    fn start(&self, place: Vec<(String, Value)>, files: &[BorrowedFd<'_>]) -> Result<Worker> {
         let Transfer { fetch, server, offer } = self;
         // A server that grants no more than was asked for at first gets no more.
         let (threads, grows) = match (fetch.config.threads, offer.max_threads) {
@@ -161,6 +149,7 @@ impl Transfer<'_> {
             (Threads::Auto, most) => (most.unwrap_or(FIRST_STREAMS).max(1), true),
         };
         let mut job = session(server, offer);
+        job.extend(place);
         job.extend([
             ("protocol".to_string(), Value::from_u64(2)),
             ("size".to_string(), Value::from_u64(offer.size)),
@@ -168,14 +157,12 @@ impl Transfer<'_> {
             ("grows".to_string(), Value::from_u64(grows.into())),
             ("trace".to_string(), Value::from_u64(fetch.config.trace.is_some().into())),
             ("verify".to_string(), Value::from(fetch.config.verify.word())),
-            ("sync".to_string(), Value::from_u64(fetch.config.wishes.sync.into())),
-            ("shown".to_string(), Value::from(part.output().shown())),
+            ("single_port".to_string(), Value::from_u64(fetch.config.single_port.into())),
         ]);
         job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
-        let files = [part.file().as_fd(), journal.as_fd()];
         fetch
             .supervisor
-            .start_worker(&fetch.receiver, job, &files)
+            .start_worker(&fetch.receiver, job, files)
             .map_err(|error| Error::system("receiver", &error))
     }
 
@@ -223,6 +210,7 @@ impl Transfer<'_> {
 fn session(server: &Server, offer: &PulledOffer) -> Vec<(String, Value)> {
     vec![
         ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),
+        ("control".to_string(), Value::from(server.address().to_string())),
         ("session".to_string(), Value::from(offer.session.to_hex())),
     ]
 }

@@ -34,6 +34,9 @@ impl fmt::Display for Summary {
             "{} bytes in {seconds:.3} s ({rate:.1} MB/s) over {} streams",
             self.bytes, self.streams
         )?;
+        if self.mended.single_port {
+            f.write_str(" through the control port")?;
+        }
         if let Some(md5) = &self.md5 {
             write!(f, ", md5 {md5}")?;
         }
@@ -97,11 +100,19 @@ mod tests {
 
     #[test]
     fn what_was_mended_is_counted() {
-        let mended = Mended { bad_blocks: 3, reconnects: 2, asked_again: 9_000_000, md5_lag_ms: 0 };
+        let mended =
+            Mended { bad_blocks: 3, reconnects: 2, asked_again: 9_000_000, ..Mended::default() };
         let text = Summary { mended, ..summary() }.to_string();
         assert!(
             text.contains(", 3 damaged blocks asked for again, 2 reconnects, 9000000 late bytes")
         );
+    }
+
+    #[test]
+    fn the_way_of_the_streams_is_told_where_it_is_not_the_usual_one() {
+        let mended = Mended { single_port: true, ..Mended::default() };
+        let text = Summary { mended, ..summary() }.to_string();
+        assert!(text.contains(" over 4 streams through the control port, md5 "), "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::Shared;
+use super::{Kept, Shared};
 use ropewalk::hash::crc32c::extend;
 use ropewalk::sys::file;
 use ropewalk::transfer::journal::Vouched;
@@ -13,26 +13,26 @@ use std::os::unix::fs::FileExt;
 const BUFFER: u64 = 128 << 10;
 
 /// Checks every range, in order, so that the prefix grows first.
-pub(super) fn run(shared: &Shared) {
+pub(super) fn run(shared: &Shared, kept: &Kept) {
     let mut buffer = vec![0; BUFFER as usize];
-    for (&start, &(end, vouched)) in &shared.job.contents {
+    for (&start, &(end, vouched)) in &kept.contents {
         if shared.queue.end().is_some() {
             return;
         }
         let good = match vouched {
-            Vouched::Bytes(crc) => crc_of(shared, &mut buffer, start, end) == Some(crc),
-            Vouched::Hole => file::is_hole(&shared.job.part, start, end),
+            Vouched::Bytes(crc) => crc_of(kept, &mut buffer, start, end) == Some(crc),
+            Vouched::Hole => file::is_hole(&kept.part, start, end),
         };
         shared.queue.checked(start..end, good, vouched == Vouched::Hole);
     }
 }
 
 /// The CRC32C of a range; `None` where it cannot be read.
-fn crc_of(shared: &Shared, buffer: &mut [u8], start: u64, end: u64) -> Option<u32> {
+fn crc_of(kept: &Kept, buffer: &mut [u8], start: u64, end: u64) -> Option<u32> {
     let (mut at, mut crc) = (start, 0);
     while at < end {
         let piece = &mut buffer[..(end - at).min(BUFFER) as usize];
-        shared.job.part.read_exact_at(piece, at).ok()?;
+        kept.part.read_exact_at(piece, at).ok()?;
         crc = extend(crc, piece);
         at += piece.len() as u64;
     }

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::Shared;
+use super::{Kept, Shared};
 use ropewalk::error::Error;
 use ropewalk::sys::file;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const WRITE_BACK_BYTES: u64 = 16 << 20;
 
 /// Makes checkpoints until the end. A failed sync ends the transfer: the kernel may
 /// have dropped what it could not write, so trying again would only hide it.
-pub(super) fn run(shared: &Shared) {
+pub(super) fn run(shared: &Shared, kept: &Kept) {
     let start = shared.queue.progress().done;
     let (mut durable, mut started, mut last) = (start, start, Instant::now());
     loop {
@@ -29,12 +29,12 @@ pub(super) fn run(shared: &Shared) {
             return; // the parent syncs everything
         }
         if done >= started + WRITE_BACK_BYTES {
-            file::start_write_back(&shared.job.part, 0, 0);
+            file::start_write_back(&kept.part, 0, 0);
             started = done;
         }
         let due = last.elapsed() >= CHECKPOINT_TIME || done >= durable + CHECKPOINT_BYTES;
         if due && done > durable {
-            if let Err(error) = shared.job.journal.checkpoint(&shared.job.part) {
+            if let Err(error) = kept.journal.checkpoint(&kept.part) {
                 return shared.fail(Error::system(&shared.job.shown, &error));
             }
             durable = done;

@@ -1,64 +1,73 @@
-//! The MD5 of the whole file, made while it arrives: follows the prefix that is done,
-//! and reads it back, which finds it in the page cache.
+//! Follows the prefix that is done, in file order: makes the MD5 of the whole file while
+//! it arrives, and gives the bytes out where they are to go out. Those of a file are read
+//! back, which finds them in the page cache.
 
 #![forbid(unsafe_code)]
 
-use super::Shared;
+use super::{Shared, Store, Verify};
 use ropewalk::error::Error;
 use ropewalk::hash::Md5;
 use ropewalk::transfer::queue::End;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 /// Bytes hashed at once: small, so that they stay in the processor's cache.
 const BUFFER: u64 = 64 << 10;
 
-/// Hashes until the end. `None` where the transfer did not come to one.
+/// Follows until the end. `None` where the transfer did not come to one, or no MD5 is
+/// wanted.
 pub(super) fn run(shared: &Shared) -> Option<[u8; 16]> {
-    let mut digest = Md5::new();
-    let mut buffer = vec![0; BUFFER as usize];
-    let mut at = 0;
-    shared.queue.followed(at);
-    while at < shared.job.size {
-        let prefix = shared.queue.wait_for_prefix(at);
-        if shared.queue.end() == Some(End::Aborted) {
-            return None;
-        }
-        if let Err(error) = hash(shared, &mut digest, &mut buffer, &mut at, prefix) {
+    let mut follower = Follower {
+        shared,
+        digest: (shared.job.verify == Verify::Md5).then(Md5::new),
+        buffer: vec![0; BUFFER as usize],
+        at: 0,
+    };
+    shared.queue.followed(0);
+    while follower.at < shared.job.size {
+        let prefix = shared.queue.wait_for_prefix(follower.at);
+        if let Err(error) = follower.advance(prefix) {
             shared.fail(Error::system(&shared.job.shown, &error));
             return None;
         }
-    }
-    Some(digest.finish())
-}
-
-/// Hashes from `at` to `prefix`; holes are not read.
-fn hash(
-    shared: &Shared,
-    digest: &mut Md5,
-    buffer: &mut [u8],
-    at: &mut u64,
-    prefix: u64,
-) -> io::Result<()> {
-    while *at < prefix {
-        match shared.queue.hole_at(*at) {
-            Ok(hole_end) => {
-                let end = hole_end.min(prefix);
-                digest.update_zeros(end - *at);
-                *at = end;
-                shared.queue.followed(*at);
-            }
-            Err(data_end) => {
-                let end = data_end.min(prefix);
-                while *at < end {
-                    let piece = &mut buffer[..(end - *at).min(BUFFER) as usize];
-                    shared.job.part.read_exact_at(piece, *at)?;
-                    digest.update(piece);
-                    *at += piece.len() as u64;
-                    shared.queue.followed(*at);
-                }
-            }
+        if shared.queue.end() == Some(End::Aborted) {
+            return None;
         }
     }
-    Ok(())
+    follower.digest.map(Md5::finish)
+}
+
+struct Follower<'a> {
+    shared: &'a Shared,
+    digest: Option<Md5>,
+    buffer: Vec<u8>,
+    at: u64,
+}
+
+impl Follower<'_> {
+    /// Goes on to `prefix`, unless all is over before. Bytes of holes are not read.
+    fn advance(&mut self, prefix: u64) -> io::Result<()> {
+        let Shared { queue, job, sessions, .. } = self.shared;
+        while self.at < prefix && queue.end() != Some(End::Aborted) {
+            let (is_hole, end) = match queue.hole_at(self.at) {
+                Ok(end) => (true, end),
+                Err(end) => (false, end),
+            };
+            let end = end.min(prefix).min(self.at + BUFFER);
+            if is_hole {
+                job.store.follow_hole(end - self.at)?;
+                self.digest.iter_mut().for_each(|digest| digest.update_zeros(end - self.at));
+            } else {
+                let bytes = &mut self.buffer[..(end - self.at) as usize];
+                job.store.follow(self.at, bytes)?;
+                self.digest.iter_mut().for_each(|digest| digest.update(bytes));
+            }
+            if let Store::Piped(_) = job.store {
+                // Streams that could not be asked for anything before did not fail.
+                sessions.excuse();
+            }
+            self.at = end;
+            queue.followed(self.at);
+        }
+        Ok(())
+    }
 }

@@ -16,9 +16,6 @@ use ropewalk::transfer::trace::Mark;
 use std::io;
 use std::time::Duration;
 
-/// How long one attempt to connect may take.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
-
 /// The first pause before a stream connects again, and the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(5);
@@ -35,7 +32,7 @@ pub(super) fn run(shared: &Shared, number: usize) {
             return;
         }
         let mut brought_something = false;
-        let stop = match shared.sessions.connect(session.address, CONNECT_TIME) {
+        let stop = match shared.sessions.connect(generation, &session) {
             Err(error) => Stop::Broken(error),
             Ok(stream) => {
                 shared.record(|to| to.opened(number));

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::route::Route;
 use ropewalk::codec::json::Value;
 use ropewalk::codec::wire::Request;
 use ropewalk::sys::sync::{lock, wait_for};
@@ -35,6 +36,8 @@ const LOOK_TIME: Duration = Duration::from_secs(1);
 pub(crate) struct Session {
     /// Where its sender listens.
     pub(crate) address: SocketAddr,
+    /// Where its server does, which hands streams on to the sender.
+    pub(crate) control: SocketAddr,
     /// What it wants to be shown.
     pub(crate) token: Token,
 }
@@ -45,6 +48,7 @@ impl Session {
         let text = |key| object.get(key).and_then(Value::as_str);
         Some(Session {
             address: text("address")?.parse().ok()?,
+            control: text("control")?.parse().ok()?,
             token: Token::from_hex(text("session")?)?,
         })
     }
@@ -61,6 +65,7 @@ pub(crate) struct Sessions {
 
 struct State {
     session: Session,
+    route: Route,
     /// Counts sessions, so that the failures of an old one are not held against a new.
     generation: u64,
     /// Streams that are connected.
@@ -74,10 +79,11 @@ struct State {
 }
 
 impl Sessions {
-    /// Begins with this session.
-    pub(crate) fn new(session: Session) -> io::Result<Sessions> {
+    /// Begins with this session; with `single_port` without trying its data port.
+    pub(crate) fn new(session: Session, single_port: bool) -> io::Result<Sessions> {
         let state = State {
             session,
+            route: Route::new(single_port),
             generation: 0,
             open: HashMap::new(),
             refusals: 0,
@@ -90,15 +96,36 @@ impl Sessions {
         Ok(Sessions { state: Mutex::new(state), changed: Condvar::new(), bell, ringer })
     }
 
-    /// Connects to `address`, at most for `limit`, and not when all is over.
-    pub(crate) fn connect(&self, address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-        socket::connect(address, limit, self.bell.as_fd())
+    /// Connects a stream of this session, to the control port where the data port cannot be
+    /// reached, and not when all is over.
+    pub(crate) fn connect(&self, generation: u64, session: &Session) -> io::Result<TcpStream> {
+        loop {
+            let route = lock(&self.state).route.clone();
+            let (address, limit) = route.target(session);
+            let connected = socket::connect(address, limit, self.bell.as_fd());
+            let mut state = lock(&self.state);
+            let current = state.generation == generation && !state.over;
+            match connected {
+                Ok(stream) => {
+                    if current {
+                        state.route.connected();
+                    }
+                    return Ok(stream);
+                }
+                // Another port, now or because another stream has found out.
+                Err(error)
+                    if current && (state.route.failed(session, &error) || state.route != route) => {
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Goes on with another session.
     pub(crate) fn renew(&self, session: Session) {
         let mut state = lock(&self.state);
         state.session = session;
+        state.route.renewed();
         state.generation += 1;
         state.refusals = 0;
         state.quiet_since = Instant::now();
@@ -150,6 +177,7 @@ impl Sessions {
     pub(crate) fn is_good(&self, generation: u64) {
         let mut state = lock(&self.state);
         if state.generation == generation {
+            state.route.is_good();
             state.refusals = 0;
             state.quiet_since = Instant::now();
         }
@@ -166,19 +194,37 @@ impl Sessions {
         state.open.values().filter_map(|stream| socket::round_trip(stream.as_fd())).min()
     }
 
-    /// Stream `number` is not connected any more, or could not be.
+    /// Whether streams went to the control port.
+    pub(crate) fn single_port(&self) -> bool {
+        matches!(lock(&self.state).route, Route::Control(_))
+    }
+
+    /// Until now there was no room for anything that a stream could have brought: that
+    /// nothing came is not held against the session.
+    pub(crate) fn excuse(&self) {
+        lock(&self.state).quiet_since = Instant::now();
+    }
+
+    /// Stream `number` is not connected any more, or could not be. `NotFound` is the
+    /// server's word that the session is over.
     pub(crate) fn failed(&self, number: usize, generation: u64, error: &io::Error) {
         let mut state = lock(&self.state);
         state.open.remove(&number);
         if state.generation != generation || state.lost.is_some() {
             return;
         }
+        let session = state.session;
+        if state.route.failed(&session, error) {
+            state.quiet_since = Instant::now();
+            return;
+        }
+        let over = error.kind() == io::ErrorKind::NotFound;
         let refused = error.kind() == io::ErrorKind::ConnectionRefused;
         state.refusals += u32::from(refused);
         let quiet = state.quiet_since.elapsed();
         let gone = state.open.is_empty() && (state.refusals >= MAX_REFUSALS || quiet > LOSS_TIME);
-        if gone || quiet > DEAF_TIME {
-            state.lost = Some(ropewalk::error::system_words(error));
+        if over || gone || quiet > DEAF_TIME {
+            state.lost = Some(state.route.explain(&session, error));
         }
     }
 
@@ -225,9 +271,18 @@ mod tests {
     use super::*;
     use std::io::ErrorKind;
 
-    fn sessions() -> Sessions {
+    /// A session with these ports at the address 127.63.0.2, of which blocks have come.
+    fn sessions_at(data: u16, control: u16) -> Sessions {
         let token = Token::from_hex(&"0".repeat(32)).unwrap();
-        Sessions::new(Session { address: "127.0.0.1:1".parse().unwrap(), token }).unwrap()
+        let [address, control] =
+            [data, control].map(|port| SocketAddr::from(([127, 63, 0, 2], port)));
+        Sessions::new(Session { address, control, token }, false).unwrap()
+    }
+
+    fn sessions() -> Sessions {
+        let sessions = sessions_at(1, 2);
+        sessions.is_good(0);
+        sessions
     }
 
     #[test]
@@ -246,6 +301,7 @@ mod tests {
         let sessions = sessions();
         let (_, session) = sessions.current().unwrap();
         sessions.renew(session);
+        sessions.is_good(1);
         for _ in 0..10 {
             sessions.failed(0, 0, &ErrorKind::ConnectionRefused.into());
         }
@@ -263,12 +319,59 @@ mod tests {
     }
 
     #[test]
-    fn nobody_connects_when_all_is_over() {
+    fn time_in_which_nothing_could_come_does_not_lose_a_session() {
         let sessions = sessions();
+        let long_ago = Instant::now().checked_sub(2 * DEAF_TIME);
+        let Some(long_ago) = long_ago else { return }; // this machine has only just begun
+        let reset = io::Error::from(ErrorKind::ConnectionReset);
+        lock(&sessions.state).quiet_since = long_ago;
+        sessions.excuse();
+        sessions.failed(0, 0, &reset);
+        assert_eq!(sessions.take_loss(), None);
+        lock(&sessions.state).quiet_since = long_ago;
+        sessions.failed(0, 0, &reset);
+        assert!(sessions.take_loss().is_some());
+    }
+
+    #[test]
+    fn a_session_that_is_over_is_lost_at_once() {
+        let sessions = sessions();
+        sessions.failed(0, 0, &ErrorKind::NotFound.into());
+        assert!(sessions.take_loss().is_some());
+    }
+
+    #[test]
+    fn both_ports_that_fail_are_named_when_the_session_is_lost() {
+        let sessions = sessions_at(1, 2);
+        let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        (0..3).for_each(|number| sessions.failed(number, 0, &refused));
+        let text = sessions.take_loss().unwrap();
+        assert!(text.contains("127.63.0.2:2: ") && text.contains("127.63.0.2:1: "), "{text}");
+    }
+
+    fn listen() -> (std::net::TcpListener, u16) {
+        let listener = std::net::TcpListener::bind("127.63.0.2:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    #[test]
+    fn a_stream_goes_to_the_control_port_at_once_when_the_data_port_refuses() {
+        let (control, port) = listen();
+        let sessions = sessions_at(1, port);
+        let (generation, session) = sessions.current().unwrap();
+        sessions.connect(generation, &session).unwrap();
+        control.accept().unwrap();
+        assert!(sessions.single_port());
+    }
+
+    #[test]
+    fn nobody_connects_when_all_is_over() {
+        let (_listener, port) = listen();
+        let sessions = sessions_at(port, port);
+        let (generation, session) = sessions.current().unwrap();
         sessions.end(false);
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        assert!(sessions.connect(address, Duration::from_secs(1000)).is_err());
+        assert!(sessions.connect(generation, &session).is_err());
     }
 
     #[test]

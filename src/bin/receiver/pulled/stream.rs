@@ -6,11 +6,11 @@
 use super::{Shared, Verify};
 use ropewalk::codec::text::escape_limited;
 use ropewalk::codec::wire::{
-    ErrorCode, HEADER_SIZE, Header, Hello, MAX_ERROR_TEXT, MIN_PART, Request,
+    ErrorCode, HEADER_SIZE, Header, Hello, MAX_ERROR_TEXT, MIN_PART, Request, WireError,
 };
 use ropewalk::error::{Error, ExitCode};
 use ropewalk::hash::crc32c::crc32c;
-use ropewalk::sys::{file, socket};
+use ropewalk::sys::socket;
 use ropewalk::transfer::queue::Claim;
 use ropewalk::transfer::trace::Mark;
 use ropewalk::transfer::window::{MAX_REQUESTS, Window};
@@ -19,7 +19,6 @@ use std::io::{self, Write};
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -184,6 +183,7 @@ impl<'a> Connection<'a> {
             match Header::parse(&self.buffer[..self.filled]) {
                 Ok(Some((_, header))) => break header,
                 Ok(None) => self.fill(self.expected())?,
+                Err(error @ WireError::NotRopewalk) => return Err(io::Error::other(error).into()),
                 Err(error) => return Err(Stop::Wrong(error.to_string())),
             }
         };
@@ -299,8 +299,7 @@ impl<'a> Connection<'a> {
             let bytes = &payload[from..from + (part.end - part.start) as usize];
             let crc = if part == range { found } else { crc32c(bytes) };
             let job = &self.shared.job;
-            job.part.write_all_at(bytes, part.start).map_err(|error| self.full(&error))?;
-            job.journal.written(part.clone(), crc).map_err(|error| self.full(&error))?;
+            job.store.put(part.start, bytes, crc).map_err(|error| self.full(&error))?;
             self.shared.queue.finish(part, false);
         }
         self.shared.meter.add(length, range.end);
@@ -311,9 +310,8 @@ impl<'a> Connection<'a> {
     fn hole(&mut self, range: Range<u64>, run: u64) -> Result<(), Stop> {
         self.arrived(&range, HEADER_SIZE as u64);
         for part in self.shared.queue.take_hole(self.number, range, run) {
-            let job = &self.shared.job;
-            file::make_hole(&job.part, part.start, part.end).map_err(|error| self.full(&error))?;
-            job.journal.hole(part.clone()).map_err(|error| self.full(&error))?;
+            let store = &self.shared.job.store;
+            store.put_hole(part.clone()).map_err(|error| self.full(&error))?;
             self.shared.queue.finish(part, true);
         }
         self.is_good();
@@ -351,6 +349,7 @@ impl<'a> Connection<'a> {
             ErrorCode::Version => {
                 Stop::Fatal(Error::protocol(format!("the sender refuses the stream: {words}")))
             }
+            ErrorCode::Session => Stop::Broken(io::Error::new(io::ErrorKind::NotFound, words)),
             ErrorCode::Request | ErrorCode::Other(_) => Stop::Wrong(format!("sender: {words}")),
         }
     }

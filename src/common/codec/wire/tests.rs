@@ -47,6 +47,26 @@ fn golden_headers() {
 }
 
 #[test]
+fn the_token_of_a_hello_of_any_version_is_found_and_of_damaged_bytes_none() {
+    let hello = HELLO.encode();
+    assert_eq!(Hello::token(&hello), Some(HELLO.token));
+    assert_eq!(Hello::token(&altered(hello, 1, &[3])), Some(HELLO.token));
+    assert_eq!(Hello::token(&altered(hello, 0, b"P")), None);
+    for at in 0..HELLO_SIZE {
+        let mut damaged = hello;
+        damaged[at] ^= 1;
+        assert_eq!(Hello::token(&damaged), None, "{at}");
+    }
+}
+
+#[test]
+fn http_in_place_of_a_block_is_told_from_a_damaged_one() {
+    let reply = b"HTTP/1.1 503 Service Unavailable\r\n";
+    assert_eq!(Header::parse(reply), Err(WireError::NotRopewalk));
+    assert_eq!(Header::parse(&[b'H'; HEADER_SIZE]), Err(WireError::Checksum));
+}
+
+#[test]
 fn what_is_written_is_read_back() {
     for unchecked in [false, true] {
         let hello = Hello { unchecked, ..HELLO };
@@ -56,7 +76,8 @@ fn what_is_written_is_read_back() {
         assert_eq!(Request::parse(&request.encode()), Ok(Some((REQUEST_SIZE, request))));
     }
     let other = Header::Error { code: ErrorCode::Other(99), length: 0, crc: 0 };
-    for header in [DATA, HOLE, ERROR, other] {
+    let session = Header::Error { code: ErrorCode::Session, length: 0, crc: 0 };
+    for header in [DATA, HOLE, ERROR, session, other] {
         assert_eq!(Header::parse(&header.encode()), Ok(Some((HEADER_SIZE, header))));
     }
 }

@@ -170,7 +170,8 @@ fn leaves() -> io::Error {
     io::Error::from_raw_os_error(libc::EXDEV)
 }
 
-fn openat(folder: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> io::Result<File> {
+/// Opens a name in a folder, close-on-exec.
+pub(super) fn openat(folder: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> io::Result<File> {
     let fd = retry(|| {
         // SAFETY: `name` is a live C string; the folder is open.
         check(unsafe { libc::openat(folder.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC) })

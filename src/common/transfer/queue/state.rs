@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) front: u64,
     /// Where the follower is, if there is one.
     pub(super) followed: Option<u64>,
+    /// How far ahead of the follower anything is asked for, where that is bounded.
+    pub(super) room: Option<u64>,
     /// As much as somebody waits to be done.
     pub(super) wanted: u64,
     /// Counts changes.
@@ -63,7 +65,7 @@ impl State {
         if self.end().is_some() {
             return Claim::Over;
         }
-        let fresh = self.todo.first();
+        let fresh = self.fresh();
         let prefix = self.prefix();
         if self.followed.is_some_and(|at| prefix.saturating_sub(at) > MAX_LAG) {
             return Claim::Later(None);
@@ -89,13 +91,20 @@ impl State {
         }
         match fresh {
             Some(range) => {
-                let range = range.start..range.end.min(range.start.saturating_add(self.piece));
                 self.todo.remove(range.clone());
                 self.owe(stream, range.clone(), now);
                 Claim::Range(range)
             }
             None => Claim::Later(None),
         }
+    }
+
+    /// The next piece that nobody was asked for and that there is room for.
+    fn fresh(&self) -> Option<Range<u64>> {
+        let range = self.todo.first()?;
+        let piece = range.start..range.end.min(range.start.saturating_add(self.piece));
+        let room = self.room.unwrap_or(u64::MAX);
+        (piece.end <= self.followed.unwrap_or(0).saturating_add(room)).then_some(piece)
     }
 
     fn owe(&mut self, stream: StreamId, range: Range<u64>, now: Instant) {

@@ -255,7 +255,71 @@ fn the_prefix_grows_when_its_gap_is_filled() {
 }
 
 #[test]
+fn nothing_is_asked_for_that_there_is_no_room_for() {
+    let queue = queue(100).with_room(30);
+    assert_eq!([claim(&queue, 0), claim(&queue, 1), claim(&queue, 2)], [0..10, 10..20, 20..30]);
+    assert_eq!(queue.claim(3, false, PACE), Claim::Later(None));
+    (0..3).for_each(|stream| deliver(&queue, stream));
+    assert_eq!(queue.claim(3, false, PACE), Claim::Later(None));
+    queue.followed(19);
+    assert_eq!(claim(&queue, 3), 30..40);
+    assert_eq!(queue.claim(3, false, PACE), Claim::Later(None));
+    queue.followed(20);
+    assert_eq!(claim(&queue, 3), 40..50);
+}
+
+#[test]
+fn while_nobody_takes_what_has_come_no_stream_owes_anything() {
+    let queue = queue(100).with_room(30);
+    for stream in 0..3 {
+        claim(&queue, stream);
+        deliver(&queue, stream);
+    }
+    for stream in 0..3 {
+        assert_eq!(claim_late(&queue, stream, true), Claim::Later(None));
+        assert_eq!(queue.oldest(stream), None);
+    }
+}
+
+#[test]
+fn who_holds_back_all_there_is_room_for_is_helped() {
+    let queue = queue(100).with_room(30);
+    for stream in 0..3 {
+        claim(&queue, stream);
+    }
+    deliver(&queue, 1);
+    deliver(&queue, 2);
+    assert_eq!(claim_late(&queue, 1, true), Claim::Range(0..10));
+}
+
+#[test]
+fn room_that_comes_free_wakes_those_who_wait() {
+    let queue = Queue::new(8 << 20, 1 << 20, &RangeSet::new()).with_room(3 << 20);
+    let version = queue.version();
+    queue.followed(LAG_STEP - 1);
+    assert_eq!(queue.version(), version);
+    queue.followed(LAG_STEP);
+    assert_ne!(queue.version(), version);
+}
+
+#[test]
+fn a_hole_needs_no_room() {
+    let queue = queue(100).with_room(30);
+    claim(&queue, 0);
+    assert_eq!(queue.take_hole(0, 0..10, 100), [0..10, 10..100]);
+}
+
+#[test]
 fn whatever_streams_do_each_byte_is_written_once() {
+    whatever_streams_do(queue, 200);
+}
+
+#[test]
+fn nor_does_a_byte_come_for_which_there_is_no_room() {
+    whatever_streams_do(|size| queue(size).with_room(25), 25);
+}
+
+fn whatever_streams_do(queue: impl Fn(u64) -> Queue, room: u64) {
     let mut random = 0x2545_f491_4f6c_dd1du64;
     let mut next = |bound: usize| {
         random ^= random << 13;
@@ -265,11 +329,15 @@ fn whatever_streams_do_each_byte_is_written_once() {
     };
     for _ in 0..300 {
         let queue = queue(200);
-        let mut written = [0; 200];
+        let (mut written, mut followed) = ([0; 200], 0);
         while queue.end().is_none() {
             let stream = next(4);
             match next(10) {
                 0 => queue.release(stream),
+                _ if next(20) == 0 => {
+                    followed = queue.progress().prefix;
+                    queue.followed(followed);
+                }
                 1 => {
                     if let Some(range) = queue.oldest(stream) {
                         queue.reject(stream, range.start..range.start + 1);
@@ -282,6 +350,7 @@ fn whatever_streams_do_each_byte_is_written_once() {
                     let Some(range) = queue.oldest(stream) else { continue };
                     let end = range.start + 1 + next((range.end - range.start) as usize) as u64;
                     for part in queue.take(stream, range.start..end) {
+                        assert!(part.end <= followed + room);
                         part.clone().for_each(|at| written[at as usize] += 1);
                         queue.finish(part, false);
                     }

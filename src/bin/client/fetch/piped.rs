@@ -1,0 +1,66 @@
+//! A fetch whose bytes go to standard output in order, while they arrive. Nothing is
+//! kept, so there is nothing to resume and nothing to put in place; and when the MD5
+//! differs, the bytes have gone out all the same.
+
+#![forbid(unsafe_code)]
+
+use super::digest::{self, Digest};
+use super::pulled::Transfer;
+use super::{Fetch, Summary, classic, compare};
+use crate::control::{ClassicOffer, PulledOffer, Server};
+use crate::destination::STANDARD_OUTPUT;
+use ropewalk::app::report::{Mended, Report};
+use ropewalk::codec::json::Value;
+use ropewalk::error::{Error, ExitCode, Result};
+use std::io;
+use std::os::fd::AsFd;
+
+/// Fetches the file from a ropewalk server.
+pub(super) fn pulled(fetch: &Fetch<'_>, server: &Server, offer: &PulledOffer) -> Result<Summary> {
+    let digest = Digest::begin(fetch, server, offer)?;
+    let output = io::stdout();
+    let job = vec![mark(), ("shown".to_string(), Value::from(STANDARD_OUTPUT))];
+    let report = Transfer { fetch, server, offer }.run(job, &[output.as_fd()])?;
+    let Report::Done { tally, md5, mended } = report else {
+        return Err(Error::protocol("receiver: ended without a word"));
+    };
+    let md5 = digest::settle(fetch, digest, md5, STANDARD_OUTPUT).map_err(too_late)?;
+    Ok(summary(fetch, tally.bytes, tally.streams, md5, mended))
+}
+
+/// Fetches the file from a server that speaks the classic protocol only.
+pub(super) fn classic(fetch: &Fetch<'_>, server: &Server, offer: &ClassicOffer) -> Result<Summary> {
+    let mut job = classic::job(fetch, server, offer, STANDARD_OUTPUT);
+    job.push(mark());
+    let (tally, md5, mended) = classic::receive(fetch, job, &[io::stdout().as_fd()])?;
+    compare(STANDARD_OUTPUT, &md5, &offer.hash).map_err(too_late)?;
+    Ok(summary(fetch, tally.bytes, tally.streams, Some(md5), mended))
+}
+
+/// Tells a receiver that its descriptor is to get the bytes in order.
+fn mark() -> (String, Value) {
+    ("piped".to_string(), Value::from_u64(1))
+}
+
+/// Who reads a pipe has had the bytes before anybody could know that they are wrong.
+fn too_late(error: Error) -> Error {
+    match error.code() {
+        ExitCode::Integrity => Error::new(
+            ExitCode::Integrity,
+            format!("{error}; what was written there is not the file"),
+        ),
+        _ => error,
+    }
+}
+
+/// How fast the reader was is not to be held against the MD5.
+fn summary(
+    fetch: &Fetch<'_>,
+    bytes: u64,
+    streams: u64,
+    md5: Option<String>,
+    mended: Mended,
+) -> Summary {
+    let time = fetch.begun.elapsed();
+    Summary { bytes, time, streams, md5, resumed: 0, mended, md5_was_slowest: false }
+}

@@ -1,0 +1,100 @@
+//! Classic streams whose bytes go out in order: they are opened one after the other,
+//! each when the one before has ended. Side by side, all but the first would have to be
+//! held back, and their server may give up those that take nothing.
+
+#![forbid(unsafe_code)]
+
+use super::{BUFFER, STALL_TIME, connect, lost};
+use ropewalk::app::SMALL_STACK;
+use ropewalk::app::report::{Mended, REPORT_INTERVAL, Report, Tally};
+use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::hash::{Md5, hex};
+use ropewalk::sys::socket;
+use ropewalk::transfer::meter::{Meter, Reading};
+use ropewalk::transfer::outlet::Outlet;
+use ropewalk::transfer::rate::Rate;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+
+/// What a client wants given out.
+pub(crate) struct Piped {
+    /// Where the sender listens.
+    pub(crate) address: SocketAddr,
+    /// How many streams it has.
+    pub(crate) threads: u8,
+    /// The output's name for error messages, escaped.
+    pub(crate) shown: String,
+    /// Bytes per second at most.
+    pub(crate) rate: Option<Rate>,
+    /// Who gets the bytes.
+    pub(crate) outlet: Outlet,
+}
+
+impl Piped {
+    /// Receives the whole file, and calls `progress` meanwhile.
+    pub(crate) fn receive(&self, mut progress: impl FnMut(Reading)) -> Result<Report> {
+        let meter = &Meter::default();
+        thread::scope(|scope| {
+            let (end, over) = mpsc::channel::<()>();
+            let carry = thread::Builder::new()
+                .name("out".into())
+                .stack_size(SMALL_STACK)
+                .spawn_scoped(scope, move || {
+                    let _end = end; // dropped at the end, also by a panic
+                    self.carry_all(meter)
+                })
+                .map_err(|error| Error::system("thread", &error))?;
+            while over.recv_timeout(REPORT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                progress(meter.read());
+            }
+            carry.join().unwrap_or_else(|_| {
+                Err(Error::new(ExitCode::System, "internal error: a thread died"))
+            })
+        })
+    }
+
+    fn carry_all(&self, meter: &Meter) -> Result<Report> {
+        let (mut digest, mut buffer, mut bytes) = (Md5::new(), vec![0; BUFFER], 0);
+        for number in 0..self.threads {
+            let _open = meter.open();
+            self.carry(number, &mut buffer, |piece| {
+                self.outlet.write(piece).map_err(|error| Error::system(&self.shown, &error))?;
+                digest.update(piece);
+                bytes += piece.len() as u64;
+                meter.add(piece.len() as u64, bytes);
+                Ok(())
+            })?;
+        }
+        let tally = Tally { bytes, streams: 1, offset: bytes };
+        let md5 = Some(hex(&digest.finish()));
+        Ok(Report::Done { tally, md5, mended: Mended::default() })
+    }
+
+    /// Hands on what stream `number` brings.
+    fn carry(
+        &self,
+        number: u8,
+        buffer: &mut [u8],
+        mut take: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let failed = |error| lost(number, &error);
+        let (mut stream, _) = connect(&[self.address])?;
+        stream.set_read_timeout(Some(STALL_TIME)).map_err(failed)?;
+        stream.write_all(&[number]).map_err(failed)?;
+        loop {
+            let most = buffer.len() as u64;
+            let most = self.rate.as_ref().map_or(most, |rate| rate.portion(most, 1));
+            match socket::read(&stream, &mut buffer[..most as usize]).map_err(failed)? {
+                0 => return Ok(()),
+                count => {
+                    if let Some(rate) = &self.rate {
+                        rate.take(count as u64);
+                    }
+                    take(&buffer[..count])?;
+                }
+            }
+        }
+    }
+}

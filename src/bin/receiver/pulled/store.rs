@@ -1,0 +1,114 @@
+//! Where the bytes of a pulled transfer stay until they are followed up: in the part
+//! file, with a journal of what is there; or in memory, until it is their turn to go out.
+
+#![forbid(unsafe_code)]
+
+use ropewalk::sys::file;
+use ropewalk::transfer::journal::{Contents, Journal};
+use ropewalk::transfer::outlet::Outlet;
+use ropewalk::transfer::ranges::RangeSet;
+use ropewalk::transfer::ring::Ring;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+/// Bytes that wait for their turn to go out, at most. With the buffers of the streams,
+/// 8 MiB, and all else a receiver stays below 64 MiB. More than what the queue lets a
+/// slow stream hold back, so that this is noticed first.
+const WINDOW: usize = 48 << 20;
+
+/// The place.
+pub(crate) enum Store {
+    /// A file that can be resumed from.
+    Kept(Kept),
+    /// A descriptor that gets the bytes in order.
+    Piped(Piped),
+}
+
+/// Each byte is written at its own offset, and noted down.
+pub(crate) struct Kept {
+    /// `OUT.part`, of its full length.
+    pub(crate) part: File,
+    /// `OUT.part.journal`.
+    pub(crate) journal: Journal,
+    /// What the journal vouches for.
+    pub(crate) contents: Contents,
+    /// Whether to make durable what has arrived.
+    pub(crate) sync: bool,
+}
+
+/// Bytes are held until all before them have gone out.
+pub(crate) struct Piped {
+    window: Ring,
+    outlet: Outlet,
+}
+
+impl Store {
+    /// Bytes go out to `outlet`.
+    pub(crate) fn piped(outlet: Outlet) -> Store {
+        Store::Piped(Piped { window: Ring::new(WINDOW), outlet })
+    }
+
+    /// What is there from an earlier run.
+    pub(crate) fn held(&self) -> RangeSet {
+        let mut held = RangeSet::new();
+        if let Store::Kept(kept) = self {
+            kept.contents.iter().for_each(|(start, (end, _))| held.insert(*start..*end));
+        }
+        held
+    }
+
+    /// How far ahead of what has gone out there is a place for bytes.
+    pub(crate) fn room(&self) -> Option<u64> {
+        match self {
+            Store::Kept(_) => None,
+            Store::Piped(piped) => Some(piped.window.size()),
+        }
+    }
+
+    /// Takes `bytes`, which have this CRC32C and begin at `offset` of the file.
+    pub(crate) fn put(&self, offset: u64, bytes: &[u8], crc: u32) -> io::Result<()> {
+        match self {
+            Store::Kept(kept) => {
+                kept.part.write_all_at(bytes, offset)?;
+                kept.journal.written(offset..offset + bytes.len() as u64, crc)
+            }
+            Store::Piped(piped) => {
+                piped.window.write(offset, bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a hole. The queue knows it; a window needs no place for it.
+    pub(crate) fn put_hole(&self, hole: Range<u64>) -> io::Result<()> {
+        match self {
+            Store::Kept(kept) => {
+                file::make_hole(&kept.part, hole.start, hole.end)?;
+                kept.journal.hole(hole)
+            }
+            Store::Piped(_) => Ok(()),
+        }
+    }
+
+    /// Fills `bytes` with those from `offset`, the next ones; they have gone out after
+    /// that, where they are to.
+    pub(crate) fn follow(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        match self {
+            Store::Kept(kept) => kept.part.read_exact_at(bytes, offset),
+            Store::Piped(piped) => {
+                piped.window.read(offset, bytes);
+                piped.outlet.write(bytes)
+            }
+        }
+    }
+
+    /// The same for `length` bytes of a hole, which are not looked at.
+    pub(crate) fn follow_hole(&self, length: u64) -> io::Result<()> {
+        match self {
+            Store::Kept(_) => Ok(()),
+            Store::Piped(piped) => piped.outlet.write_zeros(length),
+        }
+    }
+}

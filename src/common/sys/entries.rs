@@ -1,0 +1,135 @@
+//! The names in an open folder, as the kernel hands them out (getdents64(2)): in no
+//! order, without `.` and `..`. Its numbers have 64 bits on every system, where some C
+//! libraries' readdir fails on what does not fit into 32. Looks at no file.
+
+use super::{check_size, retry};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
+
+/// Bytes of names that the kernel is asked for at once.
+const BUFFER_SIZE: usize = 32 << 10;
+
+/// Where a record has its own length, and where its name begins (`struct
+/// linux_dirent64`): behind an inode number and an offset, and behind a byte that
+/// tells a kind where the file system knows it.
+const LENGTH_AT: usize = 16;
+const NAME_AT: usize = 19;
+
+/// Goes through the names of a folder once.
+#[derive(Debug)]
+pub struct Entries<'a> {
+    folder: BorrowedFd<'a>,
+    buffer: Vec<u8>,
+    /// The part of the buffer that is not used yet.
+    rest: std::ops::Range<usize>,
+}
+
+impl Entries<'_> {
+    /// From where the descriptor stands, and moves it: for a folder that was opened for
+    /// this.
+    pub(super) fn new(folder: BorrowedFd<'_>) -> Entries<'_> {
+        Entries { folder, buffer: vec![0; BUFFER_SIZE], rest: 0..0 }
+    }
+
+    /// The next record's name; `None` at the end.
+    fn next_name(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if self.rest.is_empty() {
+            let count = retry(|| {
+                // SAFETY: the folder is open; `buffer` is writable for the length given.
+                let count = unsafe {
+                    libc::syscall(
+                        libc::SYS_getdents64,
+                        self.folder.as_raw_fd(),
+                        self.buffer.as_mut_ptr(),
+                        self.buffer.len(),
+                    )
+                };
+                check_size(count as libc::ssize_t)
+            })?;
+            self.rest = 0..count;
+        }
+        let Some(rest) = self.buffer.get(self.rest.clone()).filter(|rest| !rest.is_empty()) else {
+            return Ok(None);
+        };
+        let (length, name) = take(rest).ok_or(io::ErrorKind::InvalidData)?;
+        self.rest.start += length;
+        Ok(Some(name))
+    }
+}
+
+/// The length of the first record and its name. `None` for what is no record.
+fn take(bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
+    let length = bytes.get(LENGTH_AT..)?.first_chunk().map(|two| u16::from_ne_bytes(*two))?;
+    let name = bytes.get(NAME_AT..usize::from(length))?;
+    let end = name.iter().position(|&byte| byte == 0)?;
+    Some((length.into(), name.get(..end)?.to_vec()))
+}
+
+impl Iterator for Entries<'_> {
+    type Item = io::Result<OsString>;
+
+    fn next(&mut self) -> Option<io::Result<OsString>> {
+        loop {
+            match self.next_name() {
+                Ok(Some(name)) if name == b"." || name == b".." => {}
+                Ok(name) => return name.map(|name| Ok(OsString::from_vec(name))),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::fs::{self, File};
+    use std::os::fd::AsFd;
+
+    fn folder(test: &str) -> std::path::PathBuf {
+        let name = format!("ropewalk-entries-{}-{test}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn every_name_comes_once_however_many_there_are() {
+        let path = folder("many");
+        let mut names: BTreeSet<OsString> =
+            (0..2000).map(|n| format!("{n}{}", "x".repeat(n % 200)).into()).collect();
+        names.insert(OsString::from_vec(b".\xff \n".to_vec()));
+        names.iter().for_each(|name| drop(File::create(path.join(name)).unwrap()));
+        let open = File::open(&path).unwrap();
+        let found: Vec<_> = Entries::new(open.as_fd()).map(Result::unwrap).collect();
+        fs::remove_dir_all(path).unwrap();
+        assert_eq!(found.len(), names.len());
+        assert_eq!(BTreeSet::from_iter(found), names);
+    }
+
+    #[test]
+    fn an_empty_folder_has_no_names() {
+        let path = folder("empty");
+        let open = File::open(&path).unwrap();
+        assert!(Entries::new(open.as_fd()).next().is_none());
+        fs::remove_dir(path).unwrap();
+    }
+
+    #[test]
+    fn a_file_has_no_names() {
+        let open = File::open("/proc/self/status").unwrap();
+        assert!(Entries::new(open.as_fd()).next().unwrap().is_err());
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        let record =
+            |length: u16, name: &[u8]| [&[0; 16][..], &length.to_ne_bytes(), &[8], name].concat();
+        assert_eq!(take(&record(22, b"ab\0")), Some((22, b"ab".to_vec())));
+        for bytes in [record(0, b"ab\0"), record(23, b"ab\0"), record(21, b"ab\0"), vec![0; 17]] {
+            assert_eq!(take(&bytes), None);
+        }
+    }
+}

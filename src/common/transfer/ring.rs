@@ -1,0 +1,97 @@
+//! A window of a file in memory, for bytes that come in any order and go out in file
+//! order: a byte has the place of its offset, modulo the size of the window. Who comes
+//! too early for the window, and what has come, is the queue's to know.
+
+#![forbid(unsafe_code)]
+
+use crate::sys::sync::lock;
+use std::sync::Mutex;
+
+/// Bytes of a slot. Slots have locks of their own, so that streams rarely meet; and no
+/// memory before they are written to.
+const SLOT: usize = 256 << 10;
+
+/// The window.
+pub struct Ring {
+    slots: Vec<Mutex<Vec<u8>>>,
+}
+
+impl Ring {
+    /// A window of so many bytes, at least; it is rounded up to whole slots.
+    pub fn new(size: usize) -> Ring {
+        let count = size.div_ceil(SLOT).max(1);
+        Ring { slots: (0..count).map(|_| Mutex::default()).collect() }
+    }
+
+    /// How many bytes from the first one that is still needed have a place of their own.
+    pub fn size(&self) -> u64 {
+        (self.slots.len() * SLOT) as u64
+    }
+
+    /// Puts `bytes` where those from `offset` belong.
+    pub fn write(&self, offset: u64, bytes: &[u8]) {
+        self.each(offset, bytes.len(), |place, done| {
+            place.copy_from_slice(&bytes[done..done + place.len()]);
+        });
+    }
+
+    /// Fills `bytes` with those from `offset`, which have been written.
+    pub fn read(&self, offset: u64, bytes: &mut [u8]) {
+        self.each(offset, bytes.len(), |place, done| {
+            bytes[done..done + place.len()].copy_from_slice(place);
+        });
+    }
+
+    /// Calls `step` with each piece of the window that the `length` bytes from `offset`
+    /// have, and with how many of these come before it.
+    fn each(&self, offset: u64, length: usize, mut step: impl FnMut(&mut [u8], usize)) {
+        let mut done = 0;
+        while done < length {
+            let at = ((offset + done as u64) % self.size()) as usize;
+            let (slot, start) = (at / SLOT, at % SLOT);
+            let end = SLOT.min(start + length - done);
+            let mut slot = lock(&self.slots[slot]);
+            if slot.is_empty() {
+                *slot = vec![0; SLOT];
+            }
+            step(&mut slot[start..end], done);
+            done += end - start;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_across_slots_and_around_the_end() {
+        let ring = Ring::new(3 * SLOT - 1);
+        assert_eq!(ring.size(), 3 * SLOT as u64);
+        let bytes: Vec<u8> = (0..ring.size()).map(|at| (at % 251) as u8).collect();
+        for offset in [0, 1, SLOT as u64 - 1, ring.size() - 1, (5 << 30) + 77] {
+            ring.write(offset, &bytes);
+            let mut back = vec![0; bytes.len()];
+            ring.read(offset, &mut back);
+            assert!(back == bytes, "{offset}");
+        }
+    }
+
+    #[test]
+    fn the_next_window_takes_the_places_of_the_last() {
+        let ring = Ring::new(SLOT);
+        ring.write(10, b"old");
+        ring.write(10 + ring.size(), b"new");
+        let mut back = [0; 3];
+        ring.read(10, &mut back);
+        assert_eq!(&back, b"new");
+    }
+
+    #[test]
+    fn a_slot_that_nobody_writes_to_takes_no_memory() {
+        let ring = Ring::new(4 * SLOT);
+        ring.write(SLOT as u64, b"x");
+        let lengths: Vec<usize> = ring.slots.iter().map(|slot| lock(slot).len()).collect();
+        assert_eq!(lengths, [0, SLOT, 0, 0]);
+    }
+}

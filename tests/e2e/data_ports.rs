@@ -1,0 +1,42 @@
+//! `--data-ports`: where senders listen, and what there is when all of it is taken.
+
+use crate::classic_peers::{ask, open_stream, read_all, reply, request};
+use crate::harness::{Scratch, Server, assert_same, content, run};
+use crate::proof;
+use std::net::TcpListener;
+
+/// Two neighbouring ports that nobody has at the test's address, which is its own.
+fn two_ports(scratch: &Scratch) -> (u16, u16) {
+    let free = |port: u16| TcpListener::bind((scratch.address(), port)).is_ok();
+    let first = (20_000..30_000).find(|port| free(*port) && free(port + 1)).unwrap();
+    (first, first + 1)
+}
+
+#[test]
+fn senders_listen_in_the_range_and_nowhere_else() {
+    let scratch = Scratch::new("range");
+    let (first, last) = two_ports(&scratch);
+    let server = Server::start(&scratch, &["--data-ports", &format!("{first}-{last}")]);
+    let bytes = content(100_000);
+    scratch.write("file", &bytes);
+    let offers = [(); 2].map(|()| ask(server.address, "file", 1));
+    let mut ports = [offers[0].sender.port(), offers[1].sender.port()];
+    ports.sort();
+    assert_eq!(ports, [first, last]);
+    // All are taken: for both protocols there is word of when to ask again.
+    let (refused, _) = reply(&server, request(b"file", 1));
+    assert_eq!((refused.status, refused.error()), (503, "every data port is taken"));
+    assert_eq!(refused.field("Retry-After"), Some("1"));
+    let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
+    let outcome = run(client.args(["--retry-for", "0"]));
+    outcome.failed(4, "client", "503 Service Unavailable: every data port is taken");
+    for offer in &offers {
+        assert_same(&read_all(open_stream(offer.sender, 0)), &bytes, "the file");
+    }
+    proof::children(server.running.pid(), 0);
+    for number in 0..3 {
+        let output = scratch.path(format!("out-{number}"));
+        run(&mut scratch.client(server.address, 2, "file", &output)).succeeded();
+        assert_same(&std::fs::read(output).unwrap(), &bytes, "the file");
+    }
+}
