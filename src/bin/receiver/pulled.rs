@@ -184,11 +184,11 @@ fn spawn<'scope, T: Send + 'scope>(
 
 impl Job {
     /// Bytes of a block on stream `number`. Where more streams may come, those that are
-    /// there already keep theirs.
+    /// there already keep theirs; but not where what waits to go out needs the memory.
     fn block(&self, number: usize) -> u32 {
-        match self.grows {
-            true => block_size(u8::try_from(number + 1).unwrap_or(u8::MAX)),
-            false => block_size(self.threads),
+        match &self.store {
+            Store::Kept(_) if self.grows => block_size(u8::try_from(number + 1).unwrap_or(u8::MAX)),
+            _ => block_size(self.threads),
         }
     }
 }

@@ -1,3 +1,7 @@
+//! The search for the number of streams, on paths that are made up.
+
+#![forbid(unsafe_code)]
+
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);

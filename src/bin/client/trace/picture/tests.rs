@@ -1,3 +1,7 @@
+//! The picture as text: whether it is well-formed, and whether all is in it.
+
+#![forbid(unsafe_code)]
+
 use super::*;
 use ropewalk::transfer::trace::{Cell, Slice, Standing};
 
