@@ -6,17 +6,18 @@
 #
 # WHERE is loopback, reno or bbr; the last two are the long path with that congestion
 # control, and need root. In each round auto and each NUMBER fetch a file of MIB mebibytes
-# once. A transfer has to take 60 s at least: 2200 MiB on the long path. The programs are
-# those that `make` has left here, or those in $BIN; OPTIONS are the client's (default:
-# --verify crc32c on the long path). The file is in /dev/shm, the output in $OUT (default:
-# a folder in /var/tmp). WANEM names wanem's source.
+# once. A transfer has to take 60 s at least: 2200 MiB on the long path; over loopback more
+# than fits into memory, so FROM and OUT have to be on a disk then. The programs are those
+# that `make` has left here, or those in $BIN; OPTIONS are the client's (default: --verify
+# crc32c on the long path). The file is in a folder of $FROM (default: /dev/shm), the output
+# in one of $OUT (default: /var/tmp). WANEM names wanem's source.
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -ge 4 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'; exit 2; }
 where=$1 rounds=$2 size=$3
 shift 3
 bin=${BIN:-.}
-folder=$(mktemp -d /dev/shm/ropewalk-auto.XXXXXX)
+folder=$(mktemp -d "${FROM:-/dev/shm}/ropewalk-auto.XXXXXX")
 out=$(mktemp -d "${OUT:-/var/tmp}/ropewalk-auto.XXXXXX")
 here=ropewalk-$$-a
 there=ropewalk-$$-b
