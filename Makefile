@@ -6,6 +6,10 @@
 #   make lint       format, clippy, layers, papers
 #   make bench      beside other tools, and hashes beside md5sum
 #   make install    PREFIX=/usr/local DESTDIR=
+#   make static     the four programs without a C library to load, in static/
+#   make dist       dist/ropewalk-VERSION.tar.gz: sources and crates
+#   make deb        dist/ropewalk_VERSION_MACHINE.deb
+#   make papers     share/: man pages and completions
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -18,7 +22,7 @@ TARGET   := target$(if $(CARGO_BUILD_TARGET),/$(CARGO_BUILD_TARGET))/release
 # programs that are built needs no cargo.
 built := $(if $(filter-out $(wildcard $(PROGRAMS)),$(PROGRAMS)),,yes)
 goals := $(or $(MAKECMDGOALS),all)
-ifneq ($(filter-out clean $(if $(built),install),$(goals)),)
+ifneq ($(filter-out clean $(if $(built),install deb),$(goals)),)
   problem := $(shell CARGO='$(CARGO)' sh scripts/check-cargo.sh 2>&1)
   ifneq ($(problem),)
     $(error $(problem))
@@ -53,13 +57,39 @@ bench: all
 	@sh scripts/bench-wan.sh
 	@sh scripts/bench-hash.sh
 
+# share/ is laid out as it is installed.
 install: $(if $(built),,all)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/ropewalk
 	install -m 755 server $(DESTDIR)$(PREFIX)/bin/ropewalk-server
 	install -m 755 client $(DESTDIR)$(PREFIX)/bin/ropewalk-client
 	install -m 755 sender receiver $(DESTDIR)$(PREFIX)/libexec/ropewalk
+	find share -type f -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/{} \;
+
+# What share/ holds, anew from the tables of options.
+papers:
+	@ROPEWALK_RENEW_PAPERS=1 $(CARGO) test --locked --quiet --lib app::manual
+
+
+# glibc's own static form: any toolchain has it, while one for musl is an extra, and names
+# are resolved without a file of it at run time (from 2.34 on). A target has to be named, or
+# the flag would be for build scripts too.
+STATIC        ?= static
+STATIC_BUILD  ?= target/static
+STATIC_TARGET  = $(or $(CARGO_BUILD_TARGET),$(shell $(CARGO) -vV | sed -n 's/^host: //p'))
+
+static:
+	@RUSTFLAGS='$(RUSTFLAGS) -C target-feature=+crt-static' $(CARGO) build --release --locked \
+		--target $(STATIC_TARGET) --target-dir $(STATIC_BUILD)
+	@install -d $(STATIC)
+	@install -m 755 $(PROGRAMS:%=$(STATIC_BUILD)/$(STATIC_TARGET)/release/%) $(STATIC)
+
+dist:
+	@CARGO='$(CARGO)' sh scripts/dist.sh
+
+deb: $(if $(built),,all)
+	@sh scripts/deb.sh
 
 clean:
-	rm -rf target $(PROGRAMS)
+	rm -rf target dist static $(PROGRAMS)
 
-.PHONY: all build demo test lint bench install clean $(PROGRAMS)
+.PHONY: all build demo test lint bench install papers static dist deb clean $(PROGRAMS)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# make install puts the programs where they find each other, and compiles nothing.
+# make install puts the programs where they find each other, and man pages and completions
+# where their readers look; it compiles nothing.
 set -eu
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
@@ -15,6 +16,15 @@ bin=$folder/usr/bin
 ropewalk-server" ]
 [ "$(ls "$folder/usr/libexec/ropewalk")" = "receiver
 sender" ]
+# What share/ holds, in its place.
+[ "$(cd "$folder/usr" && find . -path ./share -prune -o -type f -print | wc -l)" = 4 ]
+diff -r share "$folder/usr/share"
+find "$folder/usr/share" -type f ! -perm 644 | grep . && exit 1
+if command -v man >/dev/null; then
+    for name in server client sender receiver; do
+        man -M "$folder/usr/share/man" -w "ropewalk-$name" >/dev/null
+    done
+fi
 mkfifo "$folder/ready"
 "$bin/ropewalk-server" --bind 127.0.0.1 0 >"$folder/ready" 2>/dev/null &
 server=$!

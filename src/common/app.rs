@@ -1,11 +1,13 @@
 //! What the four programs share above the data plane: options, HTTP over a
 //! socket, jobs, signals, supervision, the terminal.
 
+pub mod activation;
 pub mod authenticate;
 pub mod connections;
 pub mod http;
 pub mod job;
 pub mod login;
+pub mod manual;
 pub mod nonces;
 pub mod options;
 pub mod passwords;

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accept;
+pub mod amount;
 pub mod base64;
 pub mod date;
 pub mod digest_auth;
@@ -15,6 +16,7 @@ pub mod json;
 pub mod percent;
 pub mod range;
 pub mod repr_digest;
+pub mod shell;
 pub mod structured;
 pub mod text;
 pub mod wire;

@@ -35,8 +35,8 @@ pub enum ExitCode {
 }
 
 impl ExitCode {
-    /// Every code, for looking one up by its number.
-    const ALL: [ExitCode; 11] = [
+    /// Every code, in the order of their numbers.
+    pub const ALL: [ExitCode; 11] = [
         ExitCode::Success,
         ExitCode::System,
         ExitCode::Usage,
@@ -53,6 +53,23 @@ impl ExitCode {
     /// The number that the program hands to its parent.
     pub fn number(self) -> u8 {
         self as u8
+    }
+
+    /// What it tells, in a few words: man pages list it so.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            ExitCode::Success => "the job was done, whole and verified",
+            ExitCode::System => "the system said no: a file, a descriptor, memory, space",
+            ExitCode::Usage => "the command line asks for something that cannot be",
+            ExitCode::Network => "the peer could not be reached, or the connection was lost",
+            ExitCode::Refused => "the server refused the request, or cannot read the file",
+            ExitCode::Protocol => "the peer said something that its protocol does not allow",
+            ExitCode::Integrity => "the bytes that came are not the bytes that were sent",
+            ExitCode::Changed => "the file changed on the server while it was being sent",
+            ExitCode::HungUp => "ended by SIGHUP",
+            ExitCode::Interrupted => "ended by SIGINT",
+            ExitCode::Terminated => "ended by SIGTERM; of a worker: its parent is gone",
+        }
     }
 
     /// The code with this number: a worker reports its own to its parent so.
@@ -106,6 +123,12 @@ impl Error {
         Error::new(ExitCode::Network, format!("{what}: {}", system_words(cause)))
     }
 
+    /// The same error with what a person may do about it behind a semicolon. `advice` is
+    /// part of the one line.
+    pub fn advise(self, advice: impl fmt::Display) -> Error {
+        Error { text: format!("{}; {advice}", self.text), ..self }
+    }
+
     /// The code to exit with.
     pub fn code(&self) -> ExitCode {
         self.code
@@ -141,6 +164,12 @@ mod tests {
     fn system_errors_read_like_the_c_library_s() {
         let full = io::Error::from_raw_os_error(28);
         assert_eq!(Error::system("out.bin", &full).to_string(), "out.bin: No space left on device");
+    }
+
+    #[test]
+    fn advice_keeps_the_code_and_follows_the_text() {
+        let error = Error::usage("no").advise("see --help");
+        assert_eq!((error.code(), error.to_string()), (ExitCode::Usage, "no; see --help".into()));
     }
 
     #[test]

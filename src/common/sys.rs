@@ -9,6 +9,7 @@ pub mod dir;
 pub mod entries;
 pub mod file;
 pub mod hangup;
+pub mod inherited;
 pub mod number;
 pub mod pass;
 pub mod poll;
@@ -17,6 +18,7 @@ pub mod random;
 pub mod sandbox;
 pub mod socket;
 pub mod sync;
+pub mod terminal;
 pub mod user;
 
 use std::io;

@@ -97,13 +97,17 @@ fn a_wrong_password_is_refused_after_a_while_and_logged_without_it() {
     let login = secret(&scratch, "login", "ann:password1");
     let begun = Instant::now();
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
-    run(client.arg("--auth").arg(login)).failed(4, "client", "does not know this password");
+    run(client.arg("--auth").arg(login)).failed(
+        4,
+        "client",
+        "does not know this password; is the line in the file of --auth",
+    );
     assert!(begun.elapsed() >= Duration::from_millis(900));
     let line = server.next_log_line();
     assert!(line.contains("a wrong user or password, user 'ann'"), "{line}");
     assert!(!line.contains("password1"), "{line}");
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
-    run(&mut client).failed(4, "client", "401 Unauthorized: a password is needed (see --auth)");
+    run(&mut client).failed(4, "client", "401 Unauthorized: a password is needed; see --auth");
     assert!(!scratch.path("out").exists());
 }
 

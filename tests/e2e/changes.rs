@@ -135,8 +135,12 @@ fn a_disk_that_fills_up_at_any_block_keeps_what_came_and_goes_on_with_room() {
         let lines: Vec<&str> = outcome.out.lines().collect();
         let failed = ["first: 1", "filler", "out.part", "out.part.journal"];
         assert_eq!(lines[..4], failed, "{blocks}: {outcome:?}");
-        assert!(outcome.err.contains("out: No space left on device ("), "{outcome:?}");
-        assert!(outcome.err.contains("the same command goes on)\n"), "{outcome:?}");
+        let full = outcome.err.split_once("out: No space left on device; ").expect("no space");
+        assert!(
+            full.1.contains("iB more are needed; ") && full.1.contains("out.part keeps "),
+            "{outcome:?}"
+        );
+        assert!(full.1.contains("%; to go on: "), "{outcome:?}");
         assert!(lines[4].contains(", resumed at "), "{outcome:?}");
         assert_eq!(lines[5..], ["second: 0", "out"], "{outcome:?}");
         let output = fs::read(path.scratch.path("signal.out")).unwrap();
@@ -170,7 +174,8 @@ fn a_disk_without_enough_room_is_an_error_before_anything_is_sent() {
         let Some(mut command) = in_a_small_disk(&folder, &client, script) else { return };
         let outcome = run(&mut command);
         assert_eq!(outcome.out, "1\n", "{outcome:?}");
-        assert!(outcome.err.contains("out: No space left on device"), "{outcome:?}");
+        assert!(outcome.err.contains("out: No space left on device; "), "{outcome:?}");
+        assert!(outcome.err.contains(" MiB more are needed\n"), "{outcome:?}");
         assert_eq!((relay.sent(), relay.streams()), (0, 0), "{file}");
     }
 }

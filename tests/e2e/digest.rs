@@ -1,14 +1,16 @@
 //! The whole file's digest on the ropewalk protocol, what is asked for with each way to
 //! verify, and names and sizes of every kind.
 
-use crate::harness::{Scratch, Server, assert_same, content, name, run};
+use crate::harness::{Scratch, Server, assert_same, content, name, run, wait_until};
 use crate::path::{Gate, Path, flip};
 use crate::relay::{Faults, Relay, Step};
 use crate::{classic_peers, proof};
+use ropewalk::codec::amount;
 use ropewalk::codec::repr_digest::format_md5;
 use ropewalk::codec::wire::HEADER_SIZE;
 use ropewalk::hash::crc32c::crc32c;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -38,16 +40,65 @@ fn digest(head: &str) -> &str {
     rest.split("\r\n").next().unwrap()
 }
 
+/// The head with another digest, where it has one.
+fn with_another_digest(head: String) -> String {
+    match head.contains("\r\nRepr-Digest: ") {
+        true => head.replace(digest(&head), &format_md5(&[7; 16])),
+        false => head,
+    }
+}
+
 #[test]
 fn a_digest_that_differs_leaves_no_output() {
-    let (path, outcome) = with_reply("digest-differs", |head| {
-        let other = format_md5(&[7; 16]);
-        Some(head.replace(digest(&head), &other))
-    });
+    let (path, outcome) = with_reply("digest-differs", |head| Some(with_another_digest(head)));
     let said = "07".repeat(16);
     let came = classic_peers::md5(&path.bytes);
-    let words = format!("out: MD5 differs: {came} came, the server said {said}");
+    let words = format!("out: MD5 differs: {came} came, the server said {said}; ");
     outcome.failed(INTEGRITY, "client", &words);
+    outcome.failed(INTEGRITY, "client", "the fault is on the server's side: here is what it");
+    assert_eq!(path.names().len(), 0);
+}
+
+#[test]
+fn a_digest_that_differs_since_the_file_changed_says_so() {
+    let (path, outcome) = with_reply("digest-changed", |head| match head.contains("Repr-Digest") {
+        true => Some(with_another_digest(head)),
+        // The file's state is asked for once more.
+        false => Some(head.replace("200 OK", "412 Precondition Failed")),
+    });
+    let words = "the file changed on the server while it was sent; the same command fetches it";
+    outcome.failed(CHANGED, "client", words);
+    assert_eq!(path.names().len(), 0);
+}
+
+#[test]
+fn a_part_file_that_another_program_changed_is_this_side_s_fault() {
+    // The first block comes last: what is behind it is not hashed before it was changed.
+    let gate = Arc::new(Gate::default());
+    let own = gate.clone();
+    let first = move |block: &mut crate::relay::Block| {
+        if block.bytes[8..16] == [0; 8] {
+            own.pass();
+        }
+        Step::Pass
+    };
+    let path = Path::new("this-side", 20 << 17, Faults::of_blocks(first));
+    let output = path.folder("out");
+    let client = path.scratch.client(path.relay.address, 2, "file", output);
+    let client = path.begin(&gate, 1, client);
+    let came = path.relay.passed()[0];
+    let at = came.offset as usize;
+    let part = fs::File::options().read(true).write(true).open(path.folder("out.part")).unwrap();
+    wait_until("the block", || {
+        let mut block = vec![0; came.length as usize];
+        part.read_exact_at(&mut block, came.offset).unwrap();
+        (block == path.bytes[at..at + block.len()]).then_some(())
+    });
+    part.write_all_at(&[!path.bytes[at + 1]], came.offset + 1).unwrap();
+    gate.open();
+    let words =
+        format!("{}.part is not as it came from byte {at} on", path.folder("out").display());
+    client.finish().failed(INTEGRITY, "client", &format!("the fault is on this side: {words}"));
     assert_eq!(path.names().len(), 0);
 }
 
@@ -110,7 +161,7 @@ fn a_digest_whose_connection_is_lost_is_asked_for_again() {
         (losses.fetch_add(1, Ordering::SeqCst) >= 2).then_some(head)
     });
     let said = outcome.succeeded();
-    assert!(said.contains(&format!(", md5 {}", classic_peers::md5(&path.bytes))), "{said}");
+    assert!(said.contains(&format!(", md5 {} ok", classic_peers::md5(&path.bytes))), "{said}");
     let asked = path.relay.controls().iter().filter(|head| head.starts_with("HEAD ")).count();
     assert_eq!(asked, 3);
     path.is_whole();
@@ -200,7 +251,7 @@ fn the_smallest_files_arrive_over_any_number_of_streams() {
             let said = run(client.args(["--verify", how])).succeeded();
             let what = format!("{size} bytes, {threads} streams, {how}: {said}");
             assert_same(&fs::read(&output).unwrap(), &bytes, &what);
-            assert!(said.starts_with(&format!("{size} bytes in ")), "{what}");
+            assert!(said.starts_with(&format!("{} in ", amount::size(size as u64))), "{what}");
         }
     }
     assert_eq!(Scratch::names(scratch.folder()), ["file", "out"]);

@@ -44,14 +44,15 @@ fn unreachable(test: &str, address: &str, words: &str) {
 #[test]
 fn a_host_that_does_not_exist_is_named() {
     // No resolver has to be asked for what cannot be a host's name.
-    unreachable("no-host", "no host.invalid:80", "no host.invalid: ");
+    unreachable("no-host", "no host.invalid:80", "; is the name right?");
 }
 
 #[test]
 fn a_refused_connection_is_named() {
     let scratch = Scratch::new("refused-port");
     let free = TcpListener::bind((scratch.address(), 0)).unwrap().local_addr().unwrap();
-    unreachable("refused", &free.to_string(), &format!("{free}: Connection refused"));
+    let words = format!("{free}: Connection refused; is the server running there?");
+    unreachable("refused", &free.to_string(), &words);
 }
 
 #[test]
@@ -60,7 +61,7 @@ fn a_connection_that_times_out_is_named() {
     let listener = TcpListener::bind((scratch.address(), 0)).unwrap();
     let _waiting = fill_backlog(&listener);
     let address = listener.local_addr().unwrap();
-    unreachable("timeout", &address.to_string(), &format!("{address}: Connection timed out"));
+    unreachable("timeout", &address.to_string(), "Connection timed out; is the address right, ");
 }
 
 /// A client that gets these bytes for a reply.
@@ -81,7 +82,11 @@ fn a_refusal_is_shown_in_the_server_s_own_words() {
     let server = Server::start(&scratch, &[]);
     let output = old_output(&scratch);
     let mut client = scratch.client(server.address, 2, "nothing", output);
-    let words = format!("client: {}: 404 Not Found: no such file\n", server.address);
+    let words = format!(
+        "client: {}: 404 Not Found: no such file; names begin at the folder that the server was \
+         started in, or at its --root\n",
+        server.address
+    );
     let outcome = run(&mut client);
     assert_eq!(outcome.err, words);
     outcome.failed(REFUSED, "client", "");

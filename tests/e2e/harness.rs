@@ -98,7 +98,8 @@ impl Scratch {
         command
     }
 
-    /// The client, that fetches `file` into `output`.
+    /// The client, that fetches `file` into `output`. However long that takes, it says only
+    /// how it ended, unless a later `--progress` asks for more.
     pub(crate) fn client(
         &self,
         server: impl ToString,
@@ -108,6 +109,7 @@ impl Scratch {
     ) -> Command {
         let mut command = self.program("client");
         command.arg(server.to_string()).arg(threads.to_string()).arg(file).arg(output);
+        command.arg("--progress=none");
         command
     }
 }

@@ -36,7 +36,7 @@ fn a_client_waits_for_its_turn_but_not_for_ever() {
     let _offer = ask(server.address, "file", 1); // gone in 2 s, since no stream comes
     let mut hasty = scratch.client(server.address, 1, "file", scratch.path("hasty"));
     let refused: Outcome = run(hasty.args(["--retry-for", "0"]));
-    refused.failed(4, "client", "503 Service Unavailable: too many transfers");
+    refused.failed(4, "client", "503 Service Unavailable: too many transfers; try again");
     let clients: Vec<Running> = (0..4)
         .map(|number| {
             let output = scratch.path(format!("out-{number}"));

@@ -118,6 +118,25 @@ fn a_folder_s_files_are_served_and_what_is_outside_is_not() {
 }
 
 #[test]
+fn a_folder_is_shown() {
+    let scratch = Scratch::new("old-index");
+    let root = scratch.make_dir("root");
+    scratch.make_dir("root/sub");
+    scratch.write("root/file", b"four");
+    std::os::unix::fs::symlink("../../secret", root.join("sub/out")).unwrap();
+    std::os::unix::fs::symlink("../file", root.join("sub/link")).unwrap();
+    let server = old_server(&scratch, &["--root", "root", "--index"]);
+    let mut http = Http::connect(server.address);
+    for (folder, names) in [("/", "sub/ file"), ("/sub/", "link")] {
+        http.send(format!("GET {folder} HTTP/1.1\r\nAccept: application/json\r\n\r\n"));
+        let reply = http.receive();
+        let paths = reply.body.split("\"path\":\"").skip(1);
+        let paths: Vec<&str> = paths.map(|text| text.split('"').next().unwrap()).collect();
+        assert_eq!((reply.status, paths.join(" ").as_str()), (200, names), "{folder}");
+    }
+}
+
+#[test]
 fn get_and_head_give_the_file_and_its_length() {
     let scratch = Scratch::new("old-http");
     let server = old_server(&scratch, &["--root", "."]);

@@ -254,7 +254,7 @@ fn what_comes_too_early_is_held_in_bounded_memory() {
     let path = Path::new("pipe-window", 80 << 20, faults);
     let client = Piped::start(&mut path.piping(8));
     // The window's last bytes were asked for and have come; nobody asks for later ones.
-    let window = 48 << 20;
+    let window = 40 << 20;
     wait_until("a window that is full", || {
         let asked: u64 =
             path.relay.asked().iter().map(|piece| piece.offset + piece.length).max()?;

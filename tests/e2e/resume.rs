@@ -234,7 +234,8 @@ fn a_client_that_is_interrupted_says_how_to_go_on_and_does() {
     let path = Path::new("interrupted", (40 * BLOCK) as usize, faults);
     let client = path.begin(&gate, BLOCKS, path.client(1));
     client.signal(libc::SIGINT);
-    client.finish().failed(130, "client", "the same command goes on");
+    let words = format!("stopped by SIGINT; {}.part keeps 50%; ", path.folder("out").display());
+    client.finish().failed(130, "client", &words);
     assert_eq!(path.names(), ["out.part", "out.part.journal"]);
     gate.open();
     let said = path.fetch(1);
@@ -296,7 +297,8 @@ fn a_server_that_stays_away_ends_the_transfer_and_keeps_what_came() {
     gate.open();
     let outcome = client.finish();
     outcome.failed(NETWORK, "client", "lost the server, and did not get it back in 2 s");
-    assert!(outcome.err.contains("the same command goes on"), "{outcome:?}");
+    assert!(outcome.err.contains(".part keeps 5"), "{outcome:?}");
+    assert!(outcome.err.contains("%; to go on: "), "{outcome:?}");
     assert_eq!(path.names(), ["out.part", "out.part.journal"]);
     restart(&mut path);
     let said = path.fetch(1);
@@ -312,6 +314,7 @@ fn a_server_that_comes_back_with_another_file_is_not_gone_on_with() {
     path.scratch.write("file", &content((40 * BLOCK) as usize + 1)[1..]);
     restart(&mut path);
     gate.open();
-    client.finish().failed(7, "client", "the file on the server is another one now");
+    let words = "the file on the server is another one now; the same command fetches it as it is";
+    client.finish().failed(7, "client", words);
     assert_eq!(path.names().len(), 0);
 }

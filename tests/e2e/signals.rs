@@ -214,7 +214,7 @@ fn stop_client(test: &str, number: i32, code: i32, words: &str) {
     receiving.client.signal(number);
     receiving.nothing_stays();
     assert_eq!(receiving.output(), b"old");
-    receiving.client.finish().failed(code, "client", words);
+    receiving.client.finish().failed(code, "client", &format!("{words}; nothing is kept"));
 }
 
 #[test]

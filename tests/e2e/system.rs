@@ -1,8 +1,9 @@
 //! What std cannot ask of the system: the only unsafe code of these tests.
 
 use crate::harness::LIMIT;
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -142,4 +143,41 @@ pub(crate) fn fill_backlog(listener: &TcpListener) -> Vec<TcpStream> {
     let address = listener.local_addr().unwrap();
     let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok();
     std::iter::from_fn(connect).collect()
+}
+
+/// A terminal with a window of so many columns: the side that a person sits at, and the
+/// one that programs get.
+pub(crate) fn open_terminal(columns: u16) -> (File, OwnedFd) {
+    let (mut master, mut slave) = (-1, -1);
+    // SAFETY: both numbers are writable; null asks for no name and for the usual settings.
+    // Both descriptors are new ones, which nothing else owns.
+    let (done, master, slave) = unsafe {
+        let null = std::ptr::null_mut();
+        let done = libc::openpty(&mut master, &mut slave, null, null.cast(), null.cast());
+        (done, File::from_raw_fd(master), OwnedFd::from_raw_fd(slave))
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    resize(&master, columns);
+    (master, slave)
+}
+
+/// Gives a terminal's window so many columns.
+pub(crate) fn resize(terminal: &File, columns: u16) {
+    let size = libc::winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the size is readable and lives through the call.
+    let done = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Makes the terminal that is the program's standard error its own, as a login does.
+pub(crate) fn in_front_of(command: &mut Command) {
+    // SAFETY: between fork and exec this makes two system calls and touches no memory.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::setsid() < 0 || libc::ioctl(2, libc::TIOCSCTTY, 0) < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        })
+    };
 }

@@ -4,6 +4,7 @@
 use crate::classic_peers::{ClassicServer, ask, fetch, md5, open_stream, read_all, seed_reply};
 use crate::harness::{Running, Scratch, Server, assert_same, content, name, run};
 use crate::proof;
+use ropewalk::codec::amount;
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
@@ -18,9 +19,9 @@ fn round_trip(scratch: &Scratch, server: &Server, bytes: &[u8], threads: usize) 
     let said = run(&mut scratch.client(server.address, threads, &file, &output)).succeeded();
     let what = format!("{} bytes over {threads} streams", bytes.len());
     assert_same(&fs::read(&output).unwrap(), bytes, &what);
-    assert!(said.starts_with(&format!("{} bytes in ", bytes.len())), "{said}");
+    assert!(said.starts_with(&format!("{} in ", amount::size(bytes.len() as u64))), "{said}");
     // What had to be mended or waited for may follow.
-    let (_, rest) = said.split_once(&format!(", md5 {}", md5(bytes))).expect(&said);
+    let (_, rest) = said.split_once(&format!(", md5 {} ok", md5(bytes))).expect(&said);
     assert!(rest.starts_with(['\n', ',', ';']), "{said}");
 }
 

@@ -153,7 +153,11 @@ fn a_port_that_is_taken_is_named_in_the_c_library_s_words() {
     let port = taken.local_addr().unwrap().port().to_string();
     let mut server = scratch.program("server");
     server.args(["--bind", &scratch.address().to_string(), &port]);
-    run(&mut server).failed(1, "server", &format!("port {port}: Address already in use"));
+    run(&mut server).failed(
+        1,
+        "server",
+        &format!("port {port}: Address already in use; does a server"),
+    );
 }
 
 #[test]
@@ -229,6 +233,7 @@ fn every_mistake_on_a_client_s_command_line_is_named() {
         (&["--retry-for=-1", "h:1", "1", "f", "o"], "--retry-for: must be a whole"),
         (&["--verify=sha1", "h:1", "1", "f", "o"], "--verify: must be md5, crc32c or none"),
         (&["--restart=1", "h:1", "1", "f", "o"], "--restart: takes no value"),
+        (&["--progress=dots", "h:1", "1", "f", "o"], "--progress: must be auto, bar, plain, json"),
     ] {
         refused("client", arguments, words);
     }

@@ -186,6 +186,7 @@ pub fn wire(data: &[u8]) {
     in_parts(data, Header::parse);
     if let Some((_, hello)) = in_parts(&sealed::<HELLO_SIZE>(data), Hello::parse) {
         assert_eq!(Hello::parse(&hello.encode()), Ok(Some((HELLO_SIZE, hello))));
+        assert_eq!(Hello::token(&hello.encode()), Some(hello.token));
     }
     if let Some((_, request)) = in_parts(&sealed::<REQUEST_SIZE>(data), Request::parse) {
         if let Request::Range { offset, length, .. } = request {

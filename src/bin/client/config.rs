@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use crate::destination::{self, Destination};
+use crate::progress::Style;
 use ropewalk::app::options::{Arguments, number};
+use ropewalk::codec::shell;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
@@ -50,6 +52,10 @@ pub(crate) struct Config {
     pub(crate) trace: Option<PathBuf>,
     /// Whether to print errors only.
     pub(crate) quiet: bool,
+    /// How to say on standard error how it goes.
+    pub(crate) progress: Style,
+    /// The command that goes on with what this one leaves behind.
+    pub(crate) command: String,
 }
 
 /// How many streams a file is received over.
@@ -149,8 +155,17 @@ impl Config {
             wishes: Wishes { restart: arguments.has("restart"), sync: !arguments.has("no-sync") },
             trace,
             quiet: arguments.has("quiet"),
+            progress: Style::parse(arguments.value("progress"), arguments.has("quiet"))?,
+            command: resuming(arguments),
         })
     }
+}
+
+/// The command as it was typed, without what would throw away what is there.
+fn resuming(arguments: &Arguments) -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "client".into());
+    let words = std::iter::once(program.as_os_str()).chain(arguments.typed_without("restart"));
+    shell::command(words.map(OsStr::as_bytes))
 }
 
 impl Address {
@@ -237,6 +252,16 @@ mod tests {
         let Ok(Request::Run(arguments)) = request else { panic!("{request:?}") };
         let config = Config::from_arguments(&arguments).unwrap();
         assert_eq!(config.destination, Destination::File("f".into()));
+    }
+
+    #[test]
+    fn the_command_that_goes_on_does_not_restart() {
+        let words = ["-q", "--restart", "box:80", "4", "a file", "--limit-rate=1M", "o"];
+        let Request::Run(arguments) = CLIENT.parse(words.map(Into::into)).unwrap() else {
+            panic!("help was asked for");
+        };
+        let command = Config::from_arguments(&arguments).unwrap().command;
+        assert!(command.ends_with(" -q box:80 4 'a file' --limit-rate=1M o"), "{command}");
     }
 
     #[test]

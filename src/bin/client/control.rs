@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod advice;
 mod offer;
 
 pub(crate) use offer::{ClassicOffer, Offer, PulledOffer};
@@ -35,7 +36,7 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_COUNT: u8 = 6;
 
-/// How long a request for another session may take.
+/// How long a request may take that a server answers at once.
 const RENEWAL_TIME: Duration = Duration::from_secs(10);
 
 /// Where a server is, once its name was looked up and one address has answered.
@@ -66,9 +67,9 @@ impl Server {
         let (server, limit) = (&config.server, config.connect_time);
         let login = config.auth.as_deref().map(Login::read).transpose()?.map(Arc::new);
         let typed = escape(server.typed.as_bytes());
-        let addresses = resolve(&server.host, server.port)?;
+        let addresses = resolve(&server.host, server.port).map_err(advice::unresolved)?;
         let (stream, address) =
-            connect_any(&addresses, limit).map_err(|error| Error::network(&typed, &error))?;
+            connect_any(&addresses, limit).map_err(|error| advice::unreachable(&typed, &error))?;
         Ok((Server { address, typed, limit, login }, stream))
     }
 
@@ -87,7 +88,8 @@ impl Server {
     /// Connects to it once more: to the same address, never resolved again.
     pub(crate) fn connect(&self) -> Result<TcpStream> {
         let connected = connect_any(&[self.address], self.limit);
-        connected.map(|(stream, _)| stream).map_err(|error| Error::network(&self.typed, &error))
+        let connected = connected.map(|(stream, _)| stream);
+        connected.map_err(|error| advice::unreachable(&self.typed, &error))
     }
 
     /// Asks for `file` over `threads` streams, for `patience` while there is no room: in the
@@ -200,6 +202,19 @@ impl Server {
         }
     }
 
+    /// Whether the server says that `file` is not in the state `etag` any more. A server
+    /// that says nothing says no.
+    pub(crate) fn is_another(&self, file: &[u8], etag: &str, interrupt: &Interrupt) -> bool {
+        let target = encode_path(file).into_bytes();
+        let fields = [("Host", self.typed.as_str()), ("If-Match", etag)];
+        let (method, limit) = (&Method::Head, Some(RENEWAL_TIME));
+        let message = Message { method, target: &target, fields: &fields, body: &[], limit };
+        let asked = self
+            .connect()
+            .and_then(|stream| self.converse(stream, &message, Duration::ZERO, interrupt));
+        asked.is_ok_and(|(head, _)| head.status == Status::PRECONDITION_FAILED.code())
+    }
+
     /// Sends one request and waits for its reply, for as long as it takes; again with a
     /// name and a password where they are asked for, and for `patience` where a server
     /// that has no room says when to ask again.
@@ -262,7 +277,9 @@ impl Server {
             .map_err(|error| self.wrong(error.reason()))?;
         http.write(&request).map_err(|error| Error::network(&self.typed, &error))?;
         http.receive_reply(method).map_err(|failure| match failure {
-            NoReply::NotHttp(why) => self.wrong(&format!("the reply is not HTTP: {why}")),
+            NoReply::NotHttp(why) => self
+                .wrong(&format!("the reply is not HTTP: {why}"))
+                .advise("is this the port of a ropewalk server?"),
             NoReply::Broken(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 let text = format!("{}: the server closed without a reply", self.typed);
                 Error::new(ExitCode::Network, text)
@@ -284,12 +301,8 @@ impl Server {
             .and_then(|body| body.get("error").and_then(Value::as_str).map(str::to_string))
             .map(|words| format!(": {}", escape_limited(words.as_bytes(), SHOWN_WORDS)))
             .unwrap_or_default();
-        let hint = match head.status == Status::UNAUTHORIZED.code() {
-            true => " (see --auth)",
-            false => "",
-        };
-        let text = format!("{}: {} {reason}{words}{hint}", self.typed, head.status);
-        Error::new(ExitCode::Refused, text)
+        let text = format!("{}: {} {reason}{words}", self.typed, head.status);
+        advice::refused(Error::new(ExitCode::Refused, text), head.status)
     }
 }
 

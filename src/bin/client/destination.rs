@@ -49,8 +49,9 @@ impl Destination {
     }
 }
 
-/// Standard output for `-`. Else the path of the output: `ofile`; inside it where it is a folder, or is spelled like
-/// one; without it in the current folder. There it has the last part of `file`'s name.
+/// Standard output for `-`. Else the path of the output: `ofile`; inside it where it is a
+/// folder, or is spelled like one; without it in the current folder. There it has the last
+/// part of `file`'s name.
 ///
 /// # Errors
 /// When a name has to be made of `file`, and its last part cannot be one.

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod blame;
 mod classic;
 mod digest;
 mod piped;
@@ -14,13 +15,13 @@ use crate::config::Config;
 use crate::control::{Offer, Server};
 use crate::destination::Goal;
 use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 use crate::trace::Gathered;
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::workers;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::process::Ended;
-use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,21 +34,11 @@ pub(crate) struct Fetch<'a> {
     pub(crate) supervisor: &'a Supervisor,
     /// What a signal ends.
     pub(crate) interrupt: &'a Arc<Interrupt>,
+    /// Where it is noted down how it goes.
+    pub(crate) progress: &'a Progress,
     receiver: PathBuf,
     begun: Instant,
-    /// How many hundredths of the file have come.
-    progress: Cell<u64>,
     gathered: &'a Gathered,
-}
-
-impl Fetch<'_> {
-    fn note_progress(&self, percent: u64) {
-        self.progress.set(percent);
-    }
-
-    fn progress(&self) -> u64 {
-        self.progress.get()
-    }
 }
 
 /// Fetches what `config` asks for.
@@ -56,9 +47,10 @@ pub(crate) fn run(
     goal: Goal,
     supervisor: &Supervisor,
     interrupt: &Arc<Interrupt>,
+    progress: &Progress,
 ) -> Result<Summary> {
     let gathered = Gathered::default();
-    let outcome = fetch(config, goal, supervisor, interrupt, &gathered);
+    let outcome = fetch(config, goal, supervisor, interrupt, progress, &gathered);
     gathered.draw(config, &outcome);
     outcome
 }
@@ -68,12 +60,12 @@ fn fetch(
     goal: Goal,
     supervisor: &Supervisor,
     interrupt: &Arc<Interrupt>,
+    progress: &Progress,
     gathered: &Gathered,
 ) -> Result<Summary> {
     let begun = Instant::now();
     let receiver = workers::find("receiver")?;
-    let progress = Cell::new(0);
-    let fetch = Fetch { config, supervisor, interrupt, receiver, begun, progress, gathered };
+    let fetch = Fetch { config, supervisor, interrupt, progress, receiver, begun, gathered };
     let (server, stream) = Server::find(config)?;
     let offer = server.ask(stream, &config.file, config.threads, config.retry_for, interrupt)?;
     match (offer, goal) {

@@ -5,8 +5,10 @@
 
 use crate::config::Config;
 use crate::fetch::{self, Summary};
+use crate::progress::Progress;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
+use ropewalk::app::terminal;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::sys::{poll, process};
@@ -101,8 +103,8 @@ fn interrupted(signal: Signal) -> Error {
     Error::new(code, format!("stopped by {name}"))
 }
 
-/// Fetches what `config` asks for, unless a signal ends that.
-pub(crate) fn run_until_signal(config: Config) -> Result<Summary> {
+/// Fetches what `config` asks for, unless a signal ends that. Notes down how it goes.
+pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Result<Summary> {
     let goal = config.destination.locate()?;
     let failed = |error: io::Error| Error::system("start", &error);
     let signals = Signals::install(&MAIN_SIGNALS).map_err(failed)?;
@@ -116,7 +118,7 @@ pub(crate) fn run_until_signal(config: Config) -> Result<Summary> {
             .stack_size(RESOLVER_STACK)
             .spawn(move || {
                 let _finish = finish; // closed at the end, also by a panic
-                fetch::run(&config, goal, &supervisor, &interrupt)
+                fetch::run(&config, goal, &supervisor, &interrupt, &progress)
             })
             .map_err(failed)?
     };
@@ -156,9 +158,11 @@ pub(crate) fn run_until_signal(config: Config) -> Result<Summary> {
     }
 }
 
-/// Ctrl-Z: the receiver stops first, and goes on after this process does.
+/// Ctrl-Z: the receiver stops first, and goes on after this process does. The terminal is
+/// the shell's meanwhile, so nothing may be drawn any more.
 fn pause(supervisor: &Supervisor) -> io::Result<()> {
     supervisor.pause()?;
+    let _hush = terminal::hush();
     process::stop_self()?;
     supervisor.resume()
 }

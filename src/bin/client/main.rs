@@ -8,14 +8,17 @@ mod control;
 mod destination;
 mod fetch;
 mod interrupt;
+mod progress;
 mod trace;
 
 use config::Config;
 use destination::Destination;
+use progress::{Progress, Watcher};
 use ropewalk::app::options::Arguments;
 use ropewalk::app::{program, programs, terminal};
 use ropewalk::error::{ExitCode, Result};
 use ropewalk::sys::process;
+use std::sync::Arc;
 
 fn main() -> std::process::ExitCode {
     // A file-size limit is an error like any other, not the end of the process.
@@ -30,13 +33,21 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     let config = Config::from_arguments(&arguments)?;
     let quiet = config.quiet;
     let piped = config.destination == Destination::StandardOutput;
-    let summary = interrupt::run_until_signal(config)?;
+    let progress = Arc::new(Progress::new());
+    let watcher = Watcher::start(&config, &progress)?;
+    let outcome = interrupt::run_until_signal(config, progress);
+    let said = watcher.end(&outcome);
+    let summary = match outcome {
+        Ok(summary) => format!("{summary}\n"),
+        Err(error) if said => return Ok(error.code()),
+        Err(error) => return Err(error),
+    };
     if !quiet {
-        let line = format!("{summary}\n");
         // The file is in place, whether or not anybody can read this.
         let _ = match piped {
-            true => terminal::print_beside(line.as_bytes()),
-            false => terminal::print(line.as_bytes()),
+            true if said => Ok(()),
+            true => terminal::print_beside(summary.as_bytes()),
+            false => terminal::print(summary.as_bytes()),
         };
     }
     Ok(ExitCode::Success)

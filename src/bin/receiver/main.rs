@@ -90,11 +90,13 @@ fn receive_and_join(target: Target) -> Result<Report> {
     });
     recorded();
     let reading = received?;
+    // With no stream left the parent knows what it waits for now.
+    Report::Progress(Tally { streams: 0, ..reading.into() }).send();
     let others = files.split_off(1);
     let first = &files[0];
     let (md5, bytes) =
         pieces::join(first, others).map_err(|error| Error::system(&shown, &error))?;
-    let tally = Tally { bytes, streams: reading.peak, offset: bytes };
+    let tally = Tally { bytes, streams: reading.peak, offset: bytes, again: 0 };
     Ok(Report::Done { tally, md5: Some(hex(&md5)), mended: Mended::default() })
 }
 

@@ -124,16 +124,14 @@ pub(crate) fn receive(
             if let Some(text) = shared.sessions.take_loss() {
                 report(Report::Lost { text });
             }
-            let progress = shared.queue.progress();
-            let bytes = progress.done + progress.held;
-            let tally = Tally { bytes, ..shared.meter.read().into() };
-            report(Report::Progress(tally));
+            report(shared.progress());
             shared.take_slice().map(&mut report);
             if let Some(crew) = &mut crew {
                 crew.adjust(scope, &shared);
             }
         }
         let last_byte = Instant::now();
+        report(shared.progress()); // the parent may show that the MD5 is waited for
         shared.take_slice().map(&mut report);
         if let Some(recorder) = &shared.recorder {
             recorder.end();
@@ -276,6 +274,12 @@ impl Shared {
         lock(&self.state).reconnects += 1;
     }
 
+    fn progress(&self) -> Report {
+        let progress = self.queue.progress();
+        let bytes = progress.done + progress.held;
+        Report::Progress(Tally { bytes, again: progress.repeats, ..self.meter.read().into() })
+    }
+
     /// What came of it, after all threads but the streams have ended.
     fn outcome(&self, md5: Option<[u8; 16]>, md5_lag: Duration) -> Result<Report> {
         let mut state = lock(&self.state);
@@ -285,7 +289,8 @@ impl Shared {
                 // Those that did not help do not count.
                 let streams = self.meter.read().peak.min(self.wanted().into());
                 let progress = self.queue.progress();
-                let tally = Tally { bytes: self.job.size, streams, offset: self.job.size };
+                let (bytes, again) = (self.job.size, progress.repeats);
+                let tally = Tally { bytes, streams, offset: bytes, again };
                 let mended = Mended {
                     bad_blocks: state.bad_blocks,
                     reconnects: state.reconnects,

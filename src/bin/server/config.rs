@@ -7,7 +7,7 @@ use ropewalk::app::options::{Arguments, number};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
@@ -46,13 +46,20 @@ pub(crate) enum Volume {
     Verbose,
 }
 
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At this port (0 for any) of this address; of all addresses without one.
+    Port(u16, Option<IpAddr>),
+    /// At the sockets that the program was started with.
+    Handed,
+}
+
 /// What the user asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Config {
-    /// The port to listen on; 0 for any.
-    pub(crate) port: u16,
-    /// The address to listen on; all of them without one.
-    pub(crate) bind: Option<IpAddr>,
+    /// Where to listen.
+    pub(crate) place: Place,
     /// The folder beneath which files are served; all that can be read without one.
     pub(crate) root: Option<PathBuf>,
     /// Whether a GET of a folder shows what is in it.
@@ -88,15 +95,8 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Understands the command line.
-    pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Config> {
-        let bind = arguments.value("bind").map(|text| {
-            let address = text.to_str().map(|text| text.trim_matches(['[', ']']));
-            address.and_then(|text| text.parse().ok()).ok_or_else(|| {
-                let given = escape(text.as_bytes());
-                Error::usage(format!("--bind: must be an IP address, not '{given}'"))
-            })
-        });
+    /// Understands the command line. `handed`: the program was started with sockets.
+    pub(crate) fn from_arguments(arguments: &Arguments, handed: bool) -> Result<Config> {
         let metrics = arguments.value("metrics").map(|text| {
             text.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
                 let given = escape(text.as_bytes());
@@ -121,8 +121,7 @@ impl Config {
             (true, true) => return Err(Error::usage("--quiet and --verbose: only one of them")),
         };
         Ok(Config {
-            port: number("port", arguments.positional(0), 0..=65535)? as u16,
-            bind: bind.transpose()?,
+            place: place(arguments, handed)?,
             data_ports: arguments
                 .value("data-ports")
                 .map(|text| ports::parse(&text.to_string_lossy()))
@@ -147,23 +146,53 @@ impl Config {
     }
 }
 
+/// Where to listen: a port, unless there are sockets, which have theirs.
+fn place(arguments: &Arguments, handed: bool) -> Result<Place> {
+    let (port, bind) = (arguments.optional(0), arguments.value("bind"));
+    match (port, handed) {
+        (None, true) if bind.is_none() => Ok(Place::Handed),
+        (_, true) => {
+            let text = "port and --bind: must be left out when sockets are handed over";
+            Err(Error::usage(text))
+        }
+        (None, false) => Err(Error::usage("port: is missing (see --help)")),
+        (Some(port), false) => {
+            let port = number("port", port, 0..=65535)? as u16;
+            Ok(Place::Port(port, bind.map(address).transpose()?))
+        }
+    }
+}
+
+/// The address that `--bind` names; one of IPv6 may stand in brackets.
+fn address(text: &OsStr) -> Result<IpAddr> {
+    let address = text.to_str().map(|text| text.trim_matches(['[', ']']));
+    address.and_then(|text| text.parse().ok()).ok_or_else(|| {
+        let given = escape(text.as_bytes());
+        Error::usage(format!("--bind: must be an IP address, not '{given}'"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use ropewalk::app::options::Request;
     use ropewalk::app::programs::SERVER;
 
-    fn config(line: &str) -> Result<Config> {
-        match SERVER.parse(line.split(' ').map(Into::into))? {
-            Request::Run(arguments) => Config::from_arguments(&arguments),
+    fn config_with(line: &str, handed: bool) -> Result<Config> {
+        match SERVER.parse(line.split_whitespace().map(Into::into))? {
+            Request::Run(arguments) => Config::from_arguments(&arguments, handed),
             Request::Print(text) => panic!("{text}"),
         }
+    }
+
+    fn config(line: &str) -> Result<Config> {
+        config_with(line, false)
     }
 
     #[test]
     fn defaults_are_those_of_the_readme() {
         let config = config("8080").unwrap();
-        assert_eq!((config.port, config.bind, config.volume), (8080, None, Volume::Normal));
+        assert_eq!((config.place, config.volume), (Place::Port(8080, None), Volume::Normal));
         assert_eq!((config.max_connections, config.max_transfers), (256, 256));
         assert_eq!((config.max_per_address, config.max_streams, config.rate), (64, 255, None));
         assert_eq!(
@@ -175,7 +204,16 @@ mod tests {
     #[test]
     fn an_ipv6_address_may_stand_in_brackets() {
         for line in ["--bind ::1 0", "--bind [::1] 0"] {
-            assert_eq!(config(line).unwrap().bind, Some("::1".parse().unwrap()), "{line}");
+            let place = Place::Port(0, Some("::1".parse().unwrap()));
+            assert_eq!(config(line).unwrap().place, place, "{line}");
+        }
+    }
+
+    #[test]
+    fn sockets_take_the_place_of_port_and_address() {
+        assert_eq!(config_with("-q", true).unwrap().place, Place::Handed);
+        for line in ["8080", "--bind ::1", "--bind ::1 0"] {
+            assert!(config_with(line, true).is_err(), "{line}");
         }
     }
 
@@ -193,6 +231,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         for line in [
+            "",
             "65536",
             "-- -1",
             "http",

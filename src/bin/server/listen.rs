@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::config::{Config, Volume};
+use crate::config::{Config, Place, Volume};
 use crate::digests::Digests;
 use crate::door::Door;
 use crate::metrics::counters::Counters;
@@ -25,7 +25,7 @@ use ropewalk::transfer::confine::Root;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ const KEEPALIVE_COUNT: u8 = 4;
 
 /// A server that listens.
 pub(crate) struct Server {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     signals: Signals,
     connections: Arc<Connections>,
     service: Arc<Service>,
@@ -63,18 +63,19 @@ pub(crate) struct Server {
 
 impl Server {
     /// Takes the port, and everything else that can fail before the first request.
-    pub(crate) fn bind(config: Config) -> Result<Server> {
+    /// `handed` are the sockets that the program was started with.
+    pub(crate) fn bind(config: Config, handed: Vec<TcpListener>) -> Result<Server> {
         let sender = workers::find("sender")?;
         let tree = tree(&config)?;
         let door = config.auth.as_deref().map(|path| Door::new(path, config.auth_md5));
         let door = door.transpose()?;
-        let listener = match config.bind {
-            Some(address) => socket::listen(SocketAddr::new(address, config.port)),
-            None => socket::listen_everywhere(config.port),
+        let listeners = match config.place {
+            Place::Port(port, address) => vec![listen(port, address)?],
+            Place::Handed => handed,
         };
-        let listener =
-            listener.map_err(|error| Error::system(format!("port {}", config.port), &error))?;
-        listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
+        for listener in &listeners {
+            listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
+        }
         let metrics = config.metrics.map(Listening::on).transpose();
         let metrics = metrics.map_err(|error| Error::system("--metrics", &error))?;
         let failed = |error: io::Error| Error::system("start", &error);
@@ -116,7 +117,7 @@ impl Server {
             volume,
         };
         let (service, turned_away) = (Arc::new(service), VecDeque::new());
-        Ok(Server { listener, signals, connections, service, supervisor, turned_away, metrics })
+        Ok(Server { listeners, signals, connections, service, supervisor, turned_away, metrics })
     }
 
     /// Says that the server is ready, and where.
@@ -126,8 +127,11 @@ impl Server {
             terminal::log(warning(process::effective_user() == 0));
         }
         let failed = |error: io::Error| Error::system("standard output", &error);
-        let address = self.listener.local_addr().map_err(failed)?;
-        let mut lines = format!("listening on {address}\n");
+        let mut lines = String::new();
+        for listener in &self.listeners {
+            let address = listener.local_addr().map_err(failed)?;
+            lines.push_str(&format!("listening on {address}\n"));
+        }
         if let Some(metrics) = &self.metrics {
             lines.push_str(&format!("metrics on {}\n", metrics.address()));
         }
@@ -139,15 +143,16 @@ impl Server {
         let failed = |error: io::Error| Error::system("listener", &error);
         let mut backoff = None;
         loop {
-            let listening = [self.listener.as_fd()];
-            let descriptors: &[BorrowedFd<'_>] = if backoff.is_some() { &[] } else { &listening };
-            let wake = self.signals.wait(descriptors, backoff.take()).map_err(failed)?;
+            let mut listening: Vec<BorrowedFd<'_>> = Vec::new();
+            if backoff.is_none() {
+                listening.extend(self.listeners.iter().map(TcpListener::as_fd));
+            }
+            let wake = self.signals.wait(&listening, backoff.take()).map_err(failed)?;
             match wake.signal {
                 Some(Signal::Pause) => self.pause().map_err(failed)?,
                 Some(Signal::HangUp) if self.reload() => {}
                 Some(_) => break,
-                None if wake.ready == [false] => {}
-                None => backoff = self.accept(),
+                None => backoff = self.accept(&wake.ready),
             }
         }
         self.stop().map_err(failed)?;
@@ -159,16 +164,20 @@ impl Server {
         self.service.door.as_ref().map(Door::reload).is_some()
     }
 
-    /// Takes one connection. Answers how long to take none when there is no room.
-    fn accept(&mut self) -> Option<Duration> {
-        match self.listener.accept() {
-            Ok((stream, peer)) => {
-                self.admit(stream, peer);
-                None
+    /// Takes one connection of each listener that is ready. Answers how long to take none
+    /// when there is no room.
+    fn accept(&mut self, ready: &[bool]) -> Option<Duration> {
+        let mut backoff = None;
+        let ready = self.listeners.iter().zip(ready).filter(|(_, ready)| **ready);
+        let accepted: Vec<_> = ready.map(|(listener, _)| listener.accept()).collect();
+        for connection in accepted {
+            match connection {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(error) if socket::out_of_room(&error) => backoff = Some(BACKOFF),
+                Err(_) => {} // the client went away again, or was never there
             }
-            Err(error) if socket::out_of_room(&error) => Some(BACKOFF),
-            Err(_) => None, // the client went away again, or was never there
         }
+        backoff
     }
 
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
@@ -213,7 +222,7 @@ impl Server {
 
     /// Ends connections and senders; a second signal ends the senders at once.
     fn stop(self) -> io::Result<()> {
-        drop(self.listener);
+        drop(self.listeners);
         self.service.transfers.stop();
         self.service.digests.stop();
         let mut stopped = self.supervisor.stop(STOP_GRACE)?;
@@ -224,6 +233,30 @@ impl Server {
         self.service.transfers.wait_until_logged(CLOSE_LIMIT);
         drop(self.metrics);
         Ok(())
+    }
+}
+
+/// Takes a port, of all addresses without one.
+fn listen(port: u16, address: Option<IpAddr>) -> Result<TcpListener> {
+    let listener = match address {
+        Some(address) => socket::listen(SocketAddr::new(address, port)),
+        None => socket::listen_everywhere(port),
+    };
+    listener.map_err(|error| no_port(port, &error))
+}
+
+/// Why a port cannot be had, and what to do about it.
+fn no_port(port: u16, cause: &io::Error) -> Error {
+    let error = Error::system(format!("port {port}"), cause);
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            error.advise("does a server listen there already? 0 is any port that is free")
+        }
+        io::ErrorKind::PermissionDenied => error.advise("low ports are root's: see --user"),
+        io::ErrorKind::AddrNotAvailable => {
+            error.advise("this machine does not have the address of --bind")
+        }
+        _ => error,
     }
 }
 

@@ -24,7 +24,7 @@ mod transfers;
 
 use config::Config;
 use ropewalk::app::options::Arguments;
-use ropewalk::app::{program, programs};
+use ropewalk::app::{activation, program, programs};
 use ropewalk::error::{ExitCode, Result};
 use std::process;
 
@@ -33,8 +33,9 @@ fn main() -> process::ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
-    let config = Config::from_arguments(&arguments)?;
-    let server = listen::Server::bind(config)?;
+    let handed = activation::listeners()?;
+    let config = Config::from_arguments(&arguments, !handed.is_empty())?;
+    let server = listen::Server::bind(config, handed)?;
     server.announce()?;
     server.run()
 }

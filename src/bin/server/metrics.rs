@@ -13,12 +13,13 @@ use counters::Counters;
 use ropewalk::app::SMALL_STACK;
 use ropewalk::app::http::{Http, NoRequest, Patience};
 use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status};
+use ropewalk::sys::sync::lock;
 use ropewalk::sys::{poll, socket};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use std::time::Duration;
 const PATH: &[u8] = b"/-/metrics";
 
 /// How long a client may take to send its request. Others wait meanwhile.
-const REQUEST_TIME: Duration = Duration::from_secs(2);
+const REQUEST_TIME: Duration = Duration::from_secs(5);
 
 /// How long no connection is taken after the system ran out of descriptors.
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -34,10 +35,13 @@ const BACKOFF: Duration = Duration::from_secs(1);
 /// An address that is taken and not served yet.
 pub(crate) struct Listening(TcpListener);
 
-/// The thread that answers. It ends when this is dropped, after the request that it is
-/// at: within [`REQUEST_TIME`] and what a gentle close takes.
+/// The connection that is answered, if there is one.
+type Current = Arc<Mutex<Option<Arc<TcpStream>>>>;
+
+/// The thread that answers. It ends when this is dropped.
 pub(crate) struct Metrics {
     address: SocketAddr,
+    current: Current,
     /// Closed to end the thread.
     bell: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
@@ -56,11 +60,13 @@ impl Listening {
     pub(crate) fn serve(self, counters: Arc<Counters>) -> io::Result<Metrics> {
         let (bell, ear) = UnixStream::pair()?;
         let address = self.0.local_addr()?;
+        let current = Current::default();
+        let shared = current.clone();
         let thread = std::thread::Builder::new()
             .name("metrics".into())
             .stack_size(SMALL_STACK)
-            .spawn(move || answer_all(&self.0, &ear, &counters))?;
-        Ok(Metrics { address, bell: Some(bell), thread: Some(thread) })
+            .spawn(move || answer_all(&self.0, &ear, &shared, &counters))?;
+        Ok(Metrics { address, current, bell: Some(bell), thread: Some(thread) })
     }
 }
 
@@ -74,6 +80,9 @@ impl Metrics {
 impl Drop for Metrics {
     fn drop(&mut self) {
         drop(self.bell.take());
+        if let Some(stream) = lock(&self.current).as_ref() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -81,7 +90,7 @@ impl Drop for Metrics {
 }
 
 /// Answers one connection after the other until the bell rings.
-fn answer_all(listener: &TcpListener, ear: &UnixStream, counters: &Counters) {
+fn answer_all(listener: &TcpListener, ear: &UnixStream, current: &Current, counters: &Counters) {
     loop {
         match poll::readable(&[ear.as_fd(), listener.as_fd()], None).as_deref() {
             Ok([false, true]) => {}
@@ -90,8 +99,14 @@ fn answer_all(listener: &TcpListener, ear: &UnixStream, counters: &Counters) {
         }
         match listener.accept() {
             Ok((stream, _)) => {
-                // The socket is new and blocks; its reads have their own limits.
-                converse(Http::new(Arc::new(stream)), counters);
+                let stream = Arc::new(stream);
+                *lock(current) = Some(stream.clone());
+                // The bell rings before anybody looks for a connection to end.
+                if poll::readable(&[ear.as_fd()], Some(Duration::ZERO)).is_ok_and(|r| r == [false])
+                {
+                    converse(Http::new(stream), counters);
+                }
+                *lock(current) = None;
             }
             Err(error) if socket::out_of_room(&error) => {
                 let _ = poll::readable(&[ear.as_fd()], Some(BACKOFF));
@@ -131,7 +146,6 @@ fn answer(head: &RequestHead, counters: &Counters) -> Response {
 mod tests {
     use super::*;
     use std::io::{Read, Write};
-    use std::net::TcpStream;
 
     fn serving() -> (Metrics, SocketAddr) {
         let listening = Listening::on("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -180,7 +194,11 @@ mod tests {
     #[test]
     fn dropping_it_ends_it() {
         let (metrics, address) = serving();
+        let mut silent = TcpStream::connect(address).unwrap();
         drop(metrics);
+        let mut said = Vec::new();
+        let _ = silent.read_to_end(&mut said); // its end, or a reset
+        assert!(said.is_empty(), "it waited for the silent one");
         assert!(TcpStream::connect(address).is_err());
     }
 }

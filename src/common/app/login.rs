@@ -109,7 +109,8 @@ impl Attempt<'_> {
         if self.answered {
             self.stale += 1;
             if !challenge.stale || self.stale > MAX_STALE {
-                return Err(refused("the server does not know this password"));
+                let error = refused("the server does not know this password");
+                return Err(error.advise("is the line in the file of --auth right?"));
             }
         }
         *lock(&self.login.state) = State { challenge: Some(challenge.clone()), count: 0 };

@@ -58,9 +58,23 @@ pub enum Request {
 pub struct Arguments {
     positionals: Vec<OsString>,
     options: Vec<(&'static str, OsString)>,
+    /// All words as they were typed.
+    words: Vec<OsString>,
+    /// Which of them are an option with two dashes: neither its value nor a name.
+    dashed: Vec<usize>,
 }
 
 impl Arguments {
+    /// The words as they were typed, less the option `long`, which is one without a value.
+    pub fn typed_without(&self, long: &str) -> Vec<&OsStr> {
+        let option = format!("--{long}");
+        let words = self.words.iter().enumerate();
+        words
+            .filter(|(at, word)| **word != *option || !self.dashed.contains(at))
+            .map(|(_, word)| word.as_os_str())
+            .collect()
+    }
+
     /// Whether the option was given.
     pub fn has(&self, long: &str) -> bool {
         self.options.iter().any(|(name, _)| *name == long)
@@ -130,14 +144,15 @@ const VERSION: Opt =
 
 impl Program {
     /// All options, those of every program first.
-    fn all_options(&self) -> impl Iterator<Item = &Opt> {
+    pub(super) fn all_options(&self) -> impl Iterator<Item = &Opt> {
         [&HELP, &VERSION].into_iter().chain(self.options)
     }
 
     /// Takes `arguments` (without the program's own name) apart.
     pub fn parse(&self, arguments: impl IntoIterator<Item = OsString>) -> Result<Request> {
         let mut parsed = Arguments::default();
-        let mut rest = arguments.into_iter();
+        let words: Vec<OsString> = arguments.into_iter().collect();
+        let mut rest = words.iter().cloned();
         let mut only_positionals = false;
         while let Some(argument) = rest.next() {
             let bytes = argument.as_bytes();
@@ -146,6 +161,7 @@ impl Program {
             } else if bytes == b"--" {
                 only_positionals = true;
             } else if let Some(long) = bytes.strip_prefix(b"--") {
+                parsed.dashed.push(words.len() - rest.len() - 1);
                 self.take_long(long, &mut rest, &mut parsed)?;
             } else {
                 self.take_short(&bytes[1..], &mut rest, &mut parsed)?;
@@ -158,6 +174,7 @@ impl Program {
             return Ok(Request::Print(format!("ropewalk {} {}\n", self.name, crate::VERSION)));
         }
         self.check_count(&parsed)?;
+        parsed.words = words;
         Ok(Request::Run(parsed))
     }
 

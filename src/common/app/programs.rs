@@ -24,8 +24,8 @@ pub static SERVER: Program = Program {
     summary: "File download server",
     positionals: &[Positional {
         name: "port",
-        help: "server port; 0 for any that is free",
-        optional: false,
+        help: "server port; 0 for any that is free; left out with sockets of LISTEN_FDS",
+        optional: true,
     }],
     options: &[
         Opt {
@@ -184,8 +184,8 @@ pub static CLIENT: Program = Program {
         Opt {
             short: None,
             long: "verify",
-            value: Some("HOW"),
-            help: "md5: the whole file and each block; crc32c: each block; none (default: md5)",
+            value: Some("md5|crc32c|none"),
+            help: "md5: the whole file and each block; crc32c: each block (default: md5)",
         },
         Opt {
             short: None,
@@ -210,6 +210,12 @@ pub static CLIENT: Program = Program {
             long: "trace",
             value: Some("FILE.svg"),
             help: "draw the transfer: what each stream brought, and what befell it",
+        },
+        Opt {
+            short: None,
+            long: "progress",
+            value: Some("HOW"),
+            help: "on standard error: auto, bar, plain, json or none (default: auto)",
         },
         QUIET,
     ],

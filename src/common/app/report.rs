@@ -78,11 +78,14 @@ pub struct Tally {
     pub streams: u64,
     /// Of a sender, one past the highest byte that was sent.
     pub offset: u64,
+    /// Of a pulled receiver, blocks asked for a second time: damaged ones, late ones, and
+    /// those that a broken stream still owed.
+    pub again: u64,
 }
 
 impl From<Reading> for Tally {
     fn from(reading: Reading) -> Tally {
-        Tally { bytes: reading.bytes, streams: reading.open, offset: reading.offset }
+        Tally { bytes: reading.bytes, streams: reading.open, offset: reading.offset, again: 0 }
     }
 }
 
@@ -100,6 +103,7 @@ impl Report {
                 ("bytes".to_string(), Value::from_u64(tally.bytes)),
                 ("streams".to_string(), Value::from_u64(tally.streams)),
                 ("offset".to_string(), Value::from_u64(tally.offset)),
+                ("again".to_string(), Value::from_u64(tally.again)),
             ]
         };
         match self {
@@ -145,8 +149,9 @@ impl Report {
         let number = |key| value.get(key).and_then(Value::as_u64);
         let text = |key| value.get(key).and_then(Value::as_str).map(str::to_string);
         let tally = || {
-            let offset = number("offset").unwrap_or(0);
-            Some(Tally { bytes: number("bytes")?, streams: number("streams")?, offset })
+            let (bytes, streams) = (number("bytes")?, number("streams")?);
+            let (offset, again) = (number("offset").unwrap_or(0), number("again").unwrap_or(0));
+            Some(Tally { bytes, streams, offset, again })
         };
         match text("state")?.as_str() {
             "confined" => Some(Report::Confined { text: text("text")? }),
@@ -225,7 +230,7 @@ mod tests {
 
     #[test]
     fn every_report_survives_the_pipe() {
-        let tally = Tally { bytes: 6 << 30, streams: 4, offset: 7 << 30 };
+        let tally = Tally { bytes: 6 << 30, streams: 4, offset: 7 << 30, again: 5 };
         let mended = Mended {
             bad_blocks: 1,
             reconnects: 2,

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::activation;
 use super::job;
 use super::report::Reports;
 use super::signals::{Signal, Signals};
@@ -209,7 +210,11 @@ impl Thread {
         if self.stopping.is_some() {
             return Err(io::Error::other("the program is being stopped"));
         }
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        for variable in activation::VARIABLES {
+            command.env_remove(variable);
+        }
+        let mut child = command
             .arg("--job")
             .stdin(Stdio::from(input))
             .stdout(Stdio::piped())

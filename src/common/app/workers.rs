@@ -5,12 +5,15 @@
 
 use crate::codec::text::escape;
 use crate::error::{Error, ExitCode, Result};
+use crate::sys::process;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Finds the worker `name`, with links in this program's own path resolved first.
 pub fn find(name: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe().map_err(|error| Error::system("/proc/self/exe", &error))?;
+    // Where there is no /proc, what exec was given says the same.
+    let own = std::env::current_exe().or_else(|_| process::executed_as().canonicalize());
+    let own = own.map_err(|error| Error::system("/proc/self/exe", &error))?;
     let folder = own.parent().unwrap_or(Path::new("/"));
     let places = [folder.join(name), folder.join("../libexec/ropewalk").join(name)];
     places.into_iter().find(|place| place.is_file()).ok_or_else(|| {

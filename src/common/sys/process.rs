@@ -1,8 +1,11 @@
 //! Processes, their groups, and what signals do to them.
 
 use super::{check, retry};
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::mem;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// A process that this one started: also the number of the group that it leads.
 pub type Pid = libc::pid_t;
@@ -94,6 +97,20 @@ pub fn ignore(signal: i32) {
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
 
+/// The path that execve(2) was given for this program (getauxval(3), AT_EXECFN): relative
+/// to the folder that it was started in. Empty where the kernel does not say.
+pub fn executed_as() -> PathBuf {
+    // SAFETY: AT_EXECFN takes no memory from us.
+    let path = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+    if path.is_null() {
+        return PathBuf::new();
+    }
+    // SAFETY: not null, so a string that the kernel has ended with a zero and put on the
+    // first thread's stack, where it stays as long as the process.
+    let path = unsafe { CStr::from_ptr(path) };
+    PathBuf::from(OsStr::from_bytes(path.to_bytes()))
+}
+
 /// The effective user of this process.
 pub fn effective_user() -> u32 {
     // SAFETY: geteuid has no arguments and cannot fail.
@@ -148,6 +165,12 @@ mod tests {
         assert!(!has_ended(child.id() as Pid).unwrap());
         drop(child.stdin.take());
         assert!(child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn what_exec_was_given_is_this_program() {
+        let own = std::env::current_exe().unwrap();
+        assert_eq!(executed_as().canonicalize().unwrap(), own.canonicalize().unwrap());
     }
 
     #[test]

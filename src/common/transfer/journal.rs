@@ -9,8 +9,9 @@
 #![forbid(unsafe_code)]
 
 use crate::codec::journal::{HEADER_SIZE, JournalHeader, MAX_ETAG, MAX_NAME, RECORD_SIZE, Record};
-use crate::sys::random;
+use crate::hash::crc32c::extend;
 use crate::sys::sync::lock;
+use crate::sys::{file, random};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -23,6 +24,9 @@ const NO_BOOT: [u8; 16] = [0; 16];
 
 /// Records read at once.
 const BATCH: usize = 1024;
+
+/// A good size for the buffer of [`Vouched::holds_in`], in bytes.
+pub const AUDIT_BUFFER: usize = 128 << 10;
 
 /// A journal that is open for appending.
 pub struct Journal {
@@ -39,6 +43,29 @@ pub enum Vouched {
     Bytes(u32),
     /// It is a hole.
     Hole,
+}
+
+impl Vouched {
+    /// Whether `range` of `part` is as vouched for. What cannot be read is not. `buffer` is
+    /// how much is read at once, and not empty.
+    pub fn holds_in(self, part: &File, range: Range<u64>, buffer: &mut [u8]) -> bool {
+        match self {
+            Vouched::Bytes(crc) => crc_of(part, range, buffer) == Some(crc),
+            Vouched::Hole => file::is_hole(part, range.start, range.end),
+        }
+    }
+}
+
+/// The CRC32C of a range; `None` where it cannot be read.
+fn crc_of(part: &File, range: Range<u64>, buffer: &mut [u8]) -> Option<u32> {
+    let (mut at, mut crc) = (range.start, 0);
+    while at < range.end {
+        let count = (range.end - at).min(buffer.len() as u64) as usize;
+        part.read_exact_at(&mut buffer[..count], at).ok()?;
+        crc = extend(crc, &buffer[..count]);
+        at += count as u64;
+    }
+    Some(crc)
 }
 
 /// What a journal holds: each range by its start, with its end.

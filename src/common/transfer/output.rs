@@ -149,6 +149,7 @@ impl Output {
         }
         let trap = |what: &str| {
             Error::new(ExitCode::System, format!("{}: {what}", escape(name.as_bytes())))
+                .advise("remove it, or choose another output")
         };
         let file = match self.folder.open_file(name, Access::Update) {
             Ok(file) => file,

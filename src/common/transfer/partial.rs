@@ -5,7 +5,8 @@
 
 use super::journal::{Journal, Subject};
 use super::output::PartFile;
-use crate::error::{Error, ExitCode, Result};
+use crate::codec::amount;
+use crate::error::{Error, Result};
 use crate::sys::file;
 use std::fs::File;
 use std::io;
@@ -108,6 +109,10 @@ fn begin(part: &PartFile, journal: &File, subject: &Subject) -> io::Result<()> {
 /// Gives the part file its length, and the space for what the server stores of it.
 fn reserve(part: &File, size: u64, stored: u64, shown: &str) -> Result<()> {
     let failed = |error: &io::Error| Error::system(shown, error);
+    let full = |missing: u64| {
+        let error = failed(&io::Error::from_raw_os_error(libc::ENOSPC));
+        error.advise(format_args!("{} more are needed", amount::size(missing)))
+    };
     if stored >= size && size > 0 && !file::is_in_memory(part) {
         match file::preallocate(part, size) {
             Ok(()) => return Ok(()),
@@ -118,22 +123,28 @@ fn reserve(part: &File, size: u64, stored: u64, shown: &str) -> Result<()> {
                     error.raw_os_error(),
                     Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL)
                 ) => {}
-            Err(error) => return Err(failed(&error)),
+            Err(error) => {
+                return Err(match missing_space(part, size, stored) {
+                    Ok(missing @ 1..) if error.kind() == io::ErrorKind::StorageFull => {
+                        full(missing)
+                    }
+                    _ => failed(&error),
+                });
+            }
         }
     }
     part.set_len(size).map_err(|error| failed(&error))?;
-    let held = part.metadata().map_err(|error| failed(&error))?.blocks() * 512;
-    let needed = stored.min(size).saturating_sub(held);
-    let free = file::free_space(part).map_err(|error| failed(&error))?;
-    if needed > free {
-        let words = crate::error::system_words(&io::Error::from_raw_os_error(libc::ENOSPC));
-        let missing = needed - free;
-        return Err(Error::new(
-            ExitCode::System,
-            format!("{shown}: {words}: {missing} bytes are missing"),
-        ));
+    match missing_space(part, size, stored).map_err(|error| failed(&error))? {
+        0 => Ok(()),
+        missing => Err(full(missing)),
     }
-    Ok(())
+}
+
+/// How many bytes of the disk are missing for a file of `size` bytes, of which `stored` are
+/// to be stored: less what `part` takes already, less what is free.
+pub fn missing_space(part: &File, size: u64, stored: u64) -> io::Result<u64> {
+    let needed = stored.min(size).saturating_sub(part.metadata()?.blocks() * 512);
+    Ok(needed.saturating_sub(file::free_space(part)?))
 }
 
 #[cfg(test)]
@@ -255,6 +266,20 @@ mod tests {
         drop(part);
         let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
         assert_eq!(start, Start::Resumed(2048));
+    }
+
+    #[test]
+    fn what_is_missing_is_the_file_less_what_is_there_and_what_is_free() {
+        let scratch = Scratch::new("missing");
+        let part = scratch.part();
+        let missing = |size, stored| missing_space(part.file(), size, stored).unwrap();
+        assert_eq!((missing(0, 0), missing(1 << 60, 4096)), (0, 0));
+        let before = missing(1 << 60, 1 << 60);
+        assert!(before > 1 << 59, "{before}");
+        // What is written takes as much of what is free as it adds to what is there; others
+        // write to the same disk meanwhile.
+        part.file().write_all_at(&vec![7; 1 << 20], 0).unwrap();
+        assert!(missing(1 << 60, 1 << 60).abs_diff(before) < 1 << 40);
     }
 
     #[test]

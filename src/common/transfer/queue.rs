@@ -85,6 +85,9 @@ pub struct Progress {
     pub followed: Option<u64>,
     /// Bytes that were asked for a second time while the first answer was on its way.
     pub asked_again: u64,
+    /// Claims that were or will be asked for a second time: damaged, late, or owed by a
+    /// stream that is gone.
+    pub repeats: u64,
 }
 
 /// The queue of one file.
@@ -336,6 +339,7 @@ impl Queue {
             prefix: state.prefix(),
             followed: state.followed,
             asked_again: state.asked_again,
+            repeats: state.repeats,
         }
     }
 }

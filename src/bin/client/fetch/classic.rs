@@ -21,8 +21,21 @@ pub(super) fn run(
     server: &Server,
     offer: &ClassicOffer,
 ) -> Result<Summary> {
+    fetch_file(fetch, output, server, offer).map_err(|error| match fetch.interrupt.error() {
+        Some(stopped) => stopped.advise("nothing is kept: a classic server cannot go on with it"),
+        None => error,
+    })
+}
+
+fn fetch_file(
+    fetch: &Fetch<'_>,
+    output: Output,
+    server: &Server,
+    offer: &ClassicOffer,
+) -> Result<Summary> {
     let part = output.open_part()?;
     part.start_over()?;
+    fetch.progress.begins(None, 0, true);
     let job = job(fetch, server, offer, part.output().shown());
     let (tally, md5, mended) = {
         let pieces = pieces(&part, fetch.config.threads.at_first())?;
@@ -30,7 +43,10 @@ pub(super) fn run(
             std::iter::once(part.file()).chain(&pieces).map(AsFd::as_fd).collect();
         receive(fetch, job, &files)?
     };
-    compare(part.output().shown(), &md5, &offer.hash)?;
+    compare(part.output().shown(), &md5, &offer.hash).map_err(|error| {
+        error.advise("a stream ended early, or the file changed on the server: try again")
+    })?;
+    fetch.progress.is_saved(tally.bytes);
     part.commit(fetch.config.wishes.sync)?;
     Ok(Summary {
         bytes: tally.bytes,
@@ -73,8 +89,13 @@ pub(super) fn receive(
     let mut worker = fetch.supervisor.start_worker(&fetch.receiver, job, files).map_err(failed)?;
     let mut last = None;
     while let Some(report) = worker.reports.next_report().map_err(failed)? {
-        if let Report::Trace(slice) = &report {
-            fetch.gathered.add(slice);
+        match &report {
+            Report::Progress(tally) => fetch.progress.moves(*tally),
+            Report::Trace(slice) => fetch.gathered.add(slice),
+            Report::Confined { .. }
+            | Report::Lost { .. }
+            | Report::Done { .. }
+            | Report::Failed { .. } => {}
         }
         last = Some(report);
     }

@@ -7,6 +7,7 @@
 use super::digest::{self, Digest};
 use super::pulled::Transfer;
 use super::{Fetch, Summary, classic, compare};
+use crate::config::Verify;
 use crate::control::{ClassicOffer, PulledOffer, Server};
 use crate::destination::STANDARD_OUTPUT;
 use ropewalk::app::report::{Mended, Report};
@@ -18,6 +19,7 @@ use std::os::fd::AsFd;
 /// Fetches the file from a ropewalk server.
 pub(super) fn pulled(fetch: &Fetch<'_>, server: &Server, offer: &PulledOffer) -> Result<Summary> {
     let digest = Digest::begin(fetch, server, offer)?;
+    fetch.progress.begins(Some(offer.size), 0, fetch.config.verify == Verify::Md5);
     let output = io::stdout();
     let job = vec![mark(), ("shown".to_string(), Value::from(STANDARD_OUTPUT))];
     let report = Transfer { fetch, server, offer }.run(job, &[output.as_fd()])?;
@@ -32,6 +34,7 @@ pub(super) fn pulled(fetch: &Fetch<'_>, server: &Server, offer: &PulledOffer) ->
 pub(super) fn classic(fetch: &Fetch<'_>, server: &Server, offer: &ClassicOffer) -> Result<Summary> {
     let mut job = classic::job(fetch, server, offer, STANDARD_OUTPUT);
     job.push(mark());
+    fetch.progress.begins(None, 0, true);
     let (tally, md5, mended) = classic::receive(fetch, job, &[io::stdout().as_fd()])?;
     compare(STANDARD_OUTPUT, &md5, &offer.hash).map_err(too_late)?;
     Ok(summary(fetch, tally.bytes, tally.streams, Some(md5), mended))
@@ -45,10 +48,7 @@ fn mark() -> (String, Value) {
 /// Who reads a pipe has had the bytes before anybody could know that they are wrong.
 fn too_late(error: Error) -> Error {
     match error.code() {
-        ExitCode::Integrity => Error::new(
-            ExitCode::Integrity,
-            format!("{error}; what was written there is not the file"),
-        ),
+        ExitCode::Integrity => error.advise("what was written there is not the file"),
         _ => error,
     }
 }
@@ -61,6 +61,7 @@ fn summary(
     md5: Option<String>,
     mended: Mended,
 ) -> Summary {
+    fetch.progress.is_saved(bytes);
     let time = fetch.begun.elapsed();
     Summary { bytes, time, streams, md5, resumed: 0, mended, md5_was_slowest: false }
 }

@@ -4,13 +4,13 @@
 #![forbid(unsafe_code)]
 
 use super::digest::{self, Digest};
-use super::summary::percent;
-use super::{Fetch, Summary, last_word};
-use crate::config::Threads;
+use super::{Fetch, Summary, blame, last_word};
+use crate::config::{Threads, Verify};
 use crate::control::{Offer, PulledOffer, Server};
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::Worker;
 use ropewalk::app::{job, terminal};
+use ropewalk::codec::amount;
 use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::growth::FIRST_STREAMS;
@@ -61,21 +61,30 @@ pub(super) fn run(
         ("shown".to_string(), Value::from(part.output().shown())),
     ];
     let files = [part.file().as_fd(), journal_file.as_fd()];
+    fetch.progress.begins(Some(offer.size), resumed, config.verify == Verify::Md5);
     let moved = Transfer { fetch, server, offer }.run(job, &files);
     part.keep(true);
-    let report = moved.map_err(|error| give_up(error, fetch, &mut part))?;
+    let report = moved.map_err(|error| give_up(error, fetch, &mut part, offer.stored))?;
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a word"));
     };
-    fetch.note_progress(100);
     let last_byte = Instant::now();
     let shown = part.output().shown();
-    let compared = digest::settle(fetch, digest, md5, shown)
-        .map_err(|error| give_up(error, fetch, &mut part))?;
+    let compared = digest::settle(fetch, digest, md5, shown).map_err(|error| {
+        let error = match error.code() {
+            ExitCode::Integrity => {
+                blame::add(error, fetch, (server, &offer.etag), &part, &journal_file)
+            }
+            _ => error,
+        };
+        give_up(error, fetch, &mut part, offer.stored)
+    })?;
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
-    part.commit(config.wishes.sync).inspect_err(|_| {
+    fetch.progress.is_saved(tally.bytes);
+    part.commit(config.wishes.sync).map_err(|error| {
         // What is read back now may be in memory only.
         let _ = journal::distrust(&journal_file);
+        error.advise(format_args!("to go on: {}", config.command))
     })?;
     let time = fetch.begun.elapsed();
     Ok(Summary {
@@ -89,16 +98,27 @@ pub(super) fn run(
     })
 }
 
-/// Says what is left of a transfer that has failed, for the next run to go on with.
-fn give_up(error: Error, fetch: &Fetch<'_>, part: &mut PartFile) -> Error {
+/// Says what to do when a transfer has failed that can be gone on with, or has to be
+/// started over. The server stores `stored` bytes of the file.
+fn give_up(error: Error, fetch: &Fetch<'_>, part: &mut PartFile, stored: u64) -> Error {
     if matches!(error.code(), ExitCode::Changed | ExitCode::Integrity) {
         part.keep(false); // nothing that has come so far is of any use then
-        return error;
+        return match error.code() {
+            ExitCode::Changed => error.advise("the same command fetches it as it is now"),
+            _ => error,
+        };
     }
     let error = fetch.interrupt.error().unwrap_or(error);
-    let (shown, kept) = (part.output().shown(), fetch.progress());
-    let text = format!("{error} ({shown}.part keeps {kept}%; the same command goes on)");
-    Error::new(error.code(), text)
+    let size = fetch.progress.snapshot().size.unwrap_or(0);
+    let error = match partial::missing_space(part.file(), size, stored) {
+        Ok(missing @ 1..) if error.code() == ExitCode::System => {
+            error.advise(format_args!("{} more are needed", amount::size(missing)))
+        }
+        _ => error,
+    };
+    let (shown, kept) = (part.output().shown(), fetch.progress.percent());
+    let command = &fetch.config.command;
+    error.advise(format_args!("{shown}.part keeps {kept}%; to go on: {command}"))
 }
 
 /// The receiver's work, and new sessions for it.
@@ -127,9 +147,10 @@ impl Transfer<'_> {
                         moved = tally.bytes;
                         lost_since = None;
                     }
-                    self.fetch.note_progress(percent(tally.bytes, self.offer.size));
+                    self.fetch.progress.moves(*tally);
                 }
                 Report::Lost { text } => {
+                    self.fetch.progress.is_lost();
                     let since = *lost_since.get_or_insert_with(Instant::now);
                     self.renew(&worker, text, since)?;
                 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use ropewalk::app::report::Mended;
+use ropewalk::codec::amount;
 use std::fmt;
 use std::time::Duration;
 
@@ -27,21 +28,24 @@ pub(crate) struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.time.as_secs_f64();
-        let rate = (self.bytes - self.resumed) as f64 / 1e6 / seconds.max(1e-9);
+        let moved = self.bytes.saturating_sub(self.resumed);
+        let rate = moved as f64 / self.time.as_secs_f64().max(1e-9);
+        let (size, time) = (amount::size(self.bytes), amount::time(self.time));
+        let plural = if self.streams == 1 { "" } else { "s" };
         write!(
             f,
-            "{} bytes in {seconds:.3} s ({rate:.1} MB/s) over {} streams",
-            self.bytes, self.streams
+            "{size} in {time} ({}) over {} stream{plural}",
+            amount::rate(rate),
+            self.streams
         )?;
         if self.mended.single_port {
             f.write_str(" through the control port")?;
         }
         if let Some(md5) = &self.md5 {
-            write!(f, ", md5 {md5}")?;
+            write!(f, ", md5 {md5} ok")?;
         }
         if self.resumed > 0 {
-            write!(f, ", resumed at {}%", percent(self.resumed, self.bytes))?;
+            write!(f, ", resumed at {}%", amount::percent(self.resumed, self.bytes))?;
         }
         // A few late blocks at the end are everyday.
         let late = self.mended.asked_again;
@@ -62,19 +66,14 @@ impl fmt::Display for Summary {
     }
 }
 
-/// How many hundredths of `whole` are in `part`, rounded down.
-pub(crate) fn percent(part: u64, whole: u64) -> u64 {
-    (u128::from(part) * 100 / u128::from(whole.max(1))) as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn summary() -> Summary {
         Summary {
-            bytes: 200_000_000,
-            time: Duration::from_secs(2),
+            bytes: 1 << 30,
+            time: Duration::from_millis(2310),
             streams: 4,
             md5: Some("d41d8cd98f00b204e9800998ecf8427e".into()),
             resumed: 0,
@@ -87,24 +86,24 @@ mod tests {
     fn an_ordinary_fetch_is_one_short_line() {
         assert_eq!(
             summary().to_string(),
-            "200000000 bytes in 2.000 s (100.0 MB/s) over 4 streams, \
-             md5 d41d8cd98f00b204e9800998ecf8427e"
+            "1.00 GiB in 2.31 s (465 MB/s) over 4 streams, \
+             md5 d41d8cd98f00b204e9800998ecf8427e ok"
         );
     }
 
     #[test]
     fn what_was_there_before_does_not_count_as_moved() {
-        let text = Summary { resumed: 100_000_000, md5: None, ..summary() }.to_string();
-        assert!(text.ends_with("(50.0 MB/s) over 4 streams, resumed at 50%"), "{text}");
+        let text = Summary { resumed: 1 << 29, md5: None, streams: 1, ..summary() }.to_string();
+        assert!(text.ends_with(" (232 MB/s) over 1 stream, resumed at 50%"), "{text}");
     }
 
     #[test]
     fn what_was_mended_is_counted() {
         let mended =
-            Mended { bad_blocks: 3, reconnects: 2, asked_again: 9_000_000, ..Mended::default() };
+            Mended { bad_blocks: 3, reconnects: 2, asked_again: 90_000_000, ..Mended::default() };
         let text = Summary { mended, ..summary() }.to_string();
         assert!(
-            text.contains(", 3 damaged blocks asked for again, 2 reconnects, 9000000 late bytes")
+            text.contains(", 3 damaged blocks asked for again, 2 reconnects, 90000000 late bytes")
         );
     }
 

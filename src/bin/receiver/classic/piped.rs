@@ -67,7 +67,7 @@ impl Piped {
                 Ok(())
             })?;
         }
-        let tally = Tally { bytes, streams: 1, offset: bytes };
+        let tally = Tally { bytes, streams: 1, offset: bytes, again: 0 };
         let md5 = Some(hex(&digest.finish()));
         Ok(Report::Done { tally, md5, mended: Mended::default() })
     }

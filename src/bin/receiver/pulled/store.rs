@@ -13,10 +13,10 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-/// Bytes that wait for their turn to go out, at most. With the buffers of the streams,
-/// 8 MiB, and all else a receiver stays below 64 MiB. More than what the queue lets a
-/// slow stream hold back, so that this is noticed first.
-const WINDOW: usize = 48 << 20;
+/// Bytes that wait for their turn to go out, at most. With the buffers and stacks of 255
+/// streams, 12 MiB, and all else a receiver stays below 64 MiB. More than what the queue
+/// lets a slow stream hold back, so that this is noticed first.
+const WINDOW: usize = 40 << 20;
 
 /// The place.
 pub(crate) enum Store {

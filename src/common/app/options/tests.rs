@@ -60,6 +60,14 @@ fn after_two_dashes_nothing_is_an_option() {
 }
 
 #[test]
+fn the_words_are_kept_as_they_were_typed() {
+    let parsed = parse("-qbx --quiet --bind --quiet a -- --quiet").unwrap();
+    assert_eq!(parsed.typed_without("job").len(), 7);
+    let kept = ["-qbx", "--bind", "--quiet", "a", "--", "--quiet"];
+    assert_eq!(parsed.typed_without("quiet"), kept);
+}
+
+#[test]
 fn a_single_dash_is_a_file() {
     assert_eq!(parse("a -").unwrap().positional(1), "-");
 }

@@ -32,6 +32,7 @@ pub(super) struct State {
     /// Counts changes.
     pub(super) version: u64,
     pub(super) asked_again: u64,
+    pub(super) repeats: u64,
     pub(super) aborted: bool,
 }
 
@@ -70,11 +71,13 @@ impl State {
         if self.followed.is_some_and(|at| prefix.saturating_sub(at) > MAX_LAG) {
             return Claim::Later(None);
         }
-        // While there is fresh work, only what holds the prefix back is worth asking for
-        // again.
-        let wanted = match fresh {
-            None if idle => Some(0..self.size),
-            Some(_) if self.front.saturating_sub(prefix) > HOLD_BACK => Some(prefix..prefix + 1),
+        // While there is fresh work, even such as there is no room for, only what holds the
+        // prefix back is worth asking for again.
+        let no_room = fresh.is_none() && !self.todo.is_empty();
+        let far = self.front.saturating_sub(prefix) > HOLD_BACK;
+        let wanted = match self.todo.is_empty() {
+            true if idle => Some(0..self.size),
+            false if far || (no_room && idle) => Some(prefix..prefix + 1),
             _ => None,
         };
         if let Some(wanted) = wanted {
@@ -82,6 +85,7 @@ impl State {
             match self.late(stream, &wanted, patience, now) {
                 Late::Range(range) => {
                     self.asked_again += range.end - range.start;
+                    self.repeats += 1;
                     self.owe(stream, range.clone(), now);
                     return Claim::Copy(range);
                 }
@@ -189,6 +193,7 @@ impl State {
         for owed in self.owed.values().flatten() {
             free.remove(owed.range.clone());
         }
+        self.repeats += u64::from(!free.is_empty());
         free.iter().for_each(|part| self.todo.insert(part));
     }
 }

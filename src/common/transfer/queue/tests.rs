@@ -293,6 +293,19 @@ fn who_holds_back_all_there_is_room_for_is_helped() {
 }
 
 #[test]
+fn what_holds_nobody_back_is_not_asked_for_again_for_want_of_room() {
+    let queue = queue(100).with_room(30);
+    for stream in 0..3 {
+        claim(&queue, stream);
+    }
+    deliver(&queue, 0);
+    assert_eq!(claim_late(&queue, 0, true), Claim::Range(10..20));
+    assert_eq!(claim_late(&queue, 3, true), Claim::Range(10..20));
+    // 20..30 is late too, but it is the turn of 10..20, which enough streams owe.
+    assert_eq!(claim_late(&queue, 4, true), Claim::Later(None));
+}
+
+#[test]
 fn room_that_comes_free_wakes_those_who_wait() {
     let queue = Queue::new(8 << 20, 1 << 20, &RangeSet::new()).with_room(3 << 20);
     let version = queue.version();

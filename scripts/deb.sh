@@ -1,0 +1,53 @@
+#!/bin/sh
+# Makes dist/ropewalk_VERSION_ARCHITECTURE.deb of the programs that make has built.
+# Needs dpkg-deb. DEB_ARCHITECTURE names another machine's programs.
+set -eu
+cd "$(dirname "$0")/.."
+umask 022
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+architecture=${DEB_ARCHITECTURE:-$(dpkg --print-architecture)}
+# dpkg-deb and gzip take their times from this.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct HEAD 2>/dev/null || date -r Cargo.toml +%s)}
+export SOURCE_DATE_EPOCH
+mkdir -p dist
+folder=$(mktemp -d dist/making.XXXXXX)
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT TERM
+root=$folder/root
+install -d "$root/DEBIAN"
+
+make --no-print-directory install DESTDIR="$PWD/$root" PREFIX=/usr >/dev/null
+# Debian's zsh looks elsewhere than zsh's own default.
+mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
+gzip -9n "$root"/usr/share/man/man1/*
+documents=$root/usr/share/doc/ropewalk
+install -d "$documents"
+install -m 644 README.md SECURITY.md PROTOCOL.md "$documents"
+install -m 644 LICENSE "$documents/copyright"
+gzip -9nc CHANGELOG.md >"$documents/changelog.gz"
+install -D -m 644 -t "$root/usr/lib/systemd/system" packaging/systemd/*
+install -D -m 755 -t "$root/etc/init.d" packaging/init/ropewalk-server
+install -D -m 644 packaging/default "$root/etc/default/ropewalk-server"
+
+# The oldest C library that has all that the programs ask for; static ones ask for nothing.
+programs="$root/usr/bin/ropewalk-server $root/usr/bin/ropewalk-client \
+    $root/usr/libexec/ropewalk/sender $root/usr/libexec/ropewalk/receiver"
+# shellcheck disable=SC2086
+library=$(grep -aoh 'GLIBC_2\.[0-9.]*' $programs | sort -uV | tail -n 1)
+depends=
+# shellcheck disable=SC2086
+if grep -qa 'libc\.so\.6' $programs; then
+    depends="libc6 (>= ${library#GLIBC_})"
+    if grep -qa 'libgcc_s\.so\.1' $programs; then depends="$depends, libgcc-s1"; fi
+fi
+size=$(du -sk --apparent-size "$root" | cut -f 1)
+sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@SIZE@/$size/" \
+    -e "s/@DEPENDS@/$depends/" -e '/^Depends: $/d' packaging/debian/control >"$root/DEBIAN/control"
+(cd "$root" && find etc -type f | sort | sed 's|^|/|') >"$root/DEBIAN/conffiles"
+install -m 755 packaging/debian/postinst packaging/debian/prerm packaging/debian/postrm "$root/DEBIAN"
+(cd "$root" && find usr -type f | LC_ALL=C sort | xargs md5sum) >"$root/DEBIAN/md5sums"
+find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+
+package=dist/ropewalk_${version}_$architecture.deb
+dpkg-deb --root-owner-group -Zxz --build "$root" "$package" >/dev/null
+echo "$package"

@@ -1,0 +1,100 @@
+#!/bin/sh
+# The completions and man pages of share/ are read by the programs that they are for, each
+# where it is installed. That they keep to the option table is a test of
+# src/common/app/manual.rs.
+set -eu
+cd "$(dirname "$0")/.."
+share=$PWD/share
+names="server client sender receiver"
+fail() { echo "$*" >&2; exit 1; }
+home=$(mktemp -d)
+trap 'rm -rf "$home"' EXIT
+
+# What bash offers for a command line; words with = and : come in parts, as from readline.
+offered() {
+    bash -c '. "$0/bash-completion/completions/$1"
+        compopt() { echo "compopt $2"; }
+        COMP_WORDS=("$@"); unset "COMP_WORDS[0]"; COMP_WORDS=("$1" "${COMP_WORDS[@]:1}")
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        "_${1//-/_}"; printf "%s " "${COMPREPLY[@]}"' "$share" "$@" | tr '\n' ' ' | sed 's/ *$//'
+}
+# expect WORDS LINE...: bash offers exactly these words.
+expect() {
+    wanted=$1
+    shift
+    found=$(offered "$@")
+    [ "$found" = "$wanted" ] || fail "bash: $*: '$found' and not '$wanted'"
+}
+if command -v bash >/dev/null; then
+    for name in $names; do bash -n "$share/bash-completion/completions/ropewalk-$name"; done
+    expect "--verify" ropewalk-client --veri
+    expect "--help" ropewalk-client box : 80 --he
+    expect "md5 crc32c none" ropewalk-client --verify ""
+    expect "crc32c" ropewalk-client --verify c
+    expect "md5" ropewalk-client --verify = m
+    expect "md5 crc32c none" ropewalk-client --verify =
+    expect "compopt default" ropewalk-client --auth pass
+    expect "compopt default" ropewalk-client box : 8080 4 file ""
+    expect "compopt default" ropewalk-client -- '[' :: '1]' : 8080 4 --file -
+    expect "compopt default" ropewalk-client --verify md5 --limit-rate=1M box 4 file o
+    expect "" ropewalk-client box : 8080 ""
+    expect "compopt dirnames" ropewalk-server --root ""
+    expect "" ropewalk-server 80
+    expect "compopt default" ropewalk-sender 9000 ""
+    expect "compopt dirnames" ropewalk-receiver box 9000 4 ""
+else
+    echo "bash is not here: its completions were not tried"
+fi
+
+if command -v fish >/dev/null; then
+    # begins WORD LINE: fish offers this word first.
+    begins() {
+        found=$(cd scripts && HOME=$home fish --no-config -c \
+            "source $share/fish/vendor_completions.d/${2%% *}.fish; complete -C '$2'" 2>/dev/null |
+            cut -f 1 | head -n 1)
+        [ "$found" = "$1" ] || fail "fish: $2: '$found' and not '$1'"
+    }
+    for name in $names; do fish --no-execute "$share/fish/vendor_completions.d/ropewalk-$name.fish"; done
+    begins --verify "ropewalk-client --veri"
+    begins crc32c "ropewalk-client --verify c"
+    begins --verify=crc32c "ropewalk-client --verify=c"
+    begins demo.sh "ropewalk-client --limit-rate 1M box:80 4 file dem"
+    begins "" "ropewalk-client box:80 4 dem"
+    begins demo.sh "ropewalk-sender 9000 dem"
+else
+    echo "fish is not here: its completions were not tried"
+fi
+
+if command -v zsh >/dev/null; then
+    for name in $names; do
+        zsh -n "$share/zsh/site-functions/_ropewalk-$name"
+    done
+    cat >"$home/typed" <<'ZSH'
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "PS1= PS2=; fpath=($1/zsh/site-functions \$fpath); autoload -Uz compinit"
+zpty -w shell "compinit -u -D; bindkey '^I' complete-word; print REA''DY"
+while zpty -r shell line; do [[ $line == *READY* ]] && break; done
+zpty -w shell "$2"$'\t'"; print DO''NE"
+while zpty -r shell line; do print -r -- "$line"; [[ $line == *DONE* ]] && break; done
+ZSH
+    # typed LINE: what a terminal shows when this line and a tab are typed into zsh.
+    typed() { HOME=$home timeout 60 zsh -f "$home/typed" "$share" "$1"; }
+    typed "ropewalk-client --ver" | grep -q -- '--verify  *-- md5' || fail "zsh: no --verify"
+    typed "ropewalk-client --verify=c" | grep -q -- '--verify=crc32c' || fail "zsh: no crc32c"
+else
+    echo "zsh is not here: its completions were not tried"
+fi
+
+for name in $names; do
+    page=$share/man/man1/ropewalk-$name.1
+    if command -v mandoc >/dev/null; then
+        # The pages bear no date, which mandoc would like them to.
+        complaints=$(mandoc -Tlint "$page" | grep -v 'missing date' || true)
+        [ -z "$complaints" ] || fail "$complaints"
+    fi
+    if command -v groff >/dev/null; then
+        complaints=$(groff -man -Tascii -ww -z "$page" 2>&1)
+        [ -z "$complaints" ] || fail "$complaints"
+    fi
+done

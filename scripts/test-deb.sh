@@ -1,0 +1,91 @@
+#!/bin/sh
+# The package of `make deb` is installed, started, fetched from, removed and purged: in an
+# overlay over this machine's own files, with processes of its own, so that nothing of it
+# stays. `make deb` again gives the same bytes.
+set -eu
+cd "$(dirname "$0")/.."
+skip() { echo "$*, so the Debian package was not tried"; exit 0; }
+fail() { echo "$*" >&2; exit 1; }
+command -v dpkg-deb >/dev/null || skip "no dpkg-deb"
+[ "$(id -u)" = 0 ] || skip "not root"
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT TERM
+
+package=$(make --no-print-directory deb)
+cp "$package" "$folder/first"
+(umask 077 && TZ=Asia/Tokyo make --no-print-directory deb >/dev/null)
+cmp "$package" "$folder/first"
+dpkg-deb --contents "$package" >"$folder/contents"
+awk '$2 != "root/root" || $1 ~ /^..(...w|......w)/ { bad = 1; print } END { exit bad }' \
+    "$folder/contents" >&2 || fail "who owns that, and who may write to it?"
+cp "$package" "$folder/package.deb"
+
+cat >"$folder/overlay" <<'OVER'
+set -eu
+mount --make-rprivate /
+mkdir -p "$1/over"
+mount -t tmpfs tmpfs "$1/over"
+cd "$1/over"
+mkdir upper work root
+mount -t overlay overlay -o lowerdir=/,upperdir="$PWD/upper",workdir="$PWD/work" root
+mount -t proc proc root/proc
+mount --rbind /dev root/dev
+mkdir -p root/run root/tmp
+mount -t tmpfs tmpfs root/run
+mount -t tmpfs tmpfs root/tmp
+cp "$1/package.deb" root/tmp/package.deb
+cp "$1/inside" root/tmp/inside
+[ "${2-}" = try ] || exec chroot root sh -eu /tmp/inside
+OVER
+cat >"$folder/inside" <<'INSIDE'
+cd /tmp
+exec 2>&1
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive
+export PATH DEBIAN_FRONTEND
+fail() { echo "$*"; exit 1; }
+dpkg --install package.deb >log || fail "$(cat log)"
+for file in man/man1/ropewalk-client.1.gz bash-completion/completions/ropewalk-client \
+    zsh/vendor-completions/_ropewalk-client fish/vendor_completions.d/ropewalk-client.fish; do
+    [ -f "/usr/share/$file" ] || fail "no $file"
+done
+if command -v systemd-analyze >/dev/null; then
+    # The page is not found where man keeps an index of pages; what else is said counts.
+    systemd-analyze verify --man=no ropewalk-server.socket ropewalk-server.service ||
+        fail "the units"
+fi
+dpkg --verify ropewalk
+sed -i 's/^PORT=.*/PORT=0/' /etc/default/ropewalk-server
+head -c 3000000 /dev/urandom >/srv/ropewalk/file
+service=/etc/init.d/ropewalk-server
+status() { code=0; "$service" status >log || code=$?; [ "$code" = "$1" ] || fail "status: $code"; }
+status 3
+"$service" start >log || fail "$(cat log /var/log/ropewalk-server.log)"
+port=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' log)
+status 0
+"$service" start | grep -q "runs already" || fail "a second one was started"
+ropewalk-client -q "127.0.0.1:$port" 4 file out
+cmp out /srv/ropewalk/file
+if ropewalk-client -q "127.0.0.1:$port" 4 /etc/passwd stolen 2>log; then fail "outside of /srv"; fi
+read -r pid </run/ropewalk-server.pid
+[ "$(stat -c %U "/proc/$pid")" = nobody ] || fail "it runs as $(stat -c %U "/proc/$pid")"
+"$service" stop >log
+status 3
+[ ! -e "/proc/$pid" ] || fail "it does not stop"
+# One that cannot start says so.
+sed -i 's|^ROOT=.*|ROOT=/nonexistent|' /etc/default/ropewalk-server
+if "$service" start >log 2>&1; then fail "started without a folder"; fi
+grep -q "did not start" log || fail "$(cat log)"
+sed -i 's|^ROOT=.*|ROOT=/srv/ropewalk|' /etc/default/ropewalk-server
+"$service" start >log
+read -r pid </run/ropewalk-server.pid
+dpkg --remove ropewalk >log || fail "$(cat log)"
+[ ! -e "/proc/$pid" ] || fail "removed, and it still runs"
+[ ! -e /usr/bin/ropewalk-server ] && [ -e /etc/default/ropewalk-server ] || fail "removal"
+rm /srv/ropewalk/file
+dpkg --purge ropewalk >log || fail "$(cat log)"
+left=$(find /etc /usr /srv /var/log -xdev -newer package.deb -name '*ropewalk*')
+[ -z "$left" ] || fail "it left $left"
+INSIDE
+unshare -mpf --kill-child sh "$folder/overlay" "$folder" try 2>"$folder/why" || skip "no overlay to be had ($(head -n 1 "$folder/why"))"
+unshare -mpf --kill-child sh "$folder/overlay" "$folder"

@@ -1,0 +1,48 @@
+#!/bin/sh
+# The tarball of `make dist` builds and serves where there is no network and cargo has
+# nothing; and making it again gives the same bytes.
+set -eu
+cd "$(dirname "$0")/.."
+fail() { echo "$*" >&2; exit 1; }
+if [ "$(git rev-parse --show-toplevel 2>/dev/null)" != "$(pwd -P)" ]; then
+    echo "this is no clone, so no tarball was made"
+    exit 0
+fi
+if unshare -n true 2>/dev/null; then
+    alone="unshare -n"
+elif unshare -rn true 2>/dev/null; then
+    alone="unshare -rn"
+else
+    echo "no network namespace to be had, so the tarball was not tried"
+    exit 0
+fi
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT TERM
+
+tarball=$(make --no-print-directory dist 2>"$folder/warnings") || fail "$(cat "$folder/warnings")"
+cp "$tarball" "$folder/first"
+(umask 077 && TZ=Asia/Tokyo LC_ALL=C make --no-print-directory dist >/dev/null 2>&1)
+cmp "$tarball" "$folder/first"
+
+tar -x -C "$folder" -f "$tarball"
+unpacked=$folder/$(basename "$tarball" .tar.gz)
+[ "$(find "$folder" -mindepth 1 -maxdepth 1 -type d)" = "$unpacked" ] || fail "more than one folder"
+# The optimiser takes most of a build and shows nothing here.
+CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0
+CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_HOME=$folder/cargo
+export CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_OPT_LEVEL
+export CARGO_PROFILE_RELEASE_CODEGEN_UNITS CARGO_HOME
+mkfifo "$folder/ready"
+# shellcheck disable=SC2016
+$alone sh -eu -c 'cd "$1"
+    make --no-print-directory >"$2/log" 2>&1 || { cat "$2/log" >&2; exit 1; }
+    ./server 8080 >"$2/ready" 2>/dev/null &
+    trap "kill $!" EXIT
+    read -r line <"$2/ready"
+    [ "${line##*:}" = 8080 ]
+    # A new namespace has loopback, but down.
+    if ip link set lo up 2>/dev/null; then
+        ./client -q 127.0.0.1:8080 4 Cargo.lock "$2/out"
+        cmp Cargo.lock "$2/out"
+    fi' sh "$unpacked" "$folder"

@@ -1,0 +1,28 @@
+# fish completion for ropewalk-receiver. Made from src/common/app/programs.rs by `make papers`; do not edit.
+
+function __ropewalk_receiver_place
+    set -l words (commandline -opc)
+    set -l place 0
+    set -l pending no
+    for word in $words[2..-1]
+        if test $pending = yes
+            set pending no
+        else
+            switch $word
+                case ''
+                    set pending yes
+                case '-?*'
+                case '*'
+                    set place (math $place + 1)
+            end
+        end
+    end
+    test $place -eq $argv[1]
+end
+
+complete -c ropewalk-receiver -f
+complete -c ropewalk-receiver -s h -l help -d 'show this help message and exit'
+complete -c ropewalk-receiver -s V -l version -d 'show the version and exit'
+complete -c ropewalk-receiver -l job -d 'take the job from the program that started this one, on standard input'
+complete -c ropewalk-receiver -n '__ropewalk_receiver_place 0' -a '(__fish_print_hostnames)' -d 'host that the sender runs on'
+complete -c ropewalk-receiver -n '__ropewalk_receiver_place 3' -a '(__fish_complete_directories)' -d 'folder for the part files 0.prt, 1.prt, ...'

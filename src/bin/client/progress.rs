@@ -1,0 +1,225 @@
+//! How a fetch is doing: the fetch notes it down here, and whoever shows it takes a
+//! snapshot. What is shown, and where, is progress/'s business.
+
+#![forbid(unsafe_code)]
+
+mod bar;
+mod json;
+mod speed;
+mod watcher;
+
+pub(crate) use watcher::{Style, Watcher};
+
+use ropewalk::app::report::Tally;
+use ropewalk::codec::amount;
+use ropewalk::sys::sync::lock;
+use speed::Speed;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// The rate that is shown is that of the last seconds; the time left is reckoned with a
+/// longer memory, so that it does not jump.
+const RATE_TIME: Duration = Duration::from_secs(2);
+const LEFT_TIME: Duration = Duration::from_secs(10);
+
+/// What a fetch is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It asks the server, which may hash the file first.
+    Asking,
+    /// Bytes are on their way.
+    Moving,
+    /// The server is gone, and another session is asked for.
+    Lost,
+    /// All bytes are there; an MD5 is not.
+    Checking,
+    /// All is checked, and written to the disk.
+    Saving,
+}
+
+impl Phase {
+    /// The word for it in JSON.
+    fn word(self) -> &'static str {
+        match self {
+            Phase::Asking => "asking",
+            Phase::Moving => "moving",
+            Phase::Lost => "lost",
+            Phase::Checking => "checking",
+            Phase::Saving => "saving",
+        }
+    }
+}
+
+/// The state of a fetch at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Snapshot {
+    /// Since the fetch began.
+    pub(crate) time: Duration,
+    pub(crate) phase: Phase,
+    /// Bytes that are there, with those of an earlier run.
+    pub(crate) bytes: u64,
+    /// Bytes of the file; `None` while the server has not said.
+    pub(crate) size: Option<u64>,
+    /// Bytes a second, now.
+    pub(crate) rate: f64,
+    /// Seconds to the last byte, where that can be told.
+    pub(crate) left: Option<u64>,
+    /// Streams that are open.
+    pub(crate) streams: u64,
+    /// Blocks that were asked for again.
+    pub(crate) again: u64,
+}
+
+/// What the fetch notes down.
+pub(crate) struct Progress {
+    begun: Instant,
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    size: Option<u64>,
+    /// Whether an MD5 is waited for after the last byte.
+    md5: bool,
+    tally: Tally,
+    speed: Speed,
+}
+
+impl Progress {
+    /// A fetch that begins now.
+    pub(crate) fn new() -> Progress {
+        let state = State {
+            phase: Phase::Asking,
+            size: None,
+            md5: true,
+            tally: Tally::default(),
+            speed: Speed::new(Duration::ZERO, 0, LEFT_TIME),
+        };
+        Progress { begun: Instant::now(), state: Mutex::new(state) }
+    }
+
+    /// The server has said yes: `there` bytes are there already, of `size` where that is
+    /// known. Tells whether an MD5 is made of it.
+    pub(crate) fn begins(&self, size: Option<u64>, there: u64, md5: bool) {
+        let mut state = lock(&self.state);
+        let tally = Tally { bytes: there, ..Tally::default() };
+        let speed = Speed::new(self.begun.elapsed(), there, LEFT_TIME);
+        *state = State { phase: Phase::Moving, size, md5, tally, speed };
+    }
+
+    /// The receiver has come this far.
+    pub(crate) fn moves(&self, tally: Tally) {
+        let mut state = lock(&self.state);
+        state.speed.note(self.begun.elapsed(), tally.bytes);
+        let whole = match state.size {
+            Some(size) => tally.bytes >= size,
+            // Of a classic transfer only the end of all streams is seen.
+            None => tally.bytes > 0 && tally.streams == 0,
+        };
+        state.phase = match state.phase {
+            _ if whole && state.md5 => Phase::Checking,
+            Phase::Lost if tally.streams == 0 && tally.bytes <= state.tally.bytes => Phase::Lost,
+            _ => Phase::Moving,
+        };
+        state.tally = tally;
+    }
+
+    /// The server is gone, and its streams with it.
+    pub(crate) fn is_lost(&self) {
+        let mut state = lock(&self.state);
+        state.phase = Phase::Lost;
+        state.tally.streams = 0;
+    }
+
+    /// All is there and checked: so many bytes.
+    pub(crate) fn is_saved(&self, bytes: u64) {
+        let mut state = lock(&self.state);
+        state.phase = Phase::Saving;
+        state.size = Some(bytes);
+        state.tally = Tally { bytes, streams: 0, ..state.tally };
+    }
+
+    /// How many hundredths of the file are there; 0 where its size is not known.
+    pub(crate) fn percent(&self) -> u64 {
+        let state = lock(&self.state);
+        state.size.map_or(0, |size| amount::percent(state.tally.bytes, size))
+    }
+
+    /// How it is now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let time = self.begun.elapsed();
+        let state = lock(&self.state);
+        let left = match (state.phase, state.size) {
+            (Phase::Moving, Some(size)) => {
+                let rate = state.speed.rate(time, LEFT_TIME);
+                let rest = size.saturating_sub(state.tally.bytes) as f64;
+                (rate > 0.0).then(|| (rest / rate).ceil() as u64)
+            }
+            _ => None,
+        };
+        Snapshot {
+            time,
+            phase: state.phase,
+            bytes: state.tally.bytes,
+            size: state.size,
+            rate: state.speed.rate(time, RATE_TIME),
+            left,
+            streams: state.tally.streams,
+            again: state.tally.again,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(bytes: u64, streams: u64) -> Tally {
+        Tally { bytes, streams, ..Tally::default() }
+    }
+
+    #[test]
+    fn the_phase_follows_what_the_receiver_reports() {
+        let progress = Progress::new();
+        assert_eq!(progress.snapshot().phase, Phase::Asking);
+        progress.begins(Some(100), 10, true);
+        let phase = |tally| {
+            progress.moves(tally);
+            progress.snapshot().phase
+        };
+        assert_eq!(phase(tally(50, 2)), Phase::Moving);
+        progress.is_lost();
+        assert_eq!(progress.snapshot().streams, 0);
+        assert_eq!(phase(tally(50, 0)), Phase::Lost, "nothing new");
+        assert_eq!(phase(tally(50, 1)), Phase::Moving);
+        assert_eq!(phase(tally(100, 2)), Phase::Checking);
+        assert_eq!(phase(tally(90, 2)), Phase::Moving, "what was there was damaged");
+    }
+
+    #[test]
+    fn without_an_md5_nothing_is_checked_at_the_end() {
+        let progress = Progress::new();
+        progress.begins(Some(100), 0, false);
+        progress.moves(tally(100, 1));
+        assert_eq!(progress.snapshot().phase, Phase::Moving);
+    }
+
+    #[test]
+    fn of_a_classic_transfer_the_end_of_all_streams_is_seen() {
+        let progress = Progress::new();
+        progress.begins(None, 0, true);
+        progress.moves(tally(70, 1));
+        assert_eq!((progress.snapshot().phase, progress.percent()), (Phase::Moving, 0));
+        progress.moves(tally(100, 0));
+        assert_eq!(progress.snapshot().phase, Phase::Checking);
+    }
+
+    #[test]
+    fn what_was_there_before_is_no_speed() {
+        let progress = Progress::new();
+        progress.begins(Some(1000), 900, true);
+        progress.moves(tally(900, 1));
+        let now = progress.snapshot();
+        assert_eq!((now.rate, now.left, progress.percent()), (0.0, None, 90));
+    }
+}

@@ -1,0 +1,225 @@
+//! The state of a fetch as one line for a person: in a window of any width, or as a
+//! sentence. Draws nothing itself.
+
+#![forbid(unsafe_code)]
+
+use super::{Phase, Snapshot};
+use ropewalk::codec::amount;
+
+/// Between two fields.
+const GAP: &str = "  ";
+
+/// The picture of the share that is there: no narrower and no wider.
+const LEAST_PICTURE: usize = 12;
+const LARGEST_PICTURE: usize = 60;
+
+/// A time left that is longer is a guess that helps nobody.
+const LONGEST_LEFT: u64 = 100 * 24 * 3600;
+
+/// A field in the order of the line: where it stands when room is given away, 0 first,
+/// and its forms, the longest first.
+type Field = (usize, Vec<String>);
+
+/// The line for so many columns. What does not fit is left out, the least important
+/// first; what has a shorter form takes that before it goes.
+pub(super) fn line(now: &Snapshot, columns: usize) -> String {
+    let fields = fields(now);
+    let mut order: Vec<usize> = (0..fields.len()).collect();
+    order.sort_by_key(|index| fields[*index].0);
+    let mut chosen: Vec<&str> = vec![""; fields.len()];
+    let mut used = 0;
+    for index in order {
+        let before = if used == 0 { 0 } else { GAP.len() };
+        let room = columns.saturating_sub(used + before);
+        if let Some(form) = fields[index].1.iter().find(|form| form.len() <= room) {
+            chosen[index] = form;
+            used += before + form.len();
+        }
+    }
+    let line = chosen.into_iter().filter(|form| !form.is_empty()).collect::<Vec<&str>>().join(GAP);
+    match columns.saturating_sub(used + GAP.len()).min(LARGEST_PICTURE) {
+        room @ LEAST_PICTURE.. if share(now).is_some() => {
+            format!("{}{GAP}{line}", picture(share(now).unwrap_or(0), room))
+        }
+        _ => line,
+    }
+}
+
+/// The same in one sentence, without regard to any width.
+pub(super) fn sentence(now: &Snapshot) -> String {
+    let fields = fields(now).into_iter().filter_map(|(_, forms)| forms.into_iter().next());
+    let fields: Vec<String> = fields.map(|field| field.trim_start().to_string()).collect();
+    fields.join(", ")
+}
+
+fn fields(now: &Snapshot) -> Vec<Field> {
+    let bytes = amount::size(now.bytes);
+    let rate = amount::rate(now.rate);
+    let moving = now.phase == Phase::Moving;
+    vec![
+        (0, share(now).map(|share| format!("{share:>3}%")).into_iter().collect()),
+        (1, note(now.phase).iter().map(ToString::to_string).collect()),
+        (
+            4,
+            match (now.phase, now.size) {
+                (Phase::Asking, _) => vec![],
+                (_, Some(size)) => vec![format!("{bytes} of {}", amount::size(size)), bytes],
+                (_, None) => vec![bytes],
+            },
+        ),
+        (2, if moving { vec![rate] } else { vec![] }),
+        (
+            3,
+            match now.left.filter(|left| *left < LONGEST_LEFT).map(amount::clock) {
+                Some(left) => vec![format!("{left} left"), left],
+                None if moving && now.size.is_some() => vec!["-:-- left".into(), "-:--".into()],
+                None => vec![],
+            },
+        ),
+        (5, if moving { vec![counted(now.streams, "stream")] } else { vec![] }),
+        (6, if now.phase == Phase::Asking { vec![] } else { vec![resent(now.again)] }),
+    ]
+}
+
+/// What is said of a phase in which nothing moves.
+fn note(phase: Phase) -> &'static [&'static str] {
+    match phase {
+        Phase::Asking => &["waiting for the server", "waiting"],
+        Phase::Moving => &[],
+        Phase::Lost => &["lost the server, asking again", "lost the server", "lost"],
+        Phase::Checking => &["waiting for the MD5", "MD5"],
+        Phase::Saving => &["writing to the disk", "writing"],
+    }
+}
+
+fn share(now: &Snapshot) -> Option<u64> {
+    now.size.map(|size| amount::percent(now.bytes, size).min(100))
+}
+
+fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+fn resent(blocks: u64) -> String {
+    format!("{blocks} re-sent")
+}
+
+/// `[=====>    ]` in so many columns, at least three.
+fn picture(share: u64, columns: usize) -> String {
+    let inside = columns - 2;
+    let full = inside * share as usize / 100;
+    let (bar, head) = match full {
+        0 => (0, ""),
+        _ if full == inside => (full, ""),
+        _ => (full - 1, ">"),
+    };
+    let rest = inside - bar - head.len();
+    format!("[{:=<bar$}{head}{:rest$}]", "", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn moving() -> Snapshot {
+        Snapshot {
+            time: Duration::from_secs(5),
+            phase: Phase::Moving,
+            bytes: 450 << 20,
+            size: Some(1 << 30),
+            rate: 93e6,
+            left: Some(12),
+            streams: 4,
+            again: 2,
+        }
+    }
+
+    /// The line in a window of so many columns, the last of which stays free.
+    fn in_window(now: &Snapshot, columns: usize) -> String {
+        line(now, columns - 1)
+    }
+
+    #[test]
+    fn the_narrowest_window_shows_nothing() {
+        assert_eq!(in_window(&moving(), 1), "");
+        assert_eq!(in_window(&moving(), 4), "");
+        assert_eq!(in_window(&moving(), 5), " 43%");
+    }
+
+    #[test]
+    fn forty_columns_have_what_matters_most() {
+        assert_eq!(in_window(&moving(), 40), " 43%  450 MiB  93.0 MB/s  0:12 left");
+    }
+
+    #[test]
+    fn eighty_columns_have_everything() {
+        assert_eq!(
+            in_window(&moving(), 80),
+            " 43%  450 MiB of 1.00 GiB  93.0 MB/s  0:12 left  4 streams  2 re-sent"
+        );
+    }
+
+    #[test]
+    fn two_hundred_columns_have_a_picture_too() {
+        let line = in_window(&moving(), 200);
+        let picture = format!("[{}>{}]", "=".repeat(23), " ".repeat(34));
+        assert!(line.starts_with(&format!("{picture}   43%  450 MiB of")), "{line}");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_its_window() {
+        let large = Snapshot {
+            bytes: u64::MAX - 1,
+            size: Some(u64::MAX),
+            rate: 1e18,
+            left: Some(u64::MAX),
+            streams: 255,
+            again: u64::MAX,
+            ..moving()
+        };
+        let unknown = Snapshot { size: None, left: None, ..moving() };
+        for now in [moving(), large, unknown] {
+            for phase in [Phase::Asking, Phase::Moving, Phase::Lost, Phase::Checking, Phase::Saving]
+            {
+                for columns in 0..250 {
+                    let line = line(&Snapshot { phase, ..now }, columns);
+                    assert!(line.is_ascii() && line.len() <= columns, "{columns}: {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_wait_says_what_it_is_for() {
+        let at = |phase| in_window(&Snapshot { phase, left: None, ..moving() }, 60);
+        assert!(at(Phase::Checking).contains("waiting for the MD5"));
+        assert!(at(Phase::Lost).contains("lost the server, asking again"));
+        assert!(at(Phase::Saving).contains("writing to the disk"));
+        let asking = Snapshot { phase: Phase::Asking, size: None, left: None, ..moving() };
+        assert_eq!(in_window(&asking, 80), "waiting for the server");
+    }
+
+    #[test]
+    fn without_a_size_there_is_no_share_and_no_time_left() {
+        let now = Snapshot { size: None, left: None, streams: 1, again: 0, ..moving() };
+        assert_eq!(in_window(&now, 80), "450 MiB  93.0 MB/s  1 stream  0 re-sent");
+    }
+
+    #[test]
+    fn a_sentence_has_everything() {
+        let expected = "43%, 450 MiB of 1.00 GiB, 93.0 MB/s, 0:12 left, 4 streams, 2 re-sent";
+        assert_eq!(sentence(&moving()), expected);
+    }
+
+    #[test]
+    fn the_picture_is_empty_at_nothing_and_full_at_all() {
+        assert_eq!(picture(0, 12), "[          ]");
+        assert_eq!(picture(10, 12), "[>         ]");
+        assert_eq!(picture(99, 12), "[========> ]");
+        assert_eq!(picture(100, 12), "[==========]");
+    }
+}

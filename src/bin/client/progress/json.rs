@@ -1,0 +1,122 @@
+//! The state of a fetch as JSON objects, one a line, for a program that watches. README.md
+//! has the fields.
+
+#![forbid(unsafe_code)]
+
+use super::Snapshot;
+use crate::config::Config;
+use crate::destination::Destination;
+use crate::fetch::Summary;
+use ropewalk::codec::amount;
+use ropewalk::codec::json::Value;
+use ropewalk::codec::text::escape;
+use ropewalk::error::{Error, ExitCode};
+use std::os::unix::ffi::OsStrExt;
+
+type Members = Vec<(String, Value)>;
+
+/// The first object.
+pub(super) fn start(config: &Config) -> Value {
+    let output = match &config.destination {
+        Destination::File(path) => escape(path.as_os_str().as_bytes()),
+        Destination::StandardOutput => "-".to_string(),
+    };
+    Value::object([
+        ("event", Value::from("start")),
+        ("version", Value::from(ropewalk::VERSION)),
+        ("server", Value::from(escape(config.server.typed.as_bytes()))),
+        ("file", Value::from(escape(&config.file))),
+        ("output", Value::from(output)),
+    ])
+}
+
+/// One of those in between.
+pub(super) fn progress(now: &Snapshot) -> Value {
+    Value::Object(state("progress", now))
+}
+
+/// The last object.
+pub(super) fn end(now: &Snapshot, outcome: &Result<Summary, Error>) -> Value {
+    let mut members = state("end", now);
+    let mut add = |name: &str, value| members.push((name.to_string(), value));
+    match outcome {
+        Ok(summary) => {
+            add("code", Value::from_u64(ExitCode::Success.number().into()));
+            add("text", Value::from(summary.to_string()));
+            add("md5", summary.md5.as_deref().map_or(Value::Null, Value::from));
+            add("resumed", Value::from_u64(summary.resumed));
+        }
+        Err(error) => {
+            add("code", Value::from_u64(error.code().number().into()));
+            add("text", Value::from(error.to_string()));
+        }
+    }
+    Value::Object(members)
+}
+
+fn state(event: &str, now: &Snapshot) -> Members {
+    let known = |number: Option<u64>| number.map_or(Value::Null, Value::from_u64);
+    let percent = now.size.map(|size| amount::percent(now.bytes, size));
+    // Milliseconds are as exact as anything here.
+    let seconds = (now.time.as_secs_f64() * 1e3).round() / 1e3;
+    [
+        ("event", Value::from(event)),
+        ("seconds", Value::Float(seconds)),
+        ("phase", Value::from(now.phase.word())),
+        ("bytes", Value::from_u64(now.bytes)),
+        ("size", known(now.size)),
+        ("percent", known(percent)),
+        ("rate", Value::from_u64(now.rate as u64)),
+        ("left", known(now.left)),
+        ("streams", Value::from_u64(now.streams)),
+        ("resent", Value::from_u64(now.again)),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_string(), value))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Phase;
+    use super::*;
+    use std::time::Duration;
+
+    fn snapshot() -> Snapshot {
+        Snapshot {
+            time: Duration::from_micros(1_234_567),
+            phase: Phase::Moving,
+            bytes: 50,
+            size: Some(200),
+            rate: 12.7,
+            left: Some(13),
+            streams: 4,
+            again: 1,
+        }
+    }
+
+    #[test]
+    fn the_state_has_every_field() {
+        assert_eq!(
+            progress(&snapshot()).to_string(),
+            "{\"event\":\"progress\",\"seconds\":1.235,\"phase\":\"moving\",\"bytes\":50,\
+             \"size\":200,\"percent\":25,\"rate\":12,\"left\":13,\"streams\":4,\"resent\":1}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let now = Snapshot { size: None, left: None, ..snapshot() };
+        let text = progress(&now).to_string();
+        assert!(text.contains("\"size\":null,\"percent\":null,"), "{text}");
+        assert!(text.contains("\"left\":null,"), "{text}");
+    }
+
+    #[test]
+    fn a_failure_has_its_code_and_its_text() {
+        let outcome = Err(Error::new(ExitCode::Refused, "no\u{1b}"));
+        let text = end(&snapshot(), &outcome).to_string();
+        assert!(text.starts_with("{\"event\":\"end\",\"seconds\":1.235,"), "{text}");
+        assert!(text.ends_with(",\"code\":4,\"text\":\"no\\u001b\"}"), "{text}");
+    }
+}

@@ -1,0 +1,80 @@
+//! Completion for fish 3.0 and newer.
+
+#![forbid(unsafe_code)]
+
+use super::super::options::{Opt, Program};
+use super::{Kind, ORIGIN, installed, kind, place, spellings};
+
+/// Whether so many arguments were given before the current word, options not counted.
+const PLACE: &str = "    set -l words (commandline -opc)
+    set -l place 0
+    set -l pending no
+    for word in $words[2..-1]
+        if test $pending = yes
+            set pending no
+        else
+            switch $word
+                case VALUED
+                    set pending yes
+                case '-?*'
+                case '*'
+                    set place (math $place + 1)
+            end
+        end
+    end
+    test $place -eq $argv[1]
+";
+
+/// The file.
+pub(super) fn render(program: &Program) -> String {
+    let name = installed(program);
+    let condition = format!("__{}_place", name.replace('-', "_"));
+    let valued = program.all_options().filter(|option| option.value.is_some());
+    let valued: Vec<String> = valued.flat_map(spellings).collect();
+    // A case needs a pattern; no word is empty here.
+    let patterns = if valued.is_empty() { "''".into() } else { valued.join(" ") };
+    let mut out = format!("# fish completion for {name}. {ORIGIN}\n\nfunction {condition}\n");
+    out.push_str(&PLACE.replace("VALUED", &patterns));
+    out.push_str(&format!("end\n\ncomplete -c {name} -f\n"));
+    for option in program.all_options() {
+        out.push_str(&format!("complete -c {name}{}\n", described(option)));
+    }
+    for (index, positional) in program.positionals.iter().enumerate() {
+        let offer = offer(&place(positional.name));
+        if !offer.is_empty() {
+            let help = quote(positional.help);
+            out.push_str(&format!(
+                "complete -c {name} -n '{condition} {index}'{offer} -d {help}\n"
+            ));
+        }
+    }
+    out
+}
+
+/// The words of `complete` for an option.
+fn described(option: &Opt) -> String {
+    let short = option.short.map(|letter| format!(" -s {letter}")).unwrap_or_default();
+    let value = match kind(option) {
+        None => String::new(),
+        Some(Kind::File) => format!(" -r{}", offer(&Kind::File)),
+        Some(kind) => format!(" -x{}", offer(&kind)),
+    };
+    format!("{short} -l {}{value} -d {}", option.long, quote(option.help))
+}
+
+/// The words of `complete` that offer such values; empty where there is nothing to offer.
+fn offer(kind: &Kind) -> String {
+    match kind {
+        Kind::File => " -F".into(),
+        Kind::Folder => " -a '(__fish_complete_directories)'".into(),
+        Kind::Host => " -a '(__fish_print_hostnames)'".into(),
+        Kind::User => " -a '(__fish_complete_users)'".into(),
+        Kind::OneOf(choices) => format!(" -a '{}'", choices.join(" ")),
+        Kind::Free => String::new(),
+    }
+}
+
+/// A text as one word.
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}

@@ -1,0 +1,192 @@
+//! What a man page says beyond its program's table: how it works, its files, signals
+//! and examples.
+
+#![forbid(unsafe_code)]
+
+use super::super::options::Program;
+use super::super::programs::{CLIENT, RECEIVER, SENDER, SERVER};
+use crate::error::ExitCode;
+
+/// One page.
+pub(super) struct Page {
+    /// The program that it is about.
+    pub(super) program: &'static Program,
+    /// Paragraphs.
+    pub(super) description: &'static [&'static str],
+    /// Sections between OPTIONS and EXIT STATUS.
+    pub(super) sections: &'static [Section],
+    /// The codes with which it can end.
+    pub(super) exits: &'static [ExitCode],
+    /// What each shows, and its command line.
+    pub(super) examples: &'static [(&'static str, &'static str)],
+    /// Other pages, and their sections.
+    pub(super) see_also: &'static [(&'static str, u8)],
+}
+
+/// A section of a page.
+pub(super) struct Section {
+    /// Its heading.
+    pub(super) title: &'static str,
+    /// Paragraphs.
+    pub(super) text: &'static [&'static str],
+    /// Names, and what they are.
+    pub(super) entries: &'static [(&'static str, &'static str)],
+}
+
+/// All pages.
+pub(super) static ALL: [Page; 4] = [SERVER_PAGE, CLIENT_PAGE, SENDER_PAGE, RECEIVER_PAGE];
+
+const SERVER_PAGE: Page = Page {
+    program: &SERVER,
+    description: &[
+        "Sends files over many TCP streams at once to ropewalk-client and to the classic client, \
+         and over one connection to any HTTP client such as curl, wget or a browser. Only regular \
+         files are sent. A name without a leading slash starts at the folder that the server was \
+         started in, or at the folder of --root.",
+        "Each transfer is carried by a ropewalk-sender of its own, on a port of its own, or \
+         through the server's port where the client cannot reach that one. When the server is ready it prints one line with its address on standard output. It logs one line \
+         on standard error for each transfer: peer, file, bytes sent, size, streams, seconds, \
+         outcome.",
+        "Nothing is encrypted. Without --root the server sends every file that it can read, and \
+         without --auth to everybody who can connect to it.",
+    ],
+    sections: &[
+        Section {
+            title: "SIGNALS",
+            text: &[],
+            entries: &[
+                (
+                    "SIGINT, SIGTERM",
+                    "End the server and all transfers. A second one does not wait for them.",
+                ),
+                ("SIGHUP", "With --auth: reads the passwords again. Without: as SIGTERM."),
+            ],
+        },
+        Section {
+            title: "ENVIRONMENT",
+            text: &[],
+            entries: &[(
+                "LISTEN_PID, LISTEN_FDS",
+                "When LISTEN_PID is the number of the server's own process, it listens on the \
+                 sockets that it was started with, LISTEN_FDS of them from descriptor 3 on, as \
+                 systemd.socket(5) hands them over. They have to be TCP sockets that listen \
+                 already. The port and --bind are then left out.",
+            )],
+        },
+        Section {
+            title: "FILES",
+            text: &[],
+            entries: &[(
+                "../libexec/ropewalk/sender",
+                "The worker, from the folder of the server on, unless there is one beside it.",
+            )],
+        },
+    ],
+    exits: &[ExitCode::Success, ExitCode::System, ExitCode::Usage],
+    examples: &[
+        ("Everything that this user can read, to everybody:", "ropewalk-server 8080"),
+        (
+            "One folder, to those who know a password, as another user:",
+            "ropewalk-server --root /srv/files --auth /etc/ropewalk.users --user nobody 8080",
+        ),
+        (
+            "Behind a firewall that lets these ports pass:",
+            "ropewalk-server --data-ports 8081-8100 8080",
+        ),
+        ("With other people's clients:", "curl -O http://box:8080/srv/files/file.iso"),
+    ],
+    see_also: &[("ropewalk-client", 1), ("ropewalk-sender", 1)],
+};
+
+const CLIENT_PAGE: Page = Page {
+    program: &CLIENT,
+    description: &[
+        "Fetches a file from ropewalk-server, or from a classic server, over 1 to 255 TCP streams. \
+         The address is host:port, IPv4:port or [IPv6]:port, and every address that a name has is \
+         tried.",
+        "Each block has a CRC32C, and one that is damaged is asked for again. The file gets its \
+         own name only when it is complete, its MD5 is the server's, and it is on the disk. Until \
+         then an older file of that name stays as it was. A symbolic link is followed, and its \
+         target replaced. An OFILE that is a folder means the file's base name in it, and \
+         without OFILE that is the name here.",
+        "With OFILE - the file goes to standard output, in order, while it comes, and nothing of \
+         it is kept. That its MD5 differs shows only in the exit code then.",
+        "A fetch that was interrupted by a signal, a lost network, a full disk or a crash goes on \
+         where it was when the same command is run again. When the file has changed on the server \
+         meanwhile, the client says so and starts over.",
+        "A stream that breaks or stalls is opened again. When the server goes away in the middle, \
+         the client asks for another session and goes on, for as long as --retry-for allows.",
+    ],
+    sections: &[
+        Section {
+            title: "FILES",
+            text: &[],
+            entries: &[
+                ("OFILE.part", "What has arrived so far; readable for its owner alone."),
+                (
+                    "OFILE.part.journal",
+                    "Which ranges of it can be trusted. Both files are removed when the fetch \
+                     succeeds, when the MD5 differs, and when the file changes on the server.",
+                ),
+                (
+                    "../libexec/ropewalk/receiver",
+                    "The worker, from the folder of the client on, unless there is one beside it.",
+                ),
+            ],
+        },
+        Section {
+            title: "SIGNALS",
+            text: &[
+                "SIGINT, SIGTERM and SIGHUP end the fetch and keep what has arrived. A second one \
+                 does not wait.",
+            ],
+            entries: &[],
+        },
+    ],
+    exits: &ExitCode::ALL,
+    examples: &[
+        ("Fetch a file over 4 streams:", "ropewalk-client box:8080 4 data/file.iso file.iso"),
+        ("Unpack an archive while it comes:", "ropewalk-client box:8080 4 backup.tar - | tar x"),
+        (
+            "Where the MD5 is the slowest step, let the checksums of the blocks do:",
+            "ropewalk-client --verify crc32c box:8080 4 data/file.iso file.iso",
+        ),
+    ],
+    see_also: &[("ropewalk-server", 1), ("ropewalk-receiver", 1)],
+};
+
+const BY_HAND: &str = "By hand it speaks the classic protocol, takes the arguments of the classic \
+                       program, and is silent when all goes well.";
+
+const SENDER_PAGE: Page = Page {
+    program: &SENDER,
+    description: &[
+        "The worker that ropewalk-server starts for each transfer. It listens on the port, serves \
+         so many streams of so many bytes each, and ends. It also ends when no stream comes for \
+         30 s.",
+        BY_HAND,
+        "It is installed as sender in PREFIX/libexec/ropewalk, not in a folder of PATH.",
+    ],
+    sections: &[],
+    exits: &ExitCode::ALL,
+    examples: &[("4 streams of a file of 64 MiB:", "sender 9000 file 16777217 4")],
+    see_also: &[("ropewalk-server", 1), ("ropewalk-receiver", 1)],
+};
+
+const RECEIVER_PAGE: Page = Page {
+    program: &RECEIVER,
+    description: &[
+        "The worker that ropewalk-client starts for each fetch. It leaves what each stream brings \
+         in a part file of its own, and does not join them.",
+        BY_HAND,
+        "It is installed as receiver in PREFIX/libexec/ropewalk, not in a folder of PATH.",
+    ],
+    sections: &[Section {
+        title: "FILES",
+        text: &[],
+        entries: &[("0.prt, 1.prt, ...", "What came over each stream, in the given folder.")],
+    }],
+    exits: &ExitCode::ALL,
+    examples: &[("What a sender on another machine serves:", "receiver box 9000 4 parts")],
+    see_also: &[("ropewalk-client", 1), ("ropewalk-sender", 1)],
+};

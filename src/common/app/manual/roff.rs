@@ -1,0 +1,181 @@
+//! A man page in the macros of man(7), as groff and mandoc read them.
+
+#![forbid(unsafe_code)]
+
+use super::super::options::Opt;
+use super::pages::{Page, Section};
+use super::{ORIGIN, installed};
+
+/// No line of text is longer, unless a single word is.
+const WIDTH: usize = 78;
+
+/// The page's source.
+///
+/// It bears no date: the text is renewed with the table, and the version says how old it is.
+pub(super) fn render(page: &Page) -> String {
+    let program = page.program;
+    let name = installed(program);
+    let mut out = format!(
+        ".\\\" {ORIGIN}\n.TH {} 1 \"\" \"ropewalk {}\" \"ropewalk\"\n",
+        escape(&name.to_uppercase()),
+        escape(crate::VERSION)
+    );
+    out.push_str(".SH NAME\n");
+    text(&mut out, &format!("{name} - {}", program.summary));
+    out.push_str(&format!(".SH SYNOPSIS\n.B {}\n[\\fIoption\\fR ...]", escape(&name)));
+    for positional in program.positionals {
+        let name = format!("\\fI{}\\fR", escape(positional.name));
+        match positional.optional {
+            true => out.push_str(&format!(" [{name}]")),
+            false => out.push_str(&format!(" {name}")),
+        }
+    }
+    if let Some(alone) = program.alone {
+        out.push_str(&format!("\n.br\n.B {} \\-\\-{}", escape(&name), escape(alone)));
+    }
+    out.push_str("\n.SH DESCRIPTION\n");
+    paragraphs(&mut out, page.description);
+    out.push_str(".SH ARGUMENTS\n");
+    for positional in program.positionals {
+        item(&mut out, &format!("\\fI{}\\fR", escape(positional.name)), positional.help);
+    }
+    out.push_str(".SH OPTIONS\nOptions may stand anywhere; after\n.B \\-\\-\nthere are none.\n");
+    for option in program.all_options() {
+        item(&mut out, &label(option), option.help);
+    }
+    for section in page.sections {
+        render_section(&mut out, section);
+    }
+    out.push_str(".SH EXIT STATUS\n");
+    for code in page.exits {
+        item(&mut out, &format!("\\fB{}\\fR", code.number()), code.meaning());
+    }
+    out.push_str(".SH EXAMPLES\n");
+    for (index, (what, command)) in page.examples.iter().enumerate() {
+        if index > 0 {
+            out.push_str(".PP\n");
+        }
+        text(&mut out, what);
+        out.push_str(&format!(".PP\n.RS 4\n.nf\n$ {}\n.fi\n.RE\n", escape(command)));
+    }
+    out.push_str(".SH SEE ALSO\n");
+    let others =
+        page.see_also.iter().map(|(name, section)| format!(".BR {} ({section})", escape(name)));
+    out.push_str(&others.collect::<Vec<_>>().join(" ,\n"));
+    out.push('\n');
+    out
+}
+
+fn render_section(out: &mut String, section: &Section) {
+    out.push_str(&format!(".SH {}\n", section.title));
+    paragraphs(out, section.text);
+    for (term, about) in section.entries {
+        item(out, &format!("\\fB{}\\fR", escape(term)), about);
+    }
+}
+
+/// Paragraphs, the first one directly behind its heading.
+fn paragraphs(out: &mut String, texts: &[&str]) {
+    for (index, paragraph) in texts.iter().enumerate() {
+        if index > 0 {
+            out.push_str(".PP\n");
+        }
+        text(out, paragraph);
+    }
+}
+
+/// A term that is ready, and a text about it.
+fn item(out: &mut String, term: &str, about: &str) {
+    out.push_str(&format!(".TP\n{term}\n"));
+    text(out, about);
+}
+
+/// `-b ADDR, --bind ADDR` as man pages show it.
+fn label(option: &Opt) -> String {
+    let short = option.short.map(|letter| format!("\\fB\\-{letter}\\fR, ")).unwrap_or_default();
+    let value = option.value.map(|value| format!(" \\fI{}\\fR", escape(value))).unwrap_or_default();
+    format!("{short}\\fB\\-\\-{}\\fR{value}", escape(option.long))
+}
+
+/// Running text, in short lines, a new one for each sentence. Options in it are bold.
+fn text(out: &mut String, text: &str) {
+    let mut width = 0;
+    for word in text.split_whitespace() {
+        let shown = styled(word);
+        if width > 0 && width + 1 + shown.len() > WIDTH {
+            out.push('\n');
+            width = 0;
+        }
+        if width > 0 {
+            out.push(' ');
+            width += 1;
+        } else if shown.starts_with(['.', '\'']) {
+            out.push_str("\\&"); // else a request to roff
+        }
+        out.push_str(&shown);
+        width += shown.len();
+        if word.ends_with(['.', '?']) {
+            out.push('\n');
+            width = 0;
+        }
+    }
+    if width > 0 {
+        out.push('\n');
+    }
+}
+
+/// A word with everything escaped, and bold if it is an option.
+fn styled(word: &str) -> String {
+    let bare = word.trim_end_matches([',', '.', ':', ';', ')']);
+    if !bare.starts_with("--") {
+        return escape(word);
+    }
+    format!("\\fB{}\\fR{}", escape(bare), escape(&word[bare.len()..]))
+}
+
+/// Plain text as roff shows it unchanged, dashes as dashes and not as hyphens.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\\' => escaped.push_str("\\e"),
+            '-' => escaped.push_str("\\-"),
+            '~' => escaped.push_str("\\(ti"),
+            '^' => escaped.push_str("\\(ha"),
+            '`' => escaped.push_str("\\(ga"),
+            '\'' => escaped.push_str("\\(aq"),
+            '"' => escaped.push_str("\\(dq"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(source: &str) -> String {
+        let mut out = String::new();
+        text(&mut out, source);
+        out
+    }
+
+    #[test]
+    fn what_roff_would_take_for_its_own_is_escaped() {
+        assert_eq!(escape(r"a-b \n 'c' ~^`"), r"a\-b \en \(aqc\(aq \(ti\(ha\(ga");
+        assert_eq!(shown(".part is kept"), "\\&.part is kept\n");
+    }
+
+    #[test]
+    fn options_in_running_text_are_bold() {
+        assert_eq!(shown("with --auth, let"), "with \\fB\\-\\-auth\\fR, let\n");
+    }
+
+    #[test]
+    fn each_sentence_has_its_line_and_none_is_long() {
+        assert_eq!(shown("One. Two. Three"), "One.\nTwo.\nThree\n");
+        let long = shown(&"word ".repeat(100));
+        assert!(long.lines().count() > 5 && long.lines().all(|line| line.len() <= WIDTH));
+    }
+}

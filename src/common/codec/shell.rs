@@ -1,0 +1,112 @@
+//! A command line as a shell takes it apart again: for showing a command that a person
+//! can run as it stands (POSIX, Shell Command Language, 2.2 Quoting).
+
+#![forbid(unsafe_code)]
+
+use super::text::escape;
+
+/// The words as one line, each quoted where it needs it. A word that is not printable
+/// text gets `$'...'`, which POSIX has since 2024: bash, zsh, ksh and BusyBox know it,
+/// dash does not.
+pub fn command<W: AsRef<[u8]>>(words: impl IntoIterator<Item = W>) -> String {
+    words.into_iter().map(|word| quote(word.as_ref())).collect::<Vec<String>>().join(" ")
+}
+
+fn quote(word: &[u8]) -> String {
+    // Some shells look for a command's path behind a leading equals sign.
+    let plain = !word.is_empty() && word[0] != b'=' && word.iter().all(|byte| is_plain(*byte));
+    // A backslash is all that `escape` writes differently in text that is printable.
+    let printable = escape(word).replace("\\\\", "\\").as_bytes() == word;
+    match (plain, std::str::from_utf8(word)) {
+        (true, Ok(text)) => text.to_string(),
+        (false, Ok(text)) if printable => format!("'{}'", text.replace('\'', "'\\''")),
+        _ => {
+            let inner: String = word.iter().map(|byte| escaped(*byte)).collect();
+            format!("$'{inner}'")
+        }
+    }
+}
+
+/// Whether a byte means itself everywhere in a word.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte)
+}
+
+/// One byte within `$'...'`.
+fn escaped(byte: u8) -> String {
+    match byte {
+        b'\'' | b'\\' => format!("\\{}", char::from(byte)),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::Command;
+
+    #[test]
+    fn what_needs_no_quotes_gets_none() {
+        let words = ["./client", "host:8080", "4", "data/file.iso", "--verify=none", "a%b@c,d_+"];
+        assert_eq!(command(words), words.join(" "));
+    }
+
+    #[test]
+    fn what_a_shell_would_touch_is_quoted() {
+        for (word, quoted) in [
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", "'it'\\''s'"),
+            ("[::1]:80", "'[::1]:80'"),
+            ("~", "'~'"),
+            ("#a", "'#a'"),
+            ("=ls", "'=ls'"),
+            ("a\\b", "'a\\b'"),
+            ("h\u{e4}user", "'h\u{e4}user'"),
+        ] {
+            assert_eq!(command([word]), quoted);
+        }
+    }
+
+    #[test]
+    fn what_no_terminal_should_show_is_written_in_hex() {
+        assert_eq!(command([b"a\xffb"]), "$'a\\xffb'");
+        assert_eq!(command([b"it's\n\\"]), "$'it\\'s\\x0a\\\\'");
+        assert_eq!(command(["\u{202e}x"]), "$'\\xe2\\x80\\xaex'");
+    }
+
+    /// What a shell makes of the words: each with a NUL behind it.
+    fn taken_apart(shell: &str, words: &[&[u8]]) -> Option<Vec<u8>> {
+        let line = command(words.iter().copied());
+        assert!(!line.contains('\n'), "{line}");
+        let script = format!("printf '%s\\0' {line}");
+        let mut shell = Command::new(shell);
+        shell.arg("-c").arg(OsStr::from_bytes(script.as_bytes())).env("LC_ALL", "C");
+        shell.output().ok().map(|output| output.stdout)
+    }
+
+    #[test]
+    fn shells_take_it_apart_into_the_same_words() {
+        let printable: [&[u8]; 9] = [
+            b"./client",
+            b"",
+            b"a  b",
+            b"it's \"so\"",
+            b"$HOME `id` $(id) !!",
+            b"a\\nb\\",
+            b"*?[a-z]{1,2}",
+            b"-x;y&z|<>()#~^",
+            "h\u{e4}\u{1f980}".as_bytes(),
+        ];
+        let expected = [printable.join(&0), vec![0]].concat();
+        assert_eq!(taken_apart("sh", &printable), Some(expected));
+        let others: [&[u8]; 4] = [b"\xff\xfea", b"line\nbreak", b"\x1b[2J'\\", b"\x01\x7f\xc3("];
+        // Where there is no bash, the words above are proof enough.
+        if let Some(found) = taken_apart("bash", &others) {
+            assert_eq!(found, [others.join(&0), vec![0]].concat());
+        }
+    }
+}

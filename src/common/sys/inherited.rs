@@ -1,0 +1,80 @@
+//! Listening sockets that a program is started with, as sd_listen_fds(3) numbers them.
+
+use super::{check, retry};
+use std::io;
+use std::mem;
+use std::net::TcpListener;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// The first descriptor behind standard input, output and error.
+const FIRST: RawFd = 3;
+
+/// Takes the listeners at the first `count` descriptors behind the standard ones, and sets
+/// them close-on-exec.
+///
+/// Whatever this program opens is close-on-exec from the start, so a descriptor that is not
+/// came through exec and belongs to nobody yet. One that is taken is refused a second time.
+///
+/// # Errors
+/// Names the descriptor that is not there, or is not a TCP socket that listens.
+pub fn listeners(count: u8) -> io::Result<Vec<TcpListener>> {
+    let numbers = FIRST..FIRST + RawFd::from(count);
+    for number in numbers.clone() {
+        if !waits_for_us(number) {
+            let text = format!("descriptor {number} is not a TCP socket that listens");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+    }
+    numbers.map(take).collect()
+}
+
+/// Whether `number` is a listening TCP socket that came through exec.
+fn waits_for_us(number: RawFd) -> bool {
+    // SAFETY: F_GETFD takes numbers only and touches no memory.
+    let flags = check(unsafe { libc::fcntl(number, libc::F_GETFD) });
+    let family = option(number, libc::SO_DOMAIN);
+    flags.is_ok_and(|flags| flags & libc::FD_CLOEXEC == 0)
+        && family.is_ok_and(|family| [libc::AF_INET, libc::AF_INET6].contains(&family))
+        && option(number, libc::SO_TYPE).is_ok_and(|kind| kind == libc::SOCK_STREAM)
+        && option(number, libc::SO_ACCEPTCONN).is_ok_and(|listens| listens == 1)
+}
+
+/// Owns `number`, of which [`waits_for_us`] is true.
+fn take(number: RawFd) -> io::Result<TcpListener> {
+    // SAFETY: F_SETFD takes numbers only and touches no memory.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: the descriptor is open, and was not close-on-exec until just now, so nothing
+    // in this program had opened it, and nothing owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) }.into())
+}
+
+/// A number that the kernel tells of a socket (socket(7)).
+fn option(number: RawFd, name: libc::c_int) -> io::Result<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut length = mem::size_of::<libc::c_int>() as libc::socklen_t;
+    retry(|| {
+        let value = (&raw mut value).cast();
+        // SAFETY: `value` is writable for `length` bytes, and both live through the call.
+        check(unsafe { libc::getsockopt(number, libc::SOL_SOCKET, name, value, &mut length) })
+    })?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_listener_of_our_own_is_not_taken_twice() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(option(listener.as_raw_fd(), libc::SO_ACCEPTCONN).unwrap(), 1);
+        assert!(!waits_for_us(listener.as_raw_fd()));
+    }
+
+    #[test]
+    fn what_is_not_open_is_named() {
+        let error = listeners(u8::MAX).unwrap_err();
+        assert!(error.to_string().ends_with("is not a TCP socket that listens"), "{error}");
+    }
+}
