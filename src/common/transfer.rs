@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod confine;
+pub mod growth;
 pub mod identity;
 pub mod journal;
 pub mod meter;
@@ -14,4 +15,5 @@ pub mod ranges;
 pub mod rate;
 pub mod ring;
 pub mod session;
+pub mod trace;
 pub mod window;

@@ -103,7 +103,7 @@ impl Scratch {
     pub(crate) fn client(
         &self,
         server: impl ToString,
-        threads: usize,
+        threads: impl ToString,
         file: impl AsRef<OsStr>,
         output: impl AsRef<OsStr>,
     ) -> Command {

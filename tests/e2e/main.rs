@@ -16,6 +16,7 @@ mod system;
 
 mod activation;
 mod auth;
+mod auto;
 mod changes;
 mod connections;
 mod data_ports;
@@ -40,6 +41,7 @@ mod slow_stream;
 mod strangers;
 mod streams;
 mod terminal;
+mod trace;
 mod transfers;
 mod usage;
 mod user;

@@ -36,7 +36,7 @@ impl Path {
 
     /// A client that fetches the file through the relay. Only the blocks' checksums are
     /// looked at: the MD5 would hide a lie of theirs.
-    pub(crate) fn client(&self, threads: usize) -> Command {
+    pub(crate) fn client(&self, threads: impl ToString) -> Command {
         let mut client =
             self.scratch.client(self.relay.address, threads, "file", self.folder("out"));
         client.args(["--verify", "crc32c"]);
@@ -44,7 +44,7 @@ impl Path {
     }
 
     /// The same without the relay.
-    pub(crate) fn direct(&self, threads: usize) -> Command {
+    pub(crate) fn direct(&self, threads: impl ToString) -> Command {
         let mut client =
             self.scratch.client(self.server.address, threads, "file", self.folder("out"));
         client.args(["--verify", "crc32c"]);
@@ -71,7 +71,7 @@ impl Path {
 
     /// Fetches the file, demands that it is right, and hands on the summary.
     #[track_caller]
-    pub(crate) fn fetch(&self, threads: usize) -> String {
+    pub(crate) fn fetch(&self, threads: impl ToString) -> String {
         let said = run(&mut self.client(threads)).succeeded();
         self.is_whole();
         said

@@ -9,7 +9,7 @@ function __ropewalk_client_place
             set pending no
         else
             switch $word
-                case --auth --connect-timeout --retry-for --verify --limit-rate --progress
+                case --auth --connect-timeout --retry-for --verify --limit-rate --trace --progress
                     set pending yes
                 case '-?*'
                 case '*'
@@ -31,6 +31,7 @@ complete -c ropewalk-client -l verify -x -a 'md5 crc32c none' -d 'md5: the whole
 complete -c ropewalk-client -l limit-rate -x -d 'bytes a second at most; K, M, G for 1024s (default: none)'
 complete -c ropewalk-client -l restart -d 'ignore what an earlier run left, and start over'
 complete -c ropewalk-client -l no-sync -d 'do not wait for the disk: a power cut may cost the file'
+complete -c ropewalk-client -l trace -r -F -d 'draw the transfer: what each stream brought, and what befell it'
 complete -c ropewalk-client -l progress -x -a 'auto bar plain json none' -d 'how to tell on standard error how far it is (default: auto)'
 complete -c ropewalk-client -s q -l quiet -d 'print nothing but errors'
 complete -c ropewalk-client -n '__ropewalk_client_place 0' -a '(__fish_print_hostnames)' -d 'server address, in host:port format'

@@ -9,6 +9,7 @@ use ropewalk::codec::shell;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::transfer::growth::FIRST_STREAMS;
 use ropewalk::transfer::partial::Wishes;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -27,8 +28,8 @@ const DEFAULT_RETRY_TIME: u64 = 60;
 pub(crate) struct Config {
     /// The server.
     pub(crate) server: Address,
-    /// How many streams, 1 to 255.
-    pub(crate) threads: u8,
+    /// How many streams.
+    pub(crate) threads: Threads,
     /// The file as the server names it: bytes, not empty, without NUL.
     pub(crate) file: Vec<u8>,
     /// Where it goes.
@@ -47,12 +48,40 @@ pub(crate) struct Config {
     pub(crate) verify: Verify,
     /// What to do with what an earlier run left, and with the disk.
     pub(crate) wishes: Wishes,
+    /// Where a picture of the transfer goes.
+    pub(crate) trace: Option<PathBuf>,
     /// Whether to print errors only.
     pub(crate) quiet: bool,
     /// How to say on standard error how it goes.
     pub(crate) progress: Style,
     /// The command that goes on with what this one leaves behind.
     pub(crate) command: String,
+}
+
+/// How many streams a file is received over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// So many, 1 to 255.
+    Fixed(u8),
+    /// As many as help, which is found out during the transfer.
+    Auto,
+}
+
+impl Threads {
+    /// How many there are where the number cannot change.
+    pub(crate) fn at_first(self) -> u8 {
+        match self {
+            Threads::Fixed(threads) => threads,
+            Threads::Auto => FIRST_STREAMS,
+        }
+    }
+
+    fn parse(text: &OsStr) -> Result<Threads> {
+        match text == "auto" {
+            true => Ok(Threads::Auto),
+            false => Ok(Threads::Fixed(number("threads", text, 1..=MAX_STREAMS)? as u8)),
+        }
+    }
 }
 
 /// How the bytes that come are checked.
@@ -105,10 +134,14 @@ impl Config {
             return Err(Error::usage("file: must not be empty"));
         }
         let destination = destination::choose(arguments.optional(3), &file)?;
+        let trace = arguments.value("trace").map(PathBuf::from);
+        if matches!((&trace, &destination), (Some(at), Destination::File(output)) if at == output) {
+            return Err(Error::usage("--trace: must not be the output file"));
+        }
         let seconds = arguments.number("connect-timeout", 1..=3600)?;
         Ok(Config {
             server: Address::parse(arguments.positional(0))?,
-            threads: number("threads", arguments.positional(1), 1..=MAX_STREAMS)? as u8,
+            threads: Threads::parse(arguments.positional(1))?,
             file,
             destination,
             auth: arguments.value("auth").map(PathBuf::from),
@@ -120,6 +153,7 @@ impl Config {
             rate: arguments.rate("limit-rate")?,
             verify: Verify::parse(arguments.value("verify"))?,
             wishes: Wishes { restart: arguments.has("restart"), sync: !arguments.has("no-sync") },
+            trace,
             quiet: arguments.has("quiet"),
             progress: Style::parse(arguments.value("progress"), arguments.has("quiet"))?,
             command: resuming(arguments),
@@ -196,6 +230,14 @@ mod tests {
         for text in ["0", "256", "-4", "four", ""] {
             assert!(config(["box:80", text, "f", "o"]).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_number_of_threads_may_be_left_to_the_client() {
+        let threads = |text| config(["box:80", text, "f", "o"]).unwrap().threads;
+        assert_eq!(threads("255"), Threads::Fixed(255));
+        assert_eq!(threads("auto"), Threads::Auto);
+        assert!(config(["box:80", "Auto", "f", "o"]).is_err());
     }
 
     #[test]

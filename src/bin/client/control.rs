@@ -8,7 +8,7 @@ mod offer;
 
 pub(crate) use offer::{ClassicOffer, Offer, PulledOffer};
 
-use crate::config::Config;
+use crate::config::{Config, Threads};
 use crate::interrupt::Interrupt;
 use ropewalk::app::http::{Http, NoReply};
 use ropewalk::app::login::Login;
@@ -20,6 +20,7 @@ use ropewalk::codec::repr_digest::{WANT_MD5, parse_md5};
 use ropewalk::codec::text::{escape, escape_limited};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{random, socket};
+use ropewalk::transfer::blocks::MAX_STREAMS;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -98,7 +99,7 @@ impl Server {
         &self,
         stream: TcpStream,
         file: &[u8],
-        threads: u8,
+        threads: Threads,
         patience: Duration,
         interrupt: &Interrupt,
     ) -> Result<Offer> {
@@ -121,7 +122,7 @@ impl Server {
         &self,
         stream: TcpStream,
         file: &[u8],
-        threads: u8,
+        threads: Threads,
         interrupt: &Interrupt,
     ) -> Result<Offer> {
         let encoded = encode_path(file).into_bytes();
@@ -134,14 +135,18 @@ impl Server {
         &self,
         stream: TcpStream,
         target: &[u8],
-        threads: u8,
+        threads: Threads,
         (patience, limit): (Duration, Option<Duration>),
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
-        let body = Value::object([
-            ("threads", Value::from_u64(threads.into())),
+        let mut body = vec![
+            ("threads", Value::from_u64(threads.at_first().into())),
             ("protocol", Value::from_u64(2)),
-        ]);
+        ];
+        if threads == Threads::Auto {
+            body.push(("max_threads", Value::from_u64(MAX_STREAMS)));
+        }
+        let body = Value::object(body);
         let fields = [("Host", self.typed.as_str()), ("Content-Type", "application/json")];
         let body = body.to_string().into_bytes();
         let method = &Method::Post;

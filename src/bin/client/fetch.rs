@@ -16,6 +16,7 @@ use crate::control::{Offer, Server};
 use crate::destination::Goal;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+use crate::trace::Gathered;
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::workers;
@@ -37,6 +38,7 @@ pub(crate) struct Fetch<'a> {
     pub(crate) progress: &'a Progress,
     receiver: PathBuf,
     begun: Instant,
+    gathered: &'a Gathered,
 }
 
 /// Fetches what `config` asks for.
@@ -47,9 +49,23 @@ pub(crate) fn run(
     interrupt: &Arc<Interrupt>,
     progress: &Progress,
 ) -> Result<Summary> {
+    let gathered = Gathered::default();
+    let outcome = fetch(config, goal, supervisor, interrupt, progress, &gathered);
+    gathered.draw(config, &outcome);
+    outcome
+}
+
+fn fetch(
+    config: &Config,
+    goal: Goal,
+    supervisor: &Supervisor,
+    interrupt: &Arc<Interrupt>,
+    progress: &Progress,
+    gathered: &Gathered,
+) -> Result<Summary> {
     let begun = Instant::now();
     let receiver = workers::find("receiver")?;
-    let fetch = Fetch { config, supervisor, interrupt, progress, receiver, begun };
+    let fetch = Fetch { config, supervisor, interrupt, progress, receiver, begun, gathered };
     let (server, stream) = Server::find(config)?;
     let offer = server.ask(stream, &config.file, config.threads, config.retry_for, interrupt)?;
     match (offer, goal) {

@@ -9,6 +9,7 @@ mod destination;
 mod fetch;
 mod interrupt;
 mod progress;
+mod trace;
 
 use config::Config;
 use destination::Destination;

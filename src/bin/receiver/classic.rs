@@ -15,6 +15,7 @@ use ropewalk::sys::socket;
 use ropewalk::sys::sync::lock;
 use ropewalk::transfer::meter::{Meter, Reading};
 use ropewalk::transfer::rate::Rate;
+use ropewalk::transfer::trace::{Mark, Recorder};
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -41,11 +42,13 @@ const BUFFER: usize = 64 << 10;
 
 /// Receives stream `n` into file `n`, each from offset 0, and calls `progress` while
 /// they are under way. `shown` names the output in errors. Reads no faster than `rate`.
+/// What each stream does goes to `recorder`.
 pub(crate) fn receive(
     addresses: &[SocketAddr],
     files: &[File],
     shown: &str,
     rate: Option<&Rate>,
+    recorder: Option<&Recorder>,
     mut progress: impl FnMut(Reading),
 ) -> Result<Reading> {
     let meter = Meter::default();
@@ -59,7 +62,7 @@ pub(crate) fn receive(
             for (number, file) in (0..=u8::MAX).zip(files) {
                 let rate = rate.map(|rate| (rate, files.len() as u64));
                 let (meter, stop) = (&meter, &stop);
-                let stream = Stream { number, file, shown, address, rate, meter, stop };
+                let stream = Stream { number, file, shown, address, rate, recorder, meter, stop };
                 start(scope, stream, first.take(), ends.clone())?;
             }
             let mut open = files.len();
@@ -146,6 +149,7 @@ struct Stream<'a> {
     address: SocketAddr,
     /// The limit, and how many streams share it.
     rate: Option<(&'a Rate, u64)>,
+    recorder: Option<&'a Recorder>,
     meter: &'a Meter,
     stop: &'a Stop,
 }
@@ -160,13 +164,26 @@ fn start<'scope>(
         .name("stream".into())
         .stack_size(SMALL_STACK)
         .spawn_scoped(scope, move || {
-            let _ = ends.send(stream.receive(connected));
+            let outcome = stream.receive(connected);
+            stream.record(|to, number| {
+                to.closed(number);
+                if outcome.is_err() {
+                    to.mark(number, Mark::Broken);
+                }
+            });
+            let _ = ends.send(outcome);
         })
         .map_err(|error| Error::system("thread", &error))?;
     Ok(())
 }
 
 impl Stream<'_> {
+    fn record(&self, record: impl FnOnce(&Recorder, usize)) {
+        if let Some(recorder) = self.recorder {
+            record(recorder, self.number.into());
+        }
+    }
+
     fn receive(&self, connected: Option<TcpStream>) -> Result<()> {
         let stream = Arc::new(match connected {
             Some(stream) => stream,
@@ -175,6 +192,7 @@ impl Stream<'_> {
         let failed = |error| lost(self.number, &error);
         self.stop.watch(&stream).map_err(failed)?;
         let _open = self.meter.open();
+        self.record(|to, number| to.opened(number));
         stream.set_read_timeout(Some(STALL_TIME)).map_err(failed)?;
         stream.as_ref().write_all(&[self.number]).map_err(failed)?;
         let mut buffer = vec![0; BUFFER];
@@ -193,6 +211,7 @@ impl Stream<'_> {
                         .map_err(|error| Error::system(self.shown, &error))?;
                     offset += count as u64;
                     self.meter.add(count as u64, offset);
+                    self.record(|to, number| to.brought(number, count as u64));
                 }
                 Err(error) => return Err(failed(error)),
             }

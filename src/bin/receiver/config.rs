@@ -39,6 +39,8 @@ pub(crate) struct Target {
     pub(crate) shown: String,
     /// Bytes per second at most.
     pub(crate) rate: Option<Rate>,
+    /// Whether to report what each stream does.
+    pub(crate) trace: bool,
     /// One file for each stream, at least one.
     pub(crate) files: Vec<File>,
 }
@@ -51,8 +53,11 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     if threads == 0 {
         return Err(bad("threads"));
     }
+    let flag = |key: &str| job.object().get(key).and_then(Value::as_u64) == Some(1);
+    let (grows, trace) = (flag("grows"), flag("trace"));
     let shown = job.text("shown")?.to_string();
-    let rate = job.object().get("rate").and_then(Value::as_u64).map(Rate::new);
+    let limit = job.object().get("rate").and_then(Value::as_u64);
+    let rate = limit.map(Rate::new);
     let piped = job.object().get("piped").is_some();
     match job.number("protocol")? {
         1 => {
@@ -64,7 +69,8 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             }
             let files =
                 (0..threads).map(|_| job.descriptor().map(File::from)).collect::<Result<_>>()?;
-            Ok(Transfer::Classic(Target { addresses: vec![address], shown, rate, files }))
+            let addresses = vec![address];
+            Ok(Transfer::Classic(Target { addresses, shown, rate, trace, files }))
         }
         2 => {
             let session = Session::from_object(job.object()).ok_or_else(|| bad("session"))?;
@@ -87,7 +93,8 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
                     .ok_or_else(|| bad("journal"))?;
                 Store::Kept(Kept { part, journal, contents, sync })
             };
-            let job = pulled::Job { size, threads, verify, rate, shown, store };
+            let job =
+                pulled::Job { size, threads, grows, verify, limit, rate, trace, shown, store };
             Ok(Transfer::Pulled(job, Arc::new(sessions)))
         }
         _ => Err(bad("protocol")),
@@ -109,5 +116,5 @@ pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Target> {
         .map(|number| File::create(folder.join(format!("{number}.prt"))))
         .collect::<std::io::Result<_>>()
         .map_err(|error| Error::system(&shown, &error))?;
-    Ok(Target { addresses, shown, rate: None, files })
+    Ok(Target { addresses, shown, rate: None, trace: false, files })
 }

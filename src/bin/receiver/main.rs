@@ -17,6 +17,7 @@ use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::transfer::trace::{Recorder, Standing};
 use ropewalk::transfer::{meter::Reading, pieces};
 
 /// Descriptors of a receiver: for each stream its socket, a copy of that and a file, and
@@ -75,10 +76,20 @@ fn run_job() -> Result<ExitCode> {
 
 /// Receives into the pieces and makes one file of them.
 fn receive_and_join(target: Target) -> Result<Report> {
-    let Target { addresses, shown, rate, mut files } = target;
-    let reading = classic::receive(&addresses, &files, &shown, rate.as_ref(), |reading| {
+    let Target { addresses, shown, rate, trace, mut files } = target;
+    let recorder = trace.then(Recorder::default);
+    let recorded = || {
+        if let Some(recorder) = &recorder {
+            Report::Trace(recorder.take(Standing::default())).send();
+        }
+    };
+    let (rate, streams) = (rate.as_ref(), recorder.as_ref());
+    let received = classic::receive(&addresses, &files, &shown, rate, streams, |reading| {
         Report::Progress(reading.into()).send();
-    })?;
+        recorded();
+    });
+    recorded();
+    let reading = received?;
     // With no stream left the parent knows what it waits for now.
     Report::Progress(Tally { streams: 0, ..reading.into() }).send();
     let others = files.split_off(1);
@@ -93,6 +104,6 @@ fn receive_and_join(target: Target) -> Result<Report> {
 fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
     let Target { addresses, shown, files, .. } = config::from_arguments(arguments)?;
     sandbox::confine_receiver(DESCRIPTORS);
-    classic::receive(&addresses, &files, &shown, None, |_: Reading| {})?;
+    classic::receive(&addresses, &files, &shown, None, None, |_: Reading| {})?;
     Ok(ExitCode::Success)
 }

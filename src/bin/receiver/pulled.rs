@@ -6,7 +6,9 @@
 
 mod audit;
 mod checkpoint;
+mod crew;
 mod follower;
+mod lane;
 mod route;
 mod sessions;
 mod store;
@@ -15,16 +17,18 @@ mod stream;
 pub(crate) use sessions::{Session, Sessions};
 pub(crate) use store::{Kept, Store};
 
+use crew::Crew;
 use ropewalk::app::SMALL_STACK;
 use ropewalk::app::report::{Mended, REPORT_INTERVAL, Report, Tally};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use ropewalk::sys::sync::lock;
-use ropewalk::transfer::meter::{Meter, Reading};
-use ropewalk::transfer::queue::{End, Queue};
+use ropewalk::transfer::meter::Meter;
+use ropewalk::transfer::queue::{End, Progress, Queue};
 use ropewalk::transfer::rate::Rate;
+use ropewalk::transfer::trace::{Recorder, Standing};
 use ropewalk::transfer::window::block_size;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -47,12 +51,17 @@ pub(crate) enum Verify {
 pub(crate) struct Job {
     /// Bytes of the file.
     pub(crate) size: u64,
-    /// How many streams.
+    /// How many streams; where it grows, the most.
     pub(crate) threads: u8,
+    /// Whether to find out how many streams it should have.
+    pub(crate) grows: bool,
     /// How to check.
     pub(crate) verify: Verify,
-    /// Bytes per second at most.
+    /// Bytes per second at most, and what holds the streams to it.
+    pub(crate) limit: Option<u64>,
     pub(crate) rate: Option<Rate>,
+    /// Whether to report what each stream does.
+    pub(crate) trace: bool,
     /// The output's name for error messages, escaped.
     pub(crate) shown: String,
     /// Where it goes.
@@ -64,8 +73,13 @@ struct Shared {
     job: Job,
     queue: Queue,
     meter: Meter,
+    recorder: Option<Recorder>,
     sessions: Arc<Sessions>,
     bad_in_a_row: AtomicU32,
+    /// Bytes that have come from the network: counts on from 0 when it is full.
+    arrived: AtomicUsize,
+    /// How many streams there should be now: those with smaller numbers.
+    wanted: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -83,56 +97,62 @@ pub(crate) fn receive(
     sessions: Arc<Sessions>,
     mut report: impl FnMut(Report),
 ) -> Result<Report> {
-    let mut queue = Queue::new(job.size, block_size(job.threads), &job.store.held());
+    let mut queue = Queue::new(job.size, job.block(0), &job.store.held());
     if let Some(room) = job.store.room() {
         queue = queue.with_room(room);
     }
     let shared = Shared {
+        recorder: job.trace.then(Recorder::default),
         job,
         queue,
         meter: Meter::default(),
         sessions,
         bad_in_a_row: AtomicU32::new(0),
+        arrived: AtomicUsize::new(0),
+        wanted: AtomicU32::new(0),
         state: Mutex::default(),
     };
     std::thread::scope(|scope| {
-        let started = start(scope, &shared);
-        if let Err(error) = &started {
-            shared.fail(Error::new(error.code(), error.to_string()));
-        }
+        let (mut crew, follower) = match start(scope, &shared) {
+            Ok((crew, follower)) => (Some(crew), follower),
+            Err(error) => {
+                shared.fail(error);
+                (None, None)
+            }
+        };
         while !shared.queue.wait_for_end(REPORT_INTERVAL) {
             if let Some(text) = shared.sessions.take_loss() {
                 report(Report::Lost { text });
             }
             report(shared.progress());
+            shared.take_slice().map(&mut report);
+            if let Some(crew) = &mut crew {
+                crew.adjust(scope, &shared);
+            }
         }
         let last_byte = Instant::now();
         report(shared.progress()); // the parent may show that the MD5 is waited for
+        shared.take_slice().map(&mut report);
+        if let Some(recorder) = &shared.recorder {
+            recorder.end();
+        }
         shared.sessions.end(shared.queue.end() == Some(End::Complete));
-        let md5 = started?.and_then(|follower| follower.join().ok()).flatten();
+        let md5 = follower.and_then(|follower| follower.join().ok()).flatten();
+        shared.take_slice().map(&mut report);
         shared.outcome(md5, last_byte.elapsed())
     })
 }
 
-/// Starts every thread. The answer is the one that follows the prefix, where one does:
-/// for the MD5, or to give the bytes out.
+/// The thread that follows the prefix, where one does: for the MD5, or to give the bytes
+/// out.
 type Follower<'scope> = Option<ScopedJoinHandle<'scope, Option<[u8; 16]>>>;
 
-fn start<'scope>(
-    scope: &'scope Scope<'scope, '_>,
+/// Starts every thread.
+fn start<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
     shared: &'scope Shared,
-) -> Result<Follower<'scope>> {
-    fn spawn<'scope, T: Send + 'scope>(
-        scope: &'scope Scope<'scope, '_>,
-        name: &str,
-        run: impl FnOnce() -> T + Send + 'scope,
-    ) -> Result<ScopedJoinHandle<'scope, T>> {
-        let thread = Builder::new().name(name.into()).stack_size(SMALL_STACK);
-        thread.spawn_scoped(scope, run).map_err(|error| Error::system("thread", &error))
-    }
-    for number in 0..usize::from(shared.job.threads) {
-        spawn(scope, "stream", move || shared.guarded(|| stream::run(shared, number)))?;
-    }
+) -> Result<(Crew<'scope>, Follower<'scope>)> {
+    let crew = Crew::start(scope, shared)?;
     let mut name = "out";
     if let Store::Kept(kept) = &shared.job.store {
         if !kept.contents.is_empty() {
@@ -142,11 +162,33 @@ fn start<'scope>(
             spawn(scope, "checkpoint", || shared.guarded(|| checkpoint::run(shared, kept)))?;
         }
         if shared.job.verify != Verify::Md5 {
-            return Ok(None);
+            return Ok((crew, None));
         }
         name = "md5";
     }
-    spawn(scope, name, || shared.guarded(|| follower::run(shared))).map(Some)
+    let follower = spawn(scope, name, || shared.guarded(|| follower::run(shared)))?;
+    Ok((crew, Some(follower)))
+}
+
+/// Starts one thread.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    let thread = Builder::new().name(name.into()).stack_size(SMALL_STACK);
+    thread.spawn_scoped(scope, run).map_err(|error| Error::system("thread", &error))
+}
+
+impl Job {
+    /// Bytes of a block on stream `number`. Where more streams may come, those that are
+    /// there already keep theirs; but not where what waits to go out needs the memory.
+    fn block(&self, number: usize) -> u32 {
+        match &self.store {
+            Store::Kept(_) if self.grows => block_size(u8::try_from(number + 1).unwrap_or(u8::MAX)),
+            _ => block_size(self.threads),
+        }
+    }
 }
 
 impl Shared {
@@ -169,6 +211,36 @@ impl Shared {
         }
         let _guard = Guard(self);
         run()
+    }
+
+    /// How many streams there should be now.
+    fn wanted(&self) -> u8 {
+        u8::try_from(self.wanted.load(Ordering::Relaxed)).unwrap_or(u8::MAX)
+    }
+
+    /// So many there should be from now on.
+    fn want(&self, streams: u8) {
+        self.wanted.store(streams.into(), Ordering::Relaxed);
+    }
+
+    /// Whether stream `number` should be there.
+    fn needs(&self, number: usize) -> bool {
+        number < usize::from(self.wanted())
+    }
+
+    /// Records something, where that is wanted. That streams are closed at the end is none.
+    fn record(&self, record: impl FnOnce(&Recorder)) {
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| self.queue.end().is_none()) {
+            record(recorder);
+        }
+    }
+
+    /// What was recorded since the last call, where that is wanted.
+    fn take_slice(&self) -> Option<Report> {
+        let recorder = self.recorder.as_ref()?;
+        let Progress { prefix, followed, .. } = self.queue.progress();
+        let hashed = followed.filter(|_| self.job.verify == Verify::Md5);
+        Some(Report::Trace(recorder.take(Standing { prefix, hashed })))
     }
 
     /// A block was good. Called for each, so it takes no lock.
@@ -214,10 +286,11 @@ impl Shared {
         match (state.failure.take(), self.queue.end()) {
             (Some(error), _) => Err(error),
             (None, Some(End::Complete)) if self.job.verify != Verify::Md5 || md5.is_some() => {
-                let Reading { peak, .. } = self.meter.read();
+                // Those that did not help do not count.
+                let streams = self.meter.read().peak.min(self.wanted().into());
                 let progress = self.queue.progress();
                 let (bytes, again) = (self.job.size, progress.repeats);
-                let tally = Tally { bytes, streams: peak, offset: bytes, again };
+                let tally = Tally { bytes, streams, offset: bytes, again };
                 let mended = Mended {
                     bad_blocks: state.bad_blocks,
                     reconnects: state.reconnects,

@@ -218,8 +218,10 @@ struct Answers<'a> {
 
 impl<'a> Answers<'a> {
     fn new(transfer: &'a Pulled, stream: &'a TcpStream, hello: &Hello) -> Answers<'a> {
-        // The receiver says what it takes; how much memory that may cost is decided here.
-        let max_block = hello.max_block.min(block_size(transfer.threads));
+        // The receiver says what it takes; how much memory that may cost is decided here:
+        // the more streams are open, the less a further one gets.
+        let open = u8::try_from(transfer.meter.read().open).unwrap_or(u8::MAX);
+        let max_block = hello.max_block.min(block_size(open));
         let room = if hello.unchecked { 0 } else { max_block as usize };
         let sparse = transfer.stored < transfer.version.size;
         Answers {

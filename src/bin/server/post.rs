@@ -23,6 +23,16 @@ enum Protocol {
     Ropewalk,
 }
 
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wish {
+    /// How many streams will come.
+    threads: u8,
+    /// How many may come at most, where the client has yet to find out how many it needs.
+    max_threads: Option<u8>,
+    protocol: Protocol,
+}
+
 /// The answer to a POST.
 pub(crate) fn answer(
     service: &Service,
@@ -33,7 +43,9 @@ pub(crate) fn answer(
     if head.body_length()?.is_none() {
         return Err(Refusal::new(Status::LENGTH_REQUIRED, "a Content-Length is needed").into());
     }
-    let (threads, protocol) = parse(body)?;
+    let Wish { threads, max_threads, protocol } = parse(body)?;
+    // Whoever says how many streams it can use at most takes fewer too.
+    let threads = max_threads.map_or(threads, |most| most.min(service.max_streams));
     if threads > service.max_streams {
         let words = "more streams than this server allows for a transfer";
         return Err(Refusal::new(Status::FORBIDDEN, words).into());
@@ -63,39 +75,48 @@ pub(crate) fn answer(
                 Wanted { opened, path, threads },
                 &service.digests,
             )?;
-            let reply = Value::object([
+            let mut reply = vec![
                 ("protocol", Value::from_u64(ROPEWALK)),
                 ("port", Value::from_u64(offer.port.into())),
                 ("session", Value::from(offer.session.to_hex())),
                 ("size", Value::from_u64(identity.version.size)),
                 ("stored", Value::from_u64(identity.stored)),
-            ]);
+            ];
+            reply.extend(max_threads.map(|_| ("max_threads", Value::from_u64(threads.into()))));
+            let reply = Value::object(reply);
             let tag = format!("\"{}\"", identity.etag());
             Ok(respond(Status::OK, &reply).field("ETag", tag))
         }
     }
 }
 
-/// The number of streams that a request's body asks for, and the protocol. Of a newer
-/// one than is known here the highest that is known is offered.
-fn parse(body: &[u8]) -> Result<(u8, Protocol), Refusal> {
+/// What a request's body asks for. Of a newer protocol than is known here the highest
+/// that is known is offered.
+fn parse(body: &[u8]) -> Result<Wish, Refusal> {
     let bad = |reason| Refusal::new(Status::BAD_REQUEST, reason);
     let body = json::parse(body).map_err(|_| bad("the body is not one JSON object"))?;
     if !matches!(body, Value::Object(_)) {
         return Err(bad("the body is not one JSON object"));
     }
-    let threads = body.get("threads").ok_or(bad("'threads' is missing"))?;
-    let threads = threads
-        .as_u64()
-        .filter(|threads| (1..=MAX_STREAMS).contains(threads))
-        .and_then(|threads| u8::try_from(threads).ok())
+    let streams = |value: &Value| {
+        let number = value.as_u64().filter(|number| (1..=MAX_STREAMS).contains(number))?;
+        u8::try_from(number).ok()
+    };
+    let threads = streams(body.get("threads").ok_or(bad("'threads' is missing"))?)
         .ok_or(bad("'threads' must be a whole number from 1 to 255"))?;
     let protocol = match body.get("protocol").map(Value::as_u64) {
         None | Some(Some(1)) => Protocol::Classic,
         Some(Some(ROPEWALK..)) => Protocol::Ropewalk,
         Some(None | Some(0)) => return Err(bad("'protocol' must be a whole number from 1 on")),
     };
-    Ok((threads, protocol))
+    // It is ropewalk's own: a classic client may mean anything by it.
+    let max_threads = match body.get("max_threads").filter(|_| protocol == Protocol::Ropewalk) {
+        Some(most) => {
+            Some(streams(most).ok_or(bad("'max_threads' must be a whole number from 1 to 255"))?)
+        }
+        None => None,
+    };
+    Ok(Wish { threads, max_threads, protocol })
 }
 
 #[cfg(test)]
@@ -103,12 +124,12 @@ mod tests {
     use super::*;
 
     fn threads(body: &str) -> Result<u8, u16> {
-        parse(body.as_bytes()).map(|(threads, _)| threads).map_err(|refused| refused.status.code())
+        parse(body.as_bytes()).map(|wish| wish.threads).map_err(|refused| refused.status.code())
     }
 
     fn protocol(text: &str) -> Result<Protocol, u16> {
         parse(format!("{{\"threads\": 4, \"protocol\": {text}}}").as_bytes())
-            .map(|(_, protocol)| protocol)
+            .map(|wish| wish.protocol)
             .map_err(|refused| refused.status.code())
     }
 
@@ -145,8 +166,22 @@ mod tests {
 
     #[test]
     fn without_a_protocol_a_request_is_classic() {
-        assert_eq!(parse(b"{\"threads\": 4}"), Ok((4, Protocol::Classic)));
+        let wish = Wish { threads: 4, max_threads: None, protocol: Protocol::Classic };
+        assert_eq!(parse(b"{\"threads\": 4}"), Ok(wish));
         assert_eq!(protocol("1"), Ok(Protocol::Classic));
+    }
+
+    #[test]
+    fn the_most_streams_are_a_number_like_their_number() {
+        let most = |text: &str, protocol: u8| {
+            let body = format!("{{\"threads\":4,\"max_threads\":{text},\"protocol\":{protocol}}}");
+            parse(body.as_bytes()).map(|wish| wish.max_threads).map_err(|no| no.status.code())
+        };
+        assert_eq!(most("255", 2), Ok(Some(255)));
+        for text in ["0", "256", "\"9\"", "null", "1.5"] {
+            assert_eq!(most(text, 2), Err(400), "{text}");
+            assert_eq!(most(text, 1), Ok(None), "{text}");
+        }
     }
 
     #[test]

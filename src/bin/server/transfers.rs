@@ -299,7 +299,7 @@ impl Record {
                     ));
                 }
                 Report::Confined { .. } => {}
-                Report::Lost { .. } => {} // only receivers say so
+                Report::Lost { .. } | Report::Trace(_) => {} // only receivers say so
                 Report::Progress(so_far) => {
                     tally = so_far;
                     self.counted.reached(tally.bytes, tally.streams);

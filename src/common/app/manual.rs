@@ -70,7 +70,7 @@ enum Kind {
 /// and has to be given a kind here.
 fn kind_of(name: &'static str) -> Option<Kind> {
     Some(match name {
-        "FILE" | "path" | "ofile" => Kind::File,
+        "FILE" | "FILE.svg" | "path" | "ofile" => Kind::File,
         "DIR" | "directory" => Kind::Folder,
         "address" | "host" => Kind::Host,
         "NAME" => Kind::User,

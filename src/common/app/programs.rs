@@ -142,7 +142,7 @@ pub static CLIENT: Program = Program {
         },
         Positional {
             name: "threads",
-            help: "number of streams to receive the file over, 1 to 255",
+            help: "number of streams to receive the file over, 1 to 255, or auto",
             optional: false,
         },
         Positional {
@@ -204,6 +204,12 @@ pub static CLIENT: Program = Program {
             long: "no-sync",
             value: None,
             help: "do not wait for the disk: a power cut may cost the file",
+        },
+        Opt {
+            short: None,
+            long: "trace",
+            value: Some("FILE.svg"),
+            help: "draw the transfer: what each stream brought, and what befell it",
         },
         Opt {
             short: None,

@@ -1,12 +1,15 @@
 //! What a worker tells its parent: one JSON object a line on standard output, at
-//! most ten a second. The parent always reads them, so a worker never waits for it.
+//! most ten of a kind a second. The parent always reads them, so a worker never waits for it.
 
 #![forbid(unsafe_code)]
+
+mod slice;
 
 use super::terminal;
 use crate::codec::json::{self, Value};
 use crate::error::{Error, ExitCode};
 use crate::transfer::meter::Reading;
+use crate::transfer::trace::Slice;
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
@@ -26,6 +29,8 @@ pub enum Report {
     },
     /// So far: may come any number of times, before one of the other two.
     Progress(Tally),
+    /// What happened since the last one of these; only where the job asks for it.
+    Trace(Slice),
     /// No stream of the session can be opened any more: a new session is needed.
     Lost {
         /// What the last attempt came to, for a person.
@@ -107,6 +112,11 @@ impl Report {
                 ("text", Value::from(text.as_str())),
             ]),
             Report::Progress(so_far) => Value::Object(tally("progress", so_far)),
+            Report::Trace(slice) => {
+                let mut object = vec![("state".to_string(), Value::from("trace"))];
+                object.extend(slice::members(slice));
+                Value::Object(object)
+            }
             Report::Lost { text } => Value::object([
                 ("state", Value::from("lost")),
                 ("text", Value::from(text.as_str())),
@@ -146,6 +156,7 @@ impl Report {
         match text("state")?.as_str() {
             "confined" => Some(Report::Confined { text: text("text")? }),
             "progress" => Some(Report::Progress(tally()?)),
+            "trace" => slice::parse(&value).map(Report::Trace),
             "lost" => Some(Report::Lost { text: text("text")? }),
             "done" => {
                 let count = |key| number(key).unwrap_or(0);
@@ -204,9 +215,17 @@ impl<R: Read> Reports<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::trace::{Cell, Mark, Standing};
 
     fn read(text: &str) -> io::Result<Option<Report>> {
         Reports::new(text.as_bytes()).next_report()
+    }
+
+    /// The longest that there can be.
+    fn slice() -> Slice {
+        let cell = Cell { bytes: i64::MAX as u64, open: true, marks: [u16::MAX; Mark::ALL.len()] };
+        let standing = Standing { prefix: i64::MAX as u64, hashed: Some(i64::MAX as u64) };
+        Slice { at: i64::MAX as u64, standing, cells: (0..=254).map(|n| (n, cell)).collect() }
     }
 
     #[test]
@@ -222,6 +241,8 @@ mod tests {
         for report in [
             Report::Confined { text: "no core dumps: applied".into() },
             Report::Progress(tally),
+            Report::Trace(Slice::default()),
+            Report::Trace(slice()),
             Report::Lost { text: "Connection refused".into() },
             Report::Done { tally, md5: None, mended: Mended::default() },
             Report::Done { tally, md5: Some("0".repeat(32)), mended },
@@ -229,6 +250,7 @@ mod tests {
         ] {
             let line = format!("{}\n", report.to_json());
             assert_eq!(line.matches('\n').count(), 1, "one line each: {line}");
+            assert!(line.len() < MAX_LINE / 2, "{} bytes", line.len());
             assert_eq!(read(&line).unwrap(), Some(report));
         }
     }
@@ -236,6 +258,17 @@ mod tests {
     #[test]
     fn the_end_of_the_pipe_is_no_report() {
         assert_eq!(read("").unwrap(), None);
+    }
+
+    #[test]
+    fn a_slice_that_is_none_is_an_error() {
+        let slice = |lanes: &str| {
+            read(&format!("{{\"state\":\"trace\",\"at\":1,\"prefix\":0,\"lanes\":{lanes}}}\n"))
+        };
+        assert!(slice("[[254,1,1,0,0,0,0,9]]").is_ok());
+        for lanes in ["0", "[1]", "[[1,2]]", "[[256,2,1]]", "[[1,-2,1]]", "[[1,2,1,65536]]"] {
+            assert!(slice(lanes).is_err(), "{lanes}");
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub enum Value {
 impl Value {
     /// An object of these members, in this order. The caller sees to it that no
     /// name comes twice.
-    pub fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
+    pub fn object<'a>(members: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
         Value::Object(members.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
     }
 

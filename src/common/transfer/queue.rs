@@ -55,6 +55,8 @@ pub type StreamId = usize;
 pub enum Claim {
     /// This range: it is owed by the stream that claimed it from now on.
     Range(Range<u64>),
+    /// The same, and another stream, which is late with it, owes it too.
+    Copy(Range<u64>),
     /// Nothing now. After this long there may be, or when the queue changes.
     Later(Option<Duration>),
     /// Nothing any more: all bytes are done, or the transfer has ended.
@@ -79,6 +81,8 @@ pub struct Progress {
     pub held: u64,
     /// Bytes before the first that is not done.
     pub prefix: u64,
+    /// How far somebody follows the prefix, if anybody does.
+    pub followed: Option<u64>,
     /// Bytes that were asked for a second time while the first answer was on its way.
     pub asked_again: u64,
     /// Claims that were or will be asked for a second time: damaged, late, or owed by a
@@ -333,6 +337,7 @@ impl Queue {
             done: state.done.total(),
             held: state.held.total(),
             prefix: state.prefix(),
+            followed: state.followed,
             asked_again: state.asked_again,
             repeats: state.repeats,
         }

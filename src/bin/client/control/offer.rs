@@ -37,6 +37,8 @@ pub(crate) struct PulledOffer {
     pub(crate) stored: u64,
     /// The file's entity tag, as it came.
     pub(crate) etag: String,
+    /// How many streams there may be at most, where that was asked.
+    pub(crate) max_threads: Option<u8>,
 }
 
 impl Offer {
@@ -63,6 +65,7 @@ impl Offer {
             size: number("size").filter(|size| i64::try_from(*size).is_ok())?,
             stored: number("stored")?,
             etag: String::from_utf8(etag.to_vec()).ok()?,
+            max_threads: number("max_threads").and_then(|most| u8::try_from(most).ok()),
         }))
     }
 }

@@ -38,7 +38,7 @@ fn fetch_file(
     fetch.progress.begins(None, 0, true);
     let job = job(fetch, server, offer, part.output().shown());
     let (tally, md5, mended) = {
-        let pieces = pieces(&part, fetch.config.threads)?;
+        let pieces = pieces(&part, fetch.config.threads.at_first())?;
         let files: Vec<BorrowedFd<'_>> =
             std::iter::once(part.file()).chain(&pieces).map(AsFd::as_fd).collect();
         receive(fetch, job, &files)?
@@ -66,11 +66,12 @@ pub(super) fn job(
     offer: &ClassicOffer,
     shown: &str,
 ) -> Vec<(String, Value)> {
-    let threads = fetch.config.threads;
+    let threads = fetch.config.threads.at_first();
     let mut job = vec![
         ("protocol".to_string(), Value::from_u64(1)),
         ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),
         ("threads".to_string(), Value::from_u64(threads.into())),
+        ("trace".to_string(), Value::from_u64(fetch.config.trace.is_some().into())),
         ("shown".to_string(), Value::from(shown)),
     ];
     job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
@@ -88,8 +89,13 @@ pub(super) fn receive(
     let mut worker = fetch.supervisor.start_worker(&fetch.receiver, job, files).map_err(failed)?;
     let mut last = None;
     while let Some(report) = worker.reports.next_report().map_err(failed)? {
-        if let Report::Progress(tally) = &report {
-            fetch.progress.moves(*tally);
+        match &report {
+            Report::Progress(tally) => fetch.progress.moves(*tally),
+            Report::Trace(slice) => fetch.gathered.add(slice),
+            Report::Confined { .. }
+            | Report::Lost { .. }
+            | Report::Done { .. }
+            | Report::Failed { .. } => {}
         }
         last = Some(report);
     }

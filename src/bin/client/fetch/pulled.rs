@@ -5,7 +5,7 @@
 
 use super::digest::{self, Digest};
 use super::{Fetch, Summary, blame, last_word};
-use crate::config::Verify;
+use crate::config::{Threads, Verify};
 use crate::control::{Offer, PulledOffer, Server};
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::Worker;
@@ -13,6 +13,7 @@ use ropewalk::app::{job, terminal};
 use ropewalk::codec::amount;
 use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::transfer::growth::FIRST_STREAMS;
 use ropewalk::transfer::journal::{self, Subject};
 use ropewalk::transfer::output::{Output, PartFile};
 use ropewalk::transfer::partial::{self, Start};
@@ -160,6 +161,7 @@ impl Transfer<'_> {
                     let since = *lost_since.get_or_insert_with(Instant::now);
                     self.renew(&worker, text, since)?;
                 }
+                Report::Trace(slice) => self.fetch.gathered.add(slice),
                 Report::Confined { .. } | Report::Done { .. } | Report::Failed { .. } => {}
             }
             last = Some(report);
@@ -169,12 +171,19 @@ impl Transfer<'_> {
 
     fn start(&self, place: Vec<(String, Value)>, files: &[BorrowedFd<'_>]) -> Result<Worker> {
         let Transfer { fetch, server, offer } = self;
+        // A server that grants no more than was asked for at first gets no more.
+        let (threads, grows) = match (fetch.config.threads, offer.max_threads) {
+            (Threads::Fixed(threads), _) => (threads, false),
+            (Threads::Auto, most) => (most.unwrap_or(FIRST_STREAMS).max(1), true),
+        };
         let mut job = session(server, offer);
         job.extend(place);
         job.extend([
             ("protocol".to_string(), Value::from_u64(2)),
             ("size".to_string(), Value::from_u64(offer.size)),
-            ("threads".to_string(), Value::from_u64(fetch.config.threads.into())),
+            ("threads".to_string(), Value::from_u64(threads.into())),
+            ("grows".to_string(), Value::from_u64(grows.into())),
+            ("trace".to_string(), Value::from_u64(fetch.config.trace.is_some().into())),
             ("verify".to_string(), Value::from(fetch.config.verify.word())),
             ("single_port".to_string(), Value::from_u64(fetch.config.single_port.into())),
         ]);

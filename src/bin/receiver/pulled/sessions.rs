@@ -183,6 +183,17 @@ impl Sessions {
         }
     }
 
+    /// Stream `number` is not needed any more: it is closed.
+    pub(crate) fn closed(&self, number: usize) {
+        lock(&self.state).open.remove(&number);
+    }
+
+    /// The shortest round trip of the streams that are open.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        let state = lock(&self.state);
+        state.open.values().filter_map(|stream| socket::round_trip(stream.as_fd())).min()
+    }
+
     /// Whether streams went to the control port.
     pub(crate) fn single_port(&self) -> bool {
         matches!(lock(&self.state).route, Route::Control(_))

@@ -1,11 +1,5 @@
-//! One stream: connects, asks for ranges, checks what comes and writes it. When it
-//! breaks, its work goes back to the queue at once, and it connects again.
-//!
-//! ```text
-//!   connect ──► ask ──► read a block ──► write it ──► ask ...
-//!      ▲                     │
-//!      └── back off ◄────────┘ broken, stalled, damaged header
-//! ```
+//! One stream while it is connected: asks for ranges, checks what comes and writes it.
+//! How it comes to be connected, and what follows when it breaks, is lane.rs.
 
 #![forbid(unsafe_code)]
 
@@ -18,12 +12,14 @@ use ropewalk::error::{Error, ExitCode};
 use ropewalk::hash::crc32c::crc32c;
 use ropewalk::sys::socket;
 use ropewalk::transfer::queue::Claim;
-use ropewalk::transfer::window::{MAX_REQUESTS, Window, block_size};
+use ropewalk::transfer::trace::Mark;
+use ropewalk::transfer::window::{MAX_REQUESTS, Window};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A stream that brings nothing for this long, while others do, is stalled.
@@ -31,13 +27,6 @@ const STALL_TIME: Duration = Duration::from_secs(10);
 
 /// And for this long when no other brings anything either.
 const LONELY_STALL_TIME: Duration = Duration::from_secs(30);
-
-/// The first pause before a stream connects again, and the longest.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LAST_BACKOFF: Duration = Duration::from_secs(5);
-
-/// The pause after a damaged or wrong block: the path is there, so it need not grow.
-const DAMAGE_BACKOFF: Duration = Duration::from_millis(20);
 
 /// A block that is smaller than this answers the rest of a request. Smaller ones would
 /// cost more in the journal than they bring.
@@ -50,9 +39,11 @@ const TELL_TIME: Duration = Duration::from_millis(100);
 const FLOOR_BLOCKS: u64 = 2;
 
 /// Why a stream is at its end.
-enum Stop {
+pub(super) enum Stop {
     /// All is over.
     Over,
+    /// It has brought what it owed, and is not needed any more.
+    Unneeded,
     /// The transfer cannot go on.
     Fatal(Error),
     /// The connection is of no more use.
@@ -67,55 +58,8 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// Receives on stream `number` until all is over.
-pub(super) fn run(shared: &Shared, number: usize) {
-    let mut backoff = FIRST_BACKOFF;
-    let mut opened_before = false;
-    while let Some((generation, session)) = shared.sessions.current() {
-        let mut brought_something = false;
-        let stop = match shared.sessions.connect(generation, &session) {
-            Err(error) => Stop::Broken(error),
-            Ok(stream) => {
-                if std::mem::replace(&mut opened_before, true) {
-                    shared.count_reconnect();
-                }
-                let hello = Hello {
-                    token: session.token.bytes(),
-                    max_block: block_size(shared.job.threads),
-                    unchecked: shared.job.verify == Verify::None,
-                };
-                let stop = Connection::new(shared, number, generation, &stream)
-                    .run(&hello, &mut brought_something);
-                shared.queue.release(number);
-                stop
-            }
-        };
-        let delay = match stop {
-            Stop::Over => return,
-            Stop::Fatal(error) => return shared.fail(error),
-            Stop::Broken(error) => {
-                shared.sessions.failed(number, generation, &error);
-                if brought_something {
-                    backoff = FIRST_BACKOFF;
-                }
-                let delay = backoff;
-                backoff = (backoff * 2).min(LAST_BACKOFF);
-                delay
-            }
-            Stop::Wrong(what) => {
-                shared.sessions.failed(number, generation, &io::Error::other(what.clone()));
-                shared.bad_block(false, &what);
-                DAMAGE_BACKOFF
-            }
-        };
-        if !shared.sessions.pause(delay) {
-            return;
-        }
-    }
-}
-
 /// A stream while it is connected.
-struct Connection<'a> {
+pub(super) struct Connection<'a> {
     shared: &'a Shared,
     number: usize,
     generation: u64,
@@ -134,13 +78,14 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    fn new(
+    /// Stream `number` of session `generation`, just connected.
+    pub(super) fn new(
         shared: &'a Shared,
         number: usize,
         generation: u64,
         stream: &'a TcpStream,
     ) -> Connection<'a> {
-        let block = block_size(shared.job.threads);
+        let block = shared.job.block(number);
         let now = Instant::now();
         Connection {
             shared,
@@ -157,7 +102,9 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn run(&mut self, hello: &Hello, brought_something: &mut bool) -> Stop {
+    /// Shows the hello and receives until something ends that. Notes whether anything good
+    /// has come.
+    pub(super) fn run(&mut self, hello: &Hello, brought_something: &mut bool) -> Stop {
         let mut serve = || -> Result<std::convert::Infallible, Stop> {
             self.stream.set_nodelay(true)?;
             self.stream.set_read_timeout(Some(STALL_TIME))?;
@@ -185,7 +132,13 @@ impl<'a> Connection<'a> {
         let mut message = std::mem::take(first);
         loop {
             let (mut later, version) = (None, self.shared.queue.version());
-            while self.under_way < self.window.limit() && self.asked.len() < MAX_REQUESTS {
+            // One that is not needed any more brings what it owes, and no more.
+            let needed = self.shared.needs(self.number);
+            if !needed && self.asked.is_empty() {
+                return Err(Stop::Unneeded);
+            }
+            while needed && self.under_way < self.window.limit() && self.asked.len() < MAX_REQUESTS
+            {
                 let idle = self.asked.is_empty();
                 match self.shared.queue.claim(self.number, idle, self.window.pace()) {
                     Claim::Over => return Err(Stop::Over),
@@ -193,14 +146,10 @@ impl<'a> Connection<'a> {
                         later = Some(delay);
                         break;
                     }
-                    Claim::Range(range) => {
-                        let length = range.end - range.start;
-                        self.under_way += length;
-                        message.extend_from_slice(
-                            &Request::Range { file: 0, offset: range.start, length: length as u32 }
-                                .encode(),
-                        );
-                        self.asked.push_back((range, Instant::now()));
+                    Claim::Range(range) => self.ask_for(range, &mut message),
+                    Claim::Copy(range) => {
+                        self.shared.record(|to| to.mark(self.number, Mark::Again));
+                        self.ask_for(range, &mut message);
                     }
                 }
             }
@@ -217,6 +166,14 @@ impl<'a> Connection<'a> {
                 _ => return Ok(()),
             }
         }
+    }
+
+    fn ask_for(&mut self, range: Range<u64>, message: &mut Vec<u8>) {
+        let length = range.end - range.start;
+        self.under_way += length;
+        let request = Request::Range { file: 0, offset: range.start, length: length as u32 };
+        message.extend_from_slice(&request.encode());
+        self.asked.push_back((range, Instant::now()));
     }
 
     /// Reads the next block whole, and deals with it.
@@ -260,13 +217,14 @@ impl<'a> Connection<'a> {
     fn fill(&mut self, target: usize) -> Result<(), Stop> {
         let rate = self.shared.job.rate.as_ref();
         let most = (target - self.filled) as u64;
-        let most = rate.map_or(most, |rate| rate.portion(most, self.shared.job.threads.into()));
+        let most = rate.map_or(most, |rate| rate.portion(most, self.shared.wanted().into()));
         loop {
             let target = self.filled + most as usize;
             match socket::read(self.stream, &mut self.buffer[self.filled..target]) {
                 Ok(0) => return Err(Stop::Broken(io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => {
                     self.filled += count;
+                    self.shared.arrived.fetch_add(count, Ordering::Relaxed);
                     if let Some(rate) = rate {
                         rate.take(count as u64);
                     }
@@ -330,9 +288,11 @@ impl<'a> Connection<'a> {
         let found = crc32c(payload);
         if self.shared.job.verify != Verify::None && found != crc {
             self.shared.queue.reject(self.number, range);
+            self.shared.record(|to| to.mark(self.number, Mark::Damaged));
             self.shared.bad_block(true, "its checksum differs");
             return Ok(());
         }
+        self.shared.record(|to| to.brought(self.number, length));
         let parts = self.shared.queue.take(self.number, range.clone());
         for part in parts {
             let from = (part.start - range.start) as usize;

@@ -104,6 +104,8 @@ const CLIENT_PAGE: Page = Page {
         "Fetches a file from ropewalk-server, or from a classic server, over 1 to 255 TCP streams. \
          The address is host:port, IPv4:port or [IPv6]:port, and every address that a name has is \
          tried.",
+        "With auto in place of the number of streams the client begins with a few and opens more \
+         as long as more of them bring more. --trace draws what each of them did.",
         "Each block has a CRC32C, and one that is damaged is asked for again. The file gets its \
          own name only when it is complete, its MD5 is the server's, and it is on the disk. Until \
          then an older file of that name stays as it was. A symbolic link is followed, and its \

@@ -86,7 +86,8 @@ impl State {
                 Late::Range(range) => {
                     self.asked_again += range.end - range.start;
                     self.repeats += 1;
-                    return self.owe(stream, range, now);
+                    self.owe(stream, range.clone(), now);
+                    return Claim::Copy(range);
                 }
                 Late::After(delay) if fresh.is_none() => return Claim::Later(Some(delay)),
                 Late::After(_) | Late::Nothing => {}
@@ -95,7 +96,8 @@ impl State {
         match fresh {
             Some(range) => {
                 self.todo.remove(range.clone());
-                self.owe(stream, range, now)
+                self.owe(stream, range.clone(), now);
+                Claim::Range(range)
             }
             None => Claim::Later(None),
         }
@@ -109,11 +111,9 @@ impl State {
         (piece.end <= self.followed.unwrap_or(0).saturating_add(room)).then_some(piece)
     }
 
-    fn owe(&mut self, stream: StreamId, range: Range<u64>, now: Instant) -> Claim {
+    fn owe(&mut self, stream: StreamId, range: Range<u64>, now: Instant) {
         self.front = self.front.max(range.end);
-        let owed = Owed { range: range.clone(), since: now };
-        self.owed.entry(stream).or_default().push_back(owed);
-        Claim::Range(range)
+        self.owed.entry(stream).or_default().push_back(Owed { range, since: now });
     }
 
     /// The lowest range in `wanted` that others have owed for `patience` and `stream` does

@@ -79,7 +79,7 @@ fn a_damaged_piece_is_claimed_again() {
 fn an_idle_stream_asks_again_for_what_is_late() {
     let queue = queue(10);
     claim(&queue, 0);
-    assert_eq!(claim_late(&queue, 1, true), Claim::Range(0..10));
+    assert_eq!(claim_late(&queue, 1, true), Claim::Copy(0..10));
     assert_eq!(queue.progress().asked_again, 10);
 }
 
@@ -105,7 +105,7 @@ fn copies_are_bounded() {
     let queue = queue(10);
     claim(&queue, 0);
     for stream in 1..MAX_COPIES {
-        assert_eq!(claim_late(&queue, stream, true), Claim::Range(0..10));
+        assert_eq!(claim_late(&queue, stream, true), Claim::Copy(0..10));
     }
     assert_eq!(claim_late(&queue, MAX_COPIES, true), Claim::Later(None));
 }
@@ -126,7 +126,7 @@ fn a_prefix_that_is_held_back_is_asked_for_before_fresh_work() {
         assert_ne!(claim(&queue, 1).start, 0);
         deliver(&queue, 1);
     }
-    assert_eq!(claim_late(&queue, 1, false), Claim::Range(0..u64::from(piece)));
+    assert_eq!(claim_late(&queue, 1, false), Claim::Copy(0..u64::from(piece)));
 }
 
 #[test]

@@ -1,0 +1,59 @@
+//! `--trace`: gathers what the receiver reports of its streams, and leaves a picture of
+//! it in a file. Whatever becomes of the picture, the fetch is not touched by it.
+
+#![forbid(unsafe_code)]
+
+mod chart;
+mod lanes;
+mod picture;
+mod scale;
+mod svg;
+mod verdict;
+
+pub(crate) use picture::Picture;
+
+use crate::config::Config;
+use crate::fetch::Summary;
+use ropewalk::app::terminal;
+use ropewalk::codec::text::escape;
+use ropewalk::error::{Result, system_words};
+use ropewalk::transfer::trace::{Slice, Trace};
+use std::cell::RefCell;
+use std::os::unix::ffi::OsStrExt;
+
+/// What is gathered during one fetch.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    trace: RefCell<Trace>,
+}
+
+impl Gathered {
+    /// Takes what the receiver reports.
+    pub(crate) fn add(&self, slice: &Slice) {
+        self.trace.borrow_mut().add(slice);
+    }
+
+    /// Draws the picture where one was asked for, of a fetch that failed too. That it
+    /// cannot be written is worth a warning and no more.
+    pub(crate) fn draw(&self, config: &Config, outcome: &Result<Summary>) {
+        let Some(path) = &config.trace else { return };
+        let file = escape(&config.file);
+        let server = escape(config.server.typed.as_bytes());
+        let picture = Picture {
+            title: format!("{file} from {server}"),
+            outcome: match outcome {
+                Ok(summary) => summary.to_string(),
+                Err(error) => format!("failed: {error}"),
+            },
+            failed: outcome.is_err(),
+            limit: config.rate,
+            trace: self.trace.borrow().clone(),
+        };
+        // Written as it is and not renamed: it may be a pipe, and it is worth nothing.
+        if let Err(error) = std::fs::write(path, picture.to_svg()) {
+            let shown = escape(path.as_os_str().as_bytes());
+            let words = system_words(&error);
+            terminal::complain(format_args!("warning: no picture: {shown}: {words}"));
+        }
+    }
+}

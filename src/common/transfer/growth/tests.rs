@@ -1,0 +1,213 @@
+//! The search for the number of streams, on paths that are made up.
+
+#![forbid(unsafe_code)]
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+const MBIT: f64 = 1e6 / 8.0;
+
+/// A path as the search sees it.
+struct Path {
+    round_trip: Duration,
+    /// Bytes a second that a stream brings by itself, and that all can bring together.
+    each: f64,
+    all: f64,
+    /// How many times as much a stream brings when it begins; this wears off.
+    overshoot: f64,
+    /// What each stream costs all of them, as a share.
+    cost: f64,
+    /// Every reading is off by up to this share.
+    noise: f64,
+}
+
+impl Default for Path {
+    fn default() -> Path {
+        Path {
+            round_trip: 100 * MS,
+            each: 4.5 * MBIT,
+            all: 290.0 * MBIT,
+            overshoot: 10.0,
+            cost: 0.0,
+            noise: 0.2,
+        }
+    }
+}
+
+/// A transfer over it.
+struct Transfer {
+    path: Path,
+    growth: Growth,
+    now: Duration,
+    bytes: f64,
+    /// When each stream began.
+    begun: Vec<Duration>,
+    most_ever: usize,
+    random: u32,
+}
+
+impl Transfer {
+    fn new(path: Path, most: u8) -> Transfer {
+        let growth = Growth::new(most, None);
+        let begun = vec![Duration::ZERO; growth.streams().into()];
+        let most_ever = begun.len();
+        Transfer { path, growth, now: Duration::ZERO, bytes: 0.0, begun, most_ever, random: 1 }
+    }
+
+    /// Bytes a second with these streams, without noise.
+    fn rate(&self) -> f64 {
+        let path = &self.path;
+        let wish = self.begun.iter().map(|begun| {
+            let age = (self.now - *begun).as_secs_f64() / (10.0 * path.round_trip.as_secs_f64());
+            path.each * (1.0 + (path.overshoot - 1.0) * (-age).exp())
+        });
+        let cost = (1.0 - path.cost * self.begun.len() as f64).max(0.1);
+        wish.sum::<f64>().min(path.all) * cost
+    }
+
+    /// Goes on for so many seconds, a tenth at a time, and gives what came a second.
+    fn run(&mut self, seconds: u64) -> f64 {
+        let before = self.bytes;
+        for _ in 0..seconds * 10 {
+            self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let noise = f64::from(self.random >> 16) / 32768.0 - 1.0;
+            self.bytes += self.rate() / 10.0 * (1.0 + noise * self.path.noise);
+            self.now += 100 * MS;
+            let round_trip = Some(self.path.round_trip);
+            let streams = self.growth.sample(self.now, self.bytes as u64, round_trip);
+            self.begun.resize(streams.into(), self.now);
+            self.most_ever = self.most_ever.max(streams.into());
+        }
+        (self.bytes - before) / seconds as f64
+    }
+}
+
+#[test]
+fn a_lossy_long_path_gets_as_many_streams_as_fill_it() {
+    let mut transfer = Transfer::new(Path::default(), 255);
+    let rate = transfer.run(60);
+    assert!(transfer.begun.len() >= 64, "{}", transfer.begun.len());
+    assert!(rate > 0.9 * transfer.path.all, "{} Mbit/s over 60 s", rate / MBIT);
+}
+
+#[test]
+fn a_path_that_one_stream_fills_stays_with_the_first() {
+    for noise in [0.0, 0.05, 0.2] {
+        let path =
+            Path { each: 400.0 * MBIT, round_trip: MS, cost: 0.005, noise, ..Path::default() };
+        let mut transfer = Transfer::new(path, 255);
+        transfer.run(60);
+        assert_eq!(transfer.begun.len(), usize::from(FIRST_STREAMS), "noise {noise}");
+        assert!(transfer.most_ever <= 16, "{}", transfer.most_ever);
+    }
+}
+
+#[test]
+fn what_does_not_help_is_undone() {
+    let path = Path { each: 80.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.run(30);
+    assert_eq!((transfer.begun.len(), transfer.most_ever), (4, 16));
+}
+
+#[test]
+fn what_helped_is_kept() {
+    let path = Path { each: 40.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.run(60);
+    // 4 carry 160 Mbit/s and 16 all 290: less than twice as much, so 32 come next.
+    assert_eq!((transfer.begun.len(), transfer.most_ever), (16, 32));
+}
+
+/// The path of [`Path::default`] was seen to do this: 32 new streams fill it for as long
+/// as they overshoot, and 64 bring no more then.
+#[test]
+fn what_overshoot_has_hidden_is_found_when_the_streams_are_fewer_again() {
+    let path = Path { noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    let overshoot = Found { streams: 16, rate: 290.0 * MBIT };
+    transfer.begun.resize(32, Duration::ZERO);
+    transfer.now = Duration::from_secs(20);
+    transfer.growth.go(transfer.now, 32, Question::MoreThan(overshoot));
+    transfer.run(4);
+    assert_eq!(transfer.growth.streams(), 16);
+    transfer.run(20);
+    assert!(transfer.begun.len() >= 64, "{}", transfer.begun.len());
+}
+
+#[test]
+fn no_more_than_the_most_are_ever_wanted() {
+    for most in [1, 2, 3, 4, 5, 20, 64, 255] {
+        let path = Path { all: f64::MAX, overshoot: 1.0, noise: 0.0, ..Path::default() };
+        let mut transfer = Transfer::new(path, most);
+        transfer.run(120);
+        assert_eq!((transfer.begun.len(), transfer.most_ever), (most.into(), most.into()));
+    }
+}
+
+#[test]
+fn a_path_that_gets_worse_is_tried_again() {
+    let path = Path { each: 100.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.run(30);
+    assert_eq!(transfer.begun.len(), 4);
+    transfer.path.each = 10.0 * MBIT;
+    transfer.run(60);
+    assert!(transfer.begun.len() >= 16, "{}", transfer.begun.len());
+}
+
+#[test]
+fn a_path_that_gets_worse_for_all_streams_together_does_not_make_them_many() {
+    let path = Path { each: 100.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.run(30);
+    for share in [0.5, 0.25, 0.1] {
+        transfer.path.all = share * 290.0 * MBIT;
+        transfer.run(60);
+        assert_eq!(transfer.begun.len(), 4);
+    }
+}
+
+#[test]
+fn a_time_without_a_byte_says_nothing_about_the_streams() {
+    let path = Path { each: 100.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.path.all = 0.0;
+    transfer.run(300);
+    assert_eq!(transfer.most_ever, 4);
+    transfer.path.all = 290.0 * MBIT;
+    transfer.run(30);
+    assert_eq!((transfer.begun.len(), transfer.most_ever), (4, 16));
+}
+
+#[test]
+fn at_a_limit_that_the_user_has_set_nothing_is_tried() {
+    let path = Path { each: 100.0 * MBIT, overshoot: 1.0, noise: 0.05, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.growth = Growth::new(255, Some((290.0 * MBIT) as u64));
+    transfer.run(60);
+    assert_eq!(transfer.most_ever, 4);
+}
+
+#[test]
+fn streams_that_cannot_be_had_are_not_asked_for_again() {
+    let path = Path { overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.run(4);
+    assert_eq!(transfer.begun.len(), 16);
+    transfer.growth.stop_at(9);
+    transfer.run(60);
+    assert_eq!(transfer.begun.len(), 9);
+}
+
+#[test]
+fn a_longer_round_trip_takes_longer_measurements() {
+    let until_the_first_step = |round_trip| {
+        let mut transfer = Transfer::new(Path { round_trip, ..Path::default() }, 255);
+        (1..100).find(|_| transfer.run(1) > 0.0 && transfer.begun.len() > 4)
+    };
+    assert_eq!(until_the_first_step(MS), Some(2));
+    assert_eq!(until_the_first_step(100 * MS), Some(3));
+    assert_eq!(until_the_first_step(300 * MS), Some(9));
+    assert_eq!(until_the_first_step(3000 * MS), Some(15));
+}
