@@ -289,7 +289,7 @@ fn who_holds_back_all_there_is_room_for_is_helped() {
     }
     deliver(&queue, 1);
     deliver(&queue, 2);
-    assert_eq!(claim_late(&queue, 1, true), Claim::Range(0..10));
+    assert_eq!(claim_late(&queue, 1, true), Claim::Copy(0..10));
 }
 
 #[test]
@@ -299,8 +299,8 @@ fn what_holds_nobody_back_is_not_asked_for_again_for_want_of_room() {
         claim(&queue, stream);
     }
     deliver(&queue, 0);
-    assert_eq!(claim_late(&queue, 0, true), Claim::Range(10..20));
-    assert_eq!(claim_late(&queue, 3, true), Claim::Range(10..20));
+    assert_eq!(claim_late(&queue, 0, true), Claim::Copy(10..20));
+    assert_eq!(claim_late(&queue, 3, true), Claim::Copy(10..20));
     // 20..30 is late too, but it is the turn of 10..20, which enough streams owe.
     assert_eq!(claim_late(&queue, 4, true), Claim::Later(None));
 }
