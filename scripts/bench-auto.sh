@@ -7,10 +7,11 @@
 # WHERE is loopback, reno or bbr; the last two are the long path with that congestion
 # control, and need root. In each round auto and each NUMBER fetch a file of MIB mebibytes
 # once. A transfer has to take 60 s at least: 2200 MiB on the long path; over loopback more
-# than fits into memory, so FROM and OUT have to be on a disk then. The programs are those
-# that `make` has left here, or those in $BIN; OPTIONS are the client's (default: --verify
-# crc32c on the long path). The file is in a folder of $FROM (default: /dev/shm), the output
-# in one of $OUT (default: /var/tmp). WANEM names wanem's source.
+# than fits into memory. The programs are those that `make` has left here, or those in $BIN;
+# OPTIONS are the client's (default: --verify crc32c on the long path). The file is made in a
+# folder of $FROM (default: /dev/shm), or it is $FILE, whatever MIB says; the output is in a
+# folder of $OUT (default: /var/tmp), or goes to /dev/null where that is -. WANEM names wanem's
+# source.
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -ge 4 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'; exit 2; }
@@ -18,7 +19,10 @@ where=$1 rounds=$2 size=$3
 shift 3
 bin=${BIN:-.}
 folder=$(mktemp -d "${FROM:-/dev/shm}/ropewalk-auto.XXXXXX")
-out=$(mktemp -d "${OUT:-/var/tmp}/ropewalk-auto.XXXXXX")
+case ${OUT:-/var/tmp} in
+-) out=- ;;
+*) out=$(mktemp -d "${OUT:-/var/tmp}/ropewalk-auto.XXXXXX") ;;
+esac
 here=ropewalk-$$-a
 there=ropewalk-$$-b
 running=
@@ -26,7 +30,8 @@ clean_up() {
     for pid in $running; do kill "$pid" 2>/dev/null || true; done
     ip netns del "$here" 2>/dev/null || true
     ip netns del "$there" 2>/dev/null || true
-    rm -rf "$folder" "$out"
+    rm -rf "$folder"
+    [ "$out" = - ] || rm -rf "$out"
 }
 trap clean_up EXIT
 trap 'exit 130' INT TERM
@@ -60,7 +65,8 @@ reno | bbr)
     ;;
 *) echo "bench-auto: $where is not loopback, reno or bbr" >&2; exit 2 ;;
 esac
-head -c $((size << 20)) /dev/urandom >"$folder/file"
+file=${FILE:-$folder/file}
+[ -n "${FILE:-}" ] || head -c $((size << 20)) /dev/urandom >"$file"
 mkfifo "$folder/ready"
 in_a "$bin/server" -q --bind "$address" 0 >"$folder/ready" 2>/dev/null &
 running="$running $!"
@@ -69,13 +75,20 @@ address=${line#listening on }
 
 now() { date +%s%N; }
 once() { # once NUMBER: one fetch; its milliseconds are noted
-    rm -f "$out/file"
-    begun=$(now)
+    number=$1
     # shellcheck disable=SC2086 # options are words
-    in_b "$bin/client" $options "$address" "$1" "$folder/file" "$out/file" >"$folder/said"
+    set -- "$bin/client" $options "$address" "$number" "$file"
+    begun=$(now)
+    if [ "$out" = - ]; then
+        in_b "$@" - 2>"$folder/said" >/dev/null
+    else
+        rm -f "$out/file"
+        in_b "$@" "$out/file" >"$folder/said"
+    fi
     took=$((($(now) - begun) / 1000000))
-    echo "$took" >>"$folder/times-$1"
-    printf '%6s  %7d ms  load %s  %s\n' "$1" "$took" "$(cut -d' ' -f1 /proc/loadavg)" "$(cat "$folder/said")"
+    echo "$took" >>"$folder/times-$number"
+    printf '%6s  %7d ms  load %s  %s\n' "$number" "$took" "$(cut -d' ' -f1 /proc/loadavg)" \
+        "$(tail -n 1 "$folder/said")"
 }
 median() { sort -n "$folder/times-$1" | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
 
