@@ -1,6 +1,6 @@
 #!/bin/sh
 # Looks for wrong uses of memory with the tools of a nightly toolchain: Miri runs the unit
-# tests of pure code, AddressSanitizer all of them, and so those that make system calls.
+# tests of pure code, AddressSanitizer all, and so those that make system calls.
 #
 #   scripts/check-memory.sh [miri|asan]...     both, if none is named
 #
@@ -15,7 +15,7 @@ target=${TARGET_DIR:-target}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 # Code that makes no system call, besides asking for the time and for random bytes.
-pure="error:: hash:: codec:: app::login app::nonces app::options app::report app::terminal
+pure="error:: hash:: codec:: app::options app::report app::terminal
     transfer::blocks transfer::growth transfer::meter transfer::queue transfer::ranges
     transfer::rate transfer::ring transfer::session transfer::trace transfer::window"
 
