@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn days_of_the_week_follow_each_other() {
-        for days in 0..1000 {
+        // Miri takes a thousand times as long for a step.
+        for days in (0..1000).step_by(if cfg!(miri) { 50 } else { 1 }) {
             let name = format(days * DAY);
             assert_eq!(name[..3], DAY_NAMES[(days as usize + 3) % 7][..3]);
         }

@@ -94,7 +94,7 @@ mod tests {
         let Some(accelerated) = accelerated() else { return };
         let message = message(4096 + 32);
         let offset = message.as_ptr().align_offset(16);
-        for alignment in 0..16 {
+        for alignment in (0..16).step_by(if cfg!(miri) { 5 } else { 1 }) {
             let aligned = &message[offset + alignment..];
             for length in (0..=4096).step_by(STRIDE * STRIDE) {
                 let bytes = &aligned[..length];
@@ -110,8 +110,9 @@ mod tests {
     #[test]
     fn the_instruction_agrees_with_the_tables_on_long_messages() {
         let Some(accelerated) = accelerated() else { return };
-        let message = message(200_000);
-        for length in [12_287, 12_288, 12_289, 24_576, 65_536, 131_072, 199_999, 200_000] {
+        let message = message(if cfg!(miri) { 12_289 } else { 200_000 });
+        let lengths = [12_287, 12_288, 12_289, 24_576, 65_536, 131_072, 199_999, 200_000];
+        for length in lengths.into_iter().filter(|length| *length <= message.len()) {
             let bytes = &message[..length];
             assert_eq!(accelerated(5, bytes), table::extend(5, bytes), "{length}");
         }

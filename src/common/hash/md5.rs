@@ -185,6 +185,9 @@ mod tests {
         (0..length).map(|at| (at * 7 + at / 251) as u8).collect()
     }
 
+    /// Miri takes a thousand times as long for a step, so it looks at fewer cases.
+    const STRIDE: usize = if cfg!(miri) { 37 } else { 1 };
+
     #[test]
     fn the_test_suite_of_rfc_1321_holds() {
         let suite = [
@@ -228,11 +231,10 @@ mod tests {
 
     #[test]
     fn every_split_gives_the_same_digest() {
-        // Miri takes a thousand times as long for a step.
-        for length in (0..=200).step_by(if cfg!(miri) { 67 } else { 1 }) {
+        for length in (0..=200).step_by(STRIDE) {
             let message = message(length);
             let whole = md5(&message);
-            for split in 0..=length {
+            for split in (0..=length).step_by(STRIDE) {
                 let mut hash = Md5::new();
                 hash.update(&message[..split]);
                 hash.update(&message[split..]);

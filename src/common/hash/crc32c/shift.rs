@@ -86,7 +86,9 @@ mod tests {
 
     #[test]
     fn a_shift_is_as_many_zero_bytes() {
-        for bytes in [0, 1, 2, 3, 8, 255, 256, 4096] {
+        let lengths = [0, 1, 8, 2, 3, 255, 256, 4096];
+        // Miri takes a thousand times as long for a step, so it looks at fewer cases.
+        for bytes in lengths.into_iter().take(if cfg!(miri) { 3 } else { lengths.len() }) {
             let shift = Shift::over(bytes);
             for crc in [0, 1, 0x8000_0000, 0xdead_beef, !0] {
                 let fed = !table::extend(!crc, &vec![0; bytes]);
