@@ -2,10 +2,10 @@
 //! one all is written, so these are run by `scripts/cross-test.sh` only.
 
 use crate::classic_peers::{ClassicServer, seed_reply};
-use crate::harness::{Running, Scratch, Server, assert_same, content, wait_until};
-use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE, Record};
+use crate::harness::{Running, Scratch, Server, assert_same, content};
+use crate::path::wait_for_bytes;
 use ropewalk::hash::{hex, md5::Md5};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::process::Command;
@@ -43,19 +43,7 @@ fn a_file_past_four_gibibytes_arrives_with_its_md5_and_goes_on_after_a_kill() {
     let client = Running::start(&mut scratch.client(server.address, 4, "file", &output));
     let journal = scratch.path("out.part.journal");
     // Long before the MD5 is made: almost all of it is a hole.
-    wait_until("a journal that vouches for all of it", || {
-        let journal = fs::read(&journal).ok()?;
-        let (start, header) = JournalHeader::parse(&journal)?;
-        let records = journal[start..].chunks_exact(RECORD_SIZE);
-        let vouched =
-            records.map(|record| match Record::parse(record.try_into().unwrap(), header.salt) {
-                Some(Record::Written { range, .. } | Record::Hole { range }) => {
-                    range.end - range.start
-                }
-                _ => 0,
-            });
-        (vouched.sum::<u64>() == size).then_some(())
-    });
+    wait_for_bytes(&journal, size);
     client.signal(libc::SIGKILL);
     client.finish();
     let said = to_the_end(&mut scratch.client(server.address, 4, "file", &output));
