@@ -104,7 +104,10 @@ impl Path {
     pub(crate) fn begin_up_to(&self, gate: &Gate, offset: u64, mut client: Command) -> Running {
         let client = Running::start(&mut client);
         gate.wait_until_reached();
-        wait_for_bytes(&self.folder("out.part.journal"), offset);
+        wait_until("so many bytes", || {
+            let journal = fs::read(self.folder("out.part.journal")).ok()?;
+            (total(&vouched(&journal)?) >= offset).then_some(())
+        });
         client
     }
 
@@ -134,14 +137,6 @@ pub(crate) fn vouched(journal: &[u8]) -> Option<Vec<Range<u64>>> {
 /// How many bytes these are.
 pub(crate) fn total(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|range| range.end - range.start).sum()
-}
-
-/// Waits until this journal vouches for so many bytes.
-#[track_caller]
-pub(crate) fn wait_for_bytes(journal: &std::path::Path, bytes: u64) {
-    wait_until("so many bytes", || {
-        (total(&vouched(&fs::read(journal).ok()?)?) >= bytes).then_some(())
-    });
 }
 
 /// The number before `what` in a summary; 0 where it is not mentioned.
@@ -214,6 +209,21 @@ impl Gate {
                 own.pass();
             }
             Step::Pass
+        });
+        (gate, faults)
+    }
+
+    /// Passes the first `blocks` blocks. When it is opened the first stream is cut there, as
+    /// by a sender whose machine went down: what a dead process has sent would still come.
+    pub(crate) fn before_a_cut(blocks: u64) -> (Arc<Gate>, Faults) {
+        let gate = Arc::new(Gate::default());
+        let own = gate.clone();
+        let faults = Faults::of_blocks(move |block| {
+            if block.number < blocks || block.stream > 0 {
+                return Step::Pass;
+            }
+            own.pass();
+            Step::Cut(0)
         });
         (gate, faults)
     }

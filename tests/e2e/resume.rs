@@ -267,7 +267,7 @@ pub(crate) fn restart(path: &mut Path) {
 
 #[test]
 fn a_server_that_was_killed_and_comes_back_is_gone_on_with() {
-    let (gate, faults) = Gate::after(BLOCKS);
+    let (gate, faults) = Gate::before_a_cut(BLOCKS);
     let mut path = Path::new("server-killed", (40 * BLOCK) as usize, faults);
     let client = path.begin(&gate, BLOCKS, path.client(1));
     kill(&mut path.server);
@@ -280,7 +280,7 @@ fn a_server_that_was_killed_and_comes_back_is_gone_on_with() {
 
 #[test]
 fn a_server_that_stays_away_ends_the_transfer_and_keeps_what_came() {
-    let (gate, faults) = Gate::after(BLOCKS);
+    let (gate, faults) = Gate::before_a_cut(BLOCKS);
     let mut path = Path::new("server-gone", (40 * BLOCK) as usize, faults);
     let mut command = path.client(1);
     command.args(["--retry-for", "2"]);
@@ -299,7 +299,7 @@ fn a_server_that_stays_away_ends_the_transfer_and_keeps_what_came() {
 
 #[test]
 fn a_server_that_comes_back_with_another_file_is_not_gone_on_with() {
-    let (gate, faults) = Gate::after(BLOCKS);
+    let (gate, faults) = Gate::before_a_cut(BLOCKS);
     let mut path = Path::new("server-other", (40 * BLOCK) as usize, faults);
     let client = path.begin(&gate, BLOCKS, path.client(1));
     kill(&mut path.server);
