@@ -261,8 +261,11 @@ fn the_smallest_files_arrive_over_any_number_of_streams() {
 
 #[test]
 fn two_hundred_and_fifty_five_streams_all_bring_something() {
-    // Nothing comes before all are there and have asked.
+    // Nothing comes before all are there and have asked for two blocks each; and no second
+    // one before all have brought the first.
     let (asked, all) = (AtomicUsize::new(0), Arc::new(Gate::default()));
+    let (brought, each) = (AtomicUsize::new(0), Gate::default());
+    let blocks: Vec<AtomicUsize> = (0..255).map(|_| AtomicUsize::new(0)).collect();
     let gate = all.clone();
     let path = Path::new(
         "streams-255",
@@ -273,8 +276,15 @@ fn two_hundred_and_fifty_five_streams_all_bring_something() {
                     gate.open();
                 }
             }),
-            block: Box::new(move |_| {
+            block: Box::new(move |block| {
                 all.pass();
+                let blocks = blocks.get(block.stream);
+                if blocks.map(|blocks| blocks.fetch_add(1, Ordering::SeqCst)) == Some(1) {
+                    if brought.fetch_add(1, Ordering::SeqCst) == 254 {
+                        each.open();
+                    }
+                    each.pass();
+                }
                 Step::Pass
             }),
             ..Faults::default()

@@ -2,10 +2,11 @@
 //! one all is written, so these are run by `scripts/cross-test.sh` only.
 
 use crate::classic_peers::{ClassicServer, seed_reply};
-use crate::harness::{Running, Scratch, Server, assert_same, content, wait_until};
-use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE, Record};
+use crate::harness::{Scratch, assert_same, content};
+use crate::holes::sparse;
+use crate::path::{Gate, Path};
 use ropewalk::hash::{hex, md5::Md5};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::process::Command;
@@ -14,11 +15,6 @@ const EDGE: u64 = 1 << 32;
 
 /// So much of a file is made, sent and compared at once.
 const PIECE: usize = 1 << 20;
-
-/// What stands around 4 GiB and at the end.
-fn marks(size: u64) -> [(u64, Vec<u8>); 2] {
-    [(EDGE - 100_000, content(200_000)), (size - 70_000, content(70_000))]
-}
 
 /// Runs a client that may say nothing for many minutes, demands success, and hands on what
 /// it says.
@@ -32,41 +28,26 @@ fn to_the_end(client: &mut Command) -> String {
 #[test]
 #[ignore = "reads more than 4 GiB on both sides"]
 fn a_file_past_four_gibibytes_arrives_with_its_md5_and_goes_on_after_a_kill() {
-    let scratch = Scratch::new("large-pulled");
-    let server = Server::start(&scratch, &[]);
     let size = EDGE + (300 << 20);
-    let file = File::options().write(true).open(scratch.sparse("file", size)).unwrap();
-    for (offset, bytes) in marks(size) {
-        file.write_all_at(&bytes, offset).unwrap();
-    }
-    let output = scratch.path("out");
-    let client = Running::start(&mut scratch.client(server.address, 4, "file", &output));
-    let journal = scratch.path("out.part.journal");
-    // Long before the MD5 is made: almost all of it is a hole.
-    wait_until("a journal that vouches for all of it", || {
-        let journal = fs::read(&journal).ok()?;
-        let (start, header) = JournalHeader::parse(&journal)?;
-        let records = journal[start..].chunks_exact(RECORD_SIZE);
-        let vouched =
-            records.map(|record| match Record::parse(record.try_into().unwrap(), header.salt) {
-                Some(Record::Written { range, .. } | Record::Hole { range }) => {
-                    range.end - range.start
-                }
-                _ => 0,
-            });
-        (vouched.sum::<u64>() == size).then_some(())
-    });
+    let stored = [(EDGE - 100_000, 200_000), (size - 70_000, 70_000)];
+    let (gate, faults) = Gate::at(size - (1 << 20));
+    let path = Path::new("large-pulled", 1, faults);
+    sparse(&path.scratch.path("file"), size, &stored);
+    // Without the MD5: nothing more is asked for while that is far behind.
+    let client = path.begin_up_to(&gate, EDGE + (200 << 20), path.client(4));
     client.signal(libc::SIGKILL);
     client.finish();
-    let said = to_the_end(&mut scratch.client(server.address, 4, "file", &output));
-    assert!(said.starts_with(&format!("{size} bytes in ")), "{said}");
+    gate.open();
+    let output = path.folder("out");
+    let said = to_the_end(&mut path.scratch.client(path.server.address, 4, "file", &output));
+    assert!(said.starts_with("4.29 GiB in ") && said.contains(", md5 "), "{said}");
     assert!(said.contains(", resumed at "), "{said}");
     let output = File::open(output).unwrap();
     assert_eq!(output.metadata().unwrap().len(), size);
-    for (offset, bytes) in marks(size) {
-        let mut got = vec![0; bytes.len()];
+    for (offset, length) in stored {
+        let mut got = vec![0; length];
         output.read_exact_at(&mut got, offset).unwrap();
-        assert_same(&got, &bytes, "what is past 4 GiB");
+        assert_same(&got, &content(length), "what is past 4 GiB");
     }
     assert!(output.metadata().unwrap().blocks() * 512 < 16 << 20, "its holes were filled");
 }

@@ -6,6 +6,7 @@ use crate::relay::{Faults, Relay, Step};
 use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE, Record};
 use std::ffi::OsString;
 use std::fs;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
@@ -77,18 +78,12 @@ impl Path {
         said
     }
 
-    /// Waits until the journal vouches for this many blocks, written or holes. How many
-    /// `durable` records are among theirs depends on the time that it took.
+    /// Waits until the journal vouches for this many blocks, written or holes.
     #[track_caller]
     pub(crate) fn wait_for_blocks(&self, count: u64) {
         wait_until("so many blocks", || {
             let journal = fs::read(self.folder("out.part.journal")).ok()?;
-            let (start, header) = JournalHeader::parse(&journal)?;
-            let blocks = journal[start..].chunks_exact(RECORD_SIZE).filter(|record| {
-                let record = Record::parse((*record).try_into().unwrap(), header.salt);
-                matches!(record, Some(Record::Written { .. } | Record::Hole { .. }))
-            });
-            (blocks.count() as u64 >= count).then_some(())
+            (vouched(&journal)?.len() as u64 >= count).then_some(())
         });
     }
 
@@ -101,6 +96,47 @@ impl Path {
         self.wait_for_blocks(blocks);
         client
     }
+
+    /// The same behind a gate that holds back what follows the first `offset` bytes, for a
+    /// file with holes: how many blocks answer for a hole depends on how many were asked for
+    /// when the first one came.
+    #[track_caller]
+    pub(crate) fn begin_up_to(&self, gate: &Gate, offset: u64, mut client: Command) -> Running {
+        let client = Running::start(&mut client);
+        gate.wait_until_reached();
+        wait_until("so many bytes", || {
+            let journal = fs::read(self.folder("out.part.journal")).ok()?;
+            (total(&vouched(&journal)?) >= offset).then_some(())
+        });
+        client
+    }
+
+    /// Demands that no stream but the first asked for anything before `offset`, where what
+    /// the first one has brought ends. How much more that one had asked for is no matter:
+    /// it is as much as a round trip carries, and so depends on the machine.
+    #[track_caller]
+    pub(crate) fn was_gone_on_from(&self, offset: u64) {
+        for piece in self.relay.asked() {
+            assert!(piece.stream == 0 || piece.offset >= offset, "{piece:?} before {offset}");
+        }
+    }
+}
+
+/// The ranges that a journal vouches for, written or holes; `None` where it is none. How
+/// many `durable` records are among theirs depends on the time that it took.
+pub(crate) fn vouched(journal: &[u8]) -> Option<Vec<Range<u64>>> {
+    let (start, header) = JournalHeader::parse(journal)?;
+    let records = journal[start..].chunks_exact(RECORD_SIZE);
+    let range = |record: &[u8]| match Record::parse(record.try_into().unwrap(), header.salt)? {
+        Record::Written { range, .. } | Record::Hole { range } => Some(range),
+        _ => None,
+    };
+    Some(records.filter_map(range).collect())
+}
+
+/// How many bytes these are.
+pub(crate) fn total(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
 }
 
 /// The number before `what` in a summary; 0 where it is not mentioned.
@@ -170,6 +206,34 @@ impl Gate {
         let own = gate.clone();
         let faults = Faults::of_blocks(move |block| {
             if block.number >= blocks {
+                own.pass();
+            }
+            Step::Pass
+        });
+        (gate, faults)
+    }
+
+    /// Passes the first `blocks` blocks. When it is opened the first stream is cut there, as
+    /// by a sender whose machine went down: what a dead process has sent would still come.
+    pub(crate) fn before_a_cut(blocks: u64) -> (Arc<Gate>, Faults) {
+        let gate = Arc::new(Gate::default());
+        let own = gate.clone();
+        let faults = Faults::of_blocks(move |block| {
+            if block.number < blocks || block.stream > 0 {
+                return Step::Pass;
+            }
+            own.pass();
+            Step::Cut(0)
+        });
+        (gate, faults)
+    }
+
+    /// Passes the blocks that begin before `offset`, and holds the others back.
+    pub(crate) fn at(offset: u64) -> (Arc<Gate>, Faults) {
+        let gate = Arc::new(Gate::default());
+        let own = gate.clone();
+        let faults = Faults::of_blocks(move |block| {
+            if block.offset() >= offset {
                 own.pass();
             }
             Step::Pass

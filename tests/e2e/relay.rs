@@ -317,7 +317,7 @@ impl Shared {
                     Err(_) => return link.reset(),
                 }
                 block.number = self.blocks.fetch_add(1, Ordering::SeqCst);
-                let offset = u64::from_be_bytes(block.bytes[8..16].try_into().unwrap());
+                let offset = block.offset();
                 let length = (block.bytes.len() - HEADER_SIZE) as u64;
                 match (self.faults.block)(&mut block) {
                     Step::Pass => {}

@@ -12,6 +12,13 @@ pub(crate) struct Block {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl Block {
+    /// Where it belongs in the file.
+    pub(crate) fn offset(&self) -> u64 {
+        u64::from_be_bytes(self.bytes[8..16].try_into().unwrap())
+    }
+}
+
 /// What becomes of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
