@@ -354,6 +354,8 @@ fn a_client_whose_words_nobody_takes_can_be_ended_all_the_same() {
     full.set_nonblocking(false).unwrap();
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
     let mut client = client.stderr(OwnedFd::from(full)).spawn().unwrap();
+    // It is about to say so, and handles signals.
+    wait_until("a journal", || scratch.path("out.part.journal").exists().then_some(()));
     wait_until("the end", || {
         signal(client.id(), libc::SIGINT);
         client.try_wait().unwrap()
