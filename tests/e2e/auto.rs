@@ -2,9 +2,10 @@
 //! them, and when not, is a matter of `transfer/growth.rs` and its tests.
 
 use crate::classic_peers::{ClassicServer, md5, reply, seed_reply};
-use crate::harness::{Running, Scratch, Server, assert_same, content, run};
+use crate::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
 use crate::path::Path;
 use crate::relay::Faults;
+use crate::resume::{kill, restart_with};
 use std::fs;
 
 #[test]
@@ -50,6 +51,23 @@ fn a_server_that_allows_fewer_than_the_first_streams_is_no_obstacle() {
     let said = run(&mut scratch.client(server.address, "auto", "file", &output)).succeeded();
     assert!(said.contains(" over 1 stream") || said.contains(" over 2 streams"), "{said}");
     assert_same(&fs::read(output).unwrap(), &bytes, "the output");
+}
+
+#[test]
+fn a_server_that_comes_back_and_grants_fewer_streams_gets_no_more() {
+    let rate = |_| Some(300_000);
+    let faults = Faults { rate: Box::new(rate), ..Faults::default() };
+    let mut path = Path::new("auto-fewer", 1_500_000, faults);
+    let client = Running::start(&mut path.client("auto"));
+    wait_until("some bytes", || (path.relay.sent() > 100_000).then_some(()));
+    kill(&mut path.server);
+    restart_with(&mut path, &["--max-streams", "1"]);
+    let said = client.finish().succeeded();
+    path.is_whole();
+    // Those that stayed: one brings the rest, which takes it seconds.
+    assert!(said.contains(" over 1 stream,") || said.contains(" over 1 stream\n"), "{said}");
+    // It has no use for what a second one would bring.
+    assert!(path.relay.streams() <= 4 + 1, "{}", path.relay.streams());
 }
 
 #[test]

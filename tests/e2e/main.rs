@@ -32,6 +32,7 @@ mod one_port;
 mod outputs;
 mod peers;
 mod piped;
+mod piped_classic;
 mod progress;
 mod resume;
 mod root;

@@ -11,10 +11,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 
-/// What a summary may count.
-pub(crate) const DAMAGED: &str = "damaged blocks asked for again";
-pub(crate) const RECONNECTS: &str = "reconnects";
-pub(crate) const LATE: &str = "late bytes asked for again";
+/// What a summary may count: one of it, and several.
+pub(crate) const DAMAGED: [&str; 2] =
+    ["damaged block asked for again", "damaged blocks asked for again"];
+pub(crate) const RECONNECTS: [&str; 2] = ["reconnect", "reconnects"];
+pub(crate) const LATE: [&str; 2] = ["late byte asked for again", "late bytes asked for again"];
 
 /// A server with the file `file`, behind a relay.
 pub(crate) struct Path {
@@ -141,8 +142,9 @@ pub(crate) fn total(ranges: &[Range<u64>]) -> u64 {
 
 /// The number before `what` in a summary; 0 where it is not mentioned.
 #[track_caller]
-pub(crate) fn count(said: &str, what: &str) -> u64 {
-    let part = said.trim_end().split(", ").find_map(|part| part.strip_suffix(what));
+pub(crate) fn count(said: &str, what: [&str; 2]) -> u64 {
+    let mut parts = said.trim_end().split(", ");
+    let part = parts.find_map(|part| what.iter().find_map(|what| part.strip_suffix(what)));
     part.map_or(0, |number| number.trim().parse().expect(said))
 }
 

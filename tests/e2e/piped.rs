@@ -1,7 +1,7 @@
 //! OFILE `-`: the bytes on standard output, in order, whatever becomes of streams and
 //! server, in bounded memory, and at the pace of whoever reads them.
 
-use crate::classic_peers::{ClassicServer, block, md5};
+use crate::classic_peers::md5;
 use crate::harness::{LIMIT, Scratch, Server, after, assert_same, content, run, wait_until};
 use crate::holes::sparse;
 use crate::path::{Gate, Path, flip, scatter};
@@ -13,7 +13,7 @@ use ropewalk::codec::repr_digest::format_md5;
 use ropewalk::codec::wire::HEADER_SIZE;
 use ropewalk::sys::poll;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -33,12 +33,12 @@ const MOST_MEMORY: u64 = 64 << 20;
 const WAITING: u64 = 16 << 20;
 
 /// A client whose standard output the test reads, as it pleases.
-struct Piped {
+pub(crate) struct Piped {
     child: Child,
 }
 
 impl Piped {
-    fn start(command: &mut Command) -> Piped {
+    pub(crate) fn start(command: &mut Command) -> Piped {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Piped { child: command.spawn().unwrap() }
     }
@@ -59,7 +59,7 @@ impl Piped {
     }
 
     /// Reads the rest. Answers it with the exit code and what came on standard error.
-    fn finish(mut self) -> (Vec<u8>, Option<i32>, String) {
+    pub(crate) fn finish(mut self) -> (Vec<u8>, Option<i32>, String) {
         let (mut bytes, mut said) = (Vec::new(), String::new());
         if let Some(mut out) = self.child.stdout.take() {
             out.read_to_end(&mut bytes).unwrap();
@@ -357,44 +357,6 @@ fn holes_are_written_as_zeros() {
     for threads in [1, 5] {
         Piped::start(&mut scratch.client(server.address, threads, "file", "-")).brings(&expected);
     }
-}
-
-/// A classic server of `bytes` with this `hash`, one stream after the other, and a
-/// client that pipes them.
-fn classic(test: &str, bytes: &[u8], hash: &str) -> (Vec<u8>, Option<i32>, String) {
-    const THREADS: usize = 5;
-    let scratch = Scratch::new(test);
-    let server = ClassicServer::bind(&scratch);
-    let client = Piped::start(&mut scratch.client(server.address(), THREADS, "file", "-"));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            server.offer(hash);
-            for expected in 0..THREADS as u8 {
-                let (number, mut stream) = server.accept_streams(1).remove(0);
-                assert_eq!(number, expected);
-                stream.write_all(block(bytes, number, THREADS)).unwrap();
-            }
-        });
-        client.finish()
-    })
-}
-
-#[test]
-fn a_classic_server_s_streams_are_read_one_after_the_other() {
-    let bytes = content(20_000_003);
-    let (got, code, said) = classic("pipe-classic", &bytes, &md5(&bytes));
-    assert_eq!(code, Some(0), "{said}");
-    assert_same(&got, &bytes, "standard output");
-    assert!(said.contains(&md5(&bytes)), "{said}");
-}
-
-#[test]
-fn a_classic_server_s_digest_that_differs_shows_in_the_exit_code() {
-    let bytes = content(100_000);
-    let (got, code, said) = classic("pipe-classic-digest", &bytes, &"07".repeat(16));
-    assert_eq!(code, Some(INTEGRITY), "{said}");
-    assert!(said.starts_with("client: standard output: MD5 differs: "), "{said}");
-    assert_same(&got, &bytes, "what was written");
 }
 
 #[test]

@@ -258,7 +258,13 @@ pub(crate) fn kill(server: &mut Server) {
 
 /// Starts a server where one was.
 pub(crate) fn restart(path: &mut Path) {
+    restart_with(path, &[]);
+}
+
+/// The same with these options.
+pub(crate) fn restart_with(path: &mut Path, options: &[&str]) {
     let mut command = path.scratch.program("server");
+    command.args(options);
     command.arg("--bind").arg(path.scratch.address().to_string());
     command.arg(path.server.address.port().to_string()).current_dir(path.scratch.folder());
     path.server.running = Running::start(&mut command);

@@ -9,6 +9,8 @@ use crate::system::signal;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 /// More than the buffers of a stream's two sockets hold.
 const LARGE: u64 = 96 << 20;
@@ -337,4 +339,25 @@ fn a_receiver_that_is_killed_is_an_error_of_the_client() {
     receiving.nothing_stays();
     assert_eq!(receiving.output(), b"old");
     receiving.client.finish().failed(1, "client", "receiver: stopped by signal 9");
+}
+
+#[test]
+fn a_client_whose_words_nobody_takes_can_be_ended_all_the_same() {
+    let scratch = Scratch::new("client-unheard");
+    let server = Server::start(&scratch, &[]);
+    scratch.write("file", &content(1000));
+    // That it starts over is worth a word, for which there is no room.
+    scratch.write("out.part", b"from somewhere");
+    let (mut full, _unread) = UnixStream::pair().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.write(&[0; 4096]).is_ok() {}
+    full.set_nonblocking(false).unwrap();
+    let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
+    let mut client = client.stderr(OwnedFd::from(full)).spawn().unwrap();
+    // It is about to say so, and handles signals.
+    wait_until("a journal", || scratch.path("out.part.journal").exists().then_some(()));
+    wait_until("the end", || {
+        signal(client.id(), libc::SIGINT);
+        client.try_wait().unwrap()
+    });
 }

@@ -121,8 +121,11 @@ fn a_picture_that_cannot_be_written_is_a_warning() {
 #[test]
 fn a_picture_over_the_output_is_refused() {
     let path = Path::new("trace-output", 1, Faults::default());
-    let outcome = run(path.client(1).arg("--trace").arg(path.folder("out")));
-    outcome.failed(2, "client", "--trace: must not be the output file");
+    for name in ["out", "../folder/out", "out.part", "out.part.journal"] {
+        let outcome = run(path.client(1).arg("--trace").arg(path.folder(name)));
+        outcome.failed(2, "client", "--trace: must not be the output file");
+    }
+    assert_eq!(path.names().len(), 0);
 }
 
 #[test]

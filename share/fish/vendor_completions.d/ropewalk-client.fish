@@ -35,4 +35,5 @@ complete -c ropewalk-client -l trace -r -F -d 'draw the transfer: what each stre
 complete -c ropewalk-client -l progress -x -a 'auto bar plain json none' -d 'how to tell on standard error how far it is (default: auto)'
 complete -c ropewalk-client -s q -l quiet -d 'print nothing but errors'
 complete -c ropewalk-client -n '__ropewalk_client_place 0' -a '(__fish_print_hostnames)' -d 'server address, in host:port format'
+complete -c ropewalk-client -n '__ropewalk_client_place 1' -a 'auto' -d 'number of streams to receive the file over, 1 to 255, or auto'
 complete -c ropewalk-client -n '__ropewalk_client_place 3' -F -d 'output file, or a folder; - for standard output (default: file\'s base name, here)'

@@ -134,10 +134,6 @@ impl Config {
             return Err(Error::usage("file: must not be empty"));
         }
         let destination = destination::choose(arguments.optional(3), &file)?;
-        let trace = arguments.value("trace").map(PathBuf::from);
-        if matches!((&trace, &destination), (Some(at), Destination::File(output)) if at == output) {
-            return Err(Error::usage("--trace: must not be the output file"));
-        }
         let seconds = arguments.number("connect-timeout", 1..=3600)?;
         Ok(Config {
             server: Address::parse(arguments.positional(0))?,
@@ -153,7 +149,7 @@ impl Config {
             rate: arguments.rate("limit-rate")?,
             verify: Verify::parse(arguments.value("verify"))?,
             wishes: Wishes { restart: arguments.has("restart"), sync: !arguments.has("no-sync") },
-            trace,
+            trace: arguments.value("trace").map(PathBuf::from),
             quiet: arguments.has("quiet"),
             progress: Style::parse(arguments.value("progress"), arguments.has("quiet"))?,
             command: resuming(arguments),

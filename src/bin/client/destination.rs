@@ -33,14 +33,22 @@ pub(crate) enum Goal {
 }
 
 impl Destination {
-    /// Looks whether the file can go there, before anybody is asked for it.
+    /// Looks whether the file can go there, before anybody is asked for it, and a picture
+    /// to `trace`.
     ///
     /// # Errors
-    /// Those of [`Output::locate`]; and a terminal gets no file: most are not for the
-    /// eye, and what a server sends could tell it to do things.
-    pub(crate) fn locate(&self) -> Result<Goal> {
+    /// Those of [`Output::locate`]; a picture in place of the output, or of what becomes it;
+    /// and a terminal gets no file: most are not for the eye, and what a server sends could
+    /// tell it to do things.
+    pub(crate) fn locate(&self, trace: Option<&Path>) -> Result<Goal> {
         match self {
-            Destination::File(path) => Output::locate(path).map(Goal::File),
+            Destination::File(path) => {
+                let output = Output::locate(path)?;
+                match trace.is_some_and(|trace| output.has(trace)) {
+                    true => Err(Error::usage("--trace: must not be the output file")),
+                    false => Ok(Goal::File(output)),
+                }
+            }
             Destination::StandardOutput if io::stdout().is_terminal() => Err(Error::usage(
                 format!("ofile: {STANDARD_OUTPUT} is a terminal; say where with > or |"),
             )),

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::config::Config;
+use crate::destination::Goal;
 use crate::fetch::{self, Summary};
 use crate::progress::Progress;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
@@ -105,9 +106,20 @@ fn interrupted(signal: Signal) -> Error {
 
 /// Fetches what `config` asks for, unless a signal ends that. Notes down how it goes.
 pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Result<Summary> {
-    let goal = config.destination.locate()?;
-    let failed = |error: io::Error| Error::system("start", &error);
+    let goal = config.destination.locate(config.trace.as_deref())?;
     let signals = Signals::install(&MAIN_SIGNALS).map_err(failed)?;
+    let outcome = wait(&signals, config, goal, progress);
+    // What is said now may wait for somebody who takes nothing, and no thread is left that
+    // could end that.
+    signals.release();
+    outcome
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::system("start", &error)
+}
+
+fn wait(signals: &Signals, config: Config, goal: Goal, progress: Arc<Progress>) -> Result<Summary> {
     let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
     let interrupt = Arc::new(Interrupt::default());
     let (finished, finish) = UnixStream::pair().map_err(failed)?;

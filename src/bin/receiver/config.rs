@@ -15,6 +15,7 @@ use ropewalk::transfer::blocks::MAX_STREAMS;
 use ropewalk::transfer::journal::Journal;
 use ropewalk::transfer::outlet::Outlet;
 use ropewalk::transfer::rate::Rate;
+use ropewalk::transfer::trace::Recorder;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -64,7 +65,8 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let address = job.text("address")?.parse().map_err(|_| bad("address"))?;
             if piped {
                 let outlet = Outlet::new(job.descriptor()?);
-                let piped = Piped { address, threads, shown, rate, outlet };
+                let recorder = trace.then(Recorder::default);
+                let piped = Piped { address, threads, shown, rate, recorder, outlet };
                 return Ok(Transfer::ClassicPiped(piped));
             }
             let files =

@@ -50,7 +50,7 @@ fn run_job() -> Result<ExitCode> {
         }
         Transfer::ClassicPiped(piped) => {
             job.watch_lifeline(|_, _| {})?;
-            piped.receive(|reading| Report::Progress(reading.into()).send())
+            piped.receive(|report| report.send())
         }
         Transfer::Pulled(pulled, sessions) => {
             let renewed = sessions.clone();

@@ -86,9 +86,13 @@ fn kind(option: &Opt) -> Option<Kind> {
     option.value.map(|name| kind_of(name).unwrap_or(Kind::Free))
 }
 
-/// The same for an argument told by its place.
-fn place(name: &'static str) -> Kind {
-    kind_of(name).unwrap_or(Kind::Free)
+/// The same for an argument of `program` that is told by its place.
+fn place(program: &Program, name: &'static str) -> Kind {
+    match (program.name, name) {
+        // Beside the numbers, which need no help.
+        ("client", "threads") => Kind::OneOf(vec!["auto"]),
+        _ => kind_of(name).unwrap_or(Kind::Free),
+    }
 }
 
 /// `-b` and `--bind`, those that there are.

@@ -93,6 +93,11 @@ impl Signals {
             });
         Ok(Wake { signal, ready })
     }
+
+    /// Nobody waits any more: each of them does again what it does to any program.
+    pub fn release(self) {
+        self.pipes.iter().for_each(|(signal, _)| process::restore(signal.number()));
+    }
 }
 
 #[cfg(test)]

@@ -97,6 +97,12 @@ pub fn ignore(signal: i32) {
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
 
+/// Has `signal` do again what it does to a program that knows nothing of it.
+pub fn restore(signal: i32) {
+    // SAFETY: SIG_DFL installs no function, so nothing can run in a signal's context.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
 /// The path that execve(2) was given for this program (getauxval(3), AT_EXECFN): relative
 /// to the folder that it was started in. Empty where the kernel does not say.
 pub fn executed_as() -> PathBuf {
@@ -184,5 +190,7 @@ mod tests {
         assert!(!is_ignored(libc::SIGWINCH));
         ignore(libc::SIGWINCH);
         assert!(is_ignored(libc::SIGWINCH));
+        restore(libc::SIGWINCH);
+        assert!(!is_ignored(libc::SIGWINCH));
     }
 }

@@ -127,9 +127,9 @@ impl Growth {
         self.streams
     }
 
-    /// No more than are there now can be had.
+    /// No more than so many can be had, now and later.
     pub fn stop_at(&mut self, most: u8) {
-        self.most = most.max(1);
+        self.most = self.most.min(most.max(1));
         self.streams = self.streams.min(self.most);
     }
 

@@ -61,19 +61,7 @@ impl Output {
     /// When something other than a regular file is there, or no such folder is.
     pub fn locate(path: &Path) -> Result<Output> {
         let shown = escape_limited(path.as_os_str().as_bytes(), MAX_SHOWN);
-        let failed = |error: &io::Error| Error::system(&shown, error);
-        let target = follow_links(path).map_err(|error| failed(&error))?;
-        let is_folder = || failed(&io::Error::from_raw_os_error(libc::EISDIR));
-        let spelled = target.as_os_str().as_bytes();
-        if spelled.ends_with(b"/") || spelled.ends_with(b"/.") {
-            return Err(is_folder());
-        }
-        let name = target.file_name().ok_or_else(is_folder)?.to_os_string();
-        let parent = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let folder = Dir::open(parent).map_err(|error| failed(&error))?;
+        let (folder, name) = find(path).map_err(|error| Error::system(&shown, &error))?;
         let mut part_name = name.clone();
         part_name.push(".part");
         let mut journal_name = part_name.clone();
@@ -91,6 +79,16 @@ impl Output {
     /// The folder that the output is in.
     pub fn folder(&self) -> &Dir {
         &self.folder
+    }
+
+    /// Whether `path` leads to the output, or to what becomes it.
+    pub fn has(&self, path: &Path) -> bool {
+        let Ok((folder, name)) = find(path) else { return false };
+        let same = match (folder.metadata(), self.folder.metadata()) {
+            (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+            _ => false,
+        };
+        same && [&self.name, &self.part_name, &self.journal_name].contains(&&name)
     }
 
     /// The regular file that has the output's name now, if any has.
@@ -283,6 +281,22 @@ fn lock_soon(file: &File) -> io::Result<bool> {
 
 fn look(folder: &Dir, name: &OsStr) -> io::Result<Metadata> {
     folder.open_file(name, Access::Look)?.metadata()
+}
+
+/// The folder and the name that a file at `path` has: a symbolic link is followed.
+fn find(path: &Path) -> io::Result<(Dir, OsString)> {
+    let target = follow_links(path)?;
+    let is_folder = || io::Error::from_raw_os_error(libc::EISDIR);
+    let spelled = target.as_os_str().as_bytes();
+    if spelled.ends_with(b"/") || spelled.ends_with(b"/.") {
+        return Err(is_folder());
+    }
+    let name = target.file_name().ok_or_else(is_folder)?.to_os_string();
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Ok((Dir::open(parent)?, name))
 }
 
 /// The path that the symbolic links at `path` lead to; it need not exist.

@@ -170,18 +170,13 @@ impl Transfer<'_> {
     }
 
     fn start(&self, place: Vec<(String, Value)>, files: &[BorrowedFd<'_>]) -> Result<Worker> {
-        let Transfer { fetch, server, offer } = self;
-        // A server that grants no more than was asked for at first gets no more.
-        let (threads, grows) = match (fetch.config.threads, offer.max_threads) {
-            (Threads::Fixed(threads), _) => (threads, false),
-            (Threads::Auto, most) => (most.unwrap_or(FIRST_STREAMS).max(1), true),
-        };
-        let mut job = session(server, offer);
+        let Transfer { fetch, offer, .. } = self;
+        let grows = fetch.config.threads == Threads::Auto;
+        let mut job = self.session(offer);
         job.extend(place);
         job.extend([
             ("protocol".to_string(), Value::from_u64(2)),
             ("size".to_string(), Value::from_u64(offer.size)),
-            ("threads".to_string(), Value::from_u64(threads.into())),
             ("grows".to_string(), Value::from_u64(grows.into())),
             ("trace".to_string(), Value::from_u64(fetch.config.trace.is_some().into())),
             ("verify".to_string(), Value::from(fetch.config.verify.word())),
@@ -205,7 +200,7 @@ impl Transfer<'_> {
             backoff = (backoff * 2).min(LAST_BACKOFF);
             match self.another() {
                 Ok(offer) => {
-                    let object = Value::Object(session(self.server, &offer));
+                    let object = Value::Object(self.session(&offer));
                     return job::say(worker.lifeline(), &object)
                         .map_err(|error| Error::system("receiver", &error));
                 }
@@ -232,13 +227,20 @@ impl Transfer<'_> {
             }
         }
     }
-}
 
-/// The keys that tell a receiver where to go.
-fn session(server: &Server, offer: &PulledOffer) -> Vec<(String, Value)> {
-    vec![
-        ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),
-        ("control".to_string(), Value::from(server.address().to_string())),
-        ("session".to_string(), Value::from(offer.session.to_hex())),
-    ]
+    /// The keys that tell a receiver where to go, and with how many streams at most.
+    fn session(&self, offer: &PulledOffer) -> Vec<(String, Value)> {
+        let address = self.server.data_address(offer.port);
+        // A server that grants no more than was asked for at first gets no more.
+        let threads = match self.fetch.config.threads {
+            Threads::Fixed(threads) => threads,
+            Threads::Auto => offer.max_threads.unwrap_or(FIRST_STREAMS).max(1),
+        };
+        vec![
+            ("address".to_string(), Value::from(address.to_string())),
+            ("control".to_string(), Value::from(self.server.address().to_string())),
+            ("session".to_string(), Value::from(offer.session.to_hex())),
+            ("threads".to_string(), Value::from_u64(threads.into())),
+        ]
+    }
 }

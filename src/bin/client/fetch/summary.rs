@@ -50,13 +50,14 @@ impl fmt::Display for Summary {
         // A few late blocks at the end are everyday.
         let late = self.mended.asked_again;
         let late = if late > self.bytes / 100 { late } else { 0 };
-        for (count, what) in [
-            (self.mended.bad_blocks, "damaged blocks asked for again"),
-            (self.mended.reconnects, "reconnects"),
-            (late, "late bytes asked for again"),
+        for (count, what, again) in [
+            (self.mended.bad_blocks, "damaged block", " asked for again"),
+            (self.mended.reconnects, "reconnect", ""),
+            (late, "late byte", " asked for again"),
         ] {
             if count > 0 {
-                write!(f, ", {count} {what}")?;
+                let plural = if count == 1 { "" } else { "s" };
+                write!(f, ", {count} {what}{plural}{again}")?;
             }
         }
         if self.md5_was_slowest {
@@ -105,6 +106,13 @@ mod tests {
         assert!(
             text.contains(", 3 damaged blocks asked for again, 2 reconnects, 90000000 late bytes")
         );
+    }
+
+    #[test]
+    fn one_of_a_kind_is_one() {
+        let mended = Mended { bad_blocks: 1, reconnects: 1, ..Mended::default() };
+        let text = Summary { mended, ..summary() }.to_string();
+        assert!(text.ends_with(", 1 damaged block asked for again, 1 reconnect"), "{text}");
     }
 
     #[test]

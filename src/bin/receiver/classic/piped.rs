@@ -10,9 +10,10 @@ use ropewalk::app::report::{Mended, REPORT_INTERVAL, Report, Tally};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::{Md5, hex};
 use ropewalk::sys::socket;
-use ropewalk::transfer::meter::{Meter, Reading};
+use ropewalk::transfer::meter::Meter;
 use ropewalk::transfer::outlet::Outlet;
 use ropewalk::transfer::rate::Rate;
+use ropewalk::transfer::trace::{Mark, Recorder, Standing};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -28,14 +29,21 @@ pub(crate) struct Piped {
     pub(crate) shown: String,
     /// Bytes per second at most.
     pub(crate) rate: Option<Rate>,
+    /// What each stream does, where that is to be reported.
+    pub(crate) recorder: Option<Recorder>,
     /// Who gets the bytes.
     pub(crate) outlet: Outlet,
 }
 
 impl Piped {
-    /// Receives the whole file, and calls `progress` meanwhile.
-    pub(crate) fn receive(&self, mut progress: impl FnMut(Reading)) -> Result<Report> {
+    /// Receives the whole file, and calls `report` meanwhile.
+    pub(crate) fn receive(&self, mut report: impl FnMut(Report)) -> Result<Report> {
         let meter = &Meter::default();
+        let mut tell = || {
+            report(Report::Progress(meter.read().into()));
+            let slice = self.recorder.as_ref().map(|it| it.take(Standing::default()));
+            slice.map(Report::Trace).map(&mut report);
+        };
         thread::scope(|scope| {
             let (end, over) = mpsc::channel::<()>();
             let carry = thread::Builder::new()
@@ -47,8 +55,9 @@ impl Piped {
                 })
                 .map_err(|error| Error::system("thread", &error))?;
             while over.recv_timeout(REPORT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                progress(meter.read());
+                tell();
             }
+            tell();
             carry.join().unwrap_or_else(|_| {
                 Err(Error::new(ExitCode::System, "internal error: a thread died"))
             })
@@ -59,17 +68,31 @@ impl Piped {
         let (mut digest, mut buffer, mut bytes) = (Md5::new(), vec![0; BUFFER], 0);
         for number in 0..self.threads {
             let _open = meter.open();
-            self.carry(number, &mut buffer, |piece| {
+            let carried = self.carry(number, &mut buffer, |piece| {
                 self.outlet.write(piece).map_err(|error| Error::system(&self.shown, &error))?;
                 digest.update(piece);
                 bytes += piece.len() as u64;
                 meter.add(piece.len() as u64, bytes);
+                self.record(|to| to.brought(number.into(), piece.len() as u64));
                 Ok(())
-            })?;
+            });
+            self.record(|to| {
+                to.closed(number.into());
+                if carried.is_err() {
+                    to.mark(number.into(), Mark::Broken);
+                }
+            });
+            carried?;
         }
         let tally = Tally { bytes, streams: 1, offset: bytes, again: 0 };
         let md5 = Some(hex(&digest.finish()));
         Ok(Report::Done { tally, md5, mended: Mended::default() })
+    }
+
+    fn record(&self, record: impl FnOnce(&Recorder)) {
+        if let Some(recorder) = &self.recorder {
+            record(recorder);
+        }
     }
 
     /// Hands on what stream `number` brings.
@@ -81,6 +104,7 @@ impl Piped {
     ) -> Result<()> {
         let failed = |error| lost(number, &error);
         let (mut stream, _) = connect(&[self.address])?;
+        self.record(|to| to.opened(number.into()));
         stream.set_read_timeout(Some(STALL_TIME)).map_err(failed)?;
         stream.write_all(&[number]).map_err(failed)?;
         loop {

@@ -46,6 +46,7 @@ impl<'scope> Crew<'scope> {
         // The counter may start over, where a word is short, but not between two calls.
         let counted = shared.arrived.load(Ordering::Relaxed);
         self.bytes += counted.wrapping_sub(std::mem::replace(&mut self.counted, counted)) as u64;
+        growth.stop_at(shared.sessions.threads());
         let now = self.begun.elapsed();
         shared.want(growth.sample(now, self.bytes, shared.sessions.round_trip()));
         if self.fill(scope, shared).is_err() {

@@ -28,7 +28,8 @@ pub(super) fn run(shared: &Shared, number: usize) {
     let mut backoff = FIRST_BACKOFF;
     let mut opened_before = false;
     while let Some((generation, session)) = shared.sessions.current() {
-        if !shared.needs(number) {
+        // A server that comes back may have a place for fewer than before.
+        if !shared.needs(number) || number >= usize::from(session.threads) {
             return;
         }
         let mut brought_something = false;

@@ -103,6 +103,7 @@ mod tests {
             address: "192.0.2.1:45187".parse().unwrap(),
             control: "192.0.2.1:8080".parse().unwrap(),
             token: Token::from_hex(&"0".repeat(32)).unwrap(),
+            threads: 4,
         }
     }
 

@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) control: SocketAddr,
     /// What it wants to be shown.
     pub(crate) token: Token,
+    /// How many streams it has a place for.
+    pub(crate) threads: u8,
 }
 
 impl Session {
@@ -50,6 +52,7 @@ impl Session {
             address: text("address")?.parse().ok()?,
             control: text("control")?.parse().ok()?,
             token: Token::from_hex(text("session")?)?,
+            threads: u8::try_from(object.get("threads")?.as_u64()?).ok()?,
         })
     }
 }
@@ -194,6 +197,11 @@ impl Sessions {
         state.open.values().filter_map(|stream| socket::round_trip(stream.as_fd())).min()
     }
 
+    /// How many streams there may be now.
+    pub(crate) fn threads(&self) -> u8 {
+        lock(&self.state).session.threads
+    }
+
     /// Whether streams went to the control port.
     pub(crate) fn single_port(&self) -> bool {
         matches!(lock(&self.state).route, Route::Control(_))
@@ -276,7 +284,7 @@ mod tests {
         let token = Token::from_hex(&"0".repeat(32)).unwrap();
         let [address, control] =
             [data, control].map(|port| SocketAddr::from(([127, 63, 0, 2], port)));
-        Sessions::new(Session { address, control, token }, false).unwrap()
+        Sessions::new(Session { address, control, token, threads: 4 }, false).unwrap()
     }
 
     fn sessions() -> Sessions {

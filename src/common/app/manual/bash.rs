@@ -64,7 +64,7 @@ pub(super) fn render(program: &Program) -> String {
     out.push_str(&format!("        {}\n", words(&spelled(&all, " "))));
     out.push_str("    else\n        case $place in\n");
     for (index, positional) in program.positionals.iter().enumerate() {
-        if let Some(offer) = offer(&place(positional.name)) {
+        if let Some(offer) = offer(&place(program, positional.name)) {
             out.push_str(&format!("        {index}) {offer} ;;\n"));
         }
     }

@@ -40,7 +40,7 @@ pub(super) fn render(program: &Program) -> String {
         out.push_str(&format!("complete -c {name}{}\n", described(option)));
     }
     for (index, positional) in program.positionals.iter().enumerate() {
-        let offer = offer(&place(positional.name));
+        let offer = offer(&place(program, positional.name));
         if !offer.is_empty() {
             let help = quote(positional.help);
             out.push_str(&format!(

@@ -12,7 +12,7 @@ pub(super) fn render(program: &Program) -> String {
         specs.extend(spellings(option).iter().map(|spelling| spec(program, option, spelling)));
     }
     for (index, positional) in program.positionals.iter().enumerate() {
-        let action = action(&place(positional.name));
+        let action = action(&place(program, positional.name));
         let optional = if positional.optional { ":" } else { "" };
         let name = escape(positional.name, ':');
         specs.push(format!("{}:{optional}{name}:{action}", index + 1));

@@ -153,3 +153,18 @@ fn an_output_that_became_a_folder_is_not_renamed_over() {
     assert!(part.commit(true).is_err());
     assert_eq!(scratch.names(), ["out"]);
 }
+
+#[test]
+fn an_output_knows_its_files_by_every_path() {
+    let scratch = Scratch::new("paths");
+    let path = scratch.0.join("out");
+    symlink(&path, scratch.0.join("link")).unwrap();
+    symlink(&scratch.0, scratch.0.join("folder")).unwrap();
+    let output = Output::locate(&path).unwrap();
+    for own in ["out", "./out", "link", "folder/out", "out.part", "folder/out.part.journal"] {
+        assert!(output.has(&scratch.0.join(own)), "{own}");
+    }
+    for other in ["", "other", "out/", "nowhere/out", "../out"] {
+        assert!(!output.has(&scratch.0.join(other)), "{other}");
+    }
+}
