@@ -72,6 +72,13 @@ read -r pid </run/ropewalk-server.pid
 "$service" stop >log
 status 3
 [ ! -e "/proc/$pid" ] || fail "it does not stop"
+# After an upgrade it is another process, which the script still knows.
+"$service" start >log
+read -r pid </run/ropewalk-server.pid
+dpkg --install package.deb >log || fail "$(cat log)"
+[ ! -e "/proc/$pid" ] || fail "upgraded, and the old one still runs"
+status 0
+"$service" stop >log
 # One that cannot start says so.
 sed -i 's|^ROOT=.*|ROOT=/nonexistent|' /etc/default/ropewalk-server
 if "$service" start >log 2>&1; then fail "started without a folder"; fi

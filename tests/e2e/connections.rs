@@ -2,8 +2,11 @@
 //! that nobody's connection is in anybody else's way.
 
 use crate::classic_peers::{Http, fetch, reply, request};
-use crate::harness::{Scratch, Server, assert_same, content};
+use crate::harness::{Scratch, Server, assert_same, content, run};
 use crate::proof;
+use crate::system::connect_from;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 
 #[test]
 fn one_connection_serves_many_requests() {
@@ -51,7 +54,7 @@ fn a_client_that_waits_for_100_continue_gets_it() {
     let mut http = Http::connect(server.address);
     http.send("POST file HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 13\r\n\r\n");
     let mut interim = [0; 25];
-    std::io::Read::read_exact(&mut http.stream, &mut interim).unwrap();
+    http.stream.read_exact(&mut interim).unwrap();
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     http.send("{\"threads\":1}");
     assert_eq!(http.receive().status, 200);
@@ -76,7 +79,7 @@ fn idle_connections_shut_nobody_out() {
     let mut idle: Vec<Http> = (0..20).map(|_| Http::connect(server.address)).collect();
     for (number, http) in idle.iter_mut().enumerate() {
         if number % 2 == 1 {
-            let _ = std::io::Write::write_all(&mut http.stream, b"POST fi");
+            let _ = http.stream.write_all(b"POST fi");
         }
     }
     assert_eq!(fetch(server.address, "file", &[0]), b"bytes");
@@ -100,7 +103,7 @@ fn hashing_one_large_file_holds_up_nobody_else() {
     }
     // It is still at it, and was not dropped for the others.
     busy.stream.set_nonblocking(true).unwrap();
-    let error = std::io::Read::read(&mut busy.stream, &mut [0]).unwrap_err();
+    let error = busy.stream.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     assert_eq!(server.stop().status.code(), Some(0));
     drop(busy);
@@ -118,4 +121,26 @@ fn when_all_connections_are_being_served_the_next_one_gets_503() {
     proof::hashes(server.running.pid());
     let (reply, _) = reply(&server, "");
     assert_eq!((reply.status, reply.error()), (503, "too many connections"));
+}
+
+#[test]
+fn slow_downloads_of_one_address_shut_nobody_out() {
+    let scratch = Scratch::new("slow-downloads");
+    let server = Server::start(&scratch, &["--max-connections", "8"]);
+    scratch.sparse("huge", 1 << 40);
+    scratch.write("file", b"bytes");
+    let SocketAddr::V4(control) = server.address else { panic!("{}", server.address) };
+    let path = scratch.path("huge").into_os_string().into_string().unwrap();
+    let said: Vec<_> = (0..8)
+        .map(|_| {
+            let mut slow = connect_from(Ipv4Addr::new(127, 0, 0, 2), control);
+            slow.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+            let mut status = [0; 12];
+            slow.read_exact(&mut status).unwrap();
+            (String::from_utf8(status.to_vec()).unwrap(), slow)
+        })
+        .collect();
+    let counted = |status: &str| said.iter().filter(|(own, _)| own.ends_with(status)).count();
+    assert_eq!((counted(" 200"), counted(" 503")), (6, 2));
+    run(&mut scratch.client(server.address, 2, "file", scratch.path("out"))).succeeded();
 }

@@ -26,6 +26,12 @@ fn confined(pid: u32) {
         let text = fs::read_to_string(thread.unwrap().path().join("status")).unwrap_or_default();
         assert!(text.is_empty() || text.contains("Seccomp:\t2"), "{text}");
     }
+    leaves_no_core(pid);
+}
+
+/// Demands that this process may leave no core file.
+#[track_caller]
+pub(crate) fn leaves_no_core(pid: u32) {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     let words: Vec<&str> = core.split_whitespace().collect();

@@ -2,8 +2,9 @@
 
 use crate::harness::{Running, Scratch, Server, program_path, run};
 use crate::proof;
+use crate::sandbox::leaves_no_core;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -66,4 +67,20 @@ fn a_user_that_cannot_be_is_refused() {
         server.args(["-q", "--user", name, "--bind", &scratch.address().to_string(), "0"]);
         Running::start(&mut server).finish().failed(code, "server", words);
     }
+}
+
+#[test]
+fn a_server_s_memory_is_for_no_core_file_and_no_other_process_of_its_user() {
+    if !can_be_tried() {
+        return;
+    }
+    let scratch = Scratch::new("user-core");
+    let mut command = scratch.program("server");
+    command.arg("-q").uid(NOBODY.1).gid(NOBODY.1);
+    let server = Server::start_command(&scratch, command);
+    let pid = server.running.pid();
+    leaves_no_core(pid);
+    // The kernel gives these files to root when the process is closed to its own user.
+    let owner = fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid();
+    assert_eq!(owner, 0, "else whoever is that user can read passwords and tokens");
 }

@@ -302,7 +302,8 @@ fn converse(connection: &Connection, service: &Service) {
                 let serve = || service.serve(connection, &http, &head, &body);
                 let more = service
                     .turn_away(connection, &http, &head)
-                    .unwrap_or_else(|| connection.while_served(serve));
+                    .or_else(|| connection.while_served(serve))
+                    .unwrap_or_else(|| service.put_off(&http, &head));
                 if !more {
                     break;
                 }

@@ -26,6 +26,7 @@ use config::Config;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::{activation, program, programs};
 use ropewalk::error::{ExitCode, Result};
+use ropewalk::sys::sandbox;
 use std::process;
 
 fn main() -> process::ExitCode {
@@ -33,6 +34,9 @@ fn main() -> process::ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
+    // Before there are passwords and tokens in it. A system that refuses that is served
+    // just the same.
+    let _ = sandbox::limit_core_dumps();
     let handed = activation::listeners()?;
     let config = Config::from_arguments(&arguments, !handed.is_empty())?;
     let server = listen::Server::bind(config, handed)?;

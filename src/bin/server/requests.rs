@@ -121,6 +121,13 @@ impl Service {
         Some(self.write(http, head, response))
     }
 
+    /// Refuses a request for which its address is served too often already, and says
+    /// whether another one may follow.
+    pub(crate) fn put_off(&self, http: &Http, head: &RequestHead) -> bool {
+        let words = "too many requests from your address";
+        self.write(http, head, refusal(&Refusal::new(Status::SERVICE_UNAVAILABLE, words)))
+    }
+
     fn answer(
         &self,
         connection: &Connection,

@@ -102,9 +102,30 @@ impl Connections {
         entry
     }
 
-    fn set_waiting(&self, number: u64, waiting_since: Option<Instant>) {
+    /// How many connections of one address are served at once: three quarters, rounded
+    /// up. What nobody can take from it, a single stranger with slow downloads would.
+    fn part(&self) -> usize {
+        self.limit - self.limit / 4
+    }
+
+    fn begin_serving(&self, number: u64) -> bool {
+        let mut state = lock(&self.state);
+        let Some(address) = state.open.get(&number).map(|entry| entry.address) else {
+            return false;
+        };
+        let served = |entry: &&Entry| entry.waiting_since.is_none() && entry.address == address;
+        if state.open.values().filter(served).count() >= self.part() {
+            return false;
+        }
+        if let Some(entry) = state.open.get_mut(&number) {
+            entry.waiting_since = None;
+        }
+        true
+    }
+
+    fn end_serving(&self, number: u64) {
         if let Some(entry) = lock(&self.state).open.get_mut(&number) {
-            entry.waiting_since = waiting_since;
+            entry.waiting_since = Some(Instant::now());
         }
     }
 }
@@ -138,12 +159,15 @@ impl Connection {
     }
 
     /// Serves a complete request: while `serve` runs, the connection cannot be chosen
-    /// to make room.
-    pub fn while_served<T>(&self, serve: impl FnOnce() -> T) -> T {
-        self.owner.set_waiting(self.number, None);
+    /// to make room. `None` where that would leave its address more than its part, or
+    /// where it had to go already.
+    pub fn while_served<T>(&self, serve: impl FnOnce() -> T) -> Option<T> {
+        if !self.owner.begin_serving(self.number) {
+            return None;
+        }
         let answer = serve();
-        self.owner.set_waiting(self.number, Some(Instant::now()));
-        answer
+        self.owner.end_serving(self.number);
+        Some(answer)
     }
 
     /// Ends the connection's part in this: it counts no more, and is neither chosen to make
@@ -214,21 +238,52 @@ mod tests {
         let owner = Connections::new(2);
         let (served, served_peer) = admit(&owner, "127.0.0.1");
         let (_idle, idle_peer) = admit(&owner, "127.0.0.1");
-        served.while_served(|| {
+        let done = served.while_served(|| {
             let (_new, _new_peer) = admit(&owner, "127.0.0.1");
             assert_eq!([ended(&served_peer), ended(&idle_peer)], [false, true]);
         });
+        assert!(done.is_some());
     }
 
     #[test]
     fn when_all_are_served_nobody_is_let_in() {
         let owner = Connections::new(1);
         let (served, peer) = admit(&owner, "127.0.0.1");
-        served.while_served(|| {
+        let done = served.while_served(|| {
             let (here, _there, from) = connect("127.0.0.1");
             assert!(owner.admit(here, from).is_err());
         });
-        assert!(!ended(&peer));
+        assert!(done.is_some() && !ended(&peer));
+    }
+
+    #[test]
+    fn one_address_is_served_on_three_of_four_places() {
+        let owner = Connections::new(4);
+        let own = [(); 4].map(|()| admit(&owner, "127.0.0.1"));
+        let [(first, _), (second, _), (third, _), (fourth, _)] = &own;
+        let served = first.while_served(|| {
+            second.while_served(|| third.while_served(|| fourth.while_served(|| ())))
+        });
+        assert_eq!(served, Some(Some(Some(None))));
+        // One that is served no more has left its place.
+        assert_eq!(fourth.while_served(|| ()), Some(()));
+        let served = first.while_served(|| {
+            second.while_served(|| {
+                third.while_served(|| {
+                    let (other, _peer) = admit(&owner, "127.0.0.2");
+                    other.while_served(|| ())
+                })
+            })
+        });
+        assert_eq!(served, Some(Some(Some(Some(())))));
+    }
+
+    #[test]
+    fn one_that_had_to_go_is_not_served() {
+        let owner = Connections::new(1);
+        let (connection, _peer) = admit(&owner, "127.0.0.1");
+        let (_next, _next_peer) = admit(&owner, "127.0.0.1");
+        assert_eq!(connection.while_served(|| ()), None);
     }
 
     #[test]
