@@ -84,7 +84,7 @@ pub fn print(bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Draws the live line that `layout` makes for so many columns, in place of the last one.
-/// Standard error is a terminal; a program in its background draws nothing.
+/// Where standard error is a terminal, a program in its background draws nothing.
 pub fn draw(layout: impl FnOnce(usize) -> String) {
     let mut screen = lock(&SCREEN);
     if terminal::is_in_background(io::stderr().as_fd()) {
