@@ -15,7 +15,7 @@ target=${TARGET_DIR:-target}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 # Code that makes no system call, besides asking for the time and for random bytes.
-pure="error:: hash:: codec:: app::options app::report app::terminal
+pure="error:: hash:: codec:: app::options
     transfer::blocks transfer::growth transfer::meter transfer::queue transfer::ranges
     transfer::rate transfer::ring transfer::session transfer::trace transfer::window"
 

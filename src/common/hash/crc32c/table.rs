@@ -81,7 +81,8 @@ mod tests {
     #[test]
     fn the_tables_agree_with_long_division() {
         let message: Vec<u8> = (0..100u8).map(|at| at.wrapping_mul(37)).collect();
-        for length in 0..=message.len() {
+        // Miri takes a thousand times as long for a step.
+        for length in (0..=message.len()).step_by(if cfg!(miri) { 9 } else { 1 }) {
             assert_eq!(extend(0, &message[..length]), by_bits(&message[..length]), "{length}");
         }
     }
@@ -89,9 +90,10 @@ mod tests {
     #[test]
     fn a_checksum_goes_on_where_it_stopped() {
         let message: Vec<u8> = (0..100).collect();
+        let whole = by_bits(&message);
         for split in 0..=message.len() {
             let (head, tail) = message.split_at(split);
-            assert_eq!(extend(extend(0, head), tail), by_bits(&message), "{split}");
+            assert_eq!(extend(extend(0, head), tail), whole, "{split}");
         }
     }
 }
