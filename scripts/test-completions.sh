@@ -37,7 +37,8 @@ if command -v bash >/dev/null; then
     expect "compopt default" ropewalk-client box : 8080 4 file ""
     expect "compopt default" ropewalk-client -- '[' :: '1]' : 8080 4 --file -
     expect "compopt default" ropewalk-client --verify md5 --limit-rate=1M box 4 file o
-    expect "" ropewalk-client box : 8080 ""
+    expect "auto" ropewalk-client box : 8080 ""
+    expect "" ropewalk-client box : 8080 4 ""
     expect "compopt dirnames" ropewalk-server --root ""
     expect "" ropewalk-server 80
     expect "compopt default" ropewalk-sender 9000 ""
