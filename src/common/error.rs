@@ -161,6 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "needs the C library's words")]
     fn system_errors_read_like_the_c_library_s() {
         let full = io::Error::from_raw_os_error(28);
         assert_eq!(Error::system("out.bin", &full).to_string(), "out.bin: No space left on device");

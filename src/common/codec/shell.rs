@@ -89,6 +89,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "needs programs")]
     fn shells_take_it_apart_into_the_same_words() {
         let printable: [&[u8]; 9] = [
             b"./client",
