@@ -53,27 +53,53 @@ fn a_wrong_token_gets_nothing_after_a_while_and_harms_nobody() {
     wrong.push("0".repeat(32));
     wrong.push(other.session.clone());
     let begun = Instant::now();
-    // No more than there is room for: two of twice two places have to stay.
-    for tokens in wrong.chunks(2) {
-        let strangers: Vec<TcpStream> = tokens
-            .iter()
-            .map(|token| {
-                let stranger = Offer { session: token.clone(), ..offer };
-                let mut stream = stranger.open();
-                // It cannot end the session either.
-                stream.write_all(&request(0, 100)).unwrap();
-                stream.write_all(&Request::Finished.encode()).unwrap();
-                stream
-            })
-            .collect();
+    for token in wrong {
+        let stranger = Offer { session: token, ..offer };
+        let mut guess = stranger.open();
+        // It cannot end the session either.
+        guess.write_all(&request(0, 100)).unwrap();
+        guess.write_all(&Request::Finished.encode()).unwrap();
         let mut stream = offer.open();
         stream.write_all(&request(0, 100)).unwrap();
         assert_same(&payload(&mut stream, 0, 100), &bytes[..100], "what belongs here");
-        assert!(strangers.into_iter().all(closed_unserved));
+        assert!(closed_unserved(guess));
     }
     assert!(begun.elapsed() >= Duration::from_secs(3), "each guess has to take a second");
     offer.serves_all(&mut server, &bytes);
     other.serves_all(&mut server, b"another session's");
+}
+
+#[test]
+fn strangers_at_the_client_s_own_address_take_no_place_of_a_stream() {
+    let scratch = Scratch::new("crowd");
+    let (mut server, bytes) = serving(&scratch, &[], 250_000);
+    let offer = ask(&server, "file", 2);
+    let silent: Vec<TcpStream> = (0..30).map(|_| connect(offer.sender)).collect();
+    let stranger = Offer { session: "0".repeat(32), ..offer };
+    let guessing: Vec<TcpStream> = (0..30).map(|_| stranger.open()).collect();
+    // All four places of members are to be had, in spite of them.
+    let mut open: Vec<TcpStream> = (0..4)
+        .map(|_| {
+            let mut stream = offer.open();
+            stream.write_all(&request(0, 10)).unwrap();
+            assert_eq!(payload(&mut stream, 0, 10), &bytes[..10]);
+            stream
+        })
+        .collect();
+    open.pop().unwrap().write_all(&Request::Finished.encode()).unwrap();
+    assert!(server.next_log_line().ends_with(": complete\n"));
+    drop((silent, guessing));
+}
+
+#[test]
+fn strangers_do_not_keep_a_session_that_nobody_comes_to() {
+    let scratch = Scratch::new("crowd-idle");
+    let (mut server, _) = serving(&scratch, &["--idle-timeout", "1"], 100);
+    let offer = ask(&server, "file", 2);
+    let stranger = connect(offer.sender);
+    let line = server.next_log_line();
+    assert!(line.ends_with(": no stream was open for 1 s\n"), "{line}");
+    drop(stranger);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::places::Place;
 use crate::streams::{Arrival, Ended, Limits, Pace, Protocol};
 use ropewalk::app::report;
 use ropewalk::error::{Error, ExitCode, Result};
@@ -20,8 +21,7 @@ use std::time::Duration;
 /// How long a stream may take to say its number.
 const NUMBER_TIME: Duration = Duration::from_secs(10);
 
-/// Streams that may be open beside those that the transfer has, so that strangers
-/// and streams with a wrong number cannot make this process grow.
+/// Connections that may wait to say their number beside as many as there are streams.
 const SPARE_STREAMS: usize = 16;
 
 /// Bytes handed to the kernel at once; also how often progress is counted.
@@ -73,10 +73,10 @@ impl Protocol for Classic {
 
     /// Whatever else ends a stream, a killed process too, breaks it off: the peer does
     /// not take that for its block's end.
-    fn carry(&self, arrival: &Arrival) -> Ended {
-        let stream = &arrival.stream;
+    fn carry(&self, arrival: &Arrival, place: &Place) -> Ended {
+        let stream = &*arrival.stream;
         let _ = socket::reset_on_close(stream.as_fd(), true);
-        let Some(number) = self.claim(stream) else {
+        let Some(number) = self.claim(stream, place) else {
             let _ = socket::reset_on_close(stream.as_fd(), false);
             return Ended::Stranger;
         };
@@ -117,7 +117,7 @@ impl Protocol for Classic {
 impl Classic {
     /// Reads the stream's number. `None` for one that is out of range or was claimed
     /// before: only that stream is closed.
-    fn claim(&self, mut stream: &TcpStream) -> Option<u8> {
+    fn claim(&self, mut stream: &TcpStream, place: &Place) -> Option<u8> {
         stream.set_read_timeout(Some(NUMBER_TIME)).ok()?;
         let mut number = [0];
         stream.read_exact(&mut number).ok()?;
@@ -126,8 +126,11 @@ impl Classic {
             return None;
         }
         let mut numbers = lock(&self.numbers);
-        let place = numbers.claimed.get_mut(usize::from(number))?;
-        (!std::mem::replace(place, true)).then_some(number)
+        let claimed = numbers.claimed.get_mut(usize::from(number))?;
+        // One that was shown out claims nothing.
+        let claims = !*claimed && place.join();
+        *claimed |= claims;
+        claims.then_some(number)
     }
 
     /// Sends the block, and waits until the peer has closed: it has all bytes then.

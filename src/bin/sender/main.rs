@@ -5,6 +5,7 @@
 
 mod classic;
 mod config;
+mod places;
 mod pulled;
 mod streams;
 
@@ -26,8 +27,8 @@ use std::sync::Arc;
 use streams::Entrance;
 
 /// Descriptors of a sender: twice as many streams as there can be, since a stream that
-/// comes again does not wait for its dead one, and some for the rest.
-const DESCRIPTORS: u64 = 2 * MAX_STREAMS + 64;
+/// comes again does not wait for its dead one; as many strangers; and some for the rest.
+const DESCRIPTORS: u64 = 4 * MAX_STREAMS + 64;
 
 fn main() -> std::process::ExitCode {
     program::main(&programs::SENDER, |arguments| {

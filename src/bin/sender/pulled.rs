@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::places::Place;
 use crate::streams::{Arrival, Ended, Limits, Pace, Protocol};
 use ropewalk::app::report;
 use ropewalk::codec::wire::{
@@ -11,7 +12,7 @@ use ropewalk::codec::wire::{
 };
 use ropewalk::error::{Error, ExitCode};
 use ropewalk::hash::crc32c::crc32c;
-use ropewalk::sys::{file, socket};
+use ropewalk::sys::{file, hangup, socket};
 use ropewalk::transfer::identity::Version;
 use ropewalk::transfer::meter::Meter;
 use ropewalk::transfer::session::Token;
@@ -92,9 +93,9 @@ impl Protocol for Pulled {
         self.peer
     }
 
-    fn carry(&self, arrival: &Arrival) -> Ended {
+    fn carry(&self, arrival: &Arrival, place: &Place) -> Ended {
         let stream = &arrival.stream;
-        match self.converse(stream, &arrival.hello) {
+        match self.converse(stream, &arrival.hello, place) {
             Stop::Finished => Ended::Transfer(Ok(())),
             Stop::Stranger => Ended::Stranger,
             Stop::Broken => Ended::Stream,
@@ -109,10 +110,8 @@ impl Protocol for Pulled {
                         let text = "the file cannot be read";
                         Ended::Transfer(Err(Error::new(ExitCode::System, text)))
                     }
-                    ErrorCode::Version
-                    | ErrorCode::Request
-                    | ErrorCode::Session
-                    | ErrorCode::Other(_) => Ended::Stream,
+                    ErrorCode::Version => Ended::Stranger,
+                    ErrorCode::Request | ErrorCode::Session | ErrorCode::Other(_) => Ended::Stream,
                 }
             }
         }
@@ -130,15 +129,15 @@ impl Protocol for Pulled {
 
 impl Pulled {
     /// Speaks with one peer until something ends that.
-    fn converse(&self, stream: &TcpStream, begun: &[u8]) -> Stop {
-        match self.greet(stream, begun).and_then(|hello| self.answer_all(stream, &hello)) {
+    fn converse(&self, stream: &TcpStream, begun: &[u8], place: &Place) -> Stop {
+        match self.greet(stream, begun, place).and_then(|hello| self.answer_all(stream, &hello)) {
             Ok(never) => match never {},
             Err(stop) => stop,
         }
     }
 
-    /// Reads the hello, or what is left of it, and judges it.
-    fn greet(&self, stream: &TcpStream, begun: &[u8]) -> Result<Hello, Stop> {
+    /// Reads the hello, or what is left of it, and judges it: who shows the token joins.
+    fn greet(&self, stream: &TcpStream, begun: &[u8], place: &Place) -> Result<Hello, Stop> {
         let deadline = Instant::now() + HELLO_TIME;
         let (mut bytes, mut filled) = ([0; HELLO_SIZE], begun.len().min(HELLO_SIZE));
         bytes[..filled].copy_from_slice(&begun[..filled]);
@@ -157,10 +156,13 @@ impl Pulled {
             }
         };
         if !self.token.is(&hello.token) {
-            std::thread::sleep(STRANGER_DELAY);
+            let _ = hangup::rest(stream.as_fd(), STRANGER_DELAY);
             return Err(Stop::Stranger);
         }
-        Ok(hello)
+        match place.join() {
+            true => Ok(hello),
+            false => Err(Stop::Stranger),
+        }
     }
 
     /// Answers requests in their order.

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::places::{Place, Places};
 use ropewalk::app::SMALL_STACK;
 use ropewalk::app::report::REPORT_INTERVAL;
 use ropewalk::error::{Error, Result};
@@ -10,7 +11,7 @@ use ropewalk::sys::socket;
 use ropewalk::transfer::rate::Rate;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// How long nothing is accepted after the system ran out of descriptors.
@@ -52,7 +53,7 @@ impl Pace {
 
 /// A stream that has come.
 pub(crate) struct Arrival {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Arc<TcpStream>,
     peer: SocketAddr,
     /// What the server has read of it to know whose it is; empty for one that came to
     /// this process itself.
@@ -61,14 +62,15 @@ pub(crate) struct Arrival {
 
 /// What is said on the streams of a transfer.
 pub(crate) trait Protocol: Send + Sync + 'static {
-    /// Most streams that may be open at once.
+    /// Most streams that may be open at once; as many may be about to say whose they are.
     fn room(&self) -> usize;
 
     /// The only address from which streams may come; any without one.
     fn peer(&self) -> Option<IpAddr>;
 
-    /// Serves one stream, from its first byte to its end.
-    fn carry(&self, arrival: &Arrival) -> Ended;
+    /// Serves one stream, from its first byte to its end. One that belongs here joins
+    /// before it is served.
+    fn carry(&self, arrival: &Arrival, place: &Place) -> Ended;
 
     /// How a transfer ends that no stream comes to any more.
     fn abandoned(&self) -> Error;
@@ -121,6 +123,7 @@ impl SideEntrance {
     /// Lets a stream in of which `hello` was read. One whose peer has gone is closed.
     pub(crate) fn hand(&self, stream: TcpStream, hello: Vec<u8>) {
         if let Ok(peer) = stream.peer_addr() {
+            let stream = Arc::new(stream);
             let _ = self.0.send(Event::Arrived(Arrival { stream, peer, hello }));
         }
     }
@@ -135,33 +138,36 @@ pub(crate) fn serve(
 ) -> Result<()> {
     let Entrance { events, inbox } = entrance;
     accept_for_ever(listener, events.clone())?;
-    let (mut open, mut idle_since, mut reported) = (0, Instant::now(), Instant::now());
+    let places = Places::new(protocol.room());
+    let (mut idle_since, mut reported) = (Instant::now(), Instant::now());
     loop {
-        let patience = match open {
-            0 => idle.saturating_sub(idle_since.elapsed()),
-            _ => REPORT_INTERVAL.saturating_sub(reported.elapsed()),
+        let patience = match places.are_empty() {
+            true => idle.saturating_sub(idle_since.elapsed()),
+            false => REPORT_INTERVAL.saturating_sub(reported.elapsed()),
         };
         match inbox.recv_timeout(patience) {
             Ok(Event::Arrived(arrival)) => {
                 let from = arrival.peer.ip().to_canonical();
-                let welcome = protocol.peer().is_none_or(|peer| peer == from);
-                if welcome && open < protocol.room() {
-                    open += 1;
-                    start(arrival, protocol, &events);
+                if protocol.peer().is_none_or(|peer| peer == from) {
+                    let place = places.let_in(&arrival.stream);
+                    start(arrival, protocol, place, &events);
                 }
             }
-            Ok(Event::Ended(Ended::Stranger)) => open -= 1,
-            Ok(Event::Ended(Ended::Stream)) => {
-                open -= 1;
-                idle_since = Instant::now();
-            }
+            Ok(Event::Ended(Ended::Stream)) => idle_since = Instant::now(),
             Ok(Event::Ended(Ended::Transfer(outcome))) => return outcome,
-            Err(RecvTimeoutError::Timeout) if open == 0 => return Err(protocol.abandoned()),
-            Err(_) => {}
+            // Strangers do not keep a transfer alive that nobody else comes to.
+            Ok(Event::Ended(Ended::Stranger)) | Err(_) => {
+                if places.members() == 0 && idle_since.elapsed() >= idle {
+                    return Err(protocol.abandoned());
+                }
+            }
         }
-        if open > 0 && reported.elapsed() >= REPORT_INTERVAL {
+        if reported.elapsed() >= REPORT_INTERVAL {
             reported = Instant::now();
-            protocol.report();
+            if places.members() > 0 {
+                idle_since = reported;
+                protocol.report();
+            }
         }
     }
 }
@@ -171,7 +177,7 @@ fn accept_for_ever(listener: TcpListener, events: mpsc::Sender<Event>) -> Result
     let accept = move || loop {
         match listener.accept() {
             Ok((stream, peer)) => {
-                let arrival = Arrival { stream, peer, hello: Vec::new() };
+                let arrival = Arrival { stream: Arc::new(stream), peer, hello: Vec::new() };
                 if events.send(Event::Arrived(arrival)).is_err() {
                     return;
                 }
@@ -190,11 +196,20 @@ fn accept_for_ever(listener: TcpListener, events: mpsc::Sender<Event>) -> Result
 
 /// Starts the thread of a stream. Where none can be had, the stream is closed, and its
 /// guard tells so just the same.
-fn start(arrival: Arrival, protocol: &Arc<impl Protocol>, events: &mpsc::Sender<Event>) {
+fn start(
+    arrival: Arrival,
+    protocol: &Arc<impl Protocol>,
+    place: Place,
+    events: &mpsc::Sender<Event>,
+) {
     let protocol = protocol.clone();
     let guard = EndGuard { events: events.clone(), ended: None };
     let thread = std::thread::Builder::new().name("stream".into()).stack_size(SMALL_STACK);
-    let _ = thread.spawn(move || guard.end(protocol.carry(&arrival)));
+    let _ = thread.spawn(move || {
+        let ended = protocol.carry(&arrival, &place);
+        drop(place);
+        guard.end(ended);
+    });
 }
 
 /// Tells the main thread that a stream's thread is at its end, also when it panicked.
