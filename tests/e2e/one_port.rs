@@ -45,6 +45,12 @@ fn a_data_port_that_does_not_answer_is_done_without() {
 }
 
 #[test]
+fn a_data_port_that_takes_streams_and_says_nothing_is_done_without() {
+    let hold: fn(TcpStream) = |mut client| drop(client.read_to_end(&mut Vec::new()));
+    falls_back("port-holds", DataPorts::Foreign(hold), 3);
+}
+
+#[test]
 fn a_data_port_that_is_somebody_else_s_is_done_without() {
     falls_back("port-closes", DataPorts::Foreign(drop), 3);
     falls_back(

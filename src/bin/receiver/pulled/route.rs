@@ -4,7 +4,7 @@
 //! ```text
 //!   untried ── connected ──► reached ── a good block ──► data
 //!      │                        │
-//!      └── not within 1 s ──────┴── no good block ──► control, for good
+//!      └── not within 1 s ──────┴── anything else, or 5 s of nothing ──► control, for good
 //! ```
 
 #![forbid(unsafe_code)]
@@ -17,6 +17,10 @@ use std::time::Duration;
 
 /// How long the data port is tried before it counts as one that cannot be reached.
 const TRY_TIME: Duration = Duration::from_secs(1);
+
+/// How long a data port that takes connections may say nothing before it is taken for
+/// somebody else's: some firewalls and tunnels take them for a peer that they do not reach.
+pub(super) const TRUST_TIME: Duration = Duration::from_secs(5);
 
 /// How long every other attempt to connect may take.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -56,9 +60,18 @@ impl Route {
         }
     }
 
+    /// Whether what is at the other end has shown that it is no stranger; if there are
+    /// doubts, there is another port to try.
+    pub(super) fn is_trusted(&self) -> bool {
+        match self {
+            Route::Untried | Route::Reached => false,
+            Route::Data | Route::Control(_) => true,
+        }
+    }
+
     /// A good block has come.
     pub(super) fn is_good(&mut self) {
-        if matches!(self, Route::Untried | Route::Reached) {
+        if !self.is_trusted() {
             *self = Route::Data;
         }
     }
@@ -66,7 +79,7 @@ impl Route {
     /// A stream could not connect, or was lost. `true` when all are to try another port
     /// for that.
     pub(super) fn failed(&mut self, session: &Session, error: &io::Error) -> bool {
-        let tried = matches!(self, Route::Untried | Route::Reached);
+        let tried = !self.is_trusted();
         if tried {
             *self = Route::Control(Some(format!("{}: {}", session.address, system_words(error))));
         }
@@ -131,7 +144,9 @@ mod tests {
         let mut route = Route::new(false);
         route.connected();
         assert_eq!(route.target(&session()), (session().address, CONNECT_TIME));
+        assert!(!route.is_trusted());
         assert!(route.failed(&session(), &io::ErrorKind::UnexpectedEof.into()));
+        assert!(route.is_trusted(), "there is no third port");
     }
 
     #[test]
@@ -139,6 +154,7 @@ mod tests {
         let mut route = Route::new(false);
         route.connected();
         route.is_good();
+        assert!(route.is_trusted());
         assert!(!route.failed(&session(), &refused()));
         assert_eq!(route.target(&session()).0, session().address);
         assert_eq!(route.explain(&session(), &refused()), "Connection refused");

@@ -176,6 +176,11 @@ impl Sessions {
         Ok(!state.over)
     }
 
+    /// Whether the port that streams go to is known to be the session's, or is the last one.
+    pub(crate) fn port_is_trusted(&self) -> bool {
+        lock(&self.state).route.is_trusted()
+    }
+
     /// A stream has brought something good.
     pub(crate) fn is_good(&self, generation: u64) {
         let mut state = lock(&self.state);

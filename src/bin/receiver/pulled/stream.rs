@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::route::TRUST_TIME;
 use super::{Shared, Verify};
 use ropewalk::codec::text::escape_limited;
 use ropewalk::codec::wire::{
@@ -107,7 +108,9 @@ impl<'a> Connection<'a> {
     pub(super) fn run(&mut self, hello: &Hello, brought_something: &mut bool) -> Stop {
         let mut serve = || -> Result<std::convert::Infallible, Stop> {
             self.stream.set_nodelay(true)?;
-            self.stream.set_read_timeout(Some(STALL_TIME))?;
+            let trusted = self.shared.sessions.port_is_trusted();
+            let look = if trusted { STALL_TIME } else { TRUST_TIME };
+            self.stream.set_read_timeout(Some(look))?;
             self.stream.set_write_timeout(Some(STALL_TIME))?;
             if !self.shared.sessions.opened(self.number, self.stream)? {
                 return Err(Stop::Over);
@@ -232,14 +235,23 @@ impl<'a> Connection<'a> {
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let silence = self.last_byte.elapsed();
-                    if silence >= LONELY_STALL_TIME || self.shared.others_move(STALL_TIME) {
+                    if self.is_stalled() {
                         return Err(Stop::Broken(io::Error::from_raw_os_error(libc::ETIMEDOUT)));
                     }
                 }
                 Err(error) => return Err(Stop::Broken(error)),
             }
         }
+    }
+
+    /// Whether nothing has come for too long.
+    fn is_stalled(&self) -> bool {
+        let limit = match self.shared.others_move(STALL_TIME) {
+            true => STALL_TIME,
+            false if self.shared.sessions.port_is_trusted() => LONELY_STALL_TIME,
+            false => TRUST_TIME,
+        };
+        self.last_byte.elapsed() >= limit
     }
 
     /// The range that a block covers, which has to be the start of what was asked for
