@@ -8,8 +8,12 @@
 //!                    back to the number before ──► less than with more?
 //!                                                         │ no
 //!                                                         ▼
-//!                                                       watch ──► much less? ──► open more
+//!                              half as many, once ◄──── watch ──► much less? ──► open more
 //! ```
+//!
+//! What is found at the start can be wrong: what else was going on then went by, and more
+//! streams seemed to be the reason. So where there are more than at first, half of them
+//! are tried once, and again half of those as long as they bring as much.
 
 #![forbid(unsafe_code)]
 
@@ -51,6 +55,9 @@ const SMALL_STEP: u8 = 2;
 /// can help.
 const AT_THE_LIMIT: f64 = 0.9;
 
+/// After so many measurements half the streams are tried.
+const LOOKS_BEFORE_FEWER: u32 = 2;
+
 /// When less than this share of the best comes, so many measurements in a row, the path
 /// is another one than it was, and more streams are tried once more.
 const MUCH_LESS: f64 = 0.75;
@@ -65,6 +72,8 @@ pub struct Growth {
     streams: u8,
     question: Question,
     phase: Phase,
+    /// Fewer streams than these were tried, and do not bring as much.
+    fewest: u8,
     /// The shortest round trip that was ever seen.
     round_trip: Duration,
 }
@@ -86,6 +95,10 @@ enum Question {
     /// They did not: do so few still bring as much as these did? What they brought before
     /// may have been the overshoot of their beginning.
     AsMuchAs(Found),
+    /// The search is over. Do so few bring as much as these did?
+    HalfOf(Found),
+    /// They did not: what do they bring now that they are back?
+    Back,
 }
 
 #[derive(Debug)]
@@ -105,7 +118,17 @@ struct Watch {
     bytes: u64,
     /// The most that came, in bytes a second.
     best: f64,
+    /// Measurements so far, and how many of the last ones brought much less.
+    looks: u32,
     low_in_a_row: u32,
+}
+
+/// What a measurement says that is made while nothing is tried.
+enum Look {
+    /// All is well with so many bytes a second.
+    Well(f64),
+    /// They have been much less than they were.
+    MuchLess(f64),
 }
 
 impl Growth {
@@ -118,6 +141,7 @@ impl Growth {
             streams: FIRST_STREAMS.min(most.max(1)),
             question: Question::First,
             phase: Phase::Settling(Duration::ZERO),
+            fewest: FIRST_STREAMS.min(most.max(1)),
             round_trip: Duration::MAX,
         }
     }
@@ -155,9 +179,16 @@ impl Growth {
                 }
             }
             Phase::Watching(watch) => {
-                let much_less = watch.look(now, bytes);
-                if let Some(rate) = much_less.filter(|_| self.streams < self.most) {
-                    self.step(now, rate, SMALL_STEP);
+                let look = watch.look(now, bytes);
+                let is_due = watch.looks >= LOOKS_BEFORE_FEWER;
+                match look {
+                    Some(Look::MuchLess(rate)) if self.streams < self.most => {
+                        self.step(now, rate, SMALL_STEP);
+                    }
+                    Some(Look::Well(rate)) if is_due && !self.is_held(rate) => {
+                        self.halve(now, rate);
+                    }
+                    Some(Look::Well(_) | Look::MuchLess(_)) | None => {}
                 }
             }
         }
@@ -167,9 +198,10 @@ impl Growth {
     /// The measurement says that `rate` bytes a second come.
     fn judge(&mut self, now: Duration, bytes: u64, rate: f64) {
         let here = Found { streams: self.streams, rate };
-        let is_held = self.limit.is_some_and(|limit| rate >= limit as f64 * AT_THE_LIMIT);
         match self.question {
-            Question::First | Question::AsMuchAs(_) if is_held => self.watch(now, bytes, rate),
+            Question::First | Question::AsMuchAs(_) if self.is_held(rate) => {
+                self.watch(now, bytes, rate);
+            }
             Question::First => self.step(now, rate, LARGE_STEP),
             Question::MoreThan(fewer) => match rate / fewer.rate {
                 gain if gain < HELPED_LITTLE => {
@@ -184,7 +216,14 @@ impl Growth {
             Question::AsMuchAs(more) if more.rate >= rate * HELPED => {
                 self.go(now, more.streams, Question::MoreThan(here));
             }
-            Question::AsMuchAs(_) => self.watch(now, bytes, rate),
+            Question::HalfOf(more) if more.rate >= rate * HELPED_LITTLE => {
+                self.fewest = more.streams;
+                self.go(now, more.streams, Question::Back);
+            }
+            Question::HalfOf(_) if self.streams > self.fewest => self.halve(now, rate),
+            Question::AsMuchAs(_) | Question::HalfOf(_) | Question::Back => {
+                self.watch(now, bytes, rate);
+            }
         }
         if self.streams == here.streams && matches!(self.phase, Phase::Settling(_)) {
             self.watch(now, bytes, rate); // there are no more to be had
@@ -198,6 +237,20 @@ impl Growth {
         self.go(now, streams, Question::MoreThan(here));
     }
 
+    /// Tries half as many, where that was not done before.
+    fn halve(&mut self, now: Duration, rate: f64) {
+        let here = Found { streams: self.streams, rate };
+        if here.streams > self.fewest {
+            let half = (here.streams / 2).max(self.fewest);
+            self.go(now, half, Question::HalfOf(here));
+        }
+    }
+
+    /// Whether so much is all that the user's limit allows.
+    fn is_held(&self, rate: f64) -> bool {
+        self.limit.is_some_and(|limit| rate >= limit as f64 * AT_THE_LIMIT)
+    }
+
     fn go(&mut self, now: Duration, streams: u8, question: Question) {
         self.streams = streams.min(self.most);
         self.question = question;
@@ -205,13 +258,13 @@ impl Growth {
     }
 
     fn watch(&mut self, now: Duration, bytes: u64, best: f64) {
-        self.phase = Phase::Watching(Watch { since: now, bytes, best, low_in_a_row: 0 });
+        self.phase = Phase::Watching(Watch { since: now, bytes, best, looks: 0, low_in_a_row: 0 });
     }
 }
 
 impl Watch {
-    /// Takes a reading. The answer is what comes, when it has been much less than it was.
-    fn look(&mut self, now: Duration, bytes: u64) -> Option<f64> {
+    /// Takes a reading, which now and then is the end of a measurement.
+    fn look(&mut self, now: Duration, bytes: u64) -> Option<Look> {
         let time = now.saturating_sub(self.since);
         if time < WATCH_TIME {
             return None;
@@ -220,11 +273,18 @@ impl Watch {
         let rate = came as f64 / time.as_secs_f64();
         (self.since, self.bytes) = (now, bytes);
         self.best = self.best.max(rate);
-        match came > 0 && rate < self.best * MUCH_LESS {
+        self.looks += 1;
+        match rate < self.best * MUCH_LESS {
+            // A server that is away, or a hole.
+            _ if came == 0 => self.low_in_a_row = 0,
             true => self.low_in_a_row += 1,
             false => self.low_in_a_row = 0,
         }
-        (self.low_in_a_row >= LOW_IN_A_ROW).then_some(rate)
+        match self.low_in_a_row {
+            0 if came > 0 => Some(Look::Well(rate)),
+            LOW_IN_A_ROW.. => Some(Look::MuchLess(rate)),
+            _ => None,
+        }
     }
 }
 

@@ -112,11 +112,54 @@ fn what_does_not_help_is_undone() {
 
 #[test]
 fn what_helped_is_kept() {
-    let path = Path { each: 40.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let path = Path { each: 30.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     transfer.run(60);
+    // 4 carry 120 Mbit/s and 16 all 290: more than twice as much, so 64 come next. 8 carry 240.
+    assert_eq!((transfer.begun.len(), transfer.most_ever), (16, 64));
+}
+
+#[test]
+fn when_the_search_is_over_half_of_them_are_tried() {
+    let path = Path { each: 40.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.run(12);
     // 4 carry 160 Mbit/s and 16 all 290: less than twice as much, so 32 come next.
     assert_eq!((transfer.begun.len(), transfer.most_ever), (16, 32));
+    transfer.run(48);
+    assert_eq!(transfer.begun.len(), 8); // they carry all of it too
+}
+
+#[test]
+fn what_made_a_wrong_number_look_right_at_the_start_is_noticed_when_it_is_gone() {
+    let path = Path { each: 400.0 * MBIT, all: 100.0 * MBIT, cost: 0.005, ..Path::default() };
+    let mut transfer = Transfer::new(Path { overshoot: 1.0, noise: 0.0, ..path }, 255);
+    for second in 0..60 {
+        // Something else takes most of the path at first, and then less and less.
+        transfer.path.all = 290.0 * MBIT * (0.4 + 0.06 * f64::from(second.min(10)));
+        transfer.run(1);
+    }
+    assert!(transfer.most_ever > 16, "{}", transfer.most_ever);
+    assert_eq!(transfer.begun.len(), usize::from(FIRST_STREAMS));
+}
+
+#[test]
+fn half_of_them_are_tried_once_where_they_are_all_needed() {
+    let path = Path { overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    let seconds = if cfg!(miri) { 60 } else { 600 };
+    let numbers: Vec<usize> = (0..seconds)
+        .map(|_| {
+            transfer.run(1);
+            transfer.begun.len()
+        })
+        .collect();
+    let found = *numbers.last().unwrap();
+    assert!(found >= 64, "{found}");
+    let fewer =
+        numbers.iter().skip_while(|number| **number < found).filter(|number| **number < found);
+    let fewer = fewer.count();
+    assert!((1..=4).contains(&fewer), "for {fewer} s of {seconds}");
 }
 
 /// The path of [`Path::default`] was seen to do this: 32 new streams fill it for as long
