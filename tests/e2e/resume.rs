@@ -8,6 +8,7 @@ use crate::relay::Faults;
 use crate::system::{on_a_failing_disk, signal};
 use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE};
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 
 const SYSTEM: i32 = 1;
@@ -233,6 +234,21 @@ fn a_client_that_is_interrupted_says_how_to_go_on_and_does() {
     gate.open();
     let said = path.fetch(1);
     assert!(said.contains(", resumed at 50%"), "{said}");
+}
+
+#[test]
+fn a_client_that_is_interrupted_before_it_knows_the_file_says_what_is_there_too() {
+    let half = half("interrupted-early");
+    let silent = TcpListener::bind((half.path.scratch.address(), 0)).unwrap();
+    let server = silent.local_addr().unwrap();
+    let client =
+        Running::start(&mut half.path.scratch.client(server, 2, "file", half.path.folder("out")));
+    let _request = silent.accept().unwrap();
+    client.signal(libc::SIGTERM);
+    let words = format!("stopped by SIGTERM; {}.part keeps ", half.path.folder("out").display());
+    let outcome = client.finish();
+    outcome.failed(143, "client", &words);
+    assert!(outcome.err.contains("%; to go on: "), "{outcome:?}");
 }
 
 #[test]

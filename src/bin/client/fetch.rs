@@ -5,6 +5,7 @@
 mod blame;
 mod classic;
 mod digest;
+pub(crate) mod kept;
 mod piped;
 mod pulled;
 mod summary;

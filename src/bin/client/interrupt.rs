@@ -5,7 +5,7 @@
 
 use crate::config::Config;
 use crate::destination::Goal;
-use crate::fetch::{self, Summary};
+use crate::fetch::{self, Summary, kept};
 use crate::progress::Progress;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
@@ -107,24 +107,40 @@ fn interrupted(signal: Signal) -> Error {
 /// Fetches what `config` asks for, unless a signal ends that. Notes down how it goes.
 pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Result<Summary> {
     let goal = config.destination.locate(config.trace.as_deref())?;
+    let config = Arc::new(config);
     let signals = Signals::install(&MAIN_SIGNALS).map_err(failed)?;
-    let outcome = wait(&signals, config, goal, progress);
+    let outcome = wait(&signals, &config, goal, progress);
     // What is said now may wait for somebody who takes nothing, and no thread is left that
     // could end that.
     signals.release();
-    outcome
+    outcome.map_err(|error| match error.code() {
+        ExitCode::Interrupted | ExitCode::Terminated | ExitCode::HungUp => {
+            // Whenever the signal came: an earlier run may have left something too.
+            match config.destination.locate(None) {
+                Ok(Goal::File(output)) => kept::add(error, &output, &config.command),
+                Ok(Goal::StandardOutput) | Err(_) => error,
+            }
+        }
+        _ => error,
+    })
 }
 
 fn failed(error: io::Error) -> Error {
     Error::system("start", &error)
 }
 
-fn wait(signals: &Signals, config: Config, goal: Goal, progress: Arc<Progress>) -> Result<Summary> {
+fn wait(
+    signals: &Signals,
+    config: &Arc<Config>,
+    goal: Goal,
+    progress: Arc<Progress>,
+) -> Result<Summary> {
     let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
     let interrupt = Arc::new(Interrupt::default());
     let (finished, finish) = UnixStream::pair().map_err(failed)?;
     let fetch: JoinHandle<Result<Summary>> = {
-        let (supervisor, interrupt) = (supervisor.clone(), interrupt.clone());
+        let (config, supervisor, interrupt) =
+            (config.clone(), supervisor.clone(), interrupt.clone());
         Builder::new()
             .name("fetch".into())
             .stack_size(RESOLVER_STACK)

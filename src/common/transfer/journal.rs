@@ -213,12 +213,6 @@ pub fn read_header(file: &File) -> io::Result<Option<(u64, JournalHeader)>> {
     Ok(JournalHeader::parse(&bytes[..count]).map(|(used, header)| (used as u64, header)))
 }
 
-/// How many bytes the journal in `file` vouches for; 0 where it cannot be read.
-pub fn vouched_bytes(file: &File) -> u64 {
-    let opened = file.try_clone().and_then(Journal::open);
-    opened.ok().flatten().map_or(0, |(_, _, contents)| bytes_of(&contents))
-}
-
 /// How many bytes these ranges have together.
 pub fn bytes_of(contents: &Contents) -> u64 {
     contents.iter().map(|(start, (end, _))| end - start).sum()

@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::journal::read_header;
+use super::journal::{Journal, bytes_of, read_header};
 use crate::codec::text::{escape, escape_limited};
 use crate::error::{Error, ExitCode, Result};
 use crate::sys::dir::{Access, Dir};
@@ -89,6 +89,16 @@ impl Output {
             _ => false,
         };
         same && [&self.name, &self.part_name, &self.journal_name].contains(&&name)
+    }
+
+    /// How many bytes are there to go on with, of a file of how many: what the journal beside
+    /// the part file vouches for. `None` where there is no such pair.
+    pub fn kept(&self) -> Option<(u64, u64)> {
+        let journal = self.folder.open_file(&self.journal_name, Access::Update).ok()?;
+        let (header, _, contents) = Journal::open(journal).ok()??;
+        let part = look(&self.folder, &self.part_name).ok()?;
+        let belongs = (header.device, header.inode) == (part.dev(), part.ino());
+        belongs.then(|| (bytes_of(&contents), header.size))
     }
 
     /// The regular file that has the output's name now, if any has.
@@ -223,6 +233,11 @@ impl PartFile {
     /// Whether part file and journal stay when this is dropped, to be resumed from.
     pub fn keep(&mut self, keep: bool) {
         self.keep = keep;
+    }
+
+    /// Whether they stay.
+    pub fn is_kept(&self) -> bool {
+        self.keep
     }
 
     /// Waits until the names of part file and journal are on the disk.

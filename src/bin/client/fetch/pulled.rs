@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::digest::{self, Digest};
-use super::{Fetch, Summary, blame, last_word};
+use super::{Fetch, Summary, blame, kept, last_word};
 use crate::config::{Threads, Verify};
 use crate::control::{Offer, PulledOffer, Server};
 use ropewalk::app::report::Report;
@@ -17,7 +17,6 @@ use ropewalk::transfer::growth::FIRST_STREAMS;
 use ropewalk::transfer::journal::{self, Subject};
 use ropewalk::transfer::output::{Output, PartFile};
 use ropewalk::transfer::partial::{self, Start};
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -44,7 +43,8 @@ pub(super) fn run(
         etag: offer.etag.clone().into_bytes(),
         size: offer.size,
     };
-    let (journal_file, start) = partial::prepare(&mut part, &subject, offer.stored, config.wishes)?;
+    let (journal_file, start) = partial::prepare(&mut part, &subject, offer.stored, config.wishes)
+        .map_err(|error| keeping(error, &part, fetch))?;
     let resumed = match start {
         Start::Fresh => 0,
         Start::Resumed(bytes) => bytes,
@@ -65,7 +65,7 @@ pub(super) fn run(
     fetch.progress.begins(Some(offer.size), resumed, config.verify == Verify::Md5);
     let moved = Transfer { fetch, server, offer }.run(job, &files);
     part.keep(true);
-    let report = moved.map_err(|error| give_up(error, fetch, offer, &mut part, &journal_file))?;
+    let report = moved.map_err(|error| give_up(error, fetch, offer, &mut part))?;
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a word"));
     };
@@ -78,7 +78,7 @@ pub(super) fn run(
             }
             _ => error,
         };
-        give_up(error, fetch, offer, &mut part, &journal_file)
+        give_up(error, fetch, offer, &mut part)
     })?;
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
     fetch.progress.is_saved(tally.bytes);
@@ -101,13 +101,7 @@ pub(super) fn run(
 
 /// Says what to do when a transfer has failed that can be gone on with, or has to be
 /// started over.
-fn give_up(
-    error: Error,
-    fetch: &Fetch<'_>,
-    offer: &PulledOffer,
-    part: &mut PartFile,
-    journal: &File,
-) -> Error {
+fn give_up(error: Error, fetch: &Fetch<'_>, offer: &PulledOffer, part: &mut PartFile) -> Error {
     if matches!(error.code(), ExitCode::Changed | ExitCode::Integrity) {
         part.keep(false); // nothing that has come so far is of any use then
         return match error.code() {
@@ -115,17 +109,23 @@ fn give_up(
             _ => error,
         };
     }
-    let error = fetch.interrupt.error().unwrap_or(error);
     let error = match partial::missing_space(part.file(), offer.size, offer.stored) {
         Ok(missing @ 1..) if error.code() == ExitCode::System => {
             error.advise(format_args!("{} more are needed", amount::size(missing)))
         }
         _ => error,
     };
-    let kept = amount::percent(journal::vouched_bytes(journal), offer.size);
-    let shown = part.output().shown();
-    let command = &fetch.config.command;
-    error.advise(format_args!("{shown}.part keeps {kept}%; to go on: {command}"))
+    keeping(error, part, fetch)
+}
+
+/// Adds to `error` what stays, if it does. Where a signal came that is said later, for all
+/// fetches in one place.
+fn keeping(error: Error, part: &PartFile, fetch: &Fetch<'_>) -> Error {
+    match fetch.interrupt.error() {
+        Some(interrupted) => interrupted,
+        None if part.is_kept() => kept::add(error, part.output(), &fetch.config.command),
+        None => error,
+    }
 }
 
 /// The receiver's work, and new sessions for it.
