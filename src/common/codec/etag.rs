@@ -123,7 +123,7 @@ impl TagList {
 pub enum IfRange {
     /// A tag, to be compared strongly.
     Tag(EntityTag),
-    /// A date, in seconds since 1970, to be compared exactly.
+    /// A date, in seconds since 1970.
     Date(u64),
 }
 

@@ -11,6 +11,15 @@ use ropewalk::transfer::journal::{AUDIT_BUFFER, Journal};
 use ropewalk::transfer::output::PartFile;
 use std::fs::File;
 
+const SERVER_SIDE: &str = "the fault is on the server's side: here is what it has sent, so its \
+     file changed and kept its time, or its disk or memory is bad";
+
+/// Adds to `error`, which says that the MD5s differ, on which side that is, where nothing was
+/// kept here that could be looked at: each block was what the server had sent.
+pub(super) fn add_unkept(error: Error, fetch: &Fetch<'_>, server: &Server, etag: &str) -> Error {
+    changed(fetch, server, etag).unwrap_or_else(|| error.advise(SERVER_SIDE))
+}
+
 /// Adds to `error`, which says that the MD5s differ, on which side that is.
 pub(super) fn add(
     error: Error,
@@ -19,9 +28,8 @@ pub(super) fn add(
     part: &PartFile,
     journal: &File,
 ) -> Error {
-    if server.is_another(&fetch.config.file, etag, fetch.interrupt) {
-        let text = "the file changed on the server while it was sent";
-        return Error::new(ExitCode::Changed, text);
+    if let Some(changed) = changed(fetch, server, etag) {
+        return changed;
     }
     let shown = part.output().shown();
     match first_difference(part.file(), journal) {
@@ -29,11 +37,15 @@ pub(super) fn add(
             "the fault is on this side: {shown}.part is not as it came from byte {offset} on, \
              so another program wrote to it, or this disk or memory is bad"
         )),
-        None => error.advise(
-            "the fault is on the server's side: here is what it has sent, so its file changed \
-             and kept its time, or its disk or memory is bad",
-        ),
+        None => error.advise(SERVER_SIDE),
     }
+}
+
+/// The error to end with instead when the server's file is another one by now.
+fn changed(fetch: &Fetch<'_>, server: &Server, etag: &str) -> Option<Error> {
+    let another = server.is_another(&fetch.config.file, etag, fetch.interrupt);
+    let text = "the file changed on the server while it was sent";
+    another.then(|| Error::new(ExitCode::Changed, text))
 }
 
 /// Where the first range begins that does not hold what the journal vouches for. `None`

@@ -6,7 +6,7 @@
 
 use super::digest::{self, Digest};
 use super::pulled::Transfer;
-use super::{Fetch, Summary, classic, compare};
+use super::{Fetch, Summary, blame, classic, compare};
 use crate::config::Verify;
 use crate::control::{ClassicOffer, PulledOffer, Server};
 use crate::destination::STANDARD_OUTPUT;
@@ -26,7 +26,12 @@ pub(super) fn pulled(fetch: &Fetch<'_>, server: &Server, offer: &PulledOffer) ->
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a word"));
     };
-    let md5 = digest::settle(fetch, digest, md5, STANDARD_OUTPUT).map_err(too_late)?;
+    let md5 = digest::settle(fetch, digest, md5, STANDARD_OUTPUT).map_err(|error| {
+        too_late(match error.code() {
+            ExitCode::Integrity => blame::add_unkept(error, fetch, server, &offer.etag),
+            _ => error,
+        })
+    })?;
     Ok(summary(fetch, tally.bytes, tally.streams, md5, mended))
 }
 
@@ -48,7 +53,9 @@ fn mark() -> (String, Value) {
 /// Who reads a pipe has had the bytes before anybody could know that they are wrong.
 fn too_late(error: Error) -> Error {
     match error.code() {
-        ExitCode::Integrity => error.advise("what was written there is not the file"),
+        ExitCode::Integrity | ExitCode::Changed => {
+            error.advise("what was written there is not the file")
+        }
         _ => error,
     }
 }

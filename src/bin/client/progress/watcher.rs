@@ -184,9 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn the_bar_is_drawn_four_to_ten_times_a_second_and_objects_come_twice_at_least() {
+    fn the_bar_is_drawn_four_to_ten_times_a_second_objects_come_twice_and_lines_every_ten() {
         assert!((100..=250).contains(&BAR_INTERVAL.as_millis()));
         assert!(JSON_INTERVAL.as_millis() <= 500);
+        assert_eq!(PLAIN_INTERVAL.as_secs(), 10);
     }
 
     #[test]

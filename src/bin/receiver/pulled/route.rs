@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_data_port_that_refuses_is_given_up_and_named() {
         let mut route = Route::new(false);
-        assert_eq!(route.target(&session()), (session().address, TRY_TIME));
+        assert_eq!(route.target(&session()), (session().address, Duration::from_secs(1)));
         assert!(route.failed(&session(), &refused()));
         assert_eq!(route.target(&session()).0, session().control);
         let reset = io::Error::from_raw_os_error(libc::ECONNRESET);
