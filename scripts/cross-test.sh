@@ -18,7 +18,7 @@ status=0
 # All that moves files. Not what looks at the sandbox from outside, since qemu has neither
 # seccomp(2) nor Landlock.
 tests=${TESTS:-"transfers:: holes:: resume:: faults:: digest:: changes:: root:: auth:: http::
-    auto:: one_port:: outputs:: piped:: old_kernel::"}
+    auto:: one_port:: outputs:: piped:: small_files:: old_kernel::"}
 
 # emulator TRIPLE: the name that qemu has for the machine; nothing where none is needed.
 emulator() {

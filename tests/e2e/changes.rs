@@ -1,6 +1,7 @@
 //! What goes wrong on either disk while a ropewalk transfer is under way: the file
 //! changes on the server, or the client's disk fills up.
 
+use crate::classic_peers::{ClassicServer, md5};
 use crate::harness::{Running, Scratch, after, assert_same, content, run, wait_until};
 use crate::path::{Gate, Path, scatter};
 use crate::relay::Relay;
@@ -152,6 +153,22 @@ fn a_disk_that_fills_up_at_any_block_keeps_what_came_and_goes_on_with_room() {
         let output = fs::read(path.scratch.path("signal.out")).unwrap();
         assert_same(&output, &path.bytes, "the output");
     }
+}
+
+#[test]
+fn the_parts_of_a_classic_fetch_are_joined_in_the_room_of_the_file_and_a_part() {
+    let scratch = Scratch::new("classic-room");
+    let server = ClassicServer::bind(&scratch);
+    let bytes = content(2_300_000);
+    let client = scratch.client(server.address(), 4, "file", "out");
+    let script = "\"$0\" \"$@\" && cat out >\"$COPY\"";
+    let folder = scratch.make_dir("folder");
+    let Some(mut command) = in_a_small_disk(&folder, &client, script) else { return };
+    let client = Running::start(command.env("COPY", scratch.path("copy")));
+    server.offer(&md5(&bytes));
+    server.send(&bytes, 4);
+    client.finish().succeeded();
+    assert_same(&fs::read(scratch.path("copy")).unwrap(), &bytes, "the output");
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn what_the_disk_could_not_keep_counts_for_nothing() {
     let (gate, faults) = Gate::after(BLOCKS);
     let path = Path::new("failing-disk", (32 * BLOCK + 7) as usize, faults);
     let mut client = path.client(1);
-    on_a_failing_disk(&mut client);
+    on_a_failing_disk(&mut client, libc::SYS_fdatasync);
     // The first checkpoint ends it, while nothing more comes.
     let outcome = path.begin(&gate, BLOCKS, client).finish();
     outcome.failed(SYSTEM, "client", "out: Input/output error");
@@ -197,6 +197,34 @@ fn what_the_disk_could_not_keep_counts_for_nothing() {
     gate.open();
     let said = path.fetch(2);
     assert!(!said.contains("resumed"), "{said}");
+}
+
+#[test]
+fn a_sync_that_fails_at_the_start_makes_what_is_there_doubtful() {
+    let half = half("failing-start");
+    let boot = || {
+        let journal = fs::read(half.path.folder("out.part.journal")).unwrap();
+        JournalHeader::parse(&journal).unwrap().1.boot
+    };
+    let before = boot();
+    let mut client = half.path.direct(1);
+    on_a_failing_disk(&mut client, libc::SYS_fsync);
+    run(&mut client).failed(SYSTEM, "client", "out: Input/output error");
+    assert_eq!(half.path.names(), ["out.part", "out.part.journal"]);
+    // As after a power cut: only what was durable counts.
+    assert_ne!(boot(), before);
+    run(&mut half.path.direct(2)).succeeded();
+    half.path.is_whole();
+}
+
+#[test]
+fn bytes_that_another_program_puts_behind_the_end_do_not_get_into_the_file() {
+    let half = half("too-long");
+    let part = fs::File::options().write(true).open(half.path.folder("out.part")).unwrap();
+    part.write_all_at(b"not the file's", 33 * BLOCK).unwrap();
+    let said = run(half.path.direct(2).args(["--verify", "md5"])).succeeded();
+    assert!(said.contains(", resumed at ") && said.contains(" ok"), "{said}");
+    half.path.is_whole();
 }
 
 #[test]

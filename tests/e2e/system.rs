@@ -58,13 +58,13 @@ pub(crate) fn on_an_old_kernel(command: &mut Command) {
     filtered(command, filter);
 }
 
-/// Makes every fdatasync of the program, and of those that it starts, fail as it does
-/// where the disk has lost what was written.
-pub(crate) fn on_a_failing_disk(command: &mut Command) {
+/// Makes every such call, SYS_fdatasync or SYS_fsync, of the program, and of those that it
+/// starts, fail as it does where the disk has lost what was written.
+pub(crate) fn on_a_failing_disk(command: &mut Command, sync: libc::c_long) {
     let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let filter = [
         load(0),
-        step(is, libc::SYS_fdatasync as u32, 0, 1),
+        step(is, sync as u32, 0, 1),
         answer(libc::SECCOMP_RET_ERRNO | libc::EIO as u32),
         answer(libc::SECCOMP_RET_ALLOW),
     ];

@@ -13,7 +13,7 @@ use ropewalk::app::terminal;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::sys::{poll, process};
-use std::io::{self, Read};
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -196,6 +196,7 @@ fn pause(supervisor: &Supervisor) -> io::Result<()> {
 }
 
 fn stop_workers(supervisor: &Supervisor, grace: Duration) -> io::Result<()> {
-    supervisor.stop(grace)?.read_to_end(&mut Vec::new())?;
-    Ok(())
+    let ended = supervisor.stop(grace)?;
+    // One that waits for a dead disk cannot even be killed.
+    poll::readable(&[ended.as_fd()], Some(grace + CLEAN_UP_TIME)).map(drop)
 }

@@ -20,7 +20,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -58,13 +59,14 @@ pub(crate) fn receive(
     thread::scope(|scope| {
         let (ends, inbox) = mpsc::channel();
         let mut first = Some(first);
-        let mut run = || {
+        let run = || {
             for (number, file) in (0..=u8::MAX).zip(files) {
                 let rate = rate.map(|rate| (rate, files.len() as u64));
                 let (meter, stop) = (&meter, &stop);
                 let stream = Stream { number, file, shown, address, rate, recorder, meter, stop };
                 start(scope, stream, first.take(), ends.clone())?;
             }
+            drop(ends); // so that the death of those who have it is heard of
             let mut open = files.len();
             while open > 0 {
                 match inbox.recv_timeout(REPORT_INTERVAL) {
@@ -72,7 +74,11 @@ pub(crate) fn receive(
                         ended?;
                         open -= 1;
                     }
-                    Err(_) => progress(meter.read()),
+                    Err(RecvTimeoutError::Timeout) => progress(meter.read()),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        let text = "internal error: a stream's thread died";
+                        return Err(Error::new(ExitCode::System, text));
+                    }
                 }
             }
             Ok(meter.read())

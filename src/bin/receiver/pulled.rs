@@ -20,6 +20,7 @@ pub(crate) use store::{Kept, Store};
 use crew::Crew;
 use ropewalk::app::SMALL_STACK;
 use ropewalk::app::report::{Mended, REPORT_INTERVAL, Report, Tally};
+use ropewalk::codec::wire::Hello;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use ropewalk::sys::sync::lock;
@@ -28,13 +29,23 @@ use ropewalk::transfer::queue::{End, Progress, Queue};
 use ropewalk::transfer::rate::Rate;
 use ropewalk::transfer::trace::{Recorder, Standing};
 use ropewalk::transfer::window::block_size;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
+use stream::FLOOR_BLOCKS;
 
 /// Blocks without a good one between them after which the transfer is given up.
 const MAX_BAD_IN_A_ROW: u32 = 100;
+
+/// How long an answer takes where nobody can know: while nothing comes, and while
+/// something does.
+const FIRST_PACE: Duration = Duration::from_secs(1);
+const SLOW_PACE: Duration = Duration::from_secs(15);
+
+/// Bytes come, when one has come in this time.
+const FLOW_TIME: Duration = Duration::from_secs(5);
 
 /// How the bytes are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +100,11 @@ struct State {
     bad_blocks: u64,
     reconnects: u64,
     last_good: Option<Instant>,
+    /// What `arrived` said last, and since when that is so.
+    arrived: usize,
+    last_byte: Option<Instant>,
+    /// How long an answer takes, by stream.
+    paces: HashMap<usize, Duration>,
 }
 
 /// Receives the whole file. `report` gets progress, and word when a session is lost.
@@ -113,20 +129,18 @@ pub(crate) fn receive(
         state: Mutex::default(),
     };
     std::thread::scope(|scope| {
-        let (mut crew, follower) = match start(scope, &shared) {
-            Ok((crew, follower)) => (Some(crew), follower),
-            Err(error) => {
-                shared.fail(error);
-                (None, None)
-            }
-        };
+        let mut threads = Threads::default();
+        if let Err(error) = threads.start(scope, &shared) {
+            shared.fail(error);
+        }
         while !shared.queue.wait_for_end(REPORT_INTERVAL) {
             if let Some(text) = shared.sessions.take_loss() {
                 report(Report::Lost { text });
             }
             report(shared.progress());
             shared.take_slice().map(&mut report);
-            if let Some(crew) = &mut crew {
+            shared.look_whether_bytes_come();
+            if let Some(crew) = &mut threads.crew {
                 crew.adjust(scope, &shared);
             }
         }
@@ -136,38 +150,55 @@ pub(crate) fn receive(
         if let Some(recorder) = &shared.recorder {
             recorder.end();
         }
-        shared.sessions.end(shared.queue.end() == Some(End::Complete));
-        let md5 = follower.and_then(|follower| follower.join().ok()).flatten();
+        let complete = shared.queue.end() == Some(End::Complete);
+        if complete {
+            shared.sessions.take_leave(&shared.hello(0));
+        }
+        shared.sessions.end(complete);
+        shared.job.rate.iter().for_each(Rate::lift);
+        let md5 = threads.follower.and_then(|follower| follower.join().ok()).flatten();
+        // A sync that fails now is told to nobody else.
+        threads.checkpoint.map(ScopedJoinHandle::join);
         shared.take_slice().map(&mut report);
         shared.outcome(md5, last_byte.elapsed())
     })
 }
 
-/// The thread that follows the prefix, where one does: for the MD5, or to give the bytes
-/// out.
-type Follower<'scope> = Option<ScopedJoinHandle<'scope, Option<[u8; 16]>>>;
+/// The threads whose end counts.
+#[derive(Default)]
+struct Threads<'scope> {
+    crew: Option<Crew<'scope>>,
+    /// Follows the prefix, where anybody does: for the MD5, or to give the bytes out.
+    follower: Option<ScopedJoinHandle<'scope, Option<[u8; 16]>>>,
+    checkpoint: Option<ScopedJoinHandle<'scope, ()>>,
+}
 
-/// Starts every thread.
-fn start<'scope, 'env>(
-    scope: &'scope Scope<'scope, 'env>,
-    shared: &'scope Shared,
-) -> Result<(Crew<'scope>, Follower<'scope>)> {
-    let crew = Crew::start(scope, shared)?;
-    let mut name = "out";
-    if let Store::Kept(kept) = &shared.job.store {
-        if !kept.contents.is_empty() {
-            spawn(scope, "audit", || shared.guarded(|| audit::run(shared, kept)))?;
+impl<'scope> Threads<'scope> {
+    /// Starts every thread.
+    fn start<'env>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'env>,
+        shared: &'scope Shared,
+    ) -> Result<()> {
+        self.crew = Some(Crew::start(scope, shared)?);
+        let mut name = "out";
+        if let Store::Kept(kept) = &shared.job.store {
+            if !kept.contents.is_empty() {
+                spawn(scope, "audit", || shared.guarded(|| audit::run(shared, kept)))?;
+            }
+            if kept.sync {
+                let run = || shared.guarded(|| checkpoint::run(shared, kept));
+                self.checkpoint = Some(spawn(scope, "checkpoint", run)?);
+            }
+            if shared.job.verify != Verify::Md5 {
+                return Ok(());
+            }
+            name = "md5";
         }
-        if kept.sync {
-            spawn(scope, "checkpoint", || shared.guarded(|| checkpoint::run(shared, kept)))?;
-        }
-        if shared.job.verify != Verify::Md5 {
-            return Ok((crew, None));
-        }
-        name = "md5";
+        let run = || shared.guarded(|| follower::run(shared));
+        self.follower = Some(spawn(scope, name, run)?);
+        Ok(())
     }
-    let follower = spawn(scope, name, || shared.guarded(|| follower::run(shared)))?;
-    Ok((crew, Some(follower)))
 }
 
 /// Starts one thread.
@@ -250,10 +281,47 @@ impl Shared {
         }
     }
 
-    /// Blocks are good: called now and then while they are.
-    fn keeps_moving(&self, generation: u64) {
-        lock(&self.state).last_good = Some(Instant::now());
+    /// Blocks of stream `number` are good, and an answer takes this long: called now and
+    /// then while they are.
+    fn keeps_moving(&self, number: usize, generation: u64, pace: Option<Duration>) {
+        let mut state = lock(&self.state);
+        state.last_good = Some(Instant::now());
+        state.paces.extend(pace.map(|pace| (number, pace)));
+        drop(state);
         self.sessions.is_good(generation);
+    }
+
+    /// How long an answer may take for a stream that has had none: as long as the slowest
+    /// of the others takes for what it has asked for at first. Where there is none either, a
+    /// second; but while bytes come they are those of a slow path, and to ask for them again
+    /// would only make it slower.
+    fn pace(&self) -> Duration {
+        let state = lock(&self.state);
+        let slowest = state.paces.values().max().copied();
+        let flows = state.last_byte.is_some_and(|last| last.elapsed() < FLOW_TIME);
+        let slowest = slowest.map(|pace| pace * FLOOR_BLOCKS);
+        slowest.unwrap_or(if flows { SLOW_PACE } else { FIRST_PACE })
+    }
+
+    /// Notes down whether anything has come since the last call. To be called several times
+    /// a second.
+    fn look_whether_bytes_come(&self) {
+        let arrived = self.arrived.load(Ordering::Relaxed);
+        let mut state = lock(&self.state);
+        if std::mem::replace(&mut state.arrived, arrived) != arrived {
+            state.last_byte = Some(Instant::now());
+            drop(state);
+            self.sessions.flows();
+        }
+    }
+
+    /// What stream `number` begins with.
+    fn hello(&self, number: usize) -> Hello {
+        Hello {
+            token: self.sessions.token().bytes(),
+            max_block: self.job.block(number),
+            unchecked: self.job.verify == Verify::None,
+        }
     }
 
     /// Counts a block that was not, or a stream that broke the protocol.

@@ -206,9 +206,8 @@ fn start(
     let guard = EndGuard { events: events.clone(), ended: None };
     let thread = std::thread::Builder::new().name("stream".into()).stack_size(SMALL_STACK);
     let _ = thread.spawn(move || {
-        let ended = protocol.carry(&arrival, &place);
-        drop(place);
-        guard.end(ended);
+        guard.end(protocol.carry(&arrival, &place));
+        drop(place); // now it is known why
     });
 }
 

@@ -92,7 +92,7 @@ pub fn make_hole(file: &File, start: u64, end: u64) -> io::Result<()> {
             ) => {}
         done => return done,
     }
-    let zeros = [0; 4096];
+    let zeros = vec![0; 64 << 10];
     let mut at = start;
     while at < end {
         let count = (end - at).min(zeros.len() as u64) as usize;

@@ -97,8 +97,7 @@ impl Output {
         let journal = self.folder.open_file(&self.journal_name, Access::Update).ok()?;
         let (header, _, contents) = Journal::open(journal).ok()??;
         let part = look(&self.folder, &self.part_name).ok()?;
-        let belongs = (header.device, header.inode) == (part.dev(), part.ino());
-        belongs.then(|| (bytes_of(&contents), header.size))
+        (header.inode == part.ino()).then(|| (bytes_of(&contents), header.size))
     }
 
     /// The regular file that has the output's name now, if any has.
@@ -129,7 +128,7 @@ impl Output {
     /// there has its name.
     pub fn open_part(self) -> Result<PartFile> {
         for _ in 0..MAX_ATTEMPTS {
-            let file = self.open_or_create(&self.part_name)?;
+            let Some(file) = self.open_or_create(&self.part_name)? else { continue };
             if !lock_soon(&file).map_err(|error| self.failed(&error))? {
                 return Err(self.held_by_another());
             }
@@ -157,10 +156,11 @@ impl Output {
 
     /// Opens `name`, which must be this user's own regular file, or creates it. Nobody
     /// else may read it: what replaces a file gets that file's mode only when it is whole.
-    fn open_or_create(&self, name: &OsStr) -> Result<File> {
+    /// `None` when it was there, and went away meanwhile: a client that ends does that.
+    fn open_or_create(&self, name: &OsStr) -> Result<Option<File>> {
         match self.folder.open_file(name, Access::Create(0o600)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            created => return created.map_err(|error| self.failed(&error)),
+            created => return created.map(Some).map_err(|error| self.failed(&error)),
         }
         let trap = |what: &str| {
             Error::new(ExitCode::System, format!("{}: {what}", escape(name.as_bytes())))
@@ -168,6 +168,7 @@ impl Output {
         };
         let file = match self.folder.open_file(name, Access::Update) {
             Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
                 return Err(trap("is a symbolic link"));
             }
@@ -183,7 +184,7 @@ impl Output {
         if found.nlink() > 1 {
             return Err(trap("has a second name"));
         }
-        Ok(file)
+        Ok(Some(file))
     }
 
     fn part_error(&self, what: &str) -> Error {
@@ -227,7 +228,8 @@ impl PartFile {
 
     /// Opens `OUT.part.journal`.
     pub fn open_journal(&self) -> Result<File> {
-        self.output.open_or_create(&self.output.journal_name)
+        let opened = self.output.open_or_create(&self.output.journal_name)?;
+        opened.ok_or_else(|| self.output.part_error("its journal was removed by somebody else"))
     }
 
     /// Whether part file and journal stay when this is dropped, to be resumed from.
@@ -245,12 +247,18 @@ impl PartFile {
         self.output.folder.sync().map_err(|error| self.output.failed(&error))
     }
 
-    /// Gives the file the output's name, once its bytes are on the disk.
+    /// Gives the file, which has `size` bytes, the output's name, once its bytes are on the
+    /// disk.
     ///
     /// Without `sync` it does not wait for the disk: after a power cut the output may
     /// be anything.
-    pub fn commit(mut self, sync: bool) -> Result<()> {
+    pub fn commit(mut self, size: u64, sync: bool) -> Result<()> {
         let failed = |error: io::Error| self.output.failed(&error);
+        let found = self.file.metadata().map_err(failed)?.len();
+        if found != size {
+            let text = format!("has {found} bytes, not {size}: another program writes to it");
+            return Err(self.output.part_error(&text));
+        }
         let mode = self.output.old_mode.unwrap_or(NEW_MODE & !process::creation_mask());
         self.file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
         if sync {

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::journal::{Journal, Subject, bytes_of};
+use super::journal::{self, Journal, Subject, bytes_of};
 use super::output::PartFile;
 use crate::codec::amount;
 use crate::error::{Error, Result};
@@ -45,6 +45,9 @@ pub fn prepare(
 ) -> Result<(File, Start)> {
     let shown = part.output().shown().to_string();
     let failed = |error: io::Error| Error::system(&shown, &error);
+    // What is there may be somebody's work of hours: it stays, whatever fails, until it is
+    // known to be of no use.
+    part.keep(part.file().metadata().map_err(failed)?.len() > 0);
     let file = part.open_journal()?;
     let found = find(part.file(), &file, subject).map_err(failed)?;
     let start = match found {
@@ -54,19 +57,17 @@ pub fn prepare(
             begin(part, &file, subject).map_err(failed)?;
             Some(Start::Over(reason))
         }
-        Found::Bytes(bytes) => {
-            // Whatever fails from here on, what is there can be gone on with later.
-            part.keep(true);
-            Some(Start::Resumed(bytes))
-        }
+        Found::Bytes(bytes) => Some(Start::Resumed(bytes)),
     };
     if start.is_none() {
         begin(part, &file, subject).map_err(failed)?;
     }
     reserve(part.file(), subject.size, stored, &shown)?;
     if wishes.sync {
-        part.file().sync_all().map_err(failed)?;
-        file.sync_all().map_err(failed)?;
+        // What an earlier run wrote may be lost now, and looks as if it were there.
+        let lost = |_: &io::Error| drop(journal::distrust(&file));
+        part.file().sync_all().inspect_err(lost).map_err(failed)?;
+        file.sync_all().inspect_err(lost).map_err(failed)?;
         part.sync_folder()?;
     }
     Ok((file, start.unwrap_or(Start::Fresh)))
@@ -89,7 +90,8 @@ fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
     let Some((header, journal, contents)) = Journal::open(journal.try_clone()?)? else {
         return Ok(Found::Useless("its journal is missing or damaged"));
     };
-    if (header.device, header.inode) != (there.dev(), there.ino()) {
+    // Not the device: its number may be another one after each mount.
+    if header.inode != there.ino() {
         return Ok(Found::Useless("its journal belongs to another file"));
     }
     if header.etag != subject.etag || header.size != subject.size {
@@ -100,7 +102,8 @@ fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
 }
 
 /// Starts from nothing.
-fn begin(part: &PartFile, journal: &File, subject: &Subject) -> io::Result<()> {
+fn begin(part: &mut PartFile, journal: &File, subject: &Subject) -> io::Result<()> {
+    part.keep(false);
     part.file().set_len(0)?;
     Journal::create(journal.try_clone()?, subject, part.file())?;
     Ok(())
@@ -115,7 +118,7 @@ fn reserve(part: &File, size: u64, stored: u64, shown: &str) -> Result<()> {
     };
     if stored >= size && size > 0 && !file::is_in_memory(part) {
         match file::preallocate(part, size) {
-            Ok(()) => return Ok(()),
+            Ok(()) => {} // and longer than this it may be
             // The file system or the kernel has no such call; space is counted instead,
             // as it is in memory.
             Err(error)
@@ -177,6 +180,7 @@ mod tests {
             let mut part = self.part();
             let (journal, start) = prepare(&mut part, &subject(), 4096, WISHES).unwrap();
             assert_eq!(start, Start::Fresh);
+            part.keep(true); // nobody removes anything then
             part.file().write_all_at(&[7; 2048], 0).unwrap();
             let (_, journal, _) = Journal::open(journal).unwrap().unwrap();
             journal.written(0..2048, crate::hash::crc32c(&[7; 2048])).unwrap();
@@ -211,6 +215,44 @@ mod tests {
         let mut bytes = [1; 2048];
         part.file().read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(bytes, [0; 2048]);
+    }
+
+    #[test]
+    fn bytes_behind_the_end_of_the_file_are_cut_off() {
+        let scratch = Scratch::new("too-long");
+        scratch.half();
+        scratch.part().file().write_all_at(b"not ours", 5000).unwrap();
+        let mut part = scratch.part();
+        prepare(&mut part, &subject(), 4096, WISHES).unwrap();
+        assert_eq!(part.file().metadata().unwrap().len(), 4096);
+    }
+
+    #[test]
+    fn what_is_there_stays_when_its_journal_cannot_be_used() {
+        let scratch = Scratch::new("second-name");
+        scratch.half();
+        let journal = scratch.0.join("out.part.journal");
+        std::fs::hard_link(&journal, scratch.0.join("second")).unwrap();
+        let mut part = scratch.part();
+        part.keep(false);
+        assert!(prepare(&mut part, &subject(), 4096, WISHES).is_err());
+        drop(part);
+        std::fs::remove_file(scratch.0.join("second")).unwrap();
+        let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        assert_eq!(start, Start::Resumed(2048));
+    }
+
+    #[test]
+    fn a_device_with_another_number_is_the_same_one() {
+        let scratch = Scratch::new("device");
+        scratch.half();
+        let path = scratch.0.join("out.part.journal");
+        let journal = File::options().read(true).write(true).open(path).unwrap();
+        let (_, header) = journal::read_header(&journal).unwrap().unwrap();
+        let header = crate::codec::journal::JournalHeader { device: header.device + 1, ..header };
+        journal.write_all_at(&header.encode(), 0).unwrap();
+        let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        assert_eq!(start, Start::Resumed(2048));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! each writes a file of its own, and they are joined in numeric order.
 //!
 //! Stream 0 belongs at offset 0 and writes the output's own part file. The others get
-//! files without a name, so that nothing can be left behind, however a client ends.
+//! files without a name, so that nothing of them can be left behind, however a client ends.
 
 #![forbid(unsafe_code)]
 
@@ -58,6 +58,7 @@ pub fn join(first: &File, others: impl IntoIterator<Item = File>) -> io::Result<
             digest.update(bytes);
             first.write_all_at(bytes, length + offset)
         })?;
+        other.set_len(0)?; // whoever made it may have it open still
     }
     Ok((digest.finish(), length))
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::sys::sync::{lock, wait_for};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ pub struct Rate {
     bucket: Mutex<Bucket>,
     changed: Condvar,
     start: Instant,
+    over: AtomicBool,
 }
 
 impl Rate {
@@ -31,6 +33,7 @@ impl Rate {
             bucket: Mutex::new(Bucket::new(bytes_per_second)),
             changed: Condvar::new(),
             start: Instant::now(),
+            over: AtomicBool::new(false),
         }
     }
 
@@ -40,8 +43,18 @@ impl Rate {
         let mut bucket = lock(&self.bucket);
         let turn = bucket.ask(bytes, self.start.elapsed());
         while let Some(left) = bucket.until(turn, self.start.elapsed()) {
+            if self.over.load(Ordering::Relaxed) {
+                return;
+            }
             bucket = wait_for(&self.changed, bucket, left);
         }
+    }
+
+    /// Nobody waits any more: all is over.
+    pub fn lift(&self) {
+        let _bucket = lock(&self.bucket); // who is about to wait has looked before this
+        self.over.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
     }
 
     /// Another limit from now on, for those who wait too.
@@ -136,6 +149,16 @@ mod tests {
             }
         }
         now
+    }
+
+    #[test]
+    fn those_who_wait_go_when_the_limit_is_lifted() {
+        let rate = std::sync::Arc::new(Rate::new(1));
+        let other = rate.clone();
+        let waiting = std::thread::spawn(move || other.take(1 << 40));
+        rate.lift();
+        waiting.join().unwrap();
+        rate.take(1 << 40);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub const MAX_REQUESTS: usize = 1024;
 /// the time.
 const FACTOR: u64 = 2;
 
+/// An answer of fewer bytes than this part of the floor is a small one.
+const SMALL_SHARE: u64 = 4;
+
 /// Bytes of a block with this many streams: with many they are smaller, so that all
 /// of them together take no more memory.
 pub fn block_size(threads: u8) -> u32 {
@@ -66,11 +69,15 @@ impl Window {
         round_trip: impl FnOnce() -> Option<Duration>,
     ) {
         self.bytes += bytes;
-        // Smoothed as TCP smooths its round trips (RFC 6298, section 2): one part in 8.
-        self.answer = Some(match self.answer {
-            None => answer,
-            Some(before) => before - before / 8 + answer / 8,
-        });
+        // What is much smaller than a block, as the file's last piece, says nothing about how
+        // long a block takes.
+        if bytes >= self.floor / SMALL_SHARE {
+            // Smoothed as TCP smooths its round trips (RFC 6298, section 2): one part in 8.
+            self.answer = Some(match self.answer {
+                None => answer,
+                Some(before) => before - before / 8 + answer / 8,
+            });
+        }
         let elapsed = now.saturating_duration_since(self.began);
         if elapsed < SHORTEST_ROUND {
             return;
@@ -95,9 +102,9 @@ impl Window {
         self.floor.max(FACTOR * best)
     }
 
-    /// How long an answer takes; a second where none has come yet.
-    pub fn pace(&self) -> Duration {
-        self.answer.unwrap_or(Duration::from_secs(1))
+    /// How long an answer takes; `None` where none has come yet.
+    pub fn pace(&self) -> Option<Duration> {
+        self.answer
     }
 }
 
@@ -162,12 +169,22 @@ mod tests {
     }
 
     #[test]
+    fn a_small_answer_says_nothing_about_the_pace() {
+        let start = Instant::now();
+        let mut window = Window::new(1000, start);
+        window.arrived(249, 80 * MS, start, || None);
+        assert_eq!(window.pace(), None);
+        window.arrived(250, 90 * MS, start, || None);
+        assert_eq!(window.pace(), Some(90 * MS));
+    }
+
+    #[test]
     fn the_pace_follows_the_answers() {
         let start = Instant::now();
         let mut window = Window::new(1, start);
-        assert_eq!(window.pace(), 1000 * MS);
+        assert_eq!(window.pace(), None);
         window.arrived(1, 80 * MS, start, || None);
         window.arrived(1, 160 * MS, start, || None);
-        assert_eq!(window.pace(), 90 * MS);
+        assert_eq!(window.pace(), Some(90 * MS));
     }
 }

@@ -47,7 +47,7 @@ fn fetch_file(
         error.advise("a stream ended early, or the file changed on the server: try again")
     })?;
     fetch.progress.is_saved(tally.bytes);
-    part.commit(fetch.config.wishes.sync)?;
+    part.commit(tally.bytes, fetch.config.wishes.sync)?;
     Ok(Summary {
         bytes: tally.bytes,
         time: fetch.begun.elapsed(),

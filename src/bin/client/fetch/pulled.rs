@@ -72,17 +72,15 @@ pub(super) fn run(
     let last_byte = Instant::now();
     let shown = part.output().shown();
     let compared = digest::settle(fetch, digest, md5, shown).map_err(|error| {
-        let error = match error.code() {
-            ExitCode::Integrity => {
-                blame::add(error, fetch, (server, &offer.etag), &part, &journal_file)
-            }
-            _ => error,
-        };
-        give_up(error, fetch, offer, &mut part)
+        if error.code() != ExitCode::Integrity {
+            return give_up(error, fetch, offer, &mut part);
+        }
+        let error = blame::add(error, fetch, (server, &offer.etag), &part, &journal_file);
+        useless(error, &mut part)
     })?;
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
     fetch.progress.is_saved(tally.bytes);
-    part.commit(config.wishes.sync).map_err(|error| {
+    part.commit(offer.size, config.wishes.sync).map_err(|error| {
         // What is read back now may be in memory only.
         let _ = journal::distrust(&journal_file);
         error.advise(format_args!("to go on: {}", config.command))
@@ -102,12 +100,8 @@ pub(super) fn run(
 /// Says what to do when a transfer has failed that can be gone on with, or has to be
 /// started over.
 fn give_up(error: Error, fetch: &Fetch<'_>, offer: &PulledOffer, part: &mut PartFile) -> Error {
-    if matches!(error.code(), ExitCode::Changed | ExitCode::Integrity) {
-        part.keep(false); // nothing that has come so far is of any use then
-        return match error.code() {
-            ExitCode::Changed => error.advise("the same command fetches it as it is now"),
-            _ => error,
-        };
+    if error.code() == ExitCode::Changed {
+        return useless(error, part);
     }
     let error = match partial::missing_space(part.file(), offer.size, offer.stored) {
         Ok(missing @ 1..) if error.code() == ExitCode::System => {
@@ -116,6 +110,15 @@ fn give_up(error: Error, fetch: &Fetch<'_>, offer: &PulledOffer, part: &mut Part
         _ => error,
     };
     keeping(error, part, fetch)
+}
+
+/// Nothing that has come so far is of any use.
+fn useless(error: Error, part: &mut PartFile) -> Error {
+    part.keep(false);
+    match error.code() {
+        ExitCode::Changed => error.advise("the same command fetches it as it is now"),
+        _ => error,
+    }
 }
 
 /// Adds to `error` what stays, if it does. Where a signal came that is said later, for all
@@ -150,7 +153,7 @@ impl Transfer<'_> {
         while let Some(report) = worker.reports.next_report().map_err(failed)? {
             match &report {
                 Report::Progress(tally) => {
-                    if tally.bytes > moved {
+                    if tally.bytes != moved {
                         moved = tally.bytes;
                         lost_since = None;
                     }

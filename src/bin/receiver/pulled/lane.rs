@@ -9,8 +9,8 @@
 
 #![forbid(unsafe_code)]
 
+use super::Shared;
 use super::stream::{Connection, Stop};
-use super::{Shared, Verify};
 use ropewalk::codec::wire::Hello;
 use ropewalk::transfer::trace::Mark;
 use std::io;
@@ -41,11 +41,7 @@ pub(super) fn run(shared: &Shared, number: usize) {
                     shared.count_reconnect();
                     shared.record(|to| to.mark(number, Mark::Reopened));
                 }
-                let hello = Hello {
-                    token: session.token.bytes(),
-                    max_block: shared.job.block(number),
-                    unchecked: shared.job.verify == Verify::None,
-                };
+                let hello = Hello { token: session.token.bytes(), ..shared.hello(number) };
                 let stop = Connection::new(shared, number, generation, &stream)
                     .run(&hello, &mut brought_something);
                 shared.queue.release(number);

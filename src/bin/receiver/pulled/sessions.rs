@@ -5,7 +5,7 @@
 
 use super::route::Route;
 use ropewalk::codec::json::Value;
-use ropewalk::codec::wire::Request;
+use ropewalk::codec::wire::{Hello, Request};
 use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::sys::{random, socket};
 use ropewalk::transfer::session::Token;
@@ -27,6 +27,9 @@ const LOSS_TIME: Duration = Duration::from_secs(5);
 /// And after this long even if streams are open: their kernel may accept them while
 /// nobody answers.
 const DEAF_TIME: Duration = Duration::from_secs(30);
+
+/// How long it may take to tell a sender that it is not needed.
+const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// How long a stream without a session waits before it looks whether all is over.
 const LOOK_TIME: Duration = Duration::from_secs(1);
@@ -72,13 +75,20 @@ struct State {
     /// Counts sessions, so that the failures of an old one are not held against a new.
     generation: u64,
     /// Streams that are connected.
-    open: HashMap<usize, TcpStream>,
+    open: HashMap<usize, Open>,
     refusals: u32,
     quiet_since: Instant,
     /// The session is of no use, and the parent was or will be told.
     lost: Option<String>,
     told: bool,
     over: bool,
+}
+
+/// A stream that is connected.
+struct Open {
+    stream: TcpStream,
+    /// Whether its hello has gone out.
+    greeted: bool,
 }
 
 impl Sessions {
@@ -171,14 +181,36 @@ impl Sessions {
         let clone = stream.try_clone()?;
         let mut state = lock(&self.state);
         if !state.over {
-            state.open.insert(number, clone);
+            state.open.insert(number, Open { stream: clone, greeted: false });
         }
         Ok(!state.over)
+    }
+
+    /// Stream `number` has sent its hello.
+    pub(crate) fn greeted(&self, number: usize) {
+        if let Some(open) = lock(&self.state).open.get_mut(&number) {
+            open.greeted = true;
+        }
+    }
+
+    /// Bytes come: the session is not lost, however long it takes until they are a block.
+    pub(crate) fn flows(&self) {
+        lock(&self.state).quiet_since = Instant::now();
+    }
+
+    /// What the session wants to be shown.
+    pub(crate) fn token(&self) -> Token {
+        lock(&self.state).session.token
     }
 
     /// Whether the port that streams go to is known to be the session's, or is the last one.
     pub(crate) fn port_is_trusted(&self) -> bool {
         lock(&self.state).route.is_trusted()
+    }
+
+    /// Whether something good has come from the data port.
+    pub(crate) fn data_port_is_good(&self) -> bool {
+        lock(&self.state).route == Route::Data
     }
 
     /// A stream has brought something good.
@@ -199,7 +231,8 @@ impl Sessions {
     /// The shortest round trip of the streams that are open.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         let state = lock(&self.state);
-        state.open.values().filter_map(|stream| socket::round_trip(stream.as_fd())).min()
+        let round_trips = state.open.values().map(|open| socket::round_trip(open.stream.as_fd()));
+        round_trips.flatten().min()
     }
 
     /// How many streams there may be now.
@@ -254,14 +287,35 @@ impl Sessions {
         }
     }
 
+    /// Tells the sender that the file is complete where no stream is there to do it: of an
+    /// empty file, and when all of it was there already. It would wait for one.
+    pub(crate) fn take_leave(&self, hello: &Hello) {
+        let (route, session) = {
+            let state = lock(&self.state);
+            if state.open.values().any(|open| open.greeted) {
+                return;
+            }
+            (state.route.clone(), state.session)
+        };
+        let (address, limit) = route.target(&session);
+        let words = [&hello.encode()[..], &Request::Finished.encode()].concat();
+        // If it cannot be told, it ends by itself after a while.
+        let told = socket::connect(address, limit.min(LEAVE_TIME), self.bell.as_fd());
+        let _ = told.and_then(|mut stream| {
+            stream.set_write_timeout(Some(LEAVE_TIME))?;
+            stream.write_all(&words)
+        });
+    }
+
     /// Ends every stream. When the file is complete, the sender is told on each that is
     /// open, so that it ends too.
     pub(crate) fn end(&self, complete: bool) {
         let mut state = lock(&self.state);
         state.over = true;
         let _ = self.ringer.shutdown(Shutdown::Both);
-        for mut stream in state.open.values() {
-            if complete {
+        for Open { stream, greeted } in state.open.values() {
+            let mut stream = stream;
+            if complete && *greeted {
                 // It is smaller than any socket's buffer; what does not go is not needed.
                 let _ = stream.set_write_timeout(Some(Duration::from_millis(1)));
                 let _ = stream.write_all(&Request::Finished.encode());
@@ -280,121 +334,4 @@ fn jitter(delay: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::ErrorKind;
-
-    /// A session with these ports at the address 127.63.0.2, of which blocks have come.
-    fn sessions_at(data: u16, control: u16) -> Sessions {
-        let token = Token::from_hex(&"0".repeat(32)).unwrap();
-        let [address, control] =
-            [data, control].map(|port| SocketAddr::from(([127, 63, 0, 2], port)));
-        Sessions::new(Session { address, control, token, threads: 4 }, false).unwrap()
-    }
-
-    fn sessions() -> Sessions {
-        let sessions = sessions_at(1, 2);
-        sessions.is_good(0);
-        sessions
-    }
-
-    #[test]
-    fn refusals_lose_a_session_once() {
-        let sessions = sessions();
-        let refused = io::Error::from(ErrorKind::ConnectionRefused);
-        sessions.failed(0, 0, &refused);
-        assert_eq!(sessions.take_loss(), None);
-        sessions.failed(1, 0, &refused);
-        assert!(sessions.take_loss().is_some());
-        assert_eq!(sessions.take_loss(), None);
-    }
-
-    #[test]
-    fn failures_of_an_old_session_do_not_lose_the_new_one() {
-        let sessions = sessions();
-        let (_, session) = sessions.current().unwrap();
-        sessions.renew(session);
-        sessions.is_good(1);
-        for _ in 0..10 {
-            sessions.failed(0, 0, &ErrorKind::ConnectionRefused.into());
-        }
-        assert_eq!(sessions.take_loss(), None);
-        assert_eq!(sessions.current().map(|(generation, _)| generation), Some(1));
-    }
-
-    #[test]
-    fn a_break_alone_does_not_lose_a_session() {
-        let sessions = sessions();
-        for _ in 0..10 {
-            sessions.failed(0, 0, &ErrorKind::ConnectionReset.into());
-        }
-        assert_eq!(sessions.take_loss(), None);
-    }
-
-    #[test]
-    fn time_in_which_nothing_could_come_does_not_lose_a_session() {
-        let sessions = sessions();
-        let long_ago = Instant::now().checked_sub(2 * DEAF_TIME);
-        let Some(long_ago) = long_ago else { return }; // this machine has only just begun
-        let reset = io::Error::from(ErrorKind::ConnectionReset);
-        lock(&sessions.state).quiet_since = long_ago;
-        sessions.excuse();
-        sessions.failed(0, 0, &reset);
-        assert_eq!(sessions.take_loss(), None);
-        lock(&sessions.state).quiet_since = long_ago;
-        sessions.failed(0, 0, &reset);
-        assert!(sessions.take_loss().is_some());
-    }
-
-    #[test]
-    fn a_session_that_is_over_is_lost_at_once() {
-        let sessions = sessions();
-        sessions.failed(0, 0, &ErrorKind::NotFound.into());
-        assert!(sessions.take_loss().is_some());
-    }
-
-    #[test]
-    fn both_ports_that_fail_are_named_when_the_session_is_lost() {
-        let sessions = sessions_at(1, 2);
-        let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
-        (0..3).for_each(|number| sessions.failed(number, 0, &refused));
-        let text = sessions.take_loss().unwrap();
-        assert!(text.contains("127.63.0.2:2: ") && text.contains("127.63.0.2:1: "), "{text}");
-    }
-
-    fn listen() -> (std::net::TcpListener, u16) {
-        let listener = std::net::TcpListener::bind("127.63.0.2:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        (listener, port)
-    }
-
-    #[test]
-    fn a_stream_goes_to_the_control_port_at_once_when_the_data_port_refuses() {
-        let (control, port) = listen();
-        let sessions = sessions_at(1, port);
-        let (generation, session) = sessions.current().unwrap();
-        sessions.connect(generation, &session).unwrap();
-        control.accept().unwrap();
-        assert!(sessions.single_port());
-    }
-
-    #[test]
-    fn nobody_connects_when_all_is_over() {
-        let (_listener, port) = listen();
-        let sessions = sessions_at(port, port);
-        let (generation, session) = sessions.current().unwrap();
-        sessions.end(false);
-        assert!(sessions.connect(generation, &session).is_err());
-    }
-
-    #[test]
-    fn the_end_reaches_those_who_wait() {
-        let sessions = sessions();
-        std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| sessions.pause(Duration::from_secs(1000)));
-            sessions.end(true);
-            assert!(!waiter.join().unwrap());
-        });
-        assert!(sessions.current().is_none());
-    }
-}
+mod tests;

@@ -37,7 +37,7 @@ const MIN_ANSWER: u64 = MIN_PART as u64;
 const TELL_TIME: Duration = Duration::from_millis(100);
 
 /// Bytes asked for at least: two blocks, so that the sender always has one to send.
-const FLOOR_BLOCKS: u64 = 2;
+pub(super) const FLOOR_BLOCKS: u32 = 2;
 
 /// Why a stream is at its end.
 pub(super) enum Stop {
@@ -76,6 +76,10 @@ pub(super) struct Connection<'a> {
     last_byte: Instant,
     /// When the others were last told that blocks are good.
     told: Option<Instant>,
+    /// Whether the hello has gone out.
+    greeted: bool,
+    /// Whether there is another port to try while nothing good has come here.
+    doubted: bool,
 }
 
 impl<'a> Connection<'a> {
@@ -93,13 +97,15 @@ impl<'a> Connection<'a> {
             number,
             generation,
             stream,
-            window: Window::new(FLOOR_BLOCKS * u64::from(block), now),
+            window: Window::new(u64::from(FLOOR_BLOCKS) * u64::from(block), now),
             asked: VecDeque::new(),
             under_way: 0,
             buffer: vec![0; HEADER_SIZE + (block.max(MAX_ERROR_TEXT) as usize)],
             filled: 0,
             last_byte: now,
             told: None,
+            greeted: false,
+            doubted: !shared.sessions.port_is_trusted(),
         }
     }
 
@@ -108,8 +114,7 @@ impl<'a> Connection<'a> {
     pub(super) fn run(&mut self, hello: &Hello, brought_something: &mut bool) -> Stop {
         let mut serve = || -> Result<std::convert::Infallible, Stop> {
             self.stream.set_nodelay(true)?;
-            let trusted = self.shared.sessions.port_is_trusted();
-            let look = if trusted { STALL_TIME } else { TRUST_TIME };
+            let look = if self.doubted { TRUST_TIME } else { STALL_TIME };
             self.stream.set_read_timeout(Some(look))?;
             self.stream.set_write_timeout(Some(STALL_TIME))?;
             if !self.shared.sessions.opened(self.number, self.stream)? {
@@ -143,7 +148,8 @@ impl<'a> Connection<'a> {
             while needed && self.under_way < self.window.limit() && self.asked.len() < MAX_REQUESTS
             {
                 let idle = self.asked.is_empty();
-                match self.shared.queue.claim(self.number, idle, self.window.pace()) {
+                let pace = self.window.pace().unwrap_or_else(|| self.shared.pace());
+                match self.shared.queue.claim(self.number, idle, pace) {
                     Claim::Over => return Err(Stop::Over),
                     Claim::Later(delay) => {
                         later = Some(delay);
@@ -160,6 +166,9 @@ impl<'a> Connection<'a> {
                 let mut stream = self.stream;
                 stream.write_all(&message)?;
                 message.clear();
+                if !std::mem::replace(&mut self.greeted, true) {
+                    self.shared.sessions.greeted(self.number);
+                }
             }
             match later {
                 Some(delay) if self.asked.is_empty() => {
@@ -247,9 +256,9 @@ impl<'a> Connection<'a> {
     /// Whether nothing has come for too long.
     fn is_stalled(&self) -> bool {
         let limit = match self.shared.others_move(STALL_TIME) {
+            _ if self.doubted && !self.shared.sessions.data_port_is_good() => TRUST_TIME,
             true => STALL_TIME,
-            false if self.shared.sessions.port_is_trusted() => LONELY_STALL_TIME,
-            false => TRUST_TIME,
+            false => LONELY_STALL_TIME,
         };
         self.last_byte.elapsed() >= limit
     }
@@ -331,10 +340,11 @@ impl<'a> Connection<'a> {
     }
 
     fn is_good(&mut self) {
+        self.doubted = false;
         self.shared.good_block();
         if self.told.is_none_or(|told| told.elapsed() >= TELL_TIME) {
             self.told = Some(Instant::now());
-            self.shared.keeps_moving(self.generation);
+            self.shared.keeps_moving(self.number, self.generation, self.window.pace());
         }
     }
 

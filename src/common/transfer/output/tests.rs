@@ -33,7 +33,7 @@ fn write(path: &Path, text: &[u8]) -> Result<()> {
     let part = Output::locate(path)?.open_part()?;
     part.start_over()?;
     part.file().write_all_at(text, 0).unwrap();
-    part.commit(true)
+    part.commit(text.len() as u64, true)
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_part_file_is_private_until_it_is_whole() {
     fs::set_permissions(&stale, Permissions::from_mode(0o644)).unwrap();
     let part = Output::locate(&scratch.0.join("out")).unwrap().open_part().unwrap();
     assert_eq!(fs::metadata(&stale).unwrap().permissions().mode() & 0o777, 0o600);
-    part.commit(false).unwrap();
+    part.commit(5, false).unwrap();
     let mode = fs::metadata(scratch.0.join("out")).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o666 & !process::creation_mask());
 }
@@ -146,11 +146,24 @@ fn a_part_file_that_is_a_trap_is_refused() {
 }
 
 #[test]
+fn a_part_file_of_another_size_gets_no_other_name() {
+    let scratch = Scratch::new("size");
+    let out = scratch.0.join("out");
+    for size in [4, 6] {
+        let part = Output::locate(&out).unwrap().open_part().unwrap();
+        part.file().write_all_at(b"bytes", 0).unwrap();
+        let error = part.commit(size, true).unwrap_err().to_string();
+        assert!(error.contains(&format!(": has 5 bytes, not {size}")), "{error}");
+    }
+    assert_eq!(scratch.names().len(), 0);
+}
+
+#[test]
 fn an_output_that_became_a_folder_is_not_renamed_over() {
     let scratch = Scratch::new("became");
     let part = Output::locate(&scratch.0.join("out")).unwrap().open_part().unwrap();
     fs::create_dir(scratch.0.join("out")).unwrap();
-    assert!(part.commit(true).is_err());
+    assert!(part.commit(0, true).is_err());
     assert_eq!(scratch.names(), ["out"]);
 }
 

@@ -128,19 +128,24 @@ impl State {
         let mut lowest: Option<&Owed> = None;
         let mut soonest: Option<Duration> = None;
         for owed in self.owed.iter().filter(|(id, _)| **id != stream).flat_map(|(_, all)| all) {
-            let inside = owed.range.start < wanted.end && wanted.start < owed.range.end;
-            if !inside
+            // What costs least comes first: this goes through all that is owed.
+            if owed.range.start >= wanted.end || wanted.start >= owed.range.end {
+                continue;
+            }
+            let left = patience.saturating_sub(now.saturating_duration_since(owed.since));
+            let counts = match left.is_zero() {
+                true => lowest.is_none_or(|lowest| owed.range.start < lowest.range.start),
+                false => soonest.is_none_or(|soonest| left < soonest),
+            };
+            if !counts
                 || self.missing(&owed.range).is_empty()
                 || !self.may_copy(stream, &owed.range)
             {
                 continue;
             }
-            let age = now.saturating_duration_since(owed.since);
-            if age < patience {
-                let left = patience - age;
-                soonest = Some(soonest.map_or(left, |soonest| soonest.min(left)));
-            } else if lowest.is_none_or(|lowest| owed.range.start < lowest.range.start) {
-                lowest = Some(owed);
+            match left.is_zero() {
+                true => lowest = Some(owed),
+                false => soonest = Some(left),
             }
         }
         match (lowest, soonest) {

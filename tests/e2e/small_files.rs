@@ -1,0 +1,31 @@
+//! Files that are smaller than what a ropewalk client asks for at once: they cost one short
+//! session, and come once.
+
+use crate::harness::{Scratch, Server, assert_same, content, run};
+use std::fs;
+
+#[test]
+fn the_session_of_an_empty_file_ends_with_its_fetch() {
+    for options in [&[][..], &["--single-port"]] {
+        let scratch = Scratch::new("empty");
+        let mut server = Server::start(&scratch, &[]);
+        scratch.write("file", b"");
+        let mut client = scratch.client(server.address, 4, "file", scratch.path("out"));
+        run(client.args(options)).succeeded();
+        assert_eq!(fs::read(scratch.path("out")).unwrap(), b"");
+        let line = server.next_log_line();
+        assert!(line.ends_with(": complete\n"), "{line}");
+    }
+}
+
+#[test]
+fn a_small_file_comes_once_over_a_slow_path_and_many_streams() {
+    let scratch = Scratch::new("slow-path");
+    let server = Server::start(&scratch, &["--limit-rate", "64K"]);
+    let bytes = content(300_000);
+    scratch.write("file", &bytes);
+    let said =
+        run(&mut scratch.client(server.address, 16, "file", scratch.path("out"))).succeeded();
+    assert!(!said.contains("asked for again"), "{said}");
+    assert_same(&fs::read(scratch.path("out")).unwrap(), &bytes, "the output");
+}
