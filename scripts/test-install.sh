@@ -25,6 +25,10 @@ if command -v man >/dev/null; then
         man -M "$folder/usr/share/man" -w "ropewalk-$name" >/dev/null
     done
 fi
+# What else bears a worker's name in PATH's folder is not taken for it.
+printf '#!/bin/sh\nexit 1\n' >"$bin/sender"
+chmod 755 "$bin/sender"
+cp "$bin/sender" "$bin/receiver"
 mkfifo "$folder/ready"
 "$bin/ropewalk-server" --bind 127.0.0.1 0 >"$folder/ready" 2>/dev/null &
 server=$!
