@@ -65,13 +65,14 @@ bench: all
 	@sh scripts/bench-wan.sh
 	@sh scripts/bench-hash.sh
 
-# share/ is laid out as it is installed.
+# share/ is laid out as it is installed. find fails with what `+` runs, not with what `\;` does.
 install: $(if $(built),,all)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/ropewalk
 	install -m 755 server $(DESTDIR)$(PREFIX)/bin/ropewalk-server
 	install -m 755 client $(DESTDIR)$(PREFIX)/bin/ropewalk-client
 	install -m 755 sender receiver $(DESTDIR)$(PREFIX)/libexec/ropewalk
-	find share -type f -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/{} \;
+	find share -type f -exec sh -ec \
+		'for file; do install -D -m 644 "$$file" "$$0/$$file"; done' $(DESTDIR)$(PREFIX) {} +
 
 # What share/ holds, anew from the tables of options.
 papers:
