@@ -1,11 +1,20 @@
 #!/bin/sh
 # Makes dist/ropewalk_VERSION_ARCHITECTURE.deb of the programs that make has built.
-# Needs dpkg-deb. DEB_ARCHITECTURE names another machine's programs.
+# Needs dpkg-deb. DEB_ARCHITECTURE names another machine's programs, which make has just built.
 set -eu
 cd "$(dirname "$0")/.."
 umask 022
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 architecture=${DEB_ARCHITECTURE:-$(dpkg --print-architecture)}
+if [ -z "${DEB_ARCHITECTURE-}" ]; then
+    for program in server client sender receiver; do
+        found=$("./$program" --version 2>&1) || true
+        [ "$found" = "ropewalk $program $version" ] || {
+            echo "./$program is not of version $version, but says $found: build it first" >&2
+            exit 1
+        }
+    done
+fi
 # dpkg-deb and gzip take their times from this.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct HEAD 2>/dev/null || date -r Cargo.toml +%s)}
 export SOURCE_DATE_EPOCH

@@ -1,20 +1,53 @@
 #!/bin/sh
 # The package of `make deb` is installed, started, fetched from, removed and purged: in an
 # overlay over this machine's own files, with processes of its own, so that nothing of it
-# stays. `make deb` again gives the same bytes.
+# stays. `make deb` again gives the same bytes, and packs nothing that is older than the sources.
 set -eu
 cd "$(dirname "$0")/.."
 skip() { echo "$*, so the Debian package was not tried"; exit 0; }
 fail() { echo "$*" >&2; exit 1; }
 command -v dpkg-deb >/dev/null || skip "no dpkg-deb"
-[ "$(id -u)" = 0 ] || skip "not root"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM
 
-package=$(make --no-print-directory deb)
+# A copy with programs of an older version at its top, and what makes new ones: a cargo that
+# takes no time.
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+mkdir "$folder/copy"
+cp -R Makefile Cargo.toml ./*.md LICENSE packaging scripts share "$folder/copy"
+cat >"$folder/programs" <<'PROGRAMS'
+mkdir -p "$1"
+for name in server client sender receiver; do
+    printf '#!/bin/sh\necho ropewalk %s %s\n' "$name" "$2" >"$1/$name"
+    chmod 755 "$1/$name"
+done
+PROGRAMS
+cat >"$folder/cargo" <<CARGO
+#!/bin/sh
+[ "\$1" != --version ] || { echo cargo 9.0.0; exit; }
+sh "$folder/programs" target/release "$version"
+CARGO
+chmod 755 "$folder/cargo"
+pack() {
+    env -u CARGO_BUILD_TARGET -u DEB_ARCHITECTURE \
+        make --no-print-directory -C "$folder/copy" "$@" deb >"$folder/log" 2>&1
+}
+sh "$folder/programs" "$folder/copy" 0.0.0-older
+if pack CARGO=/nonexistent; then fail "without cargo, an older version was packed"; fi
+grep -q '^\./server is not .* but says ropewalk server 0\.0\.0-older' "$folder/log" ||
+    fail "$(cat "$folder/log")"
+[ -z "$(ls "$folder/copy/dist" 2>/dev/null)" ] || fail "refused, and yet there is a package"
+pack CARGO="$folder/cargo" || fail "$(cat "$folder/log")"
+dpkg-deb --fsys-tarfile "$folder/copy/dist/"*.deb | tar -xO ./usr/bin/ropewalk-server |
+    cmp - "$folder/copy/target/release/server" || fail "with cargo, an older build was packed"
+pack CARGO=/nonexistent || fail "$(cat "$folder/log")"
+if pack CARGO=/nonexistent DEB_ARCHITECTURE=other; then fail "who knows of what version that is?"; fi
+
+[ "$(id -u)" = 0 ] || skip "not root"
+package=$(make --no-print-directory deb 2>"$folder/log") || fail "$(cat "$folder/log")"
 cp "$package" "$folder/first"
-(umask 077 && TZ=Asia/Tokyo make --no-print-directory deb >/dev/null)
+(umask 077 && TZ=Asia/Tokyo make --no-print-directory deb >/dev/null 2>&1)
 cmp "$package" "$folder/first"
 dpkg-deb --contents "$package" >"$folder/contents"
 awk '$2 != "root/root" || $1 ~ /^..(...w|......w)/ { bad = 1; print } END { exit bad }' \
