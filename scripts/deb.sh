@@ -31,9 +31,16 @@ mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
 gzip -9n "$root"/usr/share/man/man1/*
 documents=$root/usr/share/doc/ropewalk
 install -d "$documents"
-install -m 644 README.md SECURITY.md PROTOCOL.md "$documents"
+install -m 644 README.md SECURITY.md PROTOCOL.md CHANGELOG.md "$documents"
 install -m 644 LICENSE "$documents/copyright"
-gzip -9nc CHANGELOG.md >"$documents/changelog.gz"
+# Debian has a form of its own for that; what has changed is in CHANGELOG.md.
+gzip -9n >"$documents/changelog.gz" <<CHANGELOG
+ropewalk ($version) unstable; urgency=medium
+
+  * Version $version. What is new is in /usr/share/doc/ropewalk/CHANGELOG.md.
+
+ -- $(sed -n 's/^Maintainer: //p' packaging/debian/control)  $(LC_ALL=C date -uRd "@$SOURCE_DATE_EPOCH")
+CHANGELOG
 install -D -m 644 -t "$root/usr/lib/systemd/system" packaging/systemd/*
 install -D -m 755 -t "$root/etc/init.d" packaging/init/ropewalk-server
 install -D -m 644 packaging/default "$root/etc/default/ropewalk-server"

@@ -67,6 +67,10 @@ mount --rbind /dev root/dev
 mkdir -p root/run root/tmp
 mount -t tmpfs tmpfs root/run
 mount -t tmpfs tmpfs root/tmp
+# Whether maintainer scripts may start and stop servers: containers often say no.
+printf '#!/bin/sh\nexit "$(cat /tmp/policy)"\n' >root/usr/sbin/policy-rc.d
+chmod 755 root/usr/sbin/policy-rc.d
+echo 0 >root/tmp/policy
 cp "$1/package.deb" root/tmp/package.deb
 cp "$1/inside" root/tmp/inside
 [ "${2-}" = try ] || exec chroot root sh -eu /tmp/inside
@@ -77,7 +81,7 @@ exec 2>&1
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive
 export PATH DEBIAN_FRONTEND
 fail() { echo "$*"; exit 1; }
-dpkg --install package.deb >log || fail "$(cat log)"
+dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
 for file in man/man1/ropewalk-client.1.gz bash-completion/completions/ropewalk-client \
     zsh/vendor-completions/_ropewalk-client fish/vendor_completions.d/ropewalk-client.fish; do
     [ -f "/usr/share/$file" ] || fail "no $file"
@@ -88,6 +92,13 @@ if command -v systemd-analyze >/dev/null; then
         fail "the units"
 fi
 dpkg --verify ropewalk
+zcat /usr/share/doc/ropewalk/changelog.gz >changelog
+version=$(dpkg-query -W -f '${Version}' ropewalk)
+[ "$(head -n 1 changelog)" = "ropewalk ($version) unstable; urgency=medium" ] || fail "$(cat changelog)"
+if command -v dpkg-parsechangelog >/dev/null; then
+    dpkg-parsechangelog -l changelog >log || fail "$(cat log)"
+    if grep -q warning log || ! grep -q "^Date: .* +0000" log; then fail "$(cat log)"; fi
+fi
 sed -i 's/^PORT=.*/PORT=0/' /etc/default/ropewalk-server
 head -c 3000000 /dev/urandom >/srv/ropewalk/file
 service=/etc/init.d/ropewalk-server
@@ -108,10 +119,19 @@ status 3
 # After an upgrade it is another process, which the script still knows.
 "$service" start >log
 read -r pid </run/ropewalk-server.pid
-dpkg --install package.deb >log || fail "$(cat log)"
+echo 101 >policy
+dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
+[ -e "/proc/$pid" ] || fail "stopped by an upgrade, against policy-rc.d"
+echo 0 >policy
+dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
 [ ! -e "/proc/$pid" ] || fail "upgraded, and the old one still runs"
 status 0
 "$service" stop >log
+# One that was stopped stays so.
+dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
+status 3
+"$service" try-restart >log
+status 3
 # One that cannot start says so.
 sed -i 's|^ROOT=.*|ROOT=/nonexistent|' /etc/default/ropewalk-server
 if "$service" start >log 2>&1; then fail "started without a folder"; fi
@@ -119,13 +139,45 @@ grep -q "did not start" log || fail "$(cat log)"
 sed -i 's|^ROOT=.*|ROOT=/srv/ropewalk|' /etc/default/ropewalk-server
 "$service" start >log
 read -r pid </run/ropewalk-server.pid
-dpkg --remove ropewalk >log || fail "$(cat log)"
+dpkg --remove ropewalk >log 2>&1 || fail "$(cat log)"
 [ ! -e "/proc/$pid" ] || fail "removed, and it still runs"
 [ ! -e /usr/bin/ropewalk-server ] && [ -e /etc/default/ropewalk-server ] || fail "removal"
 rm /srv/ropewalk/file
-dpkg --purge ropewalk >log || fail "$(cat log)"
+dpkg --purge ropewalk >log 2>&1 || fail "$(cat log)"
 left=$(find /etc /usr /srv /var/log -xdev -newer package.deb -name '*ropewalk*')
 [ -z "$left" ] || fail "it left $left"
+
+# What cannot be stopped or restarted can be upgraded and removed nevertheless.
+dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
+echo 'exit 1' >>/etc/default/ropewalk-server
+dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
+dpkg --purge ropewalk >log 2>&1 || fail "$(cat log)"
+# Nor does it matter that systemd says no. What it was asked:
+mkdir -p /run/systemd/system
+printf '#!/bin/sh\necho "$*" >>/tmp/asked\nexit 1\n' >/usr/local/bin/systemctl
+chmod 755 /usr/local/bin/systemctl
+asked() { grep -q -- "$*" asked || fail "systemd was not asked to $*, but to $(cat asked)"; }
+dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
+asked daemon-reload
+link=/etc/systemd/system/sockets.target.wants/ropewalk-server.socket
+mkdir -p "${link%/*}"
+ln -s /lib/systemd/system/ropewalk-server.socket "$link"
+dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
+asked try-restart ropewalk-server.service
+if [ -e /lib/lsb/init-functions.d/40-systemd ]; then
+    # Not as a child of process 1, for which it would start the server itself.
+    if ("$service" start >log; exit $?); then fail "$(cat log)"; fi
+    asked start ropewalk-server.service
+fi
+echo 101 >policy
+: >asked
+dpkg --remove ropewalk >log 2>&1 || fail "$(cat log)"
+if grep stop asked; then fail "stopped against policy-rc.d"; fi
+echo 0 >policy
+dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
+dpkg --purge ropewalk >log 2>&1 || fail "$(cat log)"
+asked stop ropewalk-server.socket ropewalk-server.service
+[ ! -L "$link" ] || ! command -v deb-systemd-helper >/dev/null || fail "it left $link"
 INSIDE
 unshare -mpf --kill-child sh "$folder/overlay" "$folder" try 2>"$folder/why" || skip "no overlay to be had ($(head -n 1 "$folder/why"))"
 unshare -mpf --kill-child sh "$folder/overlay" "$folder"
