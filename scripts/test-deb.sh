@@ -104,7 +104,8 @@ export PATH DEBIAN_FRONTEND
 fail() { echo "$*"; exit 1; }
 dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
 for file in man/man1/ropewalk-client.1.gz bash-completion/completions/ropewalk-client \
-    zsh/vendor-completions/_ropewalk-client fish/vendor_completions.d/ropewalk-client.fish; do
+    zsh/vendor-completions/_ropewalk-client fish/vendor_completions.d/ropewalk-client.fish \
+    doc/ropewalk/examples/openrc/ropewalk-server; do
     [ -f "/usr/share/$file" ] || fail "no $file"
 done
 if command -v systemd-analyze >/dev/null; then
@@ -112,6 +113,8 @@ if command -v systemd-analyze >/dev/null; then
     systemd-analyze verify --man=no ropewalk-server.socket ropewalk-server.service ||
         fail "the units"
 fi
+[ "$(grep -c '^/etc/[a-z./]*/ropewalk-server$' /var/lib/dpkg/info/ropewalk.conffiles)" = 3 ] ||
+    fail "$(cat /var/lib/dpkg/info/ropewalk.conffiles)"
 dpkg --verify ropewalk
 zcat /usr/share/doc/ropewalk/changelog.gz >changelog
 version=$(dpkg-query -W -f '${Version}' ropewalk)
@@ -134,9 +137,33 @@ cmp out /srv/ropewalk/file
 if ropewalk-client -q "127.0.0.1:$port" 4 /etc/passwd stolen 2>log; then fail "outside of /srv"; fi
 read -r pid </run/ropewalk-server.pid
 [ "$(stat -c %U "/proc/$pid")" = nobody ] || fail "it runs as $(stat -c %U "/proc/$pid")"
+# Who is not root can neither tell that it runs nor stop it, and hears just that.
+for action in status stop try-restart; do
+    code=0
+    setpriv --reuid 1 --regid 1 --clear-groups "$service" "$action" >log 2>&1 || code=$?
+    [ "$code" = 4 ] || fail "$action by another user: $code, $(cat log)"
+    grep -q "only root sees whether process $pid is the server" log || fail "$(cat log)"
+done
+# It goes on in the log that logrotate has emptied.
+logged() { for _ in 1 2 3 4 5; do ! grep -aq "$2" "$1" || return 0; sleep 1; done; return 1; }
+current=/var/log/ropewalk-server.log
+if command -v logrotate >/dev/null; then
+    logged "$current" complete || fail "$(cat "$current")"
+    logrotate --force --state /tmp/rotated /etc/logrotate.d/ropewalk-server >log 2>&1 || fail "$(cat log)"
+    [ -e "$current.1.gz" ] && [ ! -s "$current" ] || fail "not rotated: $(ls -l "$current"*)"
+    ropewalk-client -q "127.0.0.1:$port" 4 file again
+    logged "$current" complete || fail "it logs no more: $(ls -l "$current"*)"
+    [ "$(tr -dc '\0' <"$current" | wc -c)" = 0 ] || fail "it logs behind a hole"
+fi
 "$service" stop >log
 status 3
 [ ! -e "/proc/$pid" ] || fail "it does not stop"
+# A process that has taken the number since, and is another program, says nothing of it.
+sleep 60 &
+echo $! >/run/ropewalk-server.pid
+status 3
+kill $!
+"$service" stop >log
 # After an upgrade it is another process, which the script still knows.
 "$service" start >log
 read -r pid </run/ropewalk-server.pid
