@@ -20,13 +20,15 @@ CARGO   ?= cargo
 PROGRAMS := server client sender receiver
 TARGET   := target$(if $(CARGO_BUILD_TARGET),/$(CARGO_BUILD_TARGET))/release
 
-# Said at once and in one line, rather than by the first recipe that fails. Installing
-# programs that are built needs no cargo.
+# Said at once and in one line, rather than by the first recipe that fails. Programs that are
+# built are installed without cargo, and packed where there is none: but not those of another
+# machine, which cannot be asked for their version.
 built := $(if $(filter-out $(wildcard $(PROGRAMS)),$(PROGRAMS)),,yes)
-goals := $(or $(MAKECMDGOALS),all)
-ifneq ($(filter-out clean $(if $(built),install deb),$(goals)),)
+goals := $(filter-out clean $(if $(built),install),$(or $(MAKECMDGOALS),all))
+ifneq ($(goals),)
   problem := $(shell CARGO='$(CARGO)' sh scripts/check-cargo.sh 2>&1)
-  ifneq ($(problem),)
+  needing := $(filter-out $(if $(built),$(if $(DEB_ARCHITECTURE),,deb)),$(goals))
+  ifneq ($(and $(problem),$(needing)),)
     $(error $(problem))
   endif
 endif
@@ -65,13 +67,14 @@ bench: all
 	@sh scripts/bench-wan.sh
 	@sh scripts/bench-hash.sh
 
-# share/ is laid out as it is installed.
+# share/ is laid out as it is installed. find fails with what `+` runs, not with what `\;` does.
 install: $(if $(built),,all)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/ropewalk
 	install -m 755 server $(DESTDIR)$(PREFIX)/bin/ropewalk-server
 	install -m 755 client $(DESTDIR)$(PREFIX)/bin/ropewalk-client
 	install -m 755 sender receiver $(DESTDIR)$(PREFIX)/libexec/ropewalk
-	find share -type f -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/{} \;
+	find share -type f -exec sh -ec \
+		'for file; do install -D -m 644 "$$file" "$$0/$$file"; done' $(DESTDIR)$(PREFIX) {} +
 
 # What share/ holds, anew from the tables of options.
 papers:
@@ -94,7 +97,7 @@ static:
 dist:
 	@CARGO='$(CARGO)' sh scripts/dist.sh
 
-deb: $(if $(built),,all)
+deb: $(if $(problem),,all)
 	@sh scripts/deb.sh
 
 clean:

@@ -1,11 +1,20 @@
 #!/bin/sh
 # Makes dist/ropewalk_VERSION_ARCHITECTURE.deb of the programs that make has built.
-# Needs dpkg-deb. DEB_ARCHITECTURE names another machine's programs.
+# Needs dpkg-deb. DEB_ARCHITECTURE names another machine's programs, which make has just built.
 set -eu
 cd "$(dirname "$0")/.."
 umask 022
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 architecture=${DEB_ARCHITECTURE:-$(dpkg --print-architecture)}
+if [ -z "${DEB_ARCHITECTURE-}" ]; then
+    for program in server client sender receiver; do
+        found=$("./$program" --version 2>&1) || true
+        [ "$found" = "ropewalk $program $version" ] || {
+            echo "./$program is not of version $version, but says $found: build it first" >&2
+            exit 1
+        }
+    done
+fi
 # dpkg-deb and gzip take their times from this.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct HEAD 2>/dev/null || date -r Cargo.toml +%s)}
 export SOURCE_DATE_EPOCH
@@ -22,12 +31,22 @@ mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
 gzip -9n "$root"/usr/share/man/man1/*
 documents=$root/usr/share/doc/ropewalk
 install -d "$documents"
-install -m 644 README.md SECURITY.md PROTOCOL.md "$documents"
+install -m 644 README.md SECURITY.md PROTOCOL.md CHANGELOG.md "$documents"
 install -m 644 LICENSE "$documents/copyright"
-gzip -9nc CHANGELOG.md >"$documents/changelog.gz"
+# Debian has a form of its own for that; what has changed is in CHANGELOG.md.
+gzip -9n >"$documents/changelog.gz" <<CHANGELOG
+ropewalk ($version) unstable; urgency=medium
+
+  * Version $version. What is new is in /usr/share/doc/ropewalk/CHANGELOG.md.
+
+ -- $(sed -n 's/^Maintainer: //p' packaging/debian/control)  $(LC_ALL=C date -uRd "@$SOURCE_DATE_EPOCH")
+CHANGELOG
 install -D -m 644 -t "$root/usr/lib/systemd/system" packaging/systemd/*
 install -D -m 755 -t "$root/etc/init.d" packaging/init/ropewalk-server
 install -D -m 644 packaging/default "$root/etc/default/ropewalk-server"
+install -D -m 644 packaging/logrotate "$root/etc/logrotate.d/ropewalk-server"
+# Debian's OpenRC runs the init script, so its own is for who prefers it.
+install -D -m 755 -t "$documents/examples/openrc" packaging/openrc/ropewalk-server
 
 # The oldest C library that has all that the programs ask for; static ones ask for nothing.
 programs="$root/usr/bin/ropewalk-server $root/usr/bin/ropewalk-client \

@@ -48,19 +48,26 @@ else
 fi
 
 if command -v fish >/dev/null; then
-    # begins WORD LINE: fish offers this word first.
+    # begins WORD LINE: fish offers this word first, whether ? stands for any character, as
+    # before fish 4, or for itself.
     begins() {
-        found=$(cd scripts && HOME=$home fish --no-config -c \
-            "source $share/fish/vendor_completions.d/${2%% *}.fish; complete -C '$2'" 2>/dev/null |
-            cut -f 1 | head -n 1)
-        [ "$found" = "$1" ] || fail "fish: $2: '$found' and not '$1'"
+        for features in no-qmark-noglob qmark-noglob; do
+            found=$(cd scripts && HOME=$home fish --no-config --features $features -c \
+                "source $share/fish/vendor_completions.d/${2%% *}.fish; complete -C '$2'" 2>/dev/null |
+                cut -f 1 | head -n 1)
+            [ "$found" = "$1" ] || fail "fish, $features: $2: '$found' and not '$1'"
+        done
     }
     for name in $names; do fish --no-execute "$share/fish/vendor_completions.d/ropewalk-$name.fish"; done
     begins --verify "ropewalk-client --veri"
     begins crc32c "ropewalk-client --verify c"
     begins --verify=crc32c "ropewalk-client --verify=c"
     begins demo.sh "ropewalk-client --limit-rate 1M box:80 4 file dem"
+    begins demo.sh "ropewalk-client -q --restart --verify=md5 box:80 4 file dem"
+    begins demo.sh "ropewalk-client - 4 file dem"
     begins "" "ropewalk-client box:80 4 dem"
+    begins "" "ropewalk-client -q box:80 4 dem"
+    begins auto "ropewalk-client -q box:80 a"
     begins demo.sh "ropewalk-sender 9000 dem"
 else
     echo "fish is not here: its completions were not tried"

@@ -25,6 +25,17 @@ if command -v man >/dev/null; then
         man -M "$folder/usr/share/man" -w "ropewalk-$name" >/dev/null
     done
 fi
+# What else bears a worker's name in PATH's folder is not taken for it.
+printf '#!/bin/sh\nexit 1\n' >"$bin/sender"
+chmod 755 "$bin/sender"
+cp "$bin/sender" "$bin/receiver"
+# What cannot be installed is a failure, of the papers too.
+mkdir -p "$folder/full/usr"
+: >"$folder/full/usr/share"
+if make --no-print-directory install DESTDIR="$folder/full" PREFIX=/usr >/dev/null 2>&1; then
+    echo "make install says that it has put papers beneath a plain file" >&2
+    exit 1
+fi
 mkfifo "$folder/ready"
 "$bin/ropewalk-server" --bind 127.0.0.1 0 >"$folder/ready" 2>/dev/null &
 server=$!

@@ -11,7 +11,9 @@ function __ropewalk_client_place
             switch $word
                 case --auth --connect-timeout --retry-for --verify --limit-rate --trace --progress
                     set pending yes
-                case '-?*'
+                case -
+                    set place (math $place + 1)
+                case '-*'
                 case '*'
                     set place (math $place + 1)
             end

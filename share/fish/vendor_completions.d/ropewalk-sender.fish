@@ -11,7 +11,9 @@ function __ropewalk_sender_place
             switch $word
                 case ''
                     set pending yes
-                case '-?*'
+                case -
+                    set place (math $place + 1)
+                case '-*'
                 case '*'
                     set place (math $place + 1)
             end

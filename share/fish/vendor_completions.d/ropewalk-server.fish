@@ -11,7 +11,9 @@ function __ropewalk_server_place
             switch $word
                 case --bind --data-ports --root --user --auth --max-connections --max-transfers --max-per-address --max-streams --request-timeout --idle-timeout --stall-timeout --metrics --limit-rate
                     set pending yes
-                case '-?*'
+                case -
+                    set place (math $place + 1)
+                case '-*'
                 case '*'
                     set place (math $place + 1)
             end

@@ -9,16 +9,42 @@ use crate::sys::process;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// What the names of installed programs begin with.
+const INSTALLED: &[u8] = b"ropewalk-";
+
 /// Finds the worker `name`, with links in this program's own path resolved first.
 pub fn find(name: &str) -> Result<PathBuf> {
     // Where there is no /proc, what exec was given says the same.
     let own = std::env::current_exe().or_else(|_| process::executed_as().canonicalize());
     let own = own.map_err(|error| Error::system("/proc/self/exe", &error))?;
-    let folder = own.parent().unwrap_or(Path::new("/"));
-    let places = [folder.join(name), folder.join("../libexec/ropewalk").join(name)];
-    places.into_iter().find(|place| place.is_file()).ok_or_else(|| {
-        let folder = escape(folder.as_os_str().as_bytes());
-        let text = format!("{name}: not found in {folder} or {folder}/../libexec/ropewalk");
-        Error::new(ExitCode::System, text)
+    let folders = folders(&own);
+    let mut places = folders.iter().map(|folder| folder.join(name));
+    places.find(|place| place.is_file()).ok_or_else(|| {
+        let [first, second] =
+            folders.each_ref().map(|folder| escape(folder.as_os_str().as_bytes()));
+        Error::new(ExitCode::System, format!("{name}: not found in {first} or {second}"))
     })
+}
+
+/// Where the workers of the program `own` may be, the likelier place first.
+fn folders(own: &Path) -> [PathBuf; 2] {
+    let beside = own.parent().unwrap_or(Path::new("/"));
+    let mut folders = [beside.to_owned(), beside.join("../libexec/ropewalk")];
+    // Beside an installed program is PATH, where `sender` may be anybody's.
+    if own.file_name().is_some_and(|name| name.as_bytes().starts_with(INSTALLED)) {
+        folders.reverse();
+    }
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installed_program_looks_in_libexec_first_and_another_beside_itself() {
+        let [first, second] = ["/opt/bin", "/opt/bin/../libexec/ropewalk"].map(PathBuf::from);
+        assert_eq!(folders(Path::new("/opt/bin/server")), [first.clone(), second.clone()]);
+        assert_eq!(folders(Path::new("/opt/bin/ropewalk-server")), [second, first]);
+    }
 }

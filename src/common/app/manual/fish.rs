@@ -5,7 +5,8 @@
 use super::super::options::{Opt, Program};
 use super::{Kind, ORIGIN, installed, kind, place, spellings};
 
-/// Whether so many arguments were given before the current word, options not counted.
+/// Whether so many arguments were given before the current word, options not counted. A lone
+/// `-` is no option. `?` is no pattern from fish 4 on.
 const PLACE: &str = "    set -l words (commandline -opc)
     set -l place 0
     set -l pending no
@@ -16,7 +17,9 @@ const PLACE: &str = "    set -l words (commandline -opc)
             switch $word
                 case VALUED
                     set pending yes
-                case '-?*'
+                case -
+                    set place (math $place + 1)
+                case '-*'
                 case '*'
                     set place (math $place + 1)
             end

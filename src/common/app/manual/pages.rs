@@ -78,7 +78,8 @@ const SERVER_PAGE: Page = Page {
             text: &[],
             entries: &[(
                 "../libexec/ropewalk/sender",
-                "The worker, from the folder of the server on, unless there is one beside it.",
+                "The worker, from the folder of ropewalk-server on. One beside \
+                 it is taken only where there is none here.",
             )],
         },
     ],
@@ -132,7 +133,8 @@ const CLIENT_PAGE: Page = Page {
                 ),
                 (
                     "../libexec/ropewalk/receiver",
-                    "The worker, from the folder of the client on, unless there is one beside it.",
+                    "The worker, from the folder of ropewalk-client on. One beside \
+                     it is taken only where there is none here.",
                 ),
             ],
         },
