@@ -261,6 +261,23 @@ fn landlock_alone_denies_every_file() {
 }
 
 #[test]
+fn landlock_is_not_said_to_hold_where_a_thread_was_there_before() {
+    if !in_child("landlock_is_not_said_to_hold_where_a_thread_was_there_before") {
+        return;
+    }
+    // Beside the harness's, if it has one. That a worker is alone e2e tests see.
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let before = std::thread::spawn(move || wait.recv());
+    let report = confine_sender(64);
+    let (_, outcome) = report.steps().iter().find(|(name, _)| name.contains("Landlock")).unwrap();
+    let text = outcome.to_string();
+    let failed = text.starts_with("failed (") && text.ends_with(" threads are there already)");
+    assert!(failed || matches!(outcome, Outcome::NotSupported), "{text}");
+    drop(go);
+    assert!(before.join().unwrap().is_err());
+}
+
+#[test]
 fn a_receiver_writes_what_it_has_open_and_nothing_else() {
     if !in_child("a_receiver_writes_what_it_has_open_and_nothing_else") {
         return;
