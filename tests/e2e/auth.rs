@@ -1,7 +1,7 @@
 //! `--auth`: what needs a password, who has one, and what a stranger learns.
 
 use crate::classic_peers::{Http, reply, request};
-use crate::harness::{Scratch, Server, run, wait_until};
+use crate::harness::{Scratch, Server, after, run, wait_until};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -113,7 +113,7 @@ fn a_wrong_password_is_refused_after_a_while_and_logged_without_it() {
 
 #[test]
 fn those_who_fail_keep_nobody_out() {
-    let (scratch, server) = guarded("auth-flood", &["--max-connections", "8"]);
+    let (scratch, mut server) = guarded("auth-flood", &["--max-connections", "8"]);
     let login = secret(&scratch, "login", "ann:sesame");
     let strangers: Vec<Http> = (0..40)
         .map(|_| {
@@ -122,9 +122,15 @@ fn those_who_fail_keep_nobody_out() {
             http
         })
         .collect();
+    // As many as one address may be served at once have failed, and wait for their answers.
+    for _ in 0..6 {
+        server.next_log_line();
+    }
     let begun = Instant::now();
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
-    run(client.arg("--auth").arg(login)).succeeded();
+    client.arg("--auth").arg(login).args(["--retry-for", "0", "--verify", "none"]);
+    // If they were served meanwhile there would be no room for it, and it does not wait.
+    run(&mut client).succeeded();
     // One after the other they would be slowed for longer than this.
     assert!(begun.elapsed() < Duration::from_secs(30));
     drop(strangers);
@@ -159,6 +165,19 @@ fn sighup_reads_the_passwords_again_and_a_broken_file_changes_nothing() {
     run(client.arg("--auth").arg(&new)).succeeded();
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
     run(client.arg("--auth").arg(&old)).failed(4, "client", "password");
+    assert_eq!(server.stop().status.code(), Some(0));
+}
+
+#[test]
+fn under_nohup_sighup_reads_the_passwords_again_too() {
+    let scratch = Scratch::new("auth-nohup");
+    secret(&scratch, "users", "ann:sesame");
+    let mut command = scratch.program("server");
+    command.args(["--root", ".", "--auth", "users"]).current_dir(scratch.folder());
+    let mut server = Server::start_command(&scratch, after("trap '' HUP", &command));
+    server.running.signal(libc::SIGHUP);
+    let line = server.next_log_line();
+    assert!(line.contains("read again, users: 1"), "{line}");
     assert_eq!(server.stop().status.code(), Some(0));
 }
 

@@ -175,6 +175,12 @@ pub(crate) fn fetch(server: SocketAddr, file: impl AsRef<[u8]>, order: &[u8]) ->
     let offer = ask(server, file, order.len());
     let streams: Vec<(u8, TcpStream)> =
         order.iter().map(|number| (*number, open_stream(offer.sender, *number))).collect();
+    // None is closed before all have begun, so that they are under way at once.
+    for (_, stream) in &streams {
+        while matches!(stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::Interrupted)
+        {
+        }
+    }
     let mut blocks: Vec<(u8, Vec<u8>)> =
         streams.into_iter().map(|(number, stream)| (number, read_all(stream))).collect();
     blocks.sort();

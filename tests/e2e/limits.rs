@@ -1,9 +1,10 @@
 //! Limits of a server that are options: what is refused at each, how, and that a client
 //! waits for its turn.
 
-use crate::classic_peers::{ask, reply, request};
+use crate::classic_peers::{ClassicServer, ask, reply, request};
 use crate::harness::{Outcome, Running, Scratch, Server, assert_same, content, run};
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,23 @@ fn a_client_waits_for_its_turn_but_not_for_ever() {
     for client in clients {
         client.finish().succeeded();
     }
+}
+
+#[test]
+fn a_client_waits_for_as_long_as_a_full_server_says() {
+    let scratch = Scratch::new("limit-when");
+    let server = ClassicServer::bind(&scratch);
+    let mut client =
+        Running::start(&mut scratch.client(server.address(), 1, "file", scratch.path("out")));
+    let (_, mut full) = server.accept_request();
+    let begun = Instant::now();
+    full.write_all(b"HTTP/1.0 503 Full\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n").unwrap();
+    drop(full);
+    let (_, mut asked_again) = server.accept_request();
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    asked_again.write_all(b"HTTP/1.0 404 None\r\n\r\n").unwrap();
+    drop(asked_again);
+    client.finish_ref().failed(4, "client", "404 None");
 }
 
 #[test]

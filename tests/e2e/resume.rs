@@ -1,6 +1,7 @@
 //! Transfers that are killed, cut off or run out of room, and go on: what was there
 //! counts, what is damaged does not, and nothing is ever mixed.
 
+use crate::classic_peers::accept;
 use crate::harness::{Running, Server, assert_same, content, run, wait_until};
 use crate::path::{Gate, Path, scatter, total, vouched};
 use crate::proof;
@@ -8,8 +9,10 @@ use crate::relay::Faults;
 use crate::system::{on_a_failing_disk, signal};
 use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE};
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 const SYSTEM: i32 = 1;
 const NETWORK: i32 = 3;
@@ -326,6 +329,26 @@ fn a_server_that_was_killed_and_comes_back_is_gone_on_with() {
     client.finish().succeeded();
     path.is_whole();
     path.was_gone_on_from(BLOCKS * BLOCK);
+}
+
+#[test]
+fn a_server_that_comes_back_full_is_asked_again_when_it_says_so() {
+    let (gate, faults) = Gate::before_a_cut(BLOCKS);
+    let mut path = Path::new("server-full", (40 * BLOCK) as usize, faults);
+    let client = path.begin(&gate, BLOCKS, path.client(1));
+    kill(&mut path.server);
+    let full = TcpListener::bind(path.server.address).unwrap();
+    gate.open();
+    let mut refused = accept(&full);
+    let refusal = "HTTP/1.1 503 Full\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n";
+    let begun = Instant::now();
+    refused.write_all(refusal.as_bytes()).unwrap();
+    let again = accept(&full);
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    drop((full, refused, again));
+    restart(&mut path);
+    client.finish().succeeded();
+    path.is_whole();
 }
 
 #[test]

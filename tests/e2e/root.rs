@@ -75,6 +75,22 @@ fn files_of_the_folder_are_served_under_relative_and_absolute_names() {
 #[test]
 fn what_is_outside_looks_like_what_is_not_there() {
     let (scratch, server) = rooted("root-outside");
+    let here = ["sub", "/", "."].map(|name| name.as_bytes().to_vec());
+    assert_hidden(&scratch, &server, &here);
+}
+
+#[test]
+fn with_an_index_what_is_outside_looks_like_what_is_not_there_too() {
+    let (scratch, server) = rooted_with("root-index-outside", &["--index"]);
+    assert_hidden(&scratch, &server, &[]);
+}
+
+/// Demands that these names, and all of what is outside or may not be read, get the same as
+/// one that nothing has.
+#[track_caller]
+fn assert_hidden(scratch: &Scratch, server: &Server, more: &[Vec<u8>]) {
+    let closed = scratch.make_dir("root/closed-folder");
+    fs::set_permissions(closed, Permissions::from_mode(0o311)).unwrap();
     let secret = scratch.path("secret");
     let mut names: Vec<Vec<u8>> = [
         "../secret",
@@ -99,21 +115,23 @@ fn what_is_outside_looks_like_what_is_not_there() {
         "/etc/passwd",
         "/dev/null",
         "closed",
+        "closed-folder",
+        "closed-folder/",
+        "/closed-folder/.",
+        "nothing/",
         "loop",
-        "sub",
-        "/",
-        ".",
         "file/",
         "file/../file",
         "root/file",
     ]
     .map(|name| name.as_bytes().to_vec())
     .into();
+    names.extend_from_slice(more);
     names.push(secret.as_os_str().as_encoded_bytes().to_vec());
     names.push([b"/", "../".repeat(20).as_bytes(), b"etc/passwd"].concat());
-    let expected = every_way(&server, b"nothing").map(|reply| shown(&reply));
+    let expected = every_way(server, b"nothing").map(|reply| shown(&reply));
     for name in names {
-        let got = every_way(&server, &name).map(|reply| shown(&reply));
+        let got = every_way(server, &name).map(|reply| shown(&reply));
         assert_eq!(got, expected, "{}", name.escape_ascii());
     }
 }

@@ -57,6 +57,10 @@ fn a_running_sender_and_receiver_have_given_up_their_rights() {
     let line = server.next_log_line();
     assert!(line.contains(" sender: no core dumps: applied, "), "{line}");
     assert!(line.contains("system calls (seccomp): "), "{line}");
+    // It would hold for a part of the sender only if there were a thread before.
+    let landlock = line.split_once("no file system (Landlock): ").unwrap().1;
+    let outcome = landlock.split(',').next().unwrap();
+    assert!(["applied", "not supported"].contains(&outcome), "{line}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::harness::{Running, Scratch, Server, program_path, run};
 use crate::proof;
 use crate::sandbox::leaves_no_core;
 use std::fs::{self, Permissions};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -43,6 +44,11 @@ fn a_server_stops_being_root_and_still_serves() {
         assert!(all.len() == 4 && all.iter().all(|id| *id == value.to_string()), "{status}");
     }
     assert!(status.contains("CapEff:\t0000000000000000\n"), "{status}");
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
+    assert_eq!(sorted(groups), groups_of_nobody(), "{status}");
+    // That it was root before opens it to nobody: at once where fs.suid_dumpable is 0, and
+    // where it is not since the server says so once more.
+    is_closed_to_its_user(server.running.pid());
     let fetch = |name: &str| {
         let mut client = scratch.client(server.address, 2, name, scratch.path("out"));
         run(client.arg("--auth").arg(&users))
@@ -80,7 +86,41 @@ fn a_server_s_memory_is_for_no_core_file_and_no_other_process_of_its_user() {
     let server = Server::start_command(&scratch, command);
     let pid = server.running.pid();
     leaves_no_core(pid);
+    is_closed_to_its_user(pid);
+}
+
+/// Demands that other processes of its user may not look into this one.
+#[track_caller]
+fn is_closed_to_its_user(pid: u32) {
     // The kernel gives these files to root when the process is closed to its own user.
     let owner = fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid();
     assert_eq!(owner, 0, "else whoever is that user can read passwords and tokens");
+}
+
+/// Numbers between blanks.
+fn sorted(numbers: &str) -> Vec<u32> {
+    let mut all: Vec<u32> = numbers.split_whitespace().map(|id| id.parse().unwrap()).collect();
+    all.sort_unstable();
+    all
+}
+
+/// The groups of that user as the system's own program tells them.
+fn groups_of_nobody() -> Vec<u32> {
+    let output = Command::new("id").args(["-G", NOBODY.0]).output().unwrap();
+    sorted(std::str::from_utf8(&output.stdout).unwrap())
+}
+
+#[test]
+fn a_port_that_is_root_s_is_taken_before_root_is_left() {
+    if !can_be_tried() {
+        return;
+    }
+    let scratch = Scratch::new("user-port");
+    let address = scratch.address();
+    let is_free = |port: &u16| TcpListener::bind((address, *port)).is_ok();
+    let port = (600..1024).rev().find(is_free).unwrap();
+    let mut command = scratch.program("server");
+    command.args(["-q", "--user", NOBODY.0, "--bind", &address.to_string(), &port.to_string()]);
+    let mut server = Running::start(&mut command);
+    assert_eq!(server.next_line(), format!("listening on {address}:{port}\n"));
 }

@@ -51,6 +51,14 @@ pub(crate) struct Server {
     login: Option<Arc<Login>>,
 }
 
+/// What comes of asking for another session.
+pub(crate) enum Again {
+    /// There may be one.
+    Offer(Offer),
+    /// The server has no room, and says after how long it wants to be asked again.
+    Later(Error, Duration),
+}
+
 /// A request before it has an `Authorization` field.
 struct Message<'a> {
     method: &'a Method,
@@ -117,18 +125,22 @@ impl Server {
     }
 
     /// Asks a server that is known to be ropewalk for another session. It answers such a
-    /// request at once, or is not to be counted on.
+    /// request at once, or is not to be counted on. Whether there is time to wait for one that
+    /// has no room the caller knows.
     pub(crate) fn ask_again(
         &self,
         stream: TcpStream,
         file: &[u8],
         threads: Threads,
         interrupt: &Interrupt,
-    ) -> Result<Offer> {
+    ) -> Result<Again> {
         let encoded = encode_path(file).into_bytes();
         let once = (Duration::ZERO, Some(RENEWAL_TIME));
         let (head, body) = self.post(stream, &encoded, threads, once, interrupt)?;
-        self.offer(&head, &body)
+        match retry_after(&head) {
+            Some(delay) => Ok(Again::Later(self.refused(&head, &body), delay)),
+            None => self.offer(&head, &body).map(Again::Offer),
+        }
     }
 
     fn post(

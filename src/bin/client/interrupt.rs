@@ -108,7 +108,7 @@ fn interrupted(signal: Signal) -> Error {
 pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Result<Summary> {
     let goal = config.destination.locate(config.trace.as_deref())?;
     let config = Arc::new(config);
-    let signals = Signals::install(&MAIN_SIGNALS).map_err(failed)?;
+    let signals = Signals::install(&MAIN_SIGNALS, &[]).map_err(failed)?;
     let outcome = wait(&signals, &config, goal, progress);
     // What is said now may wait for somebody who takes nothing, and no thread is left that
     // could end that.

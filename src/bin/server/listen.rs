@@ -84,7 +84,9 @@ impl Server {
         if let Some(name) = &config.user {
             become_user(name)?; // before the first thread, and the first worker
         }
-        let signals = Signals::install(&MAIN_SIGNALS).map_err(failed)?;
+        // With passwords SIGHUP ends nothing, so there is no reason to go on ignoring it.
+        let always = if door.is_some() { &[Signal::HangUp][..] } else { &[] };
+        let signals = Signals::install(&MAIN_SIGNALS, always).map_err(failed)?;
         let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
         let connections = Connections::new(config.max_connections);
         let shares = Shares::new(config.rate);

@@ -58,11 +58,11 @@ pub struct Wake {
 
 impl Signals {
     /// Handles `wanted` from now on. One that is ignored stays ignored, as nohup(1)
-    /// and a shell's `&` want it; SIGCHLD is handled in any case.
-    pub fn install(wanted: &[Signal]) -> io::Result<Signals> {
+    /// and a shell's `&` want it, unless it is one of `always`.
+    pub fn install(wanted: &[Signal], always: &[Signal]) -> io::Result<Signals> {
         let mut pipes = Vec::new();
         for &signal in wanted {
-            if signal != Signal::Child && process::is_ignored(signal.number()) {
+            if !always.contains(&signal) && process::is_ignored(signal.number()) {
                 continue;
             }
             let (read, write) = UnixStream::pair()?;
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_signal_ends_the_wait_and_is_named() {
-        let signals = Signals::install(&[Signal::Pause]).unwrap();
+        let signals = Signals::install(&[Signal::Pause], &[]).unwrap();
         signal_hook::low_level::raise(consts::SIGTSTP).unwrap();
         signal_hook::low_level::raise(consts::SIGTSTP).unwrap();
         assert_eq!(signals.wait(&[], None).unwrap().signal, Some(Signal::Pause));
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_descriptor_ends_the_wait() {
-        let signals = Signals::install(&[]).unwrap();
+        let signals = Signals::install(&[], &[]).unwrap();
         let (here, mut there) = UnixStream::pair().unwrap();
         there.write_all(b"x").unwrap();
         let wake = signals.wait(&[here.as_fd()], None).unwrap();

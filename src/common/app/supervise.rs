@@ -74,7 +74,7 @@ impl Supervisor {
         bell.set_nonblocking(true)?;
         ring.set_nonblocking(true)?;
         let (orders, inbox) = mpsc::channel();
-        let signals = Signals::install(&[Signal::Child])?;
+        let signals = Signals::install(&[Signal::Child], &[Signal::Child])?;
         let state = Thread { inbox, ring, signals, children: Vec::new(), stopping: None };
         let thread = std::thread::Builder::new()
             .name("supervisor".into())

@@ -88,14 +88,24 @@ enum Role {
 }
 
 fn confine(role: Role, descriptors: u64) -> Report {
+    let alone = has_one_thread(); // the question is put to the file system
     let steps = vec![
         ("no core dumps", Outcome::of(limit_core_dumps())),
         ("descriptors", Outcome::of(limit_descriptors(descriptors))),
         ("no new privileges", Outcome::of(no_new_privileges())),
-        ("no file system (Landlock)", Outcome::of(landlock::deny_files(role))),
+        ("no file system (Landlock)", Outcome::of(landlock::deny_files(role).and(alone))),
         ("system calls (seccomp)", Outcome::of(seccomp::restrict(role))),
     ];
     Report { steps }
+}
+
+/// Demands that no other thread is there, which Landlock would leave as it was. Where there
+/// is no /proc nobody can tell.
+fn has_one_thread() -> io::Result<()> {
+    match std::fs::read_dir("/proc/self/task").map(Iterator::count) {
+        Ok(threads @ 2..) => Err(io::Error::other(format!("{threads} threads are there already"))),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// No program that this process starts gets more rights than it has (prctl(2),

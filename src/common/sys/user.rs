@@ -2,6 +2,7 @@
 //! before it talks to anybody.
 
 use super::check;
+use super::sandbox::limit_core_dumps;
 use std::ffi::{CStr, CString};
 use std::io;
 
@@ -43,7 +44,8 @@ pub fn find(name: &[u8]) -> io::Result<Option<User>> {
 }
 
 /// Becomes this user, with its own groups and no other, and makes sure that there is no
-/// way back. For all threads of the process; after it no call works that needs root.
+/// way back. For all threads of the process; after it no call works that needs root, and
+/// this process leaves no core file, as by [`limit_core_dumps`].
 ///
 /// # Errors
 /// `EPERM` for who is not root; `InvalidInput` for root itself. After an
@@ -65,6 +67,9 @@ pub fn become_user(user: &User) -> io::Result<()> {
             return Err(io::Error::other("the way back to root is still open"));
         }
     }
+    // With another user the kernel goes back to what fs.suid_dumpable says. A system that
+    // refuses this is served just the same.
+    let _ = limit_core_dumps();
     Ok(())
 }
 
@@ -77,6 +82,40 @@ mod tests {
         let root = find(b"root").unwrap().unwrap();
         assert_eq!((root.user, root.group), (0, 0));
         assert_eq!(become_user(&root).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    /// Where fs.suid_dumpable is 0 the kernel does half of it; the limit is ours in any case.
+    #[test]
+    fn another_user_leaves_no_core_file_either() {
+        const NAME: &str = "sys::user::tests::another_user_leaves_no_core_file_either";
+        const CHILD: &str = "ROPEWALK_USER_TEST";
+        let Ok(Some(nobody)) = find(b"nobody") else { return };
+        if crate::sys::process::effective_user() != 0 {
+            return;
+        }
+        if std::env::var_os(CHILD).is_none() {
+            // A process of its own, since there is no way back.
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", NAME, "--nocapture", "--test-threads", "1"]).env(CHILD, "1");
+            let output = command.env("LSAN_OPTIONS", "detect_leaks=0").output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+            return;
+        }
+        if let Err(error) = become_user(&nobody) {
+            // A container's root may be nobody but itself.
+            assert!(matches!(error.raw_os_error(), Some(libc::EPERM | libc::EINVAL)), "{error}");
+            return;
+        }
+        let mut limit = libc::rlimit { rlim_cur: 1, rlim_max: 1 };
+        let zero: libc::c_ulong = 0;
+        // SAFETY: `limit` is writable and lives through the call; the other takes numbers
+        // only.
+        let dumpable = unsafe {
+            check(libc::getrlimit(libc::RLIMIT_CORE, &mut limit)).unwrap();
+            libc::prctl(libc::PR_GET_DUMPABLE, zero, zero, zero, zero)
+        };
+        assert_eq!((limit.rlim_cur, limit.rlim_max, dumpable), (0, 0, 0));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::digest::{self, Digest};
 use super::{Fetch, Summary, blame, kept, last_word};
 use crate::config::{Threads, Verify};
-use crate::control::{Offer, PulledOffer, Server};
+use crate::control::{Again, Offer, PulledOffer, Server};
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::Worker;
 use ropewalk::app::{job, terminal};
@@ -198,15 +198,22 @@ impl Transfer<'_> {
         let config = self.fetch.config;
         let mut backoff = FIRST_BACKOFF;
         let mut why = Error::new(ExitCode::Network, lost.to_string());
+        let mut wanted = Duration::ZERO;
         // A server that grants sessions of which nothing comes is lost too.
-        while since.elapsed() < config.retry_for && self.fetch.interrupt.pause(backoff) {
+        loop {
+            let left = config.retry_for.saturating_sub(since.elapsed());
+            if left.is_zero() || !self.fetch.interrupt.pause(backoff.max(wanted).min(left)) {
+                break;
+            }
             backoff = (backoff * 2).min(LAST_BACKOFF);
+            wanted = Duration::ZERO;
             match self.another() {
-                Ok(offer) => {
-                    let object = Value::Object(self.session(&offer));
+                Ok(Again::Offer(offer)) => {
+                    let object = Value::Object(self.session(&self.same(offer)?));
                     return job::say(worker.lifeline(), &object)
                         .map_err(|error| Error::system("receiver", &error));
                 }
+                Ok(Again::Later(error, delay)) => (why, wanted) = (error, delay),
                 Err(error) if error.code() == ExitCode::Network => why = error,
                 // The server has come back, but not everything that it needs yet.
                 Err(error) if error.code() == ExitCode::Refused => why = error,
@@ -218,11 +225,15 @@ impl Transfer<'_> {
         Err(Error::new(ExitCode::Network, text))
     }
 
-    /// One more session for the same file.
-    fn another(&self) -> Result<PulledOffer> {
+    /// Asks once for one more session.
+    fn another(&self) -> Result<Again> {
         let (server, config) = (self.server, self.fetch.config);
         let stream = server.connect()?;
-        let offer = server.ask_again(stream, &config.file, config.threads, self.fetch.interrupt)?;
+        server.ask_again(stream, &config.file, config.threads, self.fetch.interrupt)
+    }
+
+    /// The offer of a session, if it is for the same file.
+    fn same(&self, offer: Offer) -> Result<PulledOffer> {
         match offer {
             Offer::Pulled(offer) if offer.etag == self.offer.etag => Ok(offer),
             Offer::Pulled(_) | Offer::Classic(_) => {

@@ -34,7 +34,7 @@ const MANY: usize = 64;
 /// The most numbers at the time's axis.
 const TIMES: u32 = 10;
 
-/// Characters that fit into a line of each size.
+/// Columns of characters that fit into a line of each size.
 const TITLE_ROOM: usize = 80;
 const LINE_ROOM: usize = 130;
 
@@ -149,18 +149,32 @@ fn legend(svg: &mut Svg, trace: &Trace, y: f64, fastest: f64) {
     }
 }
 
-/// `words` in two lines, of which the first has at most so many characters.
+/// From here on (Hangul, then all of CJK) a character may take two columns.
+const WIDE: char = '\u{1100}';
+
+/// Where the first character of `words` begins that does not fit into so many columns.
+fn overflow(words: &str, room: usize) -> Option<usize> {
+    let mut taken = 0;
+    let mut characters = words.char_indices();
+    let first = characters.find(|(_, character)| {
+        taken += if *character < WIDE { 1 } else { 2 };
+        taken > room
+    });
+    first.map(|(place, _)| place)
+}
+
+/// `words` in two lines, of which the first has at most so many columns.
 fn wrap(words: &str, room: usize) -> (&str, &str) {
-    let Some((end, _)) = words.char_indices().nth(room) else { return (words, "") };
+    let Some(end) = overflow(words, room) else { return (words, "") };
     words[..end].rsplit_once(' ').map_or((&words[..end], &words[end..]), |(first, _)| {
         (first, words[first.len()..].trim_start())
     })
 }
 
-/// At most so many characters of `words`.
+/// At most so many columns of `words`.
 fn cut(words: &str, room: usize) -> String {
-    match words.char_indices().nth(room) {
-        Some((end, _)) => format!("{}...", &words[..end]),
+    match overflow(words, room) {
+        Some(end) => format!("{}...", &words[..end]),
         None => words.to_string(),
     }
 }

@@ -58,7 +58,8 @@ macro_rules! calls {
 const CLONE_FLAGS: u32 = if cfg!(target_arch = "s390x") { 1 } else { 0 };
 
 /// One call for all of sockets, which a C library uses that is made for kernels older than
-/// 4.3 too; glibc is by most distributions.
+/// 4.3 too; glibc is by most distributions. Its arguments are in memory, where no filter can
+/// see them: what [`sending`] refuses goes through here.
 #[cfg(any(target_arch = "x86", target_arch = "s390x"))]
 pub(super) const SOCKETCALL: Option<libc::c_long> = Some(libc::SYS_socketcall);
 /// There is none here.
@@ -69,13 +70,12 @@ pub(super) const SOCKETCALL: Option<libc::c_long> = None;
 const PR_SET_VMA: u32 = 0x5356_4d41;
 
 /// 32-bit calls with 64-bit times, Linux 5.1: the same numbers on all architectures.
-const TIME64: [libc::c_long; 8] = [
+const TIME64: [libc::c_long; 7] = [
     403, // clock_gettime64
     406, // clock_getres_time64
     407, // clock_nanosleep_time64
     413, // pselect6_time64
     414, // ppoll_time64
-    417, // recvmmsg_time64
     422, // futex_time64
     423, // sched_rr_get_interval_time64
 ];
@@ -84,7 +84,8 @@ const TIME64: [libc::c_long; 8] = [
 /// filter is gone through from its start.
 pub(super) fn allowed(role: Role, process: u32) -> Vec<Rule> {
     let always = |number: libc::c_long| Rule { number: number as u32, test: Test::Always };
-    let mut rules: Vec<Rule> = moving().into_iter().map(always).collect();
+    let mut rules = sending();
+    rules.extend(moving().into_iter().map(always));
     rules.extend(of_architecture().into_iter().map(always));
     if cfg!(target_pointer_width = "32") {
         rules.extend(TIME64.map(always));
@@ -100,12 +101,28 @@ pub(super) fn allowed(role: Role, process: u32) -> Vec<Rule> {
     rules
 }
 
+/// Bytes out to a peer that is connected: with this flag they would connect first, and a
+/// listener that was shut down can be connected like a new socket.
+fn sending() -> Vec<Rule> {
+    let fast_open = libc::MSG_FASTOPEN.unsigned_abs();
+    let lacks = |number: libc::c_long, flags: u32| {
+        let test = Test::Lacks(flags, fast_open);
+        Rule { number: number as u32, test }
+    };
+    vec![
+        lacks(libc::SYS_sendto, 3),
+        lacks(libc::SYS_sendmsg, 2),
+        #[cfg(target_arch = "arm")]
+        lacks(libc::SYS_send, 3),
+    ]
+}
+
 /// Bytes in and out, and waiting for them.
 fn moving() -> Vec<libc::c_long> {
     calls![
-        SYS_sendto SYS_pread64 SYS_recvfrom SYS_read SYS_write SYS_fstat SYS_sendfile
-        SYS_futex SYS_lseek SYS_readv SYS_writev SYS_pwrite64 SYS_preadv SYS_ppoll SYS_sendmsg
-        SYS_recvmsg SYS_recvmmsg SYS_sendmmsg SYS_accept4 SYS_shutdown SYS_close SYS_getsockopt
+        SYS_pread64 SYS_recvfrom SYS_read SYS_write SYS_fstat SYS_sendfile
+        SYS_futex SYS_lseek SYS_readv SYS_writev SYS_pwrite64 SYS_preadv SYS_ppoll
+        SYS_recvmsg SYS_accept4 SYS_shutdown SYS_close SYS_getsockopt
         SYS_getsockname SYS_getpeername SYS_pselect6
     ]
     .to_vec()
@@ -152,7 +169,7 @@ fn of_architecture() -> Vec<libc::c_long> {
     #[cfg(target_arch = "arm")]
     return calls![
         SYS__llseek SYS_fstat64 SYS_sendfile64 SYS_accept SYS_poll SYS_dup2 SYS_sigreturn
-        SYS_send SYS_recv SYS_arm_fadvise64_64 SYS_getuid32 SYS_geteuid32 SYS_getgid32
+        SYS_recv SYS_arm_fadvise64_64 SYS_getuid32 SYS_geteuid32 SYS_getgid32
         SYS_getegid32
     ]
     .to_vec();
@@ -222,9 +239,10 @@ fn with_conditions(role: Role, process: u32) -> Vec<Rule> {
     #[cfg(target_pointer_width = "64")]
     rules.push(rule(libc::SYS_newfstatat, Test::Has(3, empty_path)));
     if let Some(call) = SOCKETCALL {
-        // All but bind, listen and socketpair, and for a sender socket and connect
-        // (linux/net.h). What kind of socket is in memory, so a receiver may make any.
-        let mut calls = vec![5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20];
+        // All but bind, listen, socketpair, recvmmsg and sendmmsg, and for a sender socket
+        // and connect (linux/net.h). What kind of socket is in memory, so a receiver may
+        // make any; so are flags, so here a sender can connect with them.
+        let mut calls = vec![5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
         if role == Role::Receiver {
             calls.extend([1, 3]);
         }

@@ -107,6 +107,42 @@ fn a_sender_cannot_open_start_or_connect() {
 }
 
 #[test]
+fn a_sender_cannot_connect_by_sending_either() {
+    if !in_child("a_sender_cannot_connect_by_sending_either") {
+        return;
+    }
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    if !applied(&confine_sender(64), "seccomp") || calls::SOCKETCALL.is_some() {
+        return;
+    }
+    let mut address = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: target.local_addr().unwrap().port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 1]) },
+        sin_zero: [0; 8],
+    };
+    let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    let socket = listener.as_raw_fd();
+    let (to, flags) = (&raw mut address, libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL);
+    // A listener that is shut down is a socket like a new one.
+    // SAFETY: takes numbers only and touches no memory.
+    check(unsafe { libc::shutdown(socket, libc::SHUT_RDWR) }).unwrap();
+    // SAFETY: the byte and the address are readable and have these lengths.
+    let sent = unsafe { libc::sendto(socket, b"x".as_ptr().cast(), 1, flags, to.cast(), length) };
+    assert_eq!(number(check(sent as libc::c_int)), Some(libc::EPERM));
+    // SAFETY: all-zero is a valid msghdr: null pointers and numbers.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_name, message.msg_namelen) = (to.cast(), length);
+    // SAFETY: the message is live, and so is the address that it points to.
+    let sent = unsafe { libc::sendmsg(socket, &message, flags) };
+    assert_eq!(number(check(sent as libc::c_int)), Some(libc::EPERM));
+    assert_eq!(number(call(libc::SYS_sendmmsg)), Some(libc::EPERM));
+    target.set_nonblocking(true).unwrap();
+    assert_eq!(target.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
 fn a_sender_cannot_make_memory_that_runs() {
     if !in_child("a_sender_cannot_make_memory_that_runs") {
         return;
@@ -222,6 +258,23 @@ fn landlock_alone_denies_every_file() {
     assert_eq!(number(File::open("/dev/null")), Some(libc::EACCES));
     assert_eq!(number(File::create("/tmp/ropewalk-never")), Some(libc::EACCES));
     assert_eq!(number(Command::new("/bin/true").spawn()), Some(libc::EACCES));
+}
+
+#[test]
+fn landlock_is_not_said_to_hold_where_a_thread_was_there_before() {
+    if !in_child("landlock_is_not_said_to_hold_where_a_thread_was_there_before") {
+        return;
+    }
+    // Beside the harness's, if it has one. That a worker is alone e2e tests see.
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let before = std::thread::spawn(move || wait.recv());
+    let report = confine_sender(64);
+    let (_, outcome) = report.steps().iter().find(|(name, _)| name.contains("Landlock")).unwrap();
+    let text = outcome.to_string();
+    let failed = text.starts_with("failed (") && text.ends_with(" threads are there already)");
+    assert!(failed || matches!(outcome, Outcome::NotSupported), "{text}");
+    drop(go);
+    assert!(before.join().unwrap().is_err());
 }
 
 #[test]

@@ -93,6 +93,17 @@ fn a_long_outcome_takes_two_lines_and_no_more() {
 }
 
 #[test]
+fn a_wide_character_takes_two_columns() {
+    assert_eq!(cut("\u{e9}\u{10ff}ab", 4), "\u{e9}\u{10ff}ab");
+    assert_eq!(cut("\u{6f22}\u{5b57}", 4), "\u{6f22}\u{5b57}");
+    assert_eq!(cut("\u{6f22}\u{5b57}", 3), "\u{6f22}...");
+    assert_eq!(wrap("\u{1100}\u{ac00} b", 5), ("\u{1100}\u{ac00}", "b"));
+    let title = "\u{6f22}".repeat(100);
+    let svg = Picture { title, ..picture(1, 1) }.to_svg();
+    assert!(svg.contains(&format!(">{}...</text>", "\u{6f22}".repeat(TITLE_ROOM / 2))));
+}
+
+#[test]
 fn what_names_say_is_no_markup() {
     let svg = picture(1, 1).to_svg();
     assert!(svg.contains(">a &lt;b&gt; &amp; &quot;c&quot; from d</text>"), "{svg}");
