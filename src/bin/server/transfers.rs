@@ -12,6 +12,7 @@ use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::target::Opened;
 use ropewalk::app::connections::Connection;
+use ropewalk::app::origin::origin;
 use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::{SMALL_STACK, terminal};
@@ -80,7 +81,7 @@ pub(crate) struct Transfers {
 #[derive(Default)]
 struct State {
     running: usize,
-    /// Of them for each address that has any.
+    /// Of them for each address that has any; an IPv6 network is one.
     of: HashMap<IpAddr, usize>,
     stopping: bool,
 }
@@ -201,7 +202,7 @@ impl Transfers {
     }
 
     fn take_place(self: &Arc<Transfers>, connection: &Connection) -> Result<Place, Refusal> {
-        let address = connection.peer().ip().to_canonical();
+        let address = origin(connection.peer().ip());
         let refused = |words| Err(Refusal::new(Status::SERVICE_UNAVAILABLE, words));
         let mut state = lock(&self.state);
         if state.running >= self.limit || state.stopping {
