@@ -70,6 +70,18 @@ fn a_request_has_the_time_that_the_option_gives_it() {
     assert!(http.is_closed());
 }
 
+#[test]
+fn a_connection_stays_without_a_further_request_as_long_as_the_option_says() {
+    let scratch = Scratch::new("limit-idle");
+    let server = Server::start(&scratch, &["--idle-timeout", "1"]);
+    let begun = Instant::now();
+    let (answer, mut http) = reply(&server, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!((answer.status, answer.field("Connection")), (404, None));
+    assert!(http.is_closed());
+    // The default would be thirty seconds.
+    assert!((1000..30_000).contains(&begun.elapsed().as_millis()));
+}
+
 /// The time that a fetch of 3 MB takes.
 fn time(scratch: &Scratch, server: SocketAddr, threads: usize, options: &[&str]) -> Duration {
     let output = scratch.path(format!("out-{threads}"));

@@ -31,9 +31,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a connection may stay idle between two requests.
-const IDLE_TIME: Duration = Duration::from_secs(30);
-
 /// How many connections that were refused are kept a while.
 const MAX_TURNED_AWAY: usize = 64;
 
@@ -101,7 +98,8 @@ impl Server {
             sessions.clone(),
         );
         let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
-        let (max_streams, request, index) = (config.max_streams, config.request, config.index);
+        let (max_streams, index) = (config.max_streams, config.index);
+        let (request, idle) = (config.request, config.idle);
         let service = Service {
             door,
             tree,
@@ -113,6 +111,7 @@ impl Server {
             shares,
             max_streams,
             request,
+            idle,
             stall,
             volume,
         };
@@ -317,6 +316,6 @@ fn converse(connection: &Connection, service: &Service) {
             }
             Err(NoRequest::Closed) => break,
         }
-        patience = Patience { request: service.request, idle: Some(IDLE_TIME) };
+        patience = Patience { request: service.request, idle: Some(service.idle) };
     }
 }

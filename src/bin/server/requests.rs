@@ -56,6 +56,8 @@ pub(crate) struct Service {
     pub(crate) max_streams: u8,
     /// How long a client may take to send a request.
     pub(crate) request: Duration,
+    /// How long a connection may stay idle between two requests.
+    pub(crate) idle: Duration,
     /// How long a client may take no data.
     pub(crate) stall: Duration,
     /// How much to log.
