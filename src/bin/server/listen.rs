@@ -123,7 +123,8 @@ impl Server {
     pub(crate) fn announce(&self) -> Result<()> {
         let heard = self.service.volume > Volume::Quiet;
         if let (Tree::Everything, true) = (&self.service.tree, heard) {
-            terminal::log(warning(process::effective_user() == 0));
+            let is_guarded = self.service.door.is_some();
+            terminal::log(warning(process::effective_user() == 0, is_guarded));
         }
         let failed = |error: io::Error| Error::system("standard output", &error);
         let mut lines = String::new();
@@ -276,13 +277,19 @@ fn tree(config: &Config) -> Result<Tree> {
 }
 
 /// What somebody who starts a server without a root has to know.
-fn warning(is_root: bool) -> &'static str {
-    if is_root {
-        "warning: this runs as root and without --root: whoever can connect can have EVERY file \
-         of this machine, keys and password hashes too; see --root, --bind and --auth"
-    } else {
-        "warning: whoever can connect can have every file that this user can read; \
-         see --root, --bind and --auth"
+fn warning(is_root: bool, is_guarded: bool) -> String {
+    let (who, advice) = match is_guarded {
+        true => ("whoever knows a password of --auth", "--root"),
+        false => ("whoever can connect", "--root, --bind and --auth"),
+    };
+    match is_root {
+        true => format!(
+            "warning: this runs as root and without --root: {who} can have EVERY file of this \
+             machine, keys and password hashes too; see {advice}"
+        ),
+        false => {
+            format!("warning: {who} can have every file that this user can read; see {advice}")
+        }
     }
 }
 
