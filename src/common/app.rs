@@ -10,6 +10,7 @@ pub mod login;
 pub mod manual;
 pub mod nonces;
 pub mod options;
+pub mod origin;
 pub mod passwords;
 pub mod program;
 pub mod programs;

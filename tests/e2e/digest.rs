@@ -19,6 +19,9 @@ const PROTOCOL: i32 = 5;
 const INTEGRITY: i32 = 6;
 const CHANGED: i32 = 7;
 
+/// How many files may be about to be hashed at once.
+const MOST_HASHES: usize = 256;
+
 /// What a client does whose HEAD request's reply becomes what `reply` makes of it.
 fn with_reply(
     test: &str,
@@ -294,4 +297,22 @@ fn two_hundred_and_fifty_five_streams_all_bring_something() {
     let passed = path.relay.passed();
     let quiet = (0..255).filter(|number| passed.iter().all(|piece| piece.stream != *number));
     assert_eq!(quiet.collect::<Vec<usize>>(), []);
+}
+
+#[test]
+fn hashes_that_nobody_waits_for_keep_nobody_out() {
+    let scratch = Scratch::new("digest-abandoned");
+    let server = Server::start(&scratch, &["--max-connections", "600"]);
+    scratch.write("file", b"bytes");
+    for number in 0..MOST_HASHES {
+        scratch.sparse(&format!("huge{number}"), 1 << 40);
+        let mut http = classic_peers::Http::connect(server.address);
+        let fields = "Host: x\r\nWant-Repr-Digest: md5=1";
+        http.send(format!("HEAD huge{number} HTTP/1.1\r\n{fields}\r\n\r\n"));
+    }
+    wait_until("every hash", || {
+        (proof::hashers(server.running.pid()) >= MOST_HASHES).then_some(())
+    });
+    let (reply, _) = classic_peers::reply(&server, classic_peers::request(b"file", 1));
+    assert_eq!(reply.status, 200, "{reply:?}");
 }

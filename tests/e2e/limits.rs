@@ -1,11 +1,12 @@
 //! Limits of a server that are options: what is refused at each, how, and that a client
 //! waits for its turn.
 
-use crate::classic_peers::{ClassicServer, ask, reply, request};
-use crate::harness::{Outcome, Running, Scratch, Server, assert_same, content, run};
+use crate::classic_peers::{ClassicServer, Http, ask, reply, request};
+use crate::harness::{Outcome, Running, Scratch, Server, assert_same, content, run, wait_until};
+use crate::pulled_peers;
 use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -26,6 +27,46 @@ fn at_a_limit_of_transfers_there_is_503_and_word_of_when_to_ask_again() {
         let (got, _) = reply(&server, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
         assert_eq!(got.status, 404);
     }
+}
+
+/// A session with a stream that asks for nothing.
+fn silent(server: &Server) -> TcpStream {
+    pulled_peers::ask(server, "file", 1).open()
+}
+
+#[test]
+fn at_a_limit_of_transfers_the_session_goes_that_was_silent_for_longest() {
+    for option in ["--max-transfers", "--max-per-address"] {
+        let scratch = Scratch::new(&format!("limit-silent{option}"));
+        let mut server = Server::start(&scratch, &[option, "2", "--idle-timeout", "2"]);
+        scratch.write("file", b"bytes");
+        let (longest, mut other) = (silent(&server), silent(&server));
+        wait_until("a place", || {
+            (reply(&server, request(b"file", 1)).0.status == 200).then_some(())
+        });
+        let line = server.next_log_line();
+        assert!(line.ends_with(": moved nothing, and made room for another transfer\n"), "{line}");
+        assert!(pulled_peers::closed_unserved(longest));
+        other.write_all(&pulled_peers::request(1, 4)).unwrap();
+        assert_eq!(pulled_peers::payload(&mut other, 1, 4), b"ytes");
+    }
+}
+
+#[test]
+fn a_session_that_moves_something_keeps_its_place() {
+    let scratch = Scratch::new("limit-moves");
+    let server = Server::start(&scratch, &["--max-transfers", "2", "--idle-timeout", "3"]);
+    scratch.write("file", b"bytes");
+    // The older one, but it is never silent for long.
+    let (mut moves, silent) = (silent(&server), silent(&server));
+    wait_until("a place", || {
+        moves.write_all(&pulled_peers::request(0, 5)).unwrap();
+        assert_eq!(pulled_peers::payload(&mut moves, 0, 5), b"bytes");
+        (reply(&server, request(b"file", 1)).0.status == 200).then_some(())
+    });
+    assert!(pulled_peers::closed_unserved(silent));
+    moves.write_all(&pulled_peers::request(0, 5)).unwrap();
+    assert_eq!(pulled_peers::payload(&mut moves, 0, 5), b"bytes");
 }
 
 #[test]
@@ -88,6 +129,18 @@ fn a_request_has_the_time_that_the_option_gives_it() {
     assert!(http.is_closed());
 }
 
+#[test]
+fn a_connection_stays_without_a_further_request_as_long_as_the_option_says() {
+    let scratch = Scratch::new("limit-idle");
+    let server = Server::start(&scratch, &["--idle-timeout", "1"]);
+    let begun = Instant::now();
+    let (answer, mut http) = reply(&server, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!((answer.status, answer.field("Connection")), (404, None));
+    assert!(http.is_closed());
+    // The default would be thirty seconds.
+    assert!((1000..30_000).contains(&begun.elapsed().as_millis()));
+}
+
 /// The time that a fetch of 3 MB takes.
 fn time(scratch: &Scratch, server: SocketAddr, threads: usize, options: &[&str]) -> Duration {
     let output = scratch.path(format!("out-{threads}"));
@@ -142,4 +195,40 @@ fn a_rate_is_shared_by_transfers_and_downloads() {
     });
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(2600), "{took:?}");
+}
+
+#[test]
+fn sessions_that_ask_for_nothing_leave_the_rate_to_others() {
+    let scratch = Scratch::new("rate-silent");
+    scratch.write("file", &content(3 << 20));
+    let server = Server::start(&scratch, &["--limit-rate", "2M"]);
+    let silent = [(); 31].map(|()| silent(&server));
+    let took = time(&scratch, server.address, 3, &[]);
+    // With one of 32 equal shares to the end it would be 48 s.
+    assert!(took < Duration::from_secs(40), "{took:?}");
+    drop(silent);
+}
+
+#[test]
+fn bytes_are_counted_as_the_rate_lets_them_go() {
+    let scratch = Scratch::new("rate-counted");
+    let metrics = format!("{}:0", scratch.address());
+    let options = ["--limit-rate", "16K", "--metrics", &metrics];
+    let mut server = Server::start(&scratch, &options);
+    let line = server.running.next_line();
+    let metrics: SocketAddr = line.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    let block = 128 << 10;
+    scratch.write("file", &content(block));
+    let mut stream = pulled_peers::ask(&server, "file", 1).open();
+    stream.write_all(&pulled_peers::request(0, block as u32)).unwrap();
+    let counted = wait_until("the first bytes", || {
+        let mut http = Http::connect(metrics);
+        http.send("GET /-/metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let text = http.receive().body;
+        let mut lines = text.lines();
+        let all = lines.find_map(|line| line.strip_prefix("ropewalk_transfer_bytes_total "));
+        Some(all.unwrap().parse::<usize>().unwrap()).filter(|bytes| *bytes > 0)
+    });
+    // Else the block would count as moved at once, and then nothing for 8 s.
+    assert!(counted < block, "{counted}");
 }

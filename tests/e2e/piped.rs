@@ -241,6 +241,21 @@ fn while_nobody_reads_nothing_is_asked_for_and_no_stream_counts_as_stalled() {
 }
 
 #[test]
+fn a_session_that_had_to_make_room_while_nobody_read_is_had_anew() {
+    let scratch = Scratch::new("pipe-room");
+    let server = Server::start(&scratch, &["--max-transfers", "1", "--idle-timeout", "1"]);
+    let bytes = content(80 << 20);
+    scratch.write("file", &bytes);
+    scratch.write("other", b"other");
+    let mut paused = Piped::start(&mut scratch.client(server.address, 4, "file", "-"));
+    assert_eq!(paused.read(1), bytes[..1]);
+    // There is one place, which the paused one has: it cannot have ended.
+    run(&mut scratch.client(server.address, 2, "other", scratch.path("out"))).succeeded();
+    let said = paused.brings(&bytes[1..]);
+    assert!(said.contains("reconnects"), "{said}");
+}
+
+#[test]
 fn what_comes_too_early_is_held_in_bounded_memory() {
     let gate = Arc::new(Gate::default());
     let own = gate.clone();

@@ -149,13 +149,16 @@ pub(crate) fn pauses(pid: u32) {
 /// Waits until a server hashes a file, which it does in a thread of that name.
 #[track_caller]
 pub(crate) fn hashes(pid: u32) {
-    wait_until("a thread that hashes", || {
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-        threads
-            .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok())
-            .any(|name| name == "hasher\n")
-            .then_some(())
-    });
+    wait_until("a thread that hashes", || (hashers(pid) > 0).then_some(()));
+}
+
+/// How many files a server hashes, or is about to.
+pub(crate) fn hashers(pid: u32) -> usize {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok())
+        .filter(|name| name == "hasher\n")
+        .count()
 }
 
 /// The inodes of a process's sockets.

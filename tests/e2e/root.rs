@@ -4,8 +4,10 @@
 use crate::classic_peers::{Http, Reply, reply, request};
 use crate::harness::{Outcome, Running, Scratch, Server, run};
 use crate::system::without_privileges;
+use crate::user::{NOBODY, can_be_tried};
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// A folder with files, links and a secret beside it, and a server of that folder.
@@ -179,6 +181,8 @@ fn a_root_that_cannot_be_had_is_an_error_at_the_start() {
 #[test]
 fn without_a_root_there_is_one_warning_and_with_one_or_q_none() {
     let scratch = Scratch::new("root-warning");
+    let users = scratch.write("users", b"ann:sesame\n");
+    fs::set_permissions(users, Permissions::from_mode(0o600)).unwrap();
     let start = |options: &[&str]| -> Outcome {
         let mut command = scratch.program("server");
         command.args(options).args(["--bind", &scratch.address().to_string(), "0"]);
@@ -194,4 +198,37 @@ fn without_a_root_there_is_one_warning_and_with_one_or_q_none() {
     }
     assert_eq!(start(&["-q"]).err, "");
     assert_eq!(start(&["--root", "."]).err, "");
+    let guarded = start(&["--auth", "users"]).err;
+    assert_eq!(guarded.lines().count(), 1, "{guarded}");
+    assert!(guarded.contains("whoever knows a password"), "{guarded}");
+    assert!(!guarded.contains("whoever can connect"), "{guarded}");
+    assert_eq!(start(&["-q", "--auth", "users"]).err, "");
+}
+
+#[test]
+fn the_warning_is_stronger_for_root_and_for_nobody_else() {
+    let scratch = Scratch::new("root-louder");
+    let warning = |user: Option<u32>| {
+        let mut command = scratch.program("server");
+        command.args(["--bind", &scratch.address().to_string(), "0"]);
+        command.current_dir(scratch.folder());
+        user.map(|user| command.uid(user));
+        let mut server = Running::start(&mut command);
+        server.next_line();
+        server.signal(libc::SIGTERM);
+        server.finish().err
+    };
+    let is_loud = |line: String| {
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert_ne!(line.contains(" EVERY file "), line.contains(" every file "), "{line}");
+        assert_eq!(line.contains(" EVERY file "), line.contains(" as root "), "{line}");
+        line.contains(" EVERY file ")
+    };
+    // Who runs the tests is seen in who owns what they make.
+    let is_root = fs::metadata(scratch.folder()).unwrap().uid() == 0;
+    assert_eq!(is_loud(warning(None)), is_root);
+    if !can_be_tried() {
+        return;
+    }
+    assert!(!is_loud(warning(Some(NOBODY.1))));
 }

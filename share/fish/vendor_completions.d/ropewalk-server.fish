@@ -37,7 +37,7 @@ complete -c ropewalk-server -l max-transfers -x -d 'transfers under way at once 
 complete -c ropewalk-server -l max-per-address -x -d 'of them for clients at one address (default: 64)'
 complete -c ropewalk-server -l max-streams -x -d 'streams of one transfer, 1 to 255 (default: 255)'
 complete -c ropewalk-server -l request-timeout -x -d 'how long a client may take to send a request (default: 10)'
-complete -c ropewalk-server -l idle-timeout -x -d 'end a transfer that no stream has come to for this long (default: 30)'
+complete -c ropewalk-server -l idle-timeout -x -d 'how long a transfer may lack streams, and a connection requests (default: 30)'
 complete -c ropewalk-server -l stall-timeout -x -d 'break off a stream that takes no data for this long (default: 60)'
 complete -c ropewalk-server -l metrics -x -d 'serve numbers for Prometheus there, under /-/metrics, to everybody'
 complete -c ropewalk-server -l limit-rate -x -d 'bytes a second of all transfers together; K, M, G for 1024s (default: none)'

@@ -293,11 +293,10 @@ impl<'a> Answers<'a> {
 
     fn data(&mut self, at: u64, end: u64) -> Result<u64, Stop> {
         let length = end - at;
-        // Counted before they are sent: the peer may end the session on another stream as
-        // soon as it has them, and the log is to be right then.
+        // Counted just before they are sent: the peer may end the session on another stream
+        // as soon as it has them, and the log is to be right then.
         if self.unchecked {
             self.check_unchanged()?;
-            self.transfer.meter.add(length, end);
             let header = Header::Data { offset: at, length: length as u32, crc: 0 };
             socket::send_more(self.stream.as_fd(), &header.encode())?;
             self.copy(at, end)?;
@@ -311,16 +310,18 @@ impl<'a> Answers<'a> {
             // are its bytes.
             check_unchanged(self.transfer)?;
             read.map_err(|_| Stop::Tell(ErrorCode::Read, "the file cannot be read"))?;
-            self.transfer.meter.add(length, end);
             let crc = crc32c(payload);
-            let length = length as u32;
-            header.copy_from_slice(&Header::Data { offset: at, length, crc }.encode());
+            let block = Header::Data { offset: at, length: length as u32, crc };
+            header.copy_from_slice(&block.encode());
             let whole = HEADER_SIZE + payload.len();
             let mut rest = &self.buffer[..whole];
+            let mut left = length;
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(self.transfer.pace.wait(rest.len()));
+                let still = left.min(later.len() as u64); // the header's bytes do not count
+                self.transfer.meter.add(left - still, end - still);
                 self.stream.write_all(now)?;
-                rest = later;
+                (rest, left) = (later, still);
             }
         }
         Ok(length)
@@ -328,9 +329,13 @@ impl<'a> Answers<'a> {
 
     /// Sends the bytes of the file themselves, without looking at them.
     fn copy(&self, at: u64, end: u64) -> Result<(), Stop> {
-        let mut at = at;
+        let (mut at, mut counted) = (at, at);
         while at < end {
             let count = self.transfer.pace.wait((end - at) as usize);
+            // What was not sent of it then is not counted again.
+            let now = counted.max(at + count as u64);
+            self.transfer.meter.add(now - counted, now);
+            counted = now;
             match file::send_to_socket(self.stream.as_fd(), &self.transfer.file, at, count)? {
                 0 => return Err(Stop::Broken), // it shrank in the middle of a block
                 sent => at += sent as u64,

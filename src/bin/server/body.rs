@@ -3,9 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+use crate::shares::DownloadShare;
 use ropewalk::error::system_words;
 use ropewalk::sys::file;
-use ropewalk::transfer::rate::Rate;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -41,12 +41,17 @@ pub(crate) struct Sent {
 
 impl Body {
     /// Sends all of it; gives up when the client takes nothing for `stall`.
-    /// No faster than `rate`.
-    pub(crate) fn send(&self, stream: &TcpStream, stall: Duration, rate: Option<&Rate>) -> Sent {
+    /// No faster than its share allows.
+    pub(crate) fn send(
+        &self,
+        stream: &TcpStream,
+        stall: Duration,
+        share: Option<&DownloadShare>,
+    ) -> Sent {
         let mut bytes = 0;
         let sent = stream.set_write_timeout(Some(stall)).and_then(|()| {
             while bytes < self.length {
-                match self.send_some(stream, bytes, rate)? {
+                match self.send_some(stream, bytes, share)? {
                     0 => return Err(io::Error::other("the file became shorter")),
                     count => bytes += count,
                 }
@@ -57,11 +62,16 @@ impl Body {
     }
 
     /// Sends some bytes behind the first `done` ones. 0 at the end of the file.
-    fn send_some(&self, mut stream: &TcpStream, done: u64, rate: Option<&Rate>) -> io::Result<u64> {
+    fn send_some(
+        &self,
+        mut stream: &TcpStream,
+        done: u64,
+        share: Option<&DownloadShare>,
+    ) -> io::Result<u64> {
         let (offset, left) = (self.start + done, self.length - done);
-        let count = rate.map_or(left, |rate| rate.piece(left)).min(SEND_SIZE);
-        if let Some(rate) = rate {
-            rate.take(count);
+        let count = share.map_or(left, |share| share.piece(left)).min(SEND_SIZE);
+        if let Some(share) = share {
+            share.take(count);
         }
         let count = count as usize;
         match file::send_to_socket(stream.as_fd(), &self.file, offset, count) {

@@ -26,7 +26,8 @@ const DEFAULT_PER_ADDRESS: u64 = 64;
 /// Seconds that a client may take to send a request.
 const DEFAULT_REQUEST: u64 = 10;
 
-/// Seconds after which a transfer ends that no stream has come to.
+/// Seconds after which a transfer ends that no stream has come to, and a connection that
+/// no further request has come on.
 const DEFAULT_IDLE: u64 = 30;
 
 /// Seconds after which a transfer ends of which a stream takes no data.
@@ -86,7 +87,7 @@ pub(crate) struct Config {
     pub(crate) metrics: Option<SocketAddr>,
     /// Bytes per second of all transfers together.
     pub(crate) rate: Option<u64>,
-    /// How long a transfer waits for a stream.
+    /// How long a transfer waits for a stream, and a connection for its next request.
     pub(crate) idle: Duration,
     /// How long a stream may take no data.
     pub(crate) stall: Duration,

@@ -9,6 +9,7 @@ use crate::digests::{Hurry, NoDigest};
 use crate::index::{self, Page};
 use crate::media;
 use crate::requests::{Answer, NoAnswer, Service, begin, now, refusal, unavailable};
+use crate::shares::DownloadShare;
 use crate::target::{self, Opened};
 use ropewalk::app::connections::Connection;
 use ropewalk::codec::date;
@@ -17,7 +18,6 @@ use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Sta
 use ropewalk::codec::range::{self, RangeOutcome};
 use ropewalk::codec::repr_digest;
 use ropewalk::transfer::identity::Identity;
-use ropewalk::transfer::rate::Rate;
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -51,11 +51,16 @@ impl Payload {
     }
 
     /// Sends all of it; gives up when the client takes nothing for `stall`. No faster
-    /// than `rate`.
-    pub(crate) fn send(&self, stream: &TcpStream, stall: Duration, rate: Option<&Rate>) -> Sent {
+    /// than its share allows.
+    pub(crate) fn send(
+        &self,
+        stream: &TcpStream,
+        stall: Duration,
+        share: Option<&DownloadShare>,
+    ) -> Sent {
         match self {
-            Payload::Part(body) => body.send(stream, stall, rate),
-            Payload::Index(page) => page.send(stream, stall, rate),
+            Payload::Part(body) => body.send(stream, stall, share),
+            Payload::Index(page) => page.send(stream, stall, share),
         }
     }
 }

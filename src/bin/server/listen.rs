@@ -31,9 +31,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a connection may stay idle between two requests.
-const IDLE_TIME: Duration = Duration::from_secs(30);
-
 /// How many connections that were refused are kept a while.
 const MAX_TURNED_AWAY: usize = 64;
 
@@ -103,7 +100,8 @@ impl Server {
             sessions.clone(),
         );
         let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
-        let (max_streams, request, index) = (config.max_streams, config.request, config.index);
+        let (max_streams, index) = (config.max_streams, config.index);
+        let (request, idle) = (config.request, config.idle);
         let service = Service {
             door,
             tree,
@@ -115,6 +113,7 @@ impl Server {
             shares,
             max_streams,
             request,
+            idle,
             stall,
             volume,
         };
@@ -126,7 +125,8 @@ impl Server {
     pub(crate) fn announce(&self) -> Result<()> {
         let heard = self.service.volume > Volume::Quiet;
         if let (Tree::Everything, true) = (&self.service.tree, heard) {
-            terminal::log(warning(process::effective_user() == 0));
+            let is_guarded = self.service.door.is_some();
+            terminal::log(warning(process::effective_user() == 0, is_guarded));
         }
         let failed = |error: io::Error| Error::system("standard output", &error);
         let mut lines = String::new();
@@ -279,13 +279,19 @@ fn tree(config: &Config) -> Result<Tree> {
 }
 
 /// What somebody who starts a server without a root has to know.
-fn warning(is_root: bool) -> &'static str {
-    if is_root {
-        "warning: this runs as root and without --root: whoever can connect can have EVERY file \
-         of this machine, keys and password hashes too; see --root, --bind and --auth"
-    } else {
-        "warning: whoever can connect can have every file that this user can read; \
-         see --root, --bind and --auth"
+fn warning(is_root: bool, is_guarded: bool) -> String {
+    let (who, advice) = match is_guarded {
+        true => ("whoever knows a password of --auth", "--root"),
+        false => ("whoever can connect", "--root, --bind and --auth"),
+    };
+    match is_root {
+        true => format!(
+            "warning: this runs as root and without --root: {who} can have EVERY file of this \
+             machine, keys and password hashes too; see {advice}"
+        ),
+        false => {
+            format!("warning: {who} can have every file that this user can read; see {advice}")
+        }
     }
 }
 
@@ -319,6 +325,6 @@ fn converse(connection: &Connection, service: &Service) {
             }
             Err(NoRequest::Closed) => break,
         }
-        patience = Patience { request: service.request, idle: Some(IDLE_TIME) };
+        patience = Patience { request: service.request, idle: Some(service.idle) };
     }
 }

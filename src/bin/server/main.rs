@@ -14,6 +14,7 @@ mod index;
 mod listen;
 mod media;
 mod metrics;
+mod places;
 mod ports;
 mod post;
 mod requests;

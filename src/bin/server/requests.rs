@@ -56,6 +56,8 @@ pub(crate) struct Service {
     pub(crate) max_streams: u8,
     /// How long a client may take to send a request.
     pub(crate) request: Duration,
+    /// How long a connection may stay idle between two requests.
+    pub(crate) idle: Duration,
     /// How long a client may take no data.
     pub(crate) stall: Duration,
     /// How much to log.
@@ -158,8 +160,7 @@ impl Service {
         let mut counted = self.counters.begin(Kind::Download);
         http.write_response(&download.response, true)?;
         let share = self.shares.add_download();
-        let rate = share.as_ref().map(|(rate, _)| rate.as_ref());
-        let sent = download.body.send(connection.stream(), self.stall, rate);
+        let sent = download.body.send(connection.stream(), self.stall, share.as_ref());
         drop(share);
         counted.reached(sent.bytes, 0);
         counted.end(if sent.broken.is_none() { Outcome::Complete } else { Outcome::Failed });

@@ -59,17 +59,12 @@ impl Drop for Session {
 
 impl Sessions {
     /// Has streams that show `token` go to the sender with this lifeline.
-    pub(crate) fn add(
-        self: &Arc<Sessions>,
-        token: Token,
-        lifeline: &UnixStream,
-    ) -> io::Result<Session> {
-        let sender = Arc::new(lifeline.try_clone()?);
+    pub(crate) fn add(self: &Arc<Sessions>, token: Token, sender: Arc<UnixStream>) -> Session {
         let mut state = lock(&self.state);
         state.last += 1;
         let number = state.last;
         state.open.push(Entry { number, token, sender });
-        Ok(Session { owner: self.clone(), number })
+        Session { owner: self.clone(), number }
     }
 
     /// Takes a connection that begins as a stream does, and sees to it. `false` for one
@@ -144,8 +139,9 @@ mod tests {
         let sessions = Arc::new(Sessions::default());
         let tokens = [(); 3].map(|()| Token::random().unwrap());
         let (here, _there) = UnixStream::pair().unwrap();
+        let here = Arc::new(here);
         let mut held: Vec<Session> =
-            tokens.iter().map(|token| sessions.add(*token, &here).unwrap()).collect();
+            tokens.iter().map(|token| sessions.add(*token, here.clone())).collect();
         assert!(tokens.iter().all(|token| sessions.find(&token.bytes()).is_some()));
         assert!(sessions.find(&[0; 16]).is_none());
         drop(held.remove(1));

@@ -6,10 +6,11 @@
 use crate::config::{Config, Volume};
 use crate::digests::{Digests, Hurry, Pace};
 use crate::metrics::counters::{Counted, Counters, Kind, Outcome};
+use crate::places::{Place, Places};
 use crate::ports::DataPorts;
 use crate::requests::{NoAnswer, unavailable};
-use crate::sessions::Sessions;
-use crate::shares::Shares;
+use crate::sessions::{Session, Sessions};
+use crate::shares::{Share, Shares};
 use crate::target::Opened;
 use ropewalk::app::connections::Connection;
 use ropewalk::app::report::{Report, Tally};
@@ -21,15 +22,13 @@ use ropewalk::codec::text::escape;
 use ropewalk::error::{ExitCode, system_words};
 use ropewalk::hash::hex;
 use ropewalk::sys::process::Ended;
-use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::transfer::blocks::BlockPlan;
 use ropewalk::transfer::session::Token;
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a client asks for.
@@ -64,8 +63,7 @@ pub(crate) struct RopewalkOffer {
 pub(crate) struct Transfers {
     sender: PathBuf,
     supervisor: Arc<Supervisor>,
-    limit: usize,
-    limit_per_address: usize,
+    places: Arc<Places>,
     ports: DataPorts,
     shares: Arc<Shares>,
     counters: Arc<Counters>,
@@ -73,34 +71,6 @@ pub(crate) struct Transfers {
     idle: Duration,
     stall: Duration,
     volume: Volume,
-    state: Mutex<State>,
-    ended: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    running: usize,
-    /// Of them for each address that has any.
-    of: HashMap<IpAddr, usize>,
-    stopping: bool,
-}
-
-/// The place of one transfer among those that may be under way.
-struct Place(Arc<Transfers>, IpAddr);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
-        state.running -= 1;
-        if let Some(count) = state.of.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                state.of.remove(&self.1);
-            }
-        }
-        drop(state);
-        self.0.ended.notify_all();
-    }
 }
 
 /// What a sender of ropewalk streams has that a classic one has not.
@@ -120,6 +90,15 @@ struct Record {
     counted: Counted,
 }
 
+/// What a transfer holds until it has ended, and who else wants to know how far it is.
+struct Held {
+    place: Place,
+    share: Option<Share>,
+    pace: Option<Pace>,
+    /// For its end alone.
+    _session: Option<Session>,
+}
+
 impl Transfers {
     /// Nothing under way yet.
     pub(crate) fn new(
@@ -133,8 +112,7 @@ impl Transfers {
         Arc::new(Transfers {
             sender,
             supervisor,
-            limit: config.max_transfers,
-            limit_per_address: config.max_per_address,
+            places: Places::new(config.max_transfers, config.max_per_address, config.idle),
             ports: DataPorts::new(config.data_ports.clone()),
             shares,
             counters,
@@ -142,8 +120,6 @@ impl Transfers {
             idle: config.idle,
             stall: config.stall,
             volume: config.volume,
-            state: Mutex::default(),
-            ended: Condvar::new(),
         })
     }
 
@@ -154,7 +130,7 @@ impl Transfers {
         wanted: Wanted,
         digests: &Arc<Digests>,
     ) -> Result<ClassicOffer, NoAnswer> {
-        let place = self.take_place(connection)?;
+        let place = self.places.take(connection.peer().ip(), Instant::now())?;
         let Opened { file, identity } = &wanted.opened;
         let hurry = Hurry::BeforeTransfer;
         // What was hashed is what is sent, even if the file changed meanwhile: one that
@@ -178,7 +154,7 @@ impl Transfers {
         wanted: Wanted,
         digests: &Arc<Digests>,
     ) -> Result<RopewalkOffer, NoAnswer> {
-        let place = self.take_place(connection)?;
+        let place = self.places.take(connection.peer().ip(), Instant::now())?;
         let session = Token::random().map_err(|error| unavailable(&system_words(&error)))?;
         let identity = wanted.opened.identity;
         let mut job = vec![
@@ -200,22 +176,6 @@ impl Transfers {
         Record { peer, path: escape(&wanted.path), size, begun: Instant::now(), counted }
     }
 
-    fn take_place(self: &Arc<Transfers>, connection: &Connection) -> Result<Place, Refusal> {
-        let address = connection.peer().ip().to_canonical();
-        let refused = |words| Err(Refusal::new(Status::SERVICE_UNAVAILABLE, words));
-        let mut state = lock(&self.state);
-        if state.running >= self.limit || state.stopping {
-            return refused("too many transfers");
-        }
-        let own = state.of.entry(address).or_default();
-        if *own >= self.limit_per_address {
-            return refused("too many transfers for your address");
-        }
-        *own += 1;
-        state.running += 1;
-        Ok(Place(self.clone(), address))
-    }
-
     /// Starts a sender with this job and what every job has, and a thread that sees it
     /// through. The answer is its port.
     fn start(
@@ -233,6 +193,7 @@ impl Transfers {
         });
         let listener = listener.map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => {
+                place.make_room(Instant::now()); // for when it is asked again
                 Refusal::new(Status::SERVICE_UNAVAILABLE, "every data port is taken")
             }
             _ => unavailable(&system_words(&error)),
@@ -252,15 +213,22 @@ impl Transfers {
             let worker = self.supervisor.start_worker(&self.sender, job, &descriptors)?;
             let share = self.shares.add_sender(worker.lifeline())?;
             let (pace, token) = pulled.map(|own| (own.pace, own.session)).unzip();
-            let session = token.map(|token| self.sessions.add(token, worker.lifeline()));
-            let session = session.transpose()?;
+            let session = match token {
+                Some(token) => {
+                    let lifeline = Arc::new(worker.lifeline().try_clone()?);
+                    place.is_session(lifeline.clone(), Instant::now());
+                    Some(self.sessions.add(token, lifeline))
+                }
+                None => None,
+            };
+            let held = Held { place, share, pace, _session: session };
             std::thread::Builder::new().name("transfer".into()).stack_size(SMALL_STACK).spawn(
                 move || {
-                    let line = record.follow(worker, pace, volume);
+                    let line = record.follow(worker, &held, volume);
                     if volume > Volume::Quiet {
                         terminal::log(line);
                     }
-                    drop((session, share, place));
+                    drop(held);
                 },
             )?;
             Ok(port)
@@ -270,23 +238,34 @@ impl Transfers {
 
     /// Starts no more transfers.
     pub(crate) fn stop(&self) {
-        lock(&self.state).stopping = true;
+        self.places.stop();
     }
 
     /// Waits until every transfer has been logged, at most for `limit`.
     pub(crate) fn wait_until_logged(&self, limit: Duration) {
-        let deadline = Instant::now() + limit;
-        let mut state = lock(&self.state);
-        while state.running > 0 && Instant::now() < deadline {
-            state =
-                wait_for(&self.ended, state, deadline.saturating_duration_since(Instant::now()));
+        self.places.wait_until_empty(limit);
+    }
+}
+
+impl Held {
+    /// The transfer has come so far.
+    fn reached(&self, tally: &Tally) {
+        // Holes are no bytes, but something moves.
+        let moved = tally.bytes.wrapping_add(tally.offset);
+        let now = Instant::now();
+        self.place.reached(moved, now);
+        if let Some(share) = &self.share {
+            share.reached(moved, now);
+        }
+        if let Some(pace) = &self.pace {
+            pace.reached(tally.offset);
         }
     }
 }
 
 impl Record {
     /// Reads what the sender reports until it ends, counts it, and makes the log line.
-    fn follow(mut self, mut worker: Worker, pace: Option<Pace>, volume: Volume) -> String {
+    fn follow(mut self, mut worker: Worker, held: &Held, volume: Volume) -> String {
         let (mut tally, mut outcome, mut counts_as) = (Tally::default(), None, Outcome::Failed);
         while let Ok(Some(report)) = worker.reports.next_report() {
             match report {
@@ -303,9 +282,7 @@ impl Record {
                 Report::Progress(so_far) => {
                     tally = so_far;
                     self.counted.reached(tally.bytes, tally.streams);
-                    if let Some(pace) = &pace {
-                        pace.reached(tally.offset);
-                    }
+                    held.reached(&tally);
                 }
                 Report::Done { tally: all, .. } => {
                     tally = all;
@@ -323,6 +300,9 @@ impl Record {
         let ended = worker.wait();
         let outcome = match (outcome, ended) {
             (Some(outcome), _) => outcome,
+            (None, _) if held.place.was_given_up() => {
+                "moved nothing, and made room for another transfer".to_string()
+            }
             (None, Some(Ended::Killed(signal))) => format!("stopped by signal {signal}"),
             (None, _) => "the sender ended without a word".to_string(),
         };

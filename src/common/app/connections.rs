@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::origin::origin;
 use crate::sys::sync::{lock, wait_for};
 use std::collections::HashMap;
 use std::io;
@@ -26,7 +27,8 @@ struct State {
 
 struct Entry {
     stream: Arc<TcpStream>,
-    address: IpAddr,
+    /// Whose it is: not the whole address.
+    origin: IpAddr,
     /// Since when it owes a complete request; `None` while one is being served.
     waiting_since: Option<Instant>,
 }
@@ -47,8 +49,9 @@ impl Connections {
     }
 
     /// Lets a connection in. When there is no room, the one that has gone longest
-    /// without a complete request goes, of those from the address that holds most;
-    /// one that is being served stays. Gives the stream back when all are being served.
+    /// without a complete request goes, of those from the address that holds most (of IPv6
+    /// addresses the first half counts); one that is being served stays. Gives the stream
+    /// back when all are being served.
     pub fn admit(
         self: &Arc<Connections>,
         stream: TcpStream,
@@ -69,8 +72,8 @@ impl Connections {
         let waiting_since = Some(Instant::now());
         state.last += 1;
         let number = state.last;
-        let address = peer.ip().to_canonical();
-        state.open.insert(number, Entry { stream: stream.clone(), address, waiting_since });
+        let origin = origin(peer.ip());
+        state.open.insert(number, Entry { stream: stream.clone(), origin, waiting_since });
         Ok(Connection { owner: self.clone(), number, stream, peer })
     }
 
@@ -110,10 +113,10 @@ impl Connections {
 
     fn begin_serving(&self, number: u64) -> bool {
         let mut state = lock(&self.state);
-        let Some(address) = state.open.get(&number).map(|entry| entry.address) else {
+        let Some(origin) = state.open.get(&number).map(|entry| entry.origin) else {
             return false;
         };
-        let served = |entry: &&Entry| entry.waiting_since.is_none() && entry.address == address;
+        let served = |entry: &&Entry| entry.waiting_since.is_none() && entry.origin == origin;
         if state.open.values().filter(served).count() >= self.part() {
             return false;
         }
@@ -135,13 +138,13 @@ impl State {
     fn victim(&self) -> Option<u64> {
         let mut held: HashMap<IpAddr, usize> = HashMap::new();
         for entry in self.open.values() {
-            *held.entry(entry.address).or_default() += 1;
+            *held.entry(entry.origin).or_default() += 1;
         }
         self.open
             .iter()
-            .filter_map(|(number, entry)| Some((entry.waiting_since?, entry.address, *number)))
-            .max_by_key(|(since, address, number)| {
-                (held.get(address).copied(), since.elapsed(), std::cmp::Reverse(*number))
+            .filter_map(|(number, entry)| Some((entry.waiting_since?, entry.origin, *number)))
+            .max_by_key(|(since, origin, number)| {
+                (held.get(origin).copied(), since.elapsed(), std::cmp::Reverse(*number))
             })
             .map(|(_, _, number)| number)
     }
@@ -203,7 +206,7 @@ mod tests {
     use std::net::TcpListener;
 
     fn connect(address: &str) -> (TcpStream, TcpStream, SocketAddr) {
-        let listener = TcpListener::bind(format!("{address}:0")).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (here, peer) = listener.accept().unwrap();
         // What counts is the address that the connection comes from.
@@ -231,6 +234,23 @@ mod tests {
             [ended(&other), ended(&first), ended(&second), ended(&third)],
             [false, true, false, false]
         );
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address() {
+        let owner = Connections::new(4);
+        let (of_other, other) = admit(&owner, "2001:db8:0:1::1");
+        let own = [1, 2, 3, 4].map(|host| admit(&owner, &format!("2001:db8:0:2::{host}")));
+        let [(_, first), (second, _), (third, _), (fourth, _)] = &own;
+        assert_eq!([ended(&other), ended(first)], [false, true]);
+        let (fifth, _fifth) = admit(&owner, "2001:db8:0:2::5");
+        assert_eq!(second.while_served(|| ()), None, "it had to go for the fifth");
+        drop(of_other);
+        let (sixth, _sixth) = admit(&owner, "2001:db8:0:2::6");
+        let served = third.while_served(|| {
+            fourth.while_served(|| fifth.while_served(|| sixth.while_served(|| ())))
+        });
+        assert_eq!(served, Some(Some(Some(None))), "three of four places are for one address");
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub static SERVER: Program = Program {
             short: None,
             long: "idle-timeout",
             value: Some("SECONDS"),
-            help: "end a transfer that no stream has come to for this long (default: 30)",
+            help: "how long a transfer may lack streams, and a connection requests (default: 30)",
         },
         Opt {
             short: None,

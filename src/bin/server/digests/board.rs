@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::remembered::Remembered;
-use super::turns::Turns;
+use super::turns::{Demand, Turns};
 use super::{Hashed, Hurry, NoDigest};
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
@@ -66,6 +66,8 @@ struct Running {
     bells: HashMap<u64, UnixStream>,
     /// Since when nobody has waited.
     left: Option<Instant>,
+    /// It had to go for another one, and ends as soon as it looks here.
+    has_to_go: bool,
     slot: Slot,
 }
 
@@ -85,7 +87,8 @@ impl Board {
         self.remembered.recall(tag)
     }
 
-    /// Adds one who waits for `tag`.
+    /// Adds one who waits for `tag`. Of too many hashes the one goes that nobody has waited
+    /// for longest.
     pub(super) fn join(
         &mut self,
         tag: &str,
@@ -96,16 +99,30 @@ impl Board {
             return Err(NoDigest::Stopping);
         }
         let first = !self.running.contains_key(tag);
-        if first && self.running.len() >= MAX_HASHES {
+        let begun = self.running.values().filter(|running| !running.has_to_go).count();
+        if first && begun >= MAX_HASHES && !self.make_room() {
             return Err(NoDigest::Busy);
         }
         self.last += 1;
         let number = self.last;
         let running = self.running.entry(tag.to_string()).or_default();
-        running.left = None;
+        (running.left, running.has_to_go) = (None, false);
         running.waiting.insert(number, hurry);
         running.bells.insert(number, bell);
         Ok(Joined { number, slot: running.slot.clone(), first })
+    }
+
+    /// Has the hash end that nobody has waited for longest. `false` if all are awaited.
+    fn make_room(&mut self) -> bool {
+        let left = |running: &Running| running.left.filter(|_| !running.has_to_go);
+        let abandoned =
+            self.running.iter().filter_map(|(tag, running)| Some((left(running)?, tag.clone())));
+        let Some((_, tag)) = abandoned.min() else { return false };
+        if let Some(running) = self.running.get_mut(&tag) {
+            running.has_to_go = true;
+        }
+        self.turns.release(&tag);
+        true
     }
 
     /// One of those who wait does not any more; once more makes no difference.
@@ -176,16 +193,17 @@ impl Board {
         }
         let Some(running) = self.running.get(tag) else { return Step::Stop(NoDigest::Abandoned) };
         let deadline = running.left.map(|left| left + GRACE);
-        if deadline.is_some_and(|deadline| deadline <= now) {
+        if running.has_to_go || deadline.is_some_and(|deadline| deadline <= now) {
             return Step::Stop(NoDigest::Abandoned);
         }
+        let demand = if running.left.is_some() { Demand::Abandoned } else { Demand::Awaited };
         let limit = self.limit(tag, running);
         if offset >= limit {
             // Nobody else is to wait for this one's transfer.
             self.turns.release(tag);
             return Step::Wait(deadline);
         }
-        if !self.turns.take(tag) {
+        if !self.turns.take(tag, demand) {
             return Step::Wait(deadline);
         }
         let end = limit.min(offset.saturating_add(STRETCH));
@@ -207,139 +225,4 @@ impl Board {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hashed(settled: bool) -> Hashed {
-        Hashed { md5: [1; 16], length: 5, unchanged: true, settled }
-    }
-
-    fn join(board: &mut Board, tag: &str, hurry: Hurry) -> (Joined, UnixStream) {
-        let (bell, ringer) = UnixStream::pair().unwrap();
-        (board.join(tag, hurry, ringer).unwrap(), bell)
-    }
-
-    fn joined(board: &mut Board, tag: &str) -> (Joined, UnixStream) {
-        join(board, tag, Hurry::WithTransfer)
-    }
-
-    #[test]
-    fn the_second_who_comes_joins_the_first() {
-        let mut board = Board::new(1);
-        let (first, _bell) = joined(&mut board, "a");
-        let (second, _bell) = joined(&mut board, "a");
-        assert_eq!([first.first, second.first], [true, false]);
-        board.finish("a", Ok(hashed(true)));
-        assert_eq!(first.slot.get(), Some(&Ok(hashed(true))));
-        assert_eq!(second.slot.get(), first.slot.get());
-    }
-
-    #[test]
-    fn only_what_would_show_a_change_is_remembered() {
-        let mut board = Board::new(1);
-        let changed = Hashed { unchanged: false, ..hashed(true) };
-        for (outcome, kept) in [(hashed(true), true), (hashed(false), false), (changed, false)] {
-            let tag = format!("{outcome:?}");
-            let (_joined, _bell) = joined(&mut board, &tag);
-            board.finish(&tag, Ok(outcome));
-            assert_eq!(board.recall(&tag).is_some(), kept, "{outcome:?}");
-        }
-    }
-
-    #[test]
-    fn a_hash_goes_on_for_a_minute_without_anyone() {
-        let mut board = Board::new(1);
-        let (one, _bell) = joined(&mut board, "a");
-        let left = Instant::now();
-        board.leave("a", one.number, left);
-        board.leave("a", one.number, left + GRACE);
-        assert_eq!(board.step("a", 0, left + GRACE / 2), Step::Go(STRETCH));
-        assert_eq!(board.step("a", 0, left + GRACE), Step::Stop(NoDigest::Abandoned));
-    }
-
-    #[test]
-    fn one_who_comes_back_in_that_minute_joins() {
-        let mut board = Board::new(1);
-        let (one, _bell) = joined(&mut board, "a");
-        let left = Instant::now();
-        board.leave("a", one.number, left);
-        assert!(!joined(&mut board, "a").0.first);
-        assert_eq!(board.step("a", 0, left + 2 * GRACE), Step::Go(STRETCH));
-    }
-
-    #[test]
-    fn a_hash_stays_close_to_the_furthest_transfer() {
-        let (mut board, now) = (Board::new(1), Instant::now());
-        let (_one, _bell) = joined(&mut board, "a");
-        let (_two, _bell) = joined(&mut board, "a");
-        board.begin_transfer("a");
-        board.begin_transfer("a");
-        assert_eq!(board.step("a", MAX_AHEAD - 1, now), Step::Go(MAX_AHEAD));
-        assert_eq!(board.step("a", MAX_AHEAD, now), Step::Wait(None));
-        board.reached("a", 10);
-        board.reached("a", 5);
-        assert_eq!(board.step("a", MAX_AHEAD, now), Step::Go(MAX_AHEAD + 10));
-    }
-
-    #[test]
-    fn the_end_of_the_transfers_lets_a_hash_run() {
-        let (mut board, now) = (Board::new(1), Instant::now());
-        let (_one, _bell) = joined(&mut board, "a");
-        board.begin_transfer("a");
-        assert_eq!(board.step("a", MAX_AHEAD, now), Step::Wait(None));
-        board.end_transfer("a");
-        assert_eq!(board.step("a", MAX_AHEAD, now), Step::Go(MAX_AHEAD + STRETCH));
-    }
-
-    #[test]
-    fn one_who_has_no_transfer_is_not_held_back_by_another_s() {
-        let (mut board, now) = (Board::new(1), Instant::now());
-        let (_one, _bell) = joined(&mut board, "a");
-        board.begin_transfer("a");
-        assert_eq!(board.step("a", MAX_AHEAD, now), Step::Wait(None));
-        let (two, _bell) = joined(&mut board, "a");
-        assert_eq!(board.step("a", MAX_AHEAD, now), Step::Go(MAX_AHEAD + STRETCH));
-        board.leave("a", two.number, now);
-        assert_eq!(board.step("a", MAX_AHEAD, now), Step::Wait(None));
-    }
-
-    #[test]
-    fn one_who_waits_for_the_hash_alone_is_not_held_back() {
-        let (mut board, now) = (Board::new(1), Instant::now());
-        board.begin_transfer("a");
-        let (_one, _bell) = join(&mut board, "a", Hurry::BeforeTransfer);
-        assert_eq!(board.step("a", MAX_AHEAD, now), Step::Go(MAX_AHEAD + STRETCH));
-    }
-
-    #[test]
-    fn the_end_of_a_hash_lets_the_next_one_on() {
-        let (mut board, now) = (Board::new(1), Instant::now());
-        let _bells = ["a", "b"].map(|tag| joined(&mut board, tag));
-        assert_eq!(board.step("a", 0, now), Step::Go(STRETCH));
-        assert_eq!(board.step("b", 0, now), Step::Wait(None));
-        board.finish("a", Ok(hashed(true)));
-        assert!(board.take_stir());
-        assert_eq!(board.step("b", 0, now), Step::Go(STRETCH));
-    }
-
-    #[test]
-    fn a_hash_that_waits_for_a_transfer_takes_nobody_s_turn() {
-        let (mut board, now) = (Board::new(1), Instant::now());
-        let _bells = ["paced", "free"].map(|tag| joined(&mut board, tag));
-        board.begin_transfer("paced");
-        assert_eq!(board.step("paced", 0, now), Step::Go(STRETCH));
-        assert_eq!(board.step("paced", MAX_AHEAD, now), Step::Wait(None));
-        assert_eq!(board.step("free", 0, now), Step::Go(STRETCH));
-    }
-
-    #[test]
-    fn one_hash_too_many_is_refused() {
-        let mut board = Board::new(1);
-        let bells: Vec<_> = (0..MAX_HASHES).map(|n| joined(&mut board, &n.to_string())).collect();
-        let (_bell, ringer) = UnixStream::pair().unwrap();
-        let refused = board.join("more", Hurry::WithTransfer, ringer).unwrap_err();
-        assert_eq!(refused, NoDigest::Busy);
-        assert!(!joined(&mut board, "0").0.first);
-        drop(bells);
-    }
-}
+mod tests;

@@ -1,9 +1,19 @@
 //! Whose turn it is to hash: as many at a time as there are cores, in the order in
-//! which they came, and none for long while others wait.
+//! which they came, and none for long while others wait. A hash that nobody waits for has
+//! no turn while one is queued that somebody does wait for.
 
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, VecDeque};
+
+/// Whether anybody waits for a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// Somebody does.
+    Awaited,
+    /// Not any more.
+    Abandoned,
+}
 
 /// After so many bytes a hash lets another one on that waits for its turn.
 pub(super) const TURN: u64 = 64 << 20;
@@ -14,7 +24,7 @@ pub(super) struct Turns {
     cores: usize,
     /// How many bytes each has hashed in its turn.
     taken: HashMap<String, u64>,
-    queue: VecDeque<String>,
+    queue: VecDeque<(String, Demand)>,
     stir: bool,
 }
 
@@ -24,23 +34,39 @@ impl Turns {
     }
 
     /// Whether `tag` has a turn, or gets one now; else it queues for one.
-    pub(super) fn take(&mut self, tag: &str) -> bool {
-        if self.taken.get(tag).is_some_and(|used| *used < TURN || self.queue.is_empty()) {
-            return true;
-        }
-        if self.taken.contains_key(tag) {
+    pub(super) fn take(&mut self, tag: &str, demand: Demand) -> bool {
+        if let Some(used) = self.taken.get(tag).copied() {
+            let gives_way = match (self.next(), demand) {
+                (None, _) | (Some((_, Demand::Abandoned)), Demand::Awaited) => false,
+                (Some((_, Demand::Awaited)), Demand::Abandoned) => true,
+                (Some(_), _) => used >= TURN,
+            };
+            if !gives_way {
+                return true;
+            }
             self.release(tag);
         }
-        if !self.queue.iter().any(|queued| queued == tag) {
-            self.queue.push_back(tag.to_string());
+        match self.queue.iter_mut().find(|(queued, _)| queued == tag) {
+            Some((_, known)) => {
+                // It may have stood before others who look no more by themselves.
+                self.stir |= *known != demand;
+                *known = demand;
+            }
+            None => self.queue.push_back((tag.to_string(), demand)),
         }
-        if self.taken.len() >= self.cores || self.queue.front().is_none_or(|next| next != tag) {
+        if self.taken.len() >= self.cores || self.next().is_none_or(|(next, _)| next != tag) {
             return false;
         }
-        self.queue.pop_front();
+        self.queue.retain(|(queued, _)| queued != tag);
         self.taken.insert(tag.to_string(), 0);
         self.stir = true; // there may be a turn for the next one too
         true
+    }
+
+    /// Who gets the next turn: the first who is awaited, else the first.
+    fn next(&self) -> Option<(&str, Demand)> {
+        let awaited = self.queue.iter().find(|(_, demand)| *demand == Demand::Awaited);
+        awaited.or(self.queue.front()).map(|(tag, demand)| (tag.as_str(), *demand))
     }
 
     /// The hash of `tag` goes on for so many bytes.
@@ -53,7 +79,7 @@ impl Turns {
     /// Takes the turn of `tag` from it, or its place in the queue.
     pub(super) fn release(&mut self, tag: &str) {
         let queued = self.queue.len();
-        self.queue.retain(|queued| queued != tag);
+        self.queue.retain(|(queued, _)| queued != tag);
         let had_turn = self.taken.remove(tag).is_some();
         self.stir |= had_turn || queued != self.queue.len();
     }
@@ -68,45 +94,97 @@ impl Turns {
 mod tests {
     use super::*;
 
+    fn take(turns: &mut Turns, tag: &str) -> bool {
+        turns.take(tag, Demand::Awaited)
+    }
+
+    fn take_abandoned(turns: &mut Turns, tag: &str) -> bool {
+        turns.take(tag, Demand::Abandoned)
+    }
+
     #[test]
     fn there_are_as_many_turns_as_cores() {
         let mut turns = Turns::new(2);
-        assert_eq!(["a", "b", "c"].map(|tag| turns.take(tag)), [true, true, false]);
+        assert_eq!(["a", "b", "c"].map(|tag| take(&mut turns, tag)), [true, true, false]);
         turns.take_stir();
         turns.release("a");
         assert!(turns.take_stir());
-        assert!(turns.take("c"));
+        assert!(take(&mut turns, "c"));
     }
 
     #[test]
     fn a_turn_lasts_while_nobody_else_wants_one() {
         let mut turns = Turns::new(1);
-        assert!(turns.take("long"));
+        assert!(take(&mut turns, "long"));
         turns.spend("long", 5 * TURN);
-        assert!(turns.take("long"));
-        assert!(!turns.take("short"));
-        assert!(!turns.take("long"));
-        assert!(turns.take("short"));
+        assert!(take(&mut turns, "long"));
+        assert!(!take(&mut turns, "short"));
+        assert!(!take(&mut turns, "long"));
+        assert!(take(&mut turns, "short"));
     }
 
     #[test]
     fn turns_come_in_order() {
         let mut turns = Turns::new(1);
-        assert!(turns.take("first"));
-        assert_eq!(["second", "third"].map(|tag| turns.take(tag)), [false, false]);
+        assert!(take(&mut turns, "first"));
+        assert_eq!(["second", "third"].map(|tag| take(&mut turns, tag)), [false, false]);
         turns.release("first");
-        assert_eq!(["third", "second"].map(|tag| turns.take(tag)), [false, true]);
+        assert_eq!(["third", "second"].map(|tag| take(&mut turns, tag)), [false, true]);
     }
 
     #[test]
     fn one_who_leaves_the_queue_holds_nobody_up() {
         let mut turns = Turns::new(1);
-        assert!(turns.take("first"));
-        assert_eq!(["second", "third"].map(|tag| turns.take(tag)), [false, false]);
+        assert!(take(&mut turns, "first"));
+        assert_eq!(["second", "third"].map(|tag| take(&mut turns, tag)), [false, false]);
         turns.take_stir();
         turns.release("second");
         assert!(turns.take_stir());
         turns.release("first");
-        assert!(turns.take("third"));
+        assert!(take(&mut turns, "third"));
+    }
+
+    #[test]
+    fn one_that_nobody_waits_for_lets_one_that_is_awaited_on_at_once() {
+        let mut turns = Turns::new(1);
+        assert!(take_abandoned(&mut turns, "left"));
+        turns.spend("left", 1);
+        assert!(!take(&mut turns, "awaited"));
+        assert!(!take_abandoned(&mut turns, "left"));
+        assert!(take(&mut turns, "awaited"));
+        turns.spend("awaited", 2 * TURN);
+        assert!(take(&mut turns, "awaited"));
+        assert!(!take_abandoned(&mut turns, "left"));
+        turns.release("awaited");
+        assert!(take_abandoned(&mut turns, "left"));
+    }
+
+    #[test]
+    fn one_that_is_awaited_goes_before_those_that_are_not() {
+        let mut turns = Turns::new(1);
+        assert!(take(&mut turns, "first"));
+        assert_eq!(["left", "gone"].map(|tag| take_abandoned(&mut turns, tag)), [false; 2]);
+        assert!(!take(&mut turns, "last"));
+        turns.release("first");
+        assert_eq!(["left", "gone"].map(|tag| take_abandoned(&mut turns, tag)), [false; 2]);
+        assert!(take(&mut turns, "last"));
+        turns.release("last");
+        assert!(take_abandoned(&mut turns, "left"));
+    }
+
+    #[test]
+    fn one_that_loses_or_finds_somebody_who_waits_keeps_its_place() {
+        let mut turns = Turns::new(1);
+        assert!(take(&mut turns, "first"));
+        assert_eq!(["a", "b"].map(|tag| take(&mut turns, tag)), [false, false]);
+        turns.take_stir();
+        assert!(!take_abandoned(&mut turns, "a"));
+        assert!(turns.take_stir(), "others have come nearer");
+        turns.release("first");
+        assert!(!take_abandoned(&mut turns, "a"));
+        assert!(take(&mut turns, "b"));
+        assert!(!take(&mut turns, "a"));
+        turns.release("b");
+        assert!(take(&mut turns, "a"));
     }
 }

@@ -5,11 +5,11 @@
 
 use super::listing::{Entry, Kind, Listing};
 use crate::body::{Sent, stalled_or_broken};
+use crate::shares::DownloadShare;
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
 use ropewalk::codec::{base64, date, html, percent};
 use ropewalk::hash::{Sha256, hex};
-use ropewalk::transfer::rate::Rate;
 use std::io::{self, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -99,9 +99,14 @@ impl Page {
     }
 
     /// Sends it; gives up when the client takes nothing for `stall`. No faster than
-    /// `rate`.
-    pub(crate) fn send(&self, stream: &TcpStream, stall: Duration, rate: Option<&Rate>) -> Sent {
-        let mut outlet = Outlet { stream, rate, pending: Vec::new(), bytes: 0 };
+    /// its share allows.
+    pub(crate) fn send(
+        &self,
+        stream: &TcpStream,
+        stall: Duration,
+        share: Option<&DownloadShare>,
+    ) -> Sent {
+        let mut outlet = Outlet { stream, share, pending: Vec::new(), bytes: 0 };
         let sent = stream
             .set_write_timeout(Some(stall))
             .and_then(|()| self.write(&mut outlet))
@@ -214,7 +219,7 @@ impl Write for Measure {
 /// Sends what is written to it in pieces, each when its turn has come.
 struct Outlet<'a> {
     stream: &'a TcpStream,
-    rate: Option<&'a Rate>,
+    share: Option<&'a DownloadShare>,
     pending: Vec<u8>,
     /// Bytes that the kernel took.
     bytes: u64,
@@ -230,8 +235,8 @@ impl Write for Outlet<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if let Some(rate) = self.rate {
-            rate.take(self.pending.len() as u64);
+        if let Some(share) = self.share {
+            share.take(self.pending.len() as u64);
         }
         let mut rest = self.pending.as_slice();
         while !rest.is_empty() {
