@@ -17,7 +17,10 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 # Code that makes no system call, besides asking for the time and for random bytes.
 pure="error:: hash:: codec:: app::options
     transfer::blocks transfer::growth transfer::meter transfer::queue transfer::ranges
-    transfer::rate transfer::ring transfer::session transfer::trace transfer::window"
+    transfer::rate transfer::ring transfer::session transfer::trace transfer::window app::nonces"
+
+# Of the server.
+pure_server="conditions:: digests::turns:: digests::remembered::"
 
 # Miri knows these instructions, but believes in them only when the compiler may use them too.
 case $host in
@@ -32,6 +35,9 @@ for tool in ${*:-miri asan}; do
         miri)
             MIRIFLAGS="-Zmiri-disable-isolation" RUSTFLAGS="$features" \
                 $cargo +nightly miri test --locked --target-dir "$target/miri" --lib -- $pure
+            MIRIFLAGS="-Zmiri-disable-isolation" RUSTFLAGS="$features" \
+                $cargo +nightly miri test --locked --target-dir "$target/miri" --bin server -- \
+                $pure_server
             ;;
         asan)
             # The library of the compiler is built for it as well: what it does with memory

@@ -259,6 +259,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes Miri longer than a quarter of an hour")]
     fn the_limit_of_nonces_is_exact_and_none_becomes_good_again() {
         let (nonces, now) = nonces();
         let early = nonces.issue(now).unwrap();
