@@ -1,8 +1,8 @@
 //! `--data-ports`: where senders listen, and what there is when all of it is taken.
 
 use crate::classic_peers::{ask, open_stream, read_all, reply, request};
-use crate::harness::{Scratch, Server, assert_same, content, run};
-use crate::proof;
+use crate::harness::{Scratch, Server, assert_same, content, run, wait_until};
+use crate::{proof, pulled_peers};
 use std::net::TcpListener;
 
 /// Two neighbouring ports that nobody has at the test's address, which is its own.
@@ -39,4 +39,16 @@ fn senders_listen_in_the_range_and_nowhere_else() {
         run(&mut scratch.client(server.address, 2, "file", &output)).succeeded();
         assert_same(&std::fs::read(output).unwrap(), &bytes, "the file");
     }
+}
+
+#[test]
+fn a_silent_session_gives_up_its_data_port_to_who_asks_again() {
+    let scratch = Scratch::new("range-silent");
+    let (port, _) = two_ports(&scratch);
+    let range = format!("{port}-{port}");
+    let server = Server::start(&scratch, &["--data-ports", &range, "--idle-timeout", "2"]);
+    scratch.write("file", b"bytes");
+    let silent = pulled_peers::ask(&server, "file", 1).open();
+    wait_until("a port", || (reply(&server, request(b"file", 1)).0.status == 200).then_some(()));
+    assert!(pulled_peers::closed_unserved(silent));
 }

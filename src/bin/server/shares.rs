@@ -223,8 +223,11 @@ mod tests {
     use ropewalk::codec::json;
     use std::io::{BufRead, BufReader};
 
+    const LATER: Duration = Duration::from_secs(60);
+
     fn told(lifeline: &mut BufReader<UnixStream>) -> u64 {
         let mut line = String::new();
+        lifeline.get_ref().set_read_timeout(Some(LATER)).unwrap();
         lifeline.read_line(&mut line).unwrap();
         json::parse(line.as_bytes()).unwrap().get("rate").and_then(Value::as_u64).unwrap()
     }
@@ -260,8 +263,6 @@ mod tests {
         assert_eq!(shares.next(), None);
         assert!(shares.add_download().is_none());
     }
-
-    const LATER: Duration = Duration::from_secs(60);
 
     /// A sender's share that was taken at `now`, and where it hears of it.
     fn sender(shares: &Arc<Shares>, now: Instant) -> (Share, BufReader<UnixStream>) {
