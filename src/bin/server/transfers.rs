@@ -95,8 +95,8 @@ struct Held {
     place: Place,
     share: Option<Share>,
     pace: Option<Pace>,
-    /// For its end alone.
-    _session: Option<Session>,
+    /// Held for its end alone.
+    session: Option<Session>,
 }
 
 impl Transfers {
@@ -221,10 +221,11 @@ impl Transfers {
                 }
                 None => None,
             };
-            let held = Held { place, share, pace, _session: session };
+            let mut held = Held { place, share, pace, session };
             std::thread::Builder::new().name("transfer".into()).stack_size(SMALL_STACK).spawn(
                 move || {
                     let line = record.follow(worker, &held, volume);
+                    held.session = None; // who has read that it has ended finds it ended
                     if volume > Volume::Quiet {
                         terminal::log(line);
                     }
