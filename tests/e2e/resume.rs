@@ -6,7 +6,7 @@ use crate::harness::{Running, Server, assert_same, content, run, wait_until};
 use crate::path::{Gate, Path, scatter, total, vouched};
 use crate::proof;
 use crate::relay::Faults;
-use crate::system::{on_a_failing_disk, signal};
+use crate::system::{Sync, on_a_failing_disk, signal};
 use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE};
 use std::fs;
 use std::io::Write;
@@ -192,7 +192,7 @@ fn what_the_disk_could_not_keep_counts_for_nothing() {
     let (gate, faults) = Gate::after(BLOCKS);
     let path = Path::new("failing-disk", (32 * BLOCK + 7) as usize, faults);
     let mut client = path.client(1);
-    on_a_failing_disk(&mut client, libc::SYS_fdatasync);
+    on_a_failing_disk(&mut client, Sync::Data);
     // The first checkpoint ends it, while nothing more comes.
     let outcome = path.begin(&gate, BLOCKS, client).finish();
     outcome.failed(SYSTEM, "client", "out: Input/output error");
@@ -211,7 +211,7 @@ fn a_sync_that_fails_at_the_start_makes_what_is_there_doubtful() {
     };
     let before = boot();
     let mut client = half.path.direct(1);
-    on_a_failing_disk(&mut client, libc::SYS_fsync);
+    on_a_failing_disk(&mut client, Sync::All);
     run(&mut client).failed(SYSTEM, "client", "out: Input/output error");
     assert_eq!(half.path.names(), ["out.part", "out.part.journal"]);
     // As after a power cut: only what was durable counts.

@@ -35,6 +35,9 @@ const NEWER_CALLS: [(u32, u32); 5] = [
     (0x8000_0016, 345), // s390x
 ];
 
+/// 32-bit x86, as seccomp(2) calls it.
+const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+
 /// The calls of 32-bit ARM alone, which have been there for ever, begin here.
 const ARM_PRIVATE: u32 = 0xf_0000;
 
@@ -58,13 +61,31 @@ pub(crate) fn on_an_old_kernel(command: &mut Command) {
     filtered(command, filter);
 }
 
-/// Makes every such call, SYS_fdatasync or SYS_fsync, of the program, and of those that it
-/// starts, fail as it does where the disk has lost what was written.
-pub(crate) fn on_a_failing_disk(command: &mut Command, sync: libc::c_long) {
+/// A call that waits for the disk.
+#[derive(Clone, Copy)]
+pub(crate) enum Sync {
+    /// fdatasync(2).
+    Data,
+    /// fsync(2).
+    All,
+}
+
+/// Makes every such call of the program, and of those that it starts, fail as it does where
+/// the disk has lost what was written.
+pub(crate) fn on_a_failing_disk(command: &mut Command, sync: Sync) {
+    // On x86-64 the programs may be those of 32-bit x86, whose calls have other numbers.
+    let (own, x86) = match sync {
+        Sync::Data => (libc::SYS_fdatasync as u32, 148),
+        Sync::All => (libc::SYS_fsync as u32, 118),
+    };
     let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let filter = [
+        load(4),
+        step(is, AUDIT_ARCH_I386, 0, 2),
         load(0),
-        step(is, sync as u32, 0, 1),
+        step(is, x86, 2, 3),
+        load(0),
+        step(is, own, 0, 1),
         answer(libc::SECCOMP_RET_ERRNO | libc::EIO as u32),
         answer(libc::SECCOMP_RET_ALLOW),
     ];
