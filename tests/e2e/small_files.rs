@@ -2,6 +2,8 @@
 //! session, and come once.
 
 use crate::harness::{Scratch, Server, assert_same, content, run};
+use crate::path::Path;
+use crate::relay::{DataPorts, Faults};
 use std::fs;
 
 #[test]
@@ -16,6 +18,15 @@ fn the_session_of_an_empty_file_ends_with_its_fetch() {
         let line = server.next_log_line();
         assert!(line.ends_with(": complete\n"), "{line}");
     }
+}
+
+#[test]
+fn the_session_of_an_empty_file_ends_where_one_port_is_open_too() {
+    let faults = Faults { data: DataPorts::Refused, ..Faults::default() };
+    let mut path = Path::new("empty-port", 0, faults);
+    path.fetch(2);
+    let line = path.server.next_log_line();
+    assert!(line.ends_with(": complete\n"), "{line}");
 }
 
 #[test]

@@ -297,13 +297,15 @@ impl Sessions {
             }
             (state.route.clone(), state.session)
         };
-        let (address, limit) = route.target(&session);
         let words = [&hello.encode()[..], &Request::Finished.encode()].concat();
-        // If it cannot be told, it ends by itself after a while.
-        let told = socket::connect(address, limit.min(LEAVE_TIME), self.bell.as_fd());
-        let _ = told.and_then(|mut stream| {
-            stream.set_write_timeout(Some(LEAVE_TIME))?;
-            stream.write_all(&words)
+        // If it cannot be told at either port, it ends by itself after a while.
+        let _ = [route.target(&session).0, session.control].into_iter().any(|address| {
+            let stream = socket::connect(address, LEAVE_TIME, self.bell.as_fd());
+            let told = stream.and_then(|mut stream| {
+                stream.set_write_timeout(Some(LEAVE_TIME))?;
+                stream.write_all(&words)
+            });
+            told.is_ok()
         });
     }
 
