@@ -105,7 +105,7 @@ full() {
     began=$(now)
     clients=
     for number in $(seq 64); do
-        { ./client --no-sync --verify crc32c --limit-rate 1M "127.77.7.7:$port" 255 large \
+        { ./client --no-sync --progress none --verify crc32c --limit-rate 1M "127.77.7.7:$port" 255 large \
             "$folder/out-$number" >"$folder/said-$number" && cmp -s "$folder/large" "$folder/out-$number"; } &
         clients="$clients $!"
     done
