@@ -37,6 +37,18 @@ fn serving(scratch: &Scratch, options: &[&str], size: usize) -> (Server, Vec<u8>
     (server, bytes)
 }
 
+/// So many streams of the session, each of which was served.
+#[track_caller]
+fn served(offer: &Offer, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
+    let open = |_| {
+        let mut stream = offer.open();
+        stream.write_all(&request(0, 10)).unwrap();
+        assert_eq!(payload(&mut stream, 0, 10), &bytes[..10]);
+        stream
+    };
+    (0..count).map(open).collect()
+}
+
 #[test]
 fn a_wrong_token_gets_nothing_after_a_while_and_harms_nobody() {
     let scratch = Scratch::new("token");
@@ -78,14 +90,7 @@ fn strangers_at_the_client_s_own_address_take_no_place_of_a_stream() {
     let stranger = Offer { session: "0".repeat(32), ..offer };
     let guessing: Vec<TcpStream> = (0..30).map(|_| stranger.open()).collect();
     // All four places of members are to be had, in spite of them.
-    let mut open: Vec<TcpStream> = (0..4)
-        .map(|_| {
-            let mut stream = offer.open();
-            stream.write_all(&request(0, 10)).unwrap();
-            assert_eq!(payload(&mut stream, 0, 10), &bytes[..10]);
-            stream
-        })
-        .collect();
+    let mut open = served(&offer, 4, &bytes);
     open.pop().unwrap().write_all(&Request::Finished.encode()).unwrap();
     assert!(server.next_log_line().ends_with(": complete\n"));
     drop((silent, guessing));
@@ -258,14 +263,7 @@ fn streams_above_twice_the_number_asked_for_are_closed() {
     let scratch = Scratch::new("too-many");
     let (mut server, bytes) = serving(&scratch, &[], 250_000);
     let offer = ask(&server, "file", 3);
-    let mut open: Vec<TcpStream> = (0..6)
-        .map(|_| {
-            let mut stream = offer.open();
-            stream.write_all(&request(0, 10)).unwrap();
-            assert_eq!(payload(&mut stream, 0, 10), &bytes[..10]);
-            stream
-        })
-        .collect();
+    let mut open = served(&offer, 6, &bytes);
     for _ in 0..3 {
         let mut stream = connect(offer.sender);
         let _ = stream.write_all(&offer.hello());
