@@ -53,9 +53,7 @@ fn mark() -> (String, Value) {
 /// Who reads a pipe has had the bytes before anybody could know that they are wrong.
 fn too_late(error: Error) -> Error {
     match error.code() {
-        ExitCode::Integrity | ExitCode::Changed => {
-            error.advise("what was written there is not the file")
-        }
+        ExitCode::Integrity => error.advise("what was written there is not the file"),
         _ => error,
     }
 }
