@@ -4,7 +4,8 @@
 # docs/MUTANTS.md.
 #
 #   scripts/check-mutants.sh codec                          all of src/common/codec
-#   scripts/check-mutants.sh transfer -f '*/queue*.rs'      some files of a layer
+#   TESTS=transfer::ranges scripts/check-mutants.sh transfer -f '*/ranges.rs'
+#                                                           one file, by its own tests
 #   scripts/check-mutants.sh codec --iterate                what survived last time
 #
 # What follows the layer goes to cargo-mutants. It needs cargo and cargo-mutants
@@ -64,10 +65,11 @@ unset CARGO_TARGET_DIR
 # A change can make a loop endless that allocates.
 ulimit -v 8388608
 
-nice -n 5 cargo test --quiet --lib "$layer::"
+tests=${TESTS:-$layer::}
+nice -n 5 cargo test --quiet --lib "$tests"
 status=0
 nice -n 5 cargo mutants --in-place --baseline skip --timeout 30 --colors never \
-    "$@" -- --lib "$layer::" || status=$?
+    "$@" -- --lib "$tests" || status=$?
 # 2: some survived; 3: some ran out of time.
 [ $status -eq 2 ] || [ $status -eq 3 ] || [ $status -eq 0 ] || exit $status
 wc -l mutants.out/caught.txt mutants.out/missed.txt mutants.out/timeout.txt mutants.out/unviable.txt
