@@ -181,3 +181,15 @@ fn kinds_that_are_not_known_are_refused() {
         assert!(Header::parse(&altered(DATA.encode(), 0, &[kind])).is_err());
     }
 }
+
+#[test]
+fn an_error_says_in_words_what_is_wrong() {
+    for (error, words) in [
+        (WireError::Checksum, "a message's checksum differs"),
+        (WireError::NotRopewalk, "not a ropewalk stream"),
+        (WireError::Version(3), "version 3 is not spoken here"),
+        (WireError::Field("run"), "the field 'run' cannot be so"),
+    ] {
+        assert_eq!(error.to_string(), words);
+    }
+}
