@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod beneath;
+pub mod connect;
 pub mod dir;
 pub mod entries;
 pub mod file;

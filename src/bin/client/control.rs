@@ -12,7 +12,7 @@ use crate::config::{Config, Threads};
 use crate::interrupt::Interrupt;
 use ropewalk::app::http::{Http, NoReply};
 use ropewalk::app::login::Login;
-use ropewalk::app::resolve::{connect_any, resolve};
+use ropewalk::app::resolve::{advise_zone, connect_any, resolve};
 use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
 use ropewalk::codec::json::{self, Value};
 use ropewalk::codec::percent::encode_path;
@@ -45,6 +45,8 @@ pub(crate) struct Server {
     address: SocketAddr,
     /// As the user typed it, escaped.
     typed: String,
+    /// The Host field of a request.
+    host: String,
     limit: Duration,
     /// Whose name and password are given where they are asked for. Shared by all
     /// connections, so that no two count their requests the same.
@@ -76,9 +78,10 @@ impl Server {
         let login = config.auth.as_deref().map(Login::read).transpose()?.map(Arc::new);
         let typed = escape(server.typed.as_bytes());
         let addresses = resolve(&server.host, server.port).map_err(advice::unresolved)?;
-        let (stream, address) =
-            connect_any(&addresses, limit).map_err(|error| advice::unreachable(&typed, &error))?;
-        Ok((Server { address, typed, limit, login }, stream))
+        let (stream, address) = connect_any(&addresses, limit).map_err(|cause| {
+            advise_zone(advice::unreachable(&typed, &cause), &cause, &addresses)
+        })?;
+        Ok((Server { address, typed, host: server.host_field(), limit, login }, stream))
     }
 
     /// What the control connection reached.
@@ -159,7 +162,7 @@ impl Server {
             body.push(("max_threads", Value::from_u64(MAX_STREAMS)));
         }
         let body = Value::object(body);
-        let fields = [("Host", self.typed.as_str()), ("Content-Type", "application/json")];
+        let fields = [("Host", self.host.as_str()), ("Content-Type", "application/json")];
         let body = body.to_string().into_bytes();
         let method = &Method::Post;
         let message = Message { method, target, fields: &fields, body: &body, limit };
@@ -185,7 +188,7 @@ impl Server {
     ) -> Result<Option<[u8; 16]>> {
         let target = encode_path(file).into_bytes();
         let fields =
-            [("Host", self.typed.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
+            [("Host", self.host.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
         let stream = self.connect()?;
         let message = Message {
             method: &Method::Head,
@@ -218,7 +221,7 @@ impl Server {
     /// that says nothing says no.
     pub(crate) fn is_another(&self, file: &[u8], etag: &str, interrupt: &Interrupt) -> bool {
         let target = encode_path(file).into_bytes();
-        let fields = [("Host", self.typed.as_str()), ("If-Match", etag)];
+        let fields = [("Host", self.host.as_str()), ("If-Match", etag)];
         let (method, limit) = (&Method::Head, Some(RENEWAL_TIME));
         let message = Message { method, target: &target, fields: &fields, body: &[], limit };
         let asked = self
