@@ -18,6 +18,7 @@ pub mod process;
 pub mod random;
 pub mod sandbox;
 pub mod socket;
+mod standard;
 pub mod sync;
 pub mod terminal;
 pub mod user;

@@ -95,6 +95,7 @@ impl Scratch {
     pub(crate) fn program(&self, name: &str) -> Command {
         let mut command = Command::new(program_path(name));
         command.env(MARK, &self.folder).stdin(Stdio::null());
+        with_usual_signals(&mut command);
         command
     }
 
@@ -137,6 +138,7 @@ pub(crate) fn program_path(name: &str) -> PathBuf {
 /// The shell becomes the program.
 pub(crate) fn after(setting: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
+    with_usual_signals(&mut shell); // a shell leaves ignored what was so at its start
     shell.arg("-c").arg(format!("{setting}; exec \"$0\" \"$@\""));
     shell.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
     for (name, value) in command.get_envs() {

@@ -361,3 +361,17 @@ fn a_client_whose_words_nobody_takes_can_be_ended_all_the_same() {
         client.try_wait().unwrap()
     });
 }
+
+#[test]
+fn these_tests_pass_where_signals_are_ignored_too() {
+    let scratch = Scratch::new("ignored");
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    tests.args([
+        "--exact",
+        "signals::a_client_whose_words_nobody_takes_can_be_ended_all_the_same",
+        "terminal::an_error_stands_where_the_bar_was",
+    ]);
+    tests.current_dir(scratch.folder());
+    let said = run(&mut after("trap '' HUP INT QUIT", &tests)).succeeded();
+    assert!(said.contains("2 passed"), "{said}");
+}
