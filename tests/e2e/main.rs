@@ -48,3 +48,4 @@ mod trace;
 mod transfers;
 mod usage;
 mod user;
+mod waits;
