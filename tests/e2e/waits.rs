@@ -1,6 +1,6 @@
 //! Every wait ends: with the file, or with an error that says what was waited for.
 
-use crate::classic_peers::{ClassicServer, md5, seed_reply};
+use crate::classic_peers::{ClassicServer, md5, reply, request, seed_reply};
 use crate::harness::{Outcome, Running, Scratch, Server, content, run, wait_until};
 use crate::path::{Gate, Path};
 use crate::relay::Faults;
@@ -43,8 +43,11 @@ fn a_file_that_the_server_cannot_read_is_an_error_at_once() {
     let scratch = Scratch::new("wait-unreadable");
     let mut server = Server::start(&scratch, &[]);
     let mut client = scratch.client(server.address, 4, "/proc/self/mem", scratch.path("out"));
-    let words = "500 Internal Server Error: the server cannot read the file";
+    let words = ": the server cannot read the file for its MD5";
     run(&mut client).failed(REFUSED, "client", words);
+    // A classic client, which waits for the MD5 before anything else, hears it too.
+    let (reply, _) = reply(&server, request(b"/proc/self/mem", 1));
+    assert_eq!((reply.status, reply.error()), (500, "the server cannot read the file"));
     let logged = "request refused: the file cannot be read: Input/output error";
     wait_until("word of it", || server.next_log_line().contains(logged).then_some(()));
 }
@@ -75,6 +78,13 @@ fn a_head_that_was_lost_on_its_way_is_sent_again() {
     let outcome = run(&mut client(&path, &["--retry-for", "1"]));
     outcome.failed(NETWORK, "client", ": 408 Request Timeout");
     assert_eq!(path.names(), KEPT);
+}
+
+#[test]
+fn a_post_that_was_lost_on_its_way_is_a_lost_connection() {
+    let (_scratch, _server, client, mut stream) = asking("wait-408-post", &[]);
+    stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").unwrap();
+    client.finish().failed(NETWORK, "client", ": 408 Request Timeout");
 }
 
 /// A client that has sent its POST to a server that is played here.
@@ -150,7 +160,7 @@ fn who_waits_for_the_md5_hears_of_it_every_ten_seconds() {
     let (path, gate) = held_head("wait-says-md5");
     let mut client = Running::start(&mut client(&path, &[]));
     let line = client.next_error_line();
-    let words = "every byte is there since 10 s: still waiting for the server's MD5";
+    let words = "every byte came 10 s ago, still waiting for the server's MD5";
     assert!(line.contains(words), "{line}");
     gate.open();
     client.finish().succeeded();

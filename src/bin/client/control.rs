@@ -219,6 +219,11 @@ impl Server {
             let delay = retry_after(&head).unwrap_or_default();
             return Ok(Md5::Later(self.refused(&head, &body), delay));
         }
+        if is(Status::INTERNAL_SERVER_ERROR) {
+            // The reply to a HEAD has no words of its own.
+            let text = format!("{}: the server cannot read the file for its MD5", self.typed);
+            return Err(Error::new(ExitCode::Refused, text));
+        }
         if !is(Status::OK) {
             return Err(self.refused(&head, &body));
         }

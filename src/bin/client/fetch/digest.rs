@@ -109,10 +109,10 @@ impl Digest {
                 if !quiet {
                     let seconds = begun.elapsed().as_secs();
                     let what = match held {
-                        Some(_) => "still waiting for the server's MD5 of the file",
-                        None => "the server is asked again for its MD5 of the file",
+                        Some(_) => "still waiting for the server's MD5",
+                        None => "asking the server again for its MD5",
                     };
-                    terminal::log(format_args!("every byte is there since {seconds} s: {what}"));
+                    terminal::log(format_args!("every byte came {seconds} s ago, {what}"));
                 }
             }
         }
@@ -130,14 +130,14 @@ fn ask_again(
     let mut failures = Failures { retry_for, since: None, refusals: 0 };
     let mut backoff = FIRST_BACKOFF;
     loop {
-        let held = Held::new(hold);
+        let (begun, held) = (Instant::now(), Held::new(hold));
         let (error, delay, was_refused) = match server.ask_md5(file, etag, &held, interrupt) {
             Ok(Md5::Is(md5)) => return Ok(md5),
             Ok(Md5::Later(error, delay)) => (error, delay, true),
             Err(error) if may_pass(&error) => (error, Duration::ZERO, false),
             Err(error) => return Err(error),
         };
-        match failures.add(held.lasted(), was_refused, Instant::now()) {
+        match failures.add(begun, held.lasted(), was_refused, Instant::now()) {
             Some(left) if interrupt.pause(backoff.max(delay).min(left)) => {}
             _ => return Err(error),
         }
@@ -155,16 +155,22 @@ struct Failures {
 }
 
 impl Failures {
-    /// Another one has failed `now`, after the server had `held` it. Answers for how long to
-    /// go on. Only a request that was held for long is no failure, but begins a new row; the
-    /// time that it took to connect does not count, nor does a pause.
-    fn add(&mut self, held: Duration, was_refused: bool, now: Instant) -> Option<Duration> {
+    /// Another one, `begun` then, has failed `now`, after the server had `held` it. Answers for
+    /// how long to go on. Only a request that was held for long is no failure, and ends the
+    /// row before it; what it took to connect is time of the row.
+    fn add(
+        &mut self,
+        begun: Instant,
+        held: Duration,
+        was_refused: bool,
+        now: Instant,
+    ) -> Option<Duration> {
         let was_held = held >= self.retry_for && self.refusals < MOST_REFUSALS;
         if was_held {
             self.since = None;
             self.refusals += u32::from(was_refused);
         }
-        let since = *self.since.get_or_insert(now);
+        let since = *self.since.get_or_insert(if was_held { now } else { begun + held });
         let left = self.retry_for.saturating_sub(now.saturating_duration_since(since));
         Some(left).filter(|left| !left.is_zero())
     }
@@ -219,15 +225,15 @@ mod tests {
         let begun = Instant::now();
         let mut over = |number: &u32| {
             let now = begun + taken * (number + 1);
-            failures.add(held, was_refused, now).is_none()
+            failures.add(begun + taken * *number, held, was_refused, now).is_none()
         };
         (0..1000).position(|number| over(&number)).map_or(1000, |number| number + 1)
     }
 
     #[test]
     fn attempts_that_take_long_by_themselves_are_a_row_of_failures() {
-        assert_eq!(attempts(RETRY_FOR * 2, Duration::ZERO, false), 2);
-        assert_eq!(attempts(Duration::from_secs(1), Duration::ZERO, false), 6);
+        assert_eq!(attempts(RETRY_FOR * 2, Duration::ZERO, false), 1);
+        assert_eq!(attempts(Duration::from_secs(1), Duration::ZERO, false), 5);
         assert_eq!(attempts(RETRY_FOR, Duration::from_secs(1), true), 2);
     }
 
@@ -244,6 +250,7 @@ mod tests {
     #[test]
     fn without_time_to_retry_the_first_failure_is_the_last() {
         let mut failures = Failures { retry_for: Duration::ZERO, since: None, refusals: 0 };
-        assert_eq!(failures.add(LONG, false, Instant::now()), None);
+        let now = Instant::now();
+        assert_eq!(failures.add(now, LONG, false, now), None);
     }
 }
