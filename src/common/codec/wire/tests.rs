@@ -168,10 +168,16 @@ fn error_texts_are_bounded() {
 
 #[test]
 fn a_hole_goes_on_at_least_for_what_it_answers() {
+    assert!(Header::parse(&altered(HOLE.encode(), 16, &4096u64.to_be_bytes())).is_ok());
     let bytes = altered(HOLE.encode(), 16, &4095u64.to_be_bytes());
     assert_eq!(Header::parse(&bytes), Err(WireError::Field("run")));
     let bytes = altered(HOLE.encode(), 16, &[0xff; 8]);
     assert_eq!(Header::parse(&bytes), Err(WireError::Field("offset")));
+}
+
+#[test]
+fn data_and_the_text_of_an_error_follow_their_headers_and_nothing_follows_a_hole() {
+    assert_eq!([DATA, HOLE, ERROR].map(|header| header.payload()), [4096, 0, 7]);
 }
 
 #[test]
