@@ -93,6 +93,8 @@ pub(crate) struct Config {
     pub(crate) stall: Duration,
     /// How much to log.
     pub(crate) volume: Volume,
+    /// The file to log to; standard error without one.
+    pub(crate) log: Option<PathBuf>,
 }
 
 impl Config {
@@ -143,6 +145,7 @@ impl Config {
             idle: time("idle-timeout", DEFAULT_IDLE)?,
             stall: time("stall-timeout", DEFAULT_STALL)?,
             volume,
+            log: arguments.value("log").map(PathBuf::from),
         })
     }
 }
