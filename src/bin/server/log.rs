@@ -102,7 +102,7 @@ impl Log {
         }
         let Some(left_out) = lock(&self.budget).admit(Instant::now()) else { return };
         if left_out > 0 {
-            terminal::log(format_args!("{left_out} lines about refused requests were left out"));
+            terminal::log(format_args!("{left_out} more requests refused: too many for the log"));
         }
         let mut line = peer.to_string();
         if let Some((method, name)) = asked {
@@ -110,7 +110,9 @@ impl Log {
             let _ = write!(line, " {method} {name}");
         }
         let _ = write!(line, " refused: {refusal}");
-        if let Some(cause) = refusal.cause() {
+        // That a file is not there says no more than the refusal itself.
+        let cause = refusal.cause().filter(|cause| cause.kind() != io::ErrorKind::NotFound);
+        if let Some(cause) = cause {
             let _ = write!(line, " ({})", system_words(&cause));
         }
         terminal::log(line);
