@@ -17,6 +17,11 @@ fn ask(address: SocketAddr, request_line: &str) -> String {
     answer
 }
 
+/// The same with one more header field.
+fn ask_with(address: SocketAddr, request_line: &str, field: &str) -> String {
+    ask(address, &format!("{request_line} HTTP/1.1\r\n{field}\r\nX-Rest: of"))
+}
+
 /// Whether `line` begins with a time stamp (RFC 3339) and a space.
 fn is_stamped(line: &str) -> bool {
     let form: String = line.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
@@ -106,4 +111,22 @@ fn a_log_file_that_cannot_be_written_is_an_error_at_the_start() {
     server.args(["--log", "none/log", "--bind", "127.0.0.1", "0"]);
     let outcome = run(&mut server);
     outcome.failed(1, "server", "--log none/log: No such file or directory");
+}
+
+#[test]
+fn a_trusted_proxy_names_the_client_and_nobody_else_does() {
+    let field = "X-Forwarded-For: 198.51.100.1, 192.0.2.7";
+    for (options, client) in
+        [(&["--trust-proxy", "127.0.0.1"][..], "192.0.2.7:0"), (&[][..], "127.0.0.1:")]
+    {
+        let scratch = Scratch::new(&format!("log-proxy-{}", options.len()));
+        scratch.write("file", b"bytes");
+        let mut server = Server::start(&scratch, &[&["--root", "."][..], options].concat());
+        assert!(ask_with(server.address, "GET /none", field).starts_with("HTTP/1.1 404"));
+        let line = server.running.next_error_line();
+        assert!(line[21..].starts_with(client), "{line}");
+        assert!(ask_with(server.address, "GET /file", field).starts_with("HTTP/1.1 200"));
+        let line = server.running.next_error_line();
+        assert!(line[21..].starts_with(client), "{line}");
+    }
 }

@@ -95,6 +95,8 @@ pub(crate) struct Config {
     pub(crate) volume: Volume,
     /// The file to log to; standard error without one.
     pub(crate) log: Option<PathBuf>,
+    /// The reverse proxy whose word about its clients counts.
+    pub(crate) proxy: Option<IpAddr>,
 }
 
 impl Config {
@@ -146,6 +148,10 @@ impl Config {
             stall: time("stall-timeout", DEFAULT_STALL)?,
             volume,
             log: arguments.value("log").map(PathBuf::from),
+            proxy: arguments
+                .value("trust-proxy")
+                .map(|text| address("trust-proxy", text))
+                .transpose()?,
         })
     }
 }
@@ -162,17 +168,17 @@ fn place(arguments: &Arguments, handed: bool) -> Result<Place> {
         (None, false) => Err(Error::usage("port: is missing (see --help)")),
         (Some(port), false) => {
             let port = number("port", port, 0..=65535)? as u16;
-            Ok(Place::Port(port, bind.map(address).transpose()?))
+            Ok(Place::Port(port, bind.map(|text| address("bind", text)).transpose()?))
         }
     }
 }
 
-/// The address that `--bind` names; one of IPv6 may stand in brackets.
-fn address(text: &OsStr) -> Result<IpAddr> {
+/// The address that is the value of `--option`; one of IPv6 may stand in brackets.
+fn address(option: &str, text: &OsStr) -> Result<IpAddr> {
     let address = text.to_str().map(|text| text.trim_matches(['[', ']']));
     address.and_then(|text| text.parse().ok()).ok_or_else(|| {
         let given = escape(text.as_bytes());
-        Error::usage(format!("--bind: must be an IP address, not '{given}'"))
+        Error::usage(format!("--{option}: must be an IP address, not '{given}'"))
     })
 }
 

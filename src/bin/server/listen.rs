@@ -120,6 +120,7 @@ impl Server {
             stall,
             volume,
             log,
+            proxy: config.proxy,
         };
         let (service, turned_away) = (Arc::new(service), VecDeque::new());
         Ok(Server { listeners, signals, connections, service, supervisor, turned_away, metrics })
@@ -314,6 +315,7 @@ fn converse(connection: &Connection, service: &Service) {
     loop {
         match http.receive_request(patience) {
             Ok((head, body)) => {
+                service.name_client(connection, &head);
                 let serve = || service.serve(connection, &http, &head, &body);
                 let more = service
                     .turn_away(connection, &http, &head)

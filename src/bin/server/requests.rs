@@ -18,10 +18,11 @@ use ropewalk::app::connections::Connection;
 use ropewalk::app::http::Http;
 use ropewalk::app::terminal;
 use ropewalk::codec::date;
-use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status, Version};
+use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status, Version, forwarded};
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -64,6 +65,8 @@ pub(crate) struct Service {
     pub(crate) volume: Volume,
     /// Where refused requests are logged.
     pub(crate) log: Log,
+    /// The reverse proxy whose word about its clients counts.
+    pub(crate) proxy: Option<IpAddr>,
 }
 
 /// What a request gets.
@@ -91,6 +94,14 @@ impl From<Refusal> for NoAnswer {
 }
 
 impl Service {
+    /// Has a request of the trusted proxy count as that of the client that the proxy names. Of
+    /// everybody else the field counts for nothing: any client can write it.
+    pub(crate) fn name_client(&self, connection: &Connection, head: &RequestHead) {
+        if self.proxy == Some(connection.end().ip()) {
+            connection.serves(forwarded::client(&head.headers));
+        }
+    }
+
     /// Answers a complete request, and says whether another one may follow.
     pub(crate) fn serve(
         &self,

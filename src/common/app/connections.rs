@@ -5,6 +5,7 @@
 
 use super::origin::origin;
 use crate::sys::sync::{lock, wait_for};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
@@ -38,7 +39,10 @@ pub struct Connection {
     owner: Arc<Connections>,
     number: u64,
     stream: Arc<TcpStream>,
-    peer: SocketAddr,
+    /// The other end of the socket.
+    end: SocketAddr,
+    /// The client whose request is served now.
+    client: Cell<SocketAddr>,
 }
 
 impl Connections {
@@ -74,7 +78,8 @@ impl Connections {
         let number = state.last;
         let origin = origin(peer.ip());
         state.open.insert(number, Entry { stream: stream.clone(), origin, waiting_since });
-        Ok(Connection { owner: self.clone(), number, stream, peer })
+        let client = Cell::new(peer);
+        Ok(Connection { owner: self.clone(), number, stream, end: peer, client })
     }
 
     /// Lets nobody in any more, ends those that are open, and waits for their threads,
@@ -156,9 +161,25 @@ impl Connection {
         &self.stream
     }
 
-    /// Who is at the other end.
+    /// The other end of the socket.
+    pub fn end(&self) -> SocketAddr {
+        self.end
+    }
+
+    /// The client whose request is served: the other end, unless [`Connection::serves`] says
+    /// otherwise.
     pub fn peer(&self) -> SocketAddr {
-        self.peer
+        self.client.get()
+    }
+
+    /// From now on requests count as those of `client`; without one, of the other end. For a
+    /// proxy that asks for several clients.
+    pub fn serves(&self, client: Option<SocketAddr>) {
+        let client = client.unwrap_or(self.end);
+        self.client.set(client);
+        if let Some(entry) = lock(&self.owner.state).open.get_mut(&self.number) {
+            entry.origin = origin(client.ip());
+        }
     }
 
     /// Serves a complete request: while `serve` runs, the connection cannot be chosen
@@ -296,6 +317,24 @@ mod tests {
             })
         });
         assert_eq!(served, Some(Some(Some(Some(())))));
+    }
+
+    #[test]
+    fn requests_of_a_proxy_count_as_those_of_its_clients() {
+        let owner = Connections::new(4);
+        let own = [1, 2, 3, 4].map(|client| {
+            let (connection, peer) = admit(&owner, "127.0.0.1");
+            connection.serves(Some(SocketAddr::from(([192, 0, 2, client], 0))));
+            (connection, peer)
+        });
+        let [(first, _), (second, _), (third, _), (fourth, _)] = &own;
+        let served = first.while_served(|| {
+            second.while_served(|| third.while_served(|| fourth.while_served(|| fourth.peer())))
+        });
+        let client = SocketAddr::from(([192, 0, 2, 4], 0));
+        assert_eq!(served, Some(Some(Some(Some(client)))));
+        fourth.serves(None);
+        assert_eq!(fourth.peer(), fourth.end());
     }
 
     #[test]
