@@ -3,7 +3,7 @@
 //! proves that no process, port or socket stays, and the folder that no file does.
 
 use crate::classic_peers::{ClassicServer, ask, md5, open_stream, read_some};
-use crate::harness::{Outcome, Running, Scratch, Server, after, content, wait_until};
+use crate::harness::{Outcome, Running, Scratch, Server, after, content, run, wait_until};
 use crate::proof;
 use crate::system::signal;
 use std::fs;
@@ -11,6 +11,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 
 /// More than the buffers of a stream's two sockets hold.
 const LARGE: u64 = 96 << 20;
