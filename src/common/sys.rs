@@ -12,6 +12,7 @@ pub mod file;
 pub mod hangup;
 pub mod inherited;
 pub mod number;
+pub mod outgoing;
 pub mod pass;
 pub mod poll;
 pub mod process;

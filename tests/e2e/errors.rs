@@ -146,6 +146,22 @@ fn a_reply_that_is_not_the_json_expected_is_named() {
 }
 
 #[test]
+fn what_is_wrong_with_an_offer_is_named() {
+    let offer = |protocol: u8, fields: &str| {
+        let session = "59843ddebe0a9675580d96b8bfb4b196";
+        let body = format!(
+            "{{\"protocol\":{protocol},\"port\":80,\"session\":\"{session}\",\"size\":1,\"stored\":0}}"
+        );
+        format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let tag = "ETag: \"tag\"\r\n";
+    answered("offer-3", offer(3, tag), PROTOCOL, ": the reply is of protocol 3, which is not");
+    answered("offer-untagged", offer(2, ""), PROTOCOL, ": the reply has no ETag");
+    let words = ": the reply's ETag is no strong entity tag: W/\"tag\"";
+    answered("offer-weak", offer(2, "ETag: W/\"tag\"\r\n"), PROTOCOL, words);
+}
+
+#[test]
 fn a_reply_that_is_too_long_is_named() {
     let reply = seed_reply(&" ".repeat(70_000));
     let scratch = Scratch::new("reply-long");

@@ -49,3 +49,4 @@ mod trace;
 mod transfers;
 mod usage;
 mod user;
+mod waits;

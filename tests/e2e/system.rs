@@ -267,6 +267,66 @@ pub(crate) fn in_front_of(command: &mut Command) {
     };
 }
 
+/// Lets a process have so many descriptors from now on. It keeps those that it has; but it
+/// cannot wait for more at once.
+pub(crate) fn limit_descriptors(pid: u32, count: u64) {
+    let hard = libc::RLIM_INFINITY;
+    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: hard };
+    // SAFETY: both limits live through the calls.
+    let done = unsafe {
+        let pid = pid as libc::pid_t;
+        let asked = libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut old);
+        let new = libc::rlimit { rlim_cur: count as libc::rlim_t, rlim_max: old.rlim_max };
+        asked | libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const new, std::ptr::null_mut())
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Sends a signal to one thread of a process.
+pub(crate) fn signal_thread(pid: u32, thread: u32, signal: i32) {
+    // SAFETY: tgkill takes three numbers and touches no memory.
+    let done = unsafe { libc::syscall(libc::SYS_tgkill, pid, thread, signal) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// How long each TCP connection of another process lets bytes go unacknowledged, in
+/// milliseconds. `None` where the kernel, or somebody's rule, keeps descriptors from others.
+pub(crate) fn user_timeouts(pid: u32) -> Option<Vec<i32>> {
+    let none: libc::c_uint = 0;
+    // SAFETY: takes numbers only; the descriptor is a new one, which nothing else owns.
+    let process = unsafe {
+        match libc::syscall(libc::SYS_pidfd_open, pid, none) {
+            ..0 => return None,
+            descriptor => OwnedFd::from_raw_fd(descriptor as libc::c_int),
+        }
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
+        let number: libc::c_int = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let mut value: libc::c_int = 0;
+        let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: as above; `value` is writable for `length` bytes, and both live through
+        // the call.
+        let asked = unsafe {
+            match libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, none) {
+                ..0 => return None,
+                descriptor => {
+                    let own = OwnedFd::from_raw_fd(descriptor as libc::c_int);
+                    libc::getsockopt(
+                        own.as_raw_fd(),
+                        libc::IPPROTO_TCP,
+                        libc::TCP_USER_TIMEOUT,
+                        (&raw mut value).cast(),
+                        &raw mut length,
+                    )
+                }
+            }
+        };
+        found.extend((asked == 0).then_some(value));
+    }
+    Some(found)
+}
+
 #[test]
 fn a_reserved_port_is_given_to_nobody_and_refuses_until_somebody_listens() {
     let scratch = crate::harness::Scratch::new("reserved");

@@ -37,10 +37,15 @@ pub(crate) struct Config {
     pub(crate) destination: Destination,
     /// The file with the name and the password, if there is one.
     pub(crate) auth: Option<PathBuf>,
+    /// Whether a server may ask for the password by MD5 only.
+    pub(crate) auth_md5: bool,
     /// Whether streams go to the server's own port from the start.
     pub(crate) single_port: bool,
     /// How long one attempt to connect may take.
     pub(crate) connect_time: Duration,
+    /// How long the server may be silent after a request, where the user has said how long
+    /// an attempt to connect may take.
+    pub(crate) silence: Option<Duration>,
     /// How long to wait for a full server, and to go on with a transfer that has begun.
     pub(crate) retry_for: Duration,
     /// Bytes per second at most.
@@ -135,6 +140,9 @@ impl Config {
             return Err(Error::usage("file: must not be empty"));
         }
         let destination = destination::choose(arguments.optional(3), &file)?;
+        if arguments.has("auth-md5") && arguments.value("auth").is_none() {
+            return Err(Error::usage("--auth-md5: needs --auth"));
+        }
         let seconds = arguments.number("connect-timeout", 1..=3600)?;
         Ok(Config {
             server: Address::parse(arguments.positional(0))?,
@@ -142,8 +150,10 @@ impl Config {
             file,
             destination,
             auth: arguments.value("auth").map(PathBuf::from),
+            auth_md5: arguments.has("auth-md5"),
             single_port: arguments.has("single-port"),
             connect_time: Duration::from_secs(seconds.unwrap_or(DEFAULT_CONNECT_TIME)),
+            silence: seconds.map(Duration::from_secs),
             retry_for: Duration::from_secs(
                 arguments.number("retry-for", 0..=1_000_000)?.unwrap_or(DEFAULT_RETRY_TIME),
             ),

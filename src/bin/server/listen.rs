@@ -157,7 +157,8 @@ impl Server {
             if backoff.is_none() {
                 listening.extend(self.listeners.iter().map(TcpListener::as_fd));
             }
-            let wake = self.signals.wait(&listening, backoff.take()).map_err(failed)?;
+            let limit = [backoff.take(), self.connections.look()].into_iter().flatten().min();
+            let wake = self.signals.wait(&listening, limit).map_err(failed)?;
             match wake.signal {
                 Some(Signal::Pause) => self.pause().map_err(failed)?,
                 Some(Signal::HangUp) if self.reload() => {}
