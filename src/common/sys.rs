@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod beneath;
+pub mod connect;
 pub mod dir;
 pub mod entries;
 pub mod file;
@@ -18,6 +19,7 @@ pub mod process;
 pub mod random;
 pub mod sandbox;
 pub mod socket;
+mod standard;
 pub mod sync;
 pub mod terminal;
 pub mod user;

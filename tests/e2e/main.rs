@@ -28,6 +28,7 @@ mod http;
 mod large;
 mod late_sync;
 mod limits;
+mod namespaces;
 mod old_kernel;
 mod one_port;
 mod outputs;

@@ -5,6 +5,7 @@
 use crate::destination::{self, Destination};
 use crate::progress::Style;
 use ropewalk::app::options::{Arguments, number};
+use ropewalk::app::resolve::without_zone;
 use ropewalk::codec::shell;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
@@ -123,9 +124,9 @@ impl Verify {
 /// A host and a port, as typed and apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// `host:port` as typed: what a request's Host field says.
+    /// `host:port` as typed.
     pub(crate) typed: String,
-    /// A name or an address, without brackets.
+    /// A name or an address, without brackets; an IPv6 address perhaps with its interface.
     pub(crate) host: String,
     /// 1 to 65535.
     pub(crate) port: u16,
@@ -196,6 +197,14 @@ impl Address {
         }
         Ok(Address { typed: typed.to_string(), host: host.to_string(), port: port as u16 })
     }
+
+    /// What a request's Host field says: as typed, but for an interface of this machine.
+    pub(crate) fn host_field(&self) -> String {
+        match without_zone(&self.host) {
+            host if host == self.host => escape(self.typed.as_bytes()),
+            host => format!("[{host}]:{}", self.port),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -221,6 +230,7 @@ mod tests {
         ] {
             let server = config([text, "4", "f", "o"]).unwrap().server;
             assert_eq!((server.host.as_str(), server.port), (host, 8080), "{text}");
+            assert_eq!(server.host_field(), text.replace("%eth0", ""));
         }
     }
 

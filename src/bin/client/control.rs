@@ -14,7 +14,7 @@ use crate::config::{Config, Threads};
 use crate::interrupt::Interrupt;
 use ropewalk::app::http::{Http, NoReply};
 use ropewalk::app::login::Login;
-use ropewalk::app::resolve::{connect_any, resolve};
+use ropewalk::app::resolve::{advise_zone, connect_any, resolve};
 use ropewalk::app::terminal;
 use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
 use ropewalk::codec::json::{self, Value};
@@ -43,6 +43,8 @@ pub(crate) struct Server {
     address: SocketAddr,
     /// As the user typed it, escaped.
     typed: String,
+    /// The Host field of a request.
+    host: String,
     limit: Duration,
     /// How long it may be silent after a POST or a HEAD, where the user bounds that.
     silence: Option<Duration>,
@@ -90,10 +92,11 @@ impl Server {
         let login = config.auth.as_deref().map(read).transpose()?.map(Arc::new);
         let typed = escape(server.typed.as_bytes());
         let addresses = resolve(&server.host, server.port).map_err(advice::unresolved)?;
-        let (stream, address) =
-            connect_any(&addresses, limit).map_err(|error| advice::unreachable(&typed, &error))?;
-        let (silence, quiet) = (config.silence, config.quiet);
-        Ok((Server { address, typed, limit, silence, quiet, login }, stream))
+        let (stream, address) = connect_any(&addresses, limit).map_err(|cause| {
+            advise_zone(advice::unreachable(&typed, &cause), &cause, &addresses)
+        })?;
+        let (silence, quiet, host) = (config.silence, config.quiet, server.host_field());
+        Ok((Server { address, typed, host, limit, silence, quiet, login }, stream))
     }
 
     /// What the control connection reached.
@@ -174,7 +177,7 @@ impl Server {
             body.push(("max_threads", Value::from_u64(MAX_STREAMS)));
         }
         let body = Value::object(body);
-        let fields = [("Host", self.typed.as_str()), ("Content-Type", "application/json")];
+        let fields = [("Host", self.host.as_str()), ("Content-Type", "application/json")];
         let body = body.to_string().into_bytes();
         let method = &Method::Post;
         let message = Message { method, target, fields: &fields, body: &body, limit, held: None };
@@ -198,7 +201,7 @@ impl Server {
     ) -> Result<Md5> {
         let target = encode_path(file).into_bytes();
         let fields =
-            [("Host", self.typed.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
+            [("Host", self.host.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
         let stream = self.connect()?;
         let message = Message {
             method: &Method::Head,
@@ -242,7 +245,7 @@ impl Server {
     /// that says nothing says no.
     pub(crate) fn is_another(&self, file: &[u8], etag: &str, interrupt: &Interrupt) -> bool {
         let target = encode_path(file).into_bytes();
-        let fields = [("Host", self.typed.as_str()), ("If-Match", etag)];
+        let fields = [("Host", self.host.as_str()), ("If-Match", etag)];
         let (method, limit) = (&Method::Head, Some(RENEWAL_TIME));
         let message =
             Message { method, target: &target, fields: &fields, body: &[], limit, held: None };

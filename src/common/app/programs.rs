@@ -72,6 +72,12 @@ pub static SERVER: Program = Program {
         },
         Opt {
             short: None,
+            long: "any-address",
+            value: None,
+            help: "take streams that show a session's token from any address",
+        },
+        Opt {
+            short: None,
             long: "max-connections",
             value: Some("N"),
             help: "control connections open at once (default: 256)",

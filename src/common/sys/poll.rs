@@ -34,34 +34,32 @@ pub fn writable_within(descriptor: BorrowedFd<'_>, limit: Duration) -> io::Resul
     Ok(set[0].revents != 0)
 }
 
-/// Which of two descriptors ended a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What ended a wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// The first: it can be written to, or has failed.
-    First,
-    /// The bell rings; then the first does not count.
+    /// For each descriptor, in order, whether it can be written to or has failed. All are
+    /// `false` when the time ran out.
+    Some(Vec<bool>),
+    /// The bell rings. Then the descriptors do not count.
     Bell,
-    /// Neither: the time ran out.
-    Neither,
 }
 
-/// Waits until `first` can be written to or `bell` is readable or closed, at most for
-/// `limit`.
+/// Waits until one of `descriptors` can be written to, or `bell` is readable or closed, until
+/// `deadline` at most.
 pub fn writable_or(
-    first: BorrowedFd<'_>,
-    bell: BorrowedFd<'_>,
-    limit: Duration,
+    descriptors: &[BorrowedFd<'_>],
+    bell: Option<BorrowedFd<'_>>,
+    deadline: Instant,
 ) -> io::Result<Ready> {
-    let mut set = [
-        libc::pollfd { fd: first.as_raw_fd(), events: libc::POLLOUT, revents: 0 },
-        libc::pollfd { fd: bell.as_raw_fd(), events: libc::POLLIN, revents: 0 },
-    ];
-    wait(&mut set, Some(Instant::now() + limit))?;
-    Ok(match set.map(|entry| entry.revents != 0) {
-        [_, true] => Ready::Bell,
-        [true, false] => Ready::First,
-        [false, false] => Ready::Neither,
-    })
+    let entry =
+        |fd: &BorrowedFd<'_>, events| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    let mut set: Vec<libc::pollfd> =
+        descriptors.iter().map(|fd| entry(fd, libc::POLLOUT)).collect();
+    set.extend(bell.iter().map(|fd| entry(fd, libc::POLLIN)));
+    wait(&mut set, Some(deadline))?;
+    let mut ready: Vec<bool> = set.iter().map(|entry| entry.revents != 0).collect();
+    let rings = ready.split_off(descriptors.len()).contains(&true);
+    Ok(if rings { Ready::Bell } else { Ready::Some(ready) })
 }
 
 /// Waits for any of `set`, until `deadline` at most. That the kernel has no memory to wait
