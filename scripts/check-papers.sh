@@ -10,7 +10,7 @@ complain() { echo "check-papers: $*" >&2; status=1; }
 # section TITLE: the part of README.md under that heading.
 section() { awk -v title="## $1" '/^## / { on = ($0 == title) } on' README.md; }
 
-options=$(sed -n 's/.*long: "\([a-z0-9-]*\)".*/\1/p' src/common/app/programs.rs)
+options=$(sed -n 's/.*long: "\([a-z0-9-]*\)".*/\1/p' src/common/app/programs.rs src/common/app/programs/*.rs)
 [ -n "$options" ] || complain "no option found in src/common/app/programs.rs"
 for option in $options; do
     section Options | grep -qE -- "--$option([^a-z0-9-]|\$)" ||

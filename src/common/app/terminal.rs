@@ -13,7 +13,7 @@ use crate::sys::terminal;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
@@ -39,6 +39,11 @@ pub fn set_program_name(started_as: Option<&OsStr>, otherwise: &str) {
     PROGRAM_NAME.get_or_init(|| name.unwrap_or(otherwise).to_string());
 }
 
+/// The name that this program was started under.
+pub fn program_name() -> &'static str {
+    PROGRAM_NAME.get().map_or("ropewalk", String::as_str)
+}
+
 /// From now on each line on standard error is a JSON object.
 pub fn speak_json() {
     lock(&SCREEN).json = true;
@@ -52,8 +57,7 @@ pub fn complain(line: impl Display) {
         let text = Value::from(line.to_string());
         Value::object([("event", Value::from("message")), ("text", text)]).to_string()
     } else {
-        let name = PROGRAM_NAME.get().map_or("ropewalk", String::as_str);
-        format!("{name}: {line}")
+        format!("{}: {line}", program_name())
     };
     screen.write_line(&line);
 }
@@ -61,6 +65,12 @@ pub fn complain(line: impl Display) {
 /// Writes a line of the log: the same place and form as an error.
 pub fn log(line: impl Display) {
     complain(line);
+}
+
+/// Writes lines to standard error as they are. They end with a newline.
+pub fn explain(lines: &str) {
+    drop(hush());
+    write(lines);
 }
 
 /// Writes a JSON object as a line to standard error.
@@ -140,8 +150,18 @@ fn redraw(live: usize, line: &str, room: usize) -> String {
     format!("\r{line}{:rest$}\r", "")
 }
 
-fn columns() -> usize {
-    match terminal::columns(io::stderr().as_fd()) {
+/// Columns of the window of standard error.
+pub fn columns() -> usize {
+    columns_of(io::stderr().as_fd())
+}
+
+/// Columns of the window of standard output.
+pub fn output_columns() -> usize {
+    columns_of(io::stdout().as_fd())
+}
+
+fn columns_of(output: BorrowedFd<'_>) -> usize {
+    match terminal::columns(output) {
         Ok(0) | Err(_) => USUAL_COLUMNS,
         Ok(columns) => columns.into(),
     }

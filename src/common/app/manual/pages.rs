@@ -17,8 +17,6 @@ pub(super) struct Page {
     pub(super) sections: &'static [Section],
     /// The codes with which it can end.
     pub(super) exits: &'static [ExitCode],
-    /// What each shows, and its command line.
-    pub(super) examples: &'static [(&'static str, &'static str)],
     /// Other pages, and their sections.
     pub(super) see_also: &'static [(&'static str, u8)],
 }
@@ -84,18 +82,6 @@ const SERVER_PAGE: Page = Page {
         },
     ],
     exits: &[ExitCode::Success, ExitCode::System, ExitCode::Usage],
-    examples: &[
-        ("Everything that this user can read, to everybody:", "ropewalk-server 8080"),
-        (
-            "One folder, to those who know a password, as another user:",
-            "ropewalk-server --root /srv/files --auth /etc/ropewalk.users --user nobody 8080",
-        ),
-        (
-            "Behind a firewall that lets these ports pass:",
-            "ropewalk-server --data-ports 8081-8100 8080",
-        ),
-        ("With other people's clients:", "curl -O http://box:8080/srv/files/file.iso"),
-    ],
     see_also: &[("ropewalk-client", 1), ("ropewalk-sender", 1)],
 };
 
@@ -148,14 +134,6 @@ const CLIENT_PAGE: Page = Page {
         },
     ],
     exits: &ExitCode::ALL,
-    examples: &[
-        ("Fetch a file over 4 streams:", "ropewalk-client box:8080 4 data/file.iso file.iso"),
-        ("Unpack an archive while it comes:", "ropewalk-client box:8080 4 backup.tar - | tar x"),
-        (
-            "Where the MD5 is the slowest step, let the checksums of the blocks do:",
-            "ropewalk-client --verify crc32c box:8080 4 data/file.iso file.iso",
-        ),
-    ],
     see_also: &[("ropewalk-server", 1), ("ropewalk-receiver", 1)],
 };
 
@@ -173,7 +151,6 @@ const SENDER_PAGE: Page = Page {
     ],
     sections: &[],
     exits: &ExitCode::ALL,
-    examples: &[("4 streams of a file of 64 MiB:", "sender 9000 file 16777217 4")],
     see_also: &[("ropewalk-server", 1), ("ropewalk-receiver", 1)],
 };
 
@@ -191,6 +168,5 @@ const RECEIVER_PAGE: Page = Page {
         entries: &[("0.prt, 1.prt, ...", "What came over each stream, in the given folder.")],
     }],
     exits: &ExitCode::ALL,
-    examples: &[("What a sender on another machine serves:", "receiver box 9000 4 parts")],
     see_also: &[("ropewalk-client", 1), ("ropewalk-sender", 1)],
 };
