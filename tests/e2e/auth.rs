@@ -100,7 +100,7 @@ fn a_wrong_password_is_refused_after_a_while_and_logged_without_it() {
     run(client.arg("--auth").arg(login)).failed(
         4,
         "client",
-        "does not know this password; is the line in the file of --auth",
+        "does not know this user or this password; check the line in /",
     );
     assert!(begun.elapsed() >= Duration::from_millis(900));
     let line = server.next_log_line();

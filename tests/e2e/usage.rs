@@ -271,7 +271,10 @@ fn every_mistake_on_a_client_s_command_line_is_named() {
         (&["https://h/f"], "https is not possible, since ropewalk does not encrypt; use http://"),
         (&["http://h/d/"], "names a folder and no file; ropewalk fetches single files"),
         (&["h:/f", "o"], "address: 'h' has no port; write h:8080/path"),
-        (&["ann:sesame@h:1/f"], "must have no user and no password, which others could see; --auth"),
+        (
+            &["ann:sesame@h:1/f"],
+            "must have no user and no password, which others could see; --auth",
+        ),
         (&["--streams", "4", "h:1", "4", "f"], "--streams: must be left out"),
         (&["--streams", "0", "h:1/f"], "--streams: must be a whole number from 1 to 255, not '0'"),
         (&[":1", "1", "f", "o"], "address: ':1' has no host"),

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod advice;
+mod login;
 mod offer;
 
 pub(crate) use offer::{ClassicOffer, Offer, PulledOffer};
@@ -48,7 +49,7 @@ pub(crate) struct Server {
     limit: Duration,
     /// Whose name and password are given where they are asked for. Shared by all
     /// connections, so that no two count their requests the same.
-    login: Option<Arc<Login>>,
+    login: Arc<Login>,
 }
 
 /// What comes of asking for another session.
@@ -71,9 +72,9 @@ struct Message<'a> {
 
 impl Server {
     /// Connects to the first address that answers.
-    pub(crate) fn find(config: &Config) -> Result<(Server, TcpStream)> {
+    pub(crate) fn find(config: &Config, interrupt: &Arc<Interrupt>) -> Result<(Server, TcpStream)> {
         let (server, limit) = (&config.server, config.connect_time);
-        let login = config.auth.as_deref().map(Login::read).transpose()?.map(Arc::new);
+        let login = Arc::new(login::find(config, interrupt)?);
         let typed = escape(server.typed.as_bytes());
         let addresses = resolve(&server.host, server.port).map_err(advice::unresolved)?;
         let (stream, address) =
@@ -238,25 +239,22 @@ impl Server {
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
         let deadline = Instant::now() + patience;
-        let mut attempt = self.login.as_deref().map(Login::attempt);
+        let mut attempt = self.login.attempt();
         loop {
-            let field = match &mut attempt {
-                Some(attempt) => attempt.authorization(message.method, message.target)?,
-                None => None,
-            };
+            let field = attempt.authorization(message.method, message.target)?;
             let (head, reply) = self.converse_once(stream, message, field.as_deref(), interrupt)?;
-            match &mut attempt {
-                Some(attempt) if head.status == Status::UNAUTHORIZED.code() => {
-                    attempt.refused(&head).map_err(|error| {
-                        Error::new(error.code(), format!("{}: {error}", self.typed))
-                    })?;
+            if head.status == Status::UNAUTHORIZED.code() {
+                let again = attempt.refused(&head).map_err(|error| {
+                    Error::new(error.code(), format!("{}: {error}", self.typed))
+                })?;
+                if !again {
+                    return Ok((head, reply));
                 }
-                _ => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    match retry_after(&head).filter(|_| !left.is_zero()) {
-                        Some(delay) if interrupt.pause(delay.min(left)) => {}
-                        _ => return Ok((head, reply)),
-                    }
+            } else {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match retry_after(&head).filter(|_| !left.is_zero()) {
+                    Some(delay) if interrupt.pause(delay.min(left)) => {}
+                    _ => return Ok((head, reply)),
                 }
             }
             stream = self.connect()?;

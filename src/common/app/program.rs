@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::options::{Arguments, Program, Request};
-use super::terminal;
+use super::terminal::{self, prompt};
 use crate::error::{Error, ExitCode, Result};
 use std::ffi::OsString;
 
@@ -33,6 +33,8 @@ pub fn main(
         Ok(Request::Version) => print(format!("ropewalk {} {}\n", program.name, crate::VERSION)),
         Err(error) => Err(error),
     };
+    // The thread that asked may not have come so far.
+    prompt::leave();
     outcome
         .unwrap_or_else(|error| {
             match error.code() {

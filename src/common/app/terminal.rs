@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod prompt;
+
 use crate::codec::json::Value;
 use crate::sys::sync::lock;
 use crate::sys::terminal;
@@ -22,7 +24,7 @@ const USUAL_COLUMNS: usize = 80;
 
 static PROGRAM_NAME: OnceLock<String> = OnceLock::new();
 
-static SCREEN: Mutex<Screen> = Mutex::new(Screen { live: 0, json: false });
+static SCREEN: Mutex<Screen> = Mutex::new(Screen { live: 0, json: false, asks: false });
 
 /// What is on standard error now.
 struct Screen {
@@ -30,6 +32,8 @@ struct Screen {
     live: usize,
     /// Whether each line is to be a JSON object.
     json: bool,
+    /// Whether a person is asked for something: then nothing is drawn.
+    asks: bool,
 }
 
 /// Remembers the name that this program was started under: `ropewalk-client` where it
@@ -97,7 +101,7 @@ pub fn print(bytes: &[u8]) -> io::Result<()> {
 /// Where standard error is a terminal, a program in its background draws nothing.
 pub fn draw(layout: impl FnOnce(usize) -> String) {
     let mut screen = lock(&SCREEN);
-    if terminal::is_in_background(io::stderr().as_fd()) {
+    if screen.asks || terminal::is_in_background(io::stderr().as_fd()) {
         screen.live = 0; // what is there now is somebody else's
         return;
     }
