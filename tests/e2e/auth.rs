@@ -107,7 +107,11 @@ fn a_wrong_password_is_refused_after_a_while_and_logged_without_it() {
     assert!(line.contains("a wrong user or password, user 'ann'"), "{line}");
     assert!(!line.contains("password1"), "{line}");
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
-    run(&mut client).failed(4, "client", "401 Unauthorized: a password is needed; see --auth");
+    run(&mut client).failed(
+        4,
+        "client",
+        "401 Unauthorized: a password is needed; --auth FILE gives",
+    );
     assert!(!scratch.path("out").exists());
 }
 

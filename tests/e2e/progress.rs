@@ -118,7 +118,7 @@ fn a_failure_is_the_last_object_and_no_line_of_text() {
     let last = lines.last().unwrap();
     assert_eq!((text(last, "event"), number(last, "code")), ("end", 3));
     assert_eq!((text(last, "phase"), last.get("size")), ("asking", Some(&Value::Null)));
-    assert!(text(last, "text").contains("Connection refused; is the server"), "{last}");
+    assert!(text(last, "text").contains("Connection refused; no server listens there"), "{last}");
     assert_eq!(outcome.out, "");
 }
 

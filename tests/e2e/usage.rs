@@ -200,7 +200,7 @@ fn a_port_that_is_taken_is_named_in_the_c_library_s_words() {
     run(&mut server).failed(
         1,
         "server",
-        &format!("port {port}: Address already in use; does a server"),
+        &format!("port {port}: Address already in use; another program listens there"),
     );
 }
 

@@ -114,15 +114,14 @@ impl Server {
     ) -> Result<Offer> {
         let encoded = encode_path(file).into_bytes();
         let (head, body) = self.post(stream, &encoded, threads, (patience, None), interrupt)?;
-        let ropewalk = head.headers.get("Server").is_some_and(|name| name.starts_with(b"ropewalk"));
         let unknown =
             head.status == Status::NOT_FOUND.code() || head.status == Status::BAD_REQUEST.code();
-        if unknown && !ropewalk && encoded != file {
+        if unknown && !is_ropewalk(&head) && encoded != file {
             let (head, body) =
                 self.post(self.connect()?, file, threads, (patience, None), interrupt)?;
-            return self.offer(&head, &body);
+            return self.offer(&head, &body, file);
         }
-        self.offer(&head, &body)
+        self.offer(&head, &body, file)
     }
 
     /// Asks a server that is known to be ropewalk for another session. It answers such a
@@ -139,8 +138,8 @@ impl Server {
         let once = (Duration::ZERO, Some(RENEWAL_TIME));
         let (head, body) = self.post(stream, &encoded, threads, once, interrupt)?;
         match retry_after(&head) {
-            Some(delay) => Ok(Again::Later(self.refused(&head, &body), delay)),
-            None => self.offer(&head, &body).map(Again::Offer),
+            Some(delay) => Ok(Again::Later(self.refused(&head, &body, file), delay)),
+            None => self.offer(&head, &body, file).map(Again::Offer),
         }
     }
 
@@ -167,12 +166,21 @@ impl Server {
         self.converse(stream, &message, patience, interrupt)
     }
 
-    fn offer(&self, head: &ResponseHead, body: &[u8]) -> Result<Offer> {
+    fn offer(&self, head: &ResponseHead, body: &[u8], file: &[u8]) -> Result<Offer> {
         if head.status != Status::OK.code() {
-            return Err(self.refused(head, body));
+            return Err(self.refused(head, body, file));
         }
-        Offer::parse(&head.headers, body)
-            .ok_or_else(|| self.wrong("the reply is not the JSON expected"))
+        Offer::parse(&head.headers, body).ok_or_else(|| {
+            self.of_another_kind(self.wrong("the reply is not the JSON expected"), head, file)
+        })
+    }
+
+    /// Adds to `error` that the server is not ropewalk, where it says that it is something.
+    fn of_another_kind(&self, error: Error, head: &ResponseHead, file: &[u8]) -> Error {
+        match head.headers.get("Server") {
+            _ if is_ropewalk(head) => error,
+            kind => advice::another_kind(error, &self.typed, kind, file),
+        }
     }
 
     /// Asks for the MD5 of `file` in the state `etag`. `None` when the server does not
@@ -202,10 +210,11 @@ impl Server {
         }
         if head.status == Status::SERVICE_UNAVAILABLE.code() {
             // It is being stopped, or has too much to hash: not now, but perhaps later.
-            return Err(Error::new(ExitCode::Network, self.refused(&head, &body).to_string()));
+            let refused = self.refused(&head, &body, file);
+            return Err(Error::new(ExitCode::Network, refused.to_string()));
         }
         if head.status != Status::OK.code() {
-            return Err(self.refused(&head, &body));
+            return Err(self.refused(&head, &body, file));
         }
         match head.headers.joined("Repr-Digest") {
             Some(digest) => {
@@ -289,10 +298,10 @@ impl Server {
         http.receive_reply(method).map_err(|failure| match failure {
             NoReply::NotHttp(why) => self
                 .wrong(&format!("the reply is not HTTP: {why}"))
-                .advise("is this the port of a ropewalk server?"),
+                .advise("use the port of a ropewalk server"),
             NoReply::Broken(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 let text = format!("{}: the server closed without a reply", self.typed);
-                Error::new(ExitCode::Network, text)
+                advice::no_reply(Error::new(ExitCode::Network, text))
             }
             NoReply::Broken(error) => Error::network(&self.typed, &error),
         })
@@ -304,16 +313,30 @@ impl Server {
 
     /// The server's own words: of our server those in its JSON, of another one the
     /// reason phrase.
-    fn refused(&self, head: &ResponseHead, body: &[u8]) -> Error {
+    fn refused(&self, head: &ResponseHead, body: &[u8], file: &[u8]) -> Error {
         let reason = escape_limited(&head.reason, SHOWN_WORDS);
         let words = json::parse(body)
             .ok()
             .and_then(|body| body.get("error").and_then(Value::as_str).map(str::to_string))
             .map(|words| format!(": {}", escape_limited(words.as_bytes(), SHOWN_WORDS)))
             .unwrap_or_default();
-        let text = format!("{}: {} {reason}{words}", self.typed, head.status);
-        advice::refused(Error::new(ExitCode::Refused, text), head.status)
+        let named = match head.status == Status::NOT_FOUND.code() {
+            true => format!(": '{}'", escape_limited(file, SHOWN_WORDS)),
+            false => String::new(),
+        };
+        let text = format!("{}: {} {reason}{words}{named}", self.typed, head.status);
+        let error = Error::new(ExitCode::Refused, text);
+        match head.status == Status::METHOD_NOT_ALLOWED.code()
+            || head.status == Status::NOT_IMPLEMENTED.code()
+        {
+            true => self.of_another_kind(error, head, file),
+            false => advice::refused(error, head.status, &words),
+        }
     }
+}
+
+fn is_ropewalk(head: &ResponseHead) -> bool {
+    head.headers.get("Server").is_some_and(|name| name.starts_with(b"ropewalk"))
 }
 
 /// After how long a server without room wants to be asked again. In between those who
