@@ -144,7 +144,7 @@ fn no_answer_is_no_password() {
 fn the_terminal_shows_what_is_typed_after_every_way_out() {
     use libc::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     for signals in [&[SIGINT][..], &[SIGTERM], &[SIGHUP], &[SIGQUIT], &[SIGINT, SIGINT]] {
-        let (scratch, _server, mut pty) = asked("auth-signals");
+        let (scratch, server, mut pty) = asked("auth-signals");
         for signal in signals {
             pty.signal(*signal);
         }
@@ -154,6 +154,7 @@ fn the_terminal_shows_what_is_typed_after_every_way_out() {
         let (status, written) = pty.finish();
         assert!(crate::system::echoes(&terminal), "{signals:?}");
         assert!(!status.success(), "{written}");
+        drop(server);
         proof::nothing_stays(&scratch);
     }
 }
