@@ -113,8 +113,8 @@ fn a_password_is_asked_for_at_the_terminal_and_not_shown() {
     pty.wait_for(0, |written| written.contains("5 bytes in "));
     assert!(pty.shows_what_is_typed());
     let (status, written) = pty.finish();
-    assert!(status.success(), "{written}");
-    assert!(!written.contains("sesame"), "{written}");
+    assert!(status.success(), "{written:?}");
+    assert!(!written.contains("sesame"), "{written:?}");
     assert_eq!(fs::read(scratch.path("out")).unwrap(), b"bytes");
 }
 
@@ -136,8 +136,8 @@ fn no_answer_is_no_password() {
     let (_scratch, _server, mut pty) = asked("auth-no-answer");
     pty.type_in("\n");
     let (status, written) = pty.finish();
-    assert_eq!(status.code(), Some(4), "{written}");
-    assert!(written.contains("401 Unauthorized: a password is needed"), "{written}");
+    assert_eq!(status.code(), Some(4), "{written:?}");
+    assert!(written.contains("401 Unauthorized: a password is needed"), "{written:?}");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn the_terminal_shows_what_is_typed_after_every_way_out() {
         let terminal = pty.terminal();
         let (status, written) = pty.finish();
         assert!(crate::system::echoes(&terminal), "{signals:?}");
-        assert!(!status.success(), "{written}");
+        assert!(!status.success(), "{written:?}");
         drop(server);
         proof::nothing_stays(&scratch);
     }
@@ -164,8 +164,8 @@ fn ctrl_c_typed_at_the_prompt_ends_the_client() {
     let (_scratch, _server, mut pty) = asked("auth-ctrl-c");
     pty.type_in("ses\x03");
     let (status, written) = pty.finish();
-    assert_eq!(status.code(), Some(130), "{written}");
-    assert!(written.ends_with("client: stopped by SIGINT\r\n"), "{written}");
+    assert_eq!(status.code(), Some(130), "{written:?}");
+    assert!(written.ends_with("client: stopped by SIGINT\r\n"), "{written:?}");
 }
 
 #[test]

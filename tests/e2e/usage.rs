@@ -42,10 +42,10 @@ fn help_in_a_window_is_as_wide_as_the_window_and_no_wider_than_80_columns() {
         let mut command = scratch.program("client");
         command.arg("--help");
         let (status, written) = Pty::start(command, columns).finish();
-        assert!(status.success(), "{written}");
+        assert!(status.success(), "{written:?}");
         let lines = written.split("\r\n").filter(|line| !line.starts_with("    client "));
         let widest = lines.map(str::len).max().unwrap();
-        assert!((least..=most).contains(&widest), "{columns}: {written}");
+        assert!((least..=most).contains(&widest), "{columns}: {written:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use ropewalk::codec::http::Status;
+use ropewalk::codec::http::{ResponseHead, Status};
 use ropewalk::codec::percent::encode_path;
 use ropewalk::codec::text::escape_limited;
 use ropewalk::error::Error;
@@ -32,8 +32,9 @@ pub(super) fn unresolved(error: Error) -> Error {
     error.advise("check the name, or use an IP address")
 }
 
-/// The server answered with this status, and in its own `words`.
-pub(super) fn refused(error: Error, status: u16, words: &str) -> Error {
+/// The server answered with this status, and in its own `words`. `may_wait` tells whether it
+/// said when to ask again: only then the client waits.
+pub(super) fn refused(error: Error, status: u16, words: &str, may_wait: bool) -> Error {
     let is = |known: Status| status == known.code();
     if is(Status::UNAUTHORIZED) {
         error.advise("--auth FILE gives a password")
@@ -41,6 +42,8 @@ pub(super) fn refused(error: Error, status: u16, words: &str) -> Error {
         error.advise("ropewalk fetches single files: name a file in that folder")
     } else if is(Status::NOT_FOUND) {
         error.advise("names begin at the folder that the server was started in, or at its --root")
+    } else if is(Status::SERVICE_UNAVAILABLE) && !may_wait {
+        error.advise("try again later")
     } else if is(Status::SERVICE_UNAVAILABLE) {
         error.advise("try again later, or wait longer with --retry-for")
     } else {
@@ -48,10 +51,19 @@ pub(super) fn refused(error: Error, status: u16, words: &str) -> Error {
     }
 }
 
-/// The server at `typed` speaks HTTP, but does not know what a POST means here. `kind` is
-/// what it says that it is.
-pub(super) fn another_kind(error: Error, typed: &str, kind: Option<&[u8]>, file: &[u8]) -> Error {
-    let kind = kind.map(|kind| format!(" ({})", escape_limited(kind, SHOWN_KIND)));
+/// Whether the server says that it is ropewalk.
+pub(super) fn is_ropewalk(head: &ResponseHead) -> bool {
+    head.headers.get("Server").is_some_and(|name| name.starts_with(b"ropewalk"))
+}
+
+/// The server at `typed` speaks HTTP, but does not know what a POST means here, unless it
+/// is ropewalk all the same.
+pub(super) fn another_kind(error: Error, typed: &str, head: &ResponseHead, file: &[u8]) -> Error {
+    if is_ropewalk(head) {
+        return error;
+    }
+    let kind =
+        head.headers.get("Server").map(|kind| format!(" ({})", escape_limited(kind, SHOWN_KIND)));
     let path = encode_path(file);
     let slash = if path.starts_with('/') { "" } else { "/" };
     error.advise(format_args!(
@@ -87,10 +99,12 @@ mod tests {
     #[test]
     fn a_server_of_another_kind_is_named_with_the_command_that_fetches_from_it() {
         let error = Error::new(ExitCode::Refused, "box:80: 405 Not Allowed");
-        let text = another_kind(error, "box:80", Some(b"nginx/1.22\x1b"), b"a b").to_string();
+        let head = b"HTTP/1.1 405 Not Allowed\r\nServer: nginx/1.22\xff\r\n\r\n";
+        let head = ResponseHead::parse(head).unwrap().unwrap().1;
+        let text = another_kind(error, "box:80", &head, b"a b").to_string();
         assert_eq!(
             text,
-            "box:80: 405 Not Allowed; the server there is not ropewalk (nginx/1.22\\x1b); \
+            "box:80: 405 Not Allowed; the server there is not ropewalk (nginx/1.22\\xff); \
              to fetch from it: curl -O http://box:80/a%20b"
         );
     }
@@ -100,6 +114,16 @@ mod tests {
         let reset = io::Error::from_raw_os_error(libc::ECONNRESET);
         assert_eq!(unreachable("b", &reset).to_string(), "b: Connection reset by peer");
         let error = Error::new(ExitCode::Refused, "b: 500 Oops");
-        assert_eq!(super::refused(error, 500, "").to_string(), "b: 500 Oops");
+        assert_eq!(super::refused(error, 500, "", false).to_string(), "b: 500 Oops");
+    }
+
+    #[test]
+    fn a_longer_wait_is_advised_only_where_the_client_waits() {
+        let text = |may_wait| {
+            let error = Error::new(ExitCode::Refused, "b: 503 Full");
+            super::refused(error, 503, "", may_wait).to_string()
+        };
+        assert_eq!(text(false), "b: 503 Full; try again later");
+        assert_eq!(text(true), "b: 503 Full; try again later, or wait longer with --retry-for");
     }
 }

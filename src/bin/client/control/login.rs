@@ -20,6 +20,7 @@ pub(super) fn find(config: &Config, interrupt: &Arc<Interrupt>) -> Result<Login>
         option: config.auth.clone(),
         host: server.host.clone(),
         port: server.port,
+        md5: config.auth_md5,
         ask: Some(ask),
         ..Sources::default()
     };

@@ -36,6 +36,8 @@ pub struct Sources {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// Whether MD5 will do where the server knows nothing better.
+    pub md5: bool,
     /// A person.
     pub ask: Option<Ask>,
 }

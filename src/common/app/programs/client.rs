@@ -46,6 +46,12 @@ pub static CLIENT: Program = Program {
                 },
                 Opt {
                     short: None,
+                    long: "auth-md5",
+                    value: None,
+                    help: "answer by MD5 too, for an old server that lacks SHA-256",
+                },
+                Opt {
+                    short: None,
                     long: "verify",
                     value: Some("md5|crc32c|none"),
                     help: "what to check: the whole file and each block, each block, or nothing (default: md5)",
@@ -77,7 +83,7 @@ pub static CLIENT: Program = Program {
                     short: None,
                     long: "connect-timeout",
                     value: Some("SECONDS"),
-                    help: "time to connect to one address of the server (default: 10)",
+                    help: "time to connect to one address (default: 10), and to wait for a reply (default: no limit)",
                 },
                 Opt {
                     short: None,

@@ -74,6 +74,12 @@ pub static SERVER: Program = Program {
                 },
                 Opt {
                     short: None,
+                    long: "any-address",
+                    value: None,
+                    help: "accept streams from any address if they show the token of a session",
+                },
+                Opt {
+                    short: None,
                     long: "user",
                     value: Some("NAME"),
                     help: "give up root once the port is open, and become this user",
