@@ -12,12 +12,15 @@ pub mod prompt;
 use crate::codec::json::Value;
 use crate::sys::sync::lock;
 use crate::sys::terminal;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock};
+
+/// What makes text red, and what ends that (ECMA-48, SGR).
+const RED: (&str, &str) = ("\x1b[31m", "\x1b[0m");
 
 /// Columns of a terminal that does not know how many it has.
 const USUAL_COLUMNS: usize = 80;
@@ -53,22 +56,47 @@ pub fn speak_json() {
     lock(&SCREEN).json = true;
 }
 
-/// Writes a line to standard error, with the program's name and a colon before it.
-/// What a peer or a file name put into `line` has been escaped before.
+/// Whether standard error shows colors.
+pub fn is_colored() -> bool {
+    static IS: OnceLock<bool> = OnceLock::new();
+    *IS.get_or_init(|| io::stderr().is_terminal() && knows_colors(|name| std::env::var_os(name)))
+}
+
+/// Whether standard output shows colors.
+pub fn output_is_colored() -> bool {
+    io::stdout().is_terminal() && knows_colors(|name| std::env::var_os(name))
+}
+
+/// Whether a terminal in this environment shows colors, and its user wants them
+/// (no-color.org).
+fn knows_colors(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let kind = variable("TERM").unwrap_or_default();
+    !unwanted && !kind.is_empty() && kind != "dumb"
+}
+
+/// Writes an error to standard error: a line with the program's name and a colon before it,
+/// which are red where there are colors. What a peer or a file name put into `line` has
+/// been escaped before.
 pub fn complain(line: impl Display) {
+    say(line, is_colored());
+}
+
+fn say(line: impl Display, colored: bool) {
     let mut screen = lock(&SCREEN);
     let line = if screen.json {
         let text = Value::from(line.to_string());
         Value::object([("event", Value::from("message")), ("text", text)]).to_string()
     } else {
-        format!("{}: {line}", program_name())
+        let (on, off) = if colored { RED } else { ("", "") };
+        format!("{on}{}:{off} {line}", program_name())
     };
     screen.write_line(&line);
 }
 
-/// Writes a line of the log: the same place and form as an error.
+/// Writes a line of the log: the same place and form as an error, without color.
 pub fn log(line: impl Display) {
-    complain(line);
+    say(line, false);
 }
 
 /// Writes lines to standard error as they are. They end with a newline.
@@ -187,6 +215,19 @@ mod tests {
         assert_eq!(redraw(0, "abc", 39), "\rabc\r");
         assert_eq!(redraw(5, "abc", 39), "\rabc  \r");
         assert_eq!(redraw(5, "", 39), "\r     \r");
+    }
+
+    #[test]
+    fn colors_are_for_terminals_that_have_them_and_users_who_want_them() {
+        let colored = |term: &str, no_color: Option<&str>| {
+            knows_colors(|name| match name {
+                "TERM" => Some(term.into()),
+                _ => no_color.map(Into::into),
+            })
+        };
+        assert!(colored("xterm", None) && colored("linux", Some("")));
+        assert!(!colored("dumb", None) && !colored("", None) && !colored("xterm", Some("1")));
+        assert!(!knows_colors(|_| None));
     }
 
     #[test]
