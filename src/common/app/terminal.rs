@@ -27,6 +27,11 @@ const USUAL_COLUMNS: usize = 80;
 
 static PROGRAM_NAME: OnceLock<String> = OnceLock::new();
 
+/// Where lines go in place of standard error.
+type Sink = Box<dyn Fn(&str) + Send + Sync>;
+
+static SINK: OnceLock<Sink> = OnceLock::new();
+
 static SCREEN: Mutex<Screen> = Mutex::new(Screen { live: 0, json: false, asks: false });
 
 /// What is on standard error now.
@@ -82,7 +87,16 @@ pub fn complain(line: impl Display) {
     say(line, is_colored());
 }
 
+/// From now on `sink` gets each line of [`complain`] and [`log`], without the program's name
+/// and without the line's end. The first sink of a program stays.
+pub fn divert(sink: impl Fn(&str) + Send + Sync + 'static) {
+    SINK.get_or_init(|| Box::new(sink));
+}
+
 fn say(line: impl Display, colored: bool) {
+    if let Some(sink) = SINK.get() {
+        return sink(&line.to_string());
+    }
     let mut screen = lock(&SCREEN);
     let line = if screen.json {
         let text = Value::from(line.to_string());

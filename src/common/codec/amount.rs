@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+/// Bytes of a MiB.
+pub const MIB: f64 = 1_048_576.0;
+
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// Bytes with three digits and a unit of a power of 1024: `999 bytes`, `1.00 GiB`.

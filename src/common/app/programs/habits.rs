@@ -82,6 +82,6 @@ pub(super) const SERVER: &[Habit] = &[
         "-w --writable --upload --allow-upload",
         "the server only sends; run the server where the file is",
     ),
-    habit("--log --access-log --logfile", "the log goes to standard error"),
+    habit("--access-log --logfile --log-file", "--log FILE names the file of the log"),
     habit("-t -j --threads --streams --workers", "--max-streams N limits the streams per transfer"),
 ];

@@ -80,6 +80,12 @@ pub static SERVER: Program = Program {
                 },
                 Opt {
                     short: None,
+                    long: "trust-proxy",
+                    value: Some("ADDR"),
+                    help: "take the client address from X-Forwarded-For in requests of this proxy",
+                },
+                Opt {
+                    short: None,
                     long: "user",
                     value: Some("NAME"),
                     help: "give up root once the port is open, and become this user",
@@ -139,7 +145,19 @@ pub static SERVER: Program = Program {
                 },
             ],
         },
-        Group { title: "log", options: &[Opt { help: "log errors only", ..QUIET }, VERBOSE] },
+        Group {
+            title: "log",
+            options: &[
+                Opt {
+                    short: None,
+                    long: "log",
+                    value: Some("FILE"),
+                    help: "log to this file, and reopen it on SIGUSR1 (default: standard error)",
+                },
+                Opt { help: "log errors only", ..QUIET },
+                VERBOSE,
+            ],
+        },
     ],
     examples: &[
         (
