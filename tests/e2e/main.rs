@@ -16,6 +16,7 @@ mod system;
 
 mod activation;
 mod auth;
+mod auth_client;
 mod auto;
 mod changes;
 mod connections;
@@ -48,6 +49,7 @@ mod streams;
 mod terminal;
 mod trace;
 mod transfers;
+mod url;
 mod usage;
 mod user;
 mod waits;

@@ -67,7 +67,7 @@ fn fetch(
     let begun = Instant::now();
     let receiver = workers::find("receiver")?;
     let fetch = Fetch { config, supervisor, interrupt, progress, receiver, begun, gathered };
-    let (server, stream) = Server::find(config)?;
+    let (server, stream) = Server::find(config, interrupt)?;
     let offer = server.ask(stream, &config.file, config.threads, config.retry_for, interrupt)?;
     match (offer, goal) {
         (Offer::Classic(offer), Goal::File(output)) => {
