@@ -20,6 +20,7 @@ pub mod socket;
 pub mod sync;
 pub mod terminal;
 pub mod user;
+pub mod volume;
 
 use std::io;
 
