@@ -13,6 +13,7 @@ use crate::interrupt::Interrupt;
 use ropewalk::app::http::{Http, NoReply};
 use ropewalk::app::login::Login;
 use ropewalk::app::resolve::{connect_any, resolve};
+use ropewalk::codec::etag::MAX_OPAQUE;
 use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
 use ropewalk::codec::json::{self, Value};
 use ropewalk::codec::percent::encode_path;
@@ -170,8 +171,13 @@ impl Server {
         if head.status != Status::OK.code() {
             return Err(self.refused(head, body));
         }
-        Offer::parse(&head.headers, body)
-            .ok_or_else(|| self.wrong("the reply is not the JSON expected"))
+        Offer::parse(&head.headers, body).ok_or_else(|| {
+            let tag = head.headers.get_only("ETag").unwrap_or_default();
+            match tag.len() > MAX_OPAQUE {
+                true => self.wrong(&format!("its ETag is longer than {MAX_OPAQUE} bytes")),
+                false => self.wrong("the reply is not the JSON expected"),
+            }
+        })
     }
 
     /// Asks for the MD5 of `file` in the state `etag`. `None` when the server does not

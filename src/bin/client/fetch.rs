@@ -74,8 +74,12 @@ fn fetch(
             classic::run(&fetch, output, &server, &offer)
         }
         (Offer::Pulled(offer), Goal::File(output)) => pulled::run(&fetch, output, &server, &offer),
-        (Offer::Classic(offer), Goal::StandardOutput) => piped::classic(&fetch, &server, &offer),
-        (Offer::Pulled(offer), Goal::StandardOutput) => piped::pulled(&fetch, &server, &offer),
+        (Offer::Classic(offer), Goal::Descriptor(open)) => {
+            piped::classic(&fetch, &open, &server, &offer)
+        }
+        (Offer::Pulled(offer), Goal::Descriptor(open)) => {
+            piped::pulled(&fetch, &open, &server, &offer)
+        }
     }
 }
 

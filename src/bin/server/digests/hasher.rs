@@ -61,7 +61,7 @@ pub(super) fn hash(
     Ok(Hashed {
         md5: digest.finish(),
         length: offset,
-        unchanged: offset == size && Identity::of(&file.metadata()?).same_as(identity),
+        unchanged: offset == size && Identity::of(file, &file.metadata()?).same_as(identity),
         settled: mtime.is_older(SETTLED_AGE, begun) && ctime.is_older(SETTLED_AGE, begun),
     })
 }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn identity(file: &File) -> Identity {
-        Identity::of(&file.metadata().unwrap())
+        Identity::of(file, &file.metadata().unwrap())
     }
 
     fn whole(file: &File) -> Hashed {
