@@ -53,6 +53,15 @@ pub fn preallocate(file: &File, length: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives `file` its `length`. A file that has it is left alone: some file systems refuse the
+/// call (FUSE).
+pub fn set_length(file: &File, length: u64) -> io::Result<()> {
+    match file.metadata()?.len() == length {
+        true => Ok(()),
+        false => file.set_len(length),
+    }
+}
+
 /// Takes the disk space for `length` bytes of `file`, and leaves the file as long as it is.
 ///
 /// # Errors

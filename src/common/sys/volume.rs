@@ -7,7 +7,9 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 #[cfg(target_env = "musl")]
-use libc::{fstatfs as fstatfs64, fstatvfs as fstatvfs64, statfs as statfs64, statvfs as statvfs64};
+use libc::{
+    fstatfs as fstatfs64, fstatvfs as fstatvfs64, statfs as statfs64, statvfs as statvfs64,
+};
 #[cfg(not(target_env = "musl"))]
 use libc::{fstatfs64, fstatvfs64, statfs64, statvfs64};
 

@@ -106,7 +106,7 @@ impl Journal {
         let bytes = header.encode();
         // Not emptied before: a journal without a header vouches for no part file.
         file.write_all_at(&bytes, 0)?;
-        file.set_len(bytes.len() as u64)?;
+        file::set_length(&file, bytes.len() as u64)?;
         Ok(Journal { file, salt: header.salt, end: Mutex::new(bytes.len() as u64) })
     }
 
@@ -155,7 +155,7 @@ impl Journal {
         if header.boot != boot {
             *end = bytes.len() as u64;
         }
-        self.file.set_len(*end)?;
+        file::set_length(&self.file, *end)?;
         self.file.write_all_at(&bytes, 0)?;
         if header.boot != boot {
             for (&start, &(stop, vouched)) in contents {
@@ -240,8 +240,9 @@ pub fn is_about(file: &File, part: &File) -> io::Result<bool> {
     let mut samples =
         contents.iter().filter(|(_, (_, kept))| *kept != Vouched::Hole).take(SAMPLES).peekable();
     if samples.peek().is_some() {
-        let holds =
-            |(start, (end, kept)): (&u64, &(u64, Vouched))| kept.holds_in(part, *start..*end, &mut buffer);
+        let holds = |(start, (end, kept)): (&u64, &(u64, Vouched))| {
+            kept.holds_in(part, *start..*end, &mut buffer)
+        };
         return Ok(samples.any(holds));
     }
     // Nothing is vouched for: what was begun is of its full length, or of zeros.

@@ -8,6 +8,7 @@ use super::output::PartFile;
 use super::space;
 use crate::codec::journal::JournalHeader;
 use crate::error::{Error, Result};
+use crate::sys::file;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -106,7 +107,7 @@ fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
 fn begin(part: &mut PartFile, subject: &Subject, sync: bool) -> io::Result<()> {
     part.keep(false);
     let was_empty = part.file().metadata()?.len() == 0;
-    part.file().set_len(0)?;
+    file::set_length(part.file(), 0)?;
     if sync && !was_empty {
         part.file().sync_all()?; // the journal may not be about another file's bytes
     }

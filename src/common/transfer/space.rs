@@ -52,7 +52,11 @@ pub fn reserve(part: &File, size: u64, stored: u64, held: u64, shown: &str) -> R
     }
     let length = part.metadata().map_err(|error| failed(&error))?.len();
     if length > size || (!grows && (taken || has_holes(part, length, size))) {
-        part.set_len(size).map_err(|error| failed(&error))?;
+        match file::set_length(part, size) {
+            // Where a file cannot be made longer so, it grows.
+            Err(error) if length > size || is_final(&error) => return Err(failed(&error)),
+            _ => {}
+        }
     }
     match missing_space(part, stored, held) {
         missing @ 1.. if !taken => Err(full(missing)),

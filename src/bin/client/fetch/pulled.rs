@@ -107,6 +107,9 @@ fn give_up(error: Error, fetch: &Fetch<'_>, offer: &PulledOffer, part: &mut Part
     if error.code() == ExitCode::Changed {
         return useless(error, part);
     }
+    if error.code() == ExitCode::System && !part.has_records() {
+        part.keep(false); // mostly no receiver could be started
+    }
     let error = match space::missing_space(part.file(), offer.stored.min(offer.size), 0) {
         missing @ 1.. if error.code() == ExitCode::System => {
             error.advise(format_args!("{} more are needed", amount::size(missing)))

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{JOURNAL, KEPT_MODE, Output, PART, joined};
+use super::{JOURNAL, Output, PART, joined};
 use crate::error::{Error, Result, system_words};
 use crate::sys::dir::Access;
 use crate::sys::file;
@@ -68,13 +68,8 @@ impl Opening {
 
     /// Has nobody else read `file`.
     fn make_private(&mut self, file: &File) {
-        let refused = file.metadata().and_then(|found| {
-            match found.permissions().mode() & KEPT_MODE == PRIVATE_MODE {
-                true => Ok(()),
-                false => file.set_permissions(Permissions::from_mode(PRIVATE_MODE)),
-            }
-        });
-        match refused {
+        // Also where it has that mode: a refusal is to be known before bytes move.
+        match file.set_permissions(Permissions::from_mode(PRIVATE_MODE)) {
             Err(error) if !lacks_modes(&self.lacks) => self.lack(MODES, &error),
             _ => {}
         }
@@ -129,9 +124,9 @@ impl Output {
             }
             // Between the open and the lock its former holder may have renamed or
             // removed it; the lock then guards a file that nobody else can find.
-            let both = self.names(&self.part_name, &file).and_then(|same| {
-                Ok(same && self.names(&self.journal_name, &journal)?)
-            });
+            let both = self
+                .names(&self.part_name, &file)
+                .and_then(|same| Ok(same && self.names(&self.journal_name, &journal)?));
             if both.map_err(|error| self.failed(&error))? {
                 self.check_ours(&file, &journal, restart)?;
                 return Ok((file, journal));
@@ -233,7 +228,7 @@ impl PartFile {
     /// be gone on with. The journal says whose the part file is, and vouches for nothing.
     pub fn start_over(&self, name: &[u8]) -> Result<()> {
         let subject = Subject { name: name.to_vec(), etag: Vec::new(), size: 0 };
-        let begun = self.file.set_len(0).and_then(|()| {
+        let begun = file::set_length(&self.file, 0).and_then(|()| {
             Journal::create(self.journal.try_clone()?, &subject, &self.file).map(drop)
         });
         begun.map_err(|error| self.output.failed(&error))
@@ -242,6 +237,15 @@ impl PartFile {
     /// Whether part file and journal stay when this is dropped, to be resumed from.
     pub fn keep(&mut self, keep: bool) {
         self.keep = keep;
+    }
+
+    /// Whether the journal vouches for anything. `true` where it cannot be read.
+    pub fn has_records(&self) -> bool {
+        let length = self.journal.metadata().map(|found| found.len());
+        match (read_header(&self.journal), length) {
+            (Ok(Some((header, _))), Ok(length)) => length > header,
+            _ => true,
+        }
     }
 
     /// Whether they stay.

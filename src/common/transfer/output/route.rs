@@ -44,4 +44,3 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
     }
     Err(io::Error::from_raw_os_error(libc::ELOOP))
 }
-
