@@ -79,7 +79,7 @@ fn a_disk_without_locks_modes_allocation_and_size_gets_the_file_and_one_warning(
     let client = || scratch.client(server.address, 2, "file", &out);
     let everything = "locks modes allocation size inodes truncation";
     let outcome = run(&mut on_a_disk_without(everything, &scratch, client()));
-    let warning = "out: the file system refuses locks (No locks available) and modes (Operation ";
+    let warning = "refuses modes (Operation not permitted) and locks (No locks available)";
     let lines: Vec<&str> = outcome.err.lines().collect();
     assert!(lines.len() == 1 && lines[0].contains("client: warning: "), "{outcome:?}");
     assert!(lines[0].contains(warning), "{outcome:?}");
