@@ -149,12 +149,12 @@ fn a_tag_that_is_too_long_is_named() {
     let client =
         Running::start(&mut scratch.client(server.address(), 1, "file", scratch.path("out")));
     let (_, mut stream) = server.accept_request();
-    let tag = "t".repeat(MAX_OPAQUE + 1);
+    let tag = "t".repeat(MAX_OPAQUE + 3);
     let body = "{\"protocol\":2,\"port\":80,\"session\":\"00112233445566778899aabbccddeeff\",\
                 \"size\":1,\"stored\":1}";
     let fields = format!("ETag: \"{tag}\"\r\nContent-Length: {}", body.len());
     stream.write_all(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{body}").as_bytes()).unwrap();
-    client.finish().failed(PROTOCOL, "client", "its ETag is longer than 1024 bytes");
+    client.finish().failed(PROTOCOL, "client", "the reply's ETag is longer than 1024 bytes");
 }
 
 #[test]
