@@ -2,7 +2,7 @@
 //! plain line now and then, or nothing; and the command that goes on.
 
 use crate::harness::{Running, Scratch, Server, name, run};
-use crate::path::{Gate, Path, flip};
+use crate::path::{Gate, Path, flip, leave};
 use crate::relay::{Faults, Step};
 use crate::resume::{kill, restart};
 use crate::system::reserve;
@@ -130,7 +130,7 @@ fn a_failure_is_the_last_object_and_no_line_of_text() {
 #[test]
 fn what_else_is_said_is_an_object_too() {
     let path = Path::new("json-message", 1000, Faults::default());
-    fs::write(path.folder("out.part"), b"from somewhere").unwrap();
+    leave(&path.folder("out"), b"from somewhere");
     let outcome = run(path.client(1).arg("--progress=json"));
     let lines: Vec<Value> = outcome.err.split_inclusive('\n').map(object).collect();
     let message = lines.iter().find(|object| text(object, "event") == "message").unwrap();

@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::trace::Gathered;
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::{Supervisor, Worker};
-use ropewalk::app::workers;
+use ropewalk::app::{terminal, workers};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::process::Ended;
 use std::path::PathBuf;
@@ -74,8 +74,21 @@ fn fetch(
             classic::run(&fetch, output, &server, &offer)
         }
         (Offer::Pulled(offer), Goal::File(output)) => pulled::run(&fetch, output, &server, &offer),
-        (Offer::Classic(offer), Goal::StandardOutput) => piped::classic(&fetch, &server, &offer),
-        (Offer::Pulled(offer), Goal::StandardOutput) => piped::pulled(&fetch, &server, &offer),
+        (Offer::Classic(offer), Goal::Descriptor(open)) => {
+            piped::classic(&fetch, &open, &server, &offer)
+        }
+        (Offer::Pulled(offer), Goal::Descriptor(open)) => {
+            piped::pulled(&fetch, &open, &server, &offer)
+        }
+    }
+}
+
+impl Fetch<'_> {
+    /// Says what the fetch has to do without, unless only errors are wanted.
+    fn warn(&self, what: Option<String>) {
+        if let Some(what) = what.filter(|_| !self.config.quiet) {
+            terminal::log(format_args!("warning: {what}"));
+        }
     }
 }
 
