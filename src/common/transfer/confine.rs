@@ -169,9 +169,11 @@ mod tests {
     #[test]
     fn what_is_not_there_and_what_is_not_allowed_look_alike() {
         each("alike", |_, root| {
-            let shown = |name: &str| format!("{:?}", root.open_file(name.as_bytes()).unwrap_err());
-            assert_eq!(shown("none"), shown("../secret"));
-            assert_eq!(shown("none"), shown("sub"));
+            // The error inside is for the owner's log; a stranger is told which kind it is.
+            for name in ["none", "../secret", "sub"] {
+                let refused = root.open_file(name.as_bytes()).unwrap_err();
+                assert!(matches!(refused, Refused::NotServed(_)), "{name}: {refused:?}");
+            }
         });
     }
 
@@ -228,5 +230,19 @@ mod tests {
     fn a_root_that_is_no_folder_is_refused() {
         assert!(Root::open(Path::new("/dev/null")).is_err());
         assert!(Root::open(Path::new("/nonexistent")).is_err());
+    }
+
+    #[test]
+    fn a_system_without_room_is_told_from_a_file_that_is_not_served() {
+        for (code, has_room) in [
+            (libc::EMFILE, false),
+            (libc::ENFILE, false),
+            (libc::ENOMEM, false),
+            (libc::ENOENT, true),
+            (libc::EACCES, true),
+        ] {
+            let refused = Refused::from(io::Error::from_raw_os_error(code));
+            assert_eq!(matches!(refused, Refused::NotServed(_)), has_room, "{code}");
+        }
     }
 }

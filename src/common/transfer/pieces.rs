@@ -117,4 +117,19 @@ mod tests {
         let folder = Dir::open(std::path::Path::new("/proc")).unwrap();
         assert!(nameless(&folder, OsStr::new("out"), 0).unwrap().is_empty());
     }
+
+    #[test]
+    fn a_piece_that_is_longer_than_the_buffer_joins_whole() {
+        let path = std::env::temp_dir().join(format!("ropewalk-long-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let files = nameless(&Dir::open(&path).unwrap(), OsStr::new("out"), 2).unwrap();
+        std::fs::remove_dir(&path).unwrap();
+        let long: Vec<u8> = (0..BUFFER + 999).map(|at| (at % 251) as u8).collect();
+        files[1].write_all_at(&long, 0).unwrap();
+        files[0].write_all_at(b"start", 0).unwrap();
+        let (_, length) = join(&files[0], [files[1].try_clone().unwrap()]).unwrap();
+        let mut whole = vec![0; length as usize];
+        files[0].read_exact_at(&mut whole, 0).unwrap();
+        assert!(whole == [&b"start"[..], &long].concat());
+    }
 }

@@ -74,4 +74,13 @@ mod tests {
         assert!(Token::from_hex(&"0".repeat(34)).is_none());
         assert!(Token::from_hex("").is_none());
     }
+
+    #[test]
+    fn two_differences_that_are_the_same_do_not_make_up_for_each_other() {
+        let token = Token::random().unwrap();
+        let mut shown = token.bytes();
+        shown[0] ^= 1;
+        shown[9] ^= 1;
+        assert!(!token.is(&shown));
+    }
 }
