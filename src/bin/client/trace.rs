@@ -17,20 +17,21 @@ use crate::fetch::Summary;
 use ropewalk::app::terminal;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Result, system_words};
+use ropewalk::sys::sync::lock;
 use ropewalk::transfer::trace::{Slice, Trace};
-use std::cell::RefCell;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Mutex;
 
 /// What is gathered during one fetch.
 #[derive(Default)]
 pub(crate) struct Gathered {
-    trace: RefCell<Trace>,
+    trace: Mutex<Trace>,
 }
 
 impl Gathered {
     /// Takes what the receiver reports.
     pub(crate) fn add(&self, slice: &Slice) {
-        self.trace.borrow_mut().add(slice);
+        lock(&self.trace).add(slice);
     }
 
     /// Draws the picture where one was asked for, of a fetch that failed too. That it
@@ -47,7 +48,7 @@ impl Gathered {
             },
             failed: outcome.is_err(),
             limit: config.rate,
-            trace: self.trace.borrow().clone(),
+            trace: lock(&self.trace).clone(),
         };
         // Written as it is and not renamed: it may be a pipe, and it is worth nothing.
         if let Err(error) = std::fs::write(path, picture.to_svg()) {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::digest::{self, Digest};
+use super::lease::Lease;
 use super::pulled::Transfer;
 use super::{Fetch, Summary, blame, classic, compare};
 use crate::config::Verify;
@@ -17,12 +18,17 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Fetches the file from a ropewalk server.
-pub(super) fn pulled(fetch: &Fetch<'_>, server: &Server, offer: &PulledOffer) -> Result<Summary> {
+pub(super) fn pulled(
+    fetch: &Fetch<'_>,
+    server: &Server,
+    offer: &PulledOffer,
+    lease: &Lease,
+) -> Result<Summary> {
     let digest = Digest::begin(fetch, server, offer)?;
     fetch.progress.begins(Some(offer.size), 0, fetch.config.verify == Verify::Md5);
     let output = io::stdout();
     let job = vec![mark(), ("shown".to_string(), Value::from(STANDARD_OUTPUT))];
-    let report = Transfer { fetch, server, offer }.run(job, &[output.as_fd()])?;
+    let report = Transfer { fetch, server, offer, lease }.run(job, &[output.as_fd()])?;
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a word"));
     };

@@ -28,6 +28,7 @@ fn golden_requests() {
         hex(&Request::Finished.encode()),
         "0200000000000000000000000000000000000000d242b944"
     );
+    assert_eq!(hex(&Request::Leave.encode()), "0300000000000000000000000000000000000000e5014ef9");
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn what_is_written_is_read_back() {
         let hello = Hello { unchecked, ..HELLO };
         assert_eq!(Hello::parse(&hello.encode()), Ok(Some((HELLO_SIZE, hello))));
     }
-    for request in [RANGE, Request::Finished] {
+    for request in [RANGE, Request::Finished, Request::Leave] {
         assert_eq!(Request::parse(&request.encode()), Ok(Some((REQUEST_SIZE, request))));
     }
     let other = Header::Error { code: ErrorCode::Other(99), length: 0, crc: 0 };
