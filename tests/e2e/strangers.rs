@@ -198,7 +198,7 @@ fn requests_that_cannot_be_are_told_so() {
         range(1, 0, 0, u32::MAX),
         range(1, 1, 0, 1),
         range(0, 0, 0, 1),
-        range(3, 0, 0, 1),
+        range(4, 0, 0, 1),
         vec![0; REQUEST_SIZE],
         content(5000),
     ] {

@@ -19,6 +19,8 @@ fn altered<const N: usize>(mut message: [u8; N], at: usize, bytes: &[u8]) -> [u8
 #[test]
 fn golden_hello() {
     assert_eq!(hex(&HELLO.encode()), "ff02000030313233343536373839616263646566000200006275bc34");
+    let least = Hello { max_block: MIN_BLOCK, ..HELLO };
+    assert_eq!(hex(&least.encode()), "ff020000303132333435363738396162636465660000100012df1fb8");
 }
 
 #[test]
