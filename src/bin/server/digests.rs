@@ -52,13 +52,15 @@ pub(crate) enum NoDigest {
     Abandoned,
     /// Too many files are being hashed.
     Busy,
-    /// The file could not be read: in the system's words.
+    /// The system has no room for it now: in its own words.
+    NoRoom(String),
+    /// The file could not be read, as it will not be the next time: in the system's words.
     Failed(String),
 }
 
 impl From<io::Error> for NoDigest {
     fn from(error: io::Error) -> NoDigest {
-        NoDigest::Failed(system_words(&error))
+        NoDigest::NoRoom(system_words(&error))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::conditions::{Validators, Verdict};
 use crate::digests::{Hurry, NoDigest};
 use crate::index::{self, Page};
 use crate::media;
-use crate::requests::{Answer, NoAnswer, Service, begin, now, refusal, unavailable};
+use crate::requests::{Answer, NoAnswer, Service, begin, now, refusal, unavailable, unreadable};
 use crate::shares::DownloadShare;
 use crate::target::{self, Opened};
 use ropewalk::app::connections::Connection;
@@ -169,7 +169,8 @@ impl From<NoDigest> for NoAnswer {
     fn from(why: NoDigest) -> NoAnswer {
         match why {
             NoDigest::Gone => NoAnswer::Gone,
-            NoDigest::Failed(words) => NoAnswer::Refused(unavailable(&words)),
+            NoDigest::NoRoom(words) => NoAnswer::Refused(unavailable(&words)),
+            NoDigest::Failed(words) => NoAnswer::Refused(unreadable(&words)),
             NoDigest::Stopping | NoDigest::Abandoned | NoDigest::Busy => {
                 let refused =
                     Refusal::new(Status::SERVICE_UNAVAILABLE, "no digest can be made now");

@@ -14,6 +14,7 @@ use crate::target::Tree;
 use crate::transfers::Transfers;
 use ropewalk::app::connections::{Connection, Connections};
 use ropewalk::app::http::{Http, NoRequest, Patience};
+use ropewalk::app::resolve::advise_zone;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::app::{terminal, workers};
@@ -25,7 +26,7 @@ use ropewalk::transfer::confine::Root;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -67,14 +68,21 @@ impl Server {
         let door = config.auth.as_deref().map(|path| Door::new(path, config.auth_md5));
         let door = door.transpose()?;
         let listeners = match config.place {
-            Place::Port(port, address) => vec![listen(port, address)?],
+            Place::Everywhere(port) => {
+                vec![socket::listen_everywhere(port).map_err(|error| no_port(port, None, &error))?]
+            }
+            Place::At(address) => vec![listen(address)?],
             Place::Handed => handed,
         };
         for listener in &listeners {
             listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
         }
-        let metrics = config.metrics.map(Listening::on).transpose();
-        let metrics = metrics.map_err(|error| Error::system("--metrics", &error))?;
+        let metrics = config.metrics.map(|address| {
+            Listening::on(address).map_err(|cause| {
+                advise_zone(Error::system("--metrics", &cause), &cause, &[address])
+            })
+        });
+        let metrics = metrics.transpose()?;
         let failed = |error: io::Error| Error::system("start", &error);
         // Each control connection and each transfer holds descriptors.
         process::raise_descriptor_limit().map_err(failed)?;
@@ -149,7 +157,8 @@ impl Server {
             if backoff.is_none() {
                 listening.extend(self.listeners.iter().map(TcpListener::as_fd));
             }
-            let wake = self.signals.wait(&listening, backoff.take()).map_err(failed)?;
+            let limit = [backoff.take(), self.connections.look()].into_iter().flatten().min();
+            let wake = self.signals.wait(&listening, limit).map_err(failed)?;
             match wake.signal {
                 Some(Signal::Pause) => self.pause().map_err(failed)?,
                 Some(Signal::HangUp) if self.reload() => {}
@@ -238,17 +247,12 @@ impl Server {
     }
 }
 
-/// Takes a port, of all addresses without one.
-fn listen(port: u16, address: Option<IpAddr>) -> Result<TcpListener> {
-    let listener = match address {
-        Some(address) => socket::listen(SocketAddr::new(address, port)),
-        None => socket::listen_everywhere(port),
-    };
-    listener.map_err(|error| no_port(port, &error))
+fn listen(address: SocketAddr) -> Result<TcpListener> {
+    socket::listen(address).map_err(|error| no_port(address.port(), Some(address), &error))
 }
 
-/// Why a port cannot be had, and what to do about it.
-fn no_port(port: u16, cause: &io::Error) -> Error {
+/// Why a port cannot be had, of one address or of all, and what to do about it.
+fn no_port(port: u16, address: Option<SocketAddr>, cause: &io::Error) -> Error {
     let error = Error::system(format!("port {port}"), cause);
     match cause.kind() {
         io::ErrorKind::AddrInUse => {
@@ -258,7 +262,7 @@ fn no_port(port: u16, cause: &io::Error) -> Error {
         io::ErrorKind::AddrNotAvailable => {
             error.advise("this machine does not have the address of --bind")
         }
-        _ => error,
+        _ => advise_zone(error, cause, address.as_slice()),
     }
 }
 

@@ -160,7 +160,8 @@ impl Service {
         let mut counted = self.counters.begin(Kind::Download);
         http.write_response(&download.response, true)?;
         let share = self.shares.add_download();
-        let sent = download.body.send(connection.stream(), self.stall, share.as_ref());
+        let sent = connection
+            .while_sending(|| download.body.send(connection.stream(), self.stall, share.as_ref()));
         drop(share);
         counted.reached(sent.bytes, 0);
         counted.end(if sent.broken.is_none() { Outcome::Complete } else { Outcome::Failed });
@@ -219,6 +220,12 @@ pub(crate) fn refusal(refusal: &Refusal) -> Response {
         Status::SERVICE_UNAVAILABLE => response.field("Retry-After", RETRY_AFTER.to_string()),
         _ => response,
     }
+}
+
+/// What to answer when reading a file fails, so that asking again is of no use.
+pub(crate) fn unreadable(why: &dyn Display) -> Refusal {
+    terminal::complain(format_args!("request refused: the file cannot be read: {why}"));
+    Refusal::new(Status::INTERNAL_SERVER_ERROR, "the server cannot read the file")
 }
 
 /// What to answer when the server has come to a limit of its own.

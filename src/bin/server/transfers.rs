@@ -65,6 +65,7 @@ pub(crate) struct Transfers {
     supervisor: Arc<Supervisor>,
     places: Arc<Places>,
     ports: DataPorts,
+    any_address: bool,
     shares: Arc<Shares>,
     counters: Arc<Counters>,
     sessions: Arc<Sessions>,
@@ -114,6 +115,7 @@ impl Transfers {
             supervisor,
             places: Places::new(config.max_transfers, config.max_per_address, config.idle),
             ports: DataPorts::new(config.data_ports.clone()),
+            any_address: config.any_address,
             shares,
             counters,
             sessions,
@@ -203,8 +205,11 @@ impl Transfers {
             ("threads".to_string(), Value::from_u64(wanted.threads.into())),
             ("idle_ms".to_string(), milliseconds(self.idle)),
             ("stall_ms".to_string(), milliseconds(self.stall)),
-            ("peer".to_string(), Value::from(record.peer.ip().to_string())),
         ]);
+        // Nothing but its address tells whose a classic stream is.
+        if pulled.is_none() || !self.any_address {
+            job.push(("peer".to_string(), Value::from(record.peer.ip().to_string())));
+        }
         job.extend(self.shares.next().map(|rate| ("rate".to_string(), Value::from_u64(rate))));
         let volume = self.volume;
         let started = || -> io::Result<u16> {
