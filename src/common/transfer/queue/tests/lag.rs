@@ -1,5 +1,7 @@
 //! When streams pause for a follower that is far behind the prefix, and when they do not.
 
+#![forbid(unsafe_code)]
+
 use super::*;
 
 #[test]
