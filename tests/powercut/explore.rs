@@ -17,6 +17,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// States by chance of one cut, one after the other.
 const OF_A_CUT: usize = 8;
 
+/// States that a real client may go on from, of which some are chosen.
+const KEPT: usize = 200;
+
 /// A number from the environment.
 fn setting(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap())
@@ -46,6 +49,8 @@ pub(crate) struct Explorer<'a> {
     pub(crate) seed: u64,
     /// The states of a cut are all tried when there are no more than this.
     pub(crate) all: u64,
+    /// How many states a real client usually goes on from.
+    pub(crate) resumed: u64,
 }
 
 impl Explorer<'_> {
@@ -73,7 +78,7 @@ impl Explorer<'_> {
                         let state = cut.state(number);
                         let at = (length, &promise);
                         self.try_state(&expected, at, &state, &mut seen, &mut figures);
-                        if random.below(count as usize) < 2 {
+                        if random.below(count as usize) < 2 && found.len() < KEPT {
                             found.push((length, state));
                         }
                     }
@@ -81,8 +86,9 @@ impl Explorer<'_> {
             }
         }
         assert!(large.is_empty() || self.all < u64::MAX, "too many states");
-        let goal = figures.states + setting("POWERCUT_STATES", 250) as usize;
-        while figures.states < goal && !large.is_empty() {
+        // Chance finds some states again and again.
+        let tries = setting("POWERCUT_STATES", 250) as usize;
+        for _ in 0..if large.is_empty() { 0 } else { tries.div_ceil(OF_A_CUT) } {
             let length = large[random.below(large.len())];
             let (cut, promise) = (history.cut(length), history.promise(length));
             for _ in 0..OF_A_CUT {
@@ -90,8 +96,12 @@ impl Explorer<'_> {
                 self.try_state(&expected, (length, &promise), &state, &mut seen, &mut figures);
                 found.push((length, state));
             }
+            // Not more of them than are needed: each is as large as the file.
+            while found.len() > KEPT {
+                found.swap_remove(random.below(found.len()));
+            }
         }
-        for _ in 0..setting("POWERCUT_RESUMED", 12) {
+        for _ in 0..setting("POWERCUT_RESUMED", self.resumed) {
             let (length, state) = &found[random.below(found.len())];
             self.resume(&expected, *length, state);
             figures.resumed += 1;

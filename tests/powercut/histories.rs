@@ -16,7 +16,7 @@ fn dies(program: &'static str, calls: usize) -> Run {
 }
 
 fn explore(test: &str, world: &World, history: &History, seed: u64) {
-    Explorer { test, world, history, seed, all: 256 }.explore();
+    Explorer { test, world, history, seed, all: 256, resumed: 8 }.explore();
 }
 
 /// How many checkpoints a history has: a folder's is none of them.
@@ -46,7 +46,7 @@ fn every_state_of_a_small_fetch_is_gone_on_from() {
         let folder = world.folder(if old.is_some() { "over" } else { "fresh" }, old);
         let mut history = History::of(&folder);
         world.run(&mut history, &folder, &WHOLE, false);
-        Explorer { test, world: &world, history: &history, seed, all: u64::MAX }.explore();
+        Explorer { test, world: &world, history: &history, seed, all: u64::MAX, resumed: 20 }.explore();
     }
 }
 
@@ -68,7 +68,8 @@ fn a_small_fetch_that_is_killed_after_any_call_is_gone_on_from() {
                 break;
             }
             world.run(&mut history, &folder, &WHOLE, false);
-            explore(test, &world, &history, seed);
+            let all = 256;
+            Explorer { test, world: &world, history: &history, seed, all, resumed: 1 }.explore();
         }
     }
 }
