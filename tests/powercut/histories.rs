@@ -19,7 +19,7 @@ fn explore(test: &str, world: &World, history: &History, seed: u64) {
     Explorer { test, world, history, seed, all: 256, resumed: 8 }.explore();
 }
 
-/// How many checkpoints a history has: a folder's is none of them.
+/// How many checkpoints a history has.
 fn checkpoints(history: &History) -> usize {
     let is_durable = |step: &&Step| match step {
         Step::Change(_, crate::disk::Change::Write(_, bytes)) => {
@@ -30,7 +30,7 @@ fn checkpoints(history: &History) -> usize {
     history.steps.iter().filter(is_durable).count()
 }
 
-/// Calls of a receiver that writes `blocks` blocks and makes two checkpoints or fewer.
+/// Calls of a receiver that writes so many blocks, each with its record.
 fn calls(blocks: usize) -> usize {
     2 * blocks
 }
@@ -120,7 +120,7 @@ fn holes_that_were_made_durable_stay_holes() {
     let mut random = Random(seed);
     let folder = world.folder("folder", None);
     let mut history = History::of(&folder);
-    world.run(&mut history, &folder, &dies("receiver", 8 + random.below(20)), false);
+    world.run(&mut history, &folder, &dies("receiver", 8 + random.below(9)), false);
     world.run(&mut history, &folder, &WHOLE, true);
     assert!(checkpoints(&history) >= 1);
     explore(test, &world, &history, seed);
