@@ -130,7 +130,10 @@ impl Expected<'_> {
                 format!("wrong: {} bytes, other ones at {differs:?}", out.len())
             }
         };
-        Err(format!("OUT is {found}{}", if promise.is_new { ", after it was promised" } else { "" }))
+        Err(format!(
+            "OUT is {found}{}",
+            if promise.is_new { ", after it was promised" } else { "" }
+        ))
     }
 
     /// The ranges that a client would count as there, each of them checked, in the folder as
@@ -145,7 +148,8 @@ impl Expected<'_> {
         let size = self.subject.size;
         let (journal, start) = prepare(&mut part, &self.subject, size, wishes).map_err(failed)?;
         part.keep(true);
-        let (_, _, contents) = Journal::open(journal).unwrap().ok_or("its journal has no header")?;
+        let (_, _, contents) =
+            Journal::open(journal).unwrap().ok_or("its journal has no header")?;
         let mut buffer = vec![0; AUDIT_BUFFER];
         for (&from, &(to, vouched)) in &contents {
             if !vouched.holds_in(part.file(), from..to, &mut buffer) {

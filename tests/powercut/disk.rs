@@ -90,9 +90,7 @@ impl Content {
                 self.size = self.size.max(*end);
                 Vec::new()
             }
-            Change::Punch(range) => {
-                self.overlay(range.start..range.end.min(self.size), |_| None)
-            }
+            Change::Punch(range) => self.overlay(range.start..range.end.min(self.size), |_| None),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Tries the states of a history: all where they are few, else some by chance.
 
 use crate::check::{Expected, OTHER_BOOT, empty, lay};
-use crate::harness::{Scratch, run};
 use crate::disk::Change;
+use crate::harness::{Scratch, run};
 use crate::history::{History, Step};
 use crate::promise::{JOURNAL, OUT, PART, Promise, joined, range, records};
 use crate::states::{Random, State};

@@ -27,9 +27,8 @@ fn states(history: &History) -> BTreeSet<String> {
     let cut = history.cut(history.steps.len());
     let state = |number| {
         let state = cut.state(number);
-        let shown = state.names.iter().map(|(name, file)| {
-            format!("{name}:{}", shown(&state.files[*file]))
-        });
+        let shown =
+            state.names.iter().map(|(name, file)| format!("{name}:{}", shown(&state.files[*file])));
         shown.collect::<Vec<_>>().join(" ")
     };
     (0..cut.count().unwrap()).map(state).collect()

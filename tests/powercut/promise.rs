@@ -72,8 +72,7 @@ impl History {
     pub(crate) fn promise(&self, length: usize) -> Promise {
         let start = self.names.get(JOURNAL).map(|journal| durable(&self.files[*journal].content));
         let (durable_ranges, etag) = start.unwrap_or_default();
-        let mut promise =
-            Promise { durable: durable_ranges, etag, is_new: false, is_loose: false };
+        let mut promise = Promise { durable: durable_ranges, etag, is_new: false, is_loose: false };
         let mut names = self.names.clone();
         let mut journal = names.get(JOURNAL).copied();
         let mut files: Vec<Content> = self.files.iter().map(|file| file.content.clone()).collect();
@@ -111,7 +110,8 @@ impl History {
                     let what = *what;
                     let is_journal = what == Synced::All
                         || journal.is_some_and(|journal| what == Synced::File(journal));
-                    let seen = journal.filter(|_| is_journal).map(|journal| durable(&files[journal]));
+                    let seen =
+                        journal.filter(|_| is_journal).map(|journal| durable(&files[journal]));
                     under_way.insert(*thread, (at, what, seen));
                 }
                 Step::SyncEnds(thread, good) => match under_way.remove(thread) {
@@ -132,9 +132,7 @@ impl History {
     /// Whether the journal is removed at this step because the part file is of no use: that
     /// one goes next.
     fn gives_up(&self, at: usize) -> bool {
-        let removes = |at: usize, what: &str| {
-            matches!(self.steps.get(at), Some(Step::Name(Naming::Remove(name))) if name == what)
-        };
+        let removes = |at: usize, what: &str| matches!(self.steps.get(at), Some(Step::Name(Naming::Remove(name))) if name == what);
         removes(at, JOURNAL) && removes(at + 1, PART)
     }
 }
