@@ -4,7 +4,7 @@ use crate::check::{Expected, OTHER_BOOT, empty, lay};
 use crate::disk::Change;
 use crate::harness::{Scratch, run};
 use crate::history::{History, Step};
-use crate::promise::{JOURNAL, OUT, PART, Promise, joined, range, records};
+use crate::promise::{JOURNAL, OUT, PART, Promise, counting, records};
 use crate::states::{Random, State};
 use crate::world::World;
 use ropewalk::transfer::journal::Subject;
@@ -149,7 +149,7 @@ impl Explorer<'_> {
                 if header.boot == OTHER_BOOT {
                     return; // it has not been made this boot's yet
                 }
-                joined(records.iter().filter_map(|(_, record)| range(record)))
+                counting(&records, u64::MAX)
             }
             _ => Vec::new(),
         };

@@ -128,7 +128,6 @@ fn holes_that_were_made_durable_stay_holes() {
 }
 
 #[test]
-#[ignore = "fails: a journal of another boot is rewritten in place, and a cut within that loses it"]
 fn one_power_cut_after_the_other_costs_nothing_that_was_durable() {
     let test = "one_power_cut_after_the_other_costs_nothing_that_was_durable";
     if !can_record(test) {

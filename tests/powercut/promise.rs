@@ -34,11 +34,19 @@ pub(crate) fn records(journal: &[u8]) -> Option<(JournalHeader, Vec<(u64, Record
 }
 
 /// The range that a record is about.
-pub(crate) fn range(record: &Record) -> Option<Range<u64>> {
+fn range(record: &Record) -> Option<Range<u64>> {
     match record {
         Record::Written { range, .. } | Record::Hole { range } => Some(range.clone()),
-        Record::Durable { .. } => None,
+        Record::Durable { .. } | Record::Anew => None,
     }
+}
+
+/// The ranges of the records that count, of those that end within the first `length` bytes.
+pub(crate) fn counting(records: &[(u64, Record)], length: u64) -> Vec<(u64, u64)> {
+    let there = records.iter().filter(|(end, _)| *end <= length);
+    let there: Vec<&Record> = there.map(|(_, record)| record).collect();
+    let since = there.iter().rposition(|record| **record == Record::Anew).unwrap_or(0);
+    joined(there[since..].iter().filter_map(|record| range(record)))
 }
 
 /// Joins ranges that touch.
@@ -63,8 +71,7 @@ fn durable(journal: &Content) -> (Vec<(u64, u64)>, Vec<u8>) {
         _ => None,
     });
     let named = named.max().unwrap_or(0);
-    let records = records.iter().filter(|(end, _)| *end <= named);
-    (joined(records.filter_map(|(_, record)| range(record))), header.etag)
+    (counting(&records, named), header.etag)
 }
 
 impl History {
