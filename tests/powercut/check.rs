@@ -141,13 +141,14 @@ impl Expected<'_> {
     fn counted(&self) -> Result<(Vec<(u64, u64)>, Start), String> {
         let failed = |error: ropewalk::error::Error| format!("the client fails: {error}");
         let output = Output::locate(&self.folder.join(OUT)).map_err(failed)?;
-        let mut part = output.open_part().map_err(failed)?;
+        let mut part = output.open_part(false).map_err(failed)?;
         part.keep(true);
         // Whether it waits for the disk changes nothing of what is there.
         let wishes = Wishes { restart: false, sync: false };
         let size = self.subject.size;
-        let (journal, start) = prepare(&mut part, &self.subject, size, wishes).map_err(failed)?;
+        let start = prepare(&mut part, &self.subject, size, wishes).map_err(failed)?;
         part.keep(true);
+        let journal = part.journal().try_clone().unwrap();
         let (_, _, contents) =
             Journal::open(journal).unwrap().ok_or("its journal has no header")?;
         let mut buffer = vec![0; AUDIT_BUFFER];

@@ -77,3 +77,9 @@ impl World {
         if fs::create_dir_all(&shared).is_ok() { shared } else { self.scratch.path("states") }
     }
 }
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.states_folder());
+    }
+}

@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::trace::Gathered;
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::{Supervisor, Worker};
-use ropewalk::app::workers;
+use ropewalk::app::{terminal, workers};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::process::Ended;
 use std::path::PathBuf;
@@ -67,15 +67,28 @@ fn fetch(
     let begun = Instant::now();
     let receiver = workers::find("receiver")?;
     let fetch = Fetch { config, supervisor, interrupt, progress, receiver, begun, gathered };
-    let (server, stream) = Server::find(config)?;
+    let (server, stream) = Server::find(config, interrupt)?;
     let offer = server.ask(stream, &config.file, config.threads, config.retry_for, interrupt)?;
     match (offer, goal) {
         (Offer::Classic(offer), Goal::File(output)) => {
             classic::run(&fetch, output, &server, &offer)
         }
         (Offer::Pulled(offer), Goal::File(output)) => pulled::run(&fetch, output, &server, &offer),
-        (Offer::Classic(offer), Goal::StandardOutput) => piped::classic(&fetch, &server, &offer),
-        (Offer::Pulled(offer), Goal::StandardOutput) => piped::pulled(&fetch, &server, &offer),
+        (Offer::Classic(offer), Goal::Descriptor(open)) => {
+            piped::classic(&fetch, &open, &server, &offer)
+        }
+        (Offer::Pulled(offer), Goal::Descriptor(open)) => {
+            piped::pulled(&fetch, &open, &server, &offer)
+        }
+    }
+}
+
+impl Fetch<'_> {
+    /// Says what the fetch has to do without, unless only errors are wanted.
+    fn warn(&self, what: Option<String>) {
+        if let Some(what) = what.filter(|_| !self.config.quiet) {
+            terminal::log(format_args!("warning: {what}"));
+        }
     }
 }
 

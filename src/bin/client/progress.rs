@@ -15,6 +15,7 @@ use ropewalk::sys::sync::lock;
 use speed::Speed;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use watcher::Bell;
 
 /// The rate that is shown is that of the last seconds; the time left is reckoned with a
 /// longer memory, so that it does not jump.
@@ -73,6 +74,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct Progress {
     begun: Instant,
     state: Mutex<State>,
+    bell: Bell,
 }
 
 struct State {
@@ -94,7 +96,7 @@ impl Progress {
             tally: Tally::default(),
             speed: Speed::new(Duration::ZERO, 0, LEFT_TIME),
         };
-        Progress { begun: Instant::now(), state: Mutex::new(state) }
+        Progress { begun: Instant::now(), state: Mutex::new(state), bell: Bell::default() }
     }
 
     /// The server has said yes: `there` bytes are there already, of `size` where that is
@@ -126,8 +128,13 @@ impl Progress {
     /// The server is gone, and its streams with it.
     pub(crate) fn is_lost(&self) {
         let mut state = lock(&self.state);
+        let is_news = state.phase != Phase::Lost;
         state.phase = Phase::Lost;
         state.tally.streams = 0;
+        drop(state);
+        if is_news {
+            self.bell.ring_news();
+        }
     }
 
     /// All is there and checked: so many bytes.

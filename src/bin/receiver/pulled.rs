@@ -212,6 +212,12 @@ fn spawn<'scope, T: Send + 'scope>(
 }
 
 impl Job {
+    /// A stream more than there are blocks has nothing to do.
+    fn most_streams(&self) -> u8 {
+        let blocks = self.size.div_ceil(self.block(0).into());
+        u8::try_from(blocks).unwrap_or(u8::MAX).max(1)
+    }
+
     /// Bytes of a block on stream `number`. Where more streams may come, those that are
     /// there already keep theirs; but not where what waits to go out needs the memory.
     fn block(&self, number: usize) -> u32 {

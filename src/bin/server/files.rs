@@ -79,7 +79,7 @@ pub(crate) fn answer(
         opened => opened?,
     };
     let identity = opened.identity;
-    let (tag, validators) = validators(&identity)?;
+    let validators = validators(&identity)?;
     let get = head.method == Method::Get;
     let size = identity.version.size;
     let part = match validators.judge(&head.headers, get) {
@@ -110,7 +110,7 @@ pub(crate) fn answer(
         .field("Content-Disposition", media::disposition(&path));
     if wants_md5(&head.headers) {
         let md5 = match get {
-            true => service.digests.known(&tag), // its client can read, and need not wait
+            true => service.digests.known(&identity.key()), // its client can read, and need not wait
             false => Some(md5(service, connection, &opened)?),
         };
         if let Some(md5) = md5 {
@@ -127,14 +127,13 @@ pub(crate) fn answer(
     })
 }
 
-/// The opaque entity tag of a file, and what conditions are compared with.
-fn validators(identity: &Identity) -> Result<(String, Validators), Refusal> {
-    let opaque = identity.etag();
-    let tag = EntityTag::strong(&opaque)
+/// What conditions are compared with.
+fn validators(identity: &Identity) -> Result<Validators, Refusal> {
+    let tag = EntityTag::strong(&identity.etag())
         .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;
     let modified = u64::try_from(identity.version.mtime.seconds).ok();
     let date = modified.map(|modified| now().map_or(modified, |now| modified.min(now)));
-    Ok((opaque, Validators { tag, modified, date, size: identity.version.size }))
+    Ok(Validators { tag, modified, date, size: identity.version.size })
 }
 
 /// Adds the fields by which a client recognises the file later.

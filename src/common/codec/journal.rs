@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::etag::MAX_OPAQUE;
 use crate::hash::crc32c::{crc32c, extend};
 use std::ops::Range;
 
@@ -13,8 +14,9 @@ pub const MAGIC: [u8; 8] = *b"ropewj1\n";
 /// Longest name of a file on a server that a journal can hold, in bytes.
 pub const MAX_NAME: usize = 8192;
 
-/// Longest entity tag that a journal can hold, in bytes.
-pub const MAX_ETAG: usize = 256;
+/// Longest entity tag that a journal can hold, in bytes: the longest one that is taken from
+/// a server, with its quotes.
+pub const MAX_ETAG: usize = MAX_OPAQUE + 2;
 
 /// Bytes of the header before the name.
 pub const HEADER_SIZE: usize = 64;

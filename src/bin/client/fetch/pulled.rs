@@ -17,6 +17,7 @@ use ropewalk::transfer::growth::FIRST_STREAMS;
 use ropewalk::transfer::journal::{self, Subject};
 use ropewalk::transfer::output::{Output, PartFile};
 use ropewalk::transfer::partial::{self, Start};
+use ropewalk::transfer::space;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -37,21 +38,22 @@ pub(super) fn run(
     offer: &PulledOffer,
 ) -> Result<Summary> {
     let config = fetch.config;
-    let mut part = output.open_part()?;
+    let mut part = output.open_part(config.wishes.restart)?;
+    fetch.warn(part.lacks());
     let subject = Subject {
         name: config.file.clone(),
         etag: offer.etag.clone().into_bytes(),
         size: offer.size,
     };
-    let (journal_file, start) = partial::prepare(&mut part, &subject, offer.stored, config.wishes)
+    let start = partial::prepare(&mut part, &subject, offer.stored, config.wishes)
         .map_err(|error| keeping(error, &part, fetch))?;
     let resumed = match start {
         Start::Fresh => 0,
         Start::Resumed(bytes) => bytes,
         Start::Over(reason) => {
             if !config.quiet {
-                let shown = part.output().shown();
-                terminal::log(format_args!("{shown}.part: starting over: {reason}"));
+                let shown = part.output().shown_part();
+                terminal::log(format_args!("{shown}: starting over: {reason}"));
             }
             0
         }
@@ -61,7 +63,7 @@ pub(super) fn run(
         ("sync".to_string(), Value::from_u64(config.wishes.sync.into())),
         ("shown".to_string(), Value::from(part.output().shown())),
     ];
-    let files = [part.file().as_fd(), journal_file.as_fd()];
+    let files = [part.file().as_fd(), part.journal().as_fd()];
     fetch.progress.begins(Some(offer.size), resumed, config.verify == Verify::Md5);
     let moved = Transfer { fetch, server, offer }.run(job, &files);
     part.keep(true);
@@ -75,16 +77,18 @@ pub(super) fn run(
         if error.code() != ExitCode::Integrity {
             return give_up(error, fetch, offer, &mut part);
         }
-        let error = blame::add(error, fetch, (server, &offer.etag), &part, &journal_file);
+        let error = blame::add(error, fetch, (server, &offer.etag), &part);
         useless(error, &mut part)
     })?;
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
     fetch.progress.is_saved(tally.bytes);
-    part.commit(offer.size, config.wishes.sync).map_err(|error| {
+    let refused = part.complete(offer.size, config.wishes.sync).map_err(|error| {
         // What is read back now may be in memory only.
-        let _ = journal::distrust(&journal_file);
+        let _ = journal::distrust(part.journal());
         error.advise(format_args!("to go on: {}", config.command))
     })?;
+    fetch.warn(refused);
+    part.put_in_place(config.wishes.sync)?;
     let time = fetch.begun.elapsed();
     Ok(Summary {
         bytes: tally.bytes,
@@ -103,8 +107,11 @@ fn give_up(error: Error, fetch: &Fetch<'_>, offer: &PulledOffer, part: &mut Part
     if error.code() == ExitCode::Changed {
         return useless(error, part);
     }
-    let error = match partial::missing_space(part.file(), offer.size, offer.stored) {
-        Ok(missing @ 1..) if error.code() == ExitCode::System => {
+    if error.code() == ExitCode::System && !part.has_records() {
+        part.keep(false); // mostly no receiver could be started
+    }
+    let error = match space::missing_space(part.file(), offer.stored.min(offer.size), 0) {
+        missing @ 1.. if error.code() == ExitCode::System => {
             error.advise(format_args!("{} more are needed", amount::size(missing)))
         }
         _ => error,

@@ -19,7 +19,8 @@ type Members = Vec<(String, Value)>;
 pub(super) fn start(config: &Config) -> Value {
     let output = match &config.destination {
         Destination::File(path) => escape(path.as_os_str().as_bytes()),
-        Destination::StandardOutput => "-".to_string(),
+        Destination::Descriptor(1) => "-".to_string(),
+        Destination::Descriptor(number) => format!("/dev/fd/{number}"),
     };
     Value::object([
         ("event", Value::from("start")),
