@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod changes;
 mod digests;
 mod files;
 mod index;

@@ -42,10 +42,10 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    /// How many bytes it has.
-    pub(crate) fn length(&self) -> u64 {
+    /// How many bytes it has, where that is known before they are sent.
+    pub(crate) fn length(&self) -> Option<u64> {
         match self {
-            Payload::Part(body) => body.length,
+            Payload::Part(body) => Some(body.length),
             Payload::Index(page) => page.length(),
         }
     }
@@ -74,7 +74,7 @@ pub(crate) fn answer(
     let path = target::path(&head.target)?;
     let opened = match service.tree.open(&path) {
         Err(refused) if service.index && refused.status == Status::NOT_FOUND => {
-            return index::answer(head, &service.tree.open_folder(&path)?);
+            return index::answer(head, service.tree.open_folder(&path)?);
         }
         opened => opened?,
     };
@@ -120,7 +120,8 @@ pub(crate) fn answer(
     let response = response.length(length);
     Ok(match get {
         true => {
-            let body = Payload::Part(Body { file: opened.file, start, length });
+            let version = identity.version;
+            let body = Payload::Part(Body { file: opened.file, version, start, length });
             Answer::File(Box::new(Download { response, body, path }))
         }
         false => Answer::Message(response),

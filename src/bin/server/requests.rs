@@ -39,7 +39,7 @@ pub(crate) struct Service {
     /// Who may come in; everybody without one.
     pub(crate) door: Option<Door>,
     /// The files that clients may have.
-    pub(crate) tree: Tree,
+    pub(crate) tree: Arc<Tree>,
     /// Whether folders are shown.
     pub(crate) index: bool,
     /// Transfers under way.
@@ -106,7 +106,8 @@ impl Service {
             Answer::Message(response) => self.write(http, head, response),
             Answer::File(mut download) => {
                 download.response = with_connection(head, download.response);
-                self.send(connection, http, &download).is_ok() && head.keep_alive()
+                let lasts = head.keep_alive() && !download.response.is_until_close();
+                self.send(connection, http, &download).is_ok() && lasts
             }
         }
     }
@@ -163,15 +164,19 @@ impl Service {
         let sent = download.body.send(connection.stream(), self.stall, share.as_ref());
         drop(share);
         counted.reached(sent.bytes, 0);
-        counted.end(if sent.broken.is_none() { Outcome::Complete } else { Outcome::Failed });
+        counted.end(match (&sent.broken, sent.changed) {
+            (None, _) => Outcome::Complete,
+            (Some(_), true) => Outcome::Changed,
+            (Some(_), false) => Outcome::Failed,
+        });
         if self.volume > Volume::Quiet {
             terminal::log(format_args!(
-                "{}:{} GET {} {} bytes of {} in {:.3} s: {}",
+                "{}:{} GET {} {} bytes{} in {:.3} s: {}",
                 connection.peer().ip().to_canonical(),
                 connection.peer().port(),
                 escape(&download.path),
                 sent.bytes,
-                download.body.length(),
+                download.body.length().map_or(String::new(), |length| format!(" of {length}")),
                 begun.elapsed().as_secs_f64(),
                 sent.broken.as_deref().unwrap_or("complete"),
             ));
@@ -185,7 +190,7 @@ impl Service {
 
 /// Says whether the connection stays open.
 fn with_connection(head: &RequestHead, response: Response) -> Response {
-    match (head.keep_alive(), head.version) {
+    match (head.keep_alive() && !response.is_until_close(), head.version) {
         (false, _) => response.close(),
         (true, Version::Http11) => response,
         (true, _) => response.field("Connection", "keep-alive"),
