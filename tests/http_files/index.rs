@@ -133,9 +133,12 @@ fn a_page_may_do_nothing_in_a_browser() {
     let server = shown();
     let reply = server.ask("GET", "/", &[]);
     assert_eq!(reply.field("x-content-type-options"), "nosniff");
-    let policy = reply.field("content-security-policy");
-    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
-    assert!(!policy.contains("unsafe"), "{policy}");
+    for accept in ["X: y", BROWSER] {
+        let reply = server.ask("GET", "/", &[accept]);
+        let policy = reply.field("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+    }
 }
 
 #[test]

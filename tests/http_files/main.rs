@@ -13,4 +13,5 @@ mod index;
 mod metrics;
 mod offers;
 mod pace;
+mod pages;
 mod tools;

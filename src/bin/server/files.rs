@@ -74,11 +74,17 @@ pub(crate) fn answer(
     let path = target::path(&head.target)?;
     let opened = match service.tree.open(&path) {
         Err(refused) if service.index && refused.status == Status::NOT_FOUND => {
-            return index::answer(head, service.tree.open_folder(&path)?);
+            if path == index::ROBOTS_PATH {
+                return Ok(Answer::Message(index::robots()));
+            }
+            return index::answer(connection, head, service.tree.open_folder(&path)?);
         }
         opened => opened?,
     };
     let identity = opened.identity;
+    if service.index && index::asks_for(&head.target, "get") {
+        return index::card(connection, head, &path, &identity.version).map(Answer::Message);
+    }
     let (tag, validators) = validators(&identity)?;
     let get = head.method == Method::Get;
     let size = identity.version.size;
@@ -103,11 +109,10 @@ pub(crate) fn answer(
         Some(_) => begin(Status::PARTIAL_CONTENT)
             .field("Content-Range", range::content_range(start, length, size)),
     };
-    let mut response = describe(response, &validators)
+    let response = describe(response, &validators)
         .field("Accept-Ranges", "bytes")
-        .field("Content-Type", media::content_type(&path))
-        .field("X-Content-Type-Options", "nosniff")
-        .field("Content-Disposition", media::disposition(&path));
+        .field("X-Content-Type-Options", "nosniff");
+    let mut response = present(response, &head.target, &path);
     if wants_md5(&head.headers) {
         let md5 = match get {
             true => service.digests.known(&tag), // its client can read, and need not wait
@@ -136,6 +141,19 @@ fn validators(identity: &Identity) -> Result<(String, Validators), Refusal> {
     let modified = u64::try_from(identity.version.mtime.seconds).ok();
     let date = modified.map(|modified| now().map_or(modified, |now| modified.min(now)));
     Ok((opaque, Validators { tag, modified, date, size: identity.version.size }))
+}
+
+/// Says what the file is, and whether a browser is to save it, or to show it because its
+/// user asked for that.
+fn present(response: Response, target: &[u8], path: &[u8]) -> Response {
+    let shown = media::view_type(path).filter(|_| index::asks_for(target, "view"));
+    let response = response
+        .field("Content-Type", shown.unwrap_or(media::content_type(path)))
+        .field("Content-Disposition", media::disposition(shown.is_some(), path));
+    match shown {
+        Some(shown) => response.field("Content-Security-Policy", media::view_policy(shown)),
+        None => response,
+    }
 }
 
 /// Adds the fields by which a client recognises the file later.

@@ -4,11 +4,16 @@
 
 #![forbid(unsafe_code)]
 
+mod card;
+mod command;
+mod frame;
+mod html;
 mod listing;
 mod page;
 mod query;
 
 pub(crate) use page::Page;
+pub(crate) use query::asks_for;
 
 use crate::conditions::{Validators, Verdict};
 use crate::files::{Download, Payload};
@@ -16,13 +21,69 @@ use crate::requests::{Answer, NoAnswer, begin, unavailable};
 use crate::target::{self, Folder};
 use listing::{Key, Listing, View};
 use page::Form;
-use ropewalk::codec::accept;
+use ropewalk::app::connections::Connection;
 use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
+use ropewalk::codec::{accept, json};
 use ropewalk::error::system_words;
+use ropewalk::transfer::identity;
+use std::net::SocketAddr;
+
+/// Where robots look for rules.
+pub(crate) const ROBOTS_PATH: &[u8] = b"/robots.txt";
+
+/// The rules for robots where there is no file of that name: the same folder in another
+/// order is nothing new. Not more than that: `wget -m` keeps to them too.
+const ROBOTS: &str = "User-agent: *\nDisallow: /*?\n";
+
+/// The answer to a GET or a HEAD of [`ROBOTS_PATH`].
+pub(crate) fn robots() -> Response {
+    begin(Status::OK).body("text/plain", ROBOTS)
+}
+
+/// The page of a file.
+pub(crate) fn card(
+    connection: &Connection,
+    head: &RequestHead,
+    path: &[u8],
+    version: &identity::Version,
+) -> Result<Response, NoAnswer> {
+    let url = command::url(head, local(connection)?)?;
+    let page = card::page(path, &url, version).map_err(|error| unavailable(&error))?;
+    let response = begin(Status::OK).field("Cache-Control", "no-cache");
+    Ok(frame::describe(response).body(frame::CONTENT_TYPE, page))
+}
+
+/// The answer as a page, if it says that something was wrong, and a person asked.
+pub(crate) fn for_people(head: &RequestHead, response: Response) -> Response {
+    let asked = matches!(head.method, Method::Get | Method::Head);
+    if response.status().code() < 400 || !asked || form(&head.headers) != Form::Browser {
+        return response;
+    }
+    let reason = json::parse(response.body_bytes()).ok();
+    let reason = reason.as_ref().and_then(|body| body.get("error")?.as_str());
+    let Ok(page) = frame::error_page(response.status(), reason.unwrap_or_default()) else {
+        return response;
+    };
+    let fields = response.headers().iter().filter(|(name, _)| *name != b"Content-Type");
+    let page_response = fields.fold(Response::new(response.status()), |page, (name, value)| {
+        page.field(&String::from_utf8_lossy(name), value)
+    });
+    frame::describe(page_response).field("Vary", "Accept").body(frame::CONTENT_TYPE, page)
+}
+
+/// The server's own address, as the client reached it.
+fn local(connection: &Connection) -> Result<SocketAddr, Refusal> {
+    let local = connection.stream().local_addr().map_err(|error| unavailable(&error))?;
+    Ok(SocketAddr::new(local.ip().to_canonical(), local.port()))
+}
 
 /// The answer to a GET or a HEAD of a folder.
-pub(crate) fn answer(head: &RequestHead, folder: Folder) -> Result<Answer, NoAnswer> {
+pub(crate) fn answer(
+    connection: &Connection,
+    head: &RequestHead,
+    folder: Folder,
+) -> Result<Answer, NoAnswer> {
     if !folder.path().ends_with(b"/") {
         // The links in the page would lead elsewhere. A path from the root is what every
         // client understands, BusyBox's wget too.
@@ -32,7 +93,7 @@ pub(crate) fn answer(head: &RequestHead, folder: Folder) -> Result<Answer, NoAns
         return Ok(Answer::Message(response));
     }
     let path = folder.path().to_vec();
-    let (form, page) = page(head, folder)?;
+    let (form, page) = page(connection, head, folder)?;
     let begin = |status| describe(begin(status), page.tag());
     let not_modified = || Ok(Answer::Message(begin(Status::NOT_MODIFIED)));
     match page.tag().map(|tag| judge(head, tag, &page)).transpose()? {
@@ -43,11 +104,8 @@ pub(crate) fn answer(head: &RequestHead, folder: Folder) -> Result<Answer, NoAns
         Some(Verdict::NotModified) => return not_modified(),
         Some(Verdict::Send(_)) | None => {}
     }
-    let response = begin(Status::OK)
-        .field("Content-Type", form.content_type())
-        .field("X-Content-Type-Options", "nosniff")
-        .field("Content-Security-Policy", page::security_policy());
-    let response = page.announce(response);
+    let response = begin(Status::OK).field("Content-Type", form.content_type());
+    let response = page.announce(frame::describe(response));
     Ok(match head.method {
         Method::Get => {
             Answer::File(Box::new(Download { response, body: Payload::Index(page), path }))
@@ -57,7 +115,11 @@ pub(crate) fn answer(head: &RequestHead, folder: Folder) -> Result<Answer, NoAns
 }
 
 /// The index in the form that the client wants. A person gets a page of it, a program all.
-fn page(head: &RequestHead, folder: Folder) -> Result<(Form, Page), Refusal> {
+fn page(
+    connection: &Connection,
+    head: &RequestHead,
+    folder: Folder,
+) -> Result<(Form, Page), Refusal> {
     let form = form(&head.headers);
     let (view, limit) = match form {
         Form::Browser => (query::view(&head.target), listing::MAX_ENTRIES),
@@ -70,7 +132,12 @@ fn page(head: &RequestHead, folder: Folder) -> Result<(Form, Page), Refusal> {
         Form::Plain | Form::Json if listing.more => {
             Page::streamed(form, view, listing, folder, head.version)
         }
-        _ => Page::new(form, view, listing, folder.path()),
+        Form::Browser => {
+            let url = command::url(head, local(connection)?)?;
+            let command = command::beginning(&url);
+            Page::new(form, view, listing, folder.path(), command)
+        }
+        _ => Page::new(form, view, listing, folder.path(), None),
     };
     Ok((form, page))
 }

@@ -7,6 +7,7 @@ use crate::config::Volume;
 use crate::digests::Digests;
 use crate::door::Door;
 use crate::files::{self, Download};
+use crate::index;
 use crate::metrics::counters::{Counters, Kind, Outcome};
 use crate::post;
 use crate::sessions::Sessions;
@@ -151,6 +152,7 @@ impl Service {
     /// Answers with a message, and says whether another request may follow.
     fn write(&self, http: &Http, head: &RequestHead, response: Response) -> bool {
         self.counters.answered(response.status());
+        let response = index::for_people(head, response);
         let response = with_connection(head, response);
         http.write_response(&response, head.method == Method::Head).is_ok() && head.keep_alive()
     }

@@ -4,15 +4,16 @@
 
 #![forbid(unsafe_code)]
 
+use super::frame::{self, PLAIN_STYLE};
+use super::html;
 use super::listing::{Entry, Kind, Listing, View};
-use super::query;
 use crate::body::{Broken, Sent, push};
 use crate::shares::DownloadShare;
 use crate::target::Folder;
 use ropewalk::codec::http::{Response, Version};
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
-use ropewalk::codec::{base64, date, html, percent};
+use ropewalk::codec::{date, html as markup, percent};
 use ropewalk::hash::{Sha256, hex};
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -23,12 +24,6 @@ const PIECE_SIZE: usize = 16 << 10;
 
 /// Bytes of the SHA-256 that an entity tag keeps: as many as that of a file.
 const TAG_BYTES: usize = 16;
-
-/// How the page looks.
-const STYLE: &str = "body{font-family:sans-serif;margin:2em}\
-    th,td{text-align:left;padding:.15em 1.5em .15em 0}\
-    td+td,th+th{text-align:right;white-space:nowrap}\
-    td:first-child{overflow-wrap:anywhere}";
 
 /// In which form an index goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,22 +48,10 @@ impl Form {
     /// The value of `Content-Type`.
     pub(super) fn content_type(self) -> &'static str {
         match self {
-            Form::Browser | Form::Plain => "text/html; charset=utf-8",
+            Form::Browser | Form::Plain => frame::CONTENT_TYPE,
             Form::Json => "application/json",
         }
     }
-}
-
-/// What a page may do: nothing but look as [`STYLE`] says, so no name in it can do
-/// anything, whatever a browser makes of it.
-pub(super) fn security_policy() -> String {
-    let mut style = Sha256::new();
-    style.update(STYLE.as_bytes());
-    let style = base64::encode(&style.finish());
-    format!(
-        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'"
-    )
 }
 
 /// How an index goes out.
@@ -92,15 +75,23 @@ pub(crate) struct Page {
     listing: Listing,
     /// The folder's path, as the client named it.
     path: Vec<u8>,
+    /// How the command begins that fetches a file of the folder: `index/command.rs`.
+    command: Option<String>,
     framing: Framing,
     tag: Option<String>,
 }
 
 impl Page {
     /// An index of these entries.
-    pub(super) fn new(form: Form, view: View, listing: Listing, path: &[u8]) -> Page {
-        let framing = Framing::Length(0);
-        let mut page = Page { form, view, listing, path: path.to_vec(), framing, tag: None };
+    pub(super) fn new(
+        form: Form,
+        view: View,
+        listing: Listing,
+        path: &[u8],
+        command: Option<String>,
+    ) -> Page {
+        let (path, framing) = (path.to_vec(), Framing::Length(0));
+        let mut page = Page { form, view, listing, path, command, framing, tag: None };
         let mut measure = Measure { length: 0, hash: Sha256::new() };
         if page.write(&mut measure).is_ok() {
             page.framing = Framing::Length(measure.length);
@@ -123,7 +114,7 @@ impl Page {
             Version::Http10 => Framing::UntilClose(folder),
             Version::Http11 => Framing::Chunks(folder),
         };
-        Page { form, view, listing, path, framing, tag: None }
+        Page { form, view, listing, path, command: None, framing, tag: None }
     }
 
     /// How many bytes it has, where that is known.
@@ -168,7 +159,11 @@ impl Page {
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         match self.form {
-            Form::Browser | Form::Plain => self.write_html(out),
+            Form::Browser => {
+                let command = self.command.as_deref();
+                html::write(out, &self.path, &self.view, &self.listing, command)
+            }
+            Form::Plain => self.write_plain(out),
             Form::Json => self.write_json(out),
         }
     }
@@ -189,13 +184,13 @@ impl Page {
         Ok(())
     }
 
-    fn write_html(&self, out: &mut impl Write) -> io::Result<()> {
-        let path = html::escape(&escape(&self.path));
+    fn write_plain(&self, out: &mut impl Write) -> io::Result<()> {
+        let path = markup::escape(&escape(&self.path));
         write!(
             out,
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width\">\n\
-             <title>{path}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{path}</h1>\n\
+             <title>{path}</title>\n<style>{PLAIN_STYLE}</style>\n</head>\n<body>\n<h1>{path}</h1>\n\
              <table>\n<tr><th>Name</th><th>Size</th><th>Modified (UTC)</th></tr>\n"
         )?;
         if self.listing.has_parent {
@@ -204,9 +199,9 @@ impl Page {
         self.write_entries(|entry| {
             let (end, size) = match entry.kind {
                 Kind::Folder => ("/", String::new()),
-                Kind::File(size) => ("", size_in_words(size)),
+                Kind::File(size) => ("", html::size_in_words(size)),
             };
-            let (link, name) = (link(entry), html::escape(&escape(&entry.name)));
+            let (link, name) = (link(entry), markup::escape(&escape(&entry.name)));
             let modified = u64::try_from(entry.modified).map_or(String::new(), date::format_short);
             writeln!(
                 out,
@@ -215,13 +210,6 @@ impl Page {
             )
         })?;
         out.write_all(b"</table>\n")?;
-        if let (Form::Browser, true, Some(last)) =
-            (self.form, self.listing.more, self.listing.entries.last())
-        {
-            let next = query::encode(&View { after: Some(last.clone()), ..self.view.clone() });
-            let next = html::escape(&next);
-            writeln!(out, "<p><a rel=\"next\" href=\"?{next}\">Next page</a></p>")?;
-        }
         out.write_all(b"</body>\n</html>\n")
     }
 
@@ -258,18 +246,6 @@ fn link(entry: &Entry) -> String {
         Kind::Folder => name + "/",
         Kind::File(_) => name,
     }
-}
-
-/// A size as people read it: at most four digits, and a unit.
-fn size_in_words(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let Some(power) = (bytes.max(1).ilog2() / 10).checked_sub(1) else {
-        return format!("{bytes} B");
-    };
-    let unit = units.into_iter().nth(power as usize).unwrap_or_default();
-    // Tenths, cut and not rounded, so that nothing looks larger than it is.
-    let tenths = (u128::from(bytes) * 10) >> (10 * (power + 1));
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 /// Learns the length and the digest of what is written to it.
@@ -349,7 +325,7 @@ mod tests {
 
     fn page(form: Form, entries: Vec<Entry>, more: bool, has_parent: bool) -> String {
         let listing = Listing { entries, more, has_parent, ..Listing::default() };
-        let page = Page::new(form, View::all(Key::Name), listing, b"/<a>/\xff&/");
+        let page = Page::new(form, View::all(Key::Name), listing, b"/<a>/\xff&/", None);
         let mut bytes = Vec::new();
         page.write(&mut bytes).unwrap();
         assert_eq!(page.length(), Some(bytes.len() as u64));
@@ -411,25 +387,10 @@ mod tests {
     fn a_tag_tells_one_page_from_another() {
         let tag = |form, size| {
             let listing = Listing { entries: vec![file(b"a", size, 0)], ..Listing::default() };
-            Page::new(form, View::all(Key::Name), listing, b"/").tag().unwrap().to_string()
+            Page::new(form, View::all(Key::Name), listing, b"/", None).tag().unwrap().to_string()
         };
         assert_eq!(tag(Form::Json, 1), tag(Form::Json, 1));
         assert_ne!(tag(Form::Json, 1), tag(Form::Json, 2));
         assert_ne!(tag(Form::Json, 1), tag(Form::Plain, 1));
-    }
-
-    #[test]
-    fn sizes_have_four_digits_at_most() {
-        for (bytes, expected) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1_048_575, "1023.9 KiB"),
-            (1 << 20, "1.0 MiB"),
-            (5 << 30, "5.0 GiB"),
-            (u64::MAX, "15.9 EiB"),
-        ] {
-            assert_eq!(size_in_words(bytes), expected);
-        }
     }
 }
