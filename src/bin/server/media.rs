@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn other_names_come_twice() {
         assert_eq!(
-            disposition("/srv/Übung €.txt".as_bytes()),
+            disposition(false, "/srv/Übung €.txt".as_bytes()),
             "attachment; filename=\"__bung ___.txt\"; \
              filename*=UTF-8''%C3%9Cbung%20%E2%82%AC.txt"
         );

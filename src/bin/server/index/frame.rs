@@ -81,7 +81,7 @@ pub(super) fn heading(out: &mut impl Write, path: &[u8]) -> io::Result<()> {
     }
     let last = parts.len() - 1;
     for (at, part) in parts.into_iter().enumerate() {
-        let up = match last - at - 1 + below {
+        let up = match (last + below).saturating_sub(at + 1) {
             _ if at == last => String::new(),
             0 => "./".to_string(),
             count => "../".repeat(count),

@@ -3,12 +3,16 @@
   const all = (selector) => [...document.querySelectorAll(selector)];
 
   // Dates in the reader's own time zone and language.
-  const dates = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const days = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+  const clocks = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
   for (const time of all("time")) {
     const date = new Date(time.dateTime);
     if (isNaN(date)) continue;
     time.title = time.textContent + " UTC";
-    time.textContent = dates.format(date);
+    const clock = document.createElement("span");
+    clock.className = "clock";
+    clock.textContent = ", " + clocks.format(date);
+    time.replaceChildren(days.format(date), clock);
   }
   for (const zone of all(".zone")) zone.remove();
 
