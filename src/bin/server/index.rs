@@ -122,9 +122,9 @@ fn page(
 ) -> Result<(Form, Page), Refusal> {
     let form = form(&head.headers);
     let (view, limit) = match form {
-        Form::Browser => (query::view(&head.target), listing::MAX_ENTRIES),
-        Form::Plain => (View::all(Key::Name), usize::MAX),
-        Form::Json => (View::all(Key::Bytes), usize::MAX),
+        Form::Browser => (query::view(&head.target), Some(listing::MAX_ENTRIES)),
+        Form::Plain => (View::all(Key::Name), None),
+        Form::Json => (View::all(Key::Bytes), None),
     };
     let listing =
         Listing::read(&folder, &view, limit).map_err(|error| unavailable(&system_words(&error)))?;

@@ -8,9 +8,10 @@ use crate::target::Folder;
 use ropewalk::codec::natural;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 
 /// How many entries a page for a person has at most. With names of the greatest length
@@ -113,25 +114,32 @@ impl View {
 }
 
 impl Listing {
-    /// Reads the folder, and keeps at most `limit` entries. Names that begin with a dot are
-    /// left out, as `ls` does: that keeps an index tidy, and no file secret.
+    /// Reads the folder. With a limit it keeps at most so many entries, and counts all;
+    /// without one it keeps as many as memory is for, and looks at no others, so the order
+    /// must be one of names. Names that begin with a dot are left out, as `ls` does: that
+    /// keeps an index tidy, and no file secret.
     ///
     /// # Errors
     /// What the system says when the names cannot be read.
-    pub(super) fn read(folder: &Folder, view: &View, limit: usize) -> io::Result<Listing> {
+    pub(super) fn read(folder: &Folder, view: &View, limit: Option<usize>) -> io::Result<Listing> {
         folder.dir().rewind()?;
         let mut listing = Listing { has_parent: !folder.is_top(), ..Listing::default() };
-        let mut first = First::new(view.order, limit);
+        let mut first = First::new(view.order, limit.unwrap_or(usize::MAX));
         for name in folder.dir().entries() {
-            let name = name?;
-            let bytes = name.as_encoded_bytes();
-            if bytes.starts_with(b".") || !view.matches(bytes) {
+            let name = name?.into_vec();
+            if name.starts_with(b".") || !view.matches(&name) {
                 continue;
             }
-            let found = folder.look(&name);
-            let Some(entry) = found.and_then(|found| Entry::new(name.into_vec(), &found)) else {
-                continue;
+            // Looking at a file takes much longer than all the rest.
+            let wanted = |kind| {
+                let entry = Entry { name: name.clone(), kind, modified: 0 };
+                first.takes(&entry) && !view.is_past(&entry)
             };
+            if limit.is_none() && ![Kind::Folder, Kind::File(0)].into_iter().any(wanted) {
+                continue;
+            }
+            let found = folder.look(OsStr::from_bytes(&name));
+            let Some(entry) = found.and_then(|found| Entry::new(name, &found)) else { continue };
             match entry.kind {
                 Kind::Folder => listing.folders += 1,
                 Kind::File(size) => {
@@ -213,9 +221,15 @@ impl First {
         First { order, limit, kept: BinaryHeap::new(), bytes: 0, ceiling: None }
     }
 
+    /// Whether it comes before all that did not fit.
+    fn takes(&self, entry: &Entry) -> bool {
+        let ceiling = self.ceiling.as_ref();
+        ceiling.is_none_or(|ceiling| self.order.compare(entry, ceiling).is_lt())
+    }
+
     fn offer(&mut self, entry: Entry) {
         let order = self.order;
-        if self.ceiling.as_ref().is_some_and(|ceiling| order.compare(&entry, ceiling).is_ge()) {
+        if !self.takes(&entry) {
             return;
         }
         self.bytes += entry.cost();

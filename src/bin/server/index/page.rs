@@ -177,7 +177,7 @@ impl Page {
         let (mut more, mut last) = (self.listing.more, self.listing.entries.last().cloned());
         while more {
             let view = View { after: last, ..self.view.clone() };
-            let listing = Listing::read(folder, &view, usize::MAX)?;
+            let listing = Listing::read(folder, &view, None)?;
             listing.entries.iter().try_for_each(&mut write)?;
             (more, last) = (listing.more, listing.entries.last().cloned());
         }
