@@ -2,7 +2,7 @@
 # Measures ropewalk beside the tools that people would use instead: each round runs
 # every one of them once, one after another, and medians of all rounds are compared, so
 # that a busy machine is unfair to nobody. Peers that are not installed are named and
-# skipped. Writes docs/bench.svg from the ratios.
+# skipped. Writes docs/bench.svg: the seconds of each tool.
 #
 #   scripts/bench.sh [ROUNDS [MIB]]        7 rounds of 1024 MiB in /dev/shm
 #
@@ -77,6 +77,28 @@ EOF
     exit 1
 }
 
+# Serves the folder by rsync's own daemon, without SSH.
+start_rsync() {
+    rsync_port=$(./scripts/free-port.sh)
+    cat >"$folder/rsyncd.conf" <<EOF
+use chroot = no
+address = 127.0.0.1
+port = $rsync_port
+log file = $folder/rsyncd.log
+[files]
+path = $folder
+read only = yes
+EOF
+    rsync --daemon --no-detach --config="$folder/rsyncd.conf" &
+    servers="$servers $!"
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        rsync "rsync://127.0.0.1:$rsync_port/files/one" >/dev/null 2>&1 && return
+        sleep 0.2
+    done
+    echo "bench: rsync did not start" >&2
+    exit 1
+}
+
 echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(uname -sr), load $(cut -d' ' -f1 /proc/loadavg)"
 echo "$rounds rounds of $mib MiB in /dev/shm over loopback, 4 streams; medians"
 head -c $((mib << 20)) /dev/urandom >"$folder/file"
@@ -88,6 +110,8 @@ if have nginx && have curl; then start_nginx; nginx=1; else echo "skipped: curl 
 lftp=; if have lftp && [ -n "$nginx" ]; then lftp=1; else echo "skipped: lftp"; fi
 aria2=; if have aria2c && [ -n "$nginx" ]; then aria2=1; else echo "skipped: aria2c"; fi
 axel=; if have axel && [ -n "$nginx" ]; then axel=1; else echo "skipped: axel"; fi
+rclone=; if have rclone && [ -n "$nginx" ]; then rclone=1; else echo "skipped: rclone"; fi
+rsync=; if have rsync; then start_rsync; rsync=1; else echo "skipped: rsync"; fi
 md5=$(md5sum "$folder/file" | cut -d' ' -f1)
 
 round=0
@@ -100,6 +124,9 @@ while [ "$round" -lt "$rounds" ]; do
     [ -z "$nginx" ] || once curl-ropewalk curl -sf -o "$folder/out" "http://$address$folder/file"
     [ -z "$lftp" ] || once lftp lftp -c "set net:socket-buffer 0; pget -n 4 -c $url -o $folder/out"
     [ -z "$axel" ] || once axel axel -q -n 4 -o "$folder/out" "$url"
+    [ -z "$rclone" ] || once rclone rclone copyto --config /dev/null --multi-thread-streams 4 \
+        --multi-thread-cutoff 1M --http-url "${url%/file}" :http:file "$folder/out"
+    [ -z "$rsync" ] || once rsync rsync -W "rsync://127.0.0.1:$rsync_port/files/file" "$folder/out"
     # A digest that is not remembered: the file is touched, so that it has another tag.
     touch "$folder/file"
     once md5-fresh ./client "$address" 4 "$folder/file" "$folder/out"
@@ -113,15 +140,13 @@ while [ "$round" -lt "$rounds" ]; do
     once one-byte ./client "$address" 4 "$folder/one" "$folder/out"
 done
 
-for name in cp crc32c none curl curl-ropewalk lftp axel md5-fresh md5-known md5sum aria2 one-byte; do
+for name in cp crc32c none curl curl-ropewalk lftp axel rclone rsync md5-fresh md5-known md5sum aria2 one-byte; do
     [ ! -f "$folder/times-$name" ] || printf '%-14s %6d ms   (%s)\n' "$name" "$(median "$name")" \
         "$(tr '\n' ' ' <"$folder/times-$name")"
 done
-: >"$folder/ratios"
-compare() { # compare LABEL A B TARGET
-    [ -f "$folder/times-$3" ] || return 0
-    printf '%-52s %5s   (wanted: at most %s)\n' "$1" "$(ratio "$2" "$3")" "$4"
-    printf '%s|%s|%s\n' "$1" "$(ratio "$2" "$3")" "$4" >>"$folder/ratios"
+compare() { # compare LABEL A B WANTED
+    [ ! -f "$folder/times-$3" ] ||
+        printf '%-52s %5s   (wanted: at most %s)\n' "$1" "$(ratio "$2" "$3")" "$4"
 }
 compare "--verify crc32c beside curl from nginx" crc32c curl 0.80
 compare "--verify crc32c beside lftp pget -n 4 from nginx" crc32c lftp 0.80
@@ -130,6 +155,22 @@ compare "--verify crc32c beside a local cp" crc32c cp 1.50
 compare "default (MD5 of both sides) beside aria2c with MD5" md5-fresh aria2 0.75
 compare "default, digest remembered, beside md5sum alone" md5-known md5sum 1.35
 compare "GET by curl beside the same from nginx" curl-ropewalk curl 1.10
+
+# bar NAME OURS LABEL CHECKS: one bar of the picture, for a tool that was measured.
+bar() {
+    [ ! -f "$folder/times-$1" ] || printf '%s|%s|%s|%s\n' "$(median "$1")" "$2" "$3" "$4" >>"$folder/bars"
+}
+: >"$folder/bars"
+bar cp 0 "cp, on one machine" "checks nothing"
+bar crc32c 1 "ropewalk --verify crc32c" "checks each block; syncs the disk"
+bar md5-known 1 "ropewalk, MD5 known to the server" "checks each block and the file; syncs"
+bar md5-fresh 1 "ropewalk" "checks each block and the file; syncs"
+bar lftp 0 "lftp pget -n 4" "checks nothing"
+bar rclone 0 "rclone, 4 streams" "checks nothing"
+bar curl 0 "curl" "checks nothing"
+bar rsync 0 "rsync -W, from its daemon" "checks the file"
+bar axel 0 "axel -n 4" "checks nothing"
+bar aria2 0 "aria2c -x4 --checksum" "checks the file"
 sh scripts/bench-memory.sh "$address" "$folder/file" "$folder/out" "$ropewalk"
-awk -f scripts/bench-svg.awk "$folder/ratios" >docs/bench.svg
+sort -n "$folder/bars" | awk -v mib="$mib" -f scripts/bench-svg.awk >docs/bench.svg
 echo "docs/bench.svg was written"

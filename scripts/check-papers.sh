@@ -1,29 +1,48 @@
 #!/bin/sh
-# Checks that the papers keep to the sources: every option and every exit code is in
-# README.md, every file that the papers name exists, and PROTOCOL.md has the golden bytes
-# of the data streams.
+# Checks that the papers keep to the sources: every option that they name exists, every exit
+# code has a row in the client's man page, README.md fits its limit, every file that the papers
+# name exists, every link within them leads somewhere, and PROTOCOL.md has the golden bytes.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 status=0
 complain() { echo "check-papers: $*" >&2; status=1; }
+papers="README.md ARCHITECTURE.md CONTRIBUTING.md PROTOCOL.md SECURITY.md CHANGELOG.md docs/*.md"
 
-# section TITLE: the part of README.md under that heading.
-section() { awk -v title="## $1" '/^## / { on = ($0 == title) } on' README.md; }
+lines=$(wc -l <README.md)
+[ "$lines" -le 120 ] || complain "README.md has $lines lines; 120 is the most"
 
+# Options of other programs that the papers show.
+foreign="checksum digest http-url jobs now partial system tag"
 options=$(sed -n 's/.*long: "\([a-z0-9-]*\)".*/\1/p' src/common/app/programs.rs)
 [ -n "$options" ] || complain "no option found in src/common/app/programs.rs"
-for option in $options; do
-    section Options | grep -qE -- "--$option([^a-z0-9-]|\$)" ||
-        complain "README.md does not name --$option among the options"
+known=" help version $(echo $options $foreign) "
+for paper in README.md docs/GUIDE.md docs/LIMITS.md docs/INSTALL.md SECURITY.md; do
+    for option in $(grep -oE -- '(^|[^a-z0-9-])--[a-z][a-z0-9-]+' "$paper" | sed 's/^[^-]*--//' | sort -u); do
+        case $known in *" $option "*) ;; *) complain "$paper names --$option, which does not exist" ;; esac
+    done
 done
 
 codes=$(sed -n '/^pub enum ExitCode/,/^}/s/.* = \([0-9][0-9]*\),.*/\1/p' src/common/error.rs)
 [ -n "$codes" ] || complain "no exit code found in src/common/error.rs"
 for code in $codes; do
-    section "Exit codes" | grep -q "^| $code |" || complain "README.md has no row for exit code $code"
+    grep -q "^.fB$code.fR" share/man/man1/ropewalk-client.1 ||
+        complain "ropewalk-client(1) has no row for exit code $code"
 done
 
-for paper in README.md ARCHITECTURE.md PROTOCOL.md SECURITY.md CHANGELOG.md docs/*.md; do
+# A link to a file, or to a heading of one: in lower case, with dashes for blanks.
+anchors() { sed -n 's/^#* //p' "$1" | tr 'A-Z ' 'a-z-' | tr -cd 'a-z0-9\n-'; }
+for paper in $papers; do
+    for link in $(grep -oE '\]\([^)]*\)' "$paper" | sed 's/^](//; s/)$//' | grep -v '^http' | sort -u); do
+        file=$(dirname "$paper")/${link%%#*}
+        [ -n "${link%%#*}" ] || file=$paper
+        [ -e "$file" ] || { complain "$paper links to $link, which does not exist"; continue; }
+        case $link in *'#'*)
+            anchors "$file" | grep -qx -- "${link#*#}" || complain "$paper links to $link, which is no heading" ;;
+        esac
+    done
+done
+
+for paper in $papers; do
     # The shell expands a name with a star; one that nothing matches stays as it is.
     for path in $(grep -oE '(src|scripts|tests|docs|fuzz)/[A-Za-z0-9_./*-]*' "$paper" | sed 's/\.$//' | sort -u); do
         [ -e "$path" ] || complain "$paper names $path, which does not exist"

@@ -44,3 +44,10 @@ read -r line <"$folder/ready"
 cmp Cargo.lock "$folder/out"
 # Messages bear the name under which the program was started.
 "$bin/ropewalk-client" 2>&1 | grep -q '^ropewalk-client: address: is missing'
+# make uninstall removes all of it, and nothing else.
+kill "$server"
+wait "$server" || true
+server=
+make --no-print-directory uninstall DESTDIR="$folder" PREFIX=/usr >/dev/null
+left=$(cd "$folder/usr" && find . -type f | sort | tr '\n' ' ')
+[ "$left" = "./bin/receiver ./bin/sender " ] || { echo "make uninstall leaves $left" >&2; exit 1; }

@@ -1,8 +1,8 @@
-//! Fuzzes an `Authorization` field; the target itself is shared with the mutation test.
+//! Fuzzes an `Authorization` field; the target itself is shared with tests/corpus_fuzz.
 
 #![no_main]
 
-#[path = "../../tests/mutation/targets.rs"]
+#[path = "../../tests/corpus_fuzz/targets.rs"]
 mod targets;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::authorization(data));

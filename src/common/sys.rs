@@ -5,18 +5,21 @@
 #![allow(unsafe_code)]
 
 pub mod beneath;
+pub mod connect;
 pub mod dir;
 pub mod entries;
 pub mod file;
 pub mod hangup;
 pub mod inherited;
 pub mod number;
+pub mod outgoing;
 pub mod pass;
 pub mod poll;
 pub mod process;
 pub mod random;
 pub mod sandbox;
 pub mod socket;
+mod standard;
 pub mod sync;
 pub mod terminal;
 pub mod user;

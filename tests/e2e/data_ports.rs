@@ -2,20 +2,20 @@
 
 use crate::classic_peers::{ask, open_stream, read_all, reply, request};
 use crate::harness::{Scratch, Server, assert_same, content, run, wait_until};
+use crate::system::{Reserved, reserve};
 use crate::{proof, pulled_peers};
-use std::net::TcpListener;
 
-/// Two neighbouring ports that nobody has at the test's address, which is its own.
-fn two_ports(scratch: &Scratch) -> (u16, u16) {
-    let free = |port: u16| TcpListener::bind((scratch.address(), port)).is_ok();
-    let first = (20_000..30_000).find(|port| free(*port) && free(port + 1)).unwrap();
-    (first, first + 1)
+/// Two neighbouring ports at the test's address, for senders alone.
+fn two_ports(scratch: &Scratch) -> [Reserved; 2] {
+    let own = |port| reserve(scratch.address(), port);
+    (20_000..30_000).find_map(|port| Some([own(port)?, own(port + 1)?])).unwrap()
 }
 
 #[test]
 fn senders_listen_in_the_range_and_nowhere_else() {
     let scratch = Scratch::new("range");
-    let (first, last) = two_ports(&scratch);
+    let reserved = two_ports(&scratch);
+    let [first, last] = [0, 1].map(|at: usize| reserved[at].address.port());
     let server = Server::start(&scratch, &["--data-ports", &format!("{first}-{last}")]);
     let bytes = content(100_000);
     scratch.write("file", &bytes);
@@ -44,7 +44,8 @@ fn senders_listen_in_the_range_and_nowhere_else() {
 #[test]
 fn a_silent_session_gives_up_its_data_port_to_who_asks_again() {
     let scratch = Scratch::new("range-silent");
-    let (port, _) = two_ports(&scratch);
+    let reserved = two_ports(&scratch);
+    let port = reserved[0].address.port();
     let range = format!("{port}-{port}");
     let server = Server::start(&scratch, &["--data-ports", &range, "--idle-timeout", "2"]);
     scratch.write("file", b"bytes");

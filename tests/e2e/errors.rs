@@ -4,10 +4,10 @@
 use crate::classic_peers::{ClassicServer, accept, md5, seed_reply};
 use crate::harness::{Outcome, Running, Scratch, Server, after, assert_same, content, name, run};
 use crate::proof;
-use crate::system::{fill_backlog, without_privileges};
+use crate::system::{fill_backlog, reserve, without_privileges};
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
@@ -50,9 +50,9 @@ fn a_host_that_does_not_exist_is_named() {
 #[test]
 fn a_refused_connection_is_named() {
     let scratch = Scratch::new("refused-port");
-    let free = TcpListener::bind((scratch.address(), 0)).unwrap().local_addr().unwrap();
-    let words = format!("{free}: Connection refused; is the server running there?");
-    unreachable("refused", &free.to_string(), &words);
+    let port = reserve(scratch.address(), 0).unwrap();
+    let words = format!("{}: Connection refused; is the server running there?", port.address);
+    unreachable("refused", &port.address.to_string(), &words);
 }
 
 #[test]
@@ -146,6 +146,22 @@ fn a_reply_that_is_not_the_json_expected_is_named() {
 }
 
 #[test]
+fn what_is_wrong_with_an_offer_is_named() {
+    let offer = |protocol: u8, fields: &str| {
+        let session = "59843ddebe0a9675580d96b8bfb4b196";
+        let body = format!(
+            "{{\"protocol\":{protocol},\"port\":80,\"session\":\"{session}\",\"size\":1,\"stored\":0}}"
+        );
+        format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let tag = "ETag: \"tag\"\r\n";
+    answered("offer-3", offer(3, tag), PROTOCOL, ": the reply is of protocol 3, which is not");
+    answered("offer-untagged", offer(2, ""), PROTOCOL, ": the reply has no ETag");
+    let words = ": the reply's ETag is no strong entity tag: W/\"tag\"";
+    answered("offer-weak", offer(2, "ETag: W/\"tag\"\r\n"), PROTOCOL, words);
+}
+
+#[test]
 fn a_reply_that_is_too_long_is_named() {
     let reply = seed_reply(&" ".repeat(70_000));
     let scratch = Scratch::new("reply-long");
@@ -197,12 +213,13 @@ fn a_sender_whose_connections_break_is_named() {
 fn a_sender_that_never_listens_is_named_after_a_while() {
     let scratch = Scratch::new("never-listens");
     let server = ClassicServer::bind(&scratch);
-    let free = TcpListener::bind((scratch.address(), 0)).unwrap().local_addr().unwrap();
+    let port = reserve(scratch.address(), 0).unwrap();
     let mut client = scratch.client(server.address(), 3, "file", old_output(&scratch));
     let client = Running::start(&mut client);
-    let port = free.port();
-    server.answer(seed_reply(&format!("{{\"hash\": \"{}\", \"port\": {port}}}", md5(b""))));
-    client.finish().failed(NETWORK, "client", &format!("{free}: Connection refused"));
+    let address = port.address;
+    let offer = format!("{{\"hash\": \"{}\", \"port\": {}}}", md5(b""), address.port());
+    server.answer(seed_reply(&offer));
+    client.finish().failed(NETWORK, "client", &format!("{address}: Connection refused"));
     old_output_survives(&scratch);
 }
 
@@ -210,9 +227,8 @@ fn a_sender_that_never_listens_is_named_after_a_while() {
 fn a_sender_that_listens_a_moment_after_the_reply_is_waited_for() {
     let scratch = Scratch::new("listens-late");
     let server = ClassicServer::bind(&scratch);
-    let place = TcpListener::bind((scratch.address(), 0)).unwrap();
-    let address: SocketAddr = place.local_addr().unwrap();
-    drop(place);
+    let port = reserve(scratch.address(), 0).unwrap();
+    let address = port.address;
     let output = scratch.path("out");
     let client = Running::start(&mut scratch.client(server.address(), 1, "file", &output));
     server.answer(seed_reply(&format!(

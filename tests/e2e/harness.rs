@@ -1,7 +1,7 @@
 //! What every test stands on: a folder and an address of its own, programs that are
 //! started, read and always ended, and file content that anybody can make again.
 
-use crate::system::signal;
+use crate::system::{Reserved, reserve, signal, with_usual_signals};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -95,6 +95,7 @@ impl Scratch {
     pub(crate) fn program(&self, name: &str) -> Command {
         let mut command = Command::new(program_path(name));
         command.env(MARK, &self.folder).stdin(Stdio::null());
+        with_usual_signals(&mut command);
         command
     }
 
@@ -137,6 +138,7 @@ pub(crate) fn program_path(name: &str) -> PathBuf {
 /// The shell becomes the program.
 pub(crate) fn after(setting: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
+    with_usual_signals(&mut shell); // a shell leaves ignored what was so at its start
     shell.arg("-c").arg(format!("{setting}; exec \"$0\" \"$@\""));
     shell.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
     for (name, value) in command.get_envs() {
@@ -201,6 +203,7 @@ pub(crate) struct Outcome {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Running {
+        with_usual_signals(command);
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -288,6 +291,8 @@ impl Outcome {
 pub(crate) struct Server {
     pub(crate) running: Running,
     pub(crate) address: SocketAddr,
+    /// Nobody else gets the port, even while no server has it.
+    _port: Reserved,
 }
 
 impl Server {
@@ -300,7 +305,9 @@ impl Server {
 
     /// The same with a command that lacks `--bind` and the port.
     pub(crate) fn start_command(scratch: &Scratch, mut command: Command) -> Server {
-        command.arg("--bind").arg(scratch.address().to_string()).arg("0");
+        let port = reserve(scratch.address(), 0).unwrap();
+        let number = port.address.port().to_string();
+        command.arg("--bind").arg(scratch.address().to_string()).arg(number);
         let mut running = Running::start(&mut command);
         let line = running.next_line();
         let address = line.strip_prefix("listening on ").unwrap().trim_end().parse().unwrap();
@@ -313,12 +320,17 @@ impl Server {
             }
             running.err.seen.clear();
         }
-        Server { running, address }
+        Server { running, address, _port: port }
     }
 
-    /// Waits for the next line of the log.
+    /// Waits for the next line of the log that is not about a refused request.
     pub(crate) fn next_log_line(&mut self) -> String {
-        self.running.next_error_line()
+        loop {
+            let line = self.running.next_error_line();
+            if !line.contains(" refused: ") {
+                return line;
+            }
+        }
     }
 
     /// Ends it as an init system would.

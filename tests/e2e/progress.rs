@@ -4,11 +4,11 @@
 use crate::harness::{Running, Scratch, Server, name, run};
 use crate::path::{Gate, Path, flip};
 use crate::relay::{Faults, Step};
+use crate::system::reserve;
 use ropewalk::codec::json::{Value, parse};
 use ropewalk::codec::wire::HEADER_SIZE;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -109,8 +109,8 @@ fn names_in_objects_are_escaped() {
 #[test]
 fn a_failure_is_the_last_object_and_no_line_of_text() {
     let scratch = Scratch::new("json-fails");
-    let free = TcpListener::bind((scratch.address(), 0)).unwrap().local_addr().unwrap();
-    let mut client = scratch.client(free, 2, "file", scratch.path("out"));
+    let port = reserve(scratch.address(), 0).unwrap();
+    let mut client = scratch.client(port.address, 2, "file", scratch.path("out"));
     let outcome = run(client.arg("--progress=json"));
     assert_eq!(outcome.status.code(), Some(3), "{outcome:?}");
     let lines: Vec<Value> = outcome.err.split_inclusive('\n').map(object).collect();

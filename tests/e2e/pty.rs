@@ -1,10 +1,12 @@
 //! A program in a terminal: what it writes there, and what a person then sees.
 
 use crate::harness::LIMIT;
-use crate::system::{open_terminal, resize, signal};
+use crate::system::{open_terminal, resize, signal, with_usual_signals};
 use ropewalk::sys::poll;
+use std::fmt::{self, Debug, Formatter};
 use std::fs::File;
 use std::io::Read;
+use std::ops::Deref;
 use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -14,7 +16,35 @@ pub(crate) struct Pty {
     child: Child,
     terminal: File,
     /// All that was written.
-    pub(crate) written: String,
+    pub(crate) written: Written,
+}
+
+/// What was written to a terminal. Only its end is printed: a bar that is drawn for some
+/// seconds fills pages.
+#[derive(Default)]
+pub(crate) struct Written(String);
+
+impl Deref for Written {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Debug for Written {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&tail(self))
+    }
+}
+
+/// The last characters of a text, quoted, and how many bytes are left out before them.
+pub(crate) fn tail(text: &str) -> String {
+    const SHOWN: usize = 400;
+    match text.char_indices().rev().nth(SHOWN - 1) {
+        Some((start, _)) if start > 0 => format!("({start} bytes, then) {:?}", &text[start..]),
+        _ => format!("{text:?}"),
+    }
 }
 
 impl Pty {
@@ -22,8 +52,9 @@ impl Pty {
     pub(crate) fn start(mut command: Command, columns: u16) -> Pty {
         let (terminal, inside) = open_terminal(columns);
         command.stdout(inside.try_clone().unwrap()).stderr(inside);
+        with_usual_signals(&mut command);
         let child = command.spawn().unwrap();
-        Pty { child, terminal, written: String::new() }
+        Pty { child, terminal, written: Written::default() }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -46,7 +77,7 @@ impl Pty {
         }
         match self.terminal.read(&mut buffer) {
             Ok(count) => {
-                self.written.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+                self.written.0.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
                 count > 0
             }
             Err(_) => false, // nobody has it open any more
@@ -59,7 +90,7 @@ impl Pty {
         let deadline = Instant::now() + LIMIT;
         while !is_there(&self.written[from..]) {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(self.read(left), "it never came: {:?}", self.written);
+            assert!(self.read(left), "it never came: {}", tail(&self.written[from..]));
         }
     }
 
@@ -69,7 +100,7 @@ impl Pty {
     }
 
     /// Waits for the end, of its workers too.
-    pub(crate) fn finish(mut self) -> (ExitStatus, String) {
+    pub(crate) fn finish(mut self) -> (ExitStatus, Written) {
         while self.read(LIMIT) {}
         (self.child.wait().unwrap(), std::mem::take(&mut self.written))
     }
@@ -120,4 +151,13 @@ pub(crate) fn seen(written: &str, columns: usize) -> Vec<String> {
         lines.pop();
     }
     lines
+}
+
+#[test]
+fn of_what_was_written_the_end_is_printed() {
+    let (short, long) = (Written("a\rb".into()), Written("\r 50%  €".repeat(2000) + "end"));
+    assert_eq!(format!("{short:?}"), "\"a\\rb\"");
+    let printed = format!("{long:?}");
+    assert!(printed.len() < 1000, "{} bytes", printed.len());
+    assert!(printed.starts_with('(') && printed.ends_with("end\""), "{printed}");
 }

@@ -3,7 +3,7 @@
 //! proves that no process, port or socket stays, and the folder that no file does.
 
 use crate::classic_peers::{ClassicServer, ask, md5, open_stream, read_some};
-use crate::harness::{Outcome, Running, Scratch, Server, after, content, wait_until};
+use crate::harness::{Outcome, Running, Scratch, Server, after, content, run, wait_until};
 use crate::proof;
 use crate::system::signal;
 use std::fs;
@@ -11,6 +11,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 
 /// More than the buffers of a stream's two sockets hold.
 const LARGE: u64 = 96 << 20;
@@ -360,4 +361,18 @@ fn a_client_whose_words_nobody_takes_can_be_ended_all_the_same() {
         signal(client.id(), libc::SIGINT);
         client.try_wait().unwrap()
     });
+}
+
+#[test]
+fn these_tests_pass_where_signals_are_ignored_too() {
+    let scratch = Scratch::new("ignored");
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    tests.args([
+        "--exact",
+        "signals::a_client_whose_words_nobody_takes_can_be_ended_all_the_same",
+        "terminal::an_error_stands_where_the_bar_was",
+    ]);
+    tests.current_dir(scratch.folder());
+    let said = run(&mut after("trap '' HUP INT QUIT", &tests)).succeeded();
+    assert!(said.contains("2 passed"), "{said}");
 }

@@ -259,6 +259,25 @@ fn a_stream_from_another_address_than_the_request_gets_nothing() {
 }
 
 #[test]
+fn with_any_address_the_token_is_enough_at_both_ports() {
+    let scratch = Scratch::new("any-address");
+    let (mut server, bytes) = serving(&scratch, &["--any-address"], 1000);
+    let offer = ask(&server, "file", 1);
+    let from_elsewhere = |offer: &Offer, to| {
+        let SocketAddr::V4(to) = to else { panic!("{to}") };
+        let mut stream = connect_from(Ipv4Addr::new(127, 0, 0, 2), to);
+        let _ = stream.write_all(&[&offer.hello()[..], &request(0, 10)].concat());
+        stream
+    };
+    for to in [offer.sender, server.address] {
+        assert_eq!(payload(&mut from_elsewhere(&offer, to), 0, 10), &bytes[..10]);
+    }
+    let stranger = Offer { session: "0".repeat(32), ..offer };
+    assert!(closed_unserved(from_elsewhere(&stranger, offer.sender)));
+    offer.serves_all(&mut server, &bytes);
+}
+
+#[test]
 fn streams_above_twice_the_number_asked_for_are_closed() {
     let scratch = Scratch::new("too-many");
     let (mut server, bytes) = serving(&scratch, &[], 250_000);

@@ -12,7 +12,17 @@ const LARGE: usize = 96 << 20;
 
 /// A server that offers the file `file`, over this many streams, and the offer.
 fn offered(scratch: &Scratch, bytes: &[u8], threads: usize) -> (Server, Offer) {
-    let server = Server::start(scratch, &[]);
+    offered_with(scratch, &[], bytes, threads)
+}
+
+/// The same by a server with these options.
+fn offered_with(
+    scratch: &Scratch,
+    options: &[&str],
+    bytes: &[u8],
+    threads: usize,
+) -> (Server, Offer) {
+    let server = Server::start(scratch, options);
     scratch.write("file", bytes);
     let offer = ask(server.address, "file", threads);
     (server, offer)
@@ -98,15 +108,18 @@ fn connect_from_elsewhere(to: SocketAddr) -> TcpStream {
 
 #[test]
 fn a_stream_from_another_address_than_the_request_is_closed_and_harms_no_other() {
-    let scratch = Scratch::new("elsewhere");
-    let bytes = content(9000);
-    let (server, offer) = offered(&scratch, &bytes, 3);
-    for number in 0..3 {
-        let mut stranger = connect_from_elsewhere(offer.sender);
-        let _ = stranger.write_all(&[number]);
-        assert!(closed_unserved(stranger), "{number}");
+    // A classic stream has no token, so `--any-address` is not for it.
+    for options in [&[][..], &["--any-address"]] {
+        let scratch = Scratch::new("elsewhere");
+        let bytes = content(9000);
+        let (server, offer) = offered_with(&scratch, options, &bytes, 3);
+        for number in 0..3 {
+            let mut stranger = connect_from_elsewhere(offer.sender);
+            let _ = stranger.write_all(&[number]);
+            assert!(closed_unserved(stranger), "{number}");
+        }
+        serves_all(server, &offer, &bytes, 3);
     }
-    serves_all(server, &offer, &bytes, 3);
 }
 
 #[test]

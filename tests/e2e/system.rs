@@ -2,7 +2,7 @@
 
 use crate::harness::LIMIT;
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -23,6 +23,20 @@ pub(crate) fn without_privileges(command: &mut Command) {
             _ => Err(std::io::Error::last_os_error()),
         })
     };
+}
+
+/// Has each signal do to the program what it usually does, whatever the tests were started
+/// with: nohup(1) and the `&` of a script have signals ignored, which programs inherit.
+pub(crate) fn with_usual_signals(command: &mut Command) {
+    let reset = || {
+        for signal in 1..32 {
+            // SAFETY: SIG_DFL installs no function. Signals that cannot be set stay as they are.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes system calls and touches no memory.
+    unsafe { command.pre_exec(reset) };
 }
 
 /// The kinds of machine that this one can run, as seccomp(2) numbers them, and the first
@@ -133,25 +147,75 @@ pub(crate) fn signal(pid: u32, signal: i32) {
     assert_eq!(done, 0, "kill {pid}: {}", std::io::Error::last_os_error());
 }
 
-/// Connects from an address of the test's choice: std always leaves it to the system.
-pub(crate) fn connect_from(from: Ipv4Addr, to: SocketAddrV4) -> TcpStream {
-    let system = |address: SocketAddrV4| libc::sockaddr_in {
+/// A port that the system gives to nobody else for as long as this lives. Connections to it are
+/// refused until a program that is told its number listens there.
+pub(crate) struct Reserved {
+    pub(crate) address: SocketAddr,
+    _socket: OwnedFd,
+}
+
+/// Reserves a port of `address`; 0 is any. `None` when somebody has it.
+pub(crate) fn reserve(address: Ipv4Addr, port: u16) -> Option<Reserved> {
+    let socket = socket();
+    let (fd, yes): (_, libc::c_int) = (socket.as_raw_fd(), 1);
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `yes` is readable for `size` bytes and lives through the call.
+    let set = unsafe {
+        let level = libc::SOL_SOCKET;
+        libc::setsockopt(fd, level, libc::SO_REUSEADDR, (&raw const yes).cast(), size)
+    };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    let taken = bind(&socket, SocketAddrV4::new(address, port));
+    // As a listener only to ask for the address: it does not listen.
+    let bound = TcpListener::from(socket);
+    let address = bound.local_addr().unwrap();
+    taken.then(|| Reserved { address, _socket: bound.into() })
+}
+
+/// Ends a listener so that its port can be listened at again. To drop it is not enough: a
+/// program that another test is just starting has a copy until its exec, which keeps the port.
+pub(crate) fn stop_listening(listener: TcpListener) {
+    // SAFETY: takes numbers only and touches no memory; the descriptor is open.
+    let done = unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RD) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// A new socket, close-on-exec.
+fn socket() -> OwnedFd {
+    // SAFETY: takes numbers only; the descriptor is a new one, which nothing else owns.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        assert!(socket >= 0, "{}", std::io::Error::last_os_error());
+        OwnedFd::from_raw_fd(socket)
+    }
+}
+
+/// An address as the system takes it, and its length.
+fn raw(address: SocketAddrV4) -> (libc::sockaddr_in, libc::socklen_t) {
+    let raw = libc::sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,
         sin_port: address.port().to_be(),
         sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
         sin_zero: [0; 8],
     };
-    let (from, to) = (system(SocketAddrV4::new(from, 0)), system(to));
-    let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-    // SAFETY: both addresses live through the calls and have this length; the
-    // descriptor is a new one, which nothing else owns.
-    let (done, stream) = unsafe {
-        let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
-        let bound = libc::bind(socket, (&raw const from).cast(), length);
-        let connected = libc::connect(socket, (&raw const to).cast(), length);
-        (bound | connected, TcpStream::from_raw_fd(socket))
-    };
+    (raw, size_of::<libc::sockaddr_in>() as libc::socklen_t)
+}
+
+fn bind(socket: &OwnedFd, address: SocketAddrV4) -> bool {
+    let (address, length) = raw(address);
+    // SAFETY: the address lives through the call and has this length.
+    unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) == 0 }
+}
+
+/// Connects from an address of the test's choice: std always leaves it to the system.
+pub(crate) fn connect_from(from: Ipv4Addr, to: SocketAddrV4) -> TcpStream {
+    let socket = socket();
+    assert!(bind(&socket, SocketAddrV4::new(from, 0)), "{}", std::io::Error::last_os_error());
+    let (to, length) = raw(to);
+    // SAFETY: the address lives through the call and has this length.
+    let done = unsafe { libc::connect(socket.as_raw_fd(), (&raw const to).cast(), length) };
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream
 }
@@ -201,4 +265,82 @@ pub(crate) fn in_front_of(command: &mut Command) {
             Ok(())
         })
     };
+}
+
+/// Lets a process have so many descriptors from now on. It keeps those that it has; but it
+/// cannot wait for more at once.
+pub(crate) fn limit_descriptors(pid: u32, count: u64) {
+    let hard = libc::RLIM_INFINITY;
+    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: hard };
+    // SAFETY: both limits live through the calls.
+    let done = unsafe {
+        let pid = pid as libc::pid_t;
+        let asked = libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut old);
+        let new = libc::rlimit { rlim_cur: count as libc::rlim_t, rlim_max: old.rlim_max };
+        asked | libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const new, std::ptr::null_mut())
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Sends a signal to one thread of a process.
+pub(crate) fn signal_thread(pid: u32, thread: u32, signal: i32) {
+    // SAFETY: tgkill takes three numbers and touches no memory.
+    let done = unsafe { libc::syscall(libc::SYS_tgkill, pid, thread, signal) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// How long each TCP connection of another process lets bytes go unacknowledged, in
+/// milliseconds. `None` where the kernel, or somebody's rule, keeps descriptors from others.
+pub(crate) fn user_timeouts(pid: u32) -> Option<Vec<i32>> {
+    let none: libc::c_uint = 0;
+    // SAFETY: takes numbers only; the descriptor is a new one, which nothing else owns.
+    let process = unsafe {
+        match libc::syscall(libc::SYS_pidfd_open, pid, none) {
+            ..0 => return None,
+            descriptor => OwnedFd::from_raw_fd(descriptor as libc::c_int),
+        }
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
+        let number: libc::c_int = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let mut value: libc::c_int = 0;
+        let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: as above; `value` is writable for `length` bytes, and both live through
+        // the call.
+        let asked = unsafe {
+            match libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, none) {
+                ..0 => return None,
+                descriptor => {
+                    let own = OwnedFd::from_raw_fd(descriptor as libc::c_int);
+                    libc::getsockopt(
+                        own.as_raw_fd(),
+                        libc::IPPROTO_TCP,
+                        libc::TCP_USER_TIMEOUT,
+                        (&raw mut value).cast(),
+                        &raw mut length,
+                    )
+                }
+            }
+        };
+        found.extend((asked == 0).then_some(value));
+    }
+    Some(found)
+}
+
+#[test]
+fn a_reserved_port_is_given_to_nobody_and_refuses_until_somebody_listens() {
+    let scratch = crate::harness::Scratch::new("reserved");
+    let reserved = reserve(scratch.address(), 0).unwrap();
+    let address = reserved.address;
+    let mut copies = Vec::new();
+    for _ in 0..2 {
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        let listener = TcpListener::bind(address).unwrap();
+        TcpStream::connect(address).unwrap();
+        copies.push(listener.try_clone().unwrap());
+        stop_listening(listener);
+    }
+    let (own, other) = (socket(), SocketAddrV4::new(scratch.address(), address.port()));
+    assert!(!bind(&own, other), "somebody else got it");
 }

@@ -3,8 +3,8 @@
 use crate::harness::{Running, Scratch, Server, program_path, run};
 use crate::proof;
 use crate::sandbox::leaves_no_core;
+use crate::system::reserve;
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -117,8 +117,8 @@ fn a_port_that_is_root_s_is_taken_before_root_is_left() {
     }
     let scratch = Scratch::new("user-port");
     let address = scratch.address();
-    let is_free = |port: &u16| TcpListener::bind((address, *port)).is_ok();
-    let port = (600..1024).rev().find(is_free).unwrap();
+    let reserved = (600..1024).rev().find_map(|port| reserve(address, port)).unwrap();
+    let port = reserved.address.port();
     let mut command = scratch.program("server");
     command.args(["-q", "--user", NOBODY.0, "--bind", &address.to_string(), &port.to_string()]);
     let mut server = Running::start(&mut command);

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,6 +12,20 @@ use std::time::Duration;
 
 /// How long anything may take that is waited for. Only a failing test waits so long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// Has the signals that tests send do what they usually do, whatever the tests were started
+/// with: nohup(1) and the `&` of a script have some ignored, which programs inherit.
+pub(crate) fn with_usual_signals(command: &mut Command) {
+    let reset = || {
+        for signal in [libc::SIGINT, libc::SIGTERM] {
+            // SAFETY: SIG_DFL installs no function, so nothing can run in a signal's context.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes system calls and touches no memory.
+    unsafe { command.pre_exec(reset) };
+}
 
 /// A server that is ready, and its folder. Both are gone when this is dropped.
 pub(crate) struct Server {
@@ -51,7 +66,9 @@ impl Server {
     }
 
     fn start_program(program: &Path, folder: PathBuf, options: &[&str]) -> Server {
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        with_usual_signals(&mut command);
+        let mut child = command
             .args(options)
             .args(["--bind", "127.0.0.1", "0"])
             .current_dir(&folder)

@@ -1,7 +1,7 @@
 //! Other people's clients, where they are installed: they get the right file, whole, in
 //! parts, and resumed.
 
-use crate::harness::{Client, Server, content};
+use crate::harness::{Client, Server, content, with_usual_signals};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -53,6 +53,7 @@ impl Setup {
     /// The tool in the server's folder.
     fn command(&self, tool: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(tool);
+        with_usual_signals(&mut command);
         command
             .args(arguments)
             .env_remove("http_proxy")

@@ -5,6 +5,7 @@
 use crate::destination::{self, Destination};
 use crate::progress::Style;
 use ropewalk::app::options::{Arguments, number};
+use ropewalk::app::resolve::without_zone;
 use ropewalk::codec::shell;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
@@ -36,10 +37,15 @@ pub(crate) struct Config {
     pub(crate) destination: Destination,
     /// The file with the name and the password, if there is one.
     pub(crate) auth: Option<PathBuf>,
+    /// Whether a server may ask for the password by MD5 only.
+    pub(crate) auth_md5: bool,
     /// Whether streams go to the server's own port from the start.
     pub(crate) single_port: bool,
     /// How long one attempt to connect may take.
     pub(crate) connect_time: Duration,
+    /// How long the server may be silent after a request, where the user has said how long
+    /// an attempt to connect may take.
+    pub(crate) silence: Option<Duration>,
     /// How long to wait for a full server, and to go on with a transfer that has begun.
     pub(crate) retry_for: Duration,
     /// Bytes per second at most.
@@ -118,9 +124,9 @@ impl Verify {
 /// A host and a port, as typed and apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// `host:port` as typed: what a request's Host field says.
+    /// `host:port` as typed.
     pub(crate) typed: String,
-    /// A name or an address, without brackets.
+    /// A name or an address, without brackets; an IPv6 address perhaps with its interface.
     pub(crate) host: String,
     /// 1 to 65535.
     pub(crate) port: u16,
@@ -134,6 +140,9 @@ impl Config {
             return Err(Error::usage("file: must not be empty"));
         }
         let destination = destination::choose(arguments.optional(3), &file)?;
+        if arguments.has("auth-md5") && arguments.value("auth").is_none() {
+            return Err(Error::usage("--auth-md5: needs --auth"));
+        }
         let seconds = arguments.number("connect-timeout", 1..=3600)?;
         Ok(Config {
             server: Address::parse(arguments.positional(0))?,
@@ -141,8 +150,10 @@ impl Config {
             file,
             destination,
             auth: arguments.value("auth").map(PathBuf::from),
+            auth_md5: arguments.has("auth-md5"),
             single_port: arguments.has("single-port"),
             connect_time: Duration::from_secs(seconds.unwrap_or(DEFAULT_CONNECT_TIME)),
+            silence: seconds.map(Duration::from_secs),
             retry_for: Duration::from_secs(
                 arguments.number("retry-for", 0..=1_000_000)?.unwrap_or(DEFAULT_RETRY_TIME),
             ),
@@ -186,6 +197,14 @@ impl Address {
         }
         Ok(Address { typed: typed.to_string(), host: host.to_string(), port: port as u16 })
     }
+
+    /// What a request's Host field says: as typed, but for an interface of this machine.
+    pub(crate) fn host_field(&self) -> String {
+        match without_zone(&self.host) {
+            host if host == self.host => escape(self.typed.as_bytes()),
+            host => format!("[{host}]:{}", self.port),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +230,7 @@ mod tests {
         ] {
             let server = config([text, "4", "f", "o"]).unwrap().server;
             assert_eq!((server.host.as_str(), server.port), (host, 8080), "{text}");
+            assert_eq!(server.host_field(), text.replace("%eth0", ""));
         }
     }
 

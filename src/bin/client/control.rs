@@ -5,36 +5,34 @@
 
 mod advice;
 mod offer;
+mod waiting;
 
 pub(crate) use offer::{ClassicOffer, Offer, PulledOffer};
+pub(crate) use waiting::{Held, REMINDER};
 
 use crate::config::{Config, Threads};
 use crate::interrupt::Interrupt;
 use ropewalk::app::http::{Http, NoReply};
 use ropewalk::app::login::Login;
-use ropewalk::app::resolve::{connect_any, resolve};
+use ropewalk::app::resolve::{advise_zone, connect_any, resolve};
+use ropewalk::app::terminal;
 use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
 use ropewalk::codec::json::{self, Value};
 use ropewalk::codec::percent::encode_path;
 use ropewalk::codec::repr_digest::{WANT_MD5, parse_md5};
 use ropewalk::codec::text::{escape, escape_limited};
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::{random, socket};
+use ropewalk::sys::socket;
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use waiting::{DEAD_TIME, KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, retry_after};
 
 /// Most bytes of a server's own words that are shown.
 const SHOWN_WORDS: usize = 200;
-
-/// Keepalive of the control connection, the only thing that ends a wait for a reply:
-/// a dead server or a path that drops everything is noticed after two minutes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_COUNT: u8 = 6;
 
 /// How long a request may take that a server answers at once.
 const RENEWAL_TIME: Duration = Duration::from_secs(10);
@@ -45,7 +43,13 @@ pub(crate) struct Server {
     address: SocketAddr,
     /// As the user typed it, escaped.
     typed: String,
+    /// The Host field of a request.
+    host: String,
     limit: Duration,
+    /// How long it may be silent after a POST or a HEAD, where the user bounds that.
+    silence: Option<Duration>,
+    /// Whether the user hears of errors only.
+    quiet: bool,
     /// Whose name and password are given where they are asked for. Shared by all
     /// connections, so that no two count their requests the same.
     login: Option<Arc<Login>>,
@@ -59,6 +63,14 @@ pub(crate) enum Again {
     Later(Error, Duration),
 }
 
+/// What a server answers when it is asked for an MD5.
+pub(crate) enum Md5 {
+    /// Here it is; `None` when the server makes none.
+    Is(Option<[u8; 16]>),
+    /// Not now; and after how long it wants to be asked again.
+    Later(Error, Duration),
+}
+
 /// A request before it has an `Authorization` field.
 struct Message<'a> {
     method: &'a Method,
@@ -67,18 +79,24 @@ struct Message<'a> {
     body: &'a [u8],
     /// How long the reply may take; without one, as long as it takes.
     limit: Option<Duration>,
+    /// What notes down how long the server holds the request, and tells the user about a
+    /// long wait. Without it that is done here.
+    held: Option<&'a Held<'a>>,
 }
 
 impl Server {
     /// Connects to the first address that answers.
     pub(crate) fn find(config: &Config) -> Result<(Server, TcpStream)> {
         let (server, limit) = (&config.server, config.connect_time);
-        let login = config.auth.as_deref().map(Login::read).transpose()?.map(Arc::new);
+        let read = |path| Login::read(path, config.auth_md5);
+        let login = config.auth.as_deref().map(read).transpose()?.map(Arc::new);
         let typed = escape(server.typed.as_bytes());
         let addresses = resolve(&server.host, server.port).map_err(advice::unresolved)?;
-        let (stream, address) =
-            connect_any(&addresses, limit).map_err(|error| advice::unreachable(&typed, &error))?;
-        Ok((Server { address, typed, limit, login }, stream))
+        let (stream, address) = connect_any(&addresses, limit).map_err(|cause| {
+            advise_zone(advice::unreachable(&typed, &cause), &cause, &addresses)
+        })?;
+        let (silence, quiet, host) = (config.silence, config.quiet, server.host_field());
+        Ok((Server { address, typed, host, limit, silence, quiet, login }, stream))
     }
 
     /// What the control connection reached.
@@ -112,13 +130,13 @@ impl Server {
         interrupt: &Interrupt,
     ) -> Result<Offer> {
         let encoded = encode_path(file).into_bytes();
-        let (head, body) = self.post(stream, &encoded, threads, (patience, None), interrupt)?;
+        let time = (patience, self.silence);
+        let (head, body) = self.post(stream, &encoded, threads, time, interrupt)?;
         let ropewalk = head.headers.get("Server").is_some_and(|name| name.starts_with(b"ropewalk"));
         let unknown =
             head.status == Status::NOT_FOUND.code() || head.status == Status::BAD_REQUEST.code();
         if unknown && !ropewalk && encoded != file {
-            let (head, body) =
-                self.post(self.connect()?, file, threads, (patience, None), interrupt)?;
+            let (head, body) = self.post(self.connect()?, file, threads, time, interrupt)?;
             return self.offer(&head, &body);
         }
         self.offer(&head, &body)
@@ -159,10 +177,10 @@ impl Server {
             body.push(("max_threads", Value::from_u64(MAX_STREAMS)));
         }
         let body = Value::object(body);
-        let fields = [("Host", self.typed.as_str()), ("Content-Type", "application/json")];
+        let fields = [("Host", self.host.as_str()), ("Content-Type", "application/json")];
         let body = body.to_string().into_bytes();
         let method = &Method::Post;
-        let message = Message { method, target, fields: &fields, body: &body, limit };
+        let message = Message { method, target, fields: &fields, body: &body, limit, held: None };
         self.converse(stream, &message, patience, interrupt)
     }
 
@@ -170,22 +188,20 @@ impl Server {
         if head.status != Status::OK.code() {
             return Err(self.refused(head, body));
         }
-        Offer::parse(&head.headers, body)
-            .ok_or_else(|| self.wrong("the reply is not the JSON expected"))
+        Offer::parse(&head.headers, body).map_err(|why| self.wrong(&why))
     }
 
-    /// Asks for the MD5 of `file` in the state `etag`. `None` when the server does not
-    /// make one.
+    /// Asks once for the MD5 of `file` in the state `etag`.
     pub(crate) fn ask_md5(
         &self,
         file: &[u8],
         etag: &str,
-        patience: Duration,
+        held: &Held<'_>,
         interrupt: &Interrupt,
-    ) -> Result<Option<[u8; 16]>> {
+    ) -> Result<Md5> {
         let target = encode_path(file).into_bytes();
         let fields =
-            [("Host", self.typed.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
+            [("Host", self.host.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
         let stream = self.connect()?;
         let message = Message {
             method: &Method::Head,
@@ -193,34 +209,46 @@ impl Server {
             fields: &fields,
             body: &[],
             limit: None,
+            held: Some(held),
         };
-        let (head, body) = self.converse(stream, &message, patience, interrupt)?;
-        if head.status == Status::PRECONDITION_FAILED.code() {
+        let (head, body) = self.converse(stream, &message, Duration::ZERO, interrupt)?;
+        let is = |status: Status| head.status == status.code();
+        if is(Status::PRECONDITION_FAILED) {
             let text = format!("{}: the file changed on the server while it was sent", self.typed);
             return Err(Error::new(ExitCode::Changed, text));
         }
-        if head.status == Status::SERVICE_UNAVAILABLE.code() {
-            // It is being stopped, or has too much to hash: not now, but perhaps later.
-            return Err(Error::new(ExitCode::Network, self.refused(&head, &body).to_string()));
+        if is(Status::SERVICE_UNAVAILABLE) || is(Status::REQUEST_TIMEOUT) {
+            // It is being stopped, or has too much to hash; or the request was lost on its way.
+            let delay = retry_after(&head).unwrap_or_default();
+            return Ok(Md5::Later(self.refused(&head, &body), delay));
         }
-        if head.status != Status::OK.code() {
+        if is(Status::INTERNAL_SERVER_ERROR) {
+            // The reply to a HEAD has no words of its own.
+            let text = format!("{}: the server cannot read the file for its MD5", self.typed);
+            return Err(Error::new(ExitCode::Refused, text));
+        }
+        if !is(Status::OK) {
             return Err(self.refused(&head, &body));
         }
-        match head.headers.joined("Repr-Digest") {
-            Some(digest) => {
-                parse_md5(&digest).map_err(|_| self.wrong("its Repr-Digest is not one"))
-            }
-            None => Ok(None),
-        }
+        let Some(digest) = head.headers.joined("Repr-Digest") else { return Ok(Md5::Is(None)) };
+        parse_md5(&digest).map(Md5::Is).map_err(|_| self.wrong("its Repr-Digest is not one"))
+    }
+
+    /// The server has said nothing of `what` for as long as the user gives it.
+    pub(crate) fn silent(&self, what: &str, limit: Duration) -> Error {
+        let text = format!("{}: no {what} within {} s", self.typed, limit.as_secs());
+        let error = Error::new(ExitCode::Network, text);
+        error.advise("it may be hashing the file: without --connect-timeout that is waited for")
     }
 
     /// Whether the server says that `file` is not in the state `etag` any more. A server
     /// that says nothing says no.
     pub(crate) fn is_another(&self, file: &[u8], etag: &str, interrupt: &Interrupt) -> bool {
         let target = encode_path(file).into_bytes();
-        let fields = [("Host", self.typed.as_str()), ("If-Match", etag)];
+        let fields = [("Host", self.host.as_str()), ("If-Match", etag)];
         let (method, limit) = (&Method::Head, Some(RENEWAL_TIME));
-        let message = Message { method, target: &target, fields: &fields, body: &[], limit };
+        let message =
+            Message { method, target: &target, fields: &fields, body: &[], limit, held: None };
         let asked = self
             .connect()
             .and_then(|stream| self.converse(stream, &message, Duration::ZERO, interrupt));
@@ -271,7 +299,7 @@ impl Server {
         authorization: Option<&str>,
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
-        let Message { method, target, fields, body, limit } = *message;
+        let Message { method, target, fields, body, limit, held } = *message;
         let mut fields = fields.to_vec();
         fields.extend(authorization.map(|field| ("Authorization", field)));
         let _ = stream.set_nodelay(true);
@@ -281,23 +309,54 @@ impl Server {
             KEEPALIVE_INTERVAL,
             KEEPALIVE_COUNT,
         );
+        let _ = socket::set_user_timeout(stream.as_fd(), DEAD_TIME);
         let stream = Arc::new(stream);
         let _watched = interrupt.watch(&stream)?;
         let mut http = Http::new(stream.clone());
-        http.set_reply_limit(limit);
         let request = encode_request(method, target, &fields, body)
             .map_err(|error| self.wrong(error.reason()))?;
         http.write(&request).map_err(|error| Error::network(&self.typed, &error))?;
-        http.receive_reply(method).map_err(|failure| match failure {
-            NoReply::NotHttp(why) => self
+        match held {
+            Some(held) => held.begins(),
+            None if self.quiet => {}
+            None => http.set_reminder(REMINDER, self.reminder()),
+        }
+        let begun = Instant::now();
+        http.set_reply_limit(limit);
+        let reply = http.receive_reply(method);
+        if let Some(held) = held {
+            let dead = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+            held.ends(matches!(&reply, Err(NoReply::Broken(error)) if dead(error)));
+        }
+        reply.map_err(|failure| match (failure, limit) {
+            (NoReply::NotHttp(why), _) => self
                 .wrong(&format!("the reply is not HTTP: {why}"))
                 .advise("is this the port of a ropewalk server?"),
-            NoReply::Broken(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            (NoReply::Broken(error), _) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 let text = format!("{}: the server closed without a reply", self.typed);
                 Error::new(ExitCode::Network, text)
             }
-            NoReply::Broken(error) => Error::network(&self.typed, &error),
+            (NoReply::Broken(error), Some(limit))
+                if error.kind() == io::ErrorKind::TimedOut
+                    && self.silence == Some(limit)
+                    && begun.elapsed() >= limit =>
+            {
+                self.silent("reply", limit)
+            }
+            (NoReply::Broken(error), _) => Error::network(&self.typed, &error),
         })
+    }
+
+    /// What tells the user that a reply is still waited for.
+    fn reminder(&self) -> impl FnMut(Duration) + 'static {
+        let typed = self.typed.clone();
+        move |waited| {
+            let seconds = waited.as_secs();
+            terminal::log(format_args!(
+                "{typed}: no reply for {seconds} s, still waiting: a server of another kind \
+                 hashes the whole file first"
+            ));
+        }
     }
 
     fn wrong(&self, what: &str) -> Error {
@@ -314,19 +373,11 @@ impl Server {
             .map(|words| format!(": {}", escape_limited(words.as_bytes(), SHOWN_WORDS)))
             .unwrap_or_default();
         let text = format!("{}: {} {reason}{words}", self.typed, head.status);
-        advice::refused(Error::new(ExitCode::Refused, text), head.status)
+        // Where the request was lost on its way, the connection was bad and nothing refused.
+        let code = match head.status == Status::REQUEST_TIMEOUT.code() {
+            true => ExitCode::Network,
+            false => ExitCode::Refused,
+        };
+        advice::refused(Error::new(code, text), head.status, retry_after(head).is_some())
     }
-}
-
-/// After how long a server without room wants to be asked again. In between those who
-/// were sent away at once spread out.
-fn retry_after(head: &ResponseHead) -> Option<Duration> {
-    if head.status != Status::SERVICE_UNAVAILABLE.code() {
-        return None;
-    }
-    let field = head.headers.get_only("Retry-After")?;
-    let seconds = std::str::from_utf8(field).ok()?.trim().parse::<u32>().ok()?;
-    let mut byte = [0];
-    let _ = random::fill(&mut byte);
-    Some(Duration::from_secs(seconds.into()) + Duration::from_millis(2 * u64::from(byte[0])))
 }

@@ -17,9 +17,17 @@ use crate::fetch::Summary;
 use ropewalk::app::terminal;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Result, system_words};
+use ropewalk::sys::{file, poll};
 use ropewalk::transfer::trace::{Slice, Trace};
 use std::cell::RefCell;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long the reader of a pipe may take nothing.
+const READER_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is gathered during one fetch.
 #[derive(Default)]
@@ -50,10 +58,33 @@ impl Gathered {
             trace: self.trace.borrow().clone(),
         };
         // Written as it is and not renamed: it may be a pipe, and it is worth nothing.
-        if let Err(error) = std::fs::write(path, picture.to_svg()) {
+        if let Err(error) = write(path, picture.to_svg().as_bytes()) {
             let shown = escape(path.as_os_str().as_bytes());
-            let words = system_words(&error);
+            let words = match error.raw_os_error() {
+                Some(libc::ENXIO) => "nobody reads this pipe".to_string(),
+                _ => system_words(&error),
+            };
             terminal::complain(format_args!("warning: no picture: {shown}: {words}"));
         }
     }
+}
+
+/// Writes `bytes` to `path`, which may be a pipe: without a reader that fails, and a reader
+/// that takes nothing is not waited for without end.
+fn write(path: &Path, mut bytes: &[u8]) -> io::Result<()> {
+    let mut output = file::create_without_blocking(path)?;
+    while !bytes.is_empty() {
+        match output.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !poll::writable_within(output.as_fd(), READER_LIMIT)? {
+                    return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

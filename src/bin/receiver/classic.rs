@@ -9,7 +9,7 @@ pub(crate) use piped::Piped;
 
 use ropewalk::app::SMALL_STACK;
 use ropewalk::app::report::REPORT_INTERVAL;
-use ropewalk::app::resolve::connect_any;
+use ropewalk::app::resolve::{advise_zone, connect_any};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::socket;
 use ropewalk::sys::sync::lock;
@@ -104,7 +104,9 @@ fn connect(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr)> {
             }
             done => {
                 let shown = addresses.first().map(ToString::to_string).unwrap_or_default();
-                return done.map_err(|error| Error::network(shown, &error));
+                return done.map_err(|cause| {
+                    advise_zone(Error::network(shown, &cause), &cause, addresses)
+                });
             }
         }
     }

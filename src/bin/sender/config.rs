@@ -39,7 +39,10 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener, Option<A
     let file = File::from(job.descriptor()?);
     let bad = |what: &str| Error::protocol(format!("the job's '{what}' cannot be"));
     let threads = u8::try_from(job.number("threads")?).map_err(|_| bad("threads"))?;
-    let peer: Option<IpAddr> = Some(job.text("peer")?.parse().map_err(|_| bad("peer"))?);
+    let peer: Option<IpAddr> = match job.object().get("peer") {
+        Some(_) => Some(job.text("peer")?.parse().map_err(|_| bad("peer"))?),
+        None => None,
+    };
     let limits = Limits {
         idle: Duration::from_millis(job.number("idle_ms")?),
         stall: Duration::from_millis(job.number("stall_ms")?),
@@ -52,7 +55,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener, Option<A
             file,
             plan: BlockPlan::with_block_size(job.number("size")?, job.number("block_size")?),
             threads,
-            peer,
+            peer: Some(peer.ok_or_else(|| bad("peer"))?),
             limits,
             pace: pace.clone(),
             meter: Default::default(),

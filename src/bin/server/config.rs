@@ -4,8 +4,9 @@
 
 use crate::ports;
 use ropewalk::app::options::{Arguments, number};
+use ropewalk::app::resolve;
 use ropewalk::codec::text::escape;
-use ropewalk::error::{Error, Result};
+use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
@@ -50,8 +51,10 @@ pub(crate) enum Volume {
 /// Where to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// At this port (0 for any) of this address; of all addresses without one.
-    Port(u16, Option<IpAddr>),
+    /// At this port (0 for any) of all addresses.
+    Everywhere(u16),
+    /// At this address and port (0 for any).
+    At(SocketAddr),
     /// At the sockets that the program was started with.
     Handed,
 }
@@ -73,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) auth: Option<PathBuf>,
     /// Whether MD5 is good enough to prove a password with.
     pub(crate) auth_md5: bool,
+    /// Whether a session's streams may come from another address than its request.
+    pub(crate) any_address: bool,
     /// Control connections open at once.
     pub(crate) max_connections: usize,
     /// Transfers under way at once.
@@ -93,17 +98,16 @@ pub(crate) struct Config {
     pub(crate) stall: Duration,
     /// How much to log.
     pub(crate) volume: Volume,
+    /// The file to log to; standard error without one.
+    pub(crate) log: Option<PathBuf>,
+    /// The reverse proxy whose word about its clients counts.
+    pub(crate) proxy: Option<IpAddr>,
 }
 
 impl Config {
     /// Understands the command line. `handed`: the program was started with sockets.
     pub(crate) fn from_arguments(arguments: &Arguments, handed: bool) -> Result<Config> {
-        let metrics = arguments.value("metrics").map(|text| {
-            text.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
-                let given = escape(text.as_bytes());
-                Error::usage(format!("--metrics: must be IPv4:port or [IPv6]:port, not '{given}'"))
-            })
-        });
+        let metrics = arguments.value("metrics").map(address_and_port);
         let limit = |name, default| -> Result<usize> {
             let limit = arguments.number(name, 1..=1_000_000)?.unwrap_or(default);
             Ok(usize::try_from(limit).unwrap_or(usize::MAX))
@@ -132,6 +136,7 @@ impl Config {
             user: arguments.value("user").map(OsString::from),
             auth: arguments.value("auth").map(PathBuf::from),
             auth_md5: arguments.has("auth-md5"),
+            any_address: arguments.has("any-address"),
             max_connections: limit("max-connections", DEFAULT_CONNECTIONS)?,
             max_transfers: limit("max-transfers", DEFAULT_TRANSFERS)?,
             max_per_address: limit("max-per-address", DEFAULT_PER_ADDRESS)?,
@@ -143,6 +148,8 @@ impl Config {
             idle: time("idle-timeout", DEFAULT_IDLE)?,
             stall: time("stall-timeout", DEFAULT_STALL)?,
             volume,
+            log: arguments.value("log").map(PathBuf::from),
+            proxy: arguments.value("trust-proxy").map(proxy).transpose()?,
         })
     }
 }
@@ -159,18 +166,46 @@ fn place(arguments: &Arguments, handed: bool) -> Result<Place> {
         (None, false) => Err(Error::usage("port: is missing (see --help)")),
         (Some(port), false) => {
             let port = number("port", port, 0..=65535)? as u16;
-            Ok(Place::Port(port, bind.map(address).transpose()?))
+            let bind = bind.map(|text| address("--bind", text, port)).transpose()?;
+            Ok(bind.map_or(Place::Everywhere(port), Place::At))
         }
     }
 }
 
-/// The address that `--bind` names; one of IPv6 may stand in brackets.
-fn address(text: &OsStr) -> Result<IpAddr> {
-    let address = text.to_str().map(|text| text.trim_matches(['[', ']']));
-    address.and_then(|text| text.parse().ok()).ok_or_else(|| {
+/// The address that is the value of `option`, with `port`; one of IPv6 may stand in brackets,
+/// and name its interface.
+fn address(option: &str, text: &OsStr, port: u16) -> Result<SocketAddr> {
+    let bad = || {
         let given = escape(text.as_bytes());
-        Error::usage(format!("--bind: must be an IP address, not '{given}'"))
-    })
+        Error::usage(format!("{option}: must be an IP address, not '{given}'"))
+    };
+    let text = text.to_str().ok_or_else(bad)?.trim_matches(['[', ']']);
+    literal(option, text, port)?.ok_or_else(bad)
+}
+
+/// The address of a reverse proxy.
+fn proxy(text: &OsStr) -> Result<IpAddr> {
+    address("--trust-proxy", text, 0).map(|address| address.ip().to_canonical())
+}
+
+/// The address and the port that `--metrics` names.
+fn address_and_port(text: &OsStr) -> Result<SocketAddr> {
+    let bad = || {
+        let given = escape(text.as_bytes());
+        Error::usage(format!("--metrics: must be IPv4:port or [IPv6]:port, not '{given}'"))
+    };
+    let text = text.to_str().ok_or_else(bad)?;
+    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+    let port = port.parse().map_err(|_| bad())?;
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = literal("--metrics", inner.unwrap_or(host), port)?.ok_or_else(bad)?;
+    if address.is_ipv6() == inner.is_some() { Ok(address) } else { Err(bad()) }
+}
+
+/// The address that an option's `text` is, with `port`; `None` where it is none.
+fn literal(option: &str, text: &str, port: u16) -> Result<Option<SocketAddr>> {
+    resolve::literal(text, port)
+        .map_err(|error| Error::new(ExitCode::System, format!("{option}: {error}")))
 }
 
 #[cfg(test)]
@@ -193,7 +228,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_readme() {
         let config = config("8080").unwrap();
-        assert_eq!((config.place, config.volume), (Place::Port(8080, None), Volume::Normal));
+        assert_eq!((config.place, config.volume), (Place::Everywhere(8080), Volume::Normal));
         assert_eq!((config.max_connections, config.max_transfers), (256, 256));
         assert_eq!((config.max_per_address, config.max_streams, config.rate), (64, 255, None));
         assert_eq!(
@@ -205,9 +240,21 @@ mod tests {
     #[test]
     fn an_ipv6_address_may_stand_in_brackets() {
         for line in ["--bind ::1 0", "--bind [::1] 0"] {
-            let place = Place::Port(0, Some("::1".parse().unwrap()));
+            let place = Place::At("[::1]:0".parse().unwrap());
             assert_eq!(config(line).unwrap().place, place, "{line}");
         }
+    }
+
+    #[test]
+    fn an_ipv6_address_may_name_its_interface() {
+        let place = Place::At("[fe80::1%1]:80".parse().unwrap());
+        for line in ["--bind fe80::1%lo 80", "--bind fe80::1%1 80", "--bind [fe80::1%lo] 80"] {
+            assert_eq!(config(line).unwrap().place, place, "{line}");
+        }
+        let metrics = config("--metrics [fe80::1%lo]:9100 80").unwrap().metrics;
+        assert_eq!(metrics, Some("[fe80::1%1]:9100".parse().unwrap()));
+        let error = config("--bind fe80::1%none 80").unwrap_err().to_string();
+        assert_eq!(error, "--bind: fe80::1%none: this machine has no such interface");
     }
 
     #[test]

@@ -25,7 +25,6 @@ use ropewalk::app::connections::Connection;
 use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
 use ropewalk::codec::{accept, json};
-use ropewalk::error::system_words;
 use ropewalk::transfer::identity;
 use std::net::SocketAddr;
 
@@ -107,9 +106,11 @@ pub(crate) fn answer(
     let response = begin(Status::OK).field("Content-Type", form.content_type());
     let response = page.announce(frame::describe(response));
     Ok(match head.method {
-        Method::Get => {
-            Answer::File(Box::new(Download { response, body: Payload::Index(page), path }))
-        }
+        Method::Get => Answer::File(Box::new(Download {
+            response,
+            body: Payload::Index(Box::new(page)),
+            path,
+        })),
         _ => Answer::Message(response),
     })
 }
@@ -126,8 +127,7 @@ fn page(
         Form::Plain => (View::all(Key::Name), None),
         Form::Json => (View::all(Key::Bytes), None),
     };
-    let listing =
-        Listing::read(&folder, &view, limit).map_err(|error| unavailable(&system_words(&error)))?;
+    let listing = Listing::read(&folder, &view, limit).map_err(|error| unavailable(&error))?;
     let page = match form {
         Form::Plain | Form::Json if listing.more => {
             Page::streamed(form, view, listing, folder, head.version)

@@ -5,6 +5,7 @@
 use crate::config::{Config, Place, Volume};
 use crate::digests::Digests;
 use crate::door::Door;
+use crate::log::Log;
 use crate::metrics::counters::Counters;
 use crate::metrics::{Listening, Metrics};
 use crate::requests::{self, Service};
@@ -14,6 +15,7 @@ use crate::target::Tree;
 use crate::transfers::Transfers;
 use ropewalk::app::connections::{Connection, Connections};
 use ropewalk::app::http::{Http, NoRequest, Patience};
+use ropewalk::app::resolve::advise_zone;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::app::{terminal, workers};
@@ -25,7 +27,7 @@ use ropewalk::transfer::confine::Root;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -67,14 +69,21 @@ impl Server {
         let door = config.auth.as_deref().map(|path| Door::new(path, config.auth_md5));
         let door = door.transpose()?;
         let listeners = match config.place {
-            Place::Port(port, address) => vec![listen(port, address)?],
+            Place::Everywhere(port) => {
+                vec![socket::listen_everywhere(port).map_err(|error| no_port(port, None, &error))?]
+            }
+            Place::At(address) => vec![listen(address)?],
             Place::Handed => handed,
         };
         for listener in &listeners {
             listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
         }
-        let metrics = config.metrics.map(Listening::on).transpose();
-        let metrics = metrics.map_err(|error| Error::system("--metrics", &error))?;
+        let metrics = config.metrics.map(|address| {
+            Listening::on(address).map_err(|cause| {
+                advise_zone(Error::system("--metrics", &cause), &cause, &[address])
+            })
+        });
+        let metrics = metrics.transpose()?;
         let failed = |error: io::Error| Error::system("start", &error);
         // Each control connection and each transfer holds descriptors.
         process::raise_descriptor_limit().map_err(failed)?;
@@ -83,7 +92,8 @@ impl Server {
         }
         // With passwords SIGHUP ends nothing, so there is no reason to go on ignoring it.
         let always = if door.is_some() { &[Signal::HangUp][..] } else { &[] };
-        let signals = Signals::install(&MAIN_SIGNALS, always).map_err(failed)?;
+        let wanted = [&MAIN_SIGNALS[..], &[Signal::User]].concat();
+        let signals = Signals::install(&wanted, always).map_err(failed)?;
         let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
         let connections = Connections::new(config.max_connections);
         let shares = Shares::new(config.rate);
@@ -102,6 +112,7 @@ impl Server {
         let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
         let (max_streams, index) = (config.max_streams, config.index);
         let (request, idle) = (config.request, config.idle);
+        let log = Log::begin(config.log.as_deref(), volume)?;
         let service = Service {
             door,
             tree: Arc::new(tree),
@@ -116,6 +127,8 @@ impl Server {
             idle,
             stall,
             volume,
+            log,
+            proxy: config.proxy,
         };
         let (service, turned_away) = (Arc::new(service), VecDeque::new());
         Ok(Server { listeners, signals, connections, service, supervisor, turned_away, metrics })
@@ -149,10 +162,12 @@ impl Server {
             if backoff.is_none() {
                 listening.extend(self.listeners.iter().map(TcpListener::as_fd));
             }
-            let wake = self.signals.wait(&listening, backoff.take()).map_err(failed)?;
+            let limit = [backoff.take(), self.connections.look()].into_iter().flatten().min();
+            let wake = self.signals.wait(&listening, limit).map_err(failed)?;
             match wake.signal {
                 Some(Signal::Pause) => self.pause().map_err(failed)?,
                 Some(Signal::HangUp) if self.reload() => {}
+                Some(Signal::User) => self.service.log.reopen(),
                 Some(_) => break,
                 None => backoff = self.accept(&wake.ready),
             }
@@ -191,6 +206,7 @@ impl Server {
         );
         let _ = socket::set_user_timeout(stream.as_fd(), self.service.stall + socket::SILENCE);
         let _ = stream.set_nodelay(true);
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         match self.connections.admit(stream, peer) {
             Ok(connection) => {
                 let service = self.service.clone();
@@ -203,6 +219,7 @@ impl Server {
                 // The socket's buffer is empty, so this does not wait.
                 let refusal = Refusal::new(Status::SERVICE_UNAVAILABLE, "too many connections");
                 self.service.counters.answered(refusal.status);
+                self.service.log.refused(peer, None, &refusal);
                 let stream = Arc::new(stream);
                 let _ = Http::new(stream.clone())
                     .write_response(&requests::refusal(&refusal).close(), false);
@@ -238,17 +255,12 @@ impl Server {
     }
 }
 
-/// Takes a port, of all addresses without one.
-fn listen(port: u16, address: Option<IpAddr>) -> Result<TcpListener> {
-    let listener = match address {
-        Some(address) => socket::listen(SocketAddr::new(address, port)),
-        None => socket::listen_everywhere(port),
-    };
-    listener.map_err(|error| no_port(port, &error))
+fn listen(address: SocketAddr) -> Result<TcpListener> {
+    socket::listen(address).map_err(|error| no_port(address.port(), Some(address), &error))
 }
 
-/// Why a port cannot be had, and what to do about it.
-fn no_port(port: u16, cause: &io::Error) -> Error {
+/// Why a port cannot be had, of one address or of all, and what to do about it.
+fn no_port(port: u16, address: Option<SocketAddr>, cause: &io::Error) -> Error {
     let error = Error::system(format!("port {port}"), cause);
     match cause.kind() {
         io::ErrorKind::AddrInUse => {
@@ -258,7 +270,7 @@ fn no_port(port: u16, cause: &io::Error) -> Error {
         io::ErrorKind::AddrNotAvailable => {
             error.advise("this machine does not have the address of --bind")
         }
-        _ => error,
+        _ => advise_zone(error, cause, address.as_slice()),
     }
 }
 
@@ -307,17 +319,19 @@ fn converse(connection: &Connection, service: &Service) {
     loop {
         match http.receive_request(patience) {
             Ok((head, body)) => {
+                service.name_client(connection, &head);
                 let serve = || service.serve(connection, &http, &head, &body);
                 let more = service
                     .turn_away(connection, &http, &head)
                     .or_else(|| connection.while_served(serve))
-                    .unwrap_or_else(|| service.put_off(&http, &head));
+                    .unwrap_or_else(|| service.put_off(connection, &http, &head));
                 if !more {
                     break;
                 }
             }
             Err(NoRequest::Refused(refusal)) => {
                 service.counters.answered(refusal.status);
+                service.log.refused(connection.peer(), None, &refusal);
                 if http.write_response(&requests::refusal(&refusal).close(), false).is_ok() {
                     http.close_gently();
                 }

@@ -12,7 +12,10 @@ use ropewalk::codec::json::{self, Value};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 
 /// The ropewalk protocol's number in requests and replies: the highest that is spoken.
-const ROPEWALK: u64 = 2;
+const ROPEWALK: i64 = 2;
+
+/// 2^63: what is as great has no fraction, and is read as a float however it is written.
+const BEYOND_INTEGERS: f64 = 9_223_372_036_854_775_808.0;
 
 /// How a transfer is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +79,7 @@ pub(crate) fn answer(
                 &service.digests,
             )?;
             let mut reply = vec![
-                ("protocol", Value::from_u64(ROPEWALK)),
+                ("protocol", Value::Integer(ROPEWALK)),
                 ("port", Value::from_u64(offer.port.into())),
                 ("session", Value::from(offer.session.to_hex())),
                 ("size", Value::from_u64(identity.version.size)),
@@ -104,10 +107,12 @@ fn parse(body: &[u8]) -> Result<Wish, Refusal> {
     };
     let threads = streams(body.get("threads").ok_or(bad("'threads' is missing"))?)
         .ok_or(bad("'threads' must be a whole number from 1 to 255"))?;
-    let protocol = match body.get("protocol").map(Value::as_u64) {
-        None | Some(Some(1)) => Protocol::Classic,
-        Some(Some(ROPEWALK..)) => Protocol::Ropewalk,
-        Some(None | Some(0)) => return Err(bad("'protocol' must be a whole number from 1 on")),
+    let protocol = match body.get("protocol") {
+        None | Some(Value::Integer(1)) => Protocol::Classic,
+        Some(Value::Integer(ROPEWALK..)) => Protocol::Ropewalk,
+        // A whole number that is too great for an integer.
+        Some(Value::Float(number)) if *number >= BEYOND_INTEGERS => Protocol::Ropewalk,
+        Some(_) => return Err(bad("'protocol' must be a whole number from 1 on")),
     };
     // It is ropewalk's own: a classic client may mean anything by it.
     let max_threads = match body.get("max_threads").filter(|_| protocol == Protocol::Ropewalk) {
@@ -186,14 +191,27 @@ mod tests {
 
     #[test]
     fn newer_protocols_get_the_newest_that_is_known() {
-        for text in ["2", "3", "9223372036854775807"] {
+        let beyond = ["9223372036854775808", "18446744073709551616", "1000000000000000000000"];
+        for text in ["2", "3", "9223372036854775807"].into_iter().chain(beyond) {
             assert_eq!(protocol(text), Ok(Protocol::Ropewalk), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_protocol_is_refused() {
-        for text in ["0", "-1", "2.0", "2.5", "1e1", "\"2\"", "null", "true", "[2]"] {
+        for text in [
+            "0",
+            "-1",
+            "2.0",
+            "2.5",
+            "1e1",
+            "1.5e3",
+            "-9223372036854775809",
+            "\"2\"",
+            "null",
+            "true",
+            "[2]",
+        ] {
             assert_eq!(protocol(text), Err(400), "{text}");
         }
     }

@@ -8,6 +8,7 @@ use crate::digests::Digests;
 use crate::door::Door;
 use crate::files::{self, Download};
 use crate::index;
+use crate::log::Log;
 use crate::metrics::counters::{Counters, Kind, Outcome};
 use crate::post;
 use crate::sessions::Sessions;
@@ -18,11 +19,11 @@ use ropewalk::app::connections::Connection;
 use ropewalk::app::http::Http;
 use ropewalk::app::terminal;
 use ropewalk::codec::date;
-use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status, Version};
+use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status, Version, forwarded};
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
-use std::fmt::Display;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -63,6 +64,10 @@ pub(crate) struct Service {
     pub(crate) stall: Duration,
     /// How much to log.
     pub(crate) volume: Volume,
+    /// Where refused requests are logged.
+    pub(crate) log: Log,
+    /// The reverse proxy whose word about its clients counts.
+    pub(crate) proxy: Option<IpAddr>,
 }
 
 /// What a request gets.
@@ -90,6 +95,14 @@ impl From<Refusal> for NoAnswer {
 }
 
 impl Service {
+    /// Has a request of the trusted proxy count as that of the client that the proxy names. Of
+    /// everybody else the field counts for nothing: any client can write it.
+    pub(crate) fn name_client(&self, connection: &Connection, head: &RequestHead) {
+        if self.proxy == Some(connection.end().ip()) {
+            connection.serves(forwarded::client(&head.headers));
+        }
+    }
+
     /// Answers a complete request, and says whether another one may follow.
     pub(crate) fn serve(
         &self,
@@ -100,7 +113,10 @@ impl Service {
     ) -> bool {
         let answer = match self.answer(connection, head, body) {
             Ok(answer) => answer,
-            Err(NoAnswer::Refused(refused)) => Answer::Message(refusal(&refused)),
+            Err(NoAnswer::Refused(refused)) => {
+                self.log.refused(connection.peer(), Some((method(head), &head.target)), &refused);
+                Answer::Message(refusal(&refused))
+            }
             Err(NoAnswer::Gone) => return false,
         };
         match answer {
@@ -127,9 +143,11 @@ impl Service {
 
     /// Refuses a request for which its address is served too often already, and says
     /// whether another one may follow.
-    pub(crate) fn put_off(&self, http: &Http, head: &RequestHead) -> bool {
+    pub(crate) fn put_off(&self, connection: &Connection, http: &Http, head: &RequestHead) -> bool {
         let words = "too many requests from your address";
-        self.write(http, head, refusal(&Refusal::new(Status::SERVICE_UNAVAILABLE, words)))
+        let refused = Refusal::new(Status::SERVICE_UNAVAILABLE, words);
+        self.log.refused(connection.peer(), Some((method(head), &head.target)), &refused);
+        self.write(http, head, refusal(&refused))
     }
 
     fn answer(
@@ -144,6 +162,7 @@ impl Service {
             Method::Other(_) => {
                 let words = "only GET, HEAD and POST are served";
                 let refused = Refusal::new(Status::METHOD_NOT_ALLOWED, words);
+                self.log.refused(connection.peer(), Some((method(head), &head.target)), &refused);
                 Ok(Answer::Message(refusal(&refused).field("Allow", ALLOW)))
             }
         }
@@ -163,7 +182,8 @@ impl Service {
         let mut counted = self.counters.begin(Kind::Download);
         http.write_response(&download.response, true)?;
         let share = self.shares.add_download();
-        let sent = download.body.send(connection.stream(), self.stall, share.as_ref());
+        let sent = connection
+            .while_sending(|| download.body.send(connection.stream(), self.stall, share.as_ref()));
         drop(share);
         counted.reached(sent.bytes, 0);
         counted.end(match (&sent.broken, sent.changed) {
@@ -173,9 +193,8 @@ impl Service {
         });
         if self.volume > Volume::Quiet {
             terminal::log(format_args!(
-                "{}:{} GET {} {} bytes{} in {:.3} s: {}",
-                connection.peer().ip().to_canonical(),
-                connection.peer().port(),
+                "{} GET {} {} bytes{} in {:.3} s: {}",
+                connection.peer(),
                 escape(&download.path),
                 sent.bytes,
                 download.body.length().map_or(String::new(), |length| format!(" of {length}")),
@@ -187,6 +206,17 @@ impl Service {
             None => Ok(()),
             Some(words) => Err(io::Error::other(words)),
         }
+    }
+}
+
+/// The method of a request, for the log: of another method than the known ones no name, since
+/// that is a stranger's text.
+fn method(head: &RequestHead) -> &'static str {
+    match head.method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Other(_) => "another method",
     }
 }
 
@@ -228,8 +258,12 @@ pub(crate) fn refusal(refusal: &Refusal) -> Response {
     }
 }
 
+/// What to answer when the system refuses the server what a request needs.
+pub(crate) fn unavailable(error: &io::Error) -> Refusal {
+    no_room().because(error.raw_os_error())
+}
+
 /// What to answer when the server has come to a limit of its own.
-pub(crate) fn unavailable(why: &dyn Display) -> Refusal {
-    terminal::complain(format_args!("request refused: {why}"));
+pub(crate) fn no_room() -> Refusal {
     Refusal::new(Status::SERVICE_UNAVAILABLE, "the server has no room now")
 }

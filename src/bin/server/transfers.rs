@@ -19,7 +19,7 @@ use ropewalk::app::{SMALL_STACK, terminal};
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
-use ropewalk::error::{ExitCode, system_words};
+use ropewalk::error::ExitCode;
 use ropewalk::hash::hex;
 use ropewalk::sys::process::Ended;
 use ropewalk::transfer::blocks::BlockPlan;
@@ -65,6 +65,7 @@ pub(crate) struct Transfers {
     supervisor: Arc<Supervisor>,
     places: Arc<Places>,
     ports: DataPorts,
+    any_address: bool,
     shares: Arc<Shares>,
     counters: Arc<Counters>,
     sessions: Arc<Sessions>,
@@ -114,6 +115,7 @@ impl Transfers {
             supervisor,
             places: Places::new(config.max_transfers, config.max_per_address, config.idle),
             ports: DataPorts::new(config.data_ports.clone()),
+            any_address: config.any_address,
             shares,
             counters,
             sessions,
@@ -155,7 +157,7 @@ impl Transfers {
         digests: &Arc<Digests>,
     ) -> Result<RopewalkOffer, NoAnswer> {
         let place = self.places.take(connection.peer().ip(), Instant::now())?;
-        let session = Token::random().map_err(|error| unavailable(&system_words(&error)))?;
+        let session = Token::random().map_err(|error| unavailable(&error))?;
         let identity = wanted.opened.identity;
         let mut job = vec![
             ("protocol".to_string(), Value::from_u64(2)),
@@ -171,7 +173,6 @@ impl Transfers {
 
     fn record(&self, connection: &Connection, wanted: &Wanted, size: u64) -> Record {
         let peer = connection.peer();
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let counted = self.counters.begin(Kind::Transfer);
         Record { peer, path: escape(&wanted.path), size, begun: Instant::now(), counted }
     }
@@ -196,15 +197,18 @@ impl Transfers {
                 place.make_room(Instant::now()); // for when it is asked again
                 Refusal::new(Status::SERVICE_UNAVAILABLE, "every data port is taken")
             }
-            _ => unavailable(&system_words(&error)),
+            _ => unavailable(&error),
         })?;
         let milliseconds = |time: Duration| Value::from_u64(time.as_millis() as u64);
         job.extend([
             ("threads".to_string(), Value::from_u64(wanted.threads.into())),
             ("idle_ms".to_string(), milliseconds(self.idle)),
             ("stall_ms".to_string(), milliseconds(self.stall)),
-            ("peer".to_string(), Value::from(record.peer.ip().to_string())),
         ]);
+        // Nothing but its address tells whose a classic stream is.
+        if pulled.is_none() || !self.any_address {
+            job.push(("peer".to_string(), Value::from(record.peer.ip().to_string())));
+        }
         job.extend(self.shares.next().map(|rate| ("rate".to_string(), Value::from_u64(rate))));
         let volume = self.volume;
         let started = || -> io::Result<u16> {
@@ -234,7 +238,7 @@ impl Transfers {
             )?;
             Ok(port)
         };
-        started().map_err(|error| unavailable(&system_words(&error)))
+        started().map_err(|error| unavailable(&error))
     }
 
     /// Starts no more transfers.

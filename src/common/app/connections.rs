@@ -3,13 +3,17 @@
 
 #![forbid(unsafe_code)]
 
+mod taking;
+
 use super::origin::origin;
 use crate::sys::sync::{lock, wait_for};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
+use taking::{LOOK_TIME, Taking};
 
 /// All connections that are open.
 pub struct Connections {
@@ -23,6 +27,8 @@ struct State {
     open: HashMap<u64, Entry>,
     last: u64,
     closing: bool,
+    /// When it was last looked how fast clients take what they are sent.
+    looked: Option<Instant>,
 }
 
 struct Entry {
@@ -31,6 +37,8 @@ struct Entry {
     origin: IpAddr,
     /// Since when it owes a complete request; `None` while one is being served.
     waiting_since: Option<Instant>,
+    /// While it is sent something.
+    taking: Option<Taking>,
 }
 
 /// A connection that was let in. It counts until this is dropped.
@@ -38,7 +46,10 @@ pub struct Connection {
     owner: Arc<Connections>,
     number: u64,
     stream: Arc<TcpStream>,
-    peer: SocketAddr,
+    /// The other end of the socket.
+    end: SocketAddr,
+    /// The client whose request is served now.
+    client: Cell<SocketAddr>,
 }
 
 impl Connections {
@@ -50,8 +61,9 @@ impl Connections {
 
     /// Lets a connection in. When there is no room, the one that has gone longest
     /// without a complete request goes, of those from the address that holds most (of IPv6
-    /// addresses the first half counts); one that is being served stays. Gives the stream
-    /// back when all are being served.
+    /// addresses the first half counts). One that is being served stays, unless it is sent
+    /// something and takes it too slowly. Gives the stream back when all
+    /// stay.
     pub fn admit(
         self: &Arc<Connections>,
         stream: TcpStream,
@@ -62,19 +74,19 @@ impl Connections {
             return Err(stream);
         }
         if state.open.len() >= self.limit {
-            let Some(victim) = state.victim() else { return Err(stream) };
-            if let Some(entry) = state.open.remove(&victim) {
-                // Its thread finds the stream at its end, and then nothing to remove.
-                let _ = entry.stream.shutdown(Shutdown::Both);
-            }
+            let victim = state.victim().or_else(|| state.slowest(None));
+            let Some(victim) = victim else { return Err(stream) };
+            state.end(victim);
         }
         let stream = Arc::new(stream);
         let waiting_since = Some(Instant::now());
         state.last += 1;
         let number = state.last;
         let origin = origin(peer.ip());
-        state.open.insert(number, Entry { stream: stream.clone(), origin, waiting_since });
-        Ok(Connection { owner: self.clone(), number, stream, peer })
+        let entry = Entry { stream: stream.clone(), origin, waiting_since, taking: None };
+        state.open.insert(number, entry);
+        let client = Cell::new(peer);
+        Ok(Connection { owner: self.clone(), number, stream, end: peer, client })
     }
 
     /// Lets nobody in any more, ends those that are open, and waits for their threads,
@@ -94,6 +106,38 @@ impl Connections {
             state = wait_for(&self.emptied, state, left);
         }
         true
+    }
+
+    /// Looks how fast clients take what they are sent, where that is due; answers when it is
+    /// the next time, and `None` while there is room enough for everybody.
+    pub fn look(&self) -> Option<Duration> {
+        self.look_at(Instant::now())
+    }
+
+    fn look_at(&self, now: Instant) -> Option<Duration> {
+        let mut state = lock(&self.state);
+        if state.open.len() < self.part() {
+            return None;
+        }
+        if let Some(looked) = state.looked {
+            let left = LOOK_TIME.saturating_sub(now.saturating_duration_since(looked));
+            if !left.is_zero() {
+                return Some(left);
+            }
+        }
+        state.looked = Some(now);
+        for entry in state.open.values_mut() {
+            if let Some(taking) = &mut entry.taking {
+                taking.judge(&entry.stream, now);
+            }
+        }
+        Some(LOOK_TIME)
+    }
+
+    fn set_taking(&self, number: u64, taking: Option<Taking>) {
+        if let Some(entry) = lock(&self.state).open.get_mut(&number) {
+            entry.taking = taking;
+        }
     }
 
     fn remove(&self, number: u64) -> Option<Entry> {
@@ -118,7 +162,8 @@ impl Connections {
         };
         let served = |entry: &&Entry| entry.waiting_since.is_none() && entry.origin == origin;
         if state.open.values().filter(served).count() >= self.part() {
-            return false;
+            let Some(victim) = state.slowest(Some(origin)) else { return false };
+            state.end(victim);
         }
         if let Some(entry) = state.open.get_mut(&number) {
             entry.waiting_since = None;
@@ -134,19 +179,41 @@ impl Connections {
 }
 
 impl State {
-    /// Who has to go.
+    /// The one that has to go, of those that owe a request.
     fn victim(&self) -> Option<u64> {
+        self.longest(|entry| entry.waiting_since)
+    }
+
+    /// The one that has to go, of those that are too slow; of this origin alone, if any is
+    /// given.
+    fn slowest(&self, origin: Option<IpAddr>) -> Option<u64> {
+        self.longest(|entry| {
+            let counts = origin.is_none_or(|origin| entry.origin == origin);
+            entry.taking.as_ref().filter(|_| counts)?.slow_since()
+        })
+    }
+
+    /// Of those that have been at something `since` then, the one that has been for longest,
+    /// of the address that holds most.
+    fn longest(&self, since: impl Fn(&Entry) -> Option<Instant>) -> Option<u64> {
         let mut held: HashMap<IpAddr, usize> = HashMap::new();
         for entry in self.open.values() {
             *held.entry(entry.origin).or_default() += 1;
         }
         self.open
             .iter()
-            .filter_map(|(number, entry)| Some((entry.waiting_since?, entry.origin, *number)))
+            .filter_map(|(number, entry)| Some((since(entry)?, entry.origin, *number)))
             .max_by_key(|(since, origin, number)| {
                 (held.get(origin).copied(), since.elapsed(), std::cmp::Reverse(*number))
             })
             .map(|(_, _, number)| number)
+    }
+
+    /// Ends one. Its thread finds the stream at its end, and then nothing to remove.
+    fn end(&mut self, number: u64) {
+        if let Some(entry) = self.open.remove(&number) {
+            let _ = entry.stream.shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -156,9 +223,25 @@ impl Connection {
         &self.stream
     }
 
-    /// Who is at the other end.
+    /// The other end of the socket.
+    pub fn end(&self) -> SocketAddr {
+        self.end
+    }
+
+    /// The client whose request is served: the other end, unless [`Connection::serves`] says
+    /// otherwise.
     pub fn peer(&self) -> SocketAddr {
-        self.peer
+        self.client.get()
+    }
+
+    /// From now on requests count as those of `client`; without one, of the other end. For a
+    /// proxy that asks for several clients.
+    pub fn serves(&self, client: Option<SocketAddr>) {
+        let client = client.unwrap_or(self.end);
+        self.client.set(client);
+        if let Some(entry) = lock(&self.owner.state).open.get_mut(&self.number) {
+            entry.origin = origin(client.ip());
+        }
     }
 
     /// Serves a complete request: while `serve` runs, the connection cannot be chosen
@@ -171,6 +254,15 @@ impl Connection {
         let answer = serve();
         self.owner.end_serving(self.number);
         Some(answer)
+    }
+
+    /// Sends the client something that it may take its time for: while `send` runs, the
+    /// connection can be chosen to make room if it takes that too slowly.
+    pub fn while_sending<T>(&self, send: impl FnOnce() -> T) -> T {
+        self.owner.set_taking(self.number, Some(Taking::begin(&self.stream)));
+        let sent = send();
+        self.owner.set_taking(self.number, None);
+        sent
     }
 
     /// Ends the connection's part in this: it counts no more, and is neither chosen to make
@@ -200,168 +292,4 @@ impl Drop for Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-    use std::net::TcpListener;
-
-    fn connect(address: &str) -> (TcpStream, TcpStream, SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (here, peer) = listener.accept().unwrap();
-        // What counts is the address that the connection comes from.
-        (here, there, SocketAddr::new(address.parse().unwrap(), peer.port()))
-    }
-
-    fn admit(owner: &Arc<Connections>, address: &str) -> (Connection, TcpStream) {
-        let (here, there, peer) = connect(address);
-        (owner.admit(here, peer).ok().unwrap(), there)
-    }
-
-    fn ended(mut stream: &TcpStream) -> bool {
-        stream.set_nonblocking(true).unwrap();
-        matches!(stream.read(&mut [0]), Ok(0))
-    }
-
-    #[test]
-    fn the_longest_idle_of_the_greediest_address_goes() {
-        let owner = Connections::new(3);
-        let (_other, other) = admit(&owner, "127.0.0.2");
-        let (_first, first) = admit(&owner, "127.0.0.1");
-        let (_second, second) = admit(&owner, "127.0.0.1");
-        let (_third, third) = admit(&owner, "127.0.0.3");
-        assert_eq!(
-            [ended(&other), ended(&first), ended(&second), ended(&third)],
-            [false, true, false, false]
-        );
-    }
-
-    #[test]
-    fn an_ipv6_network_counts_as_one_address() {
-        let owner = Connections::new(4);
-        let (of_other, other) = admit(&owner, "2001:db8:0:1::1");
-        let own = [1, 2, 3, 4].map(|host| admit(&owner, &format!("2001:db8:0:2::{host}")));
-        let [(_, first), (second, _), (third, _), (fourth, _)] = &own;
-        assert_eq!([ended(&other), ended(first)], [false, true]);
-        let (fifth, _fifth) = admit(&owner, "2001:db8:0:2::5");
-        assert_eq!(second.while_served(|| ()), None, "it had to go for the fifth");
-        drop(of_other);
-        let (sixth, _sixth) = admit(&owner, "2001:db8:0:2::6");
-        let served = third.while_served(|| {
-            fourth.while_served(|| fifth.while_served(|| sixth.while_served(|| ())))
-        });
-        assert_eq!(served, Some(Some(Some(None))), "three of four places are for one address");
-    }
-
-    #[test]
-    fn one_that_is_served_never_goes() {
-        let owner = Connections::new(2);
-        let (served, served_peer) = admit(&owner, "127.0.0.1");
-        let (_idle, idle_peer) = admit(&owner, "127.0.0.1");
-        let done = served.while_served(|| {
-            let (_new, _new_peer) = admit(&owner, "127.0.0.1");
-            assert_eq!([ended(&served_peer), ended(&idle_peer)], [false, true]);
-        });
-        assert!(done.is_some());
-    }
-
-    #[test]
-    fn when_all_are_served_nobody_is_let_in() {
-        let owner = Connections::new(1);
-        let (served, peer) = admit(&owner, "127.0.0.1");
-        let done = served.while_served(|| {
-            let (here, _there, from) = connect("127.0.0.1");
-            assert!(owner.admit(here, from).is_err());
-        });
-        assert!(done.is_some() && !ended(&peer));
-    }
-
-    #[test]
-    fn one_address_is_served_on_three_of_four_places() {
-        let owner = Connections::new(4);
-        let own = [(); 4].map(|()| admit(&owner, "127.0.0.1"));
-        let [(first, _), (second, _), (third, _), (fourth, _)] = &own;
-        let served = first.while_served(|| {
-            second.while_served(|| third.while_served(|| fourth.while_served(|| ())))
-        });
-        assert_eq!(served, Some(Some(Some(None))));
-        // One that is served no more has left its place.
-        assert_eq!(fourth.while_served(|| ()), Some(()));
-        let served = first.while_served(|| {
-            second.while_served(|| {
-                third.while_served(|| {
-                    let (other, _peer) = admit(&owner, "127.0.0.2");
-                    other.while_served(|| ())
-                })
-            })
-        });
-        assert_eq!(served, Some(Some(Some(Some(())))));
-    }
-
-    #[test]
-    fn one_that_had_to_go_is_not_served() {
-        let owner = Connections::new(1);
-        let (connection, _peer) = admit(&owner, "127.0.0.1");
-        let (_next, _next_peer) = admit(&owner, "127.0.0.1");
-        assert_eq!(connection.while_served(|| ()), None);
-    }
-
-    #[test]
-    fn a_panic_ends_one_connection_and_frees_its_place() {
-        let owner = Connections::new(2);
-        let (first, first_peer) = admit(&owner, "127.0.0.1");
-        let (_second, second_peer) = admit(&owner, "127.0.0.1");
-        first.spawn(|_| panic!("as intended by this test")).unwrap();
-        first_peer.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        assert_eq!((&first_peer).read(&mut [0]).unwrap(), 0);
-        assert!(!ended(&second_peer));
-        while lock(&owner.state).open.len() > 1 {
-            std::thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn one_that_has_left_counts_no_more_and_is_not_ended() {
-        let owner = Connections::new(1);
-        let (connection, peer) = admit(&owner, "127.0.0.1");
-        let kept = connection.stream().clone();
-        assert!(connection.leave());
-        let (_next, next_peer) = admit(&owner, "127.0.0.1");
-        assert_eq!([ended(&peer), ended(&next_peer)], [false, false]);
-        drop(connection);
-        assert!(!ended(&peer));
-        drop(kept);
-        peer.set_nonblocking(false).unwrap();
-        peer.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        assert_eq!((&peer).read(&mut [0]).unwrap(), 0);
-    }
-
-    #[test]
-    fn one_that_had_to_go_cannot_leave() {
-        let owner = Connections::new(1);
-        let (connection, _peer) = admit(&owner, "127.0.0.1");
-        let (_next, _next_peer) = admit(&owner, "127.0.0.1");
-        assert!(!connection.leave());
-    }
-
-    #[test]
-    fn closing_ends_all_and_waits_for_their_threads() {
-        let owner = Connections::new(2);
-        let (connection, _peer) = admit(&owner, "127.0.0.1");
-        connection
-            .spawn(|connection| {
-                assert_eq!(connection.stream().as_ref().read(&mut [0]).unwrap(), 0);
-            })
-            .unwrap();
-        assert!(owner.close(Duration::from_secs(60)));
-        let (here, _there, from) = connect("127.0.0.1");
-        assert!(owner.admit(here, from).is_err());
-    }
-
-    #[test]
-    fn closing_does_not_wait_for_ever() {
-        let owner = Connections::new(1);
-        let (_connection, _peer) = admit(&owner, "127.0.0.1");
-        assert!(!owner.close(Duration::from_millis(1)));
-    }
-}
+mod tests;

@@ -59,12 +59,33 @@ pub struct Http {
     buffer: Vec<u8>,
     /// Until when a reply has to be there.
     reply_by: Option<Instant>,
+    reminder: Option<Reminder>,
+}
+
+/// What is called while a reply does not come.
+struct Reminder {
+    begun: Instant,
+    every: Duration,
+    next: Instant,
+    say: Box<dyn FnMut(Duration)>,
+}
+
+impl Reminder {
+    /// Calls where it is time, and answers when it is the next time.
+    fn look(&mut self) -> Instant {
+        let now = Instant::now();
+        if now >= self.next {
+            (self.say)(now.duration_since(self.begun));
+            self.next = now + self.every;
+        }
+        self.next
+    }
 }
 
 impl Http {
     /// Speaks HTTP over `stream`.
     pub fn new(stream: Arc<TcpStream>) -> Http {
-        Http { stream, buffer: Vec::new(), reply_by: None }
+        Http { stream, buffer: Vec::new(), reply_by: None, reminder: None }
     }
 
     /// Waits for a request and its body.
@@ -120,8 +141,16 @@ impl Http {
         self.reply_by = limit.map(|limit| Instant::now() + limit);
     }
 
-    /// Waits for the reply to a request of this `method`, for as long as it takes: a
-    /// classic server hashes the whole file first. Keepalive finds a dead peer.
+    /// From now on, calls `say` whenever another `every` has gone by without the whole
+    /// reply, with the time since now.
+    pub fn set_reminder(&mut self, every: Duration, say: impl FnMut(Duration) + 'static) {
+        let begun = Instant::now();
+        self.reminder = Some(Reminder { begun, every, next: begun + every, say: Box::new(say) });
+    }
+
+    /// Waits for the reply to a request of this `method`, for as long as its limit allows,
+    /// whatever comes before it: a classic server hashes the whole file first. Keepalive
+    /// finds a dead peer.
     pub fn receive_reply(&mut self, method: &Method) -> Result<(ResponseHead, Vec<u8>), NoReply> {
         let head = loop {
             match ResponseHead::parse(&self.buffer) {
@@ -149,7 +178,7 @@ impl Http {
                 std::mem::replace(&mut self.buffer, rest)
             }
             BodyFraming::UntilClose => {
-                while self.fill(self.reply_by).map_err(NoReply::Broken)? > 0 {
+                while self.fill_reminded().map_err(NoReply::Broken)? > 0 {
                     if self.buffer.len() > MAX_REPLY_BODY {
                         return Err(NoReply::NotHttp("the reply is too long"));
                     }
@@ -160,8 +189,24 @@ impl Http {
         Ok((head, body))
     }
 
+    /// Reads more of a reply, and reminds meanwhile.
+    fn fill_reminded(&mut self) -> io::Result<usize> {
+        loop {
+            let remind_at = self.reminder.as_mut().map(Reminder::look);
+            let until = [self.reply_by, remind_at].into_iter().flatten().min();
+            let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+            match self.fill(until) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::TimedOut
+                        && is_over(remind_at)
+                        && !is_over(self.reply_by) => {}
+                other => return other,
+            }
+        }
+    }
+
     fn fill_reply(&mut self) -> Result<(), NoReply> {
-        match self.fill(self.reply_by).map_err(NoReply::Broken)? {
+        match self.fill_reminded().map_err(NoReply::Broken)? {
             0 => Err(NoReply::Broken(io::ErrorKind::UnexpectedEof.into())),
             _ => Ok(()),
         }
@@ -220,109 +265,4 @@ impl Http {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::TcpListener;
-
-    const PATIENCE: Patience = Patience { request: Duration::from_secs(60), idle: None };
-
-    fn pair() -> (Http, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (Http::new(Arc::new(listener.accept().unwrap().0)), there)
-    }
-
-    #[test]
-    fn two_requests_in_one_write_are_two_requests() {
-        let (mut http, mut peer) = pair();
-        let one = b"POST a HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
-        peer.write_all(&[&one[..], &one[..]].concat()).unwrap();
-        for _ in 0..2 {
-            let (head, body) = http.receive_request(PATIENCE).unwrap();
-            assert_eq!((head.target.as_slice(), body.as_slice()), (&b"a"[..], &b"{}"[..]));
-        }
-    }
-
-    #[test]
-    fn a_request_that_does_not_end_is_refused_in_time() {
-        let (mut http, mut peer) = pair();
-        peer.write_all(b"POST a HT").unwrap();
-        let patience = Patience { request: Duration::from_millis(20), ..PATIENCE };
-        match http.receive_request(patience) {
-            Err(NoRequest::Refused(refusal)) => assert_eq!(refusal.status.code(), 408),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn one_who_says_nothing_is_left() {
-        let (mut http, _peer) = pair();
-        let patience = Patience { idle: Some(Duration::from_millis(20)), ..PATIENCE };
-        assert!(matches!(http.receive_request(patience), Err(NoRequest::Closed)));
-    }
-
-    #[test]
-    fn a_client_that_waits_for_continue_gets_it() {
-        let (mut http, mut peer) = pair();
-        peer.write_all(b"POST a HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
-            .unwrap();
-        let asking = std::thread::spawn(move || {
-            let mut reply = [0; 25];
-            peer.read_exact(&mut reply).unwrap();
-            peer.write_all(b"{}").unwrap();
-            reply
-        });
-        assert_eq!(http.receive_request(PATIENCE).unwrap().1, b"{}");
-        assert_eq!(&asking.join().unwrap(), b"HTTP/1.1 100 Continue\r\n\r\n");
-    }
-
-    #[test]
-    fn a_reply_without_a_length_ends_with_the_connection() {
-        let (mut http, mut peer) = pair();
-        peer.write_all(b"HTTP/1.0 200 OK\r\nServer: BaseHTTP/0.6\r\n\r\n{\"port\": 1}").unwrap();
-        drop(peer);
-        let (head, body) = http.receive_reply(&Method::Post).unwrap();
-        assert_eq!((head.status, body.as_slice()), (200, &b"{\"port\": 1}"[..]));
-    }
-
-    #[test]
-    fn a_reply_that_is_not_http_is_known_at_once() {
-        let (mut http, mut peer) = pair();
-        peer.write_all(b"SSH-2.0").unwrap();
-        assert!(matches!(http.receive_reply(&Method::Post), Err(NoReply::NotHttp(_))));
-    }
-
-    #[test]
-    fn a_bounded_wait_for_a_reply_ends() {
-        let (mut http, _peer) = pair();
-        http.set_reply_limit(Some(Duration::from_millis(20)));
-        match http.receive_reply(&Method::Post) {
-            Err(NoReply::Broken(error)) => assert_eq!(error.kind(), io::ErrorKind::TimedOut),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_reply_that_is_too_long_is_not_kept() {
-        for head in ["Content-Length: 65537\r\n\r\n", "\r\n"] {
-            let (mut http, mut peer) = pair();
-            let writer = std::thread::spawn(move || {
-                let _ = peer.write_all(format!("HTTP/1.1 200 OK\r\n{head}").as_bytes());
-                let _ = peer.write_all(&[b' '; MAX_REPLY_BODY + 1]);
-            });
-            assert!(matches!(http.receive_reply(&Method::Post), Err(NoReply::NotHttp(_))));
-            drop(http);
-            writer.join().unwrap();
-        }
-    }
-
-    #[test]
-    fn interim_replies_are_passed_over() {
-        let (mut http, mut peer) = pair();
-        peer.write_all(
-            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
-        )
-        .unwrap();
-        assert_eq!(http.receive_reply(&Method::Post).unwrap().0.status, 404);
-    }
-}
+mod tests;

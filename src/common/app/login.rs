@@ -21,6 +21,8 @@ pub const MAX_STALE: u8 = 3;
 pub struct Login {
     user: Vec<u8>,
     password: Vec<u8>,
+    /// Whether MD5 will do where the server knows nothing better.
+    md5: bool,
     state: Mutex<State>,
 }
 
@@ -32,18 +34,20 @@ struct State {
 }
 
 impl Login {
-    /// Asks as this user.
-    pub fn new(user: &[u8], password: &[u8]) -> Login {
-        Login { user: user.to_vec(), password: password.to_vec(), state: Mutex::default() }
+    /// Asks as this user, by SHA-256; `md5` allows MD5 where a server offers nothing better.
+    /// Whoever can change what is sent could make every server look so.
+    pub fn new(user: &[u8], password: &[u8], md5: bool) -> Login {
+        Login { user: user.to_vec(), password: password.to_vec(), md5, state: Mutex::default() }
     }
 
-    /// Asks as the user whose one line, `user:password`, is in the file at `path`.
+    /// Asks as the user whose one line, `user:password`, is in the file at `path`; `md5` as
+    /// for [`Login::new`].
     ///
     /// # Errors
     /// Those of a server's file, and more lines than one.
-    pub fn read(path: &Path) -> Result<Login> {
+    pub fn read(path: &Path, md5: bool) -> Result<Login> {
         let (user, password) = read_login(path)?;
-        Ok(Login::new(&user, &password))
+        Ok(Login::new(&user, &password, md5))
     }
 
     /// Begins a request.
@@ -106,6 +110,10 @@ impl Attempt<'_> {
         let Some(challenge) = best.or(all.first()) else {
             return Err(refused("the server asks for a kind of password that is not known here"));
         };
+        if challenge.algorithm == Algorithm::Md5 && !self.login.md5 {
+            let error = refused("the server takes the password by MD5 only");
+            return Err(error.advise("--auth-md5 allows that"));
+        }
         if self.answered {
             self.stale += 1;
             if !challenge.stale || self.stale > MAX_STALE {
@@ -131,7 +139,8 @@ mod tests {
 
     const MD5: &str = "Digest realm=\"r\", nonce=\"m\", qop=\"auth\"";
     const SHA256: &str = "Digest realm=\"r\", nonce=\"s\", qop=\"auth\", algorithm=SHA-256";
-    const STALE: &str = "Digest realm=\"r\", nonce=\"s\", qop=\"auth\", stale=true";
+    const STALE: &str =
+        "Digest realm=\"r\", nonce=\"s\", qop=\"auth\", algorithm=SHA-256, stale=true";
 
     fn credentials(attempt: &mut Attempt<'_>) -> Credentials {
         let field = attempt.authorization(&Method::Get, b"/x").unwrap().unwrap();
@@ -140,14 +149,14 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_before_it_is_asked_for() {
-        let login = Login::new(b"u", b"p");
+        let login = Login::new(b"u", b"p", false);
         assert_eq!(login.attempt().authorization(&Method::Get, b"/x").unwrap(), None);
     }
 
     #[test]
     fn the_better_algorithm_is_chosen_in_any_order() {
         for fields in [[MD5, SHA256], [SHA256, MD5]] {
-            let login = Login::new(b"u", b"p");
+            let login = Login::new(b"u", b"p", false);
             let mut attempt = login.attempt();
             attempt.refused(&reply(&fields)).unwrap();
             assert_eq!(credentials(&mut attempt).algorithm, Algorithm::Sha256);
@@ -155,16 +164,19 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_has_only_md5_gets_it() {
-        let login = Login::new(b"u", b"p");
+    fn a_server_that_has_only_md5_gets_it_where_that_is_allowed() {
+        let only = reply(&["Basic realm=\"r\"", MD5]);
+        let refused = Login::new(b"u", b"p", false).attempt().refused(&only).unwrap_err();
+        assert!(refused.to_string().contains("--auth-md5"), "{refused}");
+        let login = Login::new(b"u", b"p", true);
         let mut attempt = login.attempt();
-        attempt.refused(&reply(&["Basic realm=\"r\"", MD5])).unwrap();
+        attempt.refused(&only).unwrap();
         assert_eq!(credentials(&mut attempt).algorithm, Algorithm::Md5);
     }
 
     #[test]
     fn requests_are_counted_over_all_connections() {
-        let login = Login::new(b"u", b"p");
+        let login = Login::new(b"u", b"p", false);
         login.attempt().refused(&reply(&[SHA256])).unwrap();
         let counts: Vec<u32> = (0..3).map(|_| credentials(&mut login.attempt()).nc).collect();
         assert_eq!(counts, [1, 2, 3]);
@@ -174,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_password_that_was_refused_is_not_sent_again() {
-        let login = Login::new(b"u", b"p");
+        let login = Login::new(b"u", b"p", false);
         let mut attempt = login.attempt();
         attempt.refused(&reply(&[SHA256])).unwrap();
         credentials(&mut attempt);
@@ -183,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_limit_of_stale_answers_is_exact() {
-        let login = Login::new(b"u", b"p");
+        let login = Login::new(b"u", b"p", false);
         let mut attempt = login.attempt();
         attempt.refused(&reply(&[SHA256])).unwrap();
         for _ in 0..MAX_STALE {
@@ -197,18 +209,18 @@ mod tests {
     #[test]
     fn a_server_that_asks_for_something_else_is_refused() {
         for fields in [&[][..], &["Basic realm=\"r\""], &["Digest realm="]] {
-            let login = Login::new(b"u", b"p");
+            let login = Login::new(b"u", b"p", false);
             assert!(login.attempt().refused(&reply(fields)).is_err());
         }
     }
 
     #[test]
     fn what_no_field_can_carry_is_an_error() {
-        let login = Login::new(b"u\xff", b"p");
+        let login = Login::new(b"u\xff", b"p", false);
         let mut attempt = login.attempt();
         attempt.refused(&reply(&[SHA256])).unwrap();
         assert!(attempt.authorization(&Method::Get, b"/x").is_err());
-        let login = Login::new(b"u", b"p");
+        let login = Login::new(b"u", b"p", false);
         let mut attempt = login.attempt();
         attempt.refused(&reply(&[SHA256])).unwrap();
         assert!(attempt.authorization(&Method::Get, b"/\x01").is_err());

@@ -72,6 +72,12 @@ pub static SERVER: Program = Program {
         },
         Opt {
             short: None,
+            long: "any-address",
+            value: None,
+            help: "take streams that show a session's token from any address",
+        },
+        Opt {
+            short: None,
             long: "max-connections",
             value: Some("N"),
             help: "control connections open at once (default: 256)",
@@ -124,6 +130,18 @@ pub static SERVER: Program = Program {
             value: Some("RATE"),
             help: "bytes a second of all transfers together; K, M, G for 1024s (default: none)",
         },
+        Opt {
+            short: None,
+            long: "log",
+            value: Some("FILE"),
+            help: "log to this file, and open it anew on SIGUSR1 (default: standard error)",
+        },
+        Opt {
+            short: None,
+            long: "trust-proxy",
+            value: Some("ADDR"),
+            help: "take the client's address from X-Forwarded-For in requests of this proxy",
+        },
         Opt { help: "log nothing but errors", ..QUIET },
         VERBOSE,
     ],
@@ -165,6 +183,12 @@ pub static CLIENT: Program = Program {
         },
         Opt {
             short: None,
+            long: "auth-md5",
+            value: None,
+            help: "with --auth, answer an old server too that knows no SHA-256",
+        },
+        Opt {
+            short: None,
             long: "single-port",
             value: None,
             help: "send the streams to the server's own port without trying another",
@@ -173,7 +197,7 @@ pub static CLIENT: Program = Program {
             short: None,
             long: "connect-timeout",
             value: Some("SECONDS"),
-            help: "give up on an address after this long (default: 10)",
+            help: "limit of each address (default: 10) and of waits for replies (default: none)",
         },
         Opt {
             short: None,

@@ -1,51 +1,123 @@
-//! Names of hosts to addresses, by the system's own resolver.
+//! Names of hosts to addresses, by the system's own resolver, and connections to them.
 
 #![forbid(unsafe_code)]
 
 use crate::codec::text::escape;
 use crate::error::{Error, ExitCode, Result};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use crate::sys::connect::connect;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-/// All addresses of `host`, with `port`; at least one.
+/// How long an address may be silent before the next one is tried too (RFC 8305, section 8).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// All addresses of `host`, with `port`; at least one. IPv6 and IPv4 take turns (RFC 8305,
+/// section 4), and else the system's order holds. An IPv6 address may name its interface:
+/// `fe80::1%eth0`, or `fe80::1%2` by number.
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     let unknown =
         |why: &str| Error::new(ExitCode::Network, format!("{}: {why}", escape(host.as_bytes())));
     let found: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|error| {
+            if zone(host).is_some() {
+                return unknown("this machine has no such interface");
+            }
             // std puts its own words before the C library's.
             let text = error.to_string();
             unknown(text.rsplit(": ").next().unwrap_or(&text))
         })?
         .collect();
-    if found.is_empty() { Err(unknown("has no address")) } else { Ok(found) }
+    if found.is_empty() { Err(unknown("has no address")) } else { Ok(interleaved(found)) }
 }
 
-/// Connects to the first of `addresses` that answers, trying each for `limit`. The
-/// error is that of the last one.
+/// The address that `text` is, with `port`; `None` where it is none. An IPv6 address may name
+/// its interface.
+///
+/// # Errors
+/// This machine has no such interface.
+pub fn literal(text: &str, port: u16) -> Result<Option<SocketAddr>> {
+    if zone(text).is_some() {
+        return Ok(resolve(text, port)?.first().copied());
+    }
+    Ok(text.parse().ok().map(|address: IpAddr| SocketAddr::new(address, port)))
+}
+
+/// The interface that an IPv6 address names (RFC 4007, section 11).
+fn zone(host: &str) -> Option<&str> {
+    let (address, zone) = host.split_once('%')?;
+    address.parse::<Ipv6Addr>().is_ok().then_some(zone)
+}
+
+/// `host` without an interface, which means something on this machine only (RFC 6874,
+/// section 4).
+pub fn without_zone(host: &str) -> &str {
+    zone(host).and_then(|zone| host.strip_suffix(zone)?.strip_suffix('%')).unwrap_or(host)
+}
+
+/// Adds what to do to an error that has this cause and to which `addresses` led: a link-local
+/// address is of use only together with its interface.
+pub fn advise_zone(error: Error, cause: &io::Error, addresses: &[SocketAddr]) -> Error {
+    let lacks_zone = |address: &SocketAddr| match address {
+        SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() && v6.scope_id() == 0,
+        SocketAddr::V4(_) => false,
+    };
+    match addresses.iter().find(|address| lacks_zone(address)) {
+        Some(address) if cause.kind() == io::ErrorKind::InvalidInput => error.advise(format!(
+            "a link-local address needs its interface: {}%eth0, say",
+            address.ip()
+        )),
+        _ => error,
+    }
+}
+
+/// The addresses of both families in turn, each family in its order, the first one first.
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_family = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv4() == first_family);
+    let mut all = Vec::with_capacity(first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    loop {
+        let before = all.len();
+        all.extend(first.next());
+        all.extend(second.next());
+        if all.len() == before {
+            return all;
+        }
+    }
+}
+
+/// Connects to the first of `addresses` that answers, each for `limit` at most. An address that
+/// is silent holds up the next one for 250 ms only.
+///
+/// # Errors
+/// Those of [`connect`].
 pub fn connect_any(
     addresses: &[SocketAddr],
     limit: Duration,
-) -> std::io::Result<(TcpStream, SocketAddr)> {
-    let mut failure = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match TcpStream::connect_timeout(address, limit) {
-            Ok(stream) => return Ok((stream, *address)),
-            // std's own words for running out of time are not the C library's.
-            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                failure = std::io::Error::from_raw_os_error(libc::ETIMEDOUT);
-            }
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
+) -> io::Result<(TcpStream, SocketAddr)> {
+    connect(addresses, ATTEMPT_DELAY, limit, None)
+}
+
+/// Connects to `address`, for `limit` at most, and gives up at once when `bell` becomes
+/// readable or is closed.
+///
+/// # Errors
+/// Those of [`connect`].
+pub fn connect_unless(
+    address: SocketAddr,
+    limit: Duration,
+    bell: BorrowedFd<'_>,
+) -> io::Result<TcpStream> {
+    connect(&[address], ATTEMPT_DELAY, limit, Some(bell)).map(|(stream, _)| stream)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
 
     #[test]
     fn a_numeric_address_needs_no_resolver() {
@@ -60,16 +132,32 @@ mod tests {
     }
 
     #[test]
-    fn the_first_address_that_answers_is_taken() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let good = listener.local_addr().unwrap();
-        let refused = {
-            let gone = TcpListener::bind("127.0.0.1:0").unwrap();
-            gone.local_addr().unwrap()
-        };
-        let limit = Duration::from_secs(60);
-        assert_eq!(connect_any(&[refused, good], limit).unwrap().1, good);
-        let error = connect_any(&[refused], limit).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    fn an_address_may_name_its_interface() {
+        for text in ["fe80::1%lo", "fe80::1%1"] {
+            let expected = ["[fe80::1%1]:80".parse().unwrap()];
+            assert_eq!(resolve(text, 80).unwrap(), expected, "{text}");
+            assert_eq!(literal(text, 80).unwrap(), Some(expected[0]), "{text}");
+        }
+        assert_eq!(literal("localhost", 80).unwrap(), None);
+        let error = literal("fe80::1%none", 80).unwrap_err().to_string();
+        assert_eq!(error, "fe80::1%none: this machine has no such interface");
+    }
+
+    #[test]
+    fn an_interface_is_told_to_nobody_else() {
+        assert_eq!(without_zone("fe80::1%eth0"), "fe80::1");
+        for host in ["fe80::1", "box", "a%b", "127.0.0.1"] {
+            assert_eq!(without_zone(host), host);
+        }
+    }
+
+    #[test]
+    fn the_families_take_turns() {
+        let addresses = |all: [&str; 5]| all.map(|text| SocketAddr::new(text.parse().unwrap(), 1));
+        let given = addresses(["::1", "::2", "::3", "192.0.2.1", "192.0.2.2"]);
+        let turns = addresses(["::1", "192.0.2.1", "::2", "192.0.2.2", "::3"]);
+        assert_eq!(interleaved(given.to_vec()), turns);
+        let given = addresses(["192.0.2.1", "::1", "::2", "::3", "::4"]);
+        assert_eq!(interleaved(given.to_vec()), given);
     }
 }

@@ -26,6 +26,9 @@ use std::time::{Duration, Instant};
 /// How long a worker has between SIGTERM and SIGKILL.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 
+/// The pause after a wait that has failed by itself.
+const FAILED_WAIT: Duration = Duration::from_millis(100);
+
 /// A worker that was started. Dropping it closes its lifeline, which ends it.
 pub struct Worker {
     /// What it tells.
@@ -178,7 +181,9 @@ impl Thread {
             let kill_at = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
             let limit = kill_at.map(|at| at.saturating_duration_since(Instant::now()));
             if self.signals.wait(&[self.ring.as_fd()], limit).is_err() {
-                return; // poll itself fails only when memory is gone
+                // Without this thread no worker is ever started again. It goes on with what
+                // there is to do, and does not spin.
+                std::thread::sleep(FAILED_WAIT);
             }
             while matches!(self.ring.read(&mut [0; 64]), Ok(1..)) {}
             open = self.take_orders();

@@ -24,6 +24,17 @@ pub fn open_without_blocking(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
+/// Opens `path` for writing, empty, and makes it where it is not there; never blocks. A write
+/// to a pipe or a terminal does not block either.
+///
+/// # Errors
+/// `ENXIO` for a FIFO that nobody reads; what open(2) gives.
+pub fn create_without_blocking(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    File::options().write(true).create(true).truncate(true).custom_flags(flags).open(path)
+}
+
 /// Sends up to `count` bytes of `file` from `offset` into `socket` without copying
 /// them through this process. Returns how many went; 0 at the end of the file.
 pub fn send_to_socket(

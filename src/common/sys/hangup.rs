@@ -1,8 +1,7 @@
 //! Waiting for a bell while keeping an eye on the peer of a socket, which may go away
 //! meanwhile. What the peer still has to say is not looked at.
 
-use super::poll::milliseconds_until;
-use super::retry;
+use super::poll;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -43,12 +42,7 @@ pub fn wait(
         libc::pollfd { fd: bell.as_raw_fd(), events: libc::POLLIN, revents: 0 },
         libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 },
     ];
-    let deadline = limit.map(|limit| Instant::now() + limit);
-    retry(|| {
-        let milliseconds = deadline.map_or(-1, milliseconds_until);
-        // SAFETY: `set` is a live array of two pollfd values.
-        super::check(unsafe { libc::poll(set.as_mut_ptr(), 2, milliseconds) })
-    })?;
+    poll::wait(&mut set, limit.map(|limit| Instant::now() + limit))?;
     Ok(match set.map(|entry| entry.revents != 0) {
         [true, _] => Wake::Rung,
         [false, true] => Wake::HungUp,
@@ -59,13 +53,7 @@ pub fn wait(
 /// Waits for `limit`, or until the connection of `socket` is over in both directions.
 pub fn rest(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     let mut set = [libc::pollfd { fd: socket.as_raw_fd(), events: 0, revents: 0 }];
-    let deadline = Instant::now() + limit;
-    retry(|| {
-        let milliseconds = milliseconds_until(deadline);
-        // SAFETY: `set` is a live array of one pollfd value.
-        super::check(unsafe { libc::poll(set.as_mut_ptr(), 1, milliseconds) })
-    })?;
-    Ok(())
+    poll::wait(&mut set, Some(Instant::now() + limit))
 }
 
 #[cfg(test)]

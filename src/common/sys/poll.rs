@@ -5,6 +5,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+/// The pause before the kernel is asked again that had no memory.
+const NO_MEMORY_PAUSE: Duration = Duration::from_millis(10);
+
 /// Waits until one of `descriptors` is readable or closed by its peer; without
 /// `limit` for as long as it takes. The answer says for each, in order, whether it
 /// is ready; all are `false` when the time ran out.
@@ -13,65 +16,86 @@ pub fn readable(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::
         .iter()
         .map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 })
         .collect();
-    let deadline = limit.map(|limit| Instant::now() + limit);
-    retry(|| {
-        let milliseconds = match deadline {
-            None => -1,
-            Some(deadline) => milliseconds_until(deadline),
-        };
-        // SAFETY: `set` is a live array of `set.len()` pollfd values.
-        let ready =
-            unsafe { libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, milliseconds) };
-        super::check(ready)
-    })?;
+    wait(&mut set, limit.map(|limit| Instant::now() + limit))?;
     Ok(set.iter().map(|entry| entry.revents != 0).collect())
 }
 
 /// Waits until `descriptor` can be written to, or has failed, for as long as it takes.
 pub fn writable(descriptor: BorrowedFd<'_>) -> io::Result<()> {
-    let mut entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: `entry` is one live pollfd.
-    retry(|| super::check(unsafe { libc::poll(&raw mut entry, 1, -1) }))?;
+    let entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    wait(&mut [entry], None)
+}
+
+/// The same, at most for `limit`; `false` when the time ran out.
+pub fn writable_within(descriptor: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+    let entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    let mut set = [entry];
+    wait(&mut set, Some(Instant::now() + limit))?;
+    Ok(set[0].revents != 0)
+}
+
+/// What ended a wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// For each descriptor, in order, whether it can be written to or has failed. All are
+    /// `false` when the time ran out.
+    Some(Vec<bool>),
+    /// The bell rings. Then the descriptors do not count.
+    Bell,
+}
+
+/// Waits until one of `descriptors` can be written to, or `bell` is readable or closed, until
+/// `deadline` at most.
+pub fn writable_or(
+    descriptors: &[BorrowedFd<'_>],
+    bell: Option<BorrowedFd<'_>>,
+    deadline: Instant,
+) -> io::Result<Ready> {
+    let entry =
+        |fd: &BorrowedFd<'_>, events| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    let mut set: Vec<libc::pollfd> =
+        descriptors.iter().map(|fd| entry(fd, libc::POLLOUT)).collect();
+    set.extend(bell.iter().map(|fd| entry(fd, libc::POLLIN)));
+    wait(&mut set, Some(deadline))?;
+    let mut ready: Vec<bool> = set.iter().map(|entry| entry.revents != 0).collect();
+    let rings = ready.split_off(descriptors.len()).contains(&true);
+    Ok(if rings { Ready::Bell } else { Ready::Some(ready) })
+}
+
+/// Waits for any of `set`, until `deadline` at most. That the kernel has no memory to wait
+/// with passes: it is asked again.
+pub(super) fn wait(set: &mut [libc::pollfd], deadline: Option<Instant>) -> io::Result<()> {
+    while_short_of_memory(deadline, || {
+        let milliseconds = deadline.map_or(-1, milliseconds_until);
+        // SAFETY: `set` is a live array of `set.len()` pollfd values.
+        super::check(unsafe {
+            libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, milliseconds)
+        })
+    })?;
     Ok(())
 }
 
-/// Which of two descriptors ended a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ready {
-    /// The first: it can be written to, or has failed.
-    First,
-    /// The bell rings; then the first does not count.
-    Bell,
-    /// Neither: the time ran out.
-    Neither,
-}
-
-/// Waits until `first` can be written to or `bell` is readable or closed, at most for
-/// `limit`.
-pub fn writable_or(
-    first: BorrowedFd<'_>,
-    bell: BorrowedFd<'_>,
-    limit: Duration,
-) -> io::Result<Ready> {
-    let mut set = [
-        libc::pollfd { fd: first.as_raw_fd(), events: libc::POLLOUT, revents: 0 },
-        libc::pollfd { fd: bell.as_raw_fd(), events: libc::POLLIN, revents: 0 },
-    ];
-    let deadline = Instant::now() + limit;
-    retry(|| {
-        // SAFETY: `set` is a live array of two pollfd values.
-        super::check(unsafe { libc::poll(set.as_mut_ptr(), 2, milliseconds_until(deadline)) })
-    })?;
-    Ok(match set.map(|entry| entry.revents != 0) {
-        [_, true] => Ready::Bell,
-        [true, false] => Ready::First,
-        [false, false] => Ready::Neither,
-    })
+/// Makes a system call again while it fails for lack of memory, until `deadline`.
+fn while_short_of_memory<T>(
+    deadline: Option<Instant>,
+    mut call: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    loop {
+        match retry(&mut call) {
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EAGAIN))
+                    && deadline.is_none_or(|at| Instant::now() < at) =>
+            {
+                std::thread::sleep(NO_MEMORY_PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Milliseconds from now to `deadline` as poll(2) takes them, rounded up so that a
 /// wait never ends early and spins.
-pub(super) fn milliseconds_until(deadline: Instant) -> libc::c_int {
+fn milliseconds_until(deadline: Instant) -> libc::c_int {
     let left = deadline.saturating_duration_since(Instant::now());
     libc::c_int::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
 }
@@ -96,6 +120,27 @@ mod tests {
         let (here, there) = UnixStream::pair().unwrap();
         drop(there);
         assert_eq!(readable(&[here.as_fd()], None).unwrap(), [true]);
+    }
+
+    #[test]
+    fn a_kernel_without_memory_is_asked_again() {
+        let mut calls = 0;
+        let mut call = || {
+            calls += 1;
+            if calls <= 2 { Err(io::Error::from_raw_os_error(libc::ENOMEM)) } else { Ok(calls) }
+        };
+        assert_eq!(while_short_of_memory(None, &mut call).unwrap(), 3);
+        let gone = || Err::<(), _>(io::Error::from_raw_os_error(libc::ENOMEM));
+        assert!(while_short_of_memory(Some(Instant::now()), gone).is_err());
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_empties_is_not_waited_for_longer_than_allowed() {
+        let (mut here, _there) = UnixStream::pair().unwrap();
+        assert!(writable_within(here.as_fd(), Duration::from_secs(60)).unwrap());
+        here.set_nonblocking(true).unwrap();
+        while here.write(&[0; 4096]).is_ok() {}
+        assert!(!writable_within(here.as_fd(), Duration::from_millis(1)).unwrap());
     }
 
     #[test]

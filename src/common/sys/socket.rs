@@ -1,11 +1,11 @@
 //! TCP sockets where std's own are not enough: both families at once, a backlog,
 //! keepalive.
 
-use super::{check, check_size, poll, retry};
+use super::{check, check_size, retry};
 use std::io::{self, Read};
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How much longer than a write's limit a silent peer may take to acknowledge: one that
@@ -18,12 +18,7 @@ const BACKLOG: libc::c_int = 1024;
 /// Listens on `address`, close-on-exec, ready to be bound again right after its end.
 /// The unspecified IPv6 address takes IPv4 connections too.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    // SAFETY: takes numbers only and touches no memory of ours.
-    let descriptor =
-        check(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
-    // SAFETY: socket has just returned this descriptor, and nothing else owns it.
-    let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let socket = tcp_socket(address, 0)?;
     let fd = socket.as_raw_fd();
     set(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     if let SocketAddr::V6(v6) = address {
@@ -36,45 +31,6 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // SAFETY: takes numbers only and touches no memory of ours.
     check(unsafe { libc::listen(fd, BACKLOG) })?;
     Ok(TcpListener::from(socket))
-}
-
-/// Connects to `address`, at most for `limit`, and gives up at once when `bell` becomes
-/// readable or is closed.
-///
-/// # Errors
-/// `ETIMEDOUT`; `Interrupted` for the bell; what connect(2) gives.
-pub fn connect(
-    address: SocketAddr,
-    limit: Duration,
-    bell: BorrowedFd<'_>,
-) -> io::Result<TcpStream> {
-    if poll::readable(&[bell], Some(Duration::ZERO))? == [true] {
-        return Err(io::ErrorKind::Interrupted.into());
-    }
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: takes numbers only and touches no memory of ours.
-    let descriptor = check(unsafe { libc::socket(family, kind, 0) })?;
-    // SAFETY: socket has just returned this descriptor, and nothing else owns it.
-    let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
-    let (storage, length) = raw_address(address);
-    // SAFETY: `storage` holds an address of `length` bytes and lives through the call.
-    let begun = check(unsafe { libc::connect(descriptor, (&raw const storage).cast(), length) });
-    match begun {
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
-            match poll::writable_or(stream.as_fd(), bell, limit)? {
-                poll::Ready::First => {}
-                poll::Ready::Bell => return Err(io::ErrorKind::Interrupted.into()),
-                poll::Ready::Neither => return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)),
-            }
-            if let Some(error) = stream.take_error()? {
-                return Err(error);
-            }
-        }
-        done => drop(done?),
-    }
-    stream.set_nonblocking(false)?;
-    Ok(stream)
 }
 
 /// Listens on every address of this machine: IPv6 and IPv4 at once where the system
@@ -96,8 +52,18 @@ pub fn out_of_room(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
+/// A new socket for the family of `address`, close-on-exec, with these flags of socket(2) too.
+pub(super) fn tcp_socket(address: SocketAddr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | flags;
+    // SAFETY: takes numbers only and touches no memory of ours.
+    let descriptor = check(unsafe { libc::socket(family, kind, 0) })?;
+    // SAFETY: socket has just returned this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
 /// `address` in the kernel's form, and how many bytes of it count.
-fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+pub(super) fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: all-zero is a valid sockaddr_storage.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
     let length = match address {
@@ -264,6 +230,7 @@ fn set<T>(fd: libc::c_int, level: libc::c_int, name: libc::c_int, value: T) -> i
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
     fn listening_everywhere_takes_ipv4_too() {
@@ -279,23 +246,6 @@ mod tests {
         let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let error = listen(first.local_addr().unwrap()).unwrap_err();
         assert_eq!(crate::error::system_words(&error), "Address already in use");
-    }
-
-    #[test]
-    fn connecting_succeeds_is_refused_or_is_called_off() {
-        use std::os::unix::net::UnixStream;
-        let (bell, ringer) = UnixStream::pair().unwrap();
-        let limit = Duration::from_secs(60);
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_addr().unwrap();
-        connect(address, limit, bell.as_fd()).unwrap();
-        drop(ringer);
-        let called_off = connect(address, limit, bell.as_fd()).unwrap_err();
-        assert_eq!(called_off.kind(), io::ErrorKind::Interrupted);
-        drop(listener);
-        let (bell, _ringer) = UnixStream::pair().unwrap();
-        let refused = connect(address, limit, bell.as_fd()).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

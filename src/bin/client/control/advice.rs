@@ -27,13 +27,16 @@ pub(super) fn unresolved(error: Error) -> Error {
     error.advise("is the name right? an IP address needs none")
 }
 
-/// The server answered with this status.
-pub(super) fn refused(error: Error, status: u16) -> Error {
+/// The server answered with this status. `may_wait` tells whether it said when to ask again:
+/// only then the client waits.
+pub(super) fn refused(error: Error, status: u16, may_wait: bool) -> Error {
     let is = |known: Status| status == known.code();
     if is(Status::UNAUTHORIZED) {
         error.advise("see --auth")
     } else if is(Status::NOT_FOUND) {
         error.advise("names begin at the folder that the server was started in, or at its --root")
+    } else if is(Status::SERVICE_UNAVAILABLE) && !may_wait {
+        error.advise("try again later")
     } else if is(Status::SERVICE_UNAVAILABLE) {
         error.advise("try again later, or wait longer: see --retry-for")
     } else {
@@ -62,6 +65,16 @@ mod tests {
         let reset = io::Error::from_raw_os_error(libc::ECONNRESET);
         assert_eq!(unreachable("b", &reset).to_string(), "b: Connection reset by peer");
         let error = Error::new(ExitCode::Refused, "b: 500 Oops");
-        assert_eq!(super::refused(error, 500).to_string(), "b: 500 Oops");
+        assert_eq!(super::refused(error, 500, false).to_string(), "b: 500 Oops");
+    }
+
+    #[test]
+    fn a_longer_wait_is_advised_only_where_the_client_waits() {
+        let text = |may_wait| {
+            let error = Error::new(ExitCode::Refused, "b: 503 Full");
+            super::refused(error, 503, may_wait).to_string()
+        };
+        assert_eq!(text(false), "b: 503 Full; try again later");
+        assert_eq!(text(true), "b: 503 Full; try again later, or wait longer: see --retry-for");
     }
 }

@@ -5,8 +5,16 @@
 use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::Headers;
 use ropewalk::codec::json::{self, Value};
+use ropewalk::codec::text::escape_limited;
 use ropewalk::hash::from_hex;
 use ropewalk::transfer::session::Token;
+
+/// What is said of a reply that lacks something else than the words below name.
+const NOT_JSON: &str = "the reply is not the JSON expected";
+
+/// Most bytes of a protocol's number and of an entity tag that are shown.
+const SHOWN_NUMBER: usize = 20;
+const SHOWN_TAG: usize = 100;
 
 /// What a server offers.
 pub(crate) enum Offer {
@@ -44,30 +52,62 @@ pub(crate) struct PulledOffer {
 impl Offer {
     /// Understands a reply with status 200. Keys and fields that are not known are
     /// passed over.
-    pub(crate) fn parse(headers: &Headers, body: &[u8]) -> Option<Offer> {
-        let body = json::parse(body).ok()?;
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words.
+    pub(crate) fn parse(headers: &Headers, body: &[u8]) -> Result<Offer, String> {
+        let body = json::parse(body).map_err(|_| NOT_JSON)?;
         let number = |key| body.get(key).and_then(Value::as_u64);
-        let port = u16::try_from(number("port")?).ok().filter(|port| *port > 0)?;
-        if number("protocol").is_none_or(|protocol| protocol < 2) {
-            let hash = body.get("hash")?.as_str()?.to_ascii_lowercase();
-            let whole = from_hex(&hash)?.len() == 16;
-            return whole.then_some(Offer::Classic(ClassicOffer { hash, port }));
+        match body.get("protocol") {
+            Some(Value::Integer(2)) => {
+                let etag = etag(headers)?;
+                let offer = port(&body).and_then(|port| {
+                    Some(PulledOffer {
+                        port,
+                        session: Token::from_hex(body.get("session")?.as_str()?)?,
+                        size: number("size").filter(|size| i64::try_from(*size).is_ok())?,
+                        stored: number("stored")?,
+                        etag,
+                        max_threads: number("max_threads").and_then(|most| u8::try_from(most).ok()),
+                    })
+                });
+                Ok(offer.map(Offer::Pulled).ok_or(NOT_JSON)?)
+            }
+            // 2 is the highest that was asked for.
+            Some(protocol @ (Value::Integer(3..) | Value::Float(_))) => {
+                let shown = escape_limited(protocol.to_string().as_bytes(), SHOWN_NUMBER);
+                Err(format!("the reply is of protocol {shown}, which is not known here"))
+            }
+            _ => classic(&body).map(Offer::Classic),
         }
-        if number("protocol") != Some(2) {
-            return None; // 2 is what was asked for
-        }
-        let etag = headers.get_only("ETag")?;
-        // Compared and sent back, so it has to be one.
-        EntityTag::parse(etag).filter(|tag| !tag.is_weak())?;
-        Some(Offer::Pulled(PulledOffer {
-            port,
-            session: Token::from_hex(body.get("session")?.as_str()?)?,
-            size: number("size").filter(|size| i64::try_from(*size).is_ok())?,
-            stored: number("stored")?,
-            etag: String::from_utf8(etag.to_vec()).ok()?,
-            max_threads: number("max_threads").and_then(|most| u8::try_from(most).ok()),
-        }))
     }
+}
+
+/// The port of a sender, in any offer.
+fn port(body: &Value) -> Option<u16> {
+    let port = body.get("port").and_then(Value::as_u64)?;
+    u16::try_from(port).ok().filter(|port| *port > 0)
+}
+
+fn classic(body: &Value) -> Result<ClassicOffer, String> {
+    let hash = body.get("hash").and_then(Value::as_str).map(str::to_ascii_lowercase);
+    let hash = hash.filter(|hash| from_hex(hash).is_some_and(|bytes| bytes.len() == 16));
+    let offer = port(body).zip(hash).map(|(port, hash)| ClassicOffer { hash, port });
+    Ok(offer.ok_or(NOT_JSON)?)
+}
+
+/// The entity tag, as it came. It is compared and sent back, so it has to be one.
+fn etag(headers: &Headers) -> Result<String, String> {
+    if headers.get("ETag").is_none() {
+        return Err("the reply has no ETag".into());
+    }
+    let field = headers.get_only("ETag").ok_or("the reply has several ETags")?;
+    let wrong = || {
+        let shown = escape_limited(field, SHOWN_TAG);
+        format!("the reply's ETag is no strong entity tag: {shown}")
+    };
+    EntityTag::parse(field).filter(|tag| !tag.is_weak()).ok_or_else(wrong)?;
+    String::from_utf8(field.to_vec()).map_err(|_| wrong())
 }
 
 #[cfg(test)]
@@ -79,7 +119,7 @@ mod tests {
     fn parse(etag: &str, body: &str) -> Option<Offer> {
         let mut headers = Headers::new();
         headers.push("ETag", etag);
-        Offer::parse(&headers, body.as_bytes())
+        Offer::parse(&headers, body.as_bytes()).ok()
     }
 
     #[test]
@@ -137,5 +177,26 @@ mod tests {
         assert!(parse("W/\"tag\"", &pulled(HASH, "1")).is_none(), "a weak tag");
         assert!(parse("\"tag\"", &pulled("00", "1")).is_none(), "a short session");
         assert!(parse("\"tag\"", &pulled(HASH, "-1")).is_none(), "a negative size");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_reply_is_named() {
+        let words = |tags: &[&str], body: &str| {
+            let mut headers = Headers::new();
+            tags.iter().for_each(|tag| headers.push("ETag", *tag));
+            Offer::parse(&headers, body.as_bytes()).err().unwrap()
+        };
+        let body = pulled(HASH, "1");
+        assert_eq!(words(&[], &body), "the reply has no ETag");
+        assert_eq!(words(&["\"a\"", "\"b\""], &body), "the reply has several ETags");
+        let wrong = "the reply's ETag is no strong entity tag: ";
+        assert_eq!(words(&["W/\"tag\""], &body), format!("{wrong}W/\"tag\""));
+        assert_eq!(words(&["tag"], &body), format!("{wrong}tag"));
+        for (protocol, shown) in [("3", "3"), ("2.5", "2.5"), ("18446744073709551616", "1.8446")] {
+            let body = body.replace("\"protocol\": 2", &format!("\"protocol\": {protocol}"));
+            let words = words(&["\"tag\""], &body);
+            assert!(words.starts_with(&format!("the reply is of protocol {shown}")), "{words}");
+        }
+        assert_eq!(words(&["\"tag\""], &pulled("00", "1")), NOT_JSON);
     }
 }

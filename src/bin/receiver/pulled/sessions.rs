@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::route::Route;
+use ropewalk::app::resolve::connect_unless;
 use ropewalk::codec::json::Value;
 use ropewalk::codec::wire::{Hello, Request};
 use ropewalk::sys::sync::{lock, wait_for};
@@ -115,7 +116,7 @@ impl Sessions {
         loop {
             let route = lock(&self.state).route.clone();
             let (address, limit) = route.target(session);
-            let connected = socket::connect(address, limit, self.bell.as_fd());
+            let connected = connect_unless(address, limit, self.bell.as_fd());
             let mut state = lock(&self.state);
             let current = state.generation == generation && !state.over;
             match connected {
@@ -300,7 +301,7 @@ impl Sessions {
         let words = [&hello.encode()[..], &Request::Finished.encode()].concat();
         // If it cannot be told at either port, it ends by itself after a while.
         let _ = [route.target(&session).0, session.control].into_iter().any(|address| {
-            let stream = socket::connect(address, LEAVE_TIME, self.bell.as_fd());
+            let stream = connect_unless(address, LEAVE_TIME, self.bell.as_fd());
             let told = stream.and_then(|mut stream| {
                 stream.set_write_timeout(Some(LEAVE_TIME))?;
                 stream.write_all(&words)

@@ -54,16 +54,22 @@ pub(super) fn hash(
                     offset += count as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(unreadable(&error)),
             }
         }
     }
+    let now = file.metadata().map_err(|error| unreadable(&error))?;
+    let now = Identity::of(&now);
     Ok(Hashed {
         md5: digest.finish(),
         length: offset,
-        unchanged: offset == size && Identity::of(&file.metadata()?).same_as(identity),
+        unchanged: offset == size && now.same_as(identity),
         settled: mtime.is_older(SETTLED_AGE, begun) && ctime.is_older(SETTLED_AGE, begun),
     })
+}
+
+fn unreadable(error: &io::Error) -> NoDigest {
+    NoDigest::Failed(error.raw_os_error())
 }
 
 /// A part of a file that is all data, or all hole.
@@ -171,6 +177,13 @@ mod tests {
     fn a_file_that_only_claims_to_be_empty_is_read() {
         let file = File::open("/proc/self/status").unwrap();
         assert!(whole(&file).length > 0);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_has_no_digest_now_or_later() {
+        let file = File::open("/proc/self/mem").unwrap();
+        let hashed = hash(&file, &identity(&file), |_| Ok(u64::MAX));
+        assert_eq!(hashed, Err(NoDigest::Failed(Some(libc::EIO))));
     }
 
     #[test]

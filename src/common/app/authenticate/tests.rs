@@ -237,7 +237,7 @@ fn ask(gate: &Gate, login: &Login, now: Instant) -> Result<usize, String> {
 #[test]
 fn a_client_asks_twice_and_then_once() {
     let (gate, now) = (gate("client"), Instant::now());
-    let login = Login::new(b"ann", b"secret");
+    let login = Login::new(b"ann", b"secret", false);
     assert_eq!(ask(&gate, &login, now), Ok(2));
     for _ in 0..500 {
         assert_eq!(ask(&gate, &login, now), Ok(1));
@@ -247,7 +247,7 @@ fn a_client_asks_twice_and_then_once() {
 #[test]
 fn a_client_whose_nonce_is_stale_asks_again_by_itself() {
     let (gate, now) = (gate("stale"), Instant::now());
-    let login = Login::new(b"ann", b"secret");
+    let login = Login::new(b"ann", b"secret", false);
     assert_eq!(ask(&gate, &login, now), Ok(2));
     let later = now + LIFETIME + Duration::from_secs(1);
     assert_eq!(ask(&gate, &login, later), Ok(2));
@@ -257,7 +257,7 @@ fn a_client_whose_nonce_is_stale_asks_again_by_itself() {
 #[test]
 fn a_client_with_a_wrong_password_gives_up() {
     let (gate, now) = (gate("give-up"), Instant::now());
-    let login = Login::new(b"ann", b"x");
+    let login = Login::new(b"ann", b"x", false);
     let words = "the server does not know this password; is the line in the file of --auth right?";
     assert_eq!(ask(&gate, &login, now), Err(words.into()));
 }
@@ -265,7 +265,7 @@ fn a_client_with_a_wrong_password_gives_up() {
 #[test]
 fn two_connections_share_a_nonce_in_any_order() {
     let (gate, now) = (gate("shared"), Instant::now());
-    let login = Login::new(b"ann", b"secret");
+    let login = Login::new(b"ann", b"secret", false);
     assert_eq!(ask(&gate, &login, now), Ok(2));
     // In step, so that none falls further behind than the window.
     let step = std::sync::Barrier::new(4);

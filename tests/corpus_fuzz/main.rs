@@ -1,5 +1,5 @@
-//! Every fuzz target, run over mutations of its seed corpus without any tool. The same
-//! inputs each time: what fails here fails everywhere, and its number finds it again.
+//! Fuzzing by corpus, without any tool: every fuzz target gets its seeds and mutations of
+//! them. The inputs are the same each time, so a failure's number finds it again.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::panic)] // this is how a test fails

@@ -1,6 +1,6 @@
 //! What is fuzzed: one function for each kind of bytes that a stranger sends. Each
 //! takes anything, must not panic, and checks what holds for whatever was understood.
-//! The mutation test and the targets in `fuzz/` share this file, so they cannot drift.
+//! tests/corpus_fuzz and the targets in `fuzz/` share this file, so they cannot drift.
 
 #![allow(dead_code, unreachable_pub)] // each target in fuzz/ uses one of them
 

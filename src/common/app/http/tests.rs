@@ -1,0 +1,147 @@
+//! Tests of waits for requests and replies.
+
+#![forbid(unsafe_code)]
+
+use super::*;
+use std::net::TcpListener;
+
+const PATIENCE: Patience = Patience { request: Duration::from_secs(60), idle: None };
+
+fn pair() -> (Http, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (Http::new(Arc::new(listener.accept().unwrap().0)), there)
+}
+
+#[test]
+fn two_requests_in_one_write_are_two_requests() {
+    let (mut http, mut peer) = pair();
+    let one = b"POST a HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
+    peer.write_all(&[&one[..], &one[..]].concat()).unwrap();
+    for _ in 0..2 {
+        let (head, body) = http.receive_request(PATIENCE).unwrap();
+        assert_eq!((head.target.as_slice(), body.as_slice()), (&b"a"[..], &b"{}"[..]));
+    }
+}
+
+#[test]
+fn a_request_that_does_not_end_is_refused_in_time() {
+    let (mut http, mut peer) = pair();
+    peer.write_all(b"POST a HT").unwrap();
+    let patience = Patience { request: Duration::from_millis(20), ..PATIENCE };
+    match http.receive_request(patience) {
+        Err(NoRequest::Refused(refusal)) => assert_eq!(refusal.status.code(), 408),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_who_says_nothing_is_left() {
+    let (mut http, _peer) = pair();
+    let patience = Patience { idle: Some(Duration::from_millis(20)), ..PATIENCE };
+    assert!(matches!(http.receive_request(patience), Err(NoRequest::Closed)));
+}
+
+#[test]
+fn a_client_that_waits_for_continue_gets_it() {
+    let (mut http, mut peer) = pair();
+    peer.write_all(b"POST a HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        .unwrap();
+    let asking = std::thread::spawn(move || {
+        let mut reply = [0; 25];
+        peer.read_exact(&mut reply).unwrap();
+        peer.write_all(b"{}").unwrap();
+        reply
+    });
+    assert_eq!(http.receive_request(PATIENCE).unwrap().1, b"{}");
+    assert_eq!(&asking.join().unwrap(), b"HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+#[test]
+fn a_reply_without_a_length_ends_with_the_connection() {
+    let (mut http, mut peer) = pair();
+    peer.write_all(b"HTTP/1.0 200 OK\r\nServer: BaseHTTP/0.6\r\n\r\n{\"port\": 1}").unwrap();
+    drop(peer);
+    let (head, body) = http.receive_reply(&Method::Post).unwrap();
+    assert_eq!((head.status, body.as_slice()), (200, &b"{\"port\": 1}"[..]));
+}
+
+#[test]
+fn a_reply_that_is_not_http_is_known_at_once() {
+    let (mut http, mut peer) = pair();
+    peer.write_all(b"SSH-2.0").unwrap();
+    assert!(matches!(http.receive_reply(&Method::Post), Err(NoReply::NotHttp(_))));
+}
+
+#[test]
+fn a_bounded_wait_for_a_reply_ends() {
+    let (mut http, _peer) = pair();
+    http.set_reply_limit(Some(Duration::from_millis(20)));
+    match http.receive_reply(&Method::Post) {
+        Err(NoReply::Broken(error)) => assert_eq!(error.kind(), io::ErrorKind::TimedOut),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_reply_that_is_too_long_is_not_kept() {
+    for head in ["Content-Length: 65537\r\n\r\n", "\r\n"] {
+        let (mut http, mut peer) = pair();
+        let writer = std::thread::spawn(move || {
+            let _ = peer.write_all(format!("HTTP/1.1 200 OK\r\n{head}").as_bytes());
+            let _ = peer.write_all(&[b' '; MAX_REPLY_BODY + 1]);
+        });
+        assert!(matches!(http.receive_reply(&Method::Post), Err(NoReply::NotHttp(_))));
+        drop(http);
+        writer.join().unwrap();
+    }
+}
+
+#[test]
+fn interim_replies_are_passed_over() {
+    let (mut http, mut peer) = pair();
+    peer.write_all(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+        .unwrap();
+    assert_eq!(http.receive_reply(&Method::Post).unwrap().0.status, 404);
+}
+
+#[test]
+fn one_who_waits_for_a_reply_is_reminded_whatever_comes_before_it() {
+    for interim in [&b""[..], b"HTTP/1.1 100 Continue\r\n\r\n"] {
+        let (mut http, mut peer) = pair();
+        let (told, tell) = std::sync::mpsc::channel();
+        http.set_reminder(Duration::from_millis(5), move |waited| {
+            let _ = told.send(waited);
+        });
+        let answering = std::thread::spawn(move || {
+            let mut reminders = 0;
+            while reminders < 3 {
+                peer.write_all(interim).unwrap();
+                reminders += tell.try_iter().count();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            peer.write_all(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n").unwrap();
+        });
+        assert_eq!(http.receive_reply(&Method::Post).unwrap().0.status, 404);
+        answering.join().unwrap();
+    }
+}
+
+#[test]
+fn interim_replies_do_not_lengthen_a_bounded_wait() {
+    let (mut http, mut peer) = pair();
+    http.set_reply_limit(Some(Duration::from_millis(20)));
+    http.set_reminder(Duration::from_millis(5), |_| {});
+    let writer =
+        std::thread::spawn(
+            move || {
+                while peer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").is_ok() {}
+            },
+        );
+    match http.receive_reply(&Method::Post) {
+        Err(NoReply::Broken(error)) => assert_eq!(error.kind(), io::ErrorKind::TimedOut),
+        other => panic!("{other:?}"),
+    }
+    drop(http);
+    writer.join().unwrap();
+}

@@ -1,0 +1,263 @@
+//! Connects over TCP to the first of several addresses that answers (RFC 8305, section 5).
+
+use super::socket::{raw_address, tcp_socket};
+use super::{check, poll};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// Most attempts under way at once: each has a descriptor, and names may have any number of
+/// addresses.
+const MAX_ATTEMPTS: usize = 32;
+
+/// Connects to the first of `addresses` that answers. A further attempt begins when the one
+/// before it has failed, or after `delay` without an answer; the earlier ones go on. Each may
+/// take `limit`. All end at once when `bell` becomes readable or is closed.
+///
+/// # Errors
+/// `Interrupted` for the bell. Else what became of the attempts: a refusal counts most, then
+/// `ETIMEDOUT`, then what else socket(2) and connect(2) gave. `AddrNotAvailable` without an
+/// address.
+pub fn connect(
+    addresses: &[SocketAddr],
+    delay: Duration,
+    limit: Duration,
+    bell: Option<BorrowedFd<'_>>,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    if let poll::Ready::Bell = poll::writable_or(&[], bell, Instant::now())? {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    let mut race = Race {
+        left: addresses.iter().copied().collect(),
+        attempts: Vec::new(),
+        next: Instant::now(),
+        failure: io::ErrorKind::AddrNotAvailable.into(),
+    };
+    loop {
+        while race.starts_another() {
+            race.start(delay, limit);
+        }
+        let Some(deadline) = race.deadline() else { return Err(race.failure) };
+        let streams: Vec<BorrowedFd<'_>> =
+            race.attempts.iter().map(|attempt| attempt.stream.as_fd()).collect();
+        match poll::writable_or(&streams, bell, deadline)? {
+            poll::Ready::Bell => return Err(io::ErrorKind::Interrupted.into()),
+            poll::Ready::Some(ready) => {
+                if let Some(winner) = race.look(&ready)? {
+                    return Ok(winner);
+                }
+            }
+        }
+    }
+}
+
+/// What is left to try, what is under way, and what became of the others.
+struct Race {
+    left: VecDeque<SocketAddr>,
+    attempts: Vec<Attempt>,
+    /// When the next attempt begins.
+    next: Instant,
+    failure: io::Error,
+}
+
+/// A connection that is being made.
+struct Attempt {
+    stream: TcpStream,
+    address: SocketAddr,
+    until: Instant,
+}
+
+impl Race {
+    fn has_more(&self) -> bool {
+        !self.left.is_empty() && self.attempts.len() < MAX_ATTEMPTS
+    }
+
+    fn starts_another(&self) -> bool {
+        self.has_more() && (self.attempts.is_empty() || self.next <= Instant::now())
+    }
+
+    fn start(&mut self, delay: Duration, limit: Duration) {
+        let Some(address) = self.left.pop_front() else { return };
+        match begin(address) {
+            Ok(stream) => {
+                let now = Instant::now();
+                self.next = now + delay;
+                self.attempts.push(Attempt { stream, address, until: now + limit });
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// When there is something to do even if nothing answers; `None` when nothing is under way.
+    fn deadline(&self) -> Option<Instant> {
+        let first = self.attempts.iter().map(|attempt| attempt.until).min()?;
+        Some(if self.has_more() { first.min(self.next) } else { first })
+    }
+
+    /// The connection that was made, if one was. Attempts that failed, or whose time is up,
+    /// are closed.
+    fn look(&mut self, ready: &[bool]) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+        let now = Instant::now();
+        for (attempt, ready) in std::mem::take(&mut self.attempts).into_iter().zip(ready) {
+            if !ready && attempt.until > now {
+                self.attempts.push(attempt);
+                continue;
+            }
+            if !ready {
+                self.failed(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+                continue;
+            }
+            match attempt.stream.take_error()? {
+                Some(error) => self.failed(error),
+                None => {
+                    attempt.stream.set_nonblocking(false)?;
+                    return Ok(Some((attempt.stream, attempt.address)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn failed(&mut self, error: io::Error) {
+        let weight = |error: &io::Error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => 2,
+            io::ErrorKind::TimedOut => 1,
+            _ => 0,
+        };
+        if weight(&error) >= weight(&self.failure) {
+            self.failure = error;
+        }
+        self.next = Instant::now();
+    }
+}
+
+/// Begins to connect. The socket becomes writable when that is done, or has failed.
+fn begin(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::from(tcp_socket(address, libc::SOCK_NONBLOCK)?);
+    let (storage, length) = raw_address(address);
+    let descriptor = stream.as_raw_fd();
+    // SAFETY: `storage` holds an address of `length` bytes and lives through the call.
+    let begun = check(unsafe { libc::connect(descriptor, (&raw const storage).cast(), length) });
+    match begun {
+        // A signal does not end the attempt either (connect(2)).
+        Err(error)
+            if [Some(libc::EINPROGRESS), Some(libc::EINTR)].contains(&error.raw_os_error()) =>
+        {
+            Ok(stream)
+        }
+        begun => begun.map(|_| stream),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(20);
+
+    /// A listener that takes nobody and whose queue is full, so that connections to it wait.
+    struct Silent {
+        address: SocketAddr,
+        listener: TcpListener,
+        queue: Vec<TcpStream>,
+    }
+
+    fn silent() -> Silent {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // SAFETY: listen takes two numbers and touches no memory; the descriptor is open.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        let address = listener.local_addr().unwrap();
+        let limit = Duration::from_millis(300);
+        let queue =
+            std::iter::from_fn(|| connect(&[address], limit, limit, None).ok()).map(|it| it.0);
+        Silent { address, queue: queue.collect(), listener }
+    }
+
+    /// A port that is taken and at which nobody listens: connections to it are refused.
+    struct Refusing {
+        address: SocketAddr,
+        _socket: OwnedFd,
+    }
+
+    fn refusing() -> Refusing {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let socket = tcp_socket(any, 0).unwrap();
+        let (storage, length) = raw_address(any);
+        // SAFETY: `storage` holds an address of `length` bytes and lives through the call.
+        check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const storage).cast(), length) })
+            .unwrap();
+        // Only to ask for the address.
+        let listener = TcpListener::from(socket.try_clone().unwrap());
+        Refusing { address: listener.local_addr().unwrap(), _socket: socket }
+    }
+
+    #[test]
+    fn a_silent_address_holds_up_the_next_one_for_the_delay_alone() {
+        let (silent, listener) = (silent(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let good = listener.local_addr().unwrap();
+        let begun = Instant::now();
+        let (stream, address) = connect(&[silent.address, good], SHORT, LONG, None).unwrap();
+        assert_eq!((stream.peer_addr().unwrap(), address), (good, good));
+        assert!((SHORT..LONG / 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn a_refusal_does_not_hold_up_the_next_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        let (silent, refusing) = (silent(), refusing());
+        assert_eq!(connect(&[refusing.address, good], LONG, LONG, None).unwrap().1, good);
+        let all = [silent.address, refusing.address, good];
+        assert_eq!(connect(&all, SHORT, LONG, None).unwrap().1, good);
+    }
+
+    #[test]
+    fn an_address_that_answers_late_is_still_taken() {
+        let (silent, refusing) = (silent(), refusing());
+        let addresses = [silent.address, refusing.address];
+        std::thread::scope(|scope| {
+            let attempt = scope.spawn(|| connect(&addresses, SHORT, LONG, None).unwrap().1);
+            std::thread::sleep(SHORT * 5);
+            // The kernel asks again after a second, and there is room then.
+            for _ in 0..=silent.queue.len() {
+                silent.listener.accept().unwrap();
+            }
+            assert_eq!(attempt.join().unwrap(), silent.address);
+        });
+    }
+
+    #[test]
+    fn a_refusal_is_told_rather_than_silence() {
+        let (silent, refusing) = (silent(), refusing());
+        let limit = Duration::from_millis(100);
+        let all = [silent.address, refusing.address];
+        let error = connect(&all, SHORT, limit, None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let error = connect(&all[..1], SHORT, limit, None).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ETIMEDOUT));
+        let error = connect(&[], SHORT, limit, None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+    }
+
+    #[test]
+    fn a_bell_calls_all_attempts_off() {
+        let (silent, listener) = (silent(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let good = listener.local_addr().unwrap();
+        let (bell, ringer) = UnixStream::pair().unwrap();
+        connect(&[good], SHORT, LONG, Some(bell.as_fd())).unwrap();
+        std::thread::scope(|scope| {
+            let waiting =
+                scope.spawn(|| connect(&[silent.address], SHORT, LONG, Some(bell.as_fd())));
+            drop(ringer);
+            assert_eq!(waiting.join().unwrap().unwrap_err().kind(), io::ErrorKind::Interrupted);
+        });
+        let error = connect(&[good], SHORT, LONG, Some(bell.as_fd())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+    }
+}

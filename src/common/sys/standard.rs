@@ -1,0 +1,71 @@
+//! Standard input, output and error of a program that was started without some of them.
+
+use std::ffi::CStr;
+
+/// What stands in for a descriptor that is missing, where there is one.
+const NULL: &CStr = c"/dev/null";
+
+/// Run by the C library before `main`. Rust's own start puts /dev/null in the place of what
+/// is missing too, but aborts in a root without it.
+#[used]
+// SAFETY: the section holds pointers to functions, which the C library calls in turn, with
+// arguments or without (an `extern "C"` function may be given more than it takes). The
+// function needs nothing of Rust's runtime.
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = fill;
+
+/// Opens what is missing. What cannot be had stays missing.
+extern "C" fn fill() {
+    for number in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        // SAFETY: takes numbers only and touches no memory.
+        let missing = unsafe { libc::fcntl(number, libc::F_GETFD) } < 0;
+        if missing && !open_null(number) && !open_pipe(number) {
+            return tell(number);
+        }
+    }
+}
+
+/// Opens /dev/null as `number`, the lowest number that is free.
+fn open_null(number: libc::c_int) -> bool {
+    // SAFETY: the path is a string that ends with a zero, and lives for ever.
+    let opened = unsafe { libc::open(NULL.as_ptr(), libc::O_RDWR) };
+    opened >= 0 && moved(opened, number)
+}
+
+/// Makes `number` an end of a pipe whose other end is closed: input is at its end, and output
+/// fails with EPIPE.
+fn open_pipe(number: libc::c_int) -> bool {
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` has room for two descriptors.
+    if unsafe { libc::pipe(ends.as_mut_ptr()) } < 0 {
+        return false;
+    }
+    let [read, write] = ends;
+    let is_input = number == libc::STDIN_FILENO;
+    let (own, other) = if is_input { (read, write) } else { (write, read) };
+    // The other end may have got the number itself: dup2(2) closes it then.
+    let done = moved(own, number);
+    if other != number {
+        // SAFETY: pipe has just returned this descriptor, and nothing else owns it.
+        unsafe { libc::close(other) };
+    }
+    done
+}
+
+/// Gives descriptor `own` this number.
+fn moved(own: libc::c_int, number: libc::c_int) -> bool {
+    // SAFETY: both calls take numbers only. `own` is this module's and nothing else owns it;
+    // `number` was free, or is the other end of its pipe.
+    unsafe { own == number || (libc::dup2(own, number) == number && libc::close(own) == 0) }
+}
+
+/// Says that descriptor `number` is missing and cannot be opened. Rust's start then aborts.
+fn tell(number: libc::c_int) {
+    let text: &[u8] = match number {
+        libc::STDIN_FILENO => b"standard input is closed and cannot be opened\n",
+        libc::STDOUT_FILENO => b"standard output is closed and cannot be opened\n",
+        _ => return, // nobody could read it
+    };
+    // SAFETY: `text` is readable for its length. Where standard error is closed the call fails.
+    unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
+}
