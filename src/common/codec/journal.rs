@@ -145,11 +145,14 @@ pub enum Record {
         /// How many bytes of the journal, from its start.
         journal: u64,
     },
+    /// Kind `X`: no record before this one counts. Offset and length are 0.
+    Anew,
 }
 
 const KIND_WRITTEN: u8 = b'W';
 const KIND_HOLE: u8 = b'Z';
 const KIND_DURABLE: u8 = b'D';
+const KIND_ANEW: u8 = b'X';
 
 impl Record {
     /// The record's bytes in the journal with this salt.
@@ -160,6 +163,7 @@ impl Record {
             }
             Record::Hole { range } => (KIND_HOLE, 0, range.start, range.end - range.start),
             Record::Durable { journal } => (KIND_DURABLE, 0, *journal, 0),
+            Record::Anew => (KIND_ANEW, 0, 0, 0),
         };
         let mut out = [0; RECORD_SIZE];
         out[0] = kind;
@@ -185,6 +189,7 @@ impl Record {
             KIND_WRITTEN if length > 0 => Some(Record::Written { range, crc }),
             KIND_HOLE if length > 0 => Some(Record::Hole { range }),
             KIND_DURABLE => Some(Record::Durable { journal: offset }),
+            KIND_ANEW => Some(Record::Anew),
             _ => None,
         }
     }
@@ -247,6 +252,7 @@ mod tests {
             Record::Hole { range: 0..1 },
             Record::Hole { range: 4096..12_288 },
             Record::Durable { journal: 1 << 40 },
+            Record::Anew,
         ] {
             assert_eq!(Record::parse(&record.encode(9), 9), Some(record));
         }

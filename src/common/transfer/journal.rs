@@ -146,18 +146,15 @@ impl Journal {
     }
 
     /// Makes this process and this boot those of the journal, and drops a torn tail. In
-    /// another boot only `contents` stay.
+    /// another boot only `contents` stay. They are recorded once more, behind what is there:
+    /// until that is on the disk, a power cut leaves the older records, which still count.
     pub fn renew(&self, header: &JournalHeader, contents: &Contents) -> io::Result<()> {
         let boot = boot_id();
         let renewed = JournalHeader { pid: std::process::id(), boot, ..header.clone() };
-        let bytes = renewed.encode();
         let mut end = lock(&self.end);
-        if header.boot != boot {
-            *end = bytes.len() as u64;
-        }
         file::set_length(&self.file, *end)?;
-        self.file.write_all_at(&bytes, 0)?;
         if header.boot != boot {
+            *end = self.append_at(*end, &Record::Anew)?;
             for (&start, &(stop, vouched)) in contents {
                 let range = start..stop;
                 let record = match vouched {
@@ -166,10 +163,12 @@ impl Journal {
                 };
                 *end = self.append_at(*end, &record)?;
             }
+            // The next record speaks of these, and the header has every record count.
+            self.file.sync_data()?;
             // They were durable before, and still are.
             *end = self.append_at(*end, &Record::Durable { journal: *end })?;
         }
-        Ok(())
+        self.file.write_all_at(&renewed.encode(), 0)
     }
 
     /// Records that `range` was written and what its bytes' CRC32C is.
@@ -276,6 +275,7 @@ fn keep(contents: &mut Contents, record: Record) {
         Record::Written { range, crc } => (range, Vouched::Bytes(crc)),
         Record::Hole { range } => (range, Vouched::Hole),
         Record::Durable { .. } => return,
+        Record::Anew => return contents.clear(),
     };
     while let Some((&start, &(end, _))) = contents.range(..range.end).next_back() {
         if end <= range.start {
