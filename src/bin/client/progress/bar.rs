@@ -106,7 +106,7 @@ fn fields(now: &Snapshot) -> Vec<Field> {
             },
         ),
         (6, if moving { vec![counted(now.streams, "stream")] } else { vec![] }),
-        (7, if now.again == 0 { vec![] } else { vec![resent(now.again)] }),
+        (7, if now.again == 0 || now.phase == Phase::Asking { vec![] } else { vec![resent(now.again)] }),
         (8, if moving && now.checked < now.kept { vec![check(now)] } else { vec![] }),
     ]
 }
