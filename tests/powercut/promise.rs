@@ -125,7 +125,7 @@ impl History {
                                 promise.durable.clear(); // of README.md: OUT may be anything
                             }
                         }
-                        Naming::Remove(name) if name == PART || self.gives_up(at) => {
+                        Naming::Remove(name) if name == PART => {
                             promise.durable.clear();
                         }
                         _ => {}
@@ -153,12 +153,5 @@ impl History {
             }
         }
         promise
-    }
-
-    /// Whether the journal is removed at this step because the part file is of no use: that
-    /// one goes next.
-    fn gives_up(&self, at: usize) -> bool {
-        let removes = |at: usize, what: &str| matches!(self.steps.get(at), Some(Step::Name(Naming::Remove(name))) if name == what);
-        removes(at, JOURNAL) && removes(at + 1, PART)
     }
 }

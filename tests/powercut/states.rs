@@ -55,7 +55,10 @@ impl Pending {
     /// The content that these choices make; and whether the disk shows through.
     fn content(&self, choices: &[usize]) -> (Content, bool) {
         let mut content = self.base.clone();
+        // A cut that the size does not know has freed no sector either.
+        let mut sized = None;
         if let Some(choice) = choices[0].checked_sub(1) {
+            sized = Some(self.sizes[choice].0);
             content.size = self.sizes[choice].1;
         }
         let mut is_dirty = false;
@@ -64,6 +67,13 @@ impl Pending {
             is_dirty |= *choice > versions.len() && *at < end;
             let chosen = match choice.checked_sub(1) {
                 None => continue,
+                Some(version)
+                    if versions.get(version).is_some_and(|(change, value)| {
+                        value.is_none() && self.shrinks.contains(change) && sized < Some(*change)
+                    }) =>
+                {
+                    continue;
+                }
                 Some(version) => versions.get(version).map_or_else(
                     || Some(Arc::new(std::array::from_fn(|i| (*at as usize * 7 + i * 31) as u8))),
                     |(_, value)| value.clone(),
