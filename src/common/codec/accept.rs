@@ -34,6 +34,11 @@ impl Weight {
     pub fn is_acceptable(self) -> bool {
         self.quality > 0
     }
+
+    /// Whether the client takes it, and named it itself, not only a range that holds it.
+    pub fn is_named(self) -> bool {
+        self.is_acceptable() && self.precision == Precision::Exact
+    }
 }
 
 /// How much the client wants `media_type`, by the value of its `Accept` field: of all
@@ -166,6 +171,13 @@ mod tests {
         assert!(json("application/json, text/plain, */*"));
         assert!(!json("text/html, application/*"));
         assert!(json("application/json, text/*"));
+    }
+
+    #[test]
+    fn only_the_whole_name_of_a_type_names_it() {
+        let named = |accept: &str| weight(accept.as_bytes(), "text/html").is_named();
+        assert!(named("TEXT/HTML;q=0.1") && named("a/b, text/html, */*"));
+        assert!(!named("*/*") && !named("text/*") && !named("text/html;q=0, */*") && !named(""));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::entries::Entries;
 use super::{check, retry, volume};
 use std::ffi::{CString, OsStr};
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -87,8 +87,13 @@ impl Dir {
         Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
-    /// The names in this folder, in no order. May be asked once: the descriptor is at
-    /// their end then.
+    /// Has [`Dir::entries`] begin at the first name again.
+    pub fn rewind(&self) -> io::Result<()> {
+        File::from(self.descriptor.try_clone()?).rewind()
+    }
+
+    /// The names in this folder, in no order. Asked again, it goes on where it ended; see
+    /// [`Dir::rewind`].
     pub fn entries(&self) -> Entries<'_> {
         Entries::new(self.descriptor.as_fd())
     }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::digest::{self, Digest};
+use super::lease::Lease;
 use super::pulled::Transfer;
 use super::{Fetch, Summary, blame, classic, compare};
 use crate::config::Verify;
@@ -21,11 +22,12 @@ pub(super) fn pulled(
     open: &Open,
     server: &Server,
     offer: &PulledOffer,
+    lease: &Lease,
 ) -> Result<Summary> {
     let digest = Digest::begin(fetch, server, offer)?;
     fetch.progress.begins(Some(offer.size), 0, fetch.config.verify == Verify::Md5);
     let job = vec![mark(), ("shown".to_string(), Value::from(open.shown.as_str()))];
-    let report = Transfer { fetch, server, offer }.run(job, &[open.descriptor.as_fd()])?;
+    let report = Transfer { fetch, server, offer, lease }.run(job, &[open.descriptor.as_fd()])?;
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a word"));
     };

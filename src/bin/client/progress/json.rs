@@ -71,6 +71,9 @@ fn state(event: &str, now: &Snapshot) -> Members {
         ("left", known(now.left)),
         ("streams", Value::from_u64(now.streams)),
         ("resent", Value::from_u64(now.again)),
+        ("kept", Value::from_u64(now.kept)),
+        ("checked", Value::from_u64(now.checked)),
+        ("hashed", known(now.hashed)),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_string(), value))
@@ -93,6 +96,9 @@ mod tests {
             left: Some(13),
             streams: 4,
             again: 1,
+            kept: 30,
+            checked: 20,
+            hashed: Some(10),
         }
     }
 
@@ -101,7 +107,8 @@ mod tests {
         assert_eq!(
             progress(&snapshot()).to_string(),
             "{\"event\":\"progress\",\"seconds\":1.235,\"phase\":\"moving\",\"bytes\":50,\
-             \"size\":200,\"percent\":25,\"rate\":12,\"left\":13,\"streams\":4,\"resent\":1}"
+             \"size\":200,\"percent\":25,\"rate\":12,\"left\":13,\"streams\":4,\"resent\":1,\
+             \"kept\":30,\"checked\":20,\"hashed\":10}"
         );
     }
 
