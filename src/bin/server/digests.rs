@@ -197,7 +197,7 @@ struct Finish {
 impl Drop for Finish {
     fn drop(&mut self) {
         let outcome = self.outcome.take();
-        let outcome = outcome.unwrap_or_else(|| Err(NoDigest::Failed(None)));
+        let outcome = outcome.unwrap_or(Err(NoDigest::Failed(None)));
         lock(&self.owner.board).finish(&self.tag, outcome);
         self.owner.stirred.notify_all();
     }
