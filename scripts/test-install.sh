@@ -43,7 +43,7 @@ read -r line <"$folder/ready"
 "$bin/ropewalk-client" -q "${line#listening on }" 3 "$PWD/Cargo.lock" "$folder/out"
 cmp Cargo.lock "$folder/out"
 # Messages bear the name under which the program was started.
-"$bin/ropewalk-client" 2>&1 | grep -q '^ropewalk-client: address: is missing'
+"$bin/ropewalk-client" 2>&1 | grep -q '^usage: ropewalk-client '
 # make uninstall removes all of it, and nothing else.
 kill "$server"
 wait "$server" || true

@@ -100,14 +100,18 @@ fn a_wrong_password_is_refused_after_a_while_and_logged_without_it() {
     run(client.arg("--auth").arg(login)).failed(
         4,
         "client",
-        "does not know this password; is the line in the file of --auth",
+        "does not know this user or this password; check the line in /",
     );
     assert!(begun.elapsed() >= Duration::from_millis(900));
     let line = server.next_log_line();
     assert!(line.contains("a wrong user or password, user 'ann'"), "{line}");
     assert!(!line.contains("password1"), "{line}");
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
-    run(&mut client).failed(4, "client", "401 Unauthorized: a password is needed; see --auth");
+    run(&mut client).failed(
+        4,
+        "client",
+        "401 Unauthorized: a password is needed; --auth FILE gives",
+    );
     assert!(!scratch.path("out").exists());
 }
 

@@ -164,7 +164,7 @@ fn a_digest_whose_connection_is_lost_is_asked_for_again() {
         (losses.fetch_add(1, Ordering::SeqCst) >= 2).then_some(head)
     });
     let said = outcome.succeeded();
-    assert!(said.contains(&format!(", md5 {} ok", classic_peers::md5(&path.bytes))), "{said}");
+    assert!(said.contains(", md5 ok"), "{said}");
     let asked = path.relay.controls().iter().filter(|head| head.starts_with("HEAD ")).count();
     assert_eq!(asked, 3);
     path.is_whole();

@@ -44,14 +44,14 @@ fn unreachable(test: &str, address: &str, words: &str) {
 #[test]
 fn a_host_that_does_not_exist_is_named() {
     // No resolver has to be asked for what cannot be a host's name.
-    unreachable("no-host", "no host.invalid:80", "; is the name right?");
+    unreachable("no-host", "no host.invalid:80", "; check the name, or use an IP address");
 }
 
 #[test]
 fn a_refused_connection_is_named() {
     let scratch = Scratch::new("refused-port");
     let port = reserve(scratch.address(), 0).unwrap();
-    let words = format!("{}: Connection refused; is the server running there?", port.address);
+    let words = format!("{}: Connection refused; no server listens there: start it", port.address);
     unreachable("refused", &port.address.to_string(), &words);
 }
 
@@ -61,7 +61,11 @@ fn a_connection_that_times_out_is_named() {
     let listener = TcpListener::bind((scratch.address(), 0)).unwrap();
     let _waiting = fill_backlog(&listener);
     let address = listener.local_addr().unwrap();
-    unreachable("timeout", &address.to_string(), "Connection timed out; is the address right, ");
+    unreachable(
+        "timeout",
+        &address.to_string(),
+        "Connection timed out; check the address, and firewalls",
+    );
 }
 
 /// A client that gets these bytes for a reply.
@@ -83,7 +87,7 @@ fn a_refusal_is_shown_in_the_server_s_own_words() {
     let output = old_output(&scratch);
     let mut client = scratch.client(server.address, 2, "nothing", output);
     let words = format!(
-        "client: {}: 404 Not Found: no such file; names begin at the folder that the server was \
+        "client: {}: 404 Not Found: no such file: 'nothing'; names begin at the folder that the server was \
          started in, or at its --root\n",
         server.address
     );
@@ -97,7 +101,45 @@ fn a_refusal_is_shown_in_the_server_s_own_words() {
 #[test]
 fn a_classic_server_s_refusal_is_shown_with_its_reason() {
     let reply = b"HTTP/1.0 404 File not found\r\n\r\n<html>no</html>";
-    answered("classic-404", reply, REFUSED, ": 404 File not found");
+    answered("classic-404", reply, REFUSED, ": 404 File not found: 'file'; names begin");
+}
+
+#[test]
+fn a_folder_is_named_as_what_cannot_be_fetched() {
+    let scratch = Scratch::new("folder-asked-for");
+    let server = Server::start(&scratch, &[]);
+    scratch.make_dir("data");
+    let mut client = scratch.client(server.address, 2, "data", scratch.path("out"));
+    let words = "404 Not Found: not a regular file: 'data'; ropewalk fetches single files";
+    run(&mut client).failed(REFUSED, "client", words);
+    // The seed's server answers nothing at all then.
+    let words = "closed without a reply; a classic server does that when the name is a folder";
+    answered("folder-classic", b"", NETWORK, words);
+}
+
+#[test]
+fn a_server_that_is_another_kind_of_http_server_is_named_with_what_fetches_from_it() {
+    let advice =
+        "; the server there is not ropewalk (nginx/1.22.1); to fetch from it: curl -O http://";
+    for (number, status) in
+        ["405 Not Allowed", "501 Unsupported method ('POST')"].iter().enumerate()
+    {
+        let reply =
+            format!("HTTP/1.1 {status}\r\nServer: nginx/1.22.1\r\nContent-Length: 0\r\n\r\n");
+        answered(&format!("nginx-{number}"), reply, REFUSED, &format!("{status}{advice}"));
+    }
+    let reply = b"HTTP/1.0 200 OK\r\nServer: nginx/1.22.1\r\n\r\n<html>yes</html>";
+    answered("nginx-ok", reply, PROTOCOL, &format!("is not the JSON expected{advice}"));
+}
+
+#[test]
+fn too_many_streams_are_refused_with_the_number_that_is_allowed() {
+    let scratch = Scratch::new("streams-allowed");
+    let server = Server::start(&scratch, &["--max-streams", "8"]);
+    scratch.write("file", b"bytes");
+    let mut client = scratch.client(server.address, 9, "file", scratch.path("out"));
+    let words = "403 Forbidden: more streams than this server allows for a transfer: 8";
+    run(&mut client).failed(REFUSED, "client", words);
 }
 
 #[test]

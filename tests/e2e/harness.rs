@@ -95,6 +95,8 @@ impl Scratch {
     pub(crate) fn program(&self, name: &str) -> Command {
         let mut command = Command::new(program_path(name));
         command.env(MARK, &self.folder).stdin(Stdio::null());
+        // The passwords of the person who runs the tests are not theirs.
+        command.env("ROPEWALK_AUTH", "").env("XDG_CONFIG_HOME", self.folder.join(".config"));
         with_usual_signals(&mut command);
         command
     }

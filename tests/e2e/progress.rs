@@ -2,8 +2,9 @@
 //! plain line now and then, or nothing; and the command that goes on.
 
 use crate::harness::{Running, Scratch, Server, name, run};
-use crate::path::{Gate, Path, flip};
+use crate::path::{Gate, Path, flip, leave};
 use crate::relay::{Faults, Step};
+use crate::resume::{kill, restart};
 use crate::system::reserve;
 use ropewalk::codec::json::{Value, parse};
 use ropewalk::codec::wire::HEADER_SIZE;
@@ -79,15 +80,39 @@ fn objects_come_from_the_start_to_the_end_also_while_nothing_else_does() {
     let lines: Vec<Value> = outcome.err.split_inclusive('\n').map(object).collect();
     let ends = lines.iter().filter(|object| text(object, "event") == "end");
     assert_eq!(ends.count(), 1);
-    // Each field is in the paper.
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    // Each field is in the paper, where several may share an entry.
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/share/man/man1/ropewalk-client.1");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, page) = page.split_once(".SH PROGRESS OBJECTS").unwrap();
+    let entries = page.lines().filter_map(|line| line.strip_prefix("\\fB")?.strip_suffix("\\fR"));
+    let documented: Vec<&str> = entries.flat_map(|entry| entry.split(", ")).collect();
     for object in lines {
         let Value::Object(members) = object else { panic!("{object}") };
         for (key, _) in members {
-            assert!(readme.contains(&format!("`{key}`")), "README.md lacks `{key}`");
+            assert!(documented.contains(&key.as_str()), "{key} is in no paper: {documented:?}");
         }
     }
     assert_eq!(outcome.succeeded(), format!("{}\n", text(&last, "text")));
+    path.is_whole();
+}
+
+#[test]
+fn of_what_an_earlier_run_left_is_told_how_much_has_been_checked() {
+    let (gate, faults) = Gate::after(10);
+    let path = Path::new("json-resumed", 20 << 17, faults);
+    let client = path.begin(&gate, 10, path.client(1));
+    client.signal(libc::SIGINT);
+    client.finish();
+    let mut command = path.client(1);
+    command.args(["--progress=json", "--verify", "md5"]);
+    let mut client = Running::start(&mut command);
+    next(&mut client, "start");
+    // No byte comes, and all that is there gets into the MD5 too.
+    let checked = progress_with(&mut client, "hashed", 10 * BLOCK);
+    assert_eq!((number(&checked, "kept"), number(&checked, "checked")), (10 * BLOCK, 10 * BLOCK));
+    assert_eq!(checked.get("left"), Some(&Value::Null), "{checked}");
+    gate.open();
+    client.finish().succeeded();
     path.is_whole();
 }
 
@@ -118,14 +143,14 @@ fn a_failure_is_the_last_object_and_no_line_of_text() {
     let last = lines.last().unwrap();
     assert_eq!((text(last, "event"), number(last, "code")), ("end", 3));
     assert_eq!((text(last, "phase"), last.get("size")), ("asking", Some(&Value::Null)));
-    assert!(text(last, "text").contains("Connection refused; is the server"), "{last}");
+    assert!(text(last, "text").contains("Connection refused; no server listens there"), "{last}");
     assert_eq!(outcome.out, "");
 }
 
 #[test]
 fn what_else_is_said_is_an_object_too() {
     let path = Path::new("json-message", 1000, Faults::default());
-    fs::write(path.folder("out.part"), b"from somewhere").unwrap();
+    leave(&path.folder("out"), b"from somewhere");
     let outcome = run(path.client(1).arg("--progress=json"));
     let lines: Vec<Value> = outcome.err.split_inclusive('\n').map(object).collect();
     let message = lines.iter().find(|object| text(object, "event") == "message").unwrap();
@@ -200,8 +225,32 @@ fn a_plain_line_comes_every_ten_seconds_and_not_at_once() {
     let line = client.next_error_line();
     assert!(begun.elapsed() >= Duration::from_secs(10), "{line}");
     assert!(line.starts_with("client: file: 50%, 1.25 MiB of 2.50 MiB, "), "{line}");
-    assert!(!line.contains('\r') && line.ends_with(" stream, 0 re-sent\n"), "{line}");
+    assert!(!line.contains('\r') && line.ends_with(" stream\n"), "{line}");
     gate.open();
+    client.finish().succeeded();
+    path.is_whole();
+}
+
+#[test]
+fn a_plain_line_tells_of_a_lost_server_at_once() {
+    let (gate, faults) = Gate::before_a_cut(10);
+    let mut path = Path::new("plain-lost", 20 << 17, faults);
+    let mut command = path.client(1);
+    let begun = Instant::now();
+    let mut client = Running::start(command.arg("--progress=plain"));
+    gate.wait_until_reached();
+    kill(&mut path.server);
+    gate.open();
+    loop {
+        let line = client.next_error_line();
+        if line.contains("lost the server, asking again") {
+            assert!(line.starts_with("client: file: "), "{line}");
+            break;
+        }
+        // Each of the others takes ten seconds.
+        assert!(begun.elapsed() < Duration::from_secs(60), "{line}");
+    }
+    restart(&mut path);
     client.finish().succeeded();
     path.is_whole();
 }

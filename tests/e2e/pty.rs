@@ -1,11 +1,11 @@
 //! A program in a terminal: what it writes there, and what a person then sees.
 
 use crate::harness::LIMIT;
-use crate::system::{open_terminal, resize, signal, with_usual_signals};
+use crate::system::{echoes, open_terminal, resize, signal, with_usual_signals};
 use ropewalk::sys::poll;
 use std::fmt::{self, Debug, Formatter};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::ops::Deref;
 use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus};
@@ -51,6 +51,10 @@ impl Pty {
     /// Starts `command` in a window of so many columns.
     pub(crate) fn start(mut command: Command, columns: u16) -> Pty {
         let (terminal, inside) = open_terminal(columns);
+        // As a terminal that knows no colors, unless a test says otherwise.
+        if !command.get_envs().any(|(name, _)| name == "TERM") {
+            command.env("TERM", "dumb");
+        }
         command.stdout(inside.try_clone().unwrap()).stderr(inside);
         with_usual_signals(&mut command);
         let child = command.spawn().unwrap();
@@ -63,6 +67,21 @@ impl Pty {
 
     pub(crate) fn signal(&self, number: i32) {
         signal(self.pid(), number);
+    }
+
+    /// The terminal, which stays when the program has ended.
+    pub(crate) fn terminal(&self) -> File {
+        self.terminal.try_clone().unwrap()
+    }
+
+    /// Types `text`.
+    pub(crate) fn type_in(&mut self, text: &str) {
+        self.terminal.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Whether the terminal shows what is typed.
+    pub(crate) fn shows_what_is_typed(&self) -> bool {
+        echoes(&self.terminal)
     }
 
     pub(crate) fn resize(&self, columns: u16) {

@@ -40,3 +40,16 @@ fn a_small_file_comes_once_over_a_slow_path_and_many_streams() {
     assert!(!said.contains("asked for again"), "{said}");
     assert_same(&fs::read(scratch.path("out")).unwrap(), &bytes, "the output");
 }
+
+#[test]
+fn no_more_streams_are_opened_than_the_file_has_blocks() {
+    for (size, most) in [(5, 1), (128 << 10, 1), ((256 << 10) + 1, 3)] {
+        for threads in ["16", "auto"] {
+            let path = Path::new("few-blocks", size, Faults::default());
+            let said = run(&mut path.client(threads)).succeeded();
+            assert!(path.relay.streams() <= most, "{size} {threads}: {}", path.relay.streams());
+            assert!(most > 1 || said.contains(" over 1 stream"), "{said}");
+            path.is_whole();
+        }
+    }
+}

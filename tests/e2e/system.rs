@@ -246,6 +246,18 @@ pub(crate) fn open_terminal(columns: u16) -> (File, OwnedFd) {
     (master, slave)
 }
 
+/// Whether a terminal shows what is typed.
+pub(crate) fn echoes(terminal: &File) -> bool {
+    // SAFETY: all-zero is a valid termios, which tcgetattr writes and which lives through
+    // the call.
+    let settings = unsafe {
+        let mut settings: libc::termios = std::mem::zeroed();
+        assert_eq!(libc::tcgetattr(terminal.as_raw_fd(), &raw mut settings), 0);
+        settings
+    };
+    settings.c_lflag & libc::ECHO != 0
+}
+
 /// Gives a terminal's window so many columns.
 pub(crate) fn resize(terminal: &File, columns: u16) {
     let size = libc::winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };

@@ -1,6 +1,6 @@
 //! The bar that a client draws in a terminal: its width, its end, and what it says.
 
-use crate::harness::{Scratch, Server, wait_until};
+use crate::harness::{Scratch, Server, run, wait_until};
 use crate::path::{Gate, Path};
 use crate::proof;
 use crate::pty::{Pty, seen, tail};
@@ -48,15 +48,14 @@ fn the_bar_fits_its_window_and_is_gone_at_the_end() {
         let (status, written) = pty.finish();
         assert!(status.success(), "{written:?}");
         path.is_whole();
-        let (bar, summary) = written.split_at(written.find("2.50 MiB in ").unwrap());
+        let (bar, summary): (&str, &str) = written.split_at(written.find("2.50 MiB in ").unwrap());
         let widest = drawn(bar).map(str::len).max().unwrap();
         assert!(widest < width, "{widest} in {width}: {written:?}");
         assert_eq!(bar.contains(" of 2.50 MiB  "), width >= 80, "{}", tail(bar));
-        assert_eq!(
-            bar.contains(" streams  0 re-sent") || bar.contains(" stream  0 re-sent"),
-            width >= 80
-        );
-        assert!(width < 200 || bar.contains("[==="), "{}", tail(bar));
+        assert_eq!(bar.contains(" stream"), width >= 80, "{}", tail(bar));
+        assert_eq!(bar.contains("[==="), width >= 80, "{}", tail(bar));
+        assert_eq!(bar.contains("\rfile  ["), width >= 80, "{}", tail(bar));
+        assert!(!bar.contains("re-sent"), "{}", tail(bar));
         assert!(!bar.contains('\x1b'), "any terminal understands it: {}", tail(bar));
         // Nothing but the summary is left.
         assert_eq!(
@@ -80,7 +79,7 @@ fn a_bar_in_a_window_that_becomes_narrower_does_too() {
     }
     pty.resize(100);
     let before = pty.written.len();
-    pty.wait_for(before, |written| written.contains("[==="));
+    pty.wait_for(before, |written| written.contains("[======"));
     gate.open();
     let (status, written) = pty.finish();
     assert!(status.success(), "{written:?}");
@@ -131,11 +130,51 @@ fn ctrl_z_leaves_nothing_of_the_bar_behind() {
         assert_eq!(seen(&pty.written, 80).len(), 0, "{:?}", pty.written);
         let stopped = pty.written.len();
         pty.signal(libc::SIGCONT);
-        pty.wait_for(stopped, |written| written.contains("\r 50%"));
+        pty.wait_for(stopped, |written| written.contains("]   50%"));
     }
     gate.open();
     assert!(pty.finish().0.success());
     path.is_whole();
+}
+
+/// What a client writes to a terminal of this kind that fetches a file, and one that is not
+/// there.
+fn in_colors(test: &str, environment: &[(&str, &str)]) -> String {
+    let scratch = Scratch::new(test);
+    let server = Server::start(&scratch, &["--root", "."]);
+    scratch.write("file", b"bytes");
+    let mut all = String::new();
+    for file in ["file", "none"] {
+        let mut client = scratch.client(server.address, 1, file, scratch.path("out"));
+        client.envs(environment.iter().copied());
+        all.push_str(&Pty::start(client, 80).finish().1);
+    }
+    all
+}
+
+#[test]
+fn an_error_and_the_ok_of_the_summary_are_colored_where_the_terminal_can() {
+    let written = in_colors("colors", &[("TERM", "xterm"), ("NO_COLOR", "")]);
+    assert!(written.contains(", md5 \x1b[32mok\x1b[0m\r\n"), "{written:?}");
+    assert!(written.contains("\x1b[31mclient:\x1b[0m 127."), "{written:?}");
+    assert_eq!(written.matches('\x1b').count(), 4, "nothing else is: {written:?}");
+    for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "")] {
+        let written = in_colors("no-colors", &[("TERM", "xterm"), (name, value)]);
+        assert!(!written.contains('\x1b'), "{name}: {written:?}");
+        assert!(written.contains(", md5 ok"), "{written:?}");
+    }
+}
+
+#[test]
+fn what_goes_to_a_file_has_no_color() {
+    let scratch = Scratch::new("colors-file");
+    let server = Server::start(&scratch, &["--root", "."]);
+    scratch.write("file", b"bytes");
+    for file in ["file", "none"] {
+        let mut client = scratch.client(server.address, 1, file, scratch.path("out"));
+        let outcome = run(client.env("TERM", "xterm"));
+        assert!(!outcome.out.contains('\x1b') && !outcome.err.contains('\x1b'), "{outcome:?}");
+    }
 }
 
 #[test]

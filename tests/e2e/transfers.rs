@@ -16,7 +16,7 @@ use std::path::Path;
 fn round_trip(scratch: &Scratch, server: &Server, bytes: &[u8], threads: usize) {
     let file = scratch.write("file", bytes);
     let output = scratch.path("out");
-    let said = run(&mut scratch.client(server.address, threads, &file, &output)).succeeded();
+    let said = run(scratch.client(server.address, threads, &file, &output).arg("-v")).succeeded();
     let what = format!("{} bytes over {threads} streams", bytes.len());
     assert_same(&fs::read(&output).unwrap(), bytes, &what);
     assert!(said.starts_with(&format!("{} in ", amount::size(bytes.len() as u64))), "{said}");

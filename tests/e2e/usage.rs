@@ -1,7 +1,8 @@
 //! What the four programs say without a peer: help, versions, mistakes on the command
 //! line, and outputs that are closed or full.
 
-use crate::harness::{Outcome, Running, Scratch, Server, after, run};
+use crate::harness::{Outcome, Running, Scratch, Server, after, program_path, run};
+use crate::pty::Pty;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -24,12 +25,55 @@ fn help_goes_to_standard_output() {
             let outcome = run(command);
             assert_eq!(outcome.err, "", "{name}");
             let text = outcome.succeeded();
-            assert!(text.starts_with(&format!("usage: {name} [-h]")), "{text}");
-            assert!(text.contains("\npositional arguments:\n  "), "{text}");
-            assert!(text.contains("\noptions:\n  -h, --help "), "{text}");
-            assert!(text.contains("show this help message and exit\n"), "{text}");
+            assert!(text.starts_with(&format!("usage: {name} [options] ")), "{text}");
+            assert!(text.contains("\nexamples:\n"), "{text}");
+            assert!(text.contains("\narguments:\n  "), "{text}");
+            assert!(text.contains("\nhelp:\n  -h, --help "), "{text}");
+            assert!(text.ends_with(&format!("man ropewalk-{name}\n")), "{text}");
+            assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         });
     }
+}
+
+#[test]
+fn help_in_a_window_is_as_wide_as_the_window_and_no_wider_than_80_columns() {
+    let scratch = Scratch::new("help-width");
+    for (columns, least, most) in [(60, 50, 60), (0, 70, 80), (200, 70, 80)] {
+        let mut command = scratch.program("client");
+        command.arg("--help");
+        let (status, written) = Pty::start(command, columns).finish();
+        assert!(status.success(), "{written:?}");
+        let lines = written.split("\r\n").filter(|line| !line.starts_with("    client "));
+        let widest = lines.map(str::len).max().unwrap();
+        assert!((least..=most).contains(&widest), "{columns}: {written:?}");
+    }
+}
+
+#[test]
+fn help_bears_the_name_that_the_program_was_installed_under() {
+    let scratch = Scratch::new("help-name");
+    let installed = scratch.path("ropewalk-client");
+    std::os::unix::fs::symlink(program_path("client"), &installed).unwrap();
+    for arguments in [&["--help"][..], &[]] {
+        let outcome = run(Command::new(&installed).args(arguments).stdin(Stdio::null()));
+        let text = [outcome.out, outcome.err].concat();
+        assert!(text.starts_with("usage: ropewalk-client [options] http://"), "{text}");
+        assert!(text.contains(" ropewalk-client http://box:8080/srv/file.iso\n"), "{text}");
+    }
+}
+
+#[test]
+fn a_program_without_an_argument_shows_its_usage_and_an_example() {
+    let scratch = Scratch::new("no-arguments");
+    each(&scratch, &[], |name, command| {
+        let outcome = run(command);
+        assert_eq!((outcome.status.code(), outcome.out.as_str()), (Some(2), ""), "{outcome:?}");
+        let lines: Vec<&str> = outcome.err.lines().collect();
+        assert!(lines.len() <= 4, "{lines:?}");
+        assert!(lines[0].starts_with(&format!("usage: {name} [options] ")), "{lines:?}");
+        assert!(lines.iter().any(|line| line.starts_with(&format!("example: {name} "))));
+        assert_eq!(lines.last().unwrap(), &format!("{name} --help shows all options"));
+    });
 }
 
 #[test]
@@ -157,7 +201,7 @@ fn a_port_that_is_taken_is_named_in_the_c_library_s_words() {
     run(&mut server).failed(
         1,
         "server",
-        &format!("port {port}: Address already in use; does a server"),
+        &format!("port {port}: Address already in use; another program listens there"),
     );
 }
 
@@ -201,33 +245,60 @@ fn refused(name: &str, arguments: &[&str], words: &str) {
     let mut command = scratch.program(name);
     let outcome: Outcome = run(command.args(arguments).current_dir(scratch.folder()));
     outcome.failed(2, name, words);
+    assert!(!outcome.err.contains("sesame"), "a password is shown: {}", outcome.err);
     assert_eq!(Scratch::names(scratch.folder()).len(), 0, "{arguments:?}");
 }
 
 #[test]
 fn every_mistake_on_a_client_s_command_line_is_named() {
     for (arguments, words) in [
-        (&[][..], "address: is missing"),
-        (&["h:1", "1"], "file: is missing"),
+        (&["-q"][..], "address: is missing"),
+        (&["h:1", "1"], "file: is missing; write h:1/path, or h:1 threads file"),
+        (&["h:1"], "file: is missing"),
         (&["h:1", "1", "data/"], "ofile: 'data/' gives the output no name; say one"),
         (&["h:1", "1", "x/.."], "ofile: 'x/..' gives the output no name; say one"),
         (&["h:1", "1", "x/-", "."], "ofile: 'x/-' gives the output no name; say one"),
-        (&["h:1", "1", "f", "o", "x\u{1b}"], "'x\\x1b': one argument too many"),
+        (&["h:1", "1", "f", "o", "x\u{1b}"], "'x\\x1b': is one argument too many"),
         (&["h", "1", "f", "o"], "address: 'h' has no port"),
-        (&["h:0", "1", "f", "o"], "address: 'h:0' has no port"),
-        (&["h:65536", "1", "f", "o"], "address: 'h:65536' has no port"),
+        (&["h:", "1", "f", "o"], "address: 'h:' has no port"),
+        (&["h:0", "1", "f", "o"], "'h:0' has a port that is no number from 1 to 65535"),
+        (&["h:99999", "1", "f", "o"], "'h:99999' has a port that is no number from 1 to 65535"),
+        (&["h:http", "1", "f", "o"], "'h:http' has a port that is no number from 1 to 65535"),
+        (&["http://h:1", "1", "f"], "must be host:port, and a URL takes their place"),
+        (&["http://h:1/f", "1", "f", "o"], "must be host:port, and a URL takes their place"),
+        (&["1", "h:1", "f", "o"], "'1' has no port; it must be host:port; the order is: host:port"),
+        (&["h:1", "f", "4"], "not 'f'; the order is: host:port threads file [ofile]"),
+        (&["f", "h:1"], "; the order is: host:port threads file [ofile]"),
+        (&["https://h/f"], "https is not possible, since ropewalk does not encrypt; use http://"),
+        (&["http://h/d/"], "names a folder and no file; ropewalk fetches single files"),
+        (&["h:/f", "o"], "address: 'h' has no port; write h:8080/path"),
+        (
+            &["ann:sesame@h:1/f"],
+            "must have no user and no password, which others could see; --auth",
+        ),
+        (&["--streams", "4", "h:1", "4", "f"], "--streams: must be left out"),
+        (&["--streams", "0", "h:1/f"], "--streams: must be a whole number from 1 to 255, not '0'"),
         (&[":1", "1", "f", "o"], "address: ':1' has no host"),
         (&["::1:80", "1", "f", "o"], "not in brackets"),
         (&["[::1:80", "1", "f", "o"], "lacks a bracket"),
-        (&["h:1", "0", "f", "o"], "threads: must be a whole number from 1 to 255, not '0'"),
-        (&["h:1", "256", "f", "o"], "from 1 to 255, not '256'"),
-        (&["h:1", "4.0", "f", "o"], "from 1 to 255, not '4.0'"),
-        (&["h:1", "+4", "f", "o"], "from 1 to 255, not '+4'"),
-        (&["h:1", "--", "-4", "f", "o"], "from 1 to 255, not '-4'"),
+        (&["h:1", "0", "f", "o"], "threads: must be a whole number from 1 to 255 or auto, not '0'"),
+        (&["h:1", "256", "f", "o"], "from 1 to 255 or auto, not '256'"),
+        (&["h:1", "4.0", "f", "o"], "from 1 to 255 or auto, not '4.0'"),
+        (&["h:1", "+4", "f", "o"], "from 1 to 255 or auto, not '+4'"),
+        (&["h:1", "--", "-4", "f", "o"], "from 1 to 255 or auto, not '-4'"),
         (&["h:1", "1", "", "o"], "file: must not be empty"),
         (&["h:1", "1", "f", ""], "ofile: must not be empty"),
-        (&["--wat", "h:1", "1", "f", "o"], "--wat: no such option"),
-        (&["-x", "h:1", "1", "f", "o"], "-x: no such option"),
+        (&["--wat", "h:1", "1", "f", "o"], "--wat: no such option; see --help"),
+        (&["-Q", "h:1", "1", "f", "o"], "-Q: no such option; see --help"),
+        (&["--verfy=md5", "h:1", "1", "f"], "--verfy: no such option; did you mean --verify?"),
+        (&["-r", "h:1/f"], "-r: no such option; ropewalk fetches single files"),
+        (&["-avP", "h:1/f"], "-a: no such option; ropewalk fetches single files"),
+        (&["-c", "h:1/f"], "-c: no such option; the same command continues"),
+        (&["-P", "8080", "h:1/f"], "-P: no such option; a partial file is always kept, and a port"),
+        (&["-z", "h:1/f"], "-z: no such option; ropewalk does not compress"),
+        (&["--bwlimit=1M", "h:1/f"], "--bwlimit: no such option; --limit-rate RATE limits"),
+        (&["-O", "http://h/f"], "-O: no such option; the output file or folder is the last"),
+        (&["-uann:sesame", "http://h/f"], "-u: no such option; --auth FILE names a file"),
         (&["--quiet=1", "h:1", "1", "f", "o"], "--quiet: takes no value"),
         (&["h:1", "1", "f", "o", "--connect-timeout"], "--connect-timeout: needs a value"),
         (&["--connect-timeout=0", "h:1", "1", "f", "o"], "--connect-timeout: must be a whole"),
@@ -243,10 +314,12 @@ fn every_mistake_on_a_client_s_command_line_is_named() {
 #[test]
 fn every_mistake_on_a_server_s_command_line_is_named() {
     for (arguments, words) in [
-        (&[][..], "port: is missing"),
+        (&["-q"][..], "port: is missing"),
+        (&["--port", "80"], "--port: no such option; the port is the last argument"),
+        (&["-d", "/srv", "80"], "-d: no such option; --root DIR names the folder to serve"),
         (&["65536"], "port: must be a whole number from 0 to 65535, not '65536'"),
         (&["http"], "port: must be a whole number"),
-        (&["0", "0"], "'0': one argument too many"),
+        (&["0", "0"], "'0': is one argument too many"),
         (&["--bind", "nowhere", "0"], "--bind: must be an IP address, not 'nowhere'"),
         (&["--max-connections", "0", "0"], "--max-connections: must be"),
         (&["--max-transfers", "-1", "0"], "--max-transfers: must be"),
@@ -264,7 +337,7 @@ fn every_mistake_on_a_worker_s_command_line_is_named() {
     refused("sender", &["0", "f", "1"], "threads: is missing");
     refused("receiver", &["h", "0", "1", "."], "port: must be");
     refused("receiver", &["h", "1", "0", "."], "threads: must be");
-    refused("receiver", &["--job", "h"], "'h': one argument too many");
+    refused("receiver", &["--job", "h"], "'h': is one argument too many");
 }
 
 #[test]

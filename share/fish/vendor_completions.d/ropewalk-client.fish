@@ -9,7 +9,7 @@ function __ropewalk_client_place
             set pending no
         else
             switch $word
-                case --auth --connect-timeout --retry-for --verify --limit-rate --trace --progress
+                case --auth --verify --streams --limit-rate --connect-timeout --retry-for --progress --trace
                     set pending yes
                 case -
                     set place (math $place + 1)
@@ -23,20 +23,22 @@ function __ropewalk_client_place
 end
 
 complete -c ropewalk-client -f
-complete -c ropewalk-client -s h -l help -d 'show this help message and exit'
-complete -c ropewalk-client -s V -l version -d 'show the version and exit'
-complete -c ropewalk-client -l auth -r -F -d 'where the server asks for a password: a file with one line, user:password'
-complete -c ropewalk-client -l auth-md5 -d 'with --auth, answer an old server too that knows no SHA-256'
-complete -c ropewalk-client -l single-port -d 'send the streams to the server\'s own port without trying another'
-complete -c ropewalk-client -l connect-timeout -x -d 'limit of each address (default: 10) and of waits for replies (default: none)'
-complete -c ropewalk-client -l retry-for -x -d 'how long to wait for a full server, or to go on with a transfer (default: 60)'
-complete -c ropewalk-client -l verify -x -a 'md5 crc32c none' -d 'md5: the whole file and each block; crc32c: each block (default: md5)'
-complete -c ropewalk-client -l limit-rate -x -d 'bytes a second at most; K, M, G for 1024s (default: none)'
-complete -c ropewalk-client -l restart -d 'ignore what an earlier run left, and start over'
-complete -c ropewalk-client -l no-sync -d 'do not wait for the disk: a power cut may cost the file'
-complete -c ropewalk-client -l trace -r -F -d 'draw the transfer: what each stream brought, and what befell it'
-complete -c ropewalk-client -l progress -x -a 'auto bar plain json none' -d 'how to tell on standard error how far it is (default: auto)'
-complete -c ropewalk-client -s q -l quiet -d 'print nothing but errors'
-complete -c ropewalk-client -n '__ropewalk_client_place 0' -a '(__fish_print_hostnames)' -d 'server address, in host:port format'
-complete -c ropewalk-client -n '__ropewalk_client_place 1' -a 'auto' -d 'number of streams to receive the file over, 1 to 255, or auto'
-complete -c ropewalk-client -n '__ropewalk_client_place 3' -F -d 'output file, or a folder; - for standard output (default: file\'s base name, here)'
+complete -c ropewalk-client -l auth -r -F -d 'the password, for a server that asks for it: a file with the line user:password'
+complete -c ropewalk-client -l auth-md5 -d 'answer by MD5 too, for an old server that lacks SHA-256'
+complete -c ropewalk-client -l verify -x -a 'md5 crc32c none' -d 'what to check: the whole file and each block, each block, or nothing (default: md5)'
+complete -c ropewalk-client -l streams -x -a 'auto' -d 'number of streams for a URL, 1 to 255; auto finds a good number (default: auto)'
+complete -c ropewalk-client -l limit-rate -x -d 'limit to RATE bytes per second; K, M, G mean KiB, MiB, GiB (default: no limit)'
+complete -c ropewalk-client -l single-port -d 'send all streams to the port in the address, without trying another port'
+complete -c ropewalk-client -l connect-timeout -x -d 'time to connect to one address (default: 10), and to wait for a reply (default: no limit)'
+complete -c ropewalk-client -l retry-for -x -d 'time to wait for a server that is full, or that is lost in the middle (default: 60)'
+complete -c ropewalk-client -l restart -d 'discard the partial file of an earlier run, and start over'
+complete -c ropewalk-client -l no-sync -d 'do not wait for the disk; a power cut may then destroy the file'
+complete -c ropewalk-client -l progress -x -a 'auto bar plain json none' -d 'how to show progress on standard error (default: auto)'
+complete -c ropewalk-client -l trace -r -F -d 'draw a picture of the transfer: the rate and the faults of each stream'
+complete -c ropewalk-client -s q -l quiet -d 'print errors only'
+complete -c ropewalk-client -s v -l verbose -d 'show the MD5 of the file too'
+complete -c ropewalk-client -s h -l help -d 'show this help'
+complete -c ropewalk-client -s V -l version -d 'show the version'
+complete -c ropewalk-client -n '__ropewalk_client_place 0' -a '(__fish_print_hostnames)' -d 'the server as host:port; or a URL that names the file too, where http:// may be left out'
+complete -c ropewalk-client -n '__ropewalk_client_place 1' -a 'auto' -d 'number of streams, 1 to 255, or auto; not with a URL'
+complete -c ropewalk-client -n '__ropewalk_client_place 3' -F -d 'the output file, or a folder for it, or - for standard output (default: the file\'s own name, in this folder)'

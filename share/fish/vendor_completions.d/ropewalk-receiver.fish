@@ -23,8 +23,8 @@ function __ropewalk_receiver_place
 end
 
 complete -c ropewalk-receiver -f
-complete -c ropewalk-receiver -s h -l help -d 'show this help message and exit'
-complete -c ropewalk-receiver -s V -l version -d 'show the version and exit'
-complete -c ropewalk-receiver -l job -d 'take the job from the program that started this one, on standard input'
-complete -c ropewalk-receiver -n '__ropewalk_receiver_place 0' -a '(__fish_print_hostnames)' -d 'host that the sender runs on'
-complete -c ropewalk-receiver -n '__ropewalk_receiver_place 3' -a '(__fish_complete_directories)' -d 'folder for the part files 0.prt, 1.prt, ...'
+complete -c ropewalk-receiver -l job -d 'take the job from the parent program, on standard input'
+complete -c ropewalk-receiver -s h -l help -d 'show this help'
+complete -c ropewalk-receiver -s V -l version -d 'show the version'
+complete -c ropewalk-receiver -n '__ropewalk_receiver_place 0' -a '(__fish_print_hostnames)' -d 'the host of the sender'
+complete -c ropewalk-receiver -n '__ropewalk_receiver_place 3' -a '(__fish_complete_directories)' -d 'the folder for the part files 0.prt, 1.prt, ...'

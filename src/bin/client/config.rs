@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod wanted;
+
 use crate::destination::{self, Destination};
 use crate::progress::Style;
 use ropewalk::app::options::{Arguments, number};
@@ -16,6 +18,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
+use wanted::Wanted;
 
 /// Seconds for one attempt to connect, unless the user says otherwise.
 const DEFAULT_CONNECT_TIME: u64 = 10;
@@ -58,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) trace: Option<PathBuf>,
     /// Whether to print errors only.
     pub(crate) quiet: bool,
+    /// Whether the summary has the digits of the MD5.
+    pub(crate) verbose: bool,
     /// How to say on standard error how it goes.
     pub(crate) progress: Style,
     /// The command that goes on with what this one leaves behind.
@@ -82,10 +87,23 @@ impl Threads {
         }
     }
 
-    fn parse(text: &OsStr) -> Result<Threads> {
+    /// From the argument `threads` or the option `--streams`, of which one at most may be.
+    fn choose(threads: Option<&OsStr>, streams: Option<&OsStr>) -> Result<Threads> {
+        match (threads, streams) {
+            (None, None) => Ok(Threads::Auto),
+            (Some(threads), None) => Threads::parse("threads", threads),
+            (None, Some(streams)) => Threads::parse("--streams", streams),
+            (Some(_), Some(_)) => {
+                let text = "--streams: must be left out where the argument threads is given";
+                Err(Error::usage(text))
+            }
+        }
+    }
+
+    fn parse(what: &str, text: &OsStr) -> Result<Threads> {
         match text == "auto" {
             true => Ok(Threads::Auto),
-            false => Ok(Threads::Fixed(number("threads", text, 1..=MAX_STREAMS)? as u8)),
+            false => Ok(Threads::Fixed(number(what, text, 1..=MAX_STREAMS)? as u8)),
         }
     }
 }
@@ -135,18 +153,15 @@ pub(crate) struct Address {
 impl Config {
     /// Understands the command line.
     pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Config> {
-        let file = arguments.positional(2).as_bytes().to_vec();
+        let Wanted { server, threads, file, ofile } = wanted::understand(arguments.positionals())?;
         if file.is_empty() {
             return Err(Error::usage("file: must not be empty"));
         }
-        let destination = destination::choose(arguments.optional(3), &file)?;
-        if arguments.has("auth-md5") && arguments.value("auth").is_none() {
-            return Err(Error::usage("--auth-md5: needs --auth"));
-        }
+        let destination = destination::choose(ofile, &file)?;
         let seconds = arguments.number("connect-timeout", 1..=3600)?;
         Ok(Config {
-            server: Address::parse(arguments.positional(0))?,
-            threads: Threads::parse(arguments.positional(1))?,
+            server,
+            threads: Threads::choose(threads, arguments.value("streams"))?,
             file,
             destination,
             auth: arguments.value("auth").map(PathBuf::from),
@@ -162,6 +177,7 @@ impl Config {
             wishes: Wishes { restart: arguments.has("restart"), sync: !arguments.has("no-sync") },
             trace: arguments.value("trace").map(PathBuf::from),
             quiet: arguments.has("quiet"),
+            verbose: arguments.has("verbose"),
             progress: Style::parse(arguments.value("progress"), arguments.has("quiet"))?,
             command: resuming(arguments),
         })
@@ -184,7 +200,11 @@ impl Address {
         };
         let typed = text.to_str().ok_or_else(|| bad("is not text"))?;
         let (host, port) = typed.rsplit_once(':').ok_or_else(|| bad("has no port"))?;
-        let port = number("port", port.as_ref(), 1..=65535).map_err(|_| bad("has no port"))?;
+        let port = match port {
+            "" => Err(bad("has no port")),
+            port => number("port", port.as_ref(), 1..=65535)
+                .map_err(|_| bad("has a port that is no number from 1 to 65535")),
+        }?;
         let host = match host.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']').ok_or_else(|| bad("lacks a bracket"))?,
             None if host.contains(':') => {
@@ -216,7 +236,7 @@ mod tests {
     fn config(arguments: [&str; 4]) -> Result<Config> {
         match CLIENT.parse(arguments.map(Into::into))? {
             Request::Run(arguments) => Config::from_arguments(&arguments),
-            Request::Print(text) => panic!("{text}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -254,6 +274,21 @@ mod tests {
         assert_eq!(threads("255"), Threads::Fixed(255));
         assert_eq!(threads("auto"), Threads::Auto);
         assert!(config(["box:80", "Auto", "f", "o"]).is_err());
+    }
+
+    #[test]
+    fn the_streams_of_a_url_are_those_of_the_option() {
+        let threads = |words: &[&str]| {
+            let Request::Run(arguments) = CLIENT.parse(words.iter().map(Into::into))? else {
+                panic!("help was asked for");
+            };
+            Config::from_arguments(&arguments).map(|config| config.threads)
+        };
+        assert_eq!(threads(&["http://box/f"]).unwrap(), Threads::Auto);
+        assert_eq!(threads(&["http://box/f", "--streams=7"]).unwrap(), Threads::Fixed(7));
+        assert_eq!(threads(&["box:80/f", "o", "--streams=auto"]).unwrap(), Threads::Auto);
+        assert!(threads(&["box:80", "4", "f", "--streams=4"]).is_err());
+        assert!(threads(&["http://box/f", "--streams=0"]).is_err());
     }
 
     #[test]

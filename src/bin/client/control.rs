@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod advice;
+mod login;
 mod offer;
 mod waiting;
 
@@ -52,7 +53,7 @@ pub(crate) struct Server {
     quiet: bool,
     /// Whose name and password are given where they are asked for. Shared by all
     /// connections, so that no two count their requests the same.
-    login: Option<Arc<Login>>,
+    login: Arc<Login>,
 }
 
 /// What comes of asking for another session.
@@ -86,10 +87,9 @@ struct Message<'a> {
 
 impl Server {
     /// Connects to the first address that answers.
-    pub(crate) fn find(config: &Config) -> Result<(Server, TcpStream)> {
+    pub(crate) fn find(config: &Config, interrupt: &Arc<Interrupt>) -> Result<(Server, TcpStream)> {
         let (server, limit) = (&config.server, config.connect_time);
-        let read = |path| Login::read(path, config.auth_md5);
-        let login = config.auth.as_deref().map(read).transpose()?.map(Arc::new);
+        let login = Arc::new(login::find(config, interrupt)?);
         let typed = escape(server.typed.as_bytes());
         let addresses = resolve(&server.host, server.port).map_err(advice::unresolved)?;
         let (stream, address) = connect_any(&addresses, limit).map_err(|cause| {
@@ -132,14 +132,13 @@ impl Server {
         let encoded = encode_path(file).into_bytes();
         let time = (patience, self.silence);
         let (head, body) = self.post(stream, &encoded, threads, time, interrupt)?;
-        let ropewalk = head.headers.get("Server").is_some_and(|name| name.starts_with(b"ropewalk"));
         let unknown =
             head.status == Status::NOT_FOUND.code() || head.status == Status::BAD_REQUEST.code();
-        if unknown && !ropewalk && encoded != file {
+        if unknown && !advice::is_ropewalk(&head) && encoded != file {
             let (head, body) = self.post(self.connect()?, file, threads, time, interrupt)?;
-            return self.offer(&head, &body);
+            return self.offer(&head, &body, file);
         }
-        self.offer(&head, &body)
+        self.offer(&head, &body, file)
     }
 
     /// Asks a server that is known to be ropewalk for another session. It answers such a
@@ -156,8 +155,8 @@ impl Server {
         let once = (Duration::ZERO, Some(RENEWAL_TIME));
         let (head, body) = self.post(stream, &encoded, threads, once, interrupt)?;
         match retry_after(&head) {
-            Some(delay) => Ok(Again::Later(self.refused(&head, &body), delay)),
-            None => self.offer(&head, &body).map(Again::Offer),
+            Some(delay) => Ok(Again::Later(self.refused(&head, &body, file), delay)),
+            None => self.offer(&head, &body, file).map(Again::Offer),
         }
     }
 
@@ -184,11 +183,12 @@ impl Server {
         self.converse(stream, &message, patience, interrupt)
     }
 
-    fn offer(&self, head: &ResponseHead, body: &[u8]) -> Result<Offer> {
+    fn offer(&self, head: &ResponseHead, body: &[u8], file: &[u8]) -> Result<Offer> {
         if head.status != Status::OK.code() {
-            return Err(self.refused(head, body));
+            return Err(self.refused(head, body, file));
         }
-        Offer::parse(&head.headers, body).map_err(|why| self.wrong(&why))
+        Offer::parse(&head.headers, body)
+            .map_err(|why| advice::another_kind(self.wrong(&why), &self.typed, head, file))
     }
 
     /// Asks once for the MD5 of `file` in the state `etag`.
@@ -220,7 +220,7 @@ impl Server {
         if is(Status::SERVICE_UNAVAILABLE) || is(Status::REQUEST_TIMEOUT) {
             // It is being stopped, or has too much to hash; or the request was lost on its way.
             let delay = retry_after(&head).unwrap_or_default();
-            return Ok(Md5::Later(self.refused(&head, &body), delay));
+            return Ok(Md5::Later(self.refused(&head, &body, file), delay));
         }
         if is(Status::INTERNAL_SERVER_ERROR) {
             // The reply to a HEAD has no words of its own.
@@ -228,7 +228,7 @@ impl Server {
             return Err(Error::new(ExitCode::Refused, text));
         }
         if !is(Status::OK) {
-            return Err(self.refused(&head, &body));
+            return Err(self.refused(&head, &body, file));
         }
         let Some(digest) = head.headers.joined("Repr-Digest") else { return Ok(Md5::Is(None)) };
         parse_md5(&digest).map(Md5::Is).map_err(|_| self.wrong("its Repr-Digest is not one"))
@@ -266,25 +266,22 @@ impl Server {
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
         let deadline = Instant::now() + patience;
-        let mut attempt = self.login.as_deref().map(Login::attempt);
+        let mut attempt = self.login.attempt();
         loop {
-            let field = match &mut attempt {
-                Some(attempt) => attempt.authorization(message.method, message.target)?,
-                None => None,
-            };
+            let field = attempt.authorization(message.method, message.target)?;
             let (head, reply) = self.converse_once(stream, message, field.as_deref(), interrupt)?;
-            match &mut attempt {
-                Some(attempt) if head.status == Status::UNAUTHORIZED.code() => {
-                    attempt.refused(&head).map_err(|error| {
-                        Error::new(error.code(), format!("{}: {error}", self.typed))
-                    })?;
+            if head.status == Status::UNAUTHORIZED.code() {
+                let again = attempt.refused(&head).map_err(|error| {
+                    Error::new(error.code(), format!("{}: {error}", self.typed))
+                })?;
+                if !again {
+                    return Ok((head, reply));
                 }
-                _ => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    match retry_after(&head).filter(|_| !left.is_zero()) {
-                        Some(delay) if interrupt.pause(delay.min(left)) => {}
-                        _ => return Ok((head, reply)),
-                    }
+            } else {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match retry_after(&head).filter(|_| !left.is_zero()) {
+                    Some(delay) if interrupt.pause(delay.min(left)) => {}
+                    _ => return Ok((head, reply)),
                 }
             }
             stream = self.connect()?;
@@ -331,10 +328,10 @@ impl Server {
         reply.map_err(|failure| match (failure, limit) {
             (NoReply::NotHttp(why), _) => self
                 .wrong(&format!("the reply is not HTTP: {why}"))
-                .advise("is this the port of a ropewalk server?"),
+                .advise("use the port of a ropewalk server"),
             (NoReply::Broken(error), _) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 let text = format!("{}: the server closed without a reply", self.typed);
-                Error::new(ExitCode::Network, text)
+                advice::no_reply(Error::new(ExitCode::Network, text))
             }
             (NoReply::Broken(error), Some(limit))
                 if error.kind() == io::ErrorKind::TimedOut
@@ -365,19 +362,28 @@ impl Server {
 
     /// The server's own words: of our server those in its JSON, of another one the
     /// reason phrase.
-    fn refused(&self, head: &ResponseHead, body: &[u8]) -> Error {
+    fn refused(&self, head: &ResponseHead, body: &[u8], file: &[u8]) -> Error {
         let reason = escape_limited(&head.reason, SHOWN_WORDS);
         let words = json::parse(body)
             .ok()
             .and_then(|body| body.get("error").and_then(Value::as_str).map(str::to_string))
             .map(|words| format!(": {}", escape_limited(words.as_bytes(), SHOWN_WORDS)))
             .unwrap_or_default();
-        let text = format!("{}: {} {reason}{words}", self.typed, head.status);
+        let is = |known: Status| head.status == known.code();
+        let named = match is(Status::NOT_FOUND) {
+            true => format!(": '{}'", escape_limited(file, SHOWN_WORDS)),
+            false => String::new(),
+        };
+        let text = format!("{}: {} {reason}{words}{named}", self.typed, head.status);
         // Where the request was lost on its way, the connection was bad and nothing refused.
-        let code = match head.status == Status::REQUEST_TIMEOUT.code() {
+        let code = match is(Status::REQUEST_TIMEOUT) {
             true => ExitCode::Network,
             false => ExitCode::Refused,
         };
-        advice::refused(Error::new(code, text), head.status, retry_after(head).is_some())
+        let error = Error::new(code, text);
+        match is(Status::METHOD_NOT_ALLOWED) || is(Status::NOT_IMPLEMENTED) {
+            true => advice::another_kind(error, &self.typed, head, file),
+            false => advice::refused(error, head.status, &words, retry_after(head).is_some()),
+        }
     }
 }

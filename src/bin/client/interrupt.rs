@@ -9,7 +9,7 @@ use crate::fetch::{self, Summary, kept};
 use crate::progress::Progress;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
-use ropewalk::app::terminal;
+use ropewalk::app::terminal::{self, prompt};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::sys::{poll, process};
@@ -39,6 +39,8 @@ pub(crate) struct Interrupt {
 struct State {
     stopped: Option<Signal>,
     watched: Vec<Weak<TcpStream>>,
+    /// Closed when a signal comes.
+    bells: Vec<UnixStream>,
     /// Whether the fetch has come as far as its first connection.
     connected: bool,
 }
@@ -57,6 +59,16 @@ impl Interrupt {
                 Ok(stream.clone())
             }
         }
+    }
+
+    /// What becomes readable when a signal comes, for a wait that has more to wait for.
+    pub(crate) fn bell(&self) -> io::Result<UnixStream> {
+        let (here, there) = UnixStream::pair()?;
+        let mut state = lock(&self.state);
+        if state.stopped.is_none() {
+            state.bells.push(there);
+        }
+        Ok(here)
     }
 
     /// Waits for `delay`. `false` when a signal has come.
@@ -78,6 +90,7 @@ impl Interrupt {
     fn stop(&self, signal: Signal) -> bool {
         let mut state = lock(&self.state);
         state.stopped = Some(signal);
+        state.bells.clear();
         for stream in state.watched.iter().filter_map(Weak::upgrade) {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -120,7 +133,7 @@ pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Resul
             // Whenever the signal came: an earlier run may have left something too.
             match config.destination.locate(None) {
                 Ok(Goal::File(output)) => kept::add(error, &output, &config.command),
-                Ok(Goal::StandardOutput) | Err(_) => error,
+                Ok(Goal::Descriptor(_)) | Err(_) => error,
             }
         }
         _ => error,
@@ -192,8 +205,12 @@ fn wait(
 /// the shell's meanwhile, so nothing may be drawn any more.
 fn pause(supervisor: &Supervisor) -> io::Result<()> {
     supervisor.pause()?;
-    let _hush = terminal::hush();
-    process::stop_self()?;
+    {
+        let _hush = terminal::hush();
+        prompt::leave();
+        process::stop_self()?;
+    }
+    prompt::come_back();
     supervisor.resume()
 }
 

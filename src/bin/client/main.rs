@@ -31,14 +31,18 @@ fn main() -> std::process::ExitCode {
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
     let config = Config::from_arguments(&arguments)?;
-    let quiet = config.quiet;
-    let piped = config.destination == Destination::StandardOutput;
+    let (quiet, verbose) = (config.quiet, config.verbose);
+    let piped = matches!(config.destination, Destination::Descriptor(_));
     let progress = Arc::new(Progress::new());
     let watcher = Watcher::start(&config, &progress)?;
     let outcome = interrupt::run_until_signal(config, progress);
     let said = watcher.end(&outcome);
     let summary = match outcome {
-        Ok(summary) => format!("{summary}\n"),
+        Ok(summary) => {
+            let colored =
+                if piped { terminal::is_colored() } else { terminal::output_is_colored() };
+            format!("{}\n", summary.line(verbose, colored))
+        }
         Err(error) if said => return Ok(error.code()),
         Err(error) => return Err(error),
     };

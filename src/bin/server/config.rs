@@ -217,7 +217,7 @@ mod tests {
     fn config_with(line: &str, handed: bool) -> Result<Config> {
         match SERVER.parse(line.split_whitespace().map(Into::into))? {
             Request::Run(arguments) => Config::from_arguments(&arguments, handed),
-            Request::Print(text) => panic!("{text}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -94,7 +94,7 @@ impl Digests {
         client: &TcpStream,
         hurry: Hurry,
     ) -> Result<Hashed, NoDigest> {
-        let tag = identity.etag();
+        let tag = identity.key();
         loop {
             if let Some(hashed) = lock(&self.board).recall(&tag) {
                 return Ok(hashed);

@@ -85,7 +85,7 @@ pub(crate) fn answer(
     if service.index && index::asks_for(&head.target, "get") {
         return index::card(connection, head, &path, &identity.version).map(Answer::Message);
     }
-    let (tag, validators) = validators(&identity)?;
+    let validators = validators(&identity)?;
     let get = head.method == Method::Get;
     let size = identity.version.size;
     let part = match validators.judge(&head.headers, get) {
@@ -115,7 +115,7 @@ pub(crate) fn answer(
     let mut response = present(response, &head.target, &path);
     if wants_md5(&head.headers) {
         let md5 = match get {
-            true => service.digests.known(&tag), // its client can read, and need not wait
+            true => service.digests.known(&identity.key()), // its client can read, and need not wait
             false => Some(md5(service, connection, &opened)?),
         };
         if let Some(md5) = md5 {
@@ -133,14 +133,13 @@ pub(crate) fn answer(
     })
 }
 
-/// The opaque entity tag of a file, and what conditions are compared with.
-fn validators(identity: &Identity) -> Result<(String, Validators), Refusal> {
-    let opaque = identity.etag();
-    let tag = EntityTag::strong(&opaque)
+/// What conditions are compared with.
+fn validators(identity: &Identity) -> Result<Validators, Refusal> {
+    let tag = EntityTag::strong(&identity.etag())
         .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;
     let modified = u64::try_from(identity.version.mtime.seconds).ok();
     let date = modified.map(|modified| now().map_or(modified, |now| modified.min(now)));
-    Ok((opaque, Validators { tag, modified, date, size: identity.version.size }))
+    Ok(Validators { tag, modified, date, size: identity.version.size })
 }
 
 /// Says what the file is, and whether a browser is to save it, or to show it because its

@@ -264,9 +264,11 @@ fn no_port(port: u16, address: Option<SocketAddr>, cause: &io::Error) -> Error {
     let error = Error::system(format!("port {port}"), cause);
     match cause.kind() {
         io::ErrorKind::AddrInUse => {
-            error.advise("does a server listen there already? 0 is any port that is free")
+            error.advise("another program listens there: use another port, or 0 for any free port")
         }
-        io::ErrorKind::PermissionDenied => error.advise("low ports are root's: see --user"),
+        io::ErrorKind::PermissionDenied => {
+            error.advise("ports below 1024 need root, which --user gives up afterwards")
+        }
         io::ErrorKind::AddrNotAvailable => {
             error.advise("this machine does not have the address of --bind")
         }

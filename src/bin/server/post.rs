@@ -10,6 +10,7 @@ use ropewalk::app::connections::Connection;
 use ropewalk::codec::http::{Refusal, RequestHead, Response, Status};
 use ropewalk::codec::json::{self, Value};
 use ropewalk::transfer::blocks::MAX_STREAMS;
+use std::sync::OnceLock;
 
 /// The ropewalk protocol's number in requests and replies: the highest that is spoken.
 const ROPEWALK: i64 = 2;
@@ -50,8 +51,7 @@ pub(crate) fn answer(
     // Whoever says how many streams it can use at most takes fewer too.
     let threads = max_threads.map_or(threads, |most| most.min(service.max_streams));
     if threads > service.max_streams {
-        let words = "more streams than this server allows for a transfer";
-        return Err(Refusal::new(Status::FORBIDDEN, words).into());
+        return Err(Refusal::new(Status::FORBIDDEN, too_many(service.max_streams)).into());
     }
     match protocol {
         Protocol::Classic => {
@@ -91,6 +91,12 @@ pub(crate) fn answer(
             Ok(respond(Status::OK, &reply).field("ETag", tag))
         }
     }
+}
+
+/// What is said of more streams than `most`, the server's limit, which stays as it is.
+fn too_many(most: u8) -> &'static str {
+    static WORDS: OnceLock<String> = OnceLock::new();
+    WORDS.get_or_init(|| format!("more streams than this server allows for a transfer: {most}"))
 }
 
 /// What a request's body asks for. Of a newer protocol than is known here the highest

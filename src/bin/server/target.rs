@@ -92,7 +92,8 @@ impl Tree {
                 let found = file
                     .metadata()
                     .map_err(|error| no_such_file().because(error.raw_os_error()))?;
-                Ok(Opened { file, identity: Identity::of(&found) })
+                let identity = Identity::of(&file, &found);
+                Ok(Opened { file, identity })
             }
         }
     }
@@ -180,7 +181,10 @@ fn open_anywhere(path: &[u8]) -> Result<Opened, Refusal> {
     }
     let file = file::open_without_blocking(path).map_err(|error| unreadable(&error))?;
     match file.metadata() {
-        Ok(found) if found.is_file() => Ok(Opened { file, identity: Identity::of(&found) }),
+        Ok(found) if found.is_file() => {
+            let identity = Identity::of(&file, &found);
+            Ok(Opened { file, identity })
+        }
         Ok(_) => Err(not_regular),
         Err(error) => Err(unreadable(&error)),
     }

@@ -3,31 +3,39 @@
 
 #![forbid(unsafe_code)]
 
-use super::passwords::read_login;
+mod sources;
+
+pub use sources::{Ask, Sources};
+
 use crate::codec::digest_auth::{Algorithm, Challenge, Credentials, parse_challenges};
 use crate::codec::http::{Method, ResponseHead};
 use crate::error::{Error, ExitCode, Result};
 use crate::hash::hex;
 use crate::sys::random;
 use crate::sys::sync::lock;
-use std::path::Path;
+use sources::Secret;
 use std::sync::Mutex;
 
 /// How often one request is sent again because its nonce was stale. A server with a
 /// sane clock needs one.
 pub const MAX_STALE: u8 = 3;
 
-/// A user and a password, and what the server last asked for.
+/// How often a person is asked for a user and a password.
+pub const MAX_ASKED: u8 = 3;
+
+/// A user and a password, or where to find them, and what the server last asked for.
 pub struct Login {
-    user: Vec<u8>,
-    password: Vec<u8>,
-    /// Whether MD5 will do where the server knows nothing better.
-    md5: bool,
+    sources: Sources,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    secret: Option<Secret>,
+    /// What may be wrong with it.
+    advice: String,
+    /// How often a person was asked.
+    asked: u8,
     challenge: Option<Challenge>,
     /// How many requests were made with its nonce.
     count: u32,
@@ -37,17 +45,50 @@ impl Login {
     /// Asks as this user, by SHA-256; `md5` allows MD5 where a server offers nothing better.
     /// Whoever can change what is sent could make every server look so.
     pub fn new(user: &[u8], password: &[u8], md5: bool) -> Login {
-        Login { user: user.to_vec(), password: password.to_vec(), md5, state: Mutex::default() }
+        let secret = Secret { user: user.to_vec(), password: password.to_vec() };
+        let state = State { secret: Some(secret), ..State::default() };
+        Login { sources: Sources { md5, ..Sources::default() }, state: Mutex::new(state) }
     }
 
-    /// Asks as the user whose one line, `user:password`, is in the file at `path`; `md5` as
-    /// for [`Login::new`].
+    /// Asks as the user that `sources` have, as soon as a server wants to know.
     ///
     /// # Errors
-    /// Those of a server's file, and more lines than one.
-    pub fn read(path: &Path, md5: bool) -> Result<Login> {
-        let (user, password) = read_login(path)?;
-        Ok(Login::new(&user, &password, md5))
+    /// A file that the command line names, and that is not as a server's file has to be, or
+    /// has more lines than one.
+    pub fn find(sources: Sources) -> Result<Login> {
+        let login = Login { sources, state: Mutex::default() };
+        if login.sources.option.is_some() {
+            login.keep(login.sources.find()?);
+        }
+        Ok(login)
+    }
+
+    /// Whether there are a user and a password, after looking for them. What was found
+    /// stays.
+    fn is_known(&self) -> Result<bool> {
+        if lock(&self.state).secret.is_some() {
+            return Ok(true);
+        }
+        Ok(self.keep(self.sources.find()?))
+    }
+
+    /// Forgets what was wrong. `true` where a person has given something else, which was
+    /// asked for [`MAX_ASKED`] times at most.
+    fn is_asked_again(&self) -> Result<bool> {
+        let asked = lock(&self.state).asked;
+        if asked == 0 || asked >= MAX_ASKED {
+            return Ok(false);
+        }
+        Ok(self.keep(self.sources.ask(true)?))
+    }
+
+    fn keep(&self, found: Option<(Secret, String)>) -> bool {
+        let Some((secret, advice)) = found else { return false };
+        let mut state = lock(&self.state);
+        let is_answer = self.sources.option.is_none() && self.sources.variable.is_none();
+        state.asked += u8::from(is_answer);
+        (state.secret, state.advice) = (Some(secret), advice);
+        true
     }
 
     /// Begins a request.
@@ -73,17 +114,20 @@ impl Attempt<'_> {
     /// characters, a name that is no UTF-8. No random bytes.
     pub fn authorization(&mut self, method: &Method, target: &[u8]) -> Result<Option<String>> {
         let login = self.login;
-        let (challenge, count) = {
+        let (challenge, secret, count) = {
             let mut state = lock(&login.state);
-            let Some(challenge) = state.challenge.clone() else { return Ok(None) };
+            let (Some(challenge), Some(secret)) = (state.challenge.clone(), state.secret.clone())
+            else {
+                return Ok(None);
+            };
             state.count = state.count.saturating_add(1);
-            (challenge, state.count)
+            (challenge, secret, state.count)
         };
         let mut cnonce = [0; 16];
         random::fill(&mut cnonce).map_err(|error| Error::system("random bytes", &error))?;
         let credentials = Credentials::answer(
             &challenge,
-            (&login.user, &login.password),
+            (&secret.user, &secret.password),
             (method.as_bytes(), target),
             count,
             hex(&cnonce).as_bytes(),
@@ -96,33 +140,46 @@ impl Attempt<'_> {
         String::from_utf8(field).map(Some).map_err(|_| cannot("the name is not UTF-8"))
     }
 
-    /// Takes a 401 that came instead of an answer: `Ok` if the request shall be sent
-    /// again, with a new `Authorization`.
+    /// Takes a 401 that came instead of an answer: `true` if the request shall be sent
+    /// again, with a new `Authorization`; `false` where there is no password to send.
     ///
     /// # Errors
-    /// The password is wrong, or the server asks for what is not known here.
-    pub fn refused(&mut self, head: &ResponseHead) -> Result<()> {
+    /// The password is wrong, it cannot be read, or the server asks for what is not known
+    /// here.
+    pub fn refused(&mut self, head: &ResponseHead) -> Result<bool> {
         let refused = |reason: &str| Error::new(ExitCode::Refused, reason);
         let field = head.headers.joined("WWW-Authenticate").unwrap_or_default();
         let all = parse_challenges(&field)
             .map_err(|error| Error::protocol(format!("WWW-Authenticate: {}", error.reason())))?;
         let best = all.iter().find(|challenge| challenge.algorithm == Algorithm::Sha256);
         let Some(challenge) = best.or(all.first()) else {
-            return Err(refused("the server asks for a kind of password that is not known here"));
+            let has_one = lock(&self.login.state).secret.is_some();
+            let error = refused("the server asks for a kind of password that is not known here");
+            return if has_one { Err(error) } else { Ok(false) };
         };
-        if challenge.algorithm == Algorithm::Md5 && !self.login.md5 {
+        if challenge.algorithm == Algorithm::Md5 && !self.login.sources.md5 {
             let error = refused("the server takes the password by MD5 only");
             return Err(error.advise("--auth-md5 allows that"));
+        }
+        if !self.login.is_known()? {
+            return Ok(false);
         }
         if self.answered {
             self.stale += 1;
             if !challenge.stale || self.stale > MAX_STALE {
-                let error = refused("the server does not know this password");
-                return Err(error.advise("is the line in the file of --auth right?"));
+                if !self.login.is_asked_again()? {
+                    let error = refused("the server does not know this user or this password");
+                    return Err(match lock(&self.login.state).advice.as_str() {
+                        "" => error,
+                        advice => error.advise(advice),
+                    });
+                }
+                self.stale = 0;
             }
         }
-        *lock(&self.login.state) = State { challenge: Some(challenge.clone()), count: 0 };
-        Ok(())
+        let mut state = lock(&self.login.state);
+        (state.challenge, state.count) = (Some(challenge.clone()), 0);
+        Ok(true)
     }
 }
 
@@ -191,6 +248,36 @@ mod tests {
         attempt.refused(&reply(&[SHA256])).unwrap();
         credentials(&mut attempt);
         assert_eq!(attempt.refused(&reply(&[SHA256])).unwrap_err().code(), ExitCode::Refused);
+    }
+
+    #[test]
+    fn a_person_is_asked_only_when_the_server_does_and_three_times_at_most() {
+        use std::sync::Arc;
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let own = asked.clone();
+        let ask: Ask = Box::new(move |again| {
+            lock(&own).push(again);
+            Ok(Some((b"ann".to_vec(), format!("wrong {}", lock(&own).len()).into_bytes())))
+        });
+        let login = Login::find(Sources { ask: Some(ask), ..Sources::default() }).unwrap();
+        let mut attempt = login.attempt();
+        assert_eq!(attempt.authorization(&Method::Get, b"/x").unwrap(), None);
+        assert!(lock(&asked).is_empty());
+        for _ in 0..MAX_ASKED {
+            assert!(attempt.refused(&reply(&[SHA256])).unwrap());
+            credentials(&mut attempt);
+        }
+        assert!(attempt.refused(&reply(&[SHA256])).is_err());
+        assert_eq!(*lock(&asked), [false, true, true]);
+    }
+
+    #[test]
+    fn where_nobody_gives_a_password_the_server_s_answer_stands() {
+        let silent: Ask = Box::new(|_| Ok(None));
+        for ask in [None, Some(silent)] {
+            let login = Login::find(Sources { ask, ..Sources::default() }).unwrap();
+            assert!(!login.attempt().refused(&reply(&[SHA256])).unwrap());
+        }
     }
 
     #[test]

@@ -49,6 +49,14 @@ fn installed(program: &Program) -> String {
     format!("ropewalk-{}", program.name)
 }
 
+/// How a program is called once it is installed: a worker is in no folder of PATH.
+fn called(program: &Program) -> String {
+    match program.alone {
+        Some(_) => program.name.to_string(),
+        None => installed(program),
+    }
+}
+
 /// What a shell can offer for a value.
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
@@ -75,6 +83,8 @@ fn kind_of(name: &'static str) -> Option<Kind> {
         "address" | "host" => Kind::Host,
         "NAME" => Kind::User,
         "ADDR" | "ADDR:PORT" | "A-B" | "N" | "SECONDS" | "RATE" => Kind::Free,
+        // Beside the numbers, which need no help.
+        "N|auto" => Kind::OneOf(vec!["auto"]),
         "port" | "threads" | "file" | "block_size" => Kind::Free,
         _ if name.contains('|') => Kind::OneOf(name.split('|').collect()),
         _ => return None,
@@ -139,7 +149,7 @@ mod tests {
     fn every_value_of_the_tables_has_a_kind() {
         for page in &pages::ALL {
             let places = page.program.positionals.iter().map(|positional| positional.name);
-            let values = page.program.options.iter().filter_map(|option| option.value);
+            let values = page.program.all_options().filter_map(|option| option.value);
             for name in places.chain(values) {
                 assert!(kind_of(name).is_some(), "{name}: give it a kind in kind_of");
             }

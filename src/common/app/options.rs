@@ -1,7 +1,10 @@
-//! The command line of all four programs: one table a program, from which the
-//! parser, `--help` and the usage line are made. Knows nothing of what an option means.
+//! The command line of all four programs: one table for each program, from which the
+//! parser and `--help` are made. Knows nothing of what an option means.
 
 #![forbid(unsafe_code)]
+
+mod guess;
+mod help;
 
 use crate::codec::text::escape;
 use crate::error::{Error, Result};
@@ -30,16 +33,39 @@ pub struct Opt {
     pub help: &'static str,
 }
 
+/// Options that belong together.
+pub struct Group {
+    /// What they are about: a heading in `--help` and in the man page.
+    pub title: &'static str,
+    /// The options.
+    pub options: &'static [Opt],
+}
+
+/// An option of another program that people try here, and what to do instead.
+pub struct Habit {
+    /// Its spellings, with their dashes, with one space between two.
+    pub spellings: &'static str,
+    /// What this program has instead, or that it has nothing: a clause behind a semicolon.
+    pub instead: &'static str,
+}
+
 /// A program's command line.
 pub struct Program {
     /// The name that it has in the build folder.
     pub name: &'static str,
     /// One line about it.
     pub summary: &'static str,
+    /// Each way to write its arguments, without the program's name and the options.
+    pub forms: &'static [&'static str],
     /// Arguments told by their place; those that may be left out are the last ones.
     pub positionals: &'static [Positional],
     /// Arguments told by their name, besides `--help` and `--version`.
-    pub options: &'static [Opt],
+    pub groups: &'static [Group],
+    /// What each shows, and its command line, with `{}` for the program's name. The first
+    /// one is shown to a person who typed no argument.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// Options of other programs.
+    pub habits: &'static [Habit],
     /// The option (by its long name) that replaces all positional arguments.
     pub alone: Option<&'static str>,
 }
@@ -49,8 +75,10 @@ pub struct Program {
 pub enum Request {
     /// To do the program's job.
     Run(Arguments),
-    /// To print this text and end.
-    Print(String),
+    /// To show the help and end.
+    Help,
+    /// To show the version and end.
+    Version,
 }
 
 /// A command line taken apart, not yet understood.
@@ -91,6 +119,11 @@ impl Arguments {
         self.optional(index).unwrap_or_default()
     }
 
+    /// All positional arguments.
+    pub fn positionals(&self) -> &[OsString] {
+        &self.positionals
+    }
+
     /// The positional argument at `index`, where it was given.
     pub fn optional(&self, index: usize) -> Option<&OsStr> {
         self.positionals.get(index).map(OsString::as_os_str)
@@ -120,7 +153,7 @@ pub fn number(what: &str, text: &OsStr, range: std::ops::RangeInclusive<u64>) ->
 /// The least limit in bytes per second: with less, streams would seem to have stalled.
 pub const MIN_RATE: u64 = 16 << 10;
 
-/// Bytes per second: digits, and K, M or G for a power of 1024.
+/// Bytes per second: digits, and K, M or G for KiB, MiB or GiB.
 fn rate(what: &str, text: &OsStr) -> Result<u64> {
     let bytes = text.as_bytes();
     let (digits, unit) = match bytes.split_last() {
@@ -133,19 +166,28 @@ fn rate(what: &str, text: &OsStr) -> Result<u64> {
     let rate = count.and_then(|count| count.checked_mul(unit)).filter(|rate| *rate >= MIN_RATE);
     rate.ok_or_else(|| {
         let given = escape(bytes);
-        Error::usage(format!("{what}: must be bytes a second, at least 16K, not '{given}'"))
+        Error::usage(format!(
+            "{what}: must be bytes per second from 16K on, such as 500K or 10M, not '{given}'"
+        ))
     })
 }
 
-const HELP: Opt =
-    Opt { short: Some('h'), long: "help", value: None, help: "show this help message and exit" };
+const HELP: Opt = Opt { short: Some('h'), long: "help", value: None, help: "show this help" };
 const VERSION: Opt =
-    Opt { short: Some('V'), long: "version", value: None, help: "show the version and exit" };
+    Opt { short: Some('V'), long: "version", value: None, help: "show the version" };
+
+/// The options of every program.
+const GENERAL: Group = Group { title: "help", options: &[HELP, VERSION] };
 
 impl Program {
-    /// All options, those of every program first.
+    /// All groups of options, that of every program last.
+    pub(super) fn all_groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().chain([&GENERAL])
+    }
+
+    /// All options, in the order of their groups.
     pub(super) fn all_options(&self) -> impl Iterator<Item = &Opt> {
-        [&HELP, &VERSION].into_iter().chain(self.options)
+        self.all_groups().flat_map(|group| group.options)
     }
 
     /// Takes `arguments` (without the program's own name) apart.
@@ -168,10 +210,10 @@ impl Program {
             }
         }
         if parsed.has(HELP.long) {
-            return Ok(Request::Print(self.help()));
+            return Ok(Request::Help);
         }
         if parsed.has(VERSION.long) {
-            return Ok(Request::Print(format!("ropewalk {} {}\n", self.name, crate::VERSION)));
+            return Ok(Request::Version);
         }
         self.check_count(&parsed)?;
         parsed.words = words;
@@ -189,7 +231,7 @@ impl Program {
         let name = halves.next().unwrap_or_default();
         let attached = halves.next().map(|value| OsString::from_vec(value.to_vec()));
         let Some(option) = self.all_options().find(|o| o.long.as_bytes() == name) else {
-            return Err(self.unknown(&[b"--", name].concat()));
+            return Err(guess::unknown(self, &[b"--", name].concat()));
         };
         let value = match (option.value, attached) {
             (None, None) => OsString::new(),
@@ -213,7 +255,10 @@ impl Program {
         for (index, &letter) in letters.iter().enumerate() {
             let option = self.all_options().find(|o| o.short == Some(char::from(letter)));
             let Some(option) = option else {
-                return Err(self.unknown(&[b"-", &letters[index..]].concat()));
+                return Err(guess::unknown(
+                    self,
+                    &[b"-", first_letter(&letters[index..])].concat(),
+                ));
             };
             if option.value.is_none() {
                 parsed.options.push((option.long, OsString::new()));
@@ -230,10 +275,6 @@ impl Program {
         Ok(())
     }
 
-    fn unknown(&self, given: &[u8]) -> Error {
-        Error::usage(format!("{}: no such option (see --help)", escape(given)))
-    }
-
     fn check_count(&self, parsed: &Arguments) -> Result<()> {
         let wanted = match self.alone {
             Some(alone) if parsed.has(alone) => &[],
@@ -245,65 +286,16 @@ impl Program {
         }
         if let Some(extra) = parsed.positionals.get(wanted.len()) {
             let extra = escape(extra.as_bytes());
-            return Err(Error::usage(format!("'{extra}': one argument too many (see --help)")));
+            return Err(Error::usage(format!("'{extra}': is one argument too many (see --help)")));
         }
         Ok(())
     }
-
-    /// The usage line, without a newline.
-    pub fn usage(&self) -> String {
-        let mut line = format!("usage: {}", self.name);
-        for option in self.all_options() {
-            let name = match option.short {
-                Some(short) => format!("-{short}"),
-                None => format!("--{}", option.long),
-            };
-            match option.value {
-                Some(value) => line.push_str(&format!(" [{name} {value}]")),
-                None => line.push_str(&format!(" [{name}]")),
-            }
-        }
-        for positional in self.positionals {
-            match positional.optional {
-                true => line.push_str(&format!(" [{}]", positional.name)),
-                false => line.push_str(&format!(" {}", positional.name)),
-            }
-        }
-        line
-    }
-
-    /// The text of `--help`.
-    pub fn help(&self) -> String {
-        let mut rows: Vec<(String, &str)> = Vec::new();
-        rows.extend(self.positionals.iter().map(|p| (p.name.to_string(), p.help)));
-        let split = rows.len();
-        rows.extend(self.all_options().map(|option| (option.label(), option.help)));
-        let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
-        let show = |rows: &[(String, &str)]| -> String {
-            rows.iter().map(|(left, right)| format!("  {left:<width$}  {right}\n")).collect()
-        };
-        let (positionals, options) = rows.split_at(split);
-        let mut text = format!("{}\n\n{}\n", self.usage(), self.summary);
-        if !positionals.is_empty() {
-            text.push_str(&format!("\npositional arguments:\n{}", show(positionals)));
-        }
-        text.push_str(&format!("\noptions:\n{}", show(options)));
-        text
-    }
 }
 
-impl Opt {
-    /// `-b ADDR, --bind ADDR`, as `--help` shows it.
-    fn label(&self) -> String {
-        let long = match self.value {
-            Some(value) => format!("--{} {value}", self.long),
-            None => format!("--{}", self.long),
-        };
-        match self.short {
-            Some(short) => format!("-{short}, {long}"),
-            None => long,
-        }
-    }
+/// The first letter alone: behind an option that is not known may stand a secret.
+fn first_letter(letters: &[u8]) -> &[u8] {
+    let length = letters.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
+    &letters[..length.map_or(1, char::len_utf8)]
 }
 
 fn needed(option: &Opt, value: Option<OsString>) -> Result<OsString> {

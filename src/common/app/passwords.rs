@@ -136,14 +136,14 @@ fn parse_login(text: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
 }
 
 /// Lines that are not empty, with their numbers from 1 and without their ends.
-fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let whole = text.split(|&byte| byte == b'\n');
     let bare = whole.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     (1..).zip(bare).filter(|(_, line)| !line.is_empty())
 }
 
 /// `user:password`; a password may have colons.
-fn parse_line(line: &[u8]) -> std::result::Result<(&[u8], &[u8]), &'static str> {
+pub(super) fn parse_line(line: &[u8]) -> std::result::Result<(&[u8], &[u8]), &'static str> {
     let mut parts = line.splitn(2, |&byte| byte == b':');
     let (Some(user), Some(password)) = (parts.next(), parts.next()) else {
         return Err("no colon in it");
@@ -161,16 +161,21 @@ fn parse_line(line: &[u8]) -> std::result::Result<(&[u8], &[u8]), &'static str> 
 }
 
 /// The text of a file that nobody else may read.
-fn read_secret(path: &Path) -> Result<Vec<u8>> {
-    let shown = escape(path.as_os_str().as_bytes());
+pub(super) fn read_secret(path: &Path) -> Result<Vec<u8>> {
+    let name = path.as_os_str().as_bytes();
+    let shown = escape(name);
     let failed = |error| Error::system(&shown, &error);
-    let file = open_without_blocking(path).map_err(failed)?;
+    let file = open_without_blocking(path).map_err(|error| match name.contains(&b':') {
+        // The secret itself, perhaps, and not the file's name.
+        true => Error::usage("--auth: takes the name of a file with user:password in it"),
+        false => failed(error),
+    })?;
     let found = file.metadata().map_err(failed)?;
     if !found.is_file() {
         return Err(refused(path, "not a regular file"));
     }
     if found.mode() & OTHERS != 0 {
-        return Err(refused(path, "others may read or change it: chmod 600 helps"));
+        return Err(refused(path, "others may read or change it; chmod 600 makes it private"));
     }
     let mut text = Vec::new();
     file.take(MAX_FILE as u64 + 1).read_to_end(&mut text).map_err(failed)?;
@@ -295,6 +300,15 @@ mod tests {
             assert!(error.contains("others may read"), "{mode:o} {error}");
         }
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_secret_in_place_of_a_file_s_name_is_not_shown() {
+        for name in ["ann:sesame", "/no/such/ann:sesame"] {
+            let error = Passwords::read(Path::new(name), b"realm").err().unwrap();
+            assert_eq!(error.code(), ExitCode::Usage);
+            assert!(!error.to_string().contains("sesame"), "{error}");
+        }
     }
 
     #[test]

@@ -7,15 +7,20 @@
 
 #![forbid(unsafe_code)]
 
+pub mod prompt;
+
 use crate::codec::json::Value;
 use crate::sys::sync::lock;
 use crate::sys::terminal;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock};
+
+/// What makes text red, and what ends that (ECMA-48, SGR).
+const RED: (&str, &str) = ("\x1b[31m", "\x1b[0m");
 
 /// Columns of a terminal that does not know how many it has.
 const USUAL_COLUMNS: usize = 80;
@@ -27,7 +32,7 @@ type Sink = Box<dyn Fn(&str) + Send + Sync>;
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
-static SCREEN: Mutex<Screen> = Mutex::new(Screen { live: 0, json: false });
+static SCREEN: Mutex<Screen> = Mutex::new(Screen { live: 0, json: false, asks: false });
 
 /// What is on standard error now.
 struct Screen {
@@ -35,6 +40,8 @@ struct Screen {
     live: usize,
     /// Whether each line is to be a JSON object.
     json: bool,
+    /// Whether a person is asked for something: then nothing is drawn.
+    asks: bool,
 }
 
 /// Remembers the name that this program was started under: `ropewalk-client` where it
@@ -44,9 +51,40 @@ pub fn set_program_name(started_as: Option<&OsStr>, otherwise: &str) {
     PROGRAM_NAME.get_or_init(|| name.unwrap_or(otherwise).to_string());
 }
 
+/// The name that this program was started under.
+pub fn program_name() -> &'static str {
+    PROGRAM_NAME.get().map_or("ropewalk", String::as_str)
+}
+
 /// From now on each line on standard error is a JSON object.
 pub fn speak_json() {
     lock(&SCREEN).json = true;
+}
+
+/// Whether standard error shows colors.
+pub fn is_colored() -> bool {
+    static IS: OnceLock<bool> = OnceLock::new();
+    *IS.get_or_init(|| io::stderr().is_terminal() && knows_colors(|name| std::env::var_os(name)))
+}
+
+/// Whether standard output shows colors.
+pub fn output_is_colored() -> bool {
+    io::stdout().is_terminal() && knows_colors(|name| std::env::var_os(name))
+}
+
+/// Whether a terminal in this environment shows colors, and its user wants them
+/// (no-color.org).
+fn knows_colors(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let kind = variable("TERM").unwrap_or_default();
+    !unwanted && !kind.is_empty() && kind != "dumb"
+}
+
+/// Writes an error to standard error: a line with the program's name and a colon before it,
+/// which are red where there are colors. What a peer or a file name put into `line` has
+/// been escaped before.
+pub fn complain(line: impl Display) {
+    say(line, is_colored());
 }
 
 /// From now on `sink` gets each line of [`complain`] and [`log`], without the program's name
@@ -55,9 +93,7 @@ pub fn divert(sink: impl Fn(&str) + Send + Sync + 'static) {
     SINK.get_or_init(|| Box::new(sink));
 }
 
-/// Writes a line to standard error, with the program's name and a colon before it.
-/// What a peer or a file name put into `line` has been escaped before.
-pub fn complain(line: impl Display) {
+fn say(line: impl Display, colored: bool) {
     if let Some(sink) = SINK.get() {
         return sink(&line.to_string());
     }
@@ -66,15 +102,21 @@ pub fn complain(line: impl Display) {
         let text = Value::from(line.to_string());
         Value::object([("event", Value::from("message")), ("text", text)]).to_string()
     } else {
-        let name = PROGRAM_NAME.get().map_or("ropewalk", String::as_str);
-        format!("{name}: {line}")
+        let (on, off) = if colored { RED } else { ("", "") };
+        format!("{on}{}:{off} {line}", program_name())
     };
     screen.write_line(&line);
 }
 
-/// Writes a line of the log: the same place and form as an error.
+/// Writes a line of the log: the same place and form as an error, without color.
 pub fn log(line: impl Display) {
-    complain(line);
+    say(line, false);
+}
+
+/// Writes lines to standard error as they are. They end with a newline.
+pub fn explain(lines: &str) {
+    drop(hush());
+    write(lines);
 }
 
 /// Writes a JSON object as a line to standard error.
@@ -101,7 +143,7 @@ pub fn print(bytes: &[u8]) -> io::Result<()> {
 /// Where standard error is a terminal, a program in its background draws nothing.
 pub fn draw(layout: impl FnOnce(usize) -> String) {
     let mut screen = lock(&SCREEN);
-    if terminal::is_in_background(io::stderr().as_fd()) {
+    if screen.asks || terminal::is_in_background(io::stderr().as_fd()) {
         screen.live = 0; // what is there now is somebody else's
         return;
     }
@@ -154,8 +196,18 @@ fn redraw(live: usize, line: &str, room: usize) -> String {
     format!("\r{line}{:rest$}\r", "")
 }
 
-fn columns() -> usize {
-    match terminal::columns(io::stderr().as_fd()) {
+/// Columns of the window of standard error.
+pub fn columns() -> usize {
+    columns_of(io::stderr().as_fd())
+}
+
+/// Columns of the window of standard output.
+pub fn output_columns() -> usize {
+    columns_of(io::stdout().as_fd())
+}
+
+fn columns_of(output: BorrowedFd<'_>) -> usize {
+    match terminal::columns(output) {
         Ok(0) | Err(_) => USUAL_COLUMNS,
         Ok(columns) => columns.into(),
     }
@@ -177,6 +229,19 @@ mod tests {
         assert_eq!(redraw(0, "abc", 39), "\rabc\r");
         assert_eq!(redraw(5, "abc", 39), "\rabc  \r");
         assert_eq!(redraw(5, "", 39), "\r     \r");
+    }
+
+    #[test]
+    fn colors_are_for_terminals_that_have_them_and_users_who_want_them() {
+        let colored = |term: &str, no_color: Option<&str>| {
+            knows_colors(|name| match name {
+                "TERM" => Some(term.into()),
+                _ => no_color.map(Into::into),
+            })
+        };
+        assert!(colored("xterm", None) && colored("linux", Some("")));
+        assert!(!colored("dumb", None) && !colored("", None) && !colored("xterm", Some("1")));
+        assert!(!knows_colors(|_| None));
     }
 
     #[test]

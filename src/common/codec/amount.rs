@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+/// Bytes of a MiB.
+pub const MIB: f64 = 1_048_576.0;
+
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// Bytes with three digits and a unit of a power of 1024: `999 bytes`, `1.00 GiB`.
@@ -37,10 +40,9 @@ pub fn grouped(count: u64) -> String {
     text
 }
 
-/// Bytes per second in millions: `465 MB/s`. Always the same unit, so that two rates
-/// compare at a glance.
+/// Bytes per second in the units of sizes: `443 MiB/s`.
 pub fn rate(bytes_per_second: f64) -> String {
-    format!("{} MB/s", three_digits(bytes_per_second / 1e6))
+    format!("{}/s", size(bytes_per_second as u64))
 }
 
 /// How long something took: `0.231 s`, `2.31 s`, `12 min 3 s`, `2 h 5 min`.
@@ -111,14 +113,16 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_in_millions_whatever_they_are() {
+    fn rates_have_the_units_of_sizes() {
         for (bytes, text) in [
-            (0.0, "0.000 MB/s"),
-            (51_234.0, "0.051 MB/s"),
-            (999_700.0, "1.00 MB/s"),
-            (93_040_000.0, "93.0 MB/s"),
-            (464_800_000.0, "465 MB/s"),
-            (1_342e6, "1342 MB/s"),
+            (0.0, "0 bytes/s"),
+            (-1.0, "0 bytes/s"),
+            (51_234.0, "50.0 KiB/s"),
+            (1_048_576.0, "1.00 MiB/s"),
+            (93_040_000.0, "88.7 MiB/s"),
+            (464_800_000.0, "443 MiB/s"),
+            (1_342e6, "1.25 GiB/s"),
+            (f64::INFINITY, "16.0 EiB/s"),
         ] {
             assert_eq!(rate(bytes), text);
         }

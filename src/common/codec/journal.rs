@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::etag::MAX_OPAQUE;
 use crate::hash::crc32c::{crc32c, extend};
 use std::ops::Range;
 
@@ -13,8 +14,9 @@ pub const MAGIC: [u8; 8] = *b"ropewj1\n";
 /// Longest name of a file on a server that a journal can hold, in bytes.
 pub const MAX_NAME: usize = 8192;
 
-/// Longest entity tag that a journal can hold, in bytes.
-pub const MAX_ETAG: usize = 256;
+/// Longest entity tag that a journal can hold, in bytes: the longest one that is taken from
+/// a server, with its quotes.
+pub const MAX_ETAG: usize = MAX_OPAQUE + 2;
 
 /// Bytes of the header before the name.
 pub const HEADER_SIZE: usize = 64;
@@ -143,11 +145,14 @@ pub enum Record {
         /// How many bytes of the journal, from its start.
         journal: u64,
     },
+    /// Kind `X`: no record before this one counts. Offset and length are 0.
+    Anew,
 }
 
 const KIND_WRITTEN: u8 = b'W';
 const KIND_HOLE: u8 = b'Z';
 const KIND_DURABLE: u8 = b'D';
+const KIND_ANEW: u8 = b'X';
 
 impl Record {
     /// The record's bytes in the journal with this salt.
@@ -158,6 +163,7 @@ impl Record {
             }
             Record::Hole { range } => (KIND_HOLE, 0, range.start, range.end - range.start),
             Record::Durable { journal } => (KIND_DURABLE, 0, *journal, 0),
+            Record::Anew => (KIND_ANEW, 0, 0, 0),
         };
         let mut out = [0; RECORD_SIZE];
         out[0] = kind;
@@ -183,6 +189,7 @@ impl Record {
             KIND_WRITTEN if length > 0 => Some(Record::Written { range, crc }),
             KIND_HOLE if length > 0 => Some(Record::Hole { range }),
             KIND_DURABLE => Some(Record::Durable { journal: offset }),
+            KIND_ANEW => Some(Record::Anew),
             _ => None,
         }
     }
@@ -245,6 +252,7 @@ mod tests {
             Record::Hole { range: 0..1 },
             Record::Hole { range: 4096..12_288 },
             Record::Durable { journal: 1 << 40 },
+            Record::Anew,
         ] {
             assert_eq!(Record::parse(&record.encode(9), 9), Some(record));
         }

@@ -237,6 +237,13 @@ mod tests {
     }
 
     #[test]
+    fn a_boolean_is_a_question_mark_and_a_digit() {
+        assert_eq!(a("a=?1"), Ok(Some(Item::Boolean(true))));
+        assert_eq!(a("a=?0"), Ok(Some(Item::Boolean(false))));
+        assert_eq!(a("a=?2"), Err(NotStructured));
+    }
+
+    #[test]
     fn a_member_is_found_among_others() {
         assert_eq!(a("b=\"a=1\", a=2;q=1;x , c"), Ok(Some(Item::Integer(2))));
         assert_eq!(a(" b=1,\tc "), Ok(None));

@@ -1,6 +1,7 @@
-//! What a terminal says about itself: its width, and whether this process is in front.
+//! What a terminal says about itself: its width, whether this process is in front, and
+//! whether it shows what is typed.
 
-use super::check;
+use super::{check, retry};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -22,6 +23,42 @@ pub fn is_in_background(terminal: BorrowedFd<'_>) -> bool {
     front > 0 && front != own
 }
 
+/// How a terminal treats what is typed (termios(3)).
+#[derive(Clone)]
+pub struct Settings(libc::termios);
+
+impl Settings {
+    /// Those of `terminal` now.
+    pub fn of(terminal: BorrowedFd<'_>) -> io::Result<Settings> {
+        // SAFETY: all-zero is a valid termios.
+        let mut settings: libc::termios = unsafe { std::mem::zeroed() };
+        // SAFETY: tcgetattr writes one termios, which lives through the call.
+        check(unsafe { libc::tcgetattr(terminal.as_raw_fd(), &mut settings) })?;
+        Ok(Settings(settings))
+    }
+
+    /// The same for a secret: only the end of the line is shown. Ctrl-\ does nothing, since
+    /// the signal that it sends would leave the terminal so.
+    #[must_use]
+    pub fn for_a_secret(&self) -> Settings {
+        let mut settings = self.0;
+        settings.c_lflag &= !libc::ECHO;
+        settings.c_lflag |= libc::ICANON | libc::ISIG | libc::ECHONL;
+        settings.c_cc[libc::VQUIT] = 0; // _POSIX_VDISABLE
+        Settings(settings)
+    }
+
+    /// Gives `terminal` these settings. From a process in the background the call stops
+    /// the process, as SIGTTOU does, until it is in front.
+    pub fn put_on(&self, terminal: BorrowedFd<'_>) -> io::Result<()> {
+        retry(|| {
+            let number = terminal.as_raw_fd();
+            // SAFETY: the settings are readable and live through the call.
+            check(unsafe { libc::tcsetattr(number, libc::TCSADRAIN, &self.0) }).map(drop)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +70,6 @@ mod tests {
         let file = File::open("/dev/null").unwrap();
         assert!(columns(file.as_fd()).is_err());
         assert!(!is_in_background(file.as_fd()));
+        assert!(Settings::of(file.as_fd()).is_err());
     }
 }

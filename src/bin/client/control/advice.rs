@@ -3,20 +3,25 @@
 
 #![forbid(unsafe_code)]
 
-use ropewalk::codec::http::Status;
+use ropewalk::codec::http::{ResponseHead, Status};
+use ropewalk::codec::percent::encode_path;
+use ropewalk::codec::text::escape_limited;
 use ropewalk::error::Error;
 use std::io;
+
+/// Most bytes that are shown of what a server says that it is.
+const SHOWN_KIND: usize = 40;
 
 /// No connection to the server `typed` came about.
 pub(super) fn unreachable(typed: &str, cause: &io::Error) -> Error {
     let error = Error::network(typed, cause);
     match cause.kind() {
-        io::ErrorKind::ConnectionRefused => error.advise("is the server running there?"),
-        io::ErrorKind::TimedOut => {
-            error.advise("is the address right, and does no firewall stand in between?")
+        io::ErrorKind::ConnectionRefused => {
+            error.advise("no server listens there: start it, or check host and port")
         }
+        io::ErrorKind::TimedOut => error.advise("check the address, and firewalls on the way"),
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
-            error.advise("is this machine connected to that network?")
+            error.advise("check that this machine is connected to that network")
         }
         _ => error,
     }
@@ -24,24 +29,52 @@ pub(super) fn unreachable(typed: &str, cause: &io::Error) -> Error {
 
 /// The name of the server's host gave no address.
 pub(super) fn unresolved(error: Error) -> Error {
-    error.advise("is the name right? an IP address needs none")
+    error.advise("check the name, or use an IP address")
 }
 
-/// The server answered with this status. `may_wait` tells whether it said when to ask again:
-/// only then the client waits.
-pub(super) fn refused(error: Error, status: u16, may_wait: bool) -> Error {
+/// The server answered with this status, and in its own `words`. `may_wait` tells whether it
+/// said when to ask again: only then the client waits.
+pub(super) fn refused(error: Error, status: u16, words: &str, may_wait: bool) -> Error {
     let is = |known: Status| status == known.code();
     if is(Status::UNAUTHORIZED) {
-        error.advise("see --auth")
+        error.advise("--auth FILE gives a password")
+    } else if is(Status::NOT_FOUND) && words.contains("not a regular file") {
+        error.advise("ropewalk fetches single files: name a file in that folder")
     } else if is(Status::NOT_FOUND) {
         error.advise("names begin at the folder that the server was started in, or at its --root")
     } else if is(Status::SERVICE_UNAVAILABLE) && !may_wait {
         error.advise("try again later")
     } else if is(Status::SERVICE_UNAVAILABLE) {
-        error.advise("try again later, or wait longer: see --retry-for")
+        error.advise("try again later, or wait longer with --retry-for")
     } else {
         error
     }
+}
+
+/// Whether the server says that it is ropewalk.
+pub(super) fn is_ropewalk(head: &ResponseHead) -> bool {
+    head.headers.get("Server").is_some_and(|name| name.starts_with(b"ropewalk"))
+}
+
+/// The server at `typed` speaks HTTP, but does not know what a POST means here, unless it
+/// is ropewalk all the same.
+pub(super) fn another_kind(error: Error, typed: &str, head: &ResponseHead, file: &[u8]) -> Error {
+    if is_ropewalk(head) {
+        return error;
+    }
+    let kind =
+        head.headers.get("Server").map(|kind| format!(" ({})", escape_limited(kind, SHOWN_KIND)));
+    let path = encode_path(file);
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    error.advise(format_args!(
+        "the server there is not ropewalk{}; to fetch from it: curl -O http://{typed}{slash}{path}",
+        kind.unwrap_or_default()
+    ))
+}
+
+/// The server closed the connection without a reply.
+pub(super) fn no_reply(error: Error) -> Error {
+    error.advise("a classic server does that when the name is a folder, or no file it can read")
 }
 
 #[cfg(test)]
@@ -53,11 +86,27 @@ mod tests {
     fn what_can_be_done_is_said_behind_what_went_wrong() {
         let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
         let text = unreachable("box:80", &refused).to_string();
-        assert_eq!(text, "box:80: Connection refused; is the server running there?");
+        assert_eq!(
+            text,
+            "box:80: Connection refused; no server listens there: start it, or check host and port"
+        );
         for number in [libc::ETIMEDOUT, libc::EHOSTUNREACH, libc::ENETUNREACH] {
             let text = unreachable("box:80", &io::Error::from_raw_os_error(number)).to_string();
-            assert!(text.contains("; is "), "{text}");
+            assert!(text.contains("; check "), "{text}");
         }
+    }
+
+    #[test]
+    fn a_server_of_another_kind_is_named_with_the_command_that_fetches_from_it() {
+        let error = Error::new(ExitCode::Refused, "box:80: 405 Not Allowed");
+        let head = b"HTTP/1.1 405 Not Allowed\r\nServer: nginx/1.22\xff\r\n\r\n";
+        let head = ResponseHead::parse(head).unwrap().unwrap().1;
+        let text = another_kind(error, "box:80", &head, b"a b").to_string();
+        assert_eq!(
+            text,
+            "box:80: 405 Not Allowed; the server there is not ropewalk (nginx/1.22\\xff); \
+             to fetch from it: curl -O http://box:80/a%20b"
+        );
     }
 
     #[test]
@@ -65,16 +114,16 @@ mod tests {
         let reset = io::Error::from_raw_os_error(libc::ECONNRESET);
         assert_eq!(unreachable("b", &reset).to_string(), "b: Connection reset by peer");
         let error = Error::new(ExitCode::Refused, "b: 500 Oops");
-        assert_eq!(super::refused(error, 500, false).to_string(), "b: 500 Oops");
+        assert_eq!(super::refused(error, 500, "", false).to_string(), "b: 500 Oops");
     }
 
     #[test]
     fn a_longer_wait_is_advised_only_where_the_client_waits() {
         let text = |may_wait| {
             let error = Error::new(ExitCode::Refused, "b: 503 Full");
-            super::refused(error, 503, may_wait).to_string()
+            super::refused(error, 503, "", may_wait).to_string()
         };
         assert_eq!(text(false), "b: 503 Full; try again later");
-        assert_eq!(text(true), "b: 503 Full; try again later, or wait longer: see --retry-for");
+        assert_eq!(text(true), "b: 503 Full; try again later, or wait longer with --retry-for");
     }
 }

@@ -7,6 +7,9 @@ use ropewalk::codec::amount;
 use std::fmt;
 use std::time::Duration;
 
+/// In green (ECMA-48, SGR).
+const GREEN_OK: &str = "\x1b[32mok\x1b[0m";
+
 /// What is said.
 #[derive(Debug)]
 pub(crate) struct Summary {
@@ -26,23 +29,33 @@ pub(crate) struct Summary {
     pub(crate) md5_was_slowest: bool,
 }
 
+impl Summary {
+    /// The line, with the digits of the MD5 and in color where that is wanted.
+    pub(crate) fn line(&self, verbose: bool, colored: bool) -> String {
+        let digits = self.md5.as_deref().filter(|_| verbose);
+        let mut ok = digits.map(|digits| format!("{digits} ")).unwrap_or_default();
+        ok.push_str(if colored { GREEN_OK } else { "ok" });
+        self.to_string().replacen(", md5 ok", &format!(", md5 {ok}"), 1)
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moved = self.bytes.saturating_sub(self.resumed);
         let rate = moved as f64 / self.time.as_secs_f64().max(1e-9);
         let (size, time) = (amount::size(self.bytes), amount::time(self.time));
         let plural = if self.streams == 1 { "" } else { "s" };
-        write!(
-            f,
-            "{size} in {time} ({}) over {} stream{plural}",
-            amount::rate(rate),
-            self.streams
-        )?;
+        let rate = amount::rate(rate);
+        let rate = match self.resumed {
+            0 => rate,
+            _ => format!("{} now, {rate}", amount::size(moved)),
+        };
+        write!(f, "{size} in {time} ({rate}) over {} stream{plural}", self.streams)?;
         if self.mended.single_port {
             f.write_str(" through the control port")?;
         }
-        if let Some(md5) = &self.md5 {
-            write!(f, ", md5 {md5} ok")?;
+        if self.md5.is_some() {
+            f.write_str(", md5 ok")?;
         }
         if self.resumed > 0 {
             write!(f, ", resumed at {}%", amount::percent(self.resumed, self.bytes))?;
@@ -85,17 +98,38 @@ mod tests {
 
     #[test]
     fn an_ordinary_fetch_is_one_short_line() {
-        assert_eq!(
-            summary().to_string(),
-            "1.00 GiB in 2.31 s (465 MB/s) over 4 streams, \
-             md5 d41d8cd98f00b204e9800998ecf8427e ok"
-        );
+        assert_eq!(summary().to_string(), "1.00 GiB in 2.31 s (443 MiB/s) over 4 streams, md5 ok");
+    }
+
+    #[test]
+    fn the_digits_of_the_md5_and_color_are_for_those_who_want_them() {
+        let ends = |verbose, colored| summary().line(verbose, colored).split_off(46);
+        assert_eq!(ends(false, false), "md5 ok");
+        assert_eq!(ends(true, false), "md5 d41d8cd98f00b204e9800998ecf8427e ok");
+        assert_eq!(ends(false, true), "md5 \x1b[32mok\x1b[0m");
+        let unchecked = Summary { md5: None, ..summary() };
+        assert_eq!(unchecked.line(true, true), unchecked.to_string());
+    }
+
+    #[test]
+    fn the_line_fits_80_columns_whatever_is_usual() {
+        let mended = Mended { single_port: true, ..Mended::default() };
+        for usual in [
+            Summary { bytes: 999 << 20, streams: 255, mended, ..summary() },
+            Summary { resumed: 999 << 20, bytes: 1023 << 30, streams: 64, ..summary() },
+            Summary { resumed: 1 << 20, time: Duration::from_secs(3599), ..summary() },
+        ] {
+            assert!(usual.to_string().len() <= 80, "{usual}");
+        }
     }
 
     #[test]
     fn what_was_there_before_does_not_count_as_moved() {
         let text = Summary { resumed: 1 << 29, md5: None, streams: 1, ..summary() }.to_string();
-        assert!(text.ends_with(" (232 MB/s) over 1 stream, resumed at 50%"), "{text}");
+        assert!(
+            text.ends_with(" (512 MiB now, 222 MiB/s) over 1 stream, resumed at 50%"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -119,7 +153,7 @@ mod tests {
     fn the_way_of_the_streams_is_told_where_it_is_not_the_usual_one() {
         let mended = Mended { single_port: true, ..Mended::default() };
         let text = Summary { mended, ..summary() }.to_string();
-        assert!(text.contains(" over 4 streams through the control port, md5 "), "{text}");
+        assert!(text.contains(" over 4 streams through the control port, md5 ok"), "{text}");
     }
 
     #[test]

@@ -5,13 +5,23 @@
 
 use super::{Phase, Snapshot};
 use ropewalk::codec::amount;
+use ropewalk::codec::text::escape_limited;
 
 /// Between two fields.
 const GAP: &str = "  ";
 
-/// The picture of the share that is there: no narrower and no wider.
-const LEAST_PICTURE: usize = 12;
+/// The picture of the share that is there: no narrower and no wider, what it has before the
+/// file's name is shown, and what it has before that is shown in part.
+const LEAST_PICTURE: usize = 7;
+const FAIR_PICTURE: usize = 12;
+const GOOD_PICTURE: usize = 30;
 const LARGEST_PICTURE: usize = 60;
+
+/// The least part of a name that is worth showing, in columns.
+const LEAST_NAME: usize = 12;
+
+/// Where the picture stands when room is given away, as a [`Field`] has it.
+const PICTURE_RANK: usize = 5;
 
 /// A time left that is longer is a guess that helps nobody.
 const LONGEST_LEFT: u64 = 100 * 24 * 3600;
@@ -20,10 +30,12 @@ const LONGEST_LEFT: u64 = 100 * 24 * 3600;
 /// and its forms, the longest first.
 type Field = (usize, Vec<String>);
 
-/// The line for so many columns. What does not fit is left out, the least important
-/// first; what has a shorter form takes that before it goes.
-pub(super) fn line(now: &Snapshot, columns: usize) -> String {
-    let fields = fields(now);
+/// The line for so many columns, of a file called `name`. What does not fit is left out, the
+/// least important first; what has a shorter form takes that before it goes.
+pub(super) fn line(now: &Snapshot, name: &str, columns: usize) -> String {
+    let mut fields = fields(now);
+    let pictured = share(now).map(|_| "#".repeat(LEAST_PICTURE));
+    fields.insert(0, (PICTURE_RANK, pictured.into_iter().collect()));
     let mut order: Vec<usize> = (0..fields.len()).collect();
     order.sort_by_key(|index| fields[*index].0);
     let mut chosen: Vec<&str> = vec![""; fields.len()];
@@ -36,12 +48,29 @@ pub(super) fn line(now: &Snapshot, columns: usize) -> String {
             used += before + form.len();
         }
     }
-    let line = chosen.into_iter().filter(|form| !form.is_empty()).collect::<Vec<&str>>().join(GAP);
-    match columns.saturating_sub(used + GAP.len()).min(LARGEST_PICTURE) {
-        room @ LEAST_PICTURE.. if share(now).is_some() => {
-            format!("{}{GAP}{line}", picture(share(now).unwrap_or(0), room))
-        }
-        _ => line,
+    let mut left = columns.saturating_sub(used);
+    let has_picture = !chosen[0].is_empty();
+    let name = if has_picture { fitting(name, left) } else { String::new() };
+    if !name.is_empty() {
+        left -= name.len() + GAP.len();
+    }
+    let picture = match share(now) {
+        Some(share) if has_picture => picture(share, (LEAST_PICTURE + left).min(LARGEST_PICTURE)),
+        _ => String::new(),
+    };
+    let words = [name.as_str(), &picture].into_iter().chain(chosen.into_iter().skip(1));
+    words.filter(|form| !form.is_empty()).collect::<Vec<&str>>().join(GAP)
+}
+
+/// As much of `name` as there is room for where `left` columns are free beside the smallest
+/// picture. Empty where that is too little, and where nobody knows how wide its letters are.
+fn fitting(name: &str, left: usize) -> String {
+    let beside = |picture: usize| left.saturating_sub(picture - LEAST_PICTURE + GAP.len());
+    match beside(GOOD_PICTURE) {
+        _ if !name.is_ascii() => String::new(),
+        _ if name.len() <= beside(FAIR_PICTURE) => name.to_string(),
+        room if room >= LEAST_NAME => escape_limited(name.replace("\\\\", "\\").as_bytes(), room),
+        _ => String::new(),
     }
 }
 
@@ -58,7 +87,7 @@ fn fields(now: &Snapshot) -> Vec<Field> {
     let moving = now.phase == Phase::Moving;
     vec![
         (0, share(now).map(|share| format!("{share:>3}%")).into_iter().collect()),
-        (1, note(now.phase).iter().map(ToString::to_string).collect()),
+        (1, note(now)),
         (
             4,
             match (now.phase, now.size) {
@@ -76,19 +105,41 @@ fn fields(now: &Snapshot) -> Vec<Field> {
                 None => vec![],
             },
         ),
-        (5, if moving { vec![counted(now.streams, "stream")] } else { vec![] }),
-        (6, if now.phase == Phase::Asking { vec![] } else { vec![resent(now.again)] }),
+        (6, if moving { vec![counted(now.streams, "stream")] } else { vec![] }),
+        (7, if now.again == 0 { vec![] } else { vec![resent(now.again)] }),
+        (8, if moving && now.checked < now.kept { vec![check(now)] } else { vec![] }),
     ]
 }
 
 /// What is said of a phase in which nothing moves.
-fn note(phase: Phase) -> &'static [&'static str] {
-    match phase {
-        Phase::Asking => &["waiting for the server", "waiting"],
-        Phase::Moving => &[],
-        Phase::Lost => &["lost the server, asking again", "lost the server", "lost"],
-        Phase::Checking => &["waiting for the MD5", "MD5"],
-        Phase::Saving => &["writing to the disk", "writing"],
+fn note(now: &Snapshot) -> Vec<String> {
+    let owned = |forms: &[&str]| forms.iter().map(ToString::to_string).collect();
+    match (now.phase, now.hashed, now.size) {
+        (Phase::Asking, ..) => owned(&["waiting for the server", "waiting"]),
+        (Phase::Moving, ..) => vec![],
+        (Phase::Lost, ..) => owned(&["lost the server, asking again", "lost the server", "lost"]),
+        (Phase::Checking, ..) if now.checked < now.kept => {
+            vec![check(now), "checking".into()]
+        }
+        (Phase::Checking, Some(hashed), Some(size)) if hashed < size => {
+            vec![format!("making the MD5: {}", part(hashed, size)), "MD5".into()]
+        }
+        (Phase::Checking, ..) => owned(&["waiting for the MD5", "MD5"]),
+        (Phase::Saving, ..) => owned(&["writing to the disk", "writing"]),
+    }
+}
+
+/// How much has been checked of what an earlier run left.
+fn check(now: &Snapshot) -> String {
+    format!("checking what is there: {}", part(now.checked, now.kept))
+}
+
+/// `3.10 of 6.70 GiB`: a unit that both have is written once.
+fn part(part: u64, whole: u64) -> String {
+    let (part, whole) = (amount::size(part), amount::size(whole));
+    match (part.split_once(' '), whole.split_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} of {whole}"),
+        _ => format!("{part} of {whole}"),
     }
 }
 
@@ -135,12 +186,15 @@ mod tests {
             left: Some(12),
             streams: 4,
             again: 2,
+            kept: 0,
+            checked: 0,
+            hashed: Some(1 << 20),
         }
     }
 
     /// The line in a window of so many columns, the last of which stays free.
     fn in_window(now: &Snapshot, columns: usize) -> String {
-        line(now, columns - 1)
+        line(now, "\u{fc}", columns - 1)
     }
 
     #[test]
@@ -152,15 +206,31 @@ mod tests {
 
     #[test]
     fn forty_columns_have_what_matters_most() {
-        assert_eq!(in_window(&moving(), 40), " 43%  450 MiB  93.0 MB/s  0:12 left");
+        assert_eq!(in_window(&moving(), 40), " 43%  450 MiB  88.7 MiB/s  0:12 left");
     }
 
     #[test]
     fn eighty_columns_have_everything() {
         assert_eq!(
             in_window(&moving(), 80),
-            " 43%  450 MiB of 1.00 GiB  93.0 MB/s  0:12 left  4 streams  2 re-sent"
+            "[=>   ]   43%  450 MiB of 1.00 GiB  88.7 MiB/s  0:12 left  4 streams  2 re-sent"
         );
+        let usual = Snapshot { again: 0, ..moving() };
+        assert_eq!(
+            in_window(&usual, 80),
+            "[=====>          ]   43%  450 MiB of 1.00 GiB  88.7 MiB/s  0:12 left  4 streams"
+        );
+    }
+
+    #[test]
+    fn the_name_is_shown_where_there_is_room_and_in_part_where_there_is_some() {
+        let now = Snapshot { again: 0, ..moving() };
+        assert!(line(&now, "a.iso", 85).starts_with("a.iso  [==="), "{}", line(&now, "a.iso", 85));
+        let long = "abcdefghij".repeat(5);
+        assert!(line(&now, &long, 79).starts_with("[==="));
+        let part = line(&now, &long, 110);
+        assert!(part.starts_with("abcdefg") && part.contains("...  [==="), "{part}");
+        assert!(line(&now, &long, 200).starts_with(&format!("{long}  [===")));
     }
 
     #[test]
@@ -168,6 +238,8 @@ mod tests {
         let line = in_window(&moving(), 200);
         let picture = format!("[{}>{}]", "=".repeat(23), " ".repeat(34));
         assert!(line.starts_with(&format!("{picture}   43%  450 MiB of")), "{line}");
+        let half = Snapshot { bytes: 1 << 29, ..moving() };
+        assert!(in_window(&half, 200).contains(&format!("{}>{}]", "=".repeat(28), " ".repeat(29))));
     }
 
     #[test]
@@ -179,6 +251,8 @@ mod tests {
             left: Some(u64::MAX),
             streams: 255,
             again: u64::MAX,
+            kept: u64::MAX,
+            hashed: Some(u64::MAX - 1),
             ..moving()
         };
         let unknown = Snapshot { size: None, left: None, ..moving() };
@@ -186,8 +260,10 @@ mod tests {
             for phase in [Phase::Asking, Phase::Moving, Phase::Lost, Phase::Checking, Phase::Saving]
             {
                 for columns in 0..250 {
-                    let line = line(&Snapshot { phase, ..now }, columns);
-                    assert!(line.is_ascii() && line.len() <= columns, "{columns}: {line}");
+                    for name in ["", "f", "a \\\\ name of some length, with \\x1b in it"] {
+                        let line = line(&Snapshot { phase, ..now }, name, columns);
+                        assert!(line.is_ascii() && line.len() <= columns, "{columns}: {line}");
+                    }
                 }
             }
         }
@@ -196,7 +272,6 @@ mod tests {
     #[test]
     fn a_wait_says_what_it_is_for() {
         let at = |phase| in_window(&Snapshot { phase, left: None, ..moving() }, 60);
-        assert!(at(Phase::Checking).contains("waiting for the MD5"));
         assert!(at(Phase::Lost).contains("lost the server, asking again"));
         assert!(at(Phase::Saving).contains("writing to the disk"));
         let asking = Snapshot { phase: Phase::Asking, size: None, left: None, ..moving() };
@@ -204,14 +279,34 @@ mod tests {
     }
 
     #[test]
+    fn a_check_says_of_what_and_how_far_it_is() {
+        let gib = |gib: u64| gib << 30;
+        let all = Snapshot { bytes: gib(8), size: Some(gib(8)), left: None, ..moving() };
+        let checking = Snapshot { phase: Phase::Checking, ..all };
+        let there = Snapshot { kept: gib(6), checked: gib(3), ..checking };
+        let line = in_window(&there, 60);
+        assert!(line.starts_with("100%  checking what is there: 3.00 of 6.00 GiB"), "{line}");
+        let begun = Snapshot { checked: 500 << 20, ..there };
+        assert!(in_window(&begun, 60).contains("there: 500 MiB of 6.00 GiB"));
+        let hashing = Snapshot { hashed: Some(gib(2)), ..checking };
+        assert!(in_window(&hashing, 60).contains("making the MD5: 2.00 of 8.00 GiB"));
+        let hashed = Snapshot { hashed: Some(gib(8)), ..checking };
+        assert!(in_window(&hashed, 60).contains("waiting for the MD5"));
+        let unknown = Snapshot { hashed: None, ..checking };
+        assert!(in_window(&unknown, 60).contains("waiting for the MD5"));
+        let line = sentence(&Snapshot { phase: Phase::Moving, ..there });
+        assert!(line.ends_with("re-sent, checking what is there: 3.00 of 6.00 GiB"), "{line}");
+    }
+
+    #[test]
     fn without_a_size_there_is_no_share_and_no_time_left() {
         let now = Snapshot { size: None, left: None, streams: 1, again: 0, ..moving() };
-        assert_eq!(in_window(&now, 80), "450 MiB  93.0 MB/s  1 stream  0 re-sent");
+        assert_eq!(in_window(&now, 80), "450 MiB  88.7 MiB/s  1 stream");
     }
 
     #[test]
     fn a_sentence_has_everything() {
-        let expected = "43%, 450 MiB of 1.00 GiB, 93.0 MB/s, 0:12 left, 4 streams, 2 re-sent";
+        let expected = "43%, 450 MiB of 1.00 GiB, 88.7 MiB/s, 0:12 left, 4 streams, 2 re-sent";
         assert_eq!(sentence(&moving()), expected);
     }
 

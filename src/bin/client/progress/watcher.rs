@@ -72,14 +72,24 @@ impl Style {
 pub(crate) struct Watcher {
     style: Style,
     progress: Arc<Progress>,
-    over: Arc<Over>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// Ends the waits of the thread.
 #[derive(Default)]
-struct Over {
-    is: Mutex<bool>,
+pub(super) struct Bell {
+    rung: Mutex<Rung>,
     changed: Condvar,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Rung {
+    #[default]
+    No,
+    /// There is something to show at once.
+    News,
+    /// The fetch is over.
+    Over,
 }
 
 impl Watcher {
@@ -90,28 +100,27 @@ impl Watcher {
             terminal::speak_json();
             terminal::print_object(&json::start(config));
         }
-        let over = Arc::new(Over::default());
         let name = escape_limited(&config.file, SHOWN_NAME);
         let spawn = |interval| {
-            let (progress, over) = (progress.clone(), over.clone());
+            let progress = progress.clone();
             Builder::new()
                 .name("progress".into())
                 .stack_size(SMALL_STACK)
                 .spawn(move || {
-                    while over.wait(interval) {
+                    while progress.bell.wait(interval) {
                         show(style, &name, &progress);
                     }
                 })
                 .map_err(|error| Error::system("thread", &error))
         };
         let thread = style.interval().map(spawn).transpose()?;
-        Ok(Watcher { style, progress: progress.clone(), over, thread })
+        Ok(Watcher { style, progress: progress.clone(), thread })
     }
 
     /// Ends the thread, takes away what it has drawn, and says the outcome where that is
     /// part of the style. Answers whether it is: then nobody says an error again.
     pub(crate) fn end(self, outcome: &Result<Summary>) -> bool {
-        self.over.come();
+        self.progress.bell.ring(Rung::Over);
         if let Some(thread) = self.thread {
             let _ = thread.join();
         }
@@ -123,31 +132,43 @@ impl Watcher {
     }
 }
 
-impl Over {
-    fn come(&self) {
-        *lock(&self.is) = true;
+impl Bell {
+    /// There is something that is worth a line of its own.
+    pub(super) fn ring_news(&self) {
+        self.ring(Rung::News);
+    }
+
+    fn ring(&self, how: Rung) {
+        let mut rung = lock(&self.rung);
+        if *rung != Rung::Over {
+            *rung = how;
+        }
         self.changed.notify_all();
     }
 
-    /// Waits for `interval`. `false` when it is over.
+    /// Waits for `interval`, or for news. `false` when it is over.
     fn wait(&self, interval: Duration) -> bool {
         let deadline = Instant::now() + interval;
-        let mut over = lock(&self.is);
-        while !*over {
+        let mut rung = lock(&self.rung);
+        loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
+            match *rung {
+                Rung::Over => return false,
+                Rung::News => {
+                    *rung = Rung::No;
+                    return true;
+                }
+                Rung::No if left.is_zero() => return true,
+                Rung::No => rung = wait_for(&self.changed, rung, left),
             }
-            over = wait_for(&self.changed, over, left);
         }
-        false
     }
 }
 
 fn show(style: Style, name: &str, progress: &Progress) {
     let now = progress.snapshot();
     match style {
-        Style::Bar => terminal::draw(|columns| bar::line(&now, columns)),
+        Style::Bar => terminal::draw(|columns| bar::line(&now, name, columns)),
         Style::Plain => terminal::log(format_args!("{name}: {}", bar::sentence(&now))),
         Style::Json => terminal::print_object(&json::progress(&now)),
         Style::None => {}
@@ -192,10 +213,20 @@ mod tests {
 
     #[test]
     fn the_end_ends_the_wait() {
-        let over = Arc::new(Over::default());
-        let other = over.clone();
+        let bell = Arc::new(Bell::default());
+        let other = bell.clone();
         let waiting = std::thread::spawn(move || other.wait(Duration::from_secs(1000)));
-        over.come();
+        bell.ring(Rung::Over);
         assert!(!waiting.join().unwrap());
+        bell.ring_news();
+        assert!(!bell.wait(Duration::from_secs(1000)), "nothing comes after the end");
+    }
+
+    #[test]
+    fn news_ends_one_wait_and_only_one() {
+        let bell = Bell::default();
+        bell.ring_news();
+        assert!(bell.wait(Duration::from_secs(1000)));
+        assert!(bell.wait(Duration::ZERO));
     }
 }

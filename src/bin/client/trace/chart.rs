@@ -5,11 +5,8 @@
 
 use super::scale::{short, ticks};
 use super::svg::{Anchor, Path, Svg};
+use ropewalk::codec::amount::MIB;
 use ropewalk::transfer::trace::Trace;
-
-/// A million bytes, and 2^20.
-const MB: f64 = 1e6;
-const MIB: f64 = 1_048_576.0;
 
 /// The most numbers at an axis.
 const TICKS: u32 = 4;
@@ -75,7 +72,7 @@ pub(super) fn open(trace: &Trace) -> Vec<usize> {
 pub(super) fn total(svg: &mut Svg, place: Place, trace: &Trace) {
     let rates = rates(trace);
     let most = rates.iter().copied().fold(0.0, f64::max).max(1.0);
-    axis(svg, place, &ticks(most / MB, TICKS), most / MB);
+    axis(svg, place, &ticks(most / MIB, TICKS), most / MIB);
     area(svg, "sum", place, trace, &rates, most);
     let open = open(trace);
     let streams = open.iter().copied().max().unwrap_or(0).max(1) as f64;
@@ -103,7 +100,7 @@ pub(super) fn total(svg: &mut Svg, place: Place, trace: &Trace) {
         svg.words("number count", at, Anchor::Start, &short(value));
     }
     let above = place.top - 2.0 * GAP;
-    svg.words("name", (place.left, above), Anchor::Start, "all streams together, MB/s");
+    svg.words("name", (place.left, above), Anchor::Start, "all streams together, MiB/s");
     let at = (place.left + place.width, above);
     svg.words("name count", at, Anchor::End, "streams connected (dashed)");
 }

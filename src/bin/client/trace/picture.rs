@@ -9,6 +9,7 @@ use super::lanes::{self, SHADES};
 use super::scale::{short, time, time_ticks};
 use super::svg::{Anchor, Path, Svg};
 use super::verdict;
+use ropewalk::codec::amount;
 use ropewalk::transfer::trace::{Mark, Trace};
 
 /// Pixels from edge to edge, and beside the part where time runs.
@@ -133,7 +134,7 @@ fn legend(svg: &mut Svg, trace: &Trace, y: f64, fastest: f64) {
         svg.rect(&format!("s{level}"), (x, y - 9.0), SAMPLE);
         x += SAMPLE.0;
     }
-    let rate = format!("up to {} MB/s and more on one stream", short(fastest / 1e6));
+    let rate = format!("up to {} MiB/s and more on one stream", short(fastest / amount::MIB));
     svg.words("said", (x + 6.0, y), Anchor::Start, &rate);
     x = LEFT;
     for mark in Mark::ALL {

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::chart::{open, rates, times};
+use ropewalk::codec::amount;
 use ropewalk::transfer::trace::Trace;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -69,12 +70,12 @@ pub(super) fn of(trace: &Trace, limit: Option<u64>) -> Option<String> {
 type Tried = (usize, f64);
 
 fn compare((fewer, before): Tried, (more, after): Tried) -> String {
-    let (before, after) = (before / 1e6, after / 1e6);
+    let (before, after) = (before / amount::MIB, after / amount::MIB);
     let end = match after > before * MORE {
         true => "more than these might have brought more still.",
         false => "more streams do not help here.",
     };
-    format!("{fewer} streams brought {before:.0} MB/s, {more} brought {after:.0}: {end}")
+    format!("{fewer} streams brought {before:.0} MiB/s, {more} brought {after:.0}: {end}")
 }
 
 /// What each number of streams brought that was there for long enough, from the smallest
@@ -218,7 +219,7 @@ mod tests {
             }
             trace
         };
-        says(&grown(10), None, "4 streams brought 4 MB/s, 8 brought 8: more than these might");
+        says(&grown(10), None, "4 streams brought 4 MiB/s, 8 brought 8: more than these might");
         says(&grown(5), None, "8 brought 4: more streams do not help");
     }
 

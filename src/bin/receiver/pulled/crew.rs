@@ -30,7 +30,7 @@ impl<'scope> Crew<'scope> {
         let first = growth.as_ref().map_or(shared.job.threads, Growth::streams);
         let (threads, begun) = (Vec::new(), Instant::now());
         let mut crew = Crew { threads, growth, begun, bytes: 0, counted: 0 };
-        shared.want(first);
+        shared.want(first.min(shared.job.most_streams()));
         crew.fill(scope, shared)?;
         Ok(crew)
     }
@@ -48,7 +48,8 @@ impl<'scope> Crew<'scope> {
         self.bytes += counted.wrapping_sub(std::mem::replace(&mut self.counted, counted)) as u64;
         growth.stop_at(shared.sessions.threads());
         let now = self.begun.elapsed();
-        shared.want(growth.sample(now, self.bytes, shared.sessions.round_trip()));
+        let wanted = growth.sample(now, self.bytes, shared.sessions.round_trip());
+        shared.want(wanted.min(shared.job.most_streams()));
         if self.fill(scope, shared).is_err() {
             // The system has no room for so many threads. It goes on with those.
             let most = u8::try_from(self.threads.len()).unwrap_or(u8::MAX);

@@ -258,7 +258,7 @@ fn a_client_whose_nonce_is_stale_asks_again_by_itself() {
 fn a_client_with_a_wrong_password_gives_up() {
     let (gate, now) = (gate("give-up"), Instant::now());
     let login = Login::new(b"ann", b"x", false);
-    let words = "the server does not know this password; is the line in the file of --auth right?";
+    let words = "the server does not know this user or this password";
     assert_eq!(ask(&gate, &login, now), Err(words.into()));
 }
 

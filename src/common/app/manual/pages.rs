@@ -1,5 +1,4 @@
-//! What a man page says beyond its program's table: how it works, its files, signals
-//! and examples.
+//! What a man page says beyond its program's table: how it works, its files and signals.
 
 #![forbid(unsafe_code)]
 
@@ -17,8 +16,6 @@ pub(super) struct Page {
     pub(super) sections: &'static [Section],
     /// The codes with which it can end.
     pub(super) exits: &'static [ExitCode],
-    /// What each shows, and its command line.
-    pub(super) examples: &'static [(&'static str, &'static str)],
     /// Other pages, and their sections.
     pub(super) see_also: &'static [(&'static str, u8)],
 }
@@ -84,18 +81,6 @@ const SERVER_PAGE: Page = Page {
         },
     ],
     exits: &[ExitCode::Success, ExitCode::System, ExitCode::Usage],
-    examples: &[
-        ("Everything that this user can read, to everybody:", "ropewalk-server 8080"),
-        (
-            "One folder, to those who know a password, as another user:",
-            "ropewalk-server --root /srv/files --auth /etc/ropewalk.users --user nobody 8080",
-        ),
-        (
-            "Behind a firewall that lets these ports pass:",
-            "ropewalk-server --data-ports 8081-8100 8080",
-        ),
-        ("With other people's clients:", "curl -O http://box:8080/srv/files/file.iso"),
-    ],
     see_also: &[("ropewalk-client", 1), ("ropewalk-sender", 1)],
 };
 
@@ -103,24 +88,68 @@ const CLIENT_PAGE: Page = Page {
     program: &CLIENT,
     description: &[
         "Fetches a file from ropewalk-server, or from a classic server, over 1 to 255 TCP streams. \
-         The address is host:port, IPv4:port or [IPv6]:port, and every address that a name has is \
-         tried.",
-        "With auto in place of the number of streams the client begins with a few and opens more \
-         as long as more of them bring more. --trace draws what each of them did.",
-        "Each block has a CRC32C, and one that is damaged is asked for again. The file gets its \
+         A URL names the server and the file; its path is percent-decoded, and its port is 80 \
+         unless it has one. A query and a fragment are ignored. In the other form the address is \
+         host:port, IPv4:port or [IPv6]:port. The client tries every address of a name.",
+        "With auto the client begins with a few streams, and opens more as long as more streams \
+         bring more. A file of few blocks gets no more streams than it has blocks. --trace draws \
+         what each stream did.",
+        "Each block has a CRC32C, and the client asks for a damaged block again. The file gets its \
          own name only when it is complete, its MD5 is the server's, and it is on the disk. Until \
          then an older file of that name stays as it was. A symbolic link is followed, and its \
          target replaced. An OFILE that is a folder means the file's base name in it, and \
          without OFILE that is the name here.",
         "With OFILE - the file goes to standard output, in order, while it comes, and nothing of \
-         it is kept. That its MD5 differs shows only in the exit code then.",
-        "A fetch that was interrupted by a signal, a lost network, a full disk or a crash goes on \
-         where it was when the same command is run again. When the file has changed on the server \
-         meanwhile, the client says so and starts over.",
+         it is kept. Only the exit code then tells that its MD5 differs.",
+        "The same command continues a fetch that a signal, a lost network, a full disk or a crash \
+         has interrupted. When the file has changed on the server meanwhile, the client says so \
+         and starts over.",
         "A stream that breaks or stalls is opened again. When the server goes away in the middle, \
-         the client asks for another session and goes on, for as long as --retry-for allows.",
+         the client asks for another session and continues, for as long as --retry-for allows.",
+        "Sizes and rates are in KiB, MiB, GiB: powers of 1024, as K, M and G of --limit-rate are. \
+         The summary's rate counts the bytes that this run moved.",
     ],
     sections: &[
+        Section {
+            title: "PASSWORDS",
+            text: &[
+                "A server with --auth asks for a user and a password. The client looks for them in \
+                 the file of --auth, else in the file of ROPEWALK_AUTH, else in the file of all \
+                 hosts, else it asks at the terminal, which does not show the password. It asks \
+                 only where standard error is a terminal. The password itself is never sent.",
+                "The first two files have one line, user:password. A file that others may read or \
+                 change is refused; the file of all hosts is then not used, with a warning.",
+            ],
+            entries: &[],
+        },
+        Section {
+            title: "PROGRESS OBJECTS",
+            text: &["With --progress json each line on standard error is a JSON object."],
+            entries: &[
+                ("event", "start (first), progress, message, or end (last, also of a failure)."),
+                ("version, server, file, output", "Of start: names are escaped."),
+                ("seconds", "Time since the start."),
+                (
+                    "phase",
+                    "asking; moving; lost, while the client asks for another session; checking, \
+                     while the client checks what is there, or waits for an MD5; saving.",
+                ),
+                ("bytes, size, percent", "Bytes that are there, of the file, and their share."),
+                ("rate, left", "Bytes per second, and seconds to the last byte, or null."),
+                ("streams, resent", "Open streams, and blocks that were asked for again."),
+                ("kept, checked", "Bytes of an earlier run, and how many of them are checked."),
+                ("hashed", "Bytes that are in the MD5, or null."),
+                (
+                    "code, text",
+                    "Of end: the exit code, and the summary or the error. A message has \
+                                a text too.",
+                ),
+                (
+                    "md5, resumed",
+                    "Of end, after success: the MD5 or null, and bytes of an earlier run.",
+                ),
+            ],
+        },
         Section {
             title: "FILES",
             text: &[],
@@ -132,10 +161,25 @@ const CLIENT_PAGE: Page = Page {
                      succeeds, when the MD5 differs, and when the file changes on the server.",
                 ),
                 (
-                    "../libexec/ropewalk/receiver",
-                    "The worker, from the folder of ropewalk-client on. One beside \
-                     it is taken only where there is none here.",
+                    "~/.config/ropewalk/auth",
+                    "The file of all hosts, for its owner alone: a line host[:port] user:password \
+                     for each server. The first line for the server counts. A line may be empty \
+                     or begin with #.",
                 ),
+                (
+                    "../libexec/ropewalk/receiver",
+                    "The worker, from the folder of ropewalk-client on. The client takes a worker \
+                     beside it only where there is none here.",
+                ),
+            ],
+        },
+        Section {
+            title: "ENVIRONMENT",
+            text: &[],
+            entries: &[
+                ("ROPEWALK_AUTH", "The name of a file with the line user:password."),
+                ("XDG_CONFIG_HOME", "The folder in place of ~/.config."),
+                ("NO_COLOR, TERM", "With NO_COLOR, or where TERM is dumb, nothing is in color."),
             ],
         },
         Section {
@@ -148,14 +192,6 @@ const CLIENT_PAGE: Page = Page {
         },
     ],
     exits: &ExitCode::ALL,
-    examples: &[
-        ("Fetch a file over 4 streams:", "ropewalk-client box:8080 4 data/file.iso file.iso"),
-        ("Unpack an archive while it comes:", "ropewalk-client box:8080 4 backup.tar - | tar x"),
-        (
-            "Where the MD5 is the slowest step, let the checksums of the blocks do:",
-            "ropewalk-client --verify crc32c box:8080 4 data/file.iso file.iso",
-        ),
-    ],
     see_also: &[("ropewalk-server", 1), ("ropewalk-receiver", 1)],
 };
 
@@ -173,7 +209,6 @@ const SENDER_PAGE: Page = Page {
     ],
     sections: &[],
     exits: &ExitCode::ALL,
-    examples: &[("4 streams of a file of 64 MiB:", "sender 9000 file 16777217 4")],
     see_also: &[("ropewalk-server", 1), ("ropewalk-receiver", 1)],
 };
 
@@ -191,6 +226,5 @@ const RECEIVER_PAGE: Page = Page {
         entries: &[("0.prt, 1.prt, ...", "What came over each stream, in the given folder.")],
     }],
     exits: &ExitCode::ALL,
-    examples: &[("What a sender on another machine serves:", "receiver box 9000 4 parts")],
     see_also: &[("ropewalk-client", 1), ("ropewalk-sender", 1)],
 };

@@ -4,7 +4,7 @@
 
 use super::super::options::Opt;
 use super::pages::{Page, Section};
-use super::{ORIGIN, installed};
+use super::{ORIGIN, called, installed};
 
 /// No line of text is longer, unless a single word is.
 const WIDTH: usize = 78;
@@ -21,17 +21,14 @@ pub(super) fn render(page: &Page) -> String {
         escape(crate::VERSION)
     );
     out.push_str(".SH NAME\n");
-    text(&mut out, &format!("{name} - {}", program.summary));
-    out.push_str(&format!(".SH SYNOPSIS\n.B {}\n[\\fIoption\\fR ...]", escape(&name)));
-    for positional in program.positionals {
-        let name = format!("\\fI{}\\fR", escape(positional.name));
-        match positional.optional {
-            true => out.push_str(&format!(" [{name}]")),
-            false => out.push_str(&format!(" {name}")),
-        }
-    }
-    if let Some(alone) = program.alone {
-        out.push_str(&format!("\n.br\n.B {} \\-\\-{}", escape(&name), escape(alone)));
+    text(&mut out, &format!("{name} - {}", headline(program.summary)));
+    out.push_str(".SH SYNOPSIS\n");
+    let job = program.alone.map(|alone| format!("--{alone}"));
+    let forms = program.forms.iter().map(|form| format!("[option ...] {form}")).chain(job);
+    for (index, form) in forms.enumerate() {
+        let between = if index > 0 { "\n.br\n" } else { "" };
+        let words: Vec<String> = form.split(' ').map(synopsis_word).collect();
+        out.push_str(&format!("{between}.B {}\n{}", escape(&name), words.join(" ")));
     }
     out.push_str("\n.SH DESCRIPTION\n");
     paragraphs(&mut out, page.description);
@@ -40,8 +37,11 @@ pub(super) fn render(page: &Page) -> String {
         item(&mut out, &format!("\\fI{}\\fR", escape(positional.name)), positional.help);
     }
     out.push_str(".SH OPTIONS\nOptions may stand anywhere; after\n.B \\-\\-\nthere are none.\n");
-    for option in program.all_options() {
-        item(&mut out, &label(option), option.help);
+    for group in program.all_groups() {
+        out.push_str(&format!(".SS {}\n", escape(&sentence(group.title))));
+        for option in group.options {
+            item(&mut out, &label(option), option.help);
+        }
     }
     for section in page.sections {
         render_section(&mut out, section);
@@ -51,12 +51,13 @@ pub(super) fn render(page: &Page) -> String {
         item(&mut out, &format!("\\fB{}\\fR", code.number()), code.meaning());
     }
     out.push_str(".SH EXAMPLES\n");
-    for (index, (what, command)) in page.examples.iter().enumerate() {
+    for (index, (what, line)) in program.examples.iter().enumerate() {
         if index > 0 {
             out.push_str(".PP\n");
         }
-        text(&mut out, what);
-        out.push_str(&format!(".PP\n.RS 4\n.nf\n$ {}\n.fi\n.RE\n", escape(command)));
+        text(&mut out, &format!("{what}:"));
+        let line = line.replace("{}", &called(program));
+        out.push_str(&format!(".PP\n.RS 4\n.nf\n$ {}\n.fi\n.RE\n", escape(&line)));
     }
     out.push_str(".SH SEE ALSO\n");
     let others =
@@ -64,6 +65,28 @@ pub(super) fn render(page: &Page) -> String {
     out.push_str(&others.collect::<Vec<_>>().join(" ,\n"));
     out.push('\n');
     out
+}
+
+/// A summary as it stands behind a page's name: without a full stop.
+fn headline(summary: &str) -> &str {
+    summary.strip_suffix('.').unwrap_or(summary)
+}
+
+/// A word of the synopsis: what has to be replaced is in italics.
+fn synopsis_word(word: &str) -> String {
+    let bare = word.trim_matches(['[', ']']);
+    let shown = match bare {
+        "..." => escape(bare),
+        _ if bare.starts_with("--") => format!("\\fB{}\\fR", escape(bare)),
+        _ => format!("\\fI{}\\fR", escape(bare)),
+    };
+    word.replacen(bare, &shown, 1)
+}
+
+/// A heading with a capital letter.
+fn sentence(title: &str) -> String {
+    let mut letters = title.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn render_section(out: &mut String, section: &Section) {

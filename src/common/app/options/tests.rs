@@ -7,17 +7,28 @@ use crate::error::ExitCode;
 
 const TEST: Program = Program {
     name: "test",
-    summary: "A program",
+    summary: "Tests what a program can be asked.",
+    forms: &["from to [how]", "from"],
     positionals: &[
         Positional { name: "from", help: "where from", optional: false },
         Positional { name: "to", help: "where to", optional: false },
         Positional { name: "how", help: "how", optional: true },
     ],
-    options: &[
-        Opt { short: Some('q'), long: "quiet", value: None, help: "say nothing" },
-        Opt { short: Some('b'), long: "bind", value: Some("ADDR"), help: "where" },
-        Opt { short: None, long: "job", value: None, help: "job on standard input" },
+    groups: &[
+        Group {
+            title: "what to say",
+            options: &[Opt { short: Some('q'), long: "quiet", value: None, help: "nothing" }],
+        },
+        Group {
+            title: "where to be",
+            options: &[
+                Opt { short: Some('b'), long: "bind", value: Some("ADDR"), help: "where" },
+                Opt { short: None, long: "job", value: None, help: "job on standard input" },
+            ],
+        },
     ],
+    examples: &[("Go from here", "{} here there")],
+    habits: &[Habit { spellings: "-z --compress", instead: "there is nothing like it" }],
     alone: Some("job"),
 };
 
@@ -25,7 +36,7 @@ fn parse(line: &str) -> Result<Arguments> {
     let words = line.split(' ').filter(|w| !w.is_empty()).map(OsString::from);
     match TEST.parse(words)? {
         Request::Run(arguments) => Ok(arguments),
-        Request::Print(text) => panic!("printed {text}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -88,9 +99,13 @@ fn the_last_argument_may_be_left_out_where_the_table_says_so() {
 #[test]
 fn mistakes_are_named() {
     assert!(refused("a").contains("to: is missing"));
-    assert!(refused("a b c d").contains("'d': one argument too many"));
-    assert!(refused("-x a b").contains("-x: no such option"));
-    assert!(refused("--wrong a b").contains("--wrong: no such option"));
+    assert!(refused("a b c d").contains("'d': is one argument too many"));
+    assert_eq!(refused("-x a b"), "-x: no such option; see --help");
+    assert_eq!(refused("--wrong a b"), "--wrong: no such option; see --help");
+    assert_eq!(refused("--bnid x a b"), "--bnid: no such option; did you mean --bind?");
+    for line in ["-z a b", "-qzx a b", "--compress a b", "--compress=9 a b"] {
+        assert!(refused(line).ends_with("no such option; there is nothing like it"), "{line}");
+    }
     assert!(refused("--quiet=1 a b").contains("takes no value"));
     assert!(refused("a b --bind").contains("needs a value"));
 }
@@ -116,16 +131,32 @@ fn rates_have_units_and_a_least() {
 }
 
 #[test]
-fn help_lists_everything_once() {
-    let help = TEST.help();
-    for word in ["usage: test", "  from  ", "  -q, --quiet", "-b ADDR] [--job] from to [how]"] {
-        assert!(help.contains(word), "{word} in {help}");
+fn a_value_behind_an_option_that_is_not_known_is_not_shown() {
+    for line in ["-uann:sesame a b", "--user=ann:sesame a b", "-qu\u{e9}ann:sesame a b"] {
+        assert!(!refused(line).contains("sesame"), "{}", refused(line));
     }
-    assert!(help.contains("-b, --bind ADDR  where\n"));
-    assert!(help.contains("A program\n\npositional arguments:\n"));
+    assert!(refused("-\u{e9}\u{e9} a b").starts_with("-\u{e9}: no such option"));
+}
+
+#[test]
+fn help_lists_everything_once_and_in_groups() {
+    let help = TEST.help("ropewalk-test", 80);
+    let begin =
+        "usage: ropewalk-test [options] from to [how]\n       ropewalk-test [options] from\n";
+    assert!(help.starts_with(begin), "{help}");
+    for words in [
+        "examples:\n  Go from here:\n    ropewalk-test here there\n\narguments:\n  from    ",
+        "\nwhat to say:\n  -q, --quiet ",
+        "\nwhere to be:\n  -b, --bind ADDR          where\n      --job ",
+        "\nhelp:\n  -h, --help               show this help\n",
+    ] {
+        assert_eq!(help.matches(words).count(), 1, "{words} in {help}");
+    }
+    assert!(help.ends_with("\nThe manual has more: man ropewalk-test\n"), "{help}");
 }
 
 #[test]
 fn help_wins_over_missing_arguments() {
-    assert!(matches!(TEST.parse(["-h".into()]), Ok(Request::Print(_))));
+    assert!(matches!(TEST.parse(["-h".into()]), Ok(Request::Help)));
+    assert!(matches!(TEST.parse(["-V".into()]), Ok(Request::Version)));
 }

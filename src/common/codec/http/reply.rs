@@ -180,6 +180,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_a_response_can_be_looked_at() {
+        let response = Response::new(Status::OK).field("A", "1").body("text/plain", "yes");
+        assert_eq!(response.headers().get("a"), Some(&b"1"[..]));
+        assert_eq!(response.body_bytes(), b"yes");
+    }
+
+    #[test]
     fn the_head_alone_answers_head() {
         let response = Response::new(Status::OK).body("text/plain", "yes");
         let head = response.encode_head().unwrap();

@@ -19,6 +19,8 @@ fn altered<const N: usize>(mut message: [u8; N], at: usize, bytes: &[u8]) -> [u8
 #[test]
 fn golden_hello() {
     assert_eq!(hex(&HELLO.encode()), "ff02000030313233343536373839616263646566000200006275bc34");
+    let least = Hello { max_block: MIN_BLOCK, ..HELLO };
+    assert_eq!(hex(&least.encode()), "ff020000303132333435363738396162636465660000100012df1fb8");
 }
 
 #[test]
@@ -28,6 +30,7 @@ fn golden_requests() {
         hex(&Request::Finished.encode()),
         "0200000000000000000000000000000000000000d242b944"
     );
+    assert_eq!(hex(&Request::Leave.encode()), "0300000000000000000000000000000000000000e5014ef9");
 }
 
 #[test]
@@ -72,7 +75,7 @@ fn what_is_written_is_read_back() {
         let hello = Hello { unchecked, ..HELLO };
         assert_eq!(Hello::parse(&hello.encode()), Ok(Some((HELLO_SIZE, hello))));
     }
-    for request in [RANGE, Request::Finished] {
+    for request in [RANGE, Request::Finished, Request::Leave] {
         assert_eq!(Request::parse(&request.encode()), Ok(Some((REQUEST_SIZE, request))));
     }
     let other = Header::Error { code: ErrorCode::Other(99), length: 0, crc: 0 };

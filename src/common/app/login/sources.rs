@@ -1,0 +1,198 @@
+//! Where a client finds a user and a password: in a file that its user names, in the file
+//! of all hosts, or by asking the person at the terminal.
+
+#![forbid(unsafe_code)]
+
+use super::super::passwords::{lines, parse_line, read_login, read_secret};
+use super::super::terminal;
+use crate::codec::text::escape;
+use crate::error::Result;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A user and a password. Cannot be shown.
+#[derive(Clone)]
+pub(super) struct Secret {
+    pub(super) user: Vec<u8>,
+    pub(super) password: Vec<u8>,
+}
+
+/// Asks a person for a user and a password; `true` where the last ones were wrong. `None`
+/// where nobody can be asked, or where the person gives none.
+pub type Ask = Box<dyn Fn(bool) -> Result<Option<(Vec<u8>, Vec<u8>)>> + Send + Sync>;
+
+/// Where to look, in this order. All but the first are looked at only when a server asks
+/// for a password.
+#[derive(Default)]
+pub struct Sources {
+    /// A file with one line, `user:password`, that the command line names.
+    pub option: Option<PathBuf>,
+    /// The same, that the environment names.
+    pub variable: Option<PathBuf>,
+    /// A file with a line `host[:port] user:password` for each server.
+    pub hosts: Option<PathBuf>,
+    /// The server, whose line it must be: a name or an address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether MD5 will do where the server knows nothing better.
+    pub md5: bool,
+    /// A person.
+    pub ask: Option<Ask>,
+}
+
+impl Sources {
+    /// What `ROPEWALK_AUTH`, `XDG_CONFIG_HOME` and `HOME` say, by `variable`: the file with
+    /// one line, and the file of all hosts. What is empty, or no absolute path where the
+    /// XDG Base Directory Specification wants one, counts as not set.
+    pub fn from_environment(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Sources {
+        let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let folder = path("XDG_CONFIG_HOME").filter(|folder| folder.is_absolute());
+        let folder = folder.or_else(|| path("HOME").map(|home| home.join(".config")));
+        self.variable = path("ROPEWALK_AUTH");
+        self.hosts = folder.map(|folder| folder.join("ropewalk/auth"));
+        self
+    }
+
+    /// The user and the password, and what may be wrong where they are.
+    ///
+    /// # Errors
+    /// A file that was named and cannot be used. That the file of all hosts cannot be used is
+    /// a warning: nobody has named it.
+    pub(super) fn find(&self) -> Result<Option<(Secret, String)>> {
+        if let Some(path) = self.option.as_ref().or(self.variable.as_ref()) {
+            let (user, password) = read_login(path)?;
+            return Ok(Some((Secret { user, password }, check_line(path))));
+        }
+        match self.hosts.as_deref().map(|path| (path, self.read_hosts(path))) {
+            Some((path, Ok(Some(secret)))) => return Ok(Some((secret, check_line(path)))),
+            Some((_, Err(text))) => terminal::log(format_args!("warning: {text}; it is not used")),
+            Some((_, Ok(None))) | None => {}
+        }
+        self.ask(false)
+    }
+
+    /// The answer of a person.
+    pub(super) fn ask(&self, again: bool) -> Result<Option<(Secret, String)>> {
+        let answer = self.ask.as_ref().map(|ask| ask(again)).transpose()?.flatten();
+        let secret = answer.map(|(user, password)| Secret { user, password });
+        Ok(secret.map(|secret| (secret, String::new())))
+    }
+
+    /// This server's line in the file of all hosts, if there are a file and a line.
+    fn read_hosts(&self, path: &Path) -> std::result::Result<Option<Secret>, String> {
+        if path.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        let shown = escape(path.as_os_str().as_bytes());
+        let text = read_secret(path).map_err(|error| error.to_string())?;
+        find_host(&text, &self.host, self.port).map_err(|reason| format!("{shown}: {reason}"))
+    }
+}
+
+fn check_line(path: &Path) -> String {
+    format!("check the line in {}", escape(path.as_os_str().as_bytes()))
+}
+
+/// The first line for this host and port. A line that begins with `#` says nothing.
+///
+/// # Errors
+/// The first line that cannot be, by its number and never by its text.
+fn find_host(text: &[u8], host: &str, port: u16) -> std::result::Result<Option<Secret>, String> {
+    for (number, line) in lines(text).filter(|(_, line)| !line.starts_with(b"#")) {
+        let bad = |reason: &str| format!("line {number}: {reason}");
+        let end = line.iter().position(u8::is_ascii_whitespace);
+        let Some(end) = end.filter(|end| *end > 0) else {
+            return Err(bad("must be host[:port] user:password"));
+        };
+        let (place, rest) = line.split_at(end);
+        let (user, password) = parse_line(rest.trim_ascii_start()).map_err(bad)?;
+        if is_for(place, host, port) {
+            return Ok(Some(Secret { user: user.to_vec(), password: password.to_vec() }));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `place`, which is `host`, `host:port`, `[IPv6]`, `[IPv6]:port` or an IPv6
+/// address alone, is this host and port.
+fn is_for(place: &[u8], host: &str, port: u16) -> bool {
+    let Ok(place) = std::str::from_utf8(place) else { return false };
+    let (named, wanted) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((named, rest)) => (named, rest.strip_prefix(':').or(rest.is_empty().then_some(""))),
+        None => match place.split_once(':') {
+            Some((_, rest)) if rest.contains(':') => (place, Some("")),
+            Some((named, rest)) => (named, Some(rest)),
+            None => (place, Some("")),
+        },
+    };
+    let same_port = match wanted {
+        Some("") => true,
+        Some(wanted) => wanted.parse() == Ok(port),
+        None => false,
+    };
+    named.eq_ignore_ascii_case(host) && same_port
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str, host: &str, port: u16) -> Option<String> {
+        let secret = find_host(text.as_bytes(), host, port).unwrap()?;
+        Some(String::from_utf8([secret.user, b" ".to_vec(), secret.password].concat()).unwrap())
+    }
+
+    #[test]
+    fn a_line_is_for_its_host_and_its_port_only() {
+        let text =
+            "# box:80 no:no\nbox:80 ann:a b:c\n\nbox bob:x\n[::1]:80 eve:y\n2001:db8::1 fay:z\n";
+        assert_eq!(found(text, "box", 80), Some("ann a b:c".into()));
+        assert_eq!(found(text, "BOX", 8080), Some("bob x".into()));
+        assert_eq!(found(text, "::1", 80), Some("eve y".into()));
+        assert_eq!(found(text, "::1", 81), None);
+        assert_eq!(found(text, "2001:db8::1", 7), Some("fay z".into()));
+        for other in ["box.example", "bo", "", "[::1]"] {
+            assert_eq!(found(text, other, 80), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_is_named_by_its_number_alone() {
+        for (text, reason) in [
+            ("box", "line 1: must be host[:port] user:password"),
+            ("a b:c\n ann:sesame", "line 2: must be host[:port] user:password"),
+            ("ann:sesame", "line 1: must be host[:port] user:password"),
+            ("box sesame", "line 1: no colon in it"),
+            ("box :sesame", "line 1: an empty name or password"),
+        ] {
+            let found = find_host(text.as_bytes(), "other", 1).err();
+            assert_eq!(found.as_deref(), Some(reason), "{text}");
+        }
+        assert!(find_host(b"box]:80 a:b\n[box:80 a:b\n[::1]x a:b", "::1", 80).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_file_of_all_hosts_is_where_the_environment_says() {
+        let sources = |set: &[(&str, &str)]| {
+            let set: Vec<(String, String)> =
+                set.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            let get = move |wanted: &str| {
+                set.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.into())
+            };
+            let sources = Sources::default().from_environment(get);
+            let text = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
+            (text(sources.variable), text(sources.hosts))
+        };
+        let home = ("HOME", "/home/ann");
+        assert_eq!(sources(&[home]), (None, Some("/home/ann/.config/ropewalk/auth".into())));
+        assert_eq!(sources(&[home, ("XDG_CONFIG_HOME", "/x")]).1, Some("/x/ropewalk/auth".into()));
+        for unset in ["", "x/y"] {
+            let found = sources(&[home, ("XDG_CONFIG_HOME", unset)]).1;
+            assert_eq!(found, Some("/home/ann/.config/ropewalk/auth".into()));
+        }
+        assert_eq!(sources(&[("ROPEWALK_AUTH", "f")]), (Some("f".into()), None));
+        assert_eq!(sources(&[("ROPEWALK_AUTH", ""), ("HOME", "")]), (None, None));
+    }
+}

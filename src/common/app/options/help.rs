@@ -1,0 +1,155 @@
+//! The texts that a program's table gives a person: usage, and `--help` for a window of
+//! any width.
+
+#![forbid(unsafe_code)]
+
+use super::{Opt, Program};
+
+/// No line of help is longer, however wide the window is.
+const WIDEST: usize = 80;
+
+/// A narrower window gets lines of this width, which the terminal breaks.
+const NARROWEST: usize = 40;
+
+/// Where the texts about arguments and options begin, and how far a label may reach.
+const COLUMN: usize = 27;
+
+/// The same in a window that has no room for two columns.
+const NARROW_COLUMN: usize = 6;
+
+/// A window of fewer columns has no room for two.
+const TWO_COLUMNS: usize = 50;
+
+impl Program {
+    /// Each way to call the program, which is called `name`, on a line of its own.
+    pub fn usage(&self, name: &str, width: usize) -> String {
+        let mut text = String::new();
+        for (index, form) in self.forms.iter().enumerate() {
+            let head = if index == 0 { "usage:" } else { "" };
+            let begin = format!("{head:6} {name} [options]");
+            let indent = 7 + name.len() + 1;
+            match begin.len() + 1 + form.len() <= width {
+                true => text.push_str(&format!("{begin} {form}\n")),
+                false => text.push_str(&wrapped(&format!("{begin} {form}"), indent, width)),
+            }
+        }
+        text
+    }
+
+    /// What a person gets who has typed nothing but the name: the usage and an example.
+    pub fn brief(&self, name: &str, width: usize) -> String {
+        let mut text = self.usage(name, width);
+        if let Some((_, line)) = self.examples.first() {
+            text.push_str(&format!("example: {}\n", line.replace("{}", name)));
+        }
+        text.push_str(&format!("{name} --help shows all options\n"));
+        text
+    }
+
+    /// The text of `--help` for a program that is called `name`, in a window of `width`
+    /// columns.
+    pub fn help(&self, name: &str, width: usize) -> String {
+        let width = width.clamp(NARROWEST, WIDEST);
+        let mut text = self.usage(name, width);
+        text.push_str(&format!("\n{}\n", wrapped(self.summary, 0, width)));
+        if !self.examples.is_empty() {
+            text.push_str("examples:\n");
+        }
+        for (what, line) in self.examples {
+            text.push_str(&wrapped(&format!("  {what}:"), 2, width));
+            // Broken, a command line could not be copied.
+            text.push_str(&format!("    {}\n", line.replace("{}", name)));
+        }
+        text.push_str("\narguments:\n");
+        for positional in self.positionals {
+            text.push_str(&row(positional.name, positional.help, width));
+        }
+        for group in self.all_groups().filter(|group| !group.options.is_empty()) {
+            text.push_str(&format!("\n{}:\n", group.title));
+            for option in group.options {
+                text.push_str(&row(&option.label(), option.help, width));
+            }
+        }
+        text.push_str(&format!("\nThe manual has more: man ropewalk-{}\n", self.name));
+        text
+    }
+}
+
+impl Opt {
+    /// `-q, --quiet` or `    --bind ADDR`, as `--help` shows it.
+    fn label(&self) -> String {
+        let short = self.short.map_or("    ".into(), |short| format!("-{short}, "));
+        let value = self.value.map(|value| format!(" {value}")).unwrap_or_default();
+        format!("{short}--{}{value}", self.long)
+    }
+}
+
+/// A label and the text about it.
+fn row(label: &str, about: &str, width: usize) -> String {
+    let column = if width < TWO_COLUMNS { NARROW_COLUMN } else { COLUMN };
+    let begin = format!("  {label}");
+    match begin.len() + 2 <= column {
+        true => wrapped(&format!("{begin:column$}{about}"), column, width),
+        false => format!("{begin}\n{}", wrapped(&format!("{:column$}{about}", ""), column, width)),
+    }
+}
+
+/// `text` in lines of at most `width` columns, each ended. Its first line keeps the spaces
+/// that it has; those after it begin with `indent` spaces. A longer word has its own line.
+fn wrapped(text: &str, indent: usize, width: usize) -> String {
+    let mut out = String::new();
+    let mut line = String::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let spaces = rest.len() - rest.trim_start_matches(' ').len();
+        let length = rest[spaces..].find(' ').unwrap_or(rest.len() - spaces);
+        let piece = &rest[..spaces + length];
+        if line.len() + piece.len() > width && !line.trim().is_empty() {
+            out.push_str(line.trim_end());
+            out.push('\n');
+            line = format!("{:indent$}{}", "", piece.trim_start());
+        } else {
+            line.push_str(piece);
+        }
+        rest = &rest[piece.len()..];
+    }
+    out.push_str(line.trim_end());
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::programs::{CLIENT, RECEIVER, SENDER, SERVER};
+
+    #[test]
+    fn text_is_broken_between_words_and_no_line_is_too_long() {
+        assert_eq!(wrapped("  -q  one two three", 6, 12), "  -q  one\n      two\n      three\n");
+        assert_eq!(wrapped("a longwordindeed b", 1, 6), "a\n longwordindeed\n b\n");
+        assert_eq!(wrapped("", 3, 10), "\n");
+    }
+
+    #[test]
+    fn help_fits_any_window_from_forty_columns_on_but_for_its_examples() {
+        for program in [&SERVER, &CLIENT, &SENDER, &RECEIVER] {
+            let examples = program.help("NAME", WIDEST);
+            for width in [0, 40, 49, 50, 60, 79, 80, 200, usize::MAX] {
+                for line in program.help("NAME", width).lines() {
+                    let is_example = line.starts_with("    ") && examples.contains(line);
+                    let fits = line.len() <= width.clamp(NARROWEST, WIDEST);
+                    assert!(fits || is_example, "{width}: {line:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn examples_fit_the_widest_line_and_bear_the_name() {
+        for program in [&SERVER, &CLIENT, &SENDER, &RECEIVER] {
+            let help = program.help("ropewalk-client", WIDEST);
+            assert!(help.lines().all(|line| line.len() <= WIDEST), "{help}");
+            assert!(!help.contains("{}"), "{help}");
+        }
+    }
+}

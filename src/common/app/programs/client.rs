@@ -1,0 +1,142 @@
+//! The command line of `client`.
+
+#![forbid(unsafe_code)]
+
+use super::super::options::{Group, Opt, Positional, Program};
+use super::{QUIET, VERBOSE, habits};
+
+/// `client`.
+pub static CLIENT: Program = Program {
+    name: "client",
+    summary: "Fetches a file from a ropewalk server over many TCP streams, and verifies it.",
+    forms: &["http://host:port/path [ofile]", "host:port threads file [ofile]"],
+    positionals: &[
+        Positional {
+            name: "address",
+            help: "the server as host:port; or a URL that names the file too, where http:// may \
+                   be left out",
+            optional: false,
+        },
+        Positional {
+            name: "threads",
+            help: "number of streams, 1 to 255, or auto; not with a URL",
+            optional: true,
+        },
+        Positional {
+            name: "file",
+            help: "the file, as the server names it; not with a URL",
+            optional: true,
+        },
+        Positional {
+            name: "ofile",
+            help: "the output file, or a folder for it, or - for standard output (default: the \
+                   file's own name, in this folder)",
+            optional: true,
+        },
+    ],
+    groups: &[
+        Group {
+            title: "what to fetch",
+            options: &[
+                Opt {
+                    short: None,
+                    long: "auth",
+                    value: Some("FILE"),
+                    help: "the password, for a server that asks for it: a file with the line user:password",
+                },
+                Opt {
+                    short: None,
+                    long: "auth-md5",
+                    value: None,
+                    help: "answer by MD5 too, for an old server that lacks SHA-256",
+                },
+                Opt {
+                    short: None,
+                    long: "verify",
+                    value: Some("md5|crc32c|none"),
+                    help: "what to check: the whole file and each block, each block, or nothing (default: md5)",
+                },
+            ],
+        },
+        Group {
+            title: "how fast",
+            options: &[
+                Opt {
+                    short: None,
+                    long: "streams",
+                    value: Some("N|auto"),
+                    help: "number of streams for a URL, 1 to 255; auto finds a good number (default: auto)",
+                },
+                Opt {
+                    short: None,
+                    long: "limit-rate",
+                    value: Some("RATE"),
+                    help: "limit to RATE bytes per second; K, M, G mean KiB, MiB, GiB (default: no limit)",
+                },
+                Opt {
+                    short: None,
+                    long: "single-port",
+                    value: None,
+                    help: "send all streams to the port in the address, without trying another port",
+                },
+                Opt {
+                    short: None,
+                    long: "connect-timeout",
+                    value: Some("SECONDS"),
+                    help: "time to connect to one address (default: 10), and to wait for a reply (default: no limit)",
+                },
+                Opt {
+                    short: None,
+                    long: "retry-for",
+                    value: Some("SECONDS"),
+                    help: "time to wait for a server that is full, or that is lost in the middle (default: 60)",
+                },
+            ],
+        },
+        Group {
+            title: "what to keep",
+            options: &[
+                Opt {
+                    short: None,
+                    long: "restart",
+                    value: None,
+                    help: "discard the partial file of an earlier run, and start over",
+                },
+                Opt {
+                    short: None,
+                    long: "no-sync",
+                    value: None,
+                    help: "do not wait for the disk; a power cut may then destroy the file",
+                },
+            ],
+        },
+        Group {
+            title: "what to show",
+            options: &[
+                Opt {
+                    short: None,
+                    long: "progress",
+                    value: Some("auto|bar|plain|json|none"),
+                    help: "how to show progress on standard error (default: auto)",
+                },
+                Opt {
+                    short: None,
+                    long: "trace",
+                    value: Some("FILE.svg"),
+                    help: "draw a picture of the transfer: the rate and the faults of each stream",
+                },
+                Opt { help: "print errors only", ..QUIET },
+                Opt { help: "show the MD5 of the file too", ..VERBOSE },
+            ],
+        },
+    ],
+    examples: &[
+        ("Fetch a file by its URL into this folder", "{} http://box:8080/srv/file.iso"),
+        ("Fetch a file over 4 streams", "{} box:8080 4 data/file.iso file.iso"),
+        ("Unpack an archive while it arrives", "{} http://box:8080/srv/backup.tar - | tar x"),
+        ("Give a password", "{} --auth login.txt http://box:8080/srv/file.iso"),
+        ("Leave room on the line for others", "{} --limit-rate 2M http://box:8080/srv/file.iso"),
+    ],
+    habits: habits::CLIENT,
+    alone: None,
+};

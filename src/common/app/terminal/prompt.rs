@@ -1,0 +1,136 @@
+//! Asks a person at the terminal. While a secret is typed the terminal does not show it,
+//! and whatever ends or stops the program meanwhile first makes it show again what is typed.
+
+#![forbid(unsafe_code)]
+
+use super::SCREEN;
+use crate::sys::sync::lock;
+use crate::sys::terminal::Settings;
+use crate::sys::{poll, process};
+use signal_hook::consts::SIGQUIT;
+use signal_hook::low_level;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
+
+/// The longest answer, in bytes: a longer one is no answer.
+const MAX_ANSWER: usize = 1000;
+
+/// The question that is open.
+static OPEN: Mutex<Option<Question>> = Mutex::new(None);
+
+struct Question {
+    terminal: File,
+    text: String,
+    /// Of a question about a secret, how the terminal was before it.
+    before: Option<Settings>,
+}
+
+impl Question {
+    fn ask(&self) -> io::Result<()> {
+        if let Some(before) = &self.before {
+            before.for_a_secret().put_on(self.terminal.as_fd())?;
+        }
+        (&self.terminal).write_all(self.text.as_bytes())
+    }
+
+    fn restore(&self) {
+        if let Some(before) = &self.before {
+            let _ = before.put_on(self.terminal.as_fd());
+        }
+    }
+}
+
+/// Opens the terminal of this process, if a person can be asked there: standard error goes
+/// to a terminal too, so it is a person who started the program.
+pub fn terminal() -> Option<File> {
+    let is_seen = io::stderr().is_terminal();
+    File::options().read(true).write(true).open("/dev/tty").ok().filter(|_| is_seen)
+}
+
+/// Shows `text`, which has been escaped, and reads a line; what is typed is shown only
+/// where it is no `secret`. `None` where the person gives no answer, and where `stop` is
+/// closed first. No bar is drawn meanwhile.
+pub fn ask(
+    terminal: &File,
+    text: &str,
+    secret: bool,
+    stop: BorrowedFd<'_>,
+) -> io::Result<Option<Vec<u8>>> {
+    drop(super::hush());
+    lock(&SCREEN).asks = true;
+    let (quit, quitting) = UnixStream::pair()?;
+    let handler = (!process::is_ignored(SIGQUIT))
+        .then(|| low_level::pipe::register(SIGQUIT, quitting))
+        .transpose()?;
+    let before = secret.then(|| Settings::of(terminal.as_fd())).transpose();
+    let answer = before.and_then(|before| {
+        let question = Question { terminal: terminal.try_clone()?, text: text.into(), before };
+        let open = lock(&OPEN).insert(question).ask();
+        open.and_then(|()| read_line(terminal, stop, quit.as_fd()))
+    });
+    close();
+    if let Some(handler) = handler {
+        low_level::unregister(handler);
+        process::restore(SIGQUIT);
+    }
+    lock(&SCREEN).asks = false;
+    if quit_was_sent(&quit) {
+        low_level::emulate_default_handler(SIGQUIT)?;
+    }
+    answer
+}
+
+/// Whether the other end said so; that it is closed says nothing.
+fn quit_was_sent(mut quit: &UnixStream) -> bool {
+    quit.set_nonblocking(true).is_ok() && matches!(quit.read(&mut [0]), Ok(1))
+}
+
+/// A line without its end.
+fn read_line(
+    mut terminal: &File,
+    stop: BorrowedFd<'_>,
+    quit: BorrowedFd<'_>,
+) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    loop {
+        let ready = poll::readable(&[terminal.as_fd(), stop, quit], None)?;
+        if ready[1..].contains(&true) {
+            return Ok(None);
+        }
+        let mut buffer = [0; 256];
+        let count = terminal.read(&mut buffer)?;
+        line.extend_from_slice(&buffer[..count]);
+        if line.len() > MAX_ANSWER + 1 {
+            return Ok(None);
+        }
+        match line.strip_suffix(b"\n") {
+            Some(b"") => return Ok(None),
+            Some(answer) => return Ok(Some(answer.to_vec())),
+            None if count == 0 => return Ok(None),
+            None => {}
+        }
+    }
+}
+
+/// The process is about to stop: the terminal is as it was before the question.
+pub fn leave() {
+    if let Some(question) = &*lock(&OPEN) {
+        question.restore();
+    }
+}
+
+/// The process goes on: the question is asked once more.
+pub fn come_back() {
+    if let Some(question) = &*lock(&OPEN) {
+        let _ = question.ask();
+    }
+}
+
+fn close() {
+    if let Some(question) = lock(&OPEN).take() {
+        question.restore();
+    }
+}
