@@ -24,11 +24,12 @@ end
 
 complete -c ropewalk-client -f
 complete -c ropewalk-client -l auth -r -F -d 'the password, for a server that asks for it: a file with the line user:password'
+complete -c ropewalk-client -l auth-md5 -d 'answer by MD5 too, for an old server that lacks SHA-256'
 complete -c ropewalk-client -l verify -x -a 'md5 crc32c none' -d 'what to check: the whole file and each block, each block, or nothing (default: md5)'
 complete -c ropewalk-client -l streams -x -a 'auto' -d 'number of streams for a URL, 1 to 255; auto finds a good number (default: auto)'
 complete -c ropewalk-client -l limit-rate -x -d 'limit to RATE bytes per second; K, M, G mean KiB, MiB, GiB (default: no limit)'
 complete -c ropewalk-client -l single-port -d 'send all streams to the port in the address, without trying another port'
-complete -c ropewalk-client -l connect-timeout -x -d 'time to connect to one address of the server (default: 10)'
+complete -c ropewalk-client -l connect-timeout -x -d 'time to connect to one address (default: 10), and to wait for a reply (default: no limit)'
 complete -c ropewalk-client -l retry-for -x -d 'time to wait for a server that is full, or that is lost in the middle (default: 60)'
 complete -c ropewalk-client -l restart -d 'discard the partial file of an earlier run, and start over'
 complete -c ropewalk-client -l no-sync -d 'do not wait for the disk; a power cut may then destroy the file'

@@ -9,7 +9,7 @@ function __ropewalk_server_place
             set pending no
         else
             switch $word
-                case --root --bind --data-ports --metrics --auth --user --limit-rate --max-connections --max-transfers --max-per-address --max-streams --request-timeout --idle-timeout --stall-timeout
+                case --root --bind --data-ports --metrics --auth --trust-proxy --user --limit-rate --max-connections --max-transfers --max-per-address --max-streams --request-timeout --idle-timeout --stall-timeout --log
                     set pending yes
                 case -
                     set place (math $place + 1)
@@ -30,6 +30,8 @@ complete -c ropewalk-server -l data-ports -x -d 'take the data ports of transfer
 complete -c ropewalk-server -l metrics -x -d 'serve metrics for Prometheus at this address, under /-/metrics, without a password'
 complete -c ropewalk-server -l auth -r -F -d 'serve only users with a password in this file, a line user:password each'
 complete -c ropewalk-server -l auth-md5 -d 'with --auth, accept MD5 too, for clients that lack SHA-256'
+complete -c ropewalk-server -l any-address -d 'accept streams from any address if they show the token of a session'
+complete -c ropewalk-server -l trust-proxy -x -d 'take the client address from X-Forwarded-For in requests of this proxy'
 complete -c ropewalk-server -l user -x -a '(__fish_complete_users)' -d 'give up root once the port is open, and become this user'
 complete -c ropewalk-server -l limit-rate -x -d 'limit all transfers together to RATE bytes per second; K, M, G mean KiB, MiB, GiB (default: no limit)'
 complete -c ropewalk-server -l max-connections -x -d 'maximum control connections (default: 256)'
@@ -39,6 +41,7 @@ complete -c ropewalk-server -l max-streams -x -d 'maximum streams per transfer, 
 complete -c ropewalk-server -l request-timeout -x -d 'time for a client to send a request (default: 10)'
 complete -c ropewalk-server -l idle-timeout -x -d 'time after which a transfer without streams, or a connection without requests, ends (default: 30)'
 complete -c ropewalk-server -l stall-timeout -x -d 'time after which a stream that takes no data ends (default: 60)'
+complete -c ropewalk-server -l log -r -F -d 'log to this file, and reopen it on SIGUSR1 (default: standard error)'
 complete -c ropewalk-server -s q -l quiet -d 'log errors only'
 complete -c ropewalk-server -s v -l verbose -d 'log more details'
 complete -c ropewalk-server -s h -l help -d 'show this help'
