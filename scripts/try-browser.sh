@@ -1,8 +1,8 @@
 #!/bin/sh
-# Headless Chromium and the server's pages: looks at an index, and downloads a file from it.
-# Not part of `make test`: few machines have a browser.
+# Headless Chromium and the server's pages: looks at an index, has its script run, and
+# downloads a file from it. Not part of `make test`: few machines have a browser.
 #
-#   scripts/try-browser.sh [PICTURE.png]      the index as a picture, too
+#   scripts/try-browser.sh [FOLDER]      leaves pictures of the pages in FOLDER, too
 #
 # The server is the one that `make` has left here, or $SERVER; the browser chromium, or
 # $BROWSER.
@@ -21,12 +21,21 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 name='größe & <b>.bin'
-mkdir -p "$folder/root" "$folder/home/Default" "$folder/got"
-head -c 30000000 /dev/urandom >"$folder/root/$name"
+root=$folder/root
+mkdir -p "$root/empty" "$root/old files/2023/a" "$root/many" "$folder/home/Default" "$folder/got"
+head -c 30000000 /dev/urandom >"$root/$name"
+truncate -s 2600M "$root/ubuntu-24.04.1-live-server-amd64.iso"
+truncate -s 14M "$root/linux-image-6.8.0-45-generic-unsigned_6.8.0-45.45+a-long-version_amd64.deb"
+truncate -s 221M "$root/report-final_v2.pdf"
+echo text >"$root/notes.txt"
+echo text >"$root/old files/2023/a/notes.txt"
+for count in 1 2 10; do truncate -s "${count}M" "$root/photo_$count.jpg"; done
+touch -d '2024-02-29 23:59 UTC' "$root"/*
+for count in $(seq 150); do echo "$count" >"$root/many/frame-$count.log"; done
 printf '{"download":{"default_directory":"%s","prompt_for_download":false}}' "$folder/got" \
     >"$folder/home/Default/Preferences"
 mkfifo "$folder/ready"
-"${SERVER:-./server}" -q --index --root "$folder/root" --bind 127.0.0.1 0 >"$folder/ready" &
+"${SERVER:-./server}" -q --index --root "$root" --bind 127.0.0.1 0 >"$folder/ready" &
 running=$!
 read -r line <"$folder/ready"
 address=${line#listening on }
@@ -39,12 +48,34 @@ browse() {
         --user-data-dir="$folder/home" "$@" 2>/dev/null
 }
 
-(browse --dump-dom "http://$address/") >"$folder/index"
+(TZ=Asia/Tokyo browse --lang=en-US --dump-dom "http://$address/") >"$folder/index"
 link=$(sed -n 's/.*<a href="\([^"]*\.bin\)">gr.*e &amp; &lt;b&gt;\.bin<\/a>.*/\1/p' "$folder/index")
 [ -n "$link" ] || { echo "the index does not show the file:"; cat "$folder/index"; exit 1; }
 echo "the index shows it as $link"
+# The script may run, and knows the time zone.
+grep -q '<time datetime="2024-02-29T23:59Z" title="2024-02-29 23:59 UTC">Mar 1, 2024<.*8:59' \
+    "$folder/index" || { echo "no local dates:"; cat "$folder/index"; exit 1; }
+
+# picture NAME PATH: the page at PATH in all widths, light and dark.
+picture() {
+    for width in 390 1280 1920; do
+        (browse --hide-scrollbars --window-size="$width,844" \
+            --screenshot="$pictures/$1-$width-light.png" "http://$address$2") >/dev/null
+        (browse --hide-scrollbars --window-size="$width,844" \
+            --blink-settings=preferredColorScheme=0 \
+            --screenshot="$pictures/$1-$width-dark.png" "http://$address$2") >/dev/null
+    done
+}
 if [ $# -gt 0 ]; then
-    (browse --window-size=900,300 --screenshot="$1" "http://$address/") >/dev/null
+    pictures=$(mkdir -p "$1" && cd "$1" && pwd)
+    picture index /
+    picture search '/many/?q=9&sort=-size'
+    picture path /old%20files/2023/a/
+    picture file '/notes.txt?get'
+    picture shown '/notes.txt?view'
+    picture empty /empty/
+    picture error /nothing
+    echo "pictures: $(ls "$pictures" | wc -l) in $pictures"
 fi
 # The download goes on behind the page, so the browser is ended when the file has its name.
 browse "http://$address/$link" >/dev/null &
@@ -55,5 +86,5 @@ until [ "$(ls "$folder/got" | grep -c '\.bin$')" = 1 ]; do
     [ "$tries" -lt 600 ] || { echo "nothing was downloaded"; exit 1; }
     sleep 0.1
 done
-cmp "$folder/got/"*.bin "$folder/root/$name"
+cmp "$folder/got/"*.bin "$root/$name"
 echo "$("$browser" --version 2>/dev/null): $(ls "$folder/got"), right"

@@ -23,6 +23,7 @@ mod standard;
 pub mod sync;
 pub mod terminal;
 pub mod user;
+pub mod volume;
 
 use std::io;
 

@@ -15,5 +15,6 @@ pub mod ranges;
 pub mod rate;
 pub mod ring;
 pub mod session;
+pub mod space;
 pub mod trace;
 pub mod window;

@@ -199,6 +199,7 @@ fn a_disk_without_enough_room_is_an_error_before_anything_is_sent() {
         assert_eq!(outcome.out, "1\n", "{outcome:?}");
         assert!(outcome.err.contains("out: No space left on device; "), "{outcome:?}");
         assert!(outcome.err.contains(" MiB more are needed\n"), "{outcome:?}");
-        assert_eq!((relay.sent(), relay.streams()), (0, 0), "{file}");
+        assert_eq!((relay.sent(), relay.asked()), (0, Vec::new()), "{file}");
+        assert_eq!(relay.streams(), 1, "{file}: the one that says goodbye");
     }
 }

@@ -4,9 +4,12 @@
 use crate::harness::{LIMIT, Running, Scratch, Server, assert_same, content, run, wait_until};
 use crate::relay::{Faults, Relay, Step};
 use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE, Record};
+use ropewalk::hash::crc32c;
+use ropewalk::transfer::journal::{Journal, Subject};
 use std::ffi::OsString;
 use std::fs;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
@@ -133,6 +136,20 @@ pub(crate) fn vouched(journal: &[u8]) -> Option<Vec<Range<u64>>> {
         _ => None,
     };
     Some(records.filter_map(range).collect())
+}
+
+/// Leaves at `output` what a run leaves that is killed when it has brought `bytes`, of a file
+/// that is on no server any more.
+pub(crate) fn leave(output: &std::path::Path, bytes: &[u8]) {
+    let beside = |suffix: &str| {
+        let path = format!("{}{suffix}", output.display());
+        fs::File::options().read(true).write(true).create_new(true).open(path).unwrap()
+    };
+    let (part, size) = (beside(".part"), bytes.len() as u64);
+    part.write_all_at(bytes, 0).unwrap();
+    let subject = Subject { name: b"gone".to_vec(), etag: b"\"gone\"".to_vec(), size };
+    let journal = Journal::create(beside(".part.journal"), &subject, &part).unwrap();
+    journal.written(0..size, crc32c(bytes)).unwrap();
 }
 
 /// How many bytes these are.

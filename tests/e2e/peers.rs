@@ -46,7 +46,7 @@ impl Stream {
         self.socket.read_exact(&mut bytes).ok()?;
         match Request::parse(&bytes).unwrap().unwrap().1 {
             Request::Range { offset, length, .. } => Some((offset, length)),
-            Request::Finished => None,
+            Request::Finished | Request::Leave => None,
         }
     }
 

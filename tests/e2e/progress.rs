@@ -2,7 +2,7 @@
 //! plain line now and then, or nothing; and the command that goes on.
 
 use crate::harness::{Running, Scratch, Server, name, run};
-use crate::path::{Gate, Path, flip};
+use crate::path::{Gate, Path, flip, leave};
 use crate::relay::{Faults, Step};
 use crate::resume::{kill, restart};
 use crate::system::reserve;
@@ -97,6 +97,26 @@ fn objects_come_from_the_start_to_the_end_also_while_nothing_else_does() {
 }
 
 #[test]
+fn of_what_an_earlier_run_left_is_told_how_much_has_been_checked() {
+    let (gate, faults) = Gate::after(10);
+    let path = Path::new("json-resumed", 20 << 17, faults);
+    let client = path.begin(&gate, 10, path.client(1));
+    client.signal(libc::SIGINT);
+    client.finish();
+    let mut command = path.client(1);
+    command.args(["--progress=json", "--verify", "md5"]);
+    let mut client = Running::start(&mut command);
+    next(&mut client, "start");
+    // No byte comes, and all that is there gets into the MD5 too.
+    let checked = progress_with(&mut client, "hashed", 10 * BLOCK);
+    assert_eq!((number(&checked, "kept"), number(&checked, "checked")), (10 * BLOCK, 10 * BLOCK));
+    assert_eq!(checked.get("left"), Some(&Value::Null), "{checked}");
+    gate.open();
+    client.finish().succeeded();
+    path.is_whole();
+}
+
+#[test]
 fn names_in_objects_are_escaped() {
     let scratch = Scratch::new("json-names");
     let server = Server::start(&scratch, &[]);
@@ -130,7 +150,7 @@ fn a_failure_is_the_last_object_and_no_line_of_text() {
 #[test]
 fn what_else_is_said_is_an_object_too() {
     let path = Path::new("json-message", 1000, Faults::default());
-    fs::write(path.folder("out.part"), b"from somewhere").unwrap();
+    leave(&path.folder("out"), b"from somewhere");
     let outcome = run(path.client(1).arg("--progress=json"));
     let lines: Vec<Value> = outcome.err.split_inclusive('\n').map(object).collect();
     let message = lines.iter().find(|object| text(object, "event") == "message").unwrap();

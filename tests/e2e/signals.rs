@@ -4,6 +4,7 @@
 
 use crate::classic_peers::{ClassicServer, ask, md5, open_stream, read_some};
 use crate::harness::{Outcome, Running, Scratch, Server, after, content, run, wait_until};
+use crate::path::leave;
 use crate::proof;
 use crate::system::signal;
 use std::fs;
@@ -242,7 +243,10 @@ fn sigkill_at_a_client_ends_its_receiver_and_leaves_the_old_output() {
     receiving.nothing_stays();
     assert_eq!(fs::read(receiving.scratch.path("folder/out")).unwrap(), b"old");
     // Nobody is left who could remove the part file; the next client takes it over.
-    assert_eq!(Scratch::names(&receiving.scratch.path("folder")), ["out", "out.part"]);
+    assert_eq!(
+        Scratch::names(&receiving.scratch.path("folder")),
+        ["out", "out.part", "out.part.journal"]
+    );
     receiving.scratch.write("file", b"new");
     let server = Server::start(&receiving.scratch, &[]);
     let output = receiving.scratch.path("folder/out");
@@ -348,7 +352,7 @@ fn a_client_whose_words_nobody_takes_can_be_ended_all_the_same() {
     let server = Server::start(&scratch, &[]);
     scratch.write("file", &content(1000));
     // That it starts over is worth a word, for which there is no room.
-    scratch.write("out.part", b"from somewhere");
+    leave(&scratch.path("out"), b"from somewhere");
     let (mut full, _unread) = UnixStream::pair().unwrap();
     full.set_nonblocking(true).unwrap();
     while full.write(&[0; 4096]).is_ok() {}
@@ -356,7 +360,9 @@ fn a_client_whose_words_nobody_takes_can_be_ended_all_the_same() {
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
     let mut client = client.stderr(OwnedFd::from(full)).spawn().unwrap();
     // It is about to say so, and handles signals.
-    wait_until("a journal", || scratch.path("out.part.journal").exists().then_some(()));
+    wait_until("the part file is emptied", || {
+        (fs::metadata(scratch.path("out.part")).unwrap().len() != 14).then_some(())
+    });
     wait_until("the end", || {
         signal(client.id(), libc::SIGINT);
         client.try_wait().unwrap()

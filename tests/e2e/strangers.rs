@@ -70,6 +70,7 @@ fn a_wrong_token_gets_nothing_after_a_while_and_harms_nobody() {
         let mut guess = stranger.open();
         // It cannot end the session either.
         guess.write_all(&request(0, 100)).unwrap();
+        guess.write_all(&Request::Leave.encode()).unwrap();
         guess.write_all(&Request::Finished.encode()).unwrap();
         let mut stream = offer.open();
         stream.write_all(&request(0, 100)).unwrap();
@@ -197,7 +198,7 @@ fn requests_that_cannot_be_are_told_so() {
         range(1, 0, 0, u32::MAX),
         range(1, 1, 0, 1),
         range(0, 0, 0, 1),
-        range(3, 0, 0, 1),
+        range(4, 0, 0, 1),
         vec![0; REQUEST_SIZE],
         content(5000),
     ] {
@@ -328,4 +329,24 @@ fn a_session_that_nobody_comes_to_ends() {
     assert!(line.ends_with(": no stream was open for 1 s\n"), "{line}");
     proof::children(server.running.pid(), 0);
     assert!(TcpStream::connect(offer.sender).is_err());
+}
+
+#[test]
+fn every_stream_hears_at_once_that_the_file_has_changed_and_a_new_one_that_it_is_too_late() {
+    let scratch = Scratch::new("changed-all");
+    let (server, bytes) = serving(&scratch, &[], 400_000);
+    let offer = ask(&server, "file", 3);
+    let mut open = served(&offer, 3, &bytes);
+    scratch.write("file", b"another");
+    let begun = Instant::now();
+    // The one that asks stays open: the sender waits for its end.
+    open[0].write_all(&request(0, 10)).unwrap();
+    for stream in &mut open {
+        let (header, _) = block(stream);
+        assert!(matches!(header, Header::Error { code: ErrorCode::Changed, .. }), "{header:?}");
+    }
+    for address in [offer.sender, server.address] {
+        refused(offer.open_at(address), ErrorCode::Session);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }

@@ -26,7 +26,7 @@ fn help_goes_to_standard_output() {
             assert_eq!(outcome.err, "", "{name}");
             let text = outcome.succeeded();
             assert!(text.starts_with(&format!("usage: {name} [options] ")), "{text}");
-            assert!(text.contains(&format!("\nexamples:\n")), "{text}");
+            assert!(text.contains("\nexamples:\n"), "{text}");
             assert!(text.contains("\narguments:\n  "), "{text}");
             assert!(text.contains("\nhelp:\n  -h, --help "), "{text}");
             assert!(text.ends_with(&format!("man ropewalk-{name}\n")), "{text}");

@@ -215,10 +215,36 @@ impl Client {
     pub(crate) fn reply(&mut self, method: &str) -> Reply {
         let mut reply = self.head();
         if method != "HEAD" && reply.status != 304 {
-            reply.body = vec![0; reply.field("content-length").parse().unwrap()];
-            self.stream.read_exact(&mut reply.body).unwrap();
+            reply.body = match reply.find("transfer-encoding") {
+                None => self.bytes(reply.field("content-length").parse().unwrap()),
+                Some(coding) => {
+                    assert_eq!((coding, reply.find("content-length")), ("chunked", None));
+                    self.chunks()
+                }
+            };
         }
         reply
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// A body in chunks, up to the empty one.
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let mut size = String::new();
+            self.stream.read_line(&mut size).unwrap();
+            let size = usize::from_str_radix(size.trim_end(), 16).unwrap();
+            body.extend(self.bytes(size));
+            assert_eq!(self.bytes(2), b"\r\n");
+            if size == 0 {
+                return body;
+            }
+        }
     }
 
     /// Demands that the server closes now, and says nothing more.

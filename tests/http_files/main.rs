@@ -6,10 +6,12 @@
 
 mod harness;
 
+mod changes;
 mod digests;
 mod files;
 mod index;
 mod metrics;
 mod offers;
 mod pace;
+mod pages;
 mod tools;

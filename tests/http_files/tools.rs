@@ -1,8 +1,9 @@
 //! Other people's clients, where they are installed: they get the right file, whole, in
 //! parts, and resumed.
 
-use crate::harness::{Server, content, with_usual_signals};
+use crate::harness::{Client, Server, content, with_usual_signals};
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -184,6 +185,65 @@ fn lftp_gets_a_file_over_four_connections_and_the_rest_of_one() {
     setup.server.file("out.lftp-pget-status", status.as_bytes());
     setup.run("lftp", &["-c", &command("-c")]);
     setup.resumed();
+}
+
+/// A server of a folder with so many files beside a folder with one.
+fn with_tree(tool: &str, count: usize) -> Option<(Setup, String)> {
+    let options = ["-q", "--root", ".", "--index", "--metrics", "127.0.0.1:0"];
+    let setup = Setup::with(tool, &options)?;
+    let folder = &setup.server.folder;
+    fs::create_dir_all(folder.join("tree/a b")).unwrap();
+    setup.server.file("tree/a b/<&>#1", b"odd");
+    (0..count).for_each(|at| drop(setup.server.file(&format!("tree/{at}"), b"x")));
+    let url = format!("http://{}/tree/", setup.server.address);
+    Some((setup, url))
+}
+
+/// Demands that the tree is there, each file of it once.
+#[track_caller]
+fn mirrored(copy: &Path, count: usize) {
+    assert_eq!(fs::read(copy.join("a b/<&>#1")).unwrap(), b"odd");
+    let files = fs::read_dir(copy).unwrap().map(|entry| entry.unwrap().file_name());
+    let files = files.filter(|name| name.to_str().unwrap().parse::<usize>().is_ok());
+    assert_eq!(files.count(), count);
+}
+
+#[test]
+fn wget_mirrors_a_huge_folder_and_asks_for_it_once() {
+    let Some((setup, url)) = with_tree("wget", 10_500) else { return };
+    let copy = setup.server.folder.join("copy");
+    let into = copy.to_str().unwrap();
+    setup.run("wget", &["-q", "-m", "-np", "-nH", "--cut-dirs=1", "-P", into, &url]);
+    mirrored(&copy, 10_500);
+    // Each file once, and each folder once.
+    let metrics = Client::connect(setup.server.metrics.unwrap()).ask("GET", "/-/metrics", &[]);
+    let expected = format!("ropewalk_downloads_total{{outcome=\"complete\"}} {}\n", 2 + 10_501);
+    assert!(metrics.text().contains(&expected), "{}", metrics.text());
+}
+
+#[test]
+fn rclone_copies_a_huge_folder() {
+    let Some((setup, url)) = with_tree("rclone", 10_500) else { return };
+    let copy = setup.server.folder.join("copy");
+    let into = copy.to_str().unwrap();
+    setup.run("rclone", &["--config=", "copy", "--http-url", &url, ":http:", into]);
+    mirrored(&copy, 10_500);
+}
+
+#[test]
+fn lftp_mirrors_a_folder() {
+    let Some((setup, url)) = with_tree("lftp", 100) else { return };
+    let copy = setup.server.folder.join("copy");
+    setup.run("lftp", &["-c", &format!("mirror {url} {}", copy.to_str().unwrap())]);
+    mirrored(&copy, 100);
+}
+
+#[test]
+fn the_wget_of_busybox_follows_the_redirection_of_a_folder() {
+    let Some((setup, url)) = with_tree("busybox", 3) else { return };
+    let url = url.trim_end_matches('/');
+    setup.run("busybox", &["wget", "-q", "-O", setup.out.as_str(), url]);
+    assert!(fs::read_to_string(&setup.out).unwrap().contains("href=\"a%20b/\""));
 }
 
 #[test]

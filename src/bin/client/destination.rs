@@ -1,35 +1,48 @@
-//! Where the file is to go, from what the user typed: a name, a folder, `-`, or nothing.
-//! Looks whether something is a folder; opens and makes nothing.
+//! Where the file is to go, from what the user typed: a name, a folder, `-`, a descriptor, or
+//! nothing. Looks whether something is a folder or a descriptor; opens and makes nothing.
 
 #![forbid(unsafe_code)]
 
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
+use ropewalk::sys::inherited;
 use ropewalk::transfer::output::Output;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What standard output is called in messages.
-pub(crate) const STANDARD_OUTPUT: &str = "standard output";
+/// How many symbolic links are followed to a descriptor, as in the kernel.
+const MAX_LINKS: usize = 40;
+
+/// The number of standard output.
+const STANDARD_OUTPUT: u32 = 1;
 
 /// Where the user wants the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// In a file.
     File(PathBuf),
-    /// On standard output, in order.
-    StandardOutput,
+    /// On the descriptor with this number, in order; mostly standard output.
+    Descriptor(u32),
 }
 
 /// The same, found and fit to be written to.
 pub(crate) enum Goal {
     /// An output that a part file becomes.
     File(Output),
-    /// Standard output.
-    StandardOutput,
+    /// A descriptor that gets the bytes in order.
+    Descriptor(Open),
+}
+
+/// A descriptor to write to.
+pub(crate) struct Open {
+    /// A copy of it.
+    pub(crate) descriptor: OwnedFd,
+    /// What it is called in messages.
+    pub(crate) shown: String,
 }
 
 impl Destination {
@@ -38,8 +51,8 @@ impl Destination {
     ///
     /// # Errors
     /// Those of [`Output::locate`]; a picture in place of the output, or of what becomes it;
-    /// and a terminal gets no file: most are not for the eye, and what a server sends could
-    /// tell it to do things.
+    /// a descriptor that cannot be written to; and a terminal gets no file: most are not for
+    /// the eye, and what a server sends could tell it to do things.
     pub(crate) fn locate(&self, trace: Option<&Path>) -> Result<Goal> {
         match self {
             Destination::File(path) => {
@@ -49,15 +62,24 @@ impl Destination {
                     false => Ok(Goal::File(output)),
                 }
             }
-            Destination::StandardOutput if io::stdout().is_terminal() => Err(Error::usage(
-                format!("ofile: {STANDARD_OUTPUT} is a terminal; say where with > or |"),
-            )),
-            Destination::StandardOutput => Ok(Goal::StandardOutput),
+            Destination::Descriptor(number) => {
+                let shown = match *number {
+                    STANDARD_OUTPUT => "standard output".to_string(),
+                    number => format!("descriptor {number}"),
+                };
+                let descriptor = inherited::copy_for_writing(*number)
+                    .map_err(|error| Error::system(&shown, &error))?;
+                if descriptor.is_terminal() {
+                    let text = format!("ofile: {shown} is a terminal; say where with > or |");
+                    return Err(Error::usage(text));
+                }
+                Ok(Goal::Descriptor(Open { descriptor, shown }))
+            }
         }
     }
 }
 
-/// Standard output for `-`. Else the path of the output: `ofile`; inside it where it is a
+/// Standard output for `-`, and the descriptor where `ofile` leads to one. Else the path of the output: `ofile`; inside it where it is a
 /// folder, or is spelled like one; without it in the current folder. There it has the last
 /// part of `file`'s name.
 ///
@@ -67,9 +89,12 @@ pub(crate) fn choose(ofile: Option<&OsStr>, file: &[u8]) -> Result<Destination> 
     let path = match ofile {
         None => PathBuf::from(base_name(file)?),
         Some(ofile) if ofile.is_empty() => return Err(Error::usage("ofile: must not be empty")),
-        Some(ofile) if ofile == "-" => return Ok(Destination::StandardOutput),
+        Some(ofile) if ofile == "-" => return Ok(Destination::Descriptor(STANDARD_OUTPUT)),
         Some(ofile) if is_folder(ofile) => Path::new(ofile).join(base_name(file)?),
-        Some(ofile) => PathBuf::from(ofile),
+        Some(ofile) => match descriptor(Path::new(ofile)) {
+            Some(number) => return Ok(Destination::Descriptor(number)),
+            None => PathBuf::from(ofile),
+        },
     };
     Ok(Destination::File(path))
 }
@@ -77,6 +102,24 @@ pub(crate) fn choose(ofile: Option<&OsStr>, file: &[u8]) -> Result<Destination> 
 /// Whether a file cannot have this name because a folder has it, or only a folder could.
 fn is_folder(path: &OsStr) -> bool {
     path.as_bytes().ends_with(b"/") || fs::metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// The descriptor of this process that `path` leads to: `/dev/stdout`, `/dev/fd/63`, and what
+/// links to such a name. What is behind it is not to be replaced.
+fn descriptor(path: &Path) -> Option<u32> {
+    let own = fs::canonicalize("/proc/self").ok()?;
+    let mut path = path.to_path_buf();
+    for _ in 0..MAX_LINKS {
+        let target = fs::read_link(&path).ok()?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = fs::canonicalize(parent.unwrap_or(Path::new("."))).ok()?;
+        let own = folder.strip_prefix(&own).ok().filter(|within| within.ends_with("fd"));
+        if own.is_some() {
+            return path.file_name()?.to_str()?.parse().ok();
+        }
+        path = folder.join(target);
+    }
+    None
 }
 
 /// What follows the last slash in `file`.
@@ -99,7 +142,7 @@ mod tests {
     fn chosen(ofile: Option<&str>, file: &str) -> String {
         match choose(ofile.map(OsStr::new), file.as_bytes()).unwrap() {
             Destination::File(path) => path.into_os_string().into_string().unwrap(),
-            Destination::StandardOutput => panic!("standard output"),
+            Destination::Descriptor(number) => panic!("{number}"),
         }
     }
 
@@ -125,9 +168,34 @@ mod tests {
     #[test]
     fn a_dash_is_standard_output_and_nothing_else_is() {
         let choose = |ofile| choose(Some(OsStr::new(ofile)), b"..").unwrap();
-        assert_eq!(choose("-"), Destination::StandardOutput);
+        assert_eq!(choose("-"), Destination::Descriptor(1));
         assert_eq!(choose("./-"), Destination::File("./-".into()));
         assert_eq!(choose("--"), Destination::File("--".into()));
+    }
+
+    #[test]
+    fn names_of_descriptors_are_descriptors() {
+        let file = fs::File::open("/proc/self/status").unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&file) as u32;
+        let link = std::env::temp_dir().join(format!("ropewalk-{}-fd", std::process::id()));
+        std::os::unix::fs::symlink(format!("/dev/fd/{number}"), &link).unwrap();
+        let link_name = link.to_str().unwrap();
+        for (name, expected) in [
+            ("/dev/stdout", 1),
+            ("/dev/stderr", 2),
+            ("/proc/self/fd/1", 1),
+            ("/proc/thread-self/fd/2", 2),
+            (&format!("/dev/fd/{number}"), number),
+            (link_name, number),
+        ] {
+            let chosen = choose(Some(OsStr::new(name)), b"f").unwrap();
+            assert_eq!(chosen, Destination::Descriptor(expected), "{name}");
+        }
+        fs::remove_file(&link).unwrap();
+        for other in ["/dev/fd/1048576", "/proc/self/exe", link_name, "/proc/1/fd/no"] {
+            let chosen = choose(Some(OsStr::new(other)), b"f").unwrap();
+            assert_eq!(chosen, Destination::File(other.into()), "{other}");
+        }
     }
 
     #[test]

@@ -6,8 +6,10 @@ mod blame;
 mod classic;
 mod digest;
 pub(crate) mod kept;
+mod lease;
 mod piped;
 mod pulled;
+mod renewal;
 mod summary;
 
 pub(crate) use summary::Summary;
@@ -18,9 +20,10 @@ use crate::destination::Goal;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::trace::Gathered;
+use lease::Lease;
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::{Supervisor, Worker};
-use ropewalk::app::workers;
+use ropewalk::app::{terminal, workers};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::process::Ended;
 use std::path::PathBuf;
@@ -69,13 +72,27 @@ fn fetch(
     let fetch = Fetch { config, supervisor, interrupt, progress, receiver, begun, gathered };
     let (server, stream) = Server::find(config, interrupt)?;
     let offer = server.ask(stream, &config.file, config.threads, config.retry_for, interrupt)?;
-    match (offer, goal) {
-        (Offer::Classic(offer), Goal::File(output)) => {
-            classic::run(&fetch, output, &server, &offer)
+    match offer {
+        Offer::Classic(offer) => match goal {
+            Goal::File(output) => classic::run(&fetch, output, &server, &offer),
+            Goal::Descriptor(open) => piped::classic(&fetch, &open, &server, &offer),
+        },
+        Offer::Pulled(offer) => {
+            let lease = Lease::new(&server, &offer, config.single_port);
+            match goal {
+                Goal::File(output) => pulled::run(&fetch, output, &server, &offer, &lease),
+                Goal::Descriptor(open) => piped::pulled(&fetch, &open, &server, &offer, &lease),
+            }
         }
-        (Offer::Pulled(offer), Goal::File(output)) => pulled::run(&fetch, output, &server, &offer),
-        (Offer::Classic(offer), Goal::StandardOutput) => piped::classic(&fetch, &server, &offer),
-        (Offer::Pulled(offer), Goal::StandardOutput) => piped::pulled(&fetch, &server, &offer),
+    }
+}
+
+impl Fetch<'_> {
+    /// Says what the fetch has to do without, unless only errors are wanted.
+    fn warn(&self, what: Option<String>) {
+        if let Some(what) = what.filter(|_| !self.config.quiet) {
+            terminal::log(format_args!("warning: {what}"));
+        }
     }
 }
 

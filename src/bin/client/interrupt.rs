@@ -133,7 +133,7 @@ pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Resul
             // Whenever the signal came: an earlier run may have left something too.
             match config.destination.locate(None) {
                 Ok(Goal::File(output)) => kept::add(error, &output, &config.command),
-                Ok(Goal::StandardOutput) | Err(_) => error,
+                Ok(Goal::Descriptor(_)) | Err(_) => error,
             }
         }
         _ => error,

@@ -32,7 +32,7 @@ fn main() -> std::process::ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode> {
     let config = Config::from_arguments(&arguments)?;
     let (quiet, verbose) = (config.quiet, config.verbose);
-    let piped = config.destination == Destination::StandardOutput;
+    let piped = matches!(config.destination, Destination::Descriptor(_));
     let progress = Arc::new(Progress::new());
     let watcher = Watcher::start(&config, &progress)?;
     let outcome = interrupt::run_until_signal(config, progress);

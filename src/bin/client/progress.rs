@@ -22,6 +22,9 @@ use watcher::Bell;
 const RATE_TIME: Duration = Duration::from_secs(2);
 const LEFT_TIME: Duration = Duration::from_secs(10);
 
+/// When no byte has come for this long, nothing moves, and nobody knows the time left.
+const STILL_TIME: Duration = Duration::from_secs(2);
+
 /// What a fetch is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -31,7 +34,8 @@ pub(crate) enum Phase {
     Moving,
     /// The server is gone, and another session is asked for.
     Lost,
-    /// All bytes are there; an MD5 is not.
+    /// No byte is missing, or none comes, and what is there is not checked yet: against
+    /// the journal of an earlier run, or by its MD5.
     Checking,
     /// All is checked, and written to the disk.
     Saving,
@@ -68,6 +72,12 @@ pub(crate) struct Snapshot {
     pub(crate) streams: u64,
     /// Blocks that were asked for again.
     pub(crate) again: u64,
+    /// Bytes that an earlier run left.
+    pub(crate) kept: u64,
+    /// How many of them have been checked.
+    pub(crate) checked: u64,
+    /// Bytes that are in the MD5, where the receiver says it.
+    pub(crate) hashed: Option<u64>,
 }
 
 /// What the fetch notes down.
@@ -82,6 +92,8 @@ struct State {
     size: Option<u64>,
     /// Whether an MD5 is waited for after the last byte.
     md5: bool,
+    /// Bytes that an earlier run left.
+    kept: u64,
     tally: Tally,
     speed: Speed,
 }
@@ -93,6 +105,7 @@ impl Progress {
             phase: Phase::Asking,
             size: None,
             md5: true,
+            kept: 0,
             tally: Tally::default(),
             speed: Speed::new(Duration::ZERO, 0, LEFT_TIME),
         };
@@ -103,23 +116,27 @@ impl Progress {
     /// known. Tells whether an MD5 is made of it.
     pub(crate) fn begins(&self, size: Option<u64>, there: u64, md5: bool) {
         let mut state = lock(&self.state);
-        let tally = Tally { bytes: there, ..Tally::default() };
+        let tally = Tally { bytes: there, held: there, ..Tally::default() };
         let speed = Speed::new(self.begun.elapsed(), there, LEFT_TIME);
-        *state = State { phase: Phase::Moving, size, md5, tally, speed };
+        let phase = if there > 0 { Phase::Checking } else { Phase::Moving };
+        *state = State { phase, size, md5, kept: there, tally, speed };
     }
 
     /// The receiver has come this far.
     pub(crate) fn moves(&self, tally: Tally) {
+        let time = self.begun.elapsed();
         let mut state = lock(&self.state);
-        state.speed.note(self.begun.elapsed(), tally.bytes);
+        state.speed.note(time, tally.bytes);
         let whole = match state.size {
             Some(size) => tally.bytes >= size,
             // Of a classic transfer only the end of all streams is seen.
             None => tally.bytes > 0 && tally.streams == 0,
         };
+        let still = state.speed.last_gain().is_none_or(|last| time - last > STILL_TIME);
         state.phase = match state.phase {
-            _ if whole && state.md5 => Phase::Checking,
+            _ if whole && (state.md5 || tally.held > 0) => Phase::Checking,
             Phase::Lost if tally.streams == 0 && tally.bytes <= state.tally.bytes => Phase::Lost,
+            _ if still && tally.held > 0 => Phase::Checking,
             _ => Phase::Moving,
         };
         state.tally = tally;
@@ -142,7 +159,7 @@ impl Progress {
         let mut state = lock(&self.state);
         state.phase = Phase::Saving;
         state.size = Some(bytes);
-        state.tally = Tally { bytes, streams: 0, ..state.tally };
+        state.tally = Tally { bytes, streams: 0, held: 0, ..state.tally };
     }
 
     /// How it is now.
@@ -150,11 +167,7 @@ impl Progress {
         let time = self.begun.elapsed();
         let state = lock(&self.state);
         let left = match (state.phase, state.size) {
-            (Phase::Moving, Some(size)) => {
-                let rate = state.speed.rate(time, LEFT_TIME);
-                let rest = size.saturating_sub(state.tally.bytes) as f64;
-                (rate > 0.0).then(|| (rest / rate).ceil() as u64)
-            }
+            (Phase::Moving, Some(size)) => state.left(time, size.saturating_sub(state.tally.bytes)),
             _ => None,
         };
         Snapshot {
@@ -166,7 +179,22 @@ impl Progress {
             left,
             streams: state.tally.streams,
             again: state.tally.again,
+            kept: state.kept,
+            checked: state.kept.saturating_sub(state.tally.held),
+            hashed: state.tally.hashed,
         }
+    }
+}
+
+impl State {
+    /// Seconds until `rest` more bytes are there, as they came up to the last one: while
+    /// none comes the time left passes, and then is not known.
+    fn left(&self, time: Duration, rest: u64) -> Option<u64> {
+        let last = self.speed.last_gain()?;
+        let passed = time.saturating_sub(last);
+        let rate = self.speed.rate(last, LEFT_TIME);
+        let known = passed <= STILL_TIME && rate > 0.0;
+        known.then(|| (rest as f64 / rate - passed.as_secs_f64()).max(0.0).ceil() as u64)
     }
 }
 
@@ -194,6 +222,51 @@ mod tests {
         assert_eq!(phase(tally(50, 1)), Phase::Moving);
         assert_eq!(phase(tally(100, 2)), Phase::Checking);
         assert_eq!(phase(tally(90, 2)), Phase::Moving, "what was there was damaged");
+    }
+
+    #[test]
+    fn until_bytes_come_what_is_there_is_checked() {
+        let progress = Progress::new();
+        progress.begins(Some(100), 70, true);
+        let at = |tally| {
+            progress.moves(tally);
+            let now = progress.snapshot();
+            (now.phase, now.checked, now.left.is_some())
+        };
+        let held = |bytes, held| Tally { held, ..tally(bytes, 1) };
+        assert_eq!(at(held(70, 70)), (Phase::Checking, 0, false));
+        assert_eq!(at(held(70, 30)), (Phase::Checking, 40, false));
+        assert_eq!(at(held(80, 30)), (Phase::Moving, 40, true));
+        assert_eq!(at(held(80, 0)), (Phase::Moving, 70, true));
+        assert_eq!(at(held(100, 0)), (Phase::Checking, 70, false));
+    }
+
+    #[test]
+    fn what_is_there_is_checked_without_an_md5_too() {
+        let progress = Progress::new();
+        progress.begins(Some(100), 70, false);
+        progress.moves(Tally { held: 10, ..tally(100, 1) });
+        assert_eq!(progress.snapshot().phase, Phase::Checking);
+        progress.moves(tally(100, 1));
+        assert_eq!(progress.snapshot().phase, Phase::Moving);
+    }
+
+    #[test]
+    fn the_time_left_passes_while_nothing_comes_and_then_is_not_known() {
+        let second = Duration::from_secs(1);
+        let mut state = State {
+            phase: Phase::Moving,
+            size: Some(1000),
+            md5: true,
+            kept: 0,
+            tally: tally(100, 1),
+            speed: Speed::new(Duration::ZERO, 0, LEFT_TIME),
+        };
+        state.speed.note(second, 100);
+        assert_eq!(state.left(second, 900), Some(9));
+        state.speed.note(2 * second, 100);
+        assert_eq!(state.left(2 * second, 900), Some(8), "not a later end than before");
+        assert_eq!(state.left(4 * second, 900), None);
     }
 
     #[test]

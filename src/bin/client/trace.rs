@@ -17,13 +17,14 @@ use crate::fetch::Summary;
 use ropewalk::app::terminal;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Result, system_words};
+use ropewalk::sys::sync::lock;
 use ropewalk::sys::{file, poll};
 use ropewalk::transfer::trace::{Slice, Trace};
-use std::cell::RefCell;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// How long the reader of a pipe may take nothing.
@@ -32,13 +33,13 @@ const READER_LIMIT: Duration = Duration::from_secs(10);
 /// What is gathered during one fetch.
 #[derive(Default)]
 pub(crate) struct Gathered {
-    trace: RefCell<Trace>,
+    trace: Mutex<Trace>,
 }
 
 impl Gathered {
     /// Takes what the receiver reports.
     pub(crate) fn add(&self, slice: &Slice) {
-        self.trace.borrow_mut().add(slice);
+        lock(&self.trace).add(slice);
     }
 
     /// Draws the picture where one was asked for, of a fetch that failed too. That it
@@ -55,7 +56,7 @@ impl Gathered {
             },
             failed: outcome.is_err(),
             limit: config.rate,
-            trace: self.trace.borrow().clone(),
+            trace: lock(&self.trace).clone(),
         };
         // Written as it is and not renamed: it may be a pipe, and it is worth nothing.
         if let Err(error) = write(path, picture.to_svg().as_bytes()) {

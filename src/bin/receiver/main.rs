@@ -96,7 +96,7 @@ fn receive_and_join(target: Target) -> Result<Report> {
     let first = &files[0];
     let (md5, bytes) =
         pieces::join(first, others).map_err(|error| Error::system(&shown, &error))?;
-    let tally = Tally { bytes, streams: reading.peak, offset: bytes, again: 0 };
+    let tally = Tally { bytes, streams: reading.peak, offset: bytes, ..Tally::default() };
     Ok(Report::Done { tally, md5: Some(hex(&md5)), mended: Mended::default() })
 }
 

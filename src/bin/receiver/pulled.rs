@@ -31,6 +31,7 @@ use ropewalk::transfer::trace::{Recorder, Standing};
 use ropewalk::transfer::window::block_size;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -156,7 +157,15 @@ pub(crate) fn receive(
         }
         shared.sessions.end(complete);
         shared.job.rate.iter().for_each(Rate::lift);
-        let md5 = threads.follower.and_then(|follower| follower.join().ok()).flatten();
+        let md5 = threads.follower.and_then(|follower| {
+            loop {
+                match follower.recv_timeout(REPORT_INTERVAL) {
+                    Ok(md5) => break md5,
+                    Err(RecvTimeoutError::Timeout) => report(shared.progress()),
+                    Err(RecvTimeoutError::Disconnected) => break None,
+                }
+            }
+        });
         // A sync that fails now is told to nobody else.
         threads.checkpoint.map(ScopedJoinHandle::join);
         shared.take_slice().map(&mut report);
@@ -168,8 +177,9 @@ pub(crate) fn receive(
 #[derive(Default)]
 struct Threads<'scope> {
     crew: Option<Crew<'scope>>,
-    /// Follows the prefix, where anybody does: for the MD5, or to give the bytes out.
-    follower: Option<ScopedJoinHandle<'scope, Option<[u8; 16]>>>,
+    /// What comes of following the prefix, where a thread does that: for the MD5, or to
+    /// give the bytes out.
+    follower: Option<mpsc::Receiver<Option<[u8; 16]>>>,
     checkpoint: Option<ScopedJoinHandle<'scope, ()>>,
 }
 
@@ -195,8 +205,11 @@ impl<'scope> Threads<'scope> {
             }
             name = "md5";
         }
-        let run = || shared.guarded(|| follower::run(shared));
-        self.follower = Some(spawn(scope, name, run)?);
+        let (result, follower) = mpsc::channel();
+        spawn(scope, name, move || {
+            let _ = result.send(shared.guarded(|| follower::run(shared)));
+        })?;
+        self.follower = Some(follower);
         Ok(())
     }
 }
@@ -350,8 +363,14 @@ impl Shared {
 
     fn progress(&self) -> Report {
         let progress = self.queue.progress();
-        let bytes = progress.done + progress.held;
-        Report::Progress(Tally { bytes, again: progress.repeats, ..self.meter.read().into() })
+        let hashed = progress.followed.filter(|_| self.job.verify == Verify::Md5);
+        Report::Progress(Tally {
+            bytes: progress.done + progress.held,
+            again: progress.repeats,
+            held: progress.held,
+            hashed,
+            ..self.meter.read().into()
+        })
     }
 
     /// What came of it, after all threads but the streams have ended.
@@ -364,7 +383,7 @@ impl Shared {
                 let streams = self.meter.read().peak.min(self.wanted().into());
                 let progress = self.queue.progress();
                 let (bytes, again) = (self.job.size, progress.repeats);
-                let tally = Tally { bytes, streams, offset: bytes, again };
+                let tally = Tally { bytes, streams, offset: bytes, again, ..Tally::default() };
                 let mended = Mended {
                     bad_blocks: state.bad_blocks,
                     reconnects: state.reconnects,

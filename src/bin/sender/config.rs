@@ -6,6 +6,7 @@
 use crate::classic::Classic;
 use crate::pulled::Pulled;
 use crate::streams::{Limits, Pace};
+use crate::verdict::Verdict;
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::terminal;
@@ -72,6 +73,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener, Option<A
             limits,
             pace: pace.clone(),
             meter: Default::default(),
+            verdict: Verdict::new().map_err(|error| Error::system("start", &error))?,
         })),
         _ => return Err(bad("protocol")),
     };

@@ -8,6 +8,7 @@ mod config;
 mod places;
 mod pulled;
 mod streams;
+mod verdict;
 
 use classic::Classic;
 use config::Transfer;

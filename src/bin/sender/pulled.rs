@@ -6,6 +6,7 @@
 
 use crate::places::Place;
 use crate::streams::{Arrival, Ended, Limits, Pace, Protocol};
+use crate::verdict::{Verdict, tell};
 use ropewalk::app::report;
 use ropewalk::codec::wire::{
     ErrorCode, HEADER_SIZE, HELLO_SIZE, Header, Hello, MIN_PART, REQUEST_SIZE, Request, WireError,
@@ -19,7 +20,7 @@ use ropewalk::transfer::session::Token;
 use ropewalk::transfer::window::block_size;
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -30,9 +31,6 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 
 /// How long one that shows a wrong token is kept waiting.
 const STRANGER_DELAY: Duration = Duration::from_secs(1);
-
-/// How long the peer of a stream that ends with an error has to read it.
-const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// Requests that are read at once.
 const REQUEST_BATCH: usize = 64;
@@ -63,6 +61,8 @@ pub(crate) struct Pulled {
     pub(crate) pace: Pace,
     /// What was sent.
     pub(crate) meter: Meter,
+    /// Whether the file has ended the session.
+    pub(crate) verdict: Verdict,
 }
 
 /// Why a stream ends before its peer closes it.
@@ -75,6 +75,8 @@ enum Stop {
     Tell(ErrorCode, &'static str),
     /// The peer said that all is done.
     Finished,
+    /// The peer said that it gives up the rest.
+    Left,
 }
 
 impl From<io::Error> for Stop {
@@ -97,9 +99,16 @@ impl Protocol for Pulled {
         let stream = &arrival.stream;
         match self.converse(stream, &arrival.hello, place) {
             Stop::Finished => Ended::Transfer(Ok(())),
+            Stop::Left => {
+                let text = "the client has given up the rest";
+                Ended::Transfer(Err(Error::new(ExitCode::Network, text)))
+            }
             Stop::Stranger => Ended::Stranger,
             Stop::Broken => Ended::Stream,
             Stop::Tell(code, text) => {
+                if matches!(code, ErrorCode::Changed | ErrorCode::Read) {
+                    self.verdict.fall(code, text);
+                }
                 let _ = tell(stream, code, text);
                 match code {
                     ErrorCode::Changed => {
@@ -120,6 +129,10 @@ impl Protocol for Pulled {
     fn abandoned(&self) -> Error {
         let seconds = self.limits.idle.as_secs();
         Error::new(ExitCode::Network, format!("no stream was open for {seconds} s"))
+    }
+
+    fn told_until(&self) -> Option<Instant> {
+        self.verdict.deadline()
     }
 
     fn report(&self) {
@@ -160,6 +173,9 @@ impl Pulled {
             return Err(Stop::Stranger);
         }
         match place.join() {
+            true if self.verdict.fallen().is_some() => {
+                Err(Stop::Tell(ErrorCode::Session, "the session has ended"))
+            }
             true => Ok(hello),
             false => Err(Stop::Stranger),
         }
@@ -187,16 +203,24 @@ impl Pulled {
                 .map_err(|_| Stop::Tell(ErrorCode::Request, "a request was damaged"))?
             {
                 used += count;
+                if let Some((code, text)) = self.verdict.fallen() {
+                    return Err(Stop::Tell(code, text));
+                }
                 match request {
                     Request::Range { file: 0, offset, length } => answers.range(offset, length)?,
                     Request::Range { .. } => {
                         return Err(Stop::Tell(ErrorCode::Request, "there is one file, number 0"));
                     }
                     Request::Finished => return Err(Stop::Finished),
+                    Request::Leave => return Err(Stop::Left),
                 }
             }
             bytes.copy_within(used..filled, 0);
             filled -= used;
+            self.verdict.wait_or(stream)?;
+            if let Some((code, text)) = self.verdict.fallen() {
+                return Err(Stop::Tell(code, text));
+            }
             match socket::read(stream, &mut bytes[filled..])? {
                 0 => return Err(Stop::Broken),
                 count => filled += count,
@@ -357,25 +381,5 @@ fn check_unchanged(transfer: &Pulled) -> Result<(), Stop> {
     match transfer.version == Version::of(&found) {
         true => Ok(()),
         false => Err(Stop::Tell(ErrorCode::Changed, "its size or its time stamps differ")),
-    }
-}
-
-/// Ends a stream with an error that the peer gets to read: requests of its that were
-/// not answered would otherwise turn the end into a reset.
-fn tell(mut stream: &TcpStream, code: ErrorCode, text: &str) -> io::Result<()> {
-    let header = Header::Error { code, length: text.len() as u32, crc: crc32c(text.as_bytes()) };
-    stream.write_all(&[&header.encode()[..], text.as_bytes()].concat())?;
-    socket::reset_on_close(stream.as_fd(), false)?;
-    stream.shutdown(Shutdown::Write)?;
-    let deadline = Instant::now() + LINGER_TIME;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        stream.set_read_timeout(Some(left))?;
-        if socket::read(stream, &mut [0; 4096])? == 0 {
-            return Ok(());
-        }
     }
 }

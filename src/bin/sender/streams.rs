@@ -75,6 +75,12 @@ pub(crate) trait Protocol: Send + Sync + 'static {
     /// How a transfer ends that no stream comes to any more.
     fn abandoned(&self) -> Error;
 
+    /// Until when streams may stay that are told how the transfer has ended; none where
+    /// nobody is told.
+    fn told_until(&self) -> Option<Instant> {
+        None
+    }
+
     /// Called while streams are open, at most ten times a second.
     fn report(&self);
 }
@@ -140,21 +146,27 @@ pub(crate) fn serve(
     accept_for_ever(listener, events.clone())?;
     let places = Places::new(protocol.room());
     let (mut idle_since, mut reported) = (Instant::now(), Instant::now());
-    loop {
+    let mut carried: usize = 0;
+    let let_in = |arrival: Arrival| {
+        let from = arrival.peer.ip().to_canonical();
+        let comes_in = protocol.peer().is_none_or(|peer| peer == from);
+        if comes_in {
+            let place = places.let_in(&arrival.stream);
+            start(arrival, protocol, place, &events);
+        }
+        usize::from(comes_in)
+    };
+    let outcome = loop {
         let patience = match places.are_empty() {
             true => idle.saturating_sub(idle_since.elapsed()),
             false => REPORT_INTERVAL.saturating_sub(reported.elapsed()),
         };
-        match inbox.recv_timeout(patience) {
-            Ok(Event::Arrived(arrival)) => {
-                let from = arrival.peer.ip().to_canonical();
-                if protocol.peer().is_none_or(|peer| peer == from) {
-                    let place = places.let_in(&arrival.stream);
-                    start(arrival, protocol, place, &events);
-                }
-            }
+        let event = inbox.recv_timeout(patience);
+        carried -= usize::from(matches!(event, Ok(Event::Ended(_))));
+        match event {
+            Ok(Event::Arrived(arrival)) => carried += let_in(arrival),
             Ok(Event::Ended(Ended::Stream)) => idle_since = Instant::now(),
-            Ok(Event::Ended(Ended::Transfer(outcome))) => return outcome,
+            Ok(Event::Ended(Ended::Transfer(outcome))) => break outcome,
             // Strangers do not keep a transfer alive that nobody else comes to.
             Ok(Event::Ended(Ended::Stranger)) | Err(_) => {
                 if places.members() == 0 && idle_since.elapsed() >= idle {
@@ -169,7 +181,16 @@ pub(crate) fn serve(
                 protocol.report();
             }
         }
+    };
+    // Every other stream is told, and has the time to read it.
+    while let Some(deadline) = protocol.told_until().filter(|_| carried > 0) {
+        match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Event::Arrived(arrival)) => carried += let_in(arrival),
+            Ok(Event::Ended(_)) => carried -= 1,
+            Err(_) => break,
+        }
     }
+    outcome
 }
 
 /// Accepts connections on a thread that ends with the process.

@@ -1,29 +1,35 @@
-//! A part of a file on its way into a control connection, without a copy in this
-//! process. Never more bytes than were announced, however the file changes.
+//! A part of a file on its way into a control connection. Never more bytes than were
+//! announced, and never the last of them when they are not all of one state of the file.
 
 #![forbid(unsafe_code)]
 
 use crate::shares::DownloadShare;
 use ropewalk::error::system_words;
-use ropewalk::sys::file;
+use ropewalk::hash::crc32c;
+use ropewalk::transfer::identity::Version;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::TcpStream;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-/// Bytes that the kernel is asked to send at once.
-const SEND_SIZE: u64 = 2 << 20;
+/// Bytes that are read and sent at once. They are copied: what sendfile(2) has taken may
+/// still change until the peer has read it.
+const PIECE_SIZE: u64 = 128 << 10;
 
-/// Bytes that are copied at once where the kernel cannot send from a file.
-const COPY_SIZE: usize = 64 << 10;
+/// What the log says of a file that lost bytes.
+const SHORTER: Broken = Broken::Changed("the file became shorter");
+
+/// What the log says of a file whose bytes were written to.
+const CHANGED: Broken = Broken::Changed("the file changed");
 
 /// Bytes of a file that follow a response's head.
 #[derive(Debug)]
 pub(crate) struct Body {
     /// The file.
     pub(crate) file: File,
+    /// The state of it that the head describes.
+    pub(crate) version: Version,
     /// Where they begin.
     pub(crate) start: u64,
     /// How many there are.
@@ -31,17 +37,49 @@ pub(crate) struct Body {
 }
 
 /// How far a body got.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sent {
     /// Bytes that the kernel took.
     pub(crate) bytes: u64,
     /// Why these are not all, in a few words.
     pub(crate) broken: Option<String>,
+    /// Whether that is because the file changed.
+    pub(crate) changed: bool,
+}
+
+/// Why a body ends early.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// Its file is not the one that was announced.
+    Changed(&'static str),
+    /// A read or a write failed.
+    System(io::Error),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Broken {
+        Broken::System(error)
+    }
+}
+
+impl Sent {
+    /// So many bytes went to a client that may take nothing for `stall`.
+    pub(crate) fn new(bytes: u64, ended: Result<(), Broken>, stall: Duration) -> Sent {
+        match ended {
+            Ok(()) => Sent { bytes, ..Sent::default() },
+            Err(Broken::Changed(words)) => {
+                Sent { bytes, broken: Some(words.to_string()), changed: true }
+            }
+            Err(Broken::System(error)) => {
+                Sent { bytes, broken: Some(stalled_or_broken(&error, stall)), changed: false }
+            }
+        }
+    }
 }
 
 impl Body {
-    /// Sends all of it; gives up when the client takes nothing for `stall`.
-    /// No faster than its share allows.
+    /// Sends all of it; gives up when the client takes nothing for `stall`, and before the
+    /// last byte when the file is not what it was. No faster than its share allows.
     pub(crate) fn send(
         &self,
         stream: &TcpStream,
@@ -49,46 +87,101 @@ impl Body {
         share: Option<&DownloadShare>,
     ) -> Sent {
         let mut bytes = 0;
-        let sent = stream.set_write_timeout(Some(stall)).and_then(|()| {
-            while bytes < self.length {
-                match self.send_some(stream, bytes, share)? {
-                    0 => return Err(io::Error::other("the file became shorter")),
-                    count => bytes += count,
-                }
-            }
-            Ok(())
-        });
-        Sent { bytes, broken: sent.err().map(|error| stalled_or_broken(&error, stall)) }
+        let ended = match stream.set_write_timeout(Some(stall)) {
+            Ok(()) => self.send_pieces(stream, share, &mut bytes),
+            Err(error) => Err(error.into()),
+        };
+        Sent::new(bytes, ended, stall)
     }
 
-    /// Sends some bytes behind the first `done` ones. 0 at the end of the file.
-    fn send_some(
+    /// Adds to `sent` what the kernel took.
+    fn send_pieces(
         &self,
-        mut stream: &TcpStream,
-        done: u64,
+        stream: &TcpStream,
         share: Option<&DownloadShare>,
-    ) -> io::Result<u64> {
-        let (offset, left) = (self.start + done, self.length - done);
-        let count = share.map_or(left, |share| share.piece(left)).min(SEND_SIZE);
-        if let Some(share) = share {
-            share.take(count);
-        }
-        let count = count as usize;
-        match file::send_to_socket(stream.as_fd(), &self.file, offset, count) {
-            // Some file systems have nothing to send from.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                let mut buffer = vec![0; count.min(COPY_SIZE)];
-                let count = self.file.read_at(&mut buffer, offset)?;
-                stream.write_all(&buffer[..count])?;
-                Ok(count as u64)
+        sent: &mut u64,
+    ) -> Result<(), Broken> {
+        let mut buffer = vec![0; self.length.min(PIECE_SIZE) as usize];
+        let (mut crc, mut doubtful) = (0, false);
+        while *sent < self.length {
+            let left = self.length - *sent;
+            let count = share.map_or(left, |share| share.piece(left)).min(PIECE_SIZE);
+            if let Some(share) = share {
+                share.take(count);
             }
-            sent => Ok(sent? as u64),
+            let count = read_some(&self.file, &mut buffer[..count as usize], self.start + *sent)?;
+            let piece = match count {
+                0 => return Err(SHORTER),
+                count => &buffer[..count],
+            };
+            // After the read: who writes sets the time of the change first.
+            doubtful |= self.is_doubtful()?;
+            crc = crc32c::extend(crc, piece);
+            if doubtful && count as u64 == left {
+                self.compare(crc)?;
+            }
+            push(stream, piece, sent)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the file is another one than was announced, but may have the same bytes in
+    /// this part: it grew, or only its mode or its name was changed.
+    fn is_doubtful(&self) -> Result<bool, Broken> {
+        let (then, now) = (self.version, Version::of(&self.file.metadata()?));
+        match now.size {
+            _ if now == then => Ok(false),
+            size if size < then.size => Err(SHORTER),
+            size if size == then.size && now.mtime != then.mtime => Err(CHANGED),
+            _ => Ok(true),
+        }
+    }
+
+    /// Reads the part once more, and demands that it still has this CRC32C.
+    fn compare(&self, expected: u32) -> Result<(), Broken> {
+        let mut buffer = vec![0; self.length.min(PIECE_SIZE) as usize];
+        let (mut crc, mut done) = (0, 0);
+        while done < self.length {
+            let count = (self.length - done).min(PIECE_SIZE) as usize;
+            let count = match read_some(&self.file, &mut buffer[..count], self.start + done)? {
+                0 => return Err(SHORTER),
+                count => count,
+            };
+            crc = crc32c::extend(crc, &buffer[..count]);
+            done += count as u64;
+        }
+        self.is_doubtful()?;
+        if crc == expected { Ok(()) } else { Err(CHANGED) }
+    }
+}
+
+fn read_some(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
         }
     }
 }
 
+/// Writes all bytes, and adds to `sent` what the kernel took, also when not all went.
+pub(crate) fn push(mut stream: &TcpStream, bytes: &[u8], sent: &mut u64) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match stream.write(rest) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            Ok(count) => {
+                *sent += count as u64;
+                rest = rest.get(count..).unwrap_or_default();
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Why a write failed that waited for `stall` at most, in a few words.
-pub(crate) fn stalled_or_broken(error: &io::Error, stall: Duration) -> String {
+fn stalled_or_broken(error: &io::Error, stall: Duration) -> String {
     match error.kind() {
         io::ErrorKind::WouldBlock => format!("took no data for {} s", stall.as_secs()),
         _ => system_words(error),
@@ -114,7 +207,8 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let file = File::open(&path).unwrap();
         std::fs::remove_file(path).unwrap();
-        Body { file, start, length }
+        let version = Version::of(&file.metadata().unwrap());
+        Body { file, version, start, length }
     }
 
     #[test]

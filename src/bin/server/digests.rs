@@ -94,7 +94,7 @@ impl Digests {
         client: &TcpStream,
         hurry: Hurry,
     ) -> Result<Hashed, NoDigest> {
-        let tag = identity.etag();
+        let tag = identity.key();
         loop {
             if let Some(hashed) = lock(&self.board).recall(&tag) {
                 return Ok(hashed);
@@ -197,7 +197,7 @@ struct Finish {
 impl Drop for Finish {
     fn drop(&mut self) {
         let outcome = self.outcome.take();
-        let outcome = outcome.unwrap_or_else(|| Err(NoDigest::Failed(None)));
+        let outcome = outcome.unwrap_or(Err(NoDigest::Failed(None)));
         lock(&self.owner.board).finish(&self.tag, outcome);
         self.owner.stirred.notify_all();
     }

@@ -38,14 +38,14 @@ pub(crate) enum Payload {
     /// A file, or a part of it.
     Part(Body),
     /// What is in a folder.
-    Index(Page),
+    Index(Box<Page>),
 }
 
 impl Payload {
-    /// How many bytes it has.
-    pub(crate) fn length(&self) -> u64 {
+    /// How many bytes it has, where that is known before they are sent.
+    pub(crate) fn length(&self) -> Option<u64> {
         match self {
-            Payload::Part(body) => body.length,
+            Payload::Part(body) => Some(body.length),
             Payload::Index(page) => page.length(),
         }
     }
@@ -74,12 +74,18 @@ pub(crate) fn answer(
     let path = target::path(&head.target)?;
     let opened = match service.tree.open(&path) {
         Err(refused) if service.index && refused.status == Status::NOT_FOUND => {
-            return index::answer(head, &service.tree.open_folder(&path)?);
+            if path == index::ROBOTS_PATH {
+                return Ok(Answer::Message(index::robots()));
+            }
+            return index::answer(connection, head, service.tree.open_folder(&path)?);
         }
         opened => opened?,
     };
     let identity = opened.identity;
-    let (tag, validators) = validators(&identity)?;
+    if service.index && index::asks_for(&head.target, "get") {
+        return index::card(connection, head, &path, &identity.version).map(Answer::Message);
+    }
+    let validators = validators(&identity)?;
     let get = head.method == Method::Get;
     let size = identity.version.size;
     let part = match validators.judge(&head.headers, get) {
@@ -103,14 +109,13 @@ pub(crate) fn answer(
         Some(_) => begin(Status::PARTIAL_CONTENT)
             .field("Content-Range", range::content_range(start, length, size)),
     };
-    let mut response = describe(response, &validators)
+    let response = describe(response, &validators)
         .field("Accept-Ranges", "bytes")
-        .field("Content-Type", media::content_type(&path))
-        .field("X-Content-Type-Options", "nosniff")
-        .field("Content-Disposition", media::disposition(&path));
+        .field("X-Content-Type-Options", "nosniff");
+    let mut response = present(response, &head.target, &path);
     if wants_md5(&head.headers) {
         let md5 = match get {
-            true => service.digests.known(&tag), // its client can read, and need not wait
+            true => service.digests.known(&identity.key()), // its client can read, and need not wait
             false => Some(md5(service, connection, &opened)?),
         };
         if let Some(md5) = md5 {
@@ -120,21 +125,34 @@ pub(crate) fn answer(
     let response = response.length(length);
     Ok(match get {
         true => {
-            let body = Payload::Part(Body { file: opened.file, start, length });
+            let version = identity.version;
+            let body = Payload::Part(Body { file: opened.file, version, start, length });
             Answer::File(Box::new(Download { response, body, path }))
         }
         false => Answer::Message(response),
     })
 }
 
-/// The opaque entity tag of a file, and what conditions are compared with.
-fn validators(identity: &Identity) -> Result<(String, Validators), Refusal> {
-    let opaque = identity.etag();
-    let tag = EntityTag::strong(&opaque)
+/// What conditions are compared with.
+fn validators(identity: &Identity) -> Result<Validators, Refusal> {
+    let tag = EntityTag::strong(&identity.etag())
         .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;
     let modified = u64::try_from(identity.version.mtime.seconds).ok();
     let date = modified.map(|modified| now().map_or(modified, |now| modified.min(now)));
-    Ok((opaque, Validators { tag, modified, date, size: identity.version.size }))
+    Ok(Validators { tag, modified, date, size: identity.version.size })
+}
+
+/// Says what the file is, and whether a browser is to save it, or to show it because its
+/// user asked for that.
+fn present(response: Response, target: &[u8], path: &[u8]) -> Response {
+    let shown = media::view_type(path).filter(|_| index::asks_for(target, "view"));
+    let response = response
+        .field("Content-Type", shown.unwrap_or(media::content_type(path)))
+        .field("Content-Disposition", media::disposition(shown.is_some(), path));
+    match shown {
+        Some(shown) => response.field("Content-Security-Policy", media::view_policy(shown)),
+        None => response,
+    }
 }
 
 /// Adds the fields by which a client recognises the file later.

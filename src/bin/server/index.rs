@@ -1,92 +1,177 @@
-//! The index of a folder: for browsers an HTML page, for programs that ask for it JSON.
-//! Only with `--index`. What may be seen of a folder is `index/listing.rs`'s business,
-//! how it looks that of `index/page.rs`.
+//! The index of a folder: a page for people, and for programs all entries, as HTML or as
+//! JSON. Only with `--index`. `index/listing.rs` decides what may be seen of a folder,
+//! `index/query.rs` which part of it is asked for, `index/page.rs` how it goes out.
 
 #![forbid(unsafe_code)]
 
+mod card;
+mod command;
+mod frame;
+mod html;
 mod listing;
 mod page;
+mod query;
 
 pub(crate) use page::Page;
+pub(crate) use query::asks_for;
 
 use crate::conditions::{Validators, Verdict};
 use crate::files::{Download, Payload};
 use crate::requests::{Answer, NoAnswer, begin, unavailable};
 use crate::target::{self, Folder};
-use listing::Listing;
+use listing::{Key, Listing, View};
 use page::Form;
-use ropewalk::codec::accept;
+use ropewalk::app::connections::Connection;
 use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
-use ropewalk::codec::percent;
+use ropewalk::codec::{accept, json};
+use ropewalk::transfer::identity;
+use std::net::SocketAddr;
+
+/// Where robots look for rules.
+pub(crate) const ROBOTS_PATH: &[u8] = b"/robots.txt";
+
+/// The rules for robots where there is no file of that name: the same folder in another
+/// order is nothing new. Not more than that: `wget -m` keeps to them too.
+const ROBOTS: &str = "User-agent: *\nDisallow: /*?\n";
+
+/// The answer to a GET or a HEAD of [`ROBOTS_PATH`].
+pub(crate) fn robots() -> Response {
+    begin(Status::OK).body("text/plain", ROBOTS)
+}
+
+/// The page of a file.
+pub(crate) fn card(
+    connection: &Connection,
+    head: &RequestHead,
+    path: &[u8],
+    version: &identity::Version,
+) -> Result<Response, NoAnswer> {
+    let url = command::url(head, local(connection)?)?;
+    let page = card::page(path, &url, version).map_err(|error| unavailable(&error))?;
+    let response = begin(Status::OK).field("Cache-Control", "no-cache");
+    Ok(frame::describe(response).body(frame::CONTENT_TYPE, page))
+}
+
+/// The answer as a page, if it says that something was wrong, and a person asked.
+pub(crate) fn for_people(head: &RequestHead, response: Response) -> Response {
+    let asked = matches!(head.method, Method::Get | Method::Head);
+    if response.status().code() < 400 || !asked || form(&head.headers) != Form::Browser {
+        return response;
+    }
+    let reason = json::parse(response.body_bytes()).ok();
+    let reason = reason.as_ref().and_then(|body| body.get("error")?.as_str());
+    let Ok(page) = frame::error_page(response.status(), reason.unwrap_or_default()) else {
+        return response;
+    };
+    let fields = response.headers().iter().filter(|(name, _)| *name != b"Content-Type");
+    let page_response = fields.fold(Response::new(response.status()), |page, (name, value)| {
+        page.field(&String::from_utf8_lossy(name), value)
+    });
+    frame::describe(page_response).field("Vary", "Accept").body(frame::CONTENT_TYPE, page)
+}
+
+/// The server's own address, as the client reached it.
+fn local(connection: &Connection) -> Result<SocketAddr, Refusal> {
+    let local = connection.stream().local_addr().map_err(|error| unavailable(&error))?;
+    Ok(SocketAddr::new(local.ip().to_canonical(), local.port()))
+}
 
 /// The answer to a GET or a HEAD of a folder.
-pub(crate) fn answer(head: &RequestHead, folder: &Folder<'_>) -> Result<Answer, NoAnswer> {
+pub(crate) fn answer(
+    connection: &Connection,
+    head: &RequestHead,
+    folder: Folder,
+) -> Result<Answer, NoAnswer> {
     if !folder.path().ends_with(b"/") {
-        // The links in the page would lead elsewhere.
-        let location = with_slash(&head.target)?;
+        // The links in the page would lead elsewhere. A path from the root is what every
+        // client understands, BusyBox's wget too.
         let response = begin(Status::MOVED_PERMANENTLY)
-            .field("Location", location)
+            .field("Location", target::reference(&head.target)? + "/")
             .field("Cache-Control", "no-cache"); // it may be a file tomorrow
         return Ok(Answer::Message(response));
     }
+    let path = folder.path().to_vec();
+    let (form, page) = page(connection, head, folder)?;
+    let begin = |status| describe(begin(status), page.tag());
+    let not_modified = || Ok(Answer::Message(begin(Status::NOT_MODIFIED)));
+    match page.tag().map(|tag| judge(head, tag, &page)).transpose()? {
+        Some(Verdict::Failed) => {
+            let words = "the folder is another one now";
+            return Err(Refusal::new(Status::PRECONDITION_FAILED, words).into());
+        }
+        Some(Verdict::NotModified) => return not_modified(),
+        Some(Verdict::Send(_)) | None => {}
+    }
+    let response = begin(Status::OK).field("Content-Type", form.content_type());
+    let response = page.announce(frame::describe(response));
+    Ok(match head.method {
+        Method::Get => Answer::File(Box::new(Download {
+            response,
+            body: Payload::Index(Box::new(page)),
+            path,
+        })),
+        _ => Answer::Message(response),
+    })
+}
+
+/// The index in the form that the client wants. A person gets a page of it, a program all.
+fn page(
+    connection: &Connection,
+    head: &RequestHead,
+    folder: Folder,
+) -> Result<(Form, Page), Refusal> {
     let form = form(&head.headers);
-    let listing = Listing::of(folder).map_err(|error| unavailable(&error))?;
-    let page = Page::new(form, listing, folder.path());
-    let tag = EntityTag::strong(page.tag())
+    let (view, limit) = match form {
+        Form::Browser => (query::view(&head.target), Some(listing::MAX_ENTRIES)),
+        Form::Plain => (View::all(Key::Name), None),
+        Form::Json => (View::all(Key::Bytes), None),
+    };
+    let listing = Listing::read(&folder, &view, limit).map_err(|error| unavailable(&error))?;
+    let page = match form {
+        Form::Plain | Form::Json if listing.more => {
+            Page::streamed(form, view, listing, folder, head.version)
+        }
+        Form::Browser => {
+            let url = command::url(head, local(connection)?)?;
+            let command = command::beginning(&url);
+            Page::new(form, view, listing, folder.path(), command)
+        }
+        _ => Page::new(form, view, listing, folder.path(), None),
+    };
+    Ok((form, page))
+}
+
+/// What the request's conditions say of a page with this tag.
+fn judge(head: &RequestHead, tag: &str, page: &Page) -> Result<Verdict, Refusal> {
+    let tag = EntityTag::strong(tag)
         .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;
     // The folder's own date does not tell when a file in it was written to.
-    let validators = Validators { tag, modified: None, date: None, size: page.length() };
-    match validators.judge(&head.headers, false) {
-        Verdict::Failed => {
-            Err(Refusal::new(Status::PRECONDITION_FAILED, "the folder is another one now").into())
-        }
-        Verdict::NotModified => {
-            Ok(Answer::Message(describe(begin(Status::NOT_MODIFIED), &validators)))
-        }
-        Verdict::Send(_) => {
-            let response = describe(begin(Status::OK), &validators)
-                .field("Content-Type", form.content_type())
-                .field("X-Content-Type-Options", "nosniff")
-                .field("Content-Security-Policy", page::security_policy())
-                .length(page.length());
-            Ok(match head.method {
-                Method::Get => {
-                    let (body, path) = (Payload::Index(page), folder.path().to_vec());
-                    Answer::File(Box::new(Download { response, body, path }))
-                }
-                _ => Answer::Message(response),
-            })
-        }
-    }
+    let size = page.length().unwrap_or(0);
+    let validators = Validators { tag, modified: None, date: None, size };
+    Ok(validators.judge(&head.headers, false))
 }
 
 /// Adds the fields by which a client recognises the index later. It may keep it, but
 /// has to ask each time whether it is still right.
-fn describe(response: Response, validators: &Validators) -> Response {
-    response
-        .field("ETag", validators.tag.to_string())
-        .field("Cache-Control", "no-cache")
-        .field("Vary", "Accept")
-}
-
-/// In which form the client wants an index: JSON only if it wants that more.
-fn form(fields: &Headers) -> Form {
-    let Some(accept) = fields.joined("Accept") else { return Form::Html };
-    let (json, html) = (accept::weight(&accept, Form::Json.media_type()), Form::Html.media_type());
-    match json.is_acceptable() && json > accept::weight(&accept, html) {
-        true => Form::Json,
-        false => Form::Html,
+fn describe(response: Response, tag: Option<&str>) -> Response {
+    let response = response.field("Cache-Control", "no-cache").field("Vary", "Accept");
+    match tag.and_then(EntityTag::strong) {
+        Some(tag) => response.field("ETag", tag.to_string()),
+        None => response,
     }
 }
 
-/// Where the folder is that this target names without a slash at its end: a reference
-/// of one segment, relative to the target itself, so it cannot lead to another host.
-fn with_slash(target: &[u8]) -> Result<String, Refusal> {
-    let path = target::without_query(target);
-    let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    // Decoded and encoded again, since what comes may have any bytes in it.
-    Ok(percent::encode_segment(&target::decode(last)?) + "/")
+/// In which form the client wants an index: JSON only if it wants that more, and the page
+/// for people only if it names HTML, as browsers do.
+fn form(fields: &Headers) -> Form {
+    let Some(accept) = fields.joined("Accept") else { return Form::Plain };
+    let (json, html) = (accept::weight(&accept, Form::Json.media_type()), Form::Plain.media_type());
+    match accept::weight(&accept, html) {
+        html if json.is_acceptable() && json > html => Form::Json,
+        html if html.is_named() => Form::Browser,
+        _ => Form::Plain,
+    }
 }
 
 #[cfg(test)]
@@ -100,35 +185,20 @@ mod tests {
     }
 
     #[test]
-    fn json_is_for_those_who_want_it_more_than_html() {
+    fn each_form_is_for_those_who_ask_for_it() {
         for (accept, expected) in [
-            (&[][..], Form::Html),
-            (&["*/*"], Form::Html),
+            (&[][..], Form::Plain),
+            (&["*/*"], Form::Plain),
+            (&["text/*"], Form::Plain),
             (&["application/json"], Form::Json),
             (&["text/html;q=0.9", "application/json"], Form::Json),
-            (&["application/json;q=0.8", "text/html;q=0.9"], Form::Html),
-            (&["application/json;q=0"], Form::Html),
-            (&["image/png"], Form::Html),
+            (&["application/json;q=0.8", "text/html;q=0.9"], Form::Browser),
+            (&["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"], Form::Browser),
+            (&["text/html;q=0", "*/*"], Form::Json),
+            (&["application/json;q=0"], Form::Plain),
+            (&["image/png"], Form::Plain),
         ] {
             assert_eq!(form_of(accept), expected, "{accept:?}");
-        }
-    }
-
-    #[test]
-    fn a_redirection_stays_on_its_host() {
-        for (target, expected) in [
-            ("/sub", "sub/"),
-            ("/a/b%20c?x=/y", "b%20c/"),
-            ("//host/sub", "sub/"),
-            ("//host", "host/"),
-            ("/%2F%2Fhost", "%2F%2Fhost/"),
-            ("/\\host", "%5Chost/"),
-            ("/x:y", "x%3Ay/"),
-            ("http://host/sub", "sub/"),
-            ("/a b\"<", "a%20b%22%3C/"),
-            ("/a/..", "../"),
-        ] {
-            assert_eq!(with_slash(target.as_bytes()).unwrap(), expected, "{target}");
         }
     }
 }

@@ -115,7 +115,7 @@ impl Server {
         let log = Log::begin(config.log.as_deref(), volume)?;
         let service = Service {
             door,
-            tree,
+            tree: Arc::new(tree),
             index,
             transfers,
             sessions,
@@ -137,7 +137,7 @@ impl Server {
     /// Says that the server is ready, and where.
     pub(crate) fn announce(&self) -> Result<()> {
         let heard = self.service.volume > Volume::Quiet;
-        if let (Tree::Everything, true) = (&self.service.tree, heard) {
+        if let (Tree::Everything, true) = (&*self.service.tree, heard) {
             let is_guarded = self.service.door.is_some();
             terminal::log(warning(process::effective_user() == 0, is_guarded));
         }

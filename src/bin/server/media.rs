@@ -45,19 +45,123 @@ const TYPES: &[(&str, &str)] = &[
 
 /// The media type of a file with this path.
 pub(crate) fn content_type(path: &[u8]) -> &'static str {
-    let name = base_name(path);
-    let Some(dot) = name.iter().rposition(|&byte| byte == b'.').filter(|dot| *dot > 0) else {
-        return UNKNOWN;
-    };
-    let extension = &name[dot + 1..];
+    let Some(extension) = extension(base_name(path)) else { return UNKNOWN };
     let known = TYPES.iter().find(|(own, _)| own.as_bytes().eq_ignore_ascii_case(extension));
     known.map_or(UNKNOWN, |(_, media_type)| media_type)
 }
 
-/// The value of `Content-Disposition` (RFC 6266) that has a file with this path saved
-/// under its own name. A name that is more than plain ASCII comes twice: for old
+/// Files that are shown as plain text, by the end of the name, beside those whose type
+/// begins with `text/`. What a browser would run is shown, and does nothing.
+const TEXTS: &[&str] = &[
+    "adoc",
+    "asc",
+    "bash",
+    "bat",
+    "c",
+    "cc",
+    "cfg",
+    "cmake",
+    "conf",
+    "cpp",
+    "cs",
+    "diff",
+    "err",
+    "go",
+    "h",
+    "hpp",
+    "hs",
+    "ini",
+    "java",
+    "json",
+    "kt",
+    "lua",
+    "md5",
+    "mjs",
+    "nix",
+    "out",
+    "patch",
+    "php",
+    "pl",
+    "properties",
+    "py",
+    "rb",
+    "rs",
+    "rst",
+    "sh",
+    "sha1",
+    "sha256",
+    "sha512",
+    "sql",
+    "srt",
+    "swift",
+    "tex",
+    "toml",
+    "ts",
+    "tsv",
+    "vtt",
+    "xml",
+    "yaml",
+    "yml",
+    "zig",
+];
+
+/// And by the whole name, in lower case.
+const TEXT_NAMES: &[&str] = &[
+    "authors",
+    "changelog",
+    "changes",
+    "copying",
+    "dockerfile",
+    "license",
+    "makefile",
+    "md5sums",
+    "news",
+    "notice",
+    "readme",
+    "sha1sums",
+    "sha256sums",
+    "sha512sums",
+    "todo",
+];
+
+/// As what a browser may show a file with this path; `None` for one that it is better
+/// not to show.
+pub(crate) fn view_type(path: &[u8]) -> Option<&'static str> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let name = base_name(path).to_ascii_lowercase();
+    let is = |own: &&str| own.as_bytes() == name;
+    match content_type(path) {
+        shown if shown.starts_with("image/") => Some(shown),
+        "application/pdf" => Some("application/pdf"),
+        shown if shown.starts_with("text/") => Some(TEXT),
+        _ if TEXT_NAMES.iter().any(is) => Some(TEXT),
+        _ => {
+            let extension = extension(&name)?;
+            TEXTS.iter().any(|own| own.as_bytes() == extension).then_some(TEXT)
+        }
+    }
+}
+
+/// What a shown file may do in a browser: nothing. A picture that is text may have
+/// scripts in it. The viewer of a PDF is a program of the browser's own, which does not
+/// start in a sandbox.
+pub(crate) fn view_policy(media_type: &str) -> &'static str {
+    match media_type {
+        "application/pdf" => {
+            "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'; \
+             frame-ancestors 'none'"
+        }
+        _ => {
+            "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; \
+             frame-ancestors 'none'; sandbox"
+        }
+    }
+}
+
+/// The value of `Content-Disposition` (RFC 6266): whether a file with this path is shown,
+/// or saved, under its own name. A name that is more than plain ASCII comes twice: for old
 /// programs with `_` for what they would not understand, and as RFC 8187 has it.
-pub(crate) fn disposition(path: &[u8]) -> String {
+pub(crate) fn disposition(shown: bool, path: &[u8]) -> String {
     let name = base_name(path);
     let plain: String = name
         .iter()
@@ -67,7 +171,8 @@ pub(crate) fn disposition(path: &[u8]) -> String {
             _ => "_".to_string(),
         })
         .collect();
-    let mut value = format!("attachment; filename=\"{plain}\"");
+    let kind = if shown { "inline" } else { "attachment" };
+    let mut value = format!("{kind}; filename=\"{plain}\"");
     let is_plain = name.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"\"\\%".contains(byte));
     // In what is no UTF-8 there is nothing to say beyond the plain form.
     if let (false, Ok(name)) = (is_plain, std::str::from_utf8(name)) {
@@ -84,6 +189,12 @@ fn push_extended(value: &mut String, byte: u8) {
     } else {
         value.push_str(&format!("%{byte:02X}"));
     }
+}
+
+/// What follows the last dot of a name that does not begin with it.
+fn extension(name: &[u8]) -> Option<&[u8]> {
+    let dot = name.iter().rposition(|&byte| byte == b'.').filter(|dot| *dot > 0)?;
+    name.get(dot + 1..)
 }
 
 /// What follows the last slash.
@@ -111,25 +222,51 @@ mod tests {
     }
 
     #[test]
+    fn text_pictures_and_pdf_are_shown_and_nothing_that_runs() {
+        let text = Some("text/plain; charset=utf-8");
+        for (path, expected) in [
+            ("/a.txt", text),
+            ("a.HTML", text),
+            ("a.js", text),
+            ("x.rs", text),
+            ("/srv/README", text),
+            ("SHA256SUMS", text),
+            ("a.svg", Some("image/svg+xml")),
+            ("a.PNG", Some("image/png")),
+            ("a.pdf", Some("application/pdf")),
+            ("a.iso", None),
+            ("a.wasm", None),
+            ("/README/a", None),
+            ("rs", None),
+            (".txt", None),
+        ] {
+            assert_eq!(view_type(path.as_bytes()), expected, "{path}");
+        }
+        assert!(view_policy("image/svg+xml").ends_with("; sandbox"));
+        assert_eq!(disposition(true, b"/a.txt"), "inline; filename=\"a.txt\"");
+    }
+
+    #[test]
     fn extensions_are_sorted_and_in_lower_case() {
+        assert!(TEXTS.is_sorted() && TEXT_NAMES.is_sorted());
         assert!(TYPES.is_sorted());
         assert!(TYPES.iter().all(|(end, _)| *end == end.to_ascii_lowercase()));
     }
 
     #[test]
     fn a_plain_name_comes_once() {
-        assert_eq!(disposition(b"/srv/a b.txt"), "attachment; filename=\"a b.txt\"");
+        assert_eq!(disposition(false, b"/srv/a b.txt"), "attachment; filename=\"a b.txt\"");
     }
 
     #[test]
     fn other_names_come_twice() {
         assert_eq!(
-            disposition("/srv/Übung €.txt".as_bytes()),
+            disposition(false, "/srv/Übung €.txt".as_bytes()),
             "attachment; filename=\"__bung ___.txt\"; \
              filename*=UTF-8''%C3%9Cbung%20%E2%82%AC.txt"
         );
         assert_eq!(
-            disposition(b"a\"b\\c%41"),
+            disposition(false, b"a\"b\\c%41"),
             "attachment; filename=\"a\\\"b\\\\c%41\"; filename*=UTF-8''a%22b%5Cc%2541"
         );
     }
@@ -137,9 +274,9 @@ mod tests {
     #[test]
     fn nothing_in_a_name_ends_the_field() {
         assert_eq!(
-            disposition(b"a\r\nX: y\x7f"),
+            disposition(false, b"a\r\nX: y\x7f"),
             "attachment; filename=\"a__X: y_\"; filename*=UTF-8''a%0D%0AX%3A%20y%7F"
         );
-        assert_eq!(disposition(b"\xff\xfe"), "attachment; filename=\"__\"");
+        assert_eq!(disposition(false, b"\xff\xfe"), "attachment; filename=\"__\"");
     }
 }

@@ -7,6 +7,7 @@ use crate::config::Volume;
 use crate::digests::Digests;
 use crate::door::Door;
 use crate::files::{self, Download};
+use crate::index;
 use crate::log::Log;
 use crate::metrics::counters::{Counters, Kind, Outcome};
 use crate::post;
@@ -40,7 +41,7 @@ pub(crate) struct Service {
     /// Who may come in; everybody without one.
     pub(crate) door: Option<Door>,
     /// The files that clients may have.
-    pub(crate) tree: Tree,
+    pub(crate) tree: Arc<Tree>,
     /// Whether folders are shown.
     pub(crate) index: bool,
     /// Transfers under way.
@@ -122,7 +123,8 @@ impl Service {
             Answer::Message(response) => self.write(http, head, response),
             Answer::File(mut download) => {
                 download.response = with_connection(head, download.response);
-                self.send(connection, http, &download).is_ok() && head.keep_alive()
+                let lasts = head.keep_alive() && !download.response.is_until_close();
+                self.send(connection, http, &download).is_ok() && lasts
             }
         }
     }
@@ -169,6 +171,7 @@ impl Service {
     /// Answers with a message, and says whether another request may follow.
     fn write(&self, http: &Http, head: &RequestHead, response: Response) -> bool {
         self.counters.answered(response.status());
+        let response = index::for_people(head, response);
         let response = with_connection(head, response);
         http.write_response(&response, head.method == Method::Head).is_ok() && head.keep_alive()
     }
@@ -183,14 +186,18 @@ impl Service {
             .while_sending(|| download.body.send(connection.stream(), self.stall, share.as_ref()));
         drop(share);
         counted.reached(sent.bytes, 0);
-        counted.end(if sent.broken.is_none() { Outcome::Complete } else { Outcome::Failed });
+        counted.end(match (&sent.broken, sent.changed) {
+            (None, _) => Outcome::Complete,
+            (Some(_), true) => Outcome::Changed,
+            (Some(_), false) => Outcome::Failed,
+        });
         if self.volume > Volume::Quiet {
             terminal::log(format_args!(
-                "{} GET {} {} bytes of {} in {:.3} s: {}",
+                "{} GET {} {} bytes{} in {:.3} s: {}",
                 connection.peer(),
                 escape(&download.path),
                 sent.bytes,
-                download.body.length(),
+                download.body.length().map_or(String::new(), |length| format!(" of {length}")),
                 begun.elapsed().as_secs_f64(),
                 sent.broken.as_deref().unwrap_or("complete"),
             ));
@@ -215,7 +222,7 @@ fn method(head: &RequestHead) -> &'static str {
 
 /// Says whether the connection stays open.
 fn with_connection(head: &RequestHead, response: Response) -> Response {
-    match (head.keep_alive(), head.version) {
+    match (head.keep_alive() && !response.is_until_close(), head.version) {
         (false, _) => response.close(),
         (true, Version::Http11) => response,
         (true, _) => response.field("Connection", "keep-alive"),

@@ -16,6 +16,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A regular file that a client may have.
 #[derive(Debug)]
@@ -44,14 +45,30 @@ pub(crate) fn decode(path: &[u8]) -> Result<Vec<u8>, Refusal> {
         .map_err(|_| Refusal::new(Status::BAD_REQUEST, "the path is not percent-encoded"))
 }
 
+/// The target's path as a reference to the same host, encoded anew: what comes may have
+/// any bytes in it. It begins with exactly one slash, since two would begin a host. Of a
+/// target without a slash at its start, which no browser sends, it is the last segment.
+pub(crate) fn reference(target: &[u8]) -> Result<String, Refusal> {
+    let path = without_query(target);
+    let encode = |segment| decode(segment).map(|segment| percent::encode_segment(&segment));
+    let segments: Vec<String> =
+        path.split(|&byte| byte == b'/').map(encode).collect::<Result<_, Refusal>>()?;
+    Ok(match path.starts_with(b"/") {
+        true => format!("/{}", segments.join("/").trim_start_matches('/')),
+        false => segments.last().cloned().unwrap_or_default(),
+    })
+}
+
 /// What follows the host of a target in absolute form, which every server has to
 /// understand (RFC 9112, section 3.2.2).
 fn after_authority(target: &[u8]) -> Option<&[u8]> {
-    let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case(b"http://"))?;
-    let rest = target.get(scheme.len()..)?;
-    match rest.iter().position(|&byte| byte == b'/') {
-        Some(slash) => rest.get(slash..),
-        None => Some(b"/"),
+    let begins = |scheme: &&[u8]| {
+        target.get(..scheme.len()).is_some_and(|own| own.eq_ignore_ascii_case(scheme))
+    };
+    let rest = target.get([&b"http://"[..], b"https://"].into_iter().find(begins)?.len()..)?;
+    match rest.iter().position(|byte| b"/?#".contains(byte)) {
+        Some(slash) if rest.get(slash) == Some(&b'/') => rest.get(slash..),
+        _ => Some(b"/"),
     }
 }
 
@@ -75,33 +92,34 @@ impl Tree {
                 let found = file
                     .metadata()
                     .map_err(|error| no_such_file().because(error.raw_os_error()))?;
-                Ok(Opened { file, identity: Identity::of(&found) })
+                let identity = Identity::of(&file, &found);
+                Ok(Opened { file, identity })
             }
         }
     }
 
     /// Opens the folder that `path` names, to be listed.
-    pub(crate) fn open_folder<'a>(&'a self, path: &'a [u8]) -> Result<Folder<'a>, Refusal> {
-        let dir = match self {
+    pub(crate) fn open_folder(self: &Arc<Tree>, path: &[u8]) -> Result<Folder, Refusal> {
+        let dir = match &**self {
             Tree::Everything => Dir::open(as_path(path)).map_err(|error| unreadable(&error))?,
             Tree::Beneath(root) => root.open_dir(path).map_err(refusal)?,
         };
-        Ok(Folder { tree: self, path, dir })
+        Ok(Folder { tree: self.clone(), path: path.to_vec(), dir })
     }
 }
 
 /// A folder that a client may see.
 #[derive(Debug)]
-pub(crate) struct Folder<'a> {
-    tree: &'a Tree,
-    path: &'a [u8],
+pub(crate) struct Folder {
+    tree: Arc<Tree>,
+    path: Vec<u8>,
     dir: Dir,
 }
 
-impl Folder<'_> {
+impl Folder {
     /// Its path, as the client named it.
     pub(crate) fn path(&self) -> &[u8] {
-        self.path
+        &self.path
     }
 
     /// The folder itself.
@@ -111,7 +129,7 @@ impl Folder<'_> {
 
     /// Whether no folder above it is served.
     pub(crate) fn is_top(&self) -> bool {
-        let top = match self.tree {
+        let top = match &*self.tree {
             Tree::Everything => fs::metadata("/").ok(),
             Tree::Beneath(root) => root.look(b"/"),
         };
@@ -130,8 +148,8 @@ impl Folder<'_> {
 
     /// What a link leads to that may be followed.
     fn follow(&self, name: &OsStr) -> Option<Metadata> {
-        let path = [self.path, b"/", name.as_bytes()].concat();
-        match self.tree {
+        let path = [&self.path, &b"/"[..], name.as_bytes()].concat();
+        match &*self.tree {
             Tree::Everything => fs::metadata(as_path(&path)).ok(),
             Tree::Beneath(root) => root.look(&path),
         }
@@ -163,7 +181,10 @@ fn open_anywhere(path: &[u8]) -> Result<Opened, Refusal> {
     }
     let file = file::open_without_blocking(path).map_err(|error| unreadable(&error))?;
     match file.metadata() {
-        Ok(found) if found.is_file() => Ok(Opened { file, identity: Identity::of(&found) }),
+        Ok(found) if found.is_file() => {
+            let identity = Identity::of(&file, &found);
+            Ok(Opened { file, identity })
+        }
         Ok(_) => Err(not_regular),
         Err(error) => Err(unreadable(&error)),
     }
@@ -213,9 +234,34 @@ mod tests {
     }
 
     #[test]
+    fn a_reference_stays_on_its_host() {
+        for (target, expected) in [
+            ("/sub", "/sub"),
+            ("/a/b%20c?x=/y", "/a/b%20c"),
+            ("//host/sub", "/host/sub"),
+            ("///host", "/host"),
+            ("/%2F%2Fhost", "/%2F%2Fhost"),
+            ("/\\host", "/%5Chost"),
+            ("/x:y", "/x%3Ay"),
+            ("http://host/sub", "/sub"),
+            ("http://host//sub", "/sub"),
+            ("/a b\"<\r\n", "/a%20b%22%3C%0D%0A"),
+            ("/a/..", "/a/.."),
+            ("a/sub", "sub"),
+            ("javascript:x", "javascript%3Ax"),
+        ] {
+            assert_eq!(reference(target.as_bytes()).unwrap(), expected, "{target}");
+        }
+    }
+
+    #[test]
     fn the_host_of_an_absolute_form_is_passed_over() {
         assert_eq!(decoded("http://host:8080/a%20b?c"), b"/a b");
         assert_eq!(decoded("HTTP://host"), b"/");
+        assert_eq!(decoded("https://host/a"), b"/a");
+        assert_eq!(decoded("HttpS://host"), b"/");
+        assert_eq!(decoded("http://host?x=/a"), b"/");
+        assert_eq!(decoded("https:/a"), b"https:/a");
         assert_eq!(decoded("httpd/log"), b"httpd/log");
     }
 }

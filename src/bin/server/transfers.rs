@@ -166,7 +166,7 @@ impl Transfers {
         ];
         job.extend(identity.version.to_members());
         let record = self.record(connection, &wanted, identity.version.size);
-        let pulled = Pulled { pace: digests.pace(&identity.etag()), session };
+        let pulled = Pulled { pace: digests.pace(&identity.key()), session };
         let port = self.start(connection, place, wanted, job, record, Some(pulled))?;
         Ok(RopewalkOffer { session, port })
     }

@@ -81,11 +81,17 @@ pub struct Tally {
     /// Of a pulled receiver, blocks asked for a second time: damaged ones, late ones, and
     /// those that a broken stream still owed.
     pub again: u64,
+    /// Of a pulled receiver, the part of `bytes` that an earlier run left and that is still
+    /// to be checked.
+    pub held: u64,
+    /// Of a pulled receiver that makes an MD5, how many bytes are in it.
+    pub hashed: Option<u64>,
 }
 
 impl From<Reading> for Tally {
     fn from(reading: Reading) -> Tally {
-        Tally { bytes: reading.bytes, streams: reading.open, offset: reading.offset, again: 0 }
+        let Reading { bytes, open: streams, offset, .. } = reading;
+        Tally { bytes, streams, offset, ..Tally::default() }
     }
 }
 
@@ -98,13 +104,18 @@ impl Report {
     /// The report as JSON.
     fn to_json(&self) -> Value {
         let tally = |state: &str, tally: &Tally| {
-            vec![
+            let mut object = vec![
                 ("state".to_string(), Value::from(state)),
                 ("bytes".to_string(), Value::from_u64(tally.bytes)),
                 ("streams".to_string(), Value::from_u64(tally.streams)),
                 ("offset".to_string(), Value::from_u64(tally.offset)),
                 ("again".to_string(), Value::from_u64(tally.again)),
-            ]
+            ];
+            let held = Some(tally.held).filter(|held| *held > 0);
+            for (key, number) in [("held", held), ("hashed", tally.hashed)] {
+                object.extend(number.map(|number| (key.to_string(), Value::from_u64(number))));
+            }
+            object
         };
         match self {
             Report::Confined { text } => Value::object([
@@ -151,7 +162,8 @@ impl Report {
         let tally = || {
             let (bytes, streams) = (number("bytes")?, number("streams")?);
             let (offset, again) = (number("offset").unwrap_or(0), number("again").unwrap_or(0));
-            Some(Tally { bytes, streams, offset, again })
+            let (held, hashed) = (number("held").unwrap_or(0), number("hashed"));
+            Some(Tally { bytes, streams, offset, again, held, hashed })
         };
         match text("state")?.as_str() {
             "confined" => Some(Report::Confined { text: text("text")? }),
@@ -230,7 +242,8 @@ mod tests {
 
     #[test]
     fn every_report_survives_the_pipe() {
-        let tally = Tally { bytes: 6 << 30, streams: 4, offset: 7 << 30, again: 5 };
+        let tally = Tally { bytes: 6 << 30, streams: 4, offset: 7 << 30, ..Tally::default() };
+        let resumed = Tally { again: 5, held: 1 << 30, hashed: Some(0), ..tally };
         let mended = Mended {
             bad_blocks: 1,
             reconnects: 2,
@@ -241,6 +254,7 @@ mod tests {
         for report in [
             Report::Confined { text: "no core dumps: applied".into() },
             Report::Progress(tally),
+            Report::Progress(resumed),
             Report::Trace(Slice::default()),
             Report::Trace(slice()),
             Report::Lost { text: "Connection refused".into() },

@@ -34,6 +34,11 @@ impl Weight {
     pub fn is_acceptable(self) -> bool {
         self.quality > 0
     }
+
+    /// Whether the client takes it, and named it itself, not only a range that holds it.
+    pub fn is_named(self) -> bool {
+        self.is_acceptable() && self.precision == Precision::Exact
+    }
 }
 
 /// How much the client wants `media_type`, by the value of its `Accept` field: of all
@@ -166,6 +171,31 @@ mod tests {
         assert!(json("application/json, text/plain, */*"));
         assert!(!json("text/html, application/*"));
         assert!(json("application/json, text/*"));
+    }
+
+    #[test]
+    fn only_the_whole_name_of_a_type_names_it() {
+        let named = |accept: &str| weight(accept.as_bytes(), "text/html").is_named();
+        assert!(named("TEXT/HTML;q=0.1") && named("a/b, text/html, */*"));
+        assert!(!named("*/*") && !named("text/*") && !named("text/html;q=0, */*") && !named(""));
+    }
+
+    #[test]
+    fn a_range_of_another_family_does_not_hold_it() {
+        assert!(!weight(b"image/*", "text/html").is_acceptable());
+    }
+
+    #[test]
+    fn what_looks_like_a_range_in_a_quoted_string_is_none() {
+        let html = |accept: &[u8]| weight(accept, "text/html").is_acceptable();
+        assert!(!html(br#"x/y;z="a,text/html,b""#));
+        assert!(!html(br#"x/y;z="\",text/html,b""#));
+        assert!(html(br#"x/y;z="a\\",text/html"#));
+    }
+
+    #[test]
+    fn a_backslash_outside_of_a_quoted_string_escapes_nothing() {
+        assert!(weight(br"x/y;z=\,text/html", "text/html").is_acceptable());
     }
 
     #[test]

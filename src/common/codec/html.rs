@@ -2,22 +2,50 @@
 
 #![forbid(unsafe_code)]
 
+/// A name of so many bytes is short enough to stand in one line anywhere.
+const SHORT_NAME: usize = 20;
+
 /// The text with every character replaced that could end it or begin something else,
 /// between two tags and in an attribute's quotes. Not for the inside of a script, of a
 /// style or of a comment.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
+    text.chars().for_each(|c| push(&mut out, c));
+    out
+}
+
+/// A file's name, escaped for the text between two tags. A long one may be broken where
+/// people would do that: before a dot, and behind other signs between words.
+pub fn escape_breakable(name: &str) -> String {
+    if name.len() <= SHORT_NAME {
+        return escape(name);
+    }
+    let mut out = String::with_capacity(2 * name.len());
+    let mut last = None;
+    for c in name.chars() {
+        let between = match (last, c) {
+            (None | Some('.'), _) => false,
+            (_, '.') => true,
+            (Some(last), c) => "-_,+=~@)]}".contains(last) && c.is_alphanumeric(),
+        };
+        if between {
+            out.push_str("<wbr>");
         }
+        push(&mut out, c);
+        last = Some(c);
     }
     out
+}
+
+fn push(out: &mut String, c: char) {
+    match c {
+        '&' => out.push_str("&amp;"),
+        '<' => out.push_str("&lt;"),
+        '>' => out.push_str("&gt;"),
+        '"' => out.push_str("&quot;"),
+        '\'' => out.push_str("&#39;"),
+        c => out.push(c),
+    }
 }
 
 #[cfg(test)]
@@ -30,6 +58,16 @@ mod tests {
             escape("</td><a href=\"x\" onclick='y'>&amp;"),
             "&lt;/td&gt;&lt;a href=&quot;x&quot; onclick=&#39;y&#39;&gt;&amp;amp;"
         );
+    }
+
+    #[test]
+    fn a_long_name_may_be_broken_between_its_words() {
+        assert_eq!(escape_breakable("a-b_c.tar.gz"), "a-b_c.tar.gz");
+        assert_eq!(
+            escape_breakable("linux-6.1.0_amd64-<x>.tar.gz..sig"),
+            "linux-<wbr>6<wbr>.1<wbr>.0_<wbr>amd64-&lt;x&gt;<wbr>.tar<wbr>.gz<wbr>..sig"
+        );
+        assert_eq!(escape_breakable(&"x".repeat(50)), "x".repeat(50));
     }
 
     #[test]

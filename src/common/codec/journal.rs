@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::etag::MAX_OPAQUE;
 use crate::hash::crc32c::{crc32c, extend};
 use std::ops::Range;
 
@@ -13,8 +14,9 @@ pub const MAGIC: [u8; 8] = *b"ropewj1\n";
 /// Longest name of a file on a server that a journal can hold, in bytes.
 pub const MAX_NAME: usize = 8192;
 
-/// Longest entity tag that a journal can hold, in bytes.
-pub const MAX_ETAG: usize = 256;
+/// Longest entity tag that a journal can hold, in bytes: the longest one that is taken from
+/// a server, with its quotes.
+pub const MAX_ETAG: usize = MAX_OPAQUE + 2;
 
 /// Bytes of the header before the name.
 pub const HEADER_SIZE: usize = 64;
@@ -143,11 +145,14 @@ pub enum Record {
         /// How many bytes of the journal, from its start.
         journal: u64,
     },
+    /// Kind `X`: no record before this one counts. Offset and length are 0.
+    Anew,
 }
 
 const KIND_WRITTEN: u8 = b'W';
 const KIND_HOLE: u8 = b'Z';
 const KIND_DURABLE: u8 = b'D';
+const KIND_ANEW: u8 = b'X';
 
 impl Record {
     /// The record's bytes in the journal with this salt.
@@ -158,6 +163,7 @@ impl Record {
             }
             Record::Hole { range } => (KIND_HOLE, 0, range.start, range.end - range.start),
             Record::Durable { journal } => (KIND_DURABLE, 0, *journal, 0),
+            Record::Anew => (KIND_ANEW, 0, 0, 0),
         };
         let mut out = [0; RECORD_SIZE];
         out[0] = kind;
@@ -183,6 +189,7 @@ impl Record {
             KIND_WRITTEN if length > 0 => Some(Record::Written { range, crc }),
             KIND_HOLE if length > 0 => Some(Record::Hole { range }),
             KIND_DURABLE => Some(Record::Durable { journal: offset }),
+            KIND_ANEW => Some(Record::Anew),
             _ => None,
         }
     }
@@ -243,7 +250,9 @@ mod tests {
         for record in [
             Record::Written { range: 6 << 30..7 << 30, crc: 1 },
             Record::Hole { range: 0..1 },
+            Record::Hole { range: 4096..12_288 },
             Record::Durable { journal: 1 << 40 },
+            Record::Anew,
         ] {
             assert_eq!(Record::parse(&record.encode(9), 9), Some(record));
         }
@@ -271,6 +280,38 @@ mod tests {
             record[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Record::parse(&record, 1), None, "record, bit {bit}");
         }
+    }
+
+    /// A header with other bytes at `at`, followed by `more`, and the right CRC.
+    fn altered(at: usize, bytes: &[u8], more: usize) -> Vec<u8> {
+        let mut header = header().encode();
+        header.truncate(header.len() - 4);
+        header[at..at + bytes.len()].copy_from_slice(bytes);
+        header.resize(header.len() + more, b'x');
+        let crc = crc32c(&header);
+        header.extend_from_slice(&crc.to_be_bytes());
+        header
+    }
+
+    #[test]
+    fn a_header_of_another_format_is_none() {
+        assert!(JournalHeader::parse(&altered(0, &MAGIC, 0)).is_some());
+        assert_eq!(JournalHeader::parse(&altered(6, b"2", 0)), None);
+    }
+
+    #[test]
+    fn a_header_with_longer_texts_than_there_can_be_is_none() {
+        let name = (MAX_NAME as u16 + 1).to_be_bytes();
+        assert_eq!(JournalHeader::parse(&altered(8, &name, MAX_NAME + 1 - 10)), None);
+        let etag = (MAX_ETAG as u16 + 1).to_be_bytes();
+        assert_eq!(JournalHeader::parse(&altered(10, &etag, MAX_ETAG + 1 - 3)), None);
+    }
+
+    #[test]
+    fn a_record_of_no_bytes_is_none() {
+        let (range, crc) = (9..9, 0);
+        assert_eq!(Record::parse(&Record::Hole { range: range.clone() }.encode(1), 1), None);
+        assert_eq!(Record::parse(&Record::Written { range, crc }.encode(1), 1), None);
     }
 
     #[test]

@@ -51,8 +51,8 @@ fn part(value: &[u8], size: u64) -> Option<RangeOutcome> {
     let (start, length) = match (first, last) {
         // The last so many bytes: none of them, or those of an empty file.
         ([], suffix) => match parse_digits(suffix)? {
-            0 => return Some(RangeOutcome::Unsatisfiable),
             _ if size == 0 => return None,
+            0 => return Some(RangeOutcome::Unsatisfiable),
             suffix => (size - suffix.min(size), suffix.min(size)),
         },
         (first, last) => {
@@ -62,7 +62,9 @@ fn part(value: &[u8], size: u64) -> Option<RangeOutcome> {
                 return None;
             }
             if start >= size {
-                return Some(RangeOutcome::Unsatisfiable);
+                // An empty file has no first byte, but a client that begins there wants all
+                // of it; caches that fetch in slices do, and take a 416 for a failure.
+                return if start == 0 { None } else { Some(RangeOutcome::Unsatisfiable) };
             }
             (start, last.min(size - 1) - start + 1)
         }
@@ -144,10 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_has_no_part() {
-        assert_eq!(resolve(b"bytes=0-", 0), RangeOutcome::Unsatisfiable);
-        assert_eq!(resolve(b"bytes=0-0", 0), RangeOutcome::Unsatisfiable);
-        assert_eq!(resolve(b"bytes=-1", 0), RangeOutcome::Whole);
+    fn an_empty_file_comes_whole_to_who_begins_at_its_start() {
+        for range in ["bytes=0-", "bytes=0-0", "bytes=0-1048575", "bytes=-1", "bytes=-0"] {
+            assert_eq!(resolve(range.as_bytes(), 0), RangeOutcome::Whole, "{range}");
+        }
+        for range in ["bytes=1-", "bytes=1-1"] {
+            assert_eq!(resolve(range.as_bytes(), 0), RangeOutcome::Unsatisfiable, "{range}");
+        }
     }
 
     #[test]

@@ -220,6 +220,11 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_in_words_what_is_wrong() {
+        assert_eq!(member(b"=", "md5").unwrap_err().to_string(), "not a structured field");
+    }
+
+    #[test]
     fn values_of_each_kind() {
         assert_eq!(a("a=-12"), Ok(Some(Item::Integer(-12))));
         assert_eq!(a("a=?0"), Ok(Some(Item::Boolean(false))));
@@ -229,6 +234,13 @@ mod tests {
         {
             assert_eq!(a(&format!("a={other}")), Ok(Some(Item::Other)), "{other}");
         }
+    }
+
+    #[test]
+    fn a_boolean_is_a_question_mark_and_a_digit() {
+        assert_eq!(a("a=?1"), Ok(Some(Item::Boolean(true))));
+        assert_eq!(a("a=?0"), Ok(Some(Item::Boolean(false))));
+        assert_eq!(a("a=?2"), Err(NotStructured));
     }
 
     #[test]

@@ -162,10 +162,14 @@ pub enum Request {
     },
     /// Kind 2: everything has arrived, and the session is over. Other fields are 0.
     Finished,
+    /// Kind 3: the client gives up what is missing, and the session is over. Other fields
+    /// are 0.
+    Leave,
 }
 
 const KIND_RANGE: u8 = 1;
 const KIND_FINISHED: u8 = 2;
+const KIND_LEAVE: u8 = 3;
 
 impl Request {
     /// The request's bytes.
@@ -179,6 +183,7 @@ impl Request {
                 out[16..20].copy_from_slice(&length.to_be_bytes());
             }
             Request::Finished => out[0] = KIND_FINISHED,
+            Request::Leave => out[0] = KIND_LEAVE,
         }
         seal(&mut out);
         out
@@ -200,6 +205,7 @@ impl Request {
                 Request::Range { file: u32_at(message, 4), offset, length }
             }
             KIND_FINISHED => Request::Finished,
+            KIND_LEAVE => Request::Leave,
             _ => return Err(WireError::Field("kind")),
         };
         Ok(Some((REQUEST_SIZE, request)))
@@ -260,8 +266,8 @@ pub enum ErrorCode {
     Version,
     /// 4: the request cannot be: past the end of the file, or of no file.
     Request,
-    /// 5: of a server, to a stream that came to its control port: there is no session with
-    /// that token, or not any more.
+    /// 5: there is no session with that token, or not any more. A server says so at its
+    /// control port, and a sender after it has told error 1 or 2.
     Session,
     /// Any other number: the text says what it is.
     Other(u8),

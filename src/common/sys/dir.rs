@@ -2,13 +2,18 @@
 //! its family): a folder that is renamed in the meantime stays the same folder.
 
 use super::entries::Entries;
-use super::{check, retry};
+use super::{check, retry, volume};
 use std::ffi::{CString, OsStr};
 use std::fs::{File, Metadata};
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::io::{self, Seek};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+#[cfg(target_env = "musl")]
+use libc::{fstatat as fstatat64, stat as stat64};
+#[cfg(not(target_env = "musl"))]
+use libc::{fstatat64, stat64};
 
 /// How a name is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,20 @@ impl Dir {
         Ok(Dir { descriptor: folder.into() })
     }
 
+    /// Opens the folder at `path` to look names up in it and to change them. It need not be
+    /// readable: then its names cannot be listed.
+    pub fn open_to_change(path: &Path) -> io::Result<Dir> {
+        use std::os::unix::fs::OpenOptionsExt;
+        match Dir::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let flags = libc::O_PATH | libc::O_DIRECTORY;
+                let folder = File::options().read(true).custom_flags(flags).open(path)?;
+                Ok(Dir { descriptor: folder.into() })
+            }
+            opened => opened,
+        }
+    }
+
     /// Opens `name`, without following a symbolic link and without blocking.
     pub fn open_file(&self, name: &OsStr, access: Access) -> io::Result<File> {
         let (flags, mode) = match access {
@@ -52,8 +71,29 @@ impl Dir {
         Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
-    /// The names in this folder, in no order. May be asked once: the descriptor is at
-    /// their end then.
+    /// Creates a file without a name, for reading and writing (O_TMPFILE, Linux 3.11). It gets
+    /// the mode that a file with a name would get.
+    ///
+    /// # Errors
+    /// Various ones where the kernel or the file system has no such thing.
+    pub fn create_nameless(&self, mode: u32) -> io::Result<File> {
+        let flags = libc::O_RDWR | libc::O_TMPFILE | libc::O_CLOEXEC | libc::O_LARGEFILE;
+        let descriptor = retry(|| {
+            let folder = self.descriptor.as_raw_fd();
+            // SAFETY: the name is a constant C string; the folder is open.
+            check(unsafe { libc::openat(folder, c".".as_ptr(), flags, mode) })
+        })?;
+        // SAFETY: openat has just returned this descriptor, and nothing else owns it.
+        Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+    }
+
+    /// Has [`Dir::entries`] begin at the first name again.
+    pub fn rewind(&self) -> io::Result<()> {
+        File::from(self.descriptor.try_clone()?).rewind()
+    }
+
+    /// The names in this folder, in no order. Asked again, it goes on where it ended; see
+    /// [`Dir::rewind`].
     pub fn entries(&self) -> Entries<'_> {
         Entries::new(self.descriptor.as_fd())
     }
@@ -79,14 +119,52 @@ impl Dir {
         asked.is_ok()
     }
 
-    /// Makes the folder `name`, and opens it. It gets this mode, less the umask.
+    /// The device and the inode of what `name` is; a symbolic link is not followed. Takes no
+    /// descriptor.
+    pub fn number_of(&self, name: &OsStr) -> io::Result<(u64, u64)> {
+        let name = component(name)?;
+        // SAFETY: all-zero is a valid stat.
+        let mut stat: stat64 = unsafe { std::mem::zeroed() };
+        retry(|| {
+            let (folder, flags) = (self.descriptor.as_raw_fd(), libc::AT_SYMLINK_NOFOLLOW);
+            // SAFETY: `name` is a live C string; `stat` is writable and lives through the call.
+            check(unsafe { fstatat64(folder, name.as_ptr(), &mut stat, flags) })
+        })?;
+        #[allow(clippy::unnecessary_cast)] // narrower on some systems
+        Ok((stat.st_dev as u64, stat.st_ino as u64))
+    }
+
+    /// Whether a rename may replace the file `name`, as far as rights and attributes go. It
+    /// is asked to be removed as the folder that it is not: the kernel looks at the rights
+    /// before it sees that.
+    pub fn may_replace(&self, name: &OsStr) -> io::Result<()> {
+        const REFUSALS: [libc::c_int; 3] = [libc::EPERM, libc::EACCES, libc::EROFS];
+        match self.unlink(name, libc::AT_REMOVEDIR) {
+            Err(error) if error.raw_os_error().is_some_and(|code| REFUSALS.contains(&code)) => {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether something is mounted at the file `name`, so that no rename can replace it.
+    /// `false` where the kernel does not tell (before Linux 3.15, or without /proc).
+    pub fn is_mount_point(&self, name: &OsStr) -> bool {
+        let Ok(file) = self.open_file(name, Access::Look) else { return false };
+        let folder = mount_of(self.descriptor.as_fd());
+        folder.is_some() && folder != mount_of(file.as_fd())
+    }
+
+    /// Makes the folder `name`, and opens it to change names in it. It gets this mode, less
+    /// the umask.
     pub fn make_dir(&self, name: &OsStr, mode: u32) -> io::Result<Dir> {
         let c_name = component(name)?;
         // SAFETY: `c_name` is a live C string; the folder is open.
         check(unsafe {
             libc::mkdirat(self.descriptor.as_raw_fd(), c_name.as_ptr(), mode as libc::mode_t)
         })?;
-        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        // The umask may take the right to read it away.
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
         let descriptor = retry(|| {
             // SAFETY: `c_name` is a live C string; the folder is open.
             check(unsafe { libc::openat(self.descriptor.as_raw_fd(), c_name.as_ptr(), flags) })
@@ -122,13 +200,18 @@ impl Dir {
         Ok(())
     }
 
-    /// Waits until the names in this folder are on the disk. File systems that cannot
-    /// sync a folder (EINVAL, fsync(2)) have nothing to wait for.
-    pub fn sync(&self) -> io::Result<()> {
+    /// Waits until the names in this folder are on the disk; `file` is one in it. File
+    /// systems that cannot sync a folder (fsync(2)) have nothing to wait for.
+    pub fn sync(&self, file: &File) -> io::Result<()> {
         // SAFETY: takes a number only and touches no memory of ours.
         match retry(|| check(unsafe { libc::fsync(self.descriptor.as_raw_fd()) })) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
-            done => done.map(drop),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => Ok(()),
+                // It was opened to change names only.
+                Some(libc::EBADF) => volume::sync(file),
+                _ => Err(error),
+            },
+            Ok(_) => Ok(()),
         }
     }
 }
@@ -138,6 +221,13 @@ impl From<File> for Dir {
     fn from(folder: File) -> Dir {
         Dir { descriptor: folder.into() }
     }
+}
+
+/// The number of the mount that an open file was found in (proc_pid_fdinfo(5)).
+fn mount_of(file: BorrowedFd<'_>) -> Option<u64> {
+    let path = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 
 /// One component of a path: not empty, no slash, no NUL.
@@ -196,8 +286,9 @@ mod tests {
         let (path, dir) = folder("rename");
         std::fs::write(path.join("old"), b"old").unwrap();
         std::fs::write(path.join("new"), b"new").unwrap();
+        dir.may_replace(OsStr::new("old")).unwrap();
         dir.rename(OsStr::new("new"), OsStr::new("old")).unwrap();
-        dir.sync().unwrap();
+        dir.sync(&std::fs::File::open(path.join("old")).unwrap()).unwrap();
         assert_eq!(std::fs::read(path.join("old")).unwrap(), b"new");
         assert!(!path.join("new").exists());
         std::fs::remove_dir_all(path).unwrap();
@@ -212,6 +303,33 @@ mod tests {
         assert!(dir.may_read(OsStr::new("b"), true));
         assert!(!dir.may_read(OsStr::new("c"), false));
         assert!(!dir.may_read(OsStr::new("a"), true), "not even root may look names up in a file");
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_opened_to_change_names_can_be_synced() {
+        use std::os::unix::fs::OpenOptionsExt;
+        let (path, _) = folder("path-only");
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        let opened = File::options().read(true).custom_flags(flags).open(&path).unwrap();
+        let dir = Dir::from(opened);
+        let file = dir.open_file(OsStr::new("a"), Access::Create(0o600)).unwrap();
+        dir.rename(OsStr::new("a"), OsStr::new("b")).unwrap();
+        dir.sync(&file).unwrap();
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_name_has_the_numbers_of_its_file_and_asking_changes_nothing() {
+        use std::os::unix::fs::MetadataExt;
+        let (path, dir) = folder("number");
+        let file = dir.open_file(OsStr::new("a"), Access::Create(0o600)).unwrap();
+        let found = file.metadata().unwrap();
+        assert_eq!(dir.number_of(OsStr::new("a")).unwrap(), (found.dev(), found.ino()));
+        assert!(dir.number_of(OsStr::new("b")).is_err());
+        dir.may_replace(OsStr::new("a")).unwrap();
+        assert!(!dir.is_mount_point(OsStr::new("a")));
+        assert!(path.join("a").exists());
         std::fs::remove_dir_all(path).unwrap();
     }
 

@@ -10,12 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 #[cfg(target_env = "musl")]
-use libc::{
-    fallocate as fallocate64, fstatfs as fstatfs64, fstatvfs as fstatvfs64, lseek as lseek64,
-    sendfile as sendfile64, statfs as statfs64, statvfs as statvfs64,
-};
+use libc::{fallocate as fallocate64, lseek as lseek64, sendfile as sendfile64};
 #[cfg(not(target_env = "musl"))]
-use libc::{fallocate64, fstatfs64, fstatvfs64, lseek64, sendfile64, statfs64, statvfs64};
+use libc::{fallocate64, lseek64, sendfile64};
 
 /// Opens `path` for reading without ever blocking, not even on a FIFO. The caller
 /// looks at what it got.
@@ -67,6 +64,34 @@ pub fn preallocate(file: &File, length: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives `file` its `length`. A file that has it is left alone: some file systems refuse the
+/// call (FUSE).
+pub fn set_length(file: &File, length: u64) -> io::Result<()> {
+    match file.metadata()?.len() == length {
+        true => Ok(()),
+        false => file.set_len(length),
+    }
+}
+
+/// Takes the disk space for `length` bytes of `file`, and leaves the file as long as it is.
+///
+/// # Errors
+/// As [`preallocate`].
+pub fn preallocate_behind(file: &File, length: u64) -> io::Result<()> {
+    let length = signed(length)?;
+    retry(|| {
+        // SAFETY: takes numbers only and touches no memory of ours.
+        check(unsafe { fallocate64(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, length) })
+    })?;
+    Ok(())
+}
+
+/// Whether the file system of `file` knows files of this length. Moves the descriptor's own
+/// position, which this project never uses.
+pub fn can_be_as_long(file: &File, length: u64) -> bool {
+    seek(file, length, libc::SEEK_SET).is_ok()
+}
+
 /// Turns `length` bytes of `file` from `offset` back into a hole, so that they read
 /// as zeros and take no space.
 pub fn punch_hole(file: &File, offset: u64, length: u64) -> io::Result<()> {
@@ -88,12 +113,16 @@ pub fn is_hole(file: &File, start: u64, end: u64) -> bool {
     }
 }
 
-/// Makes the bytes from `start` to `end` read as zeros: nothing is done where nothing
-/// is stored, a hole is punched where the file system can, and zeros are written where
-/// it cannot.
+/// Makes the bytes from `start` to `end`, which is more, read as zeros: nothing is done where
+/// nothing is stored, a hole is punched where the file system can, and zeros are written
+/// where it cannot. A file that is shorter is as long as `end` afterwards.
 pub fn make_hole(file: &File, start: u64, end: u64) -> io::Result<()> {
     if is_hole(file, start, end) {
-        return Ok(());
+        // Not with ftruncate: another thread may write behind the end at the same time.
+        return match file.metadata()?.len() < end {
+            true => file.write_all_at(&[0], end - 1),
+            false => Ok(()),
+        };
     }
     match punch_hole(file, start, end - start) {
         Err(error)
@@ -124,30 +153,6 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Bytes that an ordinary user can still write to the file system of `file`.
-pub fn free_space(file: &File) -> io::Result<u64> {
-    // SAFETY: all-zero is a valid statvfs.
-    let mut stat: statvfs64 = unsafe { std::mem::zeroed() };
-    // SAFETY: `stat` is writable and lives through the call.
-    retry(|| check(unsafe { fstatvfs64(file.as_raw_fd(), &mut stat) }))?;
-    #[allow(clippy::unnecessary_cast)] // 32 bits wide on some systems
-    Ok((stat.f_bavail as u64).saturating_mul(stat.f_frsize as u64))
-}
-
-/// Whether `file` lives in memory (tmpfs, ramfs: statfs(2)), where there are no blocks
-/// to keep together and taking them all at once is as slow as writing them.
-pub fn is_in_memory(file: &File) -> bool {
-    const TMPFS: u64 = 0x0102_1994;
-    const RAMFS: u64 = 0x8584_58f6;
-    // SAFETY: all-zero is a valid statfs.
-    let mut stat: statfs64 = unsafe { std::mem::zeroed() };
-    // SAFETY: `stat` is writable and lives through the call.
-    let asked = retry(|| check(unsafe { fstatfs64(file.as_raw_fd(), &mut stat) }));
-    #[allow(clippy::unnecessary_cast)] // its width and sign differ between systems
-    let kind = stat.f_type as u64 & 0xffff_ffff;
-    asked.is_ok() && matches!(kind, TMPFS | RAMFS)
 }
 
 /// The first offset at or after `offset` at which `file` stores data; `None` when
@@ -191,7 +196,7 @@ fn signed(offset: u64) -> io::Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    use std::io::Read;
     use std::os::fd::AsFd;
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixStream;
@@ -252,6 +257,23 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_behind_the_end_makes_the_file_longer() {
+        let file = scratch("behind");
+        file.write_all_at(&[1; 100], 0).unwrap();
+        make_hole(&file, 4096, 12288).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 12288);
+        make_hole(&file, 4096, 8192).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 12288);
+    }
+
+    #[test]
+    fn a_length_that_the_file_system_does_not_know_is_known() {
+        let file = scratch("length");
+        assert!(can_be_as_long(&file, 1 << 30));
+        assert!(!can_be_as_long(&file, i64::MAX as u64) && !can_be_as_long(&file, u64::MAX));
+    }
+
+    #[test]
     fn space_is_taken_at_once_or_the_file_system_says_that_it_cannot() {
         let file = scratch("space");
         match preallocate(&file, 1 << 20) {
@@ -280,22 +302,5 @@ mod tests {
         let opened = open_without_blocking(&path);
         std::fs::remove_file(&path).unwrap();
         assert!(!opened.unwrap().metadata().unwrap().is_file());
-    }
-
-    #[test]
-    fn a_file_in_memory_is_told_from_one_of_the_kernel_s_own() {
-        let path = format!("/dev/shm/ropewalk-{}-memory", std::process::id());
-        if let Ok(file) = File::create(&path) {
-            std::fs::remove_file(&path).unwrap();
-            assert!(is_in_memory(&file));
-        }
-        assert!(!is_in_memory(&File::open("/proc/self/status").unwrap()));
-    }
-
-    #[test]
-    fn free_space_is_more_than_nothing() {
-        let mut file = scratch("free");
-        file.write_all(b"x").unwrap();
-        assert!(free_space(&file).unwrap() > 0);
     }
 }

@@ -1,4 +1,5 @@
-//! Listening sockets that a program is started with, as sd_listen_fds(3) numbers them.
+//! Descriptors that a program is started with: listening sockets, as sd_listen_fds(3) numbers
+//! them, and those that a shell has opened to be written to.
 
 use super::{check, retry};
 use std::io;
@@ -26,6 +27,24 @@ pub fn listeners(count: u8) -> io::Result<Vec<TcpListener>> {
         }
     }
     numbers.map(take).collect()
+}
+
+/// A copy of descriptor `number`, which is open for writing.
+///
+/// # Errors
+/// `EBADF` where it is not open for writing.
+pub fn copy_for_writing(number: u32) -> io::Result<OwnedFd> {
+    let bad = || io::Error::from_raw_os_error(libc::EBADF);
+    let number = RawFd::try_from(number).map_err(|_| bad())?;
+    // SAFETY: F_GETFL takes numbers only and touches no memory.
+    let flags = check(unsafe { libc::fcntl(number, libc::F_GETFL) })?;
+    if flags & libc::O_ACCMODE == libc::O_RDONLY {
+        return Err(bad());
+    }
+    // SAFETY: F_DUPFD_CLOEXEC takes numbers only and touches no memory.
+    let copy = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, FIRST) })?;
+    // SAFETY: fcntl has just returned this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// Whether `number` is a listening TCP socket that came through exec.
@@ -70,6 +89,24 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         assert_eq!(option(listener.as_raw_fd(), libc::SO_ACCEPTCONN).unwrap(), 1);
         assert!(!waits_for_us(listener.as_raw_fd()));
+    }
+
+    #[test]
+    fn a_copy_writes_where_its_original_stands() {
+        use std::io::Write;
+        let path = std::env::temp_dir().join(format!("ropewalk-{}-copy", std::process::id()));
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.write_all(b"before").unwrap();
+        let copy = copy_for_writing(file.as_raw_fd() as u32).unwrap();
+        std::fs::File::from(copy).write_all(b" behind").unwrap();
+        let read = std::fs::read(&path).unwrap();
+        let only_read = std::fs::File::open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(read, b"before behind");
+        for number in [only_read.as_raw_fd() as u32, 1 << 20, u32::MAX] {
+            let error = copy_for_writing(number).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{number}");
+        }
     }
 
     #[test]

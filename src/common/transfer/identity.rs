@@ -5,7 +5,8 @@
 
 use crate::codec::json::Value;
 use crate::hash::{Sha256, hex};
-use std::fs::Metadata;
+use crate::sys::volume;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -96,6 +97,8 @@ pub struct Identity {
     pub device: u64,
     /// The file's number in it.
     pub inode: u64,
+    /// Whether that number is the file's after another mount too.
+    pub keeps_inode: bool,
     /// Its state.
     pub version: Version,
     /// Bytes that it takes on the disk. Not part of what is compared: the file system
@@ -104,11 +107,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity that `metadata` shows.
-    pub fn of(metadata: &Metadata) -> Identity {
+    /// The identity of the open `file`, of which `metadata` was just read.
+    pub fn of(file: &File, metadata: &Metadata) -> Identity {
         Identity {
             device: metadata.dev(),
             inode: metadata.ino(),
+            keeps_inode: volume::keeps_inodes(file),
             version: Version::of(metadata),
             stored: metadata.blocks().saturating_mul(STORED_UNIT),
         }
@@ -120,11 +124,26 @@ impl Identity {
     }
 
     /// The opaque part of the entity tag, 32 hexadecimal digits, without the quotes
-    /// that a field puts around it. Says nothing of the numbers that it is made of.
+    /// that a field puts around it. Says nothing of the numbers that it is made of. It stays
+    /// the same when the file system is mounted again: so it leaves out the device, and an
+    /// inode that is made up.
     pub fn etag(&self) -> String {
+        let inode = self.keeps_inode.then_some(self.inode);
+        self.digest(inode.as_slice())
+    }
+
+    /// What tells this file from every other one while this program runs, in the form of
+    /// [`Identity::etag`]. Two files on one device may have one entity tag, where inodes are
+    /// made up and stamps are coarse.
+    pub fn key(&self) -> String {
+        self.digest(&[self.device, self.inode])
+    }
+
+    /// A hash of these numbers and the state.
+    fn digest(&self, numbers: &[u64]) -> String {
         let Version { size, mtime, ctime } = self.version;
         let mut digest = Sha256::new();
-        for number in [self.device, self.inode, size] {
+        for number in numbers.iter().chain([&size]) {
             digest.update(&number.to_be_bytes());
         }
         for stamp in [mtime, ctime] {
@@ -147,7 +166,7 @@ mod tests {
 
     fn some() -> Identity {
         let version = Version { size: 3, mtime: NOW, ctime: NOW };
-        Identity { device: 1, inode: 2, version, stored: 512 }
+        Identity { device: 1, inode: 2, keeps_inode: true, version, stored: 512 }
     }
 
     fn scratch(name: &str) -> PathBuf {
@@ -155,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_but_the_stored_bytes_is_in_the_tag() {
+    fn every_field_but_the_stored_bytes_is_in_the_key_and_all_but_the_device_in_the_tag() {
         let later = Stamp { nanoseconds: 500_000_001, ..NOW };
         let version = some().version;
         let others = [
@@ -167,27 +186,40 @@ mod tests {
         ];
         for other in others {
             assert!(!other.same_as(&some()), "{other:?}");
-            assert_ne!(other.etag(), some().etag(), "{other:?}");
+            assert_ne!(other.key(), some().key(), "{other:?}");
+            let same_tag = other.etag() == some().etag();
+            assert_eq!(same_tag, other.device != some().device, "{other:?}");
         }
         let settled = Identity { stored: 4096, ..some() };
         assert!(settled.same_as(&some()));
-        assert_eq!(settled.etag(), some().etag());
+        assert_eq!((settled.etag(), settled.key()), (some().etag(), some().key()));
+    }
+
+    #[test]
+    fn an_inode_that_is_made_up_is_in_the_key_only() {
+        let (one, other) = (
+            Identity { keeps_inode: false, ..some() },
+            Identity { keeps_inode: false, inode: 3, ..some() },
+        );
+        assert_eq!(one.etag(), other.etag());
+        assert_ne!(one.key(), other.key());
+        assert_ne!(one.etag(), some().etag());
     }
 
     #[test]
     fn a_tag_is_thirty_two_digits_that_stay_the_same() {
         assert_eq!(some().etag().len(), 32);
-        assert_eq!(some().etag(), "f58be6c7cfc1e0f5669661c33e207b8e");
+        assert_eq!(some().etag(), "e7609301a0ee52c7108321bca4b52978");
     }
 
     #[test]
     fn a_file_that_is_written_to_has_another_identity() {
         let path = scratch("write");
         let mut file = File::create(&path).unwrap();
-        let before = Identity::of(&file.metadata().unwrap());
-        assert!(before.same_as(&Identity::of(&fs::metadata(&path).unwrap())));
+        let before = Identity::of(&file, &file.metadata().unwrap());
+        assert!(before.same_as(&Identity::of(&file, &fs::metadata(&path).unwrap())));
         file.write_all(b"x").unwrap();
-        assert!(!before.same_as(&Identity::of(&file.metadata().unwrap())));
+        assert!(!before.same_as(&Identity::of(&file, &file.metadata().unwrap())));
         fs::remove_file(path).unwrap();
     }
 
@@ -196,7 +228,7 @@ mod tests {
         let path = scratch("hole");
         let file = File::create(&path).unwrap();
         file.set_len(1 << 30).unwrap();
-        let found = Identity::of(&file.metadata().unwrap());
+        let found = Identity::of(&file, &file.metadata().unwrap());
         fs::remove_file(path).unwrap();
         assert_eq!(found.version.size, 1 << 30);
         assert!(found.stored < 1 << 20);

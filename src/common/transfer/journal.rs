@@ -8,10 +8,12 @@
 
 #![forbid(unsafe_code)]
 
-use crate::codec::journal::{HEADER_SIZE, JournalHeader, MAX_ETAG, MAX_NAME, RECORD_SIZE, Record};
+use crate::codec::journal::{
+    HEADER_SIZE, JournalHeader, MAGIC, MAX_ETAG, MAX_NAME, RECORD_SIZE, Record,
+};
 use crate::hash::crc32c::extend;
 use crate::sys::sync::lock;
-use crate::sys::{file, random};
+use crate::sys::{file, random, volume};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -24,6 +26,9 @@ const NO_BOOT: [u8; 16] = [0; 16];
 
 /// Records read at once.
 const BATCH: usize = 1024;
+
+/// Ranges that are read to know a part file: one that holds is enough.
+const SAMPLES: usize = 16;
 
 /// A good size for the buffer of [`Vouched::holds_in`], in bytes.
 pub const AUDIT_BUFFER: usize = 128 << 10;
@@ -76,9 +81,9 @@ pub type Contents = BTreeMap<u64, (u64, Vouched)>;
 pub struct Subject {
     /// The file's name on the server.
     pub name: Vec<u8>,
-    /// The file's entity tag.
+    /// The file's entity tag; empty where the transfer cannot be gone on with.
     pub etag: Vec<u8>,
-    /// The file's size in bytes.
+    /// The file's size in bytes; 0 where it is not known.
     pub size: u64,
 }
 
@@ -99,8 +104,9 @@ impl Journal {
             etag: subject.etag.clone(),
         };
         let bytes = header.encode();
-        file.set_len(0)?;
+        // Not emptied before: a journal without a header vouches for no part file.
         file.write_all_at(&bytes, 0)?;
+        file::set_length(&file, bytes.len() as u64)?;
         Ok(Journal { file, salt: header.salt, end: Mutex::new(bytes.len() as u64) })
     }
 
@@ -140,18 +146,15 @@ impl Journal {
     }
 
     /// Makes this process and this boot those of the journal, and drops a torn tail. In
-    /// another boot only `contents` stay.
+    /// another boot only `contents` stay. They are recorded once more, behind what is there:
+    /// until that is on the disk, a power cut leaves the older records, which still count.
     pub fn renew(&self, header: &JournalHeader, contents: &Contents) -> io::Result<()> {
         let boot = boot_id();
         let renewed = JournalHeader { pid: std::process::id(), boot, ..header.clone() };
-        let bytes = renewed.encode();
         let mut end = lock(&self.end);
+        file::set_length(&self.file, *end)?;
         if header.boot != boot {
-            *end = bytes.len() as u64;
-        }
-        self.file.set_len(*end)?;
-        self.file.write_all_at(&bytes, 0)?;
-        if header.boot != boot {
+            *end = self.append_at(*end, &Record::Anew)?;
             for (&start, &(stop, vouched)) in contents {
                 let range = start..stop;
                 let record = match vouched {
@@ -160,10 +163,12 @@ impl Journal {
                 };
                 *end = self.append_at(*end, &record)?;
             }
+            // The next record speaks of these, and the header has every record count.
+            self.file.sync_data()?;
             // They were durable before, and still are.
             *end = self.append_at(*end, &Record::Durable { journal: *end })?;
         }
-        Ok(())
+        self.file.write_all_at(&renewed.encode(), 0)
     }
 
     /// Records that `range` was written and what its bytes' CRC32C is.
@@ -213,6 +218,40 @@ pub fn read_header(file: &File) -> io::Result<Option<(u64, JournalHeader)>> {
     Ok(JournalHeader::parse(&bytes[..count]).map(|(used, header)| (used as u64, header)))
 }
 
+/// Whether `file` may be overwritten as a journal: it is empty, or begins as one does.
+pub fn looks_like_one(file: &File) -> io::Result<bool> {
+    let mut first = [0; MAGIC.len()];
+    let count = read_full(file, &mut first, 0)?;
+    Ok(first[..count] == MAGIC[..count])
+}
+
+/// Whether `part` is the file that the journal in `file` was made for, and not one that has
+/// its name, or by chance its inode's number. File systems that number their files anew with
+/// each mount are not asked for that.
+pub fn is_about(file: &File, part: &File) -> io::Result<bool> {
+    let Some((header, _, contents)) = Journal::open(file.try_clone()?)? else { return Ok(false) };
+    let found = part.metadata()?;
+    let keeps = volume::keeps_inodes(part);
+    if keeps && header.inode != found.ino() {
+        return Ok(false);
+    }
+    let mut buffer = vec![0; AUDIT_BUFFER];
+    let mut samples =
+        contents.iter().filter(|(_, (_, kept))| *kept != Vouched::Hole).take(SAMPLES).peekable();
+    if samples.peek().is_some() {
+        let holds = |(start, (end, kept)): (&u64, &(u64, Vouched))| {
+            kept.holds_in(part, *start..*end, &mut buffer)
+        };
+        return Ok(samples.any(holds));
+    }
+    // Nothing is vouched for: what was begun is of its full length, or of zeros.
+    if keeps && (header.etag.is_empty() || header.size == found.len()) {
+        return Ok(true);
+    }
+    let count = read_full(part, &mut buffer, 0)?;
+    Ok(buffer[..count].iter().all(|byte| *byte == 0))
+}
+
 /// How many bytes these ranges have together.
 pub fn bytes_of(contents: &Contents) -> u64 {
     contents.iter().map(|(start, (end, _))| end - start).sum()
@@ -236,6 +275,7 @@ fn keep(contents: &mut Contents, record: Record) {
         Record::Written { range, crc } => (range, Vouched::Bytes(crc)),
         Record::Hole { range } => (range, Vouched::Hole),
         Record::Durable { .. } => return,
+        Record::Anew => return contents.clear(),
     };
     while let Some((&start, &(end, _))) = contents.range(..range.end).next_back() {
         if end <= range.start {

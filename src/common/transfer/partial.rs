@@ -5,7 +5,8 @@
 
 use super::journal::{self, Journal, Subject, bytes_of};
 use super::output::PartFile;
-use crate::codec::amount;
+use super::space;
+use crate::codec::journal::JournalHeader;
 use crate::error::{Error, Result};
 use crate::sys::file;
 use std::fs::File;
@@ -33,7 +34,7 @@ pub struct Wishes {
 }
 
 /// Gets `part` and its journal ready to receive `subject`, of which the server stores
-/// `stored` bytes. Answers the journal's file and how the transfer begins.
+/// `stored` bytes. Answers how the transfer begins.
 ///
 /// # Errors
 /// When there is no room for the file, now rather than at its last byte.
@@ -42,35 +43,34 @@ pub fn prepare(
     subject: &Subject,
     stored: u64,
     wishes: Wishes,
-) -> Result<(File, Start)> {
+) -> Result<Start> {
     let shown = part.output().shown().to_string();
     let failed = |error: io::Error| Error::system(&shown, &error);
     // What is there may be somebody's work of hours: it stays, whatever fails, until it is
     // known to be of no use.
     part.keep(part.file().metadata().map_err(failed)?.len() > 0);
-    let file = part.open_journal()?;
-    let found = find(part.file(), &file, subject).map_err(failed)?;
+    let found = find(part.file(), part.journal(), subject).map_err(failed)?;
     let start = match found {
-        _ if wishes.restart => None,
-        Found::Nothing => None,
-        Found::Useless(reason) => {
-            begin(part, &file, subject).map_err(failed)?;
-            Some(Start::Over(reason))
-        }
-        Found::Bytes(bytes) => Some(Start::Resumed(bytes)),
+        Found::Bytes(bytes) if !wishes.restart => Start::Resumed(bytes),
+        Found::Useless(reason) if !wishes.restart => Start::Over(reason),
+        _ => Start::Fresh,
     };
-    if start.is_none() {
-        begin(part, &file, subject).map_err(failed)?;
+    if !matches!(start, Start::Resumed(_)) {
+        begin(part, subject, wishes.sync).map_err(failed)?;
     }
-    reserve(part.file(), subject.size, stored, &shown)?;
+    // What an earlier run wrote may be lost now, and looks as if it were there.
+    let lost = |part: &PartFile| drop(journal::distrust(part.journal()));
     if wishes.sync {
-        // What an earlier run wrote may be lost now, and looks as if it were there.
-        let lost = |_: &io::Error| drop(journal::distrust(&file));
-        part.file().sync_all().inspect_err(lost).map_err(failed)?;
-        file.sync_all().inspect_err(lost).map_err(failed)?;
+        // Before the part file has a byte that could be somebody else's.
+        part.journal().sync_all().inspect_err(|_| lost(part)).map_err(failed)?;
         part.sync_folder()?;
     }
-    Ok((file, start.unwrap_or(Start::Fresh)))
+    let held = if let Start::Resumed(bytes) = start { bytes } else { 0 };
+    space::reserve(part.file(), subject.size, stored, held, &shown)?;
+    if wishes.sync {
+        part.file().sync_all().inspect_err(|_| lost(part)).map_err(failed)?;
+    }
+    Ok(start)
 }
 
 /// What an earlier run left.
@@ -80,7 +80,8 @@ enum Found {
     Bytes(u64),
 }
 
-/// Looks at what an earlier run left, and makes it this run's own if it can be used.
+/// Looks at what an earlier run left, and makes it this run's own if it can be used. The
+/// journal is about this part file, or the part file is empty.
 fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
     let there = part.metadata()?;
     if there.len() == 0 {
@@ -90,74 +91,40 @@ fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
     let Some((header, journal, contents)) = Journal::open(journal.try_clone()?)? else {
         return Ok(Found::Useless("its journal is missing or damaged"));
     };
-    // Not the device: its number may be another one after each mount.
-    if header.inode != there.ino() {
-        return Ok(Found::Useless("its journal belongs to another file"));
+    if header.etag.is_empty() {
+        return Ok(Found::Useless("it came from a classic server"));
     }
     if header.etag != subject.etag || header.size != subject.size {
         return Ok(Found::Useless("the file on the server is another one"));
     }
+    // Where inodes are made up the part file may have another one by now.
+    let header = JournalHeader { device: there.dev(), inode: there.ino(), ..header };
     journal.renew(&header, &contents)?;
     Ok(Found::Bytes(bytes_of(&contents)))
 }
 
 /// Starts from nothing.
-fn begin(part: &mut PartFile, journal: &File, subject: &Subject) -> io::Result<()> {
+fn begin(part: &mut PartFile, subject: &Subject, sync: bool) -> io::Result<()> {
     part.keep(false);
-    part.file().set_len(0)?;
-    Journal::create(journal.try_clone()?, subject, part.file())?;
+    let was_empty = part.file().metadata()?.len() == 0;
+    file::set_length(part.file(), 0)?;
+    if sync && !was_empty {
+        part.file().sync_all()?; // the journal may not be about another file's bytes
+    }
+    Journal::create(part.journal().try_clone()?, subject, part.file())?;
     Ok(())
-}
-
-/// Gives the part file its length, and the space for what the server stores of it.
-fn reserve(part: &File, size: u64, stored: u64, shown: &str) -> Result<()> {
-    let failed = |error: &io::Error| Error::system(shown, error);
-    let full = |missing: u64| {
-        let error = failed(&io::Error::from_raw_os_error(libc::ENOSPC));
-        error.advise(format_args!("{} more are needed", amount::size(missing)))
-    };
-    if stored >= size && size > 0 && !file::is_in_memory(part) {
-        match file::preallocate(part, size) {
-            Ok(()) => {} // and longer than this it may be
-            // The file system or the kernel has no such call; space is counted instead,
-            // as it is in memory.
-            Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL)
-                ) => {}
-            Err(error) => {
-                return Err(match missing_space(part, size, stored) {
-                    Ok(missing @ 1..) if error.kind() == io::ErrorKind::StorageFull => {
-                        full(missing)
-                    }
-                    _ => failed(&error),
-                });
-            }
-        }
-    }
-    part.set_len(size).map_err(|error| failed(&error))?;
-    match missing_space(part, size, stored).map_err(|error| failed(&error))? {
-        0 => Ok(()),
-        missing => Err(full(missing)),
-    }
-}
-
-/// How many bytes of the disk are missing for a file of `size` bytes, of which `stored` are
-/// to be stored: less what `part` takes already, less what is free.
-pub fn missing_space(part: &File, size: u64, stored: u64) -> io::Result<u64> {
-    let needed = stored.min(size).saturating_sub(part.metadata()?.blocks() * 512);
-    Ok(needed.saturating_sub(file::free_space(part)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::transfer::output::Output;
+    use crate::transfer::space::missing_space;
     use std::os::unix::fs::FileExt;
     use std::path::PathBuf;
 
     const WISHES: Wishes = Wishes { restart: false, sync: true };
+    const RESTART: Wishes = Wishes { restart: true, sync: true };
 
     struct Scratch(PathBuf);
 
@@ -170,18 +137,22 @@ mod tests {
         }
 
         fn part(&self) -> PartFile {
-            let mut part = Output::locate(&self.0.join("out")).unwrap().open_part().unwrap();
+            let mut part = self.open(false).unwrap();
             part.keep(true);
             part
+        }
+
+        fn open(&self, restart: bool) -> Result<PartFile> {
+            Output::locate(&self.0.join("out")).unwrap().open_part(restart)
         }
 
         /// A run that brings the first half and is then killed.
         fn half(&self) {
             let mut part = self.part();
-            let (journal, start) = prepare(&mut part, &subject(), 4096, WISHES).unwrap();
-            assert_eq!(start, Start::Fresh);
+            assert_eq!(prepare(&mut part, &subject(), 4096, WISHES).unwrap(), Start::Fresh);
             part.keep(true); // nobody removes anything then
             part.file().write_all_at(&[7; 2048], 0).unwrap();
+            let journal = part.journal().try_clone().unwrap();
             let (_, journal, _) = Journal::open(journal).unwrap().unwrap();
             journal.written(0..2048, crate::hash::crc32c(&[7; 2048])).unwrap();
         }
@@ -201,7 +172,7 @@ mod tests {
     fn a_killed_run_is_resumed() {
         let scratch = Scratch::new("resume");
         scratch.half();
-        let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        let start = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
         assert_eq!(start, Start::Resumed(2048));
     }
 
@@ -210,8 +181,7 @@ mod tests {
         let scratch = Scratch::new("restart");
         scratch.half();
         let mut part = scratch.part();
-        let wishes = Wishes { restart: true, ..WISHES };
-        assert_eq!(prepare(&mut part, &subject(), 4096, wishes).unwrap().1, Start::Fresh);
+        assert_eq!(prepare(&mut part, &subject(), 4096, RESTART).unwrap(), Start::Fresh);
         let mut bytes = [1; 2048];
         part.file().read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(bytes, [0; 2048]);
@@ -233,12 +203,10 @@ mod tests {
         scratch.half();
         let journal = scratch.0.join("out.part.journal");
         std::fs::hard_link(&journal, scratch.0.join("second")).unwrap();
-        let mut part = scratch.part();
-        part.keep(false);
-        assert!(prepare(&mut part, &subject(), 4096, WISHES).is_err());
-        drop(part);
+        assert!(scratch.open(false).is_err());
+        assert!(scratch.open(true).is_err());
         std::fs::remove_file(scratch.0.join("second")).unwrap();
-        let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        let start = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
         assert_eq!(start, Start::Resumed(2048));
     }
 
@@ -251,7 +219,7 @@ mod tests {
         let (_, header) = journal::read_header(&journal).unwrap().unwrap();
         let header = crate::codec::journal::JournalHeader { device: header.device + 1, ..header };
         journal.write_all_at(&header.encode(), 0).unwrap();
-        let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        let start = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
         assert_eq!(start, Start::Resumed(2048));
     }
 
@@ -260,28 +228,30 @@ mod tests {
         let scratch = Scratch::new("tag");
         scratch.half();
         let other = Subject { etag: b"other".to_vec(), ..subject() };
-        let (_, start) = prepare(&mut scratch.part(), &other, 4096, WISHES).unwrap();
+        let start = prepare(&mut scratch.part(), &other, 4096, WISHES).unwrap();
         assert_eq!(start, Start::Over("the file on the server is another one"));
     }
 
     #[test]
-    fn a_journal_without_its_part_starts_over() {
+    fn a_journal_without_its_part_counts_for_nothing() {
         let scratch = Scratch::new("stale");
         scratch.half();
         let other = scratch.0.join("other");
         std::fs::write(&other, [0; 4096]).unwrap();
         std::fs::rename(other, scratch.0.join("out.part")).unwrap();
-        let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
-        assert!(matches!(start, Start::Over(_)));
+        assert!(scratch.open(false).is_err());
+        let start = prepare(&mut scratch.open(true).unwrap(), &subject(), 4096, RESTART).unwrap();
+        assert_eq!(start, Start::Fresh);
     }
 
     #[test]
-    fn a_part_without_its_journal_starts_over() {
+    fn a_part_without_its_journal_is_taken_where_that_is_wished() {
         let scratch = Scratch::new("bare");
         scratch.half();
         std::fs::remove_file(scratch.0.join("out.part.journal")).unwrap();
-        let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
-        assert!(matches!(start, Start::Over(_)));
+        assert!(scratch.open(false).is_err());
+        let start = prepare(&mut scratch.open(true).unwrap(), &subject(), 4096, RESTART).unwrap();
+        assert_eq!(start, Start::Fresh);
     }
 
     #[test]
@@ -306,7 +276,7 @@ mod tests {
         let found = prepare(&mut part, &subject(), 1 << 60, WISHES);
         assert!(found.is_ok(), "the size is what counts: {found:?}");
         drop(part);
-        let (_, start) = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        let start = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
         assert_eq!(start, Start::Resumed(2048));
     }
 
@@ -314,14 +284,16 @@ mod tests {
     fn what_is_missing_is_the_file_less_what_is_there_and_what_is_free() {
         let scratch = Scratch::new("missing");
         let part = scratch.part();
-        let missing = |size, stored| missing_space(part.file(), size, stored).unwrap();
-        assert_eq!((missing(0, 0), missing(1 << 60, 4096)), (0, 0));
-        let before = missing(1 << 60, 1 << 60);
+        let missing = |stored| missing_space(part.file(), stored, 0);
+        assert_eq!((missing(0), missing(4096)), (0, 0));
+        let before = missing(1 << 60);
         assert!(before > 1 << 59, "{before}");
         // What is written takes as much of what is free as it adds to what is there; others
         // write to the same disk meanwhile.
         part.file().write_all_at(&vec![7; 1 << 20], 0).unwrap();
-        assert!(missing(1 << 60, 1 << 60).abs_diff(before) < 1 << 40);
+        assert!(missing(1 << 60).abs_diff(before) < 1 << 40);
+        // Where a file system does not tell what a file takes, it is known what is in it.
+        assert!(missing_space(part.file(), 1 << 60, 1 << 59) <= before - (1 << 58));
     }
 
     #[test]

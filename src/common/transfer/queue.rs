@@ -36,9 +36,17 @@ pub const HOLD_BACK: u64 = 32 << 20;
 /// Most streams that owe the same byte.
 pub const MAX_COPIES: usize = 3;
 
-/// When who follows the prefix is this far behind it, nothing more is asked for: what
-/// arrives sooner than it can be hashed only leaves the processor's cache before it is.
+/// When the follower is this far behind the prefix, streams pause: what arrives sooner
+/// than it can be hashed leaves the processor's cache before it is. They do not pause
+/// while the follower catches up with bytes that are in no cache anyway.
 pub const MAX_LAG: u64 = 16 << 20;
+
+/// No cache holds so much: a follower that is this far behind catches up.
+const FAR_LAG: u64 = 256 << 20;
+
+/// The longest pause: after it one more claim is granted, however far behind the follower
+/// is. So a slow processor delays a transfer, and does not seem to have ended it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Who waits for a follower hears of it this often, in bytes.
 const LAG_STEP: u64 = 1 << 20;
@@ -209,6 +217,9 @@ impl Queue {
             state.holes.insert(part.clone());
         }
         state.done.insert(part);
+        if is_hole {
+            self.catch_up(&mut state);
+        }
         self.notify_done(&mut state, prefix);
     }
 
@@ -234,6 +245,7 @@ impl Queue {
             state.holes.insert(range.clone());
         }
         state.done.insert(range);
+        self.catch_up(&mut state);
         self.notify_done(&mut state, prefix);
     }
 
@@ -270,6 +282,14 @@ impl Queue {
     fn notify(&self, state: &mut State) {
         state.version += 1;
         self.changed.notify_all();
+    }
+
+    /// Bytes that did not come from a stream are done: streams do not pause for them.
+    fn catch_up(&self, state: &mut State) {
+        if !state.catching_up && state.lag() > MAX_LAG {
+            state.catching_up = true;
+            self.notify(state);
+        }
     }
 
     /// More is done than before. Nobody is woken who does not wait for it: this is

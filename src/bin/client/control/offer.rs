@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use ropewalk::codec::etag::EntityTag;
+use ropewalk::codec::etag::{EntityTag, MAX_OPAQUE};
 use ropewalk::codec::http::Headers;
 use ropewalk::codec::json::{self, Value};
 use ropewalk::codec::text::escape_limited;
@@ -106,6 +106,10 @@ fn etag(headers: &Headers) -> Result<String, String> {
         let shown = escape_limited(field, SHOWN_TAG);
         format!("the reply's ETag is no strong entity tag: {shown}")
     };
+    // One that is taken has a place in a journal.
+    if field.len() > MAX_OPAQUE + "W/\"\"".len() {
+        return Err(format!("the reply's ETag is longer than {MAX_OPAQUE} bytes"));
+    }
     EntityTag::parse(field).filter(|tag| !tag.is_weak()).ok_or_else(wrong)?;
     String::from_utf8(field.to_vec()).map_err(|_| wrong())
 }

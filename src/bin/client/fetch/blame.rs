@@ -26,15 +26,14 @@ pub(super) fn add(
     fetch: &Fetch<'_>,
     (server, etag): (&Server, &str),
     part: &PartFile,
-    journal: &File,
 ) -> Error {
     if let Some(changed) = changed(fetch, server, etag) {
         return changed;
     }
-    let shown = part.output().shown();
-    match first_difference(part.file(), journal) {
+    let shown = part.output().shown_part();
+    match first_difference(part.file(), part.journal()) {
         Some(offset) => error.advise(format_args!(
-            "the fault is on this side: {shown}.part is not as it came from byte {offset} on, \
+            "the fault is on this side: {shown} is not as it came from byte {offset} on, \
              so another program wrote to it, or this disk or memory is bad"
         )),
         None => error.advise(SERVER_SIDE),

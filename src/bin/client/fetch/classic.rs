@@ -33,8 +33,9 @@ fn fetch_file(
     server: &Server,
     offer: &ClassicOffer,
 ) -> Result<Summary> {
-    let part = output.open_part()?;
-    part.start_over()?;
+    let part = output.open_part(fetch.config.wishes.restart)?;
+    fetch.warn(part.lacks());
+    part.start_over(&fetch.config.file)?;
     fetch.progress.begins(None, 0, true);
     let job = job(fetch, server, offer, part.output().shown());
     let (tally, md5, mended) = {
@@ -47,7 +48,7 @@ fn fetch_file(
         error.advise("a stream ended early, or the file changed on the server: try again")
     })?;
     fetch.progress.is_saved(tally.bytes);
-    part.commit(tally.bytes, fetch.config.wishes.sync)?;
+    fetch.warn(part.commit(tally.bytes, fetch.config.wishes.sync)?);
     Ok(Summary {
         bytes: tally.bytes,
         time: fetch.begun.elapsed(),

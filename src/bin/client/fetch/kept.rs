@@ -12,8 +12,8 @@ pub(crate) fn add(error: Error, output: &Output, command: &str) -> Error {
     match output.kept() {
         None => error,
         Some((bytes, size)) => {
-            let (percent, shown) = (amount::percent(bytes, size), output.shown());
-            error.advise(format_args!("{shown}.part keeps {percent}%; to go on: {command}"))
+            let (percent, shown) = (amount::percent(bytes, size), output.shown_part());
+            error.advise(format_args!("{shown} keeps {percent}%; to go on: {command}"))
         }
     }
 }

@@ -1,32 +1,37 @@
-//! A fetch whose bytes go to standard output in order, while they arrive. Nothing is
+//! A fetch whose bytes go to a descriptor in order, while they arrive. Nothing is
 //! kept, so there is nothing to resume and nothing to put in place; and when the MD5
 //! differs, the bytes have gone out all the same.
 
 #![forbid(unsafe_code)]
 
 use super::digest::{self, Digest};
+use super::lease::Lease;
 use super::pulled::Transfer;
 use super::{Fetch, Summary, blame, classic, compare};
 use crate::config::Verify;
 use crate::control::{ClassicOffer, PulledOffer, Server};
-use crate::destination::STANDARD_OUTPUT;
+use crate::destination::Open;
 use ropewalk::app::report::{Mended, Report};
 use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, ExitCode, Result};
-use std::io;
 use std::os::fd::AsFd;
 
 /// Fetches the file from a ropewalk server.
-pub(super) fn pulled(fetch: &Fetch<'_>, server: &Server, offer: &PulledOffer) -> Result<Summary> {
+pub(super) fn pulled(
+    fetch: &Fetch<'_>,
+    open: &Open,
+    server: &Server,
+    offer: &PulledOffer,
+    lease: &Lease,
+) -> Result<Summary> {
     let digest = Digest::begin(fetch, server, offer)?;
     fetch.progress.begins(Some(offer.size), 0, fetch.config.verify == Verify::Md5);
-    let output = io::stdout();
-    let job = vec![mark(), ("shown".to_string(), Value::from(STANDARD_OUTPUT))];
-    let report = Transfer { fetch, server, offer }.run(job, &[output.as_fd()])?;
+    let job = vec![mark(), ("shown".to_string(), Value::from(open.shown.as_str()))];
+    let report = Transfer { fetch, server, offer, lease }.run(job, &[open.descriptor.as_fd()])?;
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a word"));
     };
-    let md5 = digest::settle(fetch, digest, md5, STANDARD_OUTPUT).map_err(|error| {
+    let md5 = digest::settle(fetch, digest, md5, &open.shown).map_err(|error| {
         too_late(match error.code() {
             ExitCode::Integrity => blame::add_unkept(error, fetch, server, &offer.etag),
             _ => error,
@@ -36,12 +41,17 @@ pub(super) fn pulled(fetch: &Fetch<'_>, server: &Server, offer: &PulledOffer) ->
 }
 
 /// Fetches the file from a server that speaks the classic protocol only.
-pub(super) fn classic(fetch: &Fetch<'_>, server: &Server, offer: &ClassicOffer) -> Result<Summary> {
-    let mut job = classic::job(fetch, server, offer, STANDARD_OUTPUT);
+pub(super) fn classic(
+    fetch: &Fetch<'_>,
+    open: &Open,
+    server: &Server,
+    offer: &ClassicOffer,
+) -> Result<Summary> {
+    let mut job = classic::job(fetch, server, offer, &open.shown);
     job.push(mark());
     fetch.progress.begins(None, 0, true);
-    let (tally, md5, mended) = classic::receive(fetch, job, &[io::stdout().as_fd()])?;
-    compare(STANDARD_OUTPUT, &md5, &offer.hash).map_err(too_late)?;
+    let (tally, md5, mended) = classic::receive(fetch, job, &[open.descriptor.as_fd()])?;
+    compare(&open.shown, &md5, &offer.hash).map_err(too_late)?;
     Ok(summary(fetch, tally.bytes, tally.streams, Some(md5), mended))
 }
 

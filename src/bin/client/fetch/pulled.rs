@@ -4,12 +4,14 @@
 #![forbid(unsafe_code)]
 
 use super::digest::{self, Digest};
+use super::lease::Lease;
+use super::renewal::Renewal;
 use super::{Fetch, Summary, blame, kept, last_word};
 use crate::config::{Threads, Verify};
-use crate::control::{Again, Offer, PulledOffer, Server};
+use crate::control::{PulledOffer, Server};
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::Worker;
-use ropewalk::app::{job, terminal};
+use ropewalk::app::terminal;
 use ropewalk::codec::amount;
 use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, ExitCode, Result};
@@ -17,12 +19,9 @@ use ropewalk::transfer::growth::FIRST_STREAMS;
 use ropewalk::transfer::journal::{self, Subject};
 use ropewalk::transfer::output::{Output, PartFile};
 use ropewalk::transfer::partial::{self, Start};
+use ropewalk::transfer::space;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
-
-/// The pause before another session is asked for again, and the longest one.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LAST_BACKOFF: Duration = Duration::from_secs(3);
 
 /// A wait for the MD5 after the last byte that is worth mentioning: this long, and this
 /// share of the whole time.
@@ -35,23 +34,25 @@ pub(super) fn run(
     output: Output,
     server: &Server,
     offer: &PulledOffer,
+    lease: &Lease,
 ) -> Result<Summary> {
     let config = fetch.config;
-    let mut part = output.open_part()?;
+    let mut part = output.open_part(config.wishes.restart)?;
+    fetch.warn(part.lacks());
     let subject = Subject {
         name: config.file.clone(),
         etag: offer.etag.clone().into_bytes(),
         size: offer.size,
     };
-    let (journal_file, start) = partial::prepare(&mut part, &subject, offer.stored, config.wishes)
+    let start = partial::prepare(&mut part, &subject, offer.stored, config.wishes)
         .map_err(|error| keeping(error, &part, fetch))?;
     let resumed = match start {
         Start::Fresh => 0,
         Start::Resumed(bytes) => bytes,
         Start::Over(reason) => {
             if !config.quiet {
-                let shown = part.output().shown();
-                terminal::log(format_args!("{shown}.part: starting over: {reason}"));
+                let shown = part.output().shown_part();
+                terminal::log(format_args!("{shown}: starting over: {reason}"));
             }
             0
         }
@@ -61,9 +62,9 @@ pub(super) fn run(
         ("sync".to_string(), Value::from_u64(config.wishes.sync.into())),
         ("shown".to_string(), Value::from(part.output().shown())),
     ];
-    let files = [part.file().as_fd(), journal_file.as_fd()];
+    let files = [part.file().as_fd(), part.journal().as_fd()];
     fetch.progress.begins(Some(offer.size), resumed, config.verify == Verify::Md5);
-    let moved = Transfer { fetch, server, offer }.run(job, &files);
+    let moved = Transfer { fetch, server, offer, lease }.run(job, &files);
     part.keep(true);
     let report = moved.map_err(|error| give_up(error, fetch, offer, &mut part))?;
     let Report::Done { tally, md5, mended } = report else {
@@ -75,16 +76,18 @@ pub(super) fn run(
         if error.code() != ExitCode::Integrity {
             return give_up(error, fetch, offer, &mut part);
         }
-        let error = blame::add(error, fetch, (server, &offer.etag), &part, &journal_file);
+        let error = blame::add(error, fetch, (server, &offer.etag), &part);
         useless(error, &mut part)
     })?;
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
     fetch.progress.is_saved(tally.bytes);
-    part.commit(offer.size, config.wishes.sync).map_err(|error| {
+    let refused = part.complete(offer.size, config.wishes.sync).map_err(|error| {
         // What is read back now may be in memory only.
-        let _ = journal::distrust(&journal_file);
+        let _ = journal::distrust(part.journal());
         error.advise(format_args!("to go on: {}", config.command))
     })?;
+    fetch.warn(refused);
+    part.put_in_place(config.wishes.sync)?;
     let time = fetch.begun.elapsed();
     Ok(Summary {
         bytes: tally.bytes,
@@ -103,8 +106,11 @@ fn give_up(error: Error, fetch: &Fetch<'_>, offer: &PulledOffer, part: &mut Part
     if error.code() == ExitCode::Changed {
         return useless(error, part);
     }
-    let error = match partial::missing_space(part.file(), offer.size, offer.stored) {
-        Ok(missing @ 1..) if error.code() == ExitCode::System => {
+    if error.code() == ExitCode::System && !part.has_records() {
+        part.keep(false); // mostly no receiver could be started
+    }
+    let error = match space::missing_space(part.file(), offer.stored.min(offer.size), 0) {
+        missing @ 1.. if error.code() == ExitCode::System => {
             error.advise(format_args!("{} more are needed", amount::size(missing)))
         }
         _ => error,
@@ -136,6 +142,7 @@ pub(super) struct Transfer<'a> {
     pub(super) fetch: &'a Fetch<'a>,
     pub(super) server: &'a Server,
     pub(super) offer: &'a PulledOffer,
+    pub(super) lease: &'a Lease,
 }
 
 impl Transfer<'_> {
@@ -146,6 +153,33 @@ impl Transfer<'_> {
         files: &[BorrowedFd<'_>],
     ) -> Result<Report> {
         let mut worker = self.start(job, files)?;
+        let failed = |error| Error::system("receiver", &error);
+        let lifeline = worker.lifeline().try_clone().map_err(failed)?;
+        let last = std::thread::scope(|scope| {
+            let mut renewal = None;
+            let last = self.follow(&mut worker, |lost, since| {
+                // An earlier one has ended: the receiver had its session, and lost that.
+                renewal.take().map_or(Ok(()), Renewal::end)?;
+                renewal = Some(Renewal::start(scope, self, &lifeline, lost, since)?);
+                Ok(())
+            });
+            // Where there is no other session, the receiver has ended for that.
+            renewal.map_or(Ok(()), Renewal::end)?;
+            last
+        })?;
+        let done = last_word(&worker, last)?;
+        self.lease.is_over();
+        Ok(done)
+    }
+
+    /// Reads reports to the last one, which is the answer. `renew` is called for each
+    /// session that was lost, with why, and when the first was of a row of losses without
+    /// a byte between them.
+    fn follow(
+        &self,
+        worker: &mut Worker,
+        mut renew: impl FnMut(String, Instant) -> Result<()>,
+    ) -> Result<Option<Report>> {
         let failed = |error| Error::system("receiver", &error);
         let mut last = None;
         let mut moved = 0;
@@ -161,15 +195,14 @@ impl Transfer<'_> {
                 }
                 Report::Lost { text } => {
                     self.fetch.progress.is_lost();
-                    let since = *lost_since.get_or_insert_with(Instant::now);
-                    self.renew(&worker, text, since)?;
+                    renew(text.clone(), *lost_since.get_or_insert_with(Instant::now))?;
                 }
                 Report::Trace(slice) => self.fetch.gathered.add(slice),
                 Report::Confined { .. } | Report::Done { .. } | Report::Failed { .. } => {}
             }
             last = Some(report);
         }
-        last_word(&worker, last)
+        Ok(last)
     }
 
     fn start(&self, place: Vec<(String, Value)>, files: &[BorrowedFd<'_>]) -> Result<Worker> {
@@ -192,58 +225,8 @@ impl Transfer<'_> {
             .map_err(|error| Error::system("receiver", &error))
     }
 
-    /// Asks the server for another session, until there is one or too much time has
-    /// gone by `since` the first of a row of losses without a byte between them.
-    fn renew(&self, worker: &Worker, lost: &str, since: Instant) -> Result<()> {
-        let config = self.fetch.config;
-        let mut backoff = FIRST_BACKOFF;
-        let mut why = Error::new(ExitCode::Network, lost.to_string());
-        let mut wanted = Duration::ZERO;
-        // A server that grants sessions of which nothing comes is lost too.
-        loop {
-            let left = config.retry_for.saturating_sub(since.elapsed());
-            if left.is_zero() || !self.fetch.interrupt.pause(backoff.max(wanted).min(left)) {
-                break;
-            }
-            backoff = (backoff * 2).min(LAST_BACKOFF);
-            wanted = Duration::ZERO;
-            match self.another() {
-                Ok(Again::Offer(offer)) => {
-                    let object = Value::Object(self.session(&self.same(offer)?));
-                    return job::say(worker.lifeline(), &object)
-                        .map_err(|error| Error::system("receiver", &error));
-                }
-                Ok(Again::Later(error, delay)) => (why, wanted) = (error, delay),
-                Err(error) if error.code() == ExitCode::Network => why = error,
-                // The server has come back, but not everything that it needs yet.
-                Err(error) if error.code() == ExitCode::Refused => why = error,
-                Err(error) => return Err(error),
-            }
-        }
-        let seconds = config.retry_for.as_secs();
-        let text = format!("lost the server, and did not get it back in {seconds} s: {why}");
-        Err(Error::new(ExitCode::Network, text))
-    }
-
-    /// Asks once for one more session.
-    fn another(&self) -> Result<Again> {
-        let (server, config) = (self.server, self.fetch.config);
-        let stream = server.connect()?;
-        server.ask_again(stream, &config.file, config.threads, self.fetch.interrupt)
-    }
-
-    /// The offer of a session, if it is for the same file.
-    fn same(&self, offer: Offer) -> Result<PulledOffer> {
-        match offer {
-            Offer::Pulled(offer) if offer.etag == self.offer.etag => Ok(offer),
-            Offer::Pulled(_) | Offer::Classic(_) => {
-                Err(Error::new(ExitCode::Changed, "the file on the server is another one now"))
-            }
-        }
-    }
-
     /// The keys that tell a receiver where to go, and with how many streams at most.
-    fn session(&self, offer: &PulledOffer) -> Vec<(String, Value)> {
+    pub(super) fn session(&self, offer: &PulledOffer) -> Vec<(String, Value)> {
         let address = self.server.data_address(offer.port);
         // A server that grants no more than was asked for at first gets no more.
         let threads = match self.fetch.config.threads {

@@ -87,7 +87,7 @@ fn fields(now: &Snapshot) -> Vec<Field> {
     let moving = now.phase == Phase::Moving;
     vec![
         (0, share(now).map(|share| format!("{share:>3}%")).into_iter().collect()),
-        (1, note(now.phase).iter().map(ToString::to_string).collect()),
+        (1, note(now)),
         (
             4,
             match (now.phase, now.size) {
@@ -113,17 +113,39 @@ fn fields(now: &Snapshot) -> Vec<Field> {
                 (_, again) => vec![resent(again)],
             },
         ),
+        (8, if moving && now.checked < now.kept { vec![check(now)] } else { vec![] }),
     ]
 }
 
 /// What is said of a phase in which nothing moves.
-fn note(phase: Phase) -> &'static [&'static str] {
-    match phase {
-        Phase::Asking => &["waiting for the server", "waiting"],
-        Phase::Moving => &[],
-        Phase::Lost => &["lost the server, asking again", "lost the server", "lost"],
-        Phase::Checking => &["waiting for the MD5", "MD5"],
-        Phase::Saving => &["writing to the disk", "writing"],
+fn note(now: &Snapshot) -> Vec<String> {
+    let owned = |forms: &[&str]| forms.iter().map(ToString::to_string).collect();
+    match (now.phase, now.hashed, now.size) {
+        (Phase::Asking, ..) => owned(&["waiting for the server", "waiting"]),
+        (Phase::Moving, ..) => vec![],
+        (Phase::Lost, ..) => owned(&["lost the server, asking again", "lost the server", "lost"]),
+        (Phase::Checking, ..) if now.checked < now.kept => {
+            vec![check(now), "checking".into()]
+        }
+        (Phase::Checking, Some(hashed), Some(size)) if hashed < size => {
+            vec![format!("making the MD5: {}", part(hashed, size)), "MD5".into()]
+        }
+        (Phase::Checking, ..) => owned(&["waiting for the MD5", "MD5"]),
+        (Phase::Saving, ..) => owned(&["writing to the disk", "writing"]),
+    }
+}
+
+/// How much has been checked of what an earlier run left.
+fn check(now: &Snapshot) -> String {
+    format!("checking what is there: {}", part(now.checked, now.kept))
+}
+
+/// `3.10 of 6.70 GiB`: a unit that both have is written once.
+fn part(part: u64, whole: u64) -> String {
+    let (part, whole) = (amount::size(part), amount::size(whole));
+    match (part.split_once(' '), whole.split_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} of {whole}"),
+        _ => format!("{part} of {whole}"),
     }
 }
 
@@ -170,6 +192,9 @@ mod tests {
             left: Some(12),
             streams: 4,
             again: 2,
+            kept: 0,
+            checked: 0,
+            hashed: Some(1 << 20),
         }
     }
 
@@ -232,6 +257,8 @@ mod tests {
             left: Some(u64::MAX),
             streams: 255,
             again: u64::MAX,
+            kept: u64::MAX,
+            hashed: Some(u64::MAX - 1),
             ..moving()
         };
         let unknown = Snapshot { size: None, left: None, ..moving() };
@@ -251,11 +278,30 @@ mod tests {
     #[test]
     fn a_wait_says_what_it_is_for() {
         let at = |phase| in_window(&Snapshot { phase, left: None, ..moving() }, 60);
-        assert!(at(Phase::Checking).contains("waiting for the MD5"));
         assert!(at(Phase::Lost).contains("lost the server, asking again"));
         assert!(at(Phase::Saving).contains("writing to the disk"));
         let asking = Snapshot { phase: Phase::Asking, size: None, left: None, ..moving() };
         assert_eq!(in_window(&asking, 80), "waiting for the server");
+    }
+
+    #[test]
+    fn a_check_says_of_what_and_how_far_it_is() {
+        let gib = |gib: u64| gib << 30;
+        let all = Snapshot { bytes: gib(8), size: Some(gib(8)), left: None, ..moving() };
+        let checking = Snapshot { phase: Phase::Checking, ..all };
+        let there = Snapshot { kept: gib(6), checked: gib(3), ..checking };
+        let line = in_window(&there, 60);
+        assert!(line.starts_with("100%  checking what is there: 3.00 of 6.00 GiB"), "{line}");
+        let begun = Snapshot { checked: 500 << 20, ..there };
+        assert!(in_window(&begun, 60).contains("there: 500 MiB of 6.00 GiB"));
+        let hashing = Snapshot { hashed: Some(gib(2)), ..checking };
+        assert!(in_window(&hashing, 60).contains("making the MD5: 2.00 of 8.00 GiB"));
+        let hashed = Snapshot { hashed: Some(gib(8)), ..checking };
+        assert!(in_window(&hashed, 60).contains("waiting for the MD5"));
+        let unknown = Snapshot { hashed: None, ..checking };
+        assert!(in_window(&unknown, 60).contains("waiting for the MD5"));
+        let line = sentence(&Snapshot { phase: Phase::Moving, ..there });
+        assert!(line.ends_with("re-sent, checking what is there: 3.00 of 6.00 GiB"), "{line}");
     }
 
     #[test]

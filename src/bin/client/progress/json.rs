@@ -19,7 +19,8 @@ type Members = Vec<(String, Value)>;
 pub(super) fn start(config: &Config) -> Value {
     let output = match &config.destination {
         Destination::File(path) => escape(path.as_os_str().as_bytes()),
-        Destination::StandardOutput => "-".to_string(),
+        Destination::Descriptor(1) => "-".to_string(),
+        Destination::Descriptor(number) => format!("/dev/fd/{number}"),
     };
     Value::object([
         ("event", Value::from("start")),
@@ -70,6 +71,9 @@ fn state(event: &str, now: &Snapshot) -> Members {
         ("left", known(now.left)),
         ("streams", Value::from_u64(now.streams)),
         ("resent", Value::from_u64(now.again)),
+        ("kept", Value::from_u64(now.kept)),
+        ("checked", Value::from_u64(now.checked)),
+        ("hashed", known(now.hashed)),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_string(), value))
@@ -92,6 +96,9 @@ mod tests {
             left: Some(13),
             streams: 4,
             again: 1,
+            kept: 30,
+            checked: 20,
+            hashed: Some(10),
         }
     }
 
@@ -100,7 +107,8 @@ mod tests {
         assert_eq!(
             progress(&snapshot()).to_string(),
             "{\"event\":\"progress\",\"seconds\":1.235,\"phase\":\"moving\",\"bytes\":50,\
-             \"size\":200,\"percent\":25,\"rate\":12,\"left\":13,\"streams\":4,\"resent\":1}"
+             \"size\":200,\"percent\":25,\"rate\":12,\"left\":13,\"streams\":4,\"resent\":1,\
+             \"kept\":30,\"checked\":20,\"hashed\":10}"
         );
     }
 

@@ -32,6 +32,14 @@ impl Speed {
         }
     }
 
+    /// When there were more bytes than before for the last time; `None` where there never
+    /// were, or so long ago that it is not remembered.
+    pub(super) fn last_gain(&self) -> Option<Duration> {
+        let later = self.counts.iter().rev();
+        let mut pairs = later.clone().skip(1).zip(later);
+        pairs.find(|((_, before), (_, bytes))| bytes > before).map(|(_, (time, _))| *time)
+    }
+
     /// Bytes a second over the last `stretch` before `now`, or since the beginning. Falls
     /// while nothing is noted.
     pub(super) fn rate(&self, now: Duration, stretch: Duration) -> f64 {
@@ -89,6 +97,18 @@ mod tests {
         let falling = speed.rate(now + SECOND, 2 * SECOND);
         assert!((falling - 50.0).abs() < 0.1, "{falling}");
         assert_eq!(speed.rate(now + 2 * SECOND, 2 * SECOND), 0.0);
+    }
+
+    #[test]
+    fn the_last_gain_is_the_last_time_that_there_were_more_bytes() {
+        let (speed, now) = run(&[10]);
+        assert_eq!(speed.last_gain(), Some(now));
+        let (speed, now) = run(&[10, 0]);
+        assert_eq!(speed.last_gain(), None, "{now:?}");
+        let mut speed = Speed::new(SECOND, 7, 10 * SECOND);
+        speed.note(2 * SECOND, 9);
+        speed.note(3 * SECOND, 5);
+        assert_eq!(speed.last_gain(), Some(2 * SECOND));
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Piped {
             });
             carried?;
         }
-        let tally = Tally { bytes, streams: 1, offset: bytes, again: 0 };
+        let tally = Tally { bytes, streams: 1, offset: bytes, ..Tally::default() };
         let md5 = Some(hex(&digest.finish()));
         Ok(Report::Done { tally, md5, mended: Mended::default() })
     }

@@ -28,7 +28,7 @@ pub(crate) enum Store {
 
 /// Each byte is written at its own offset, and noted down.
 pub(crate) struct Kept {
-    /// `OUT.part`, of its full length.
+    /// `OUT.part`, of its full length, or as long as it has become.
     pub(crate) part: File,
     /// `OUT.part.journal`.
     pub(crate) journal: Journal,

@@ -59,7 +59,7 @@ pub(super) fn hash(
         }
     }
     let now = file.metadata().map_err(|error| unreadable(&error))?;
-    let now = Identity::of(&now);
+    let now = Identity::of(file, &now);
     Ok(Hashed {
         md5: digest.finish(),
         length: offset,
@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn identity(file: &File) -> Identity {
-        Identity::of(&file.metadata().unwrap())
+        Identity::of(file, &file.metadata().unwrap())
     }
 
     fn whole(file: &File) -> Hashed {

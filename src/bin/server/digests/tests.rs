@@ -17,7 +17,7 @@ fn long_file(name: &str) -> (File, Identity) {
     let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
     std::fs::remove_file(path).unwrap();
     file.set_len(1 << 40).unwrap();
-    let identity = Identity::of(&file.metadata().unwrap());
+    let identity = Identity::of(&file, &file.metadata().unwrap());
     (file, identity)
 }
 
@@ -39,11 +39,11 @@ fn ask(
 fn what_was_hashed_once_is_known() {
     let digests = Digests::new();
     let file = File::open("/etc/passwd").unwrap();
-    let identity = Identity::of(&file.metadata().unwrap());
-    assert_eq!(digests.known(&identity.etag()), None);
+    let identity = Identity::of(&file, &file.metadata().unwrap());
+    assert_eq!(digests.known(&identity.key()), None);
     let (outcome, _there) = ask(&digests, &file, identity, Hurry::BeforeTransfer);
     let hashed = outcome.recv().unwrap().unwrap();
-    assert_eq!(digests.known(&identity.etag()), Some(hashed.md5));
+    assert_eq!(digests.known(&identity.key()), Some(hashed.md5));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_client_whose_connection_breaks_is_left_at_once() {
 fn a_client_that_only_stopped_sending_still_gets_its_digest() {
     let digests = Digests::new();
     let file = File::open("/etc/passwd").unwrap();
-    let identity = Identity::of(&file.metadata().unwrap());
+    let identity = Identity::of(&file, &file.metadata().unwrap());
     let (here, there) = client();
     there.shutdown(Shutdown::Write).unwrap();
     assert!(digests.digest(&file, &identity, &here, Hurry::WithTransfer).is_ok());

@@ -231,6 +231,18 @@ mod tests {
     }
 
     #[test]
+    fn a_parameter_that_must_be_there_is_found_or_missed() {
+        let scheme = one("Digest a=1");
+        assert_eq!(scheme.need("A", "no a"), Ok(&b"1"[..]));
+        assert_eq!(scheme.need("b", "no b").unwrap_err().reason(), "no b");
+    }
+
+    #[test]
+    fn another_scheme_is_not_digest() {
+        assert!(!one("Basic a=1").is_digest());
+    }
+
+    #[test]
     fn a_parameter_comes_once() {
         assert_eq!(reason("Digest a=1, A=1"), "a parameter comes twice");
     }
@@ -278,6 +290,7 @@ mod tests {
 
     #[test]
     fn the_limit_of_a_uri_is_that_of_a_target_and_exact() {
+        assert_eq!(MAX_URI, crate::codec::http::MAX_REQUEST_LINE);
         for quote in ["", "\""] {
             let text = |length| format!("Digest URI={quote}{}{quote}", "x".repeat(length));
             assert!(parse_schemes(text(MAX_URI).as_bytes()).is_ok());

@@ -115,5 +115,6 @@ mod tests {
     #[test]
     fn an_error_shows_its_reason() {
         assert_eq!(HttpError::from(Fault::Malformed("odd")).to_string(), "odd");
+        assert_eq!(HttpError::from(Fault::Malformed("odd")).reason(), "odd");
     }
 }

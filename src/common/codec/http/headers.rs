@@ -143,6 +143,15 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_counted() {
+        assert!(Headers::new().is_empty());
+        assert_eq!(Headers::new().len(), 0);
+        let headers = headers(&[("A", "1"), ("b", "2"), ("a", "3")]);
+        assert!(!headers.is_empty());
+        assert_eq!(headers.len(), 3);
+    }
+
+    #[test]
     fn names_are_found_without_regard_to_case() {
         let headers = headers(&[("Content-TYPE", "text/plain")]);
         assert_eq!(headers.get("content-type"), Some(&b"text/plain"[..]));

@@ -25,6 +25,8 @@ enum Length {
     Own,
     /// That of bytes that somebody else sends.
     Announced(u64),
+    /// Nothing: the body comes in chunks that say it themselves.
+    Chunked,
     /// Nothing: the body ends with the connection.
     UntilClose,
 }
@@ -64,6 +66,20 @@ impl Response {
         self.body = Vec::new();
         self.length = Length::Announced(bytes);
         self
+    }
+
+    /// Announces a body in chunks (RFC 9112, section 7.1), which somebody else sends.
+    /// Clients of HTTP/1.0 do not understand it.
+    #[must_use]
+    pub fn chunked(mut self) -> Response {
+        self.body = Vec::new();
+        self.length = Length::Chunked;
+        self
+    }
+
+    /// Whether the body ends with the connection.
+    pub fn is_until_close(&self) -> bool {
+        self.length == Length::UntilClose
     }
 
     /// Announces no length: the body is whatever comes until the connection ends.
@@ -120,8 +136,11 @@ impl Response {
             Length::Own if self.status.has_no_body() => None,
             Length::Own => Some(self.body.len().to_string()),
             Length::Announced(bytes) => Some(bytes.to_string()),
-            Length::UntilClose => None,
+            Length::Chunked | Length::UntilClose => None,
         };
+        if self.length == Length::Chunked {
+            encode_field(&mut out, b"Transfer-Encoding", b"chunked")?;
+        }
         if let Some(length) = length {
             encode_field(&mut out, b"Content-Length", length.as_bytes())?;
         }
@@ -161,6 +180,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_a_response_can_be_looked_at() {
+        let response = Response::new(Status::OK).field("A", "1").body("text/plain", "yes");
+        assert_eq!(response.headers().get("a"), Some(&b"1"[..]));
+        assert_eq!(response.body_bytes(), b"yes");
+    }
+
+    #[test]
     fn the_head_alone_answers_head() {
         let response = Response::new(Status::OK).body("text/plain", "yes");
         let head = response.encode_head().unwrap();
@@ -185,6 +211,13 @@ mod tests {
     fn a_body_until_the_end_of_the_connection_has_no_length() {
         let response = Response::new(Status::OK).until_close().version(Version::Http10);
         assert_eq!(text(&response), "HTTP/1.0 200 OK\r\n\r\n");
+    }
+
+    #[test]
+    fn a_body_in_chunks_has_no_length() {
+        let response = Response::new(Status::OK).chunked();
+        assert_eq!(text(&response), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert!(!response.is_until_close() && response.until_close().is_until_close());
     }
 
     #[test]

@@ -158,6 +158,13 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_written_as_it_is_read() {
+        for version in [Version::Http10, Version::Http11] {
+            assert_eq!(Version::parse(version.as_str().as_bytes()), Ok(version));
+        }
+    }
+
+    #[test]
     fn other_major_versions_are_not_supported() {
         assert_eq!(refusal(b"PRI * HTTP/2.0"), 505);
         assert_eq!(refusal(b"GET / HTTP/0.9"), 505);
@@ -212,6 +219,17 @@ mod tests {
     fn the_length_limit_is_exact() {
         assert!(take(format!("{}\r\n", long(MAX_REQUEST_LINE))).unwrap().is_some());
         let past = take(format!("{}\r\n", long(MAX_REQUEST_LINE + 1)));
+        assert_eq!(past.unwrap_err().status, Status::URI_TOO_LONG);
+    }
+
+    #[test]
+    fn the_length_limit_is_that_of_the_protocol() {
+        assert_eq!(MAX_REQUEST_LINE, 8192);
+    }
+
+    #[test]
+    fn nothing_behind_the_length_limit_is_looked_at() {
+        let past = take(format!("{}\0", "x".repeat(MAX_REQUEST_LINE + 2)));
         assert_eq!(past.unwrap_err().status, Status::URI_TOO_LONG);
     }
 

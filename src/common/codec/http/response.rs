@@ -234,6 +234,13 @@ mod tests {
     }
 
     #[test]
+    fn nothing_behind_the_limit_of_the_status_line_is_looked_at() {
+        let text = format!("HTTP/1.1 200 {}\0", "x".repeat(MAX_STATUS_LINE));
+        let error = ResponseHead::parse(text.as_bytes()).unwrap_err();
+        assert_eq!((error.reason(), MAX_STATUS_LINE), ("the status line is too long", 8192));
+    }
+
+    #[test]
     fn fields_have_their_limits_too() {
         let parse = |fields: String| {
             ResponseHead::parse(format!("HTTP/1.1 200 OK\r\n{fields}\r\n").as_bytes())

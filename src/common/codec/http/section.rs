@@ -204,6 +204,17 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_of_bytes_is_that_of_the_protocol() {
+        assert_eq!(MAX_FIELD_BYTES, 16_384);
+    }
+
+    #[test]
+    fn nothing_behind_the_limit_of_bytes_is_looked_at() {
+        let text = format!("a: b\r\n{}\0", "x".repeat(MAX_FIELD_BYTES));
+        assert_eq!(fields(&text), Err(Fault::TooLarge("header fields too long")));
+    }
+
+    #[test]
     fn a_line_that_does_not_end_is_refused_when_it_is_too_long() {
         let text = "a".repeat(MAX_FIELD_BYTES);
         assert_eq!(fields(&text[1..]), Ok(None));

@@ -19,6 +19,8 @@ fn altered<const N: usize>(mut message: [u8; N], at: usize, bytes: &[u8]) -> [u8
 #[test]
 fn golden_hello() {
     assert_eq!(hex(&HELLO.encode()), "ff02000030313233343536373839616263646566000200006275bc34");
+    let least = Hello { max_block: MIN_BLOCK, ..HELLO };
+    assert_eq!(hex(&least.encode()), "ff020000303132333435363738396162636465660000100012df1fb8");
 }
 
 #[test]
@@ -28,6 +30,7 @@ fn golden_requests() {
         hex(&Request::Finished.encode()),
         "0200000000000000000000000000000000000000d242b944"
     );
+    assert_eq!(hex(&Request::Leave.encode()), "0300000000000000000000000000000000000000e5014ef9");
 }
 
 #[test]
@@ -72,7 +75,7 @@ fn what_is_written_is_read_back() {
         let hello = Hello { unchecked, ..HELLO };
         assert_eq!(Hello::parse(&hello.encode()), Ok(Some((HELLO_SIZE, hello))));
     }
-    for request in [RANGE, Request::Finished] {
+    for request in [RANGE, Request::Finished, Request::Leave] {
         assert_eq!(Request::parse(&request.encode()), Ok(Some((REQUEST_SIZE, request))));
     }
     let other = Header::Error { code: ErrorCode::Other(99), length: 0, crc: 0 };
@@ -168,6 +171,7 @@ fn error_texts_are_bounded() {
 
 #[test]
 fn a_hole_goes_on_at_least_for_what_it_answers() {
+    assert!(Header::parse(&altered(HOLE.encode(), 16, &4096u64.to_be_bytes())).is_ok());
     let bytes = altered(HOLE.encode(), 16, &4095u64.to_be_bytes());
     assert_eq!(Header::parse(&bytes), Err(WireError::Field("run")));
     let bytes = altered(HOLE.encode(), 16, &[0xff; 8]);
@@ -175,9 +179,26 @@ fn a_hole_goes_on_at_least_for_what_it_answers() {
 }
 
 #[test]
+fn data_and_the_text_of_an_error_follow_their_headers_and_nothing_follows_a_hole() {
+    assert_eq!([DATA, HOLE, ERROR].map(|header| header.payload()), [4096, 0, 7]);
+}
+
+#[test]
 fn kinds_that_are_not_known_are_refused() {
     for kind in [0, 4, 0xff] {
         assert!(Request::parse(&altered(RANGE.encode(), 0, &[kind])).is_err());
         assert!(Header::parse(&altered(DATA.encode(), 0, &[kind])).is_err());
+    }
+}
+
+#[test]
+fn an_error_says_in_words_what_is_wrong() {
+    for (error, words) in [
+        (WireError::Checksum, "a message's checksum differs"),
+        (WireError::NotRopewalk, "not a ropewalk stream"),
+        (WireError::Version(3), "version 3 is not spoken here"),
+        (WireError::Field("run"), "the field 'run' cannot be so"),
+    ] {
+        assert_eq!(error.to_string(), words);
     }
 }

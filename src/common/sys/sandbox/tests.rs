@@ -293,8 +293,8 @@ fn a_receiver_writes_what_it_has_open_and_nothing_else() {
     stream.set_read_timeout(Some(limit)).unwrap();
     crate::sys::socket::round_trip(stream.as_fd());
     TcpStream::connect(address).unwrap();
-    assert!(crate::sys::file::free_space(&file).unwrap() > 0);
-    crate::sys::file::is_in_memory(&file);
+    assert!(crate::sys::volume::free_space(&file).unwrap() > 0);
+    crate::sys::volume::is_in_memory(&file);
     match crate::sys::file::preallocate(&file, 1 << 20) {
         Err(error) => assert_ne!(error.raw_os_error(), Some(libc::EPERM)),
         Ok(()) => assert_eq!(file.metadata().unwrap().len(), 1 << 20),

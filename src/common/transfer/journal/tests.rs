@@ -129,6 +129,29 @@ fn what_outlived_a_boot_outlives_the_next_and_new_records_follow() {
 }
 
 #[test]
+fn a_renewal_that_a_power_cut_stops_anywhere_costs_nothing_that_was_durable() {
+    let scratch = Scratch::new("renewal");
+    let journal = scratch.create();
+    journal.written(0..100, 1).unwrap();
+    journal.written(100..200, 2).unwrap();
+    journal.checkpoint(&scratch.part).unwrap();
+    journal.written(200..300, 3).unwrap();
+    scratch.reboot();
+    let before = std::fs::read(scratch.path()).unwrap();
+    let (header, journal, kept) = Journal::open(scratch.file()).unwrap().unwrap();
+    journal.renew(&header, &kept).unwrap();
+    let after = std::fs::read(scratch.path()).unwrap();
+    let changed = before.iter().zip(&after).rposition(|(before, after)| before != after);
+    let header = read_header(&scratch.file()).unwrap().unwrap().0 as usize;
+    assert!(changed.is_some_and(|last| last < header), "no record is written over");
+    for length in before.len()..=after.len() {
+        std::fs::write(scratch.path(), &after[..length]).unwrap();
+        scratch.reboot();
+        assert_eq!(scratch.contents(), Some(kept.clone()), "cut at {length}");
+    }
+}
+
+#[test]
 fn a_range_past_the_end_of_the_file_is_not_believed() {
     let scratch = Scratch::new("past");
     let journal = scratch.create();

@@ -3,7 +3,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Claim, End, HOLD_BACK, LEAST_PATIENCE, MAX_COPIES, MAX_LAG, StreamId};
+use super::{
+    Claim, End, FAR_LAG, HOLD_BACK, LEAST_PATIENCE, LONGEST_PAUSE, MAX_COPIES, MAX_LAG, StreamId,
+};
 use crate::transfer::ranges::RangeSet;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -25,6 +27,11 @@ pub(super) struct State {
     pub(super) front: u64,
     /// Where the follower is, if there is one.
     pub(super) followed: Option<u64>,
+    /// The follower is far behind bytes that were there already. Streams do not pause
+    /// until it is close to the prefix.
+    pub(super) catching_up: bool,
+    /// When a stream claimed something last.
+    pub(super) claimed: Option<Instant>,
     /// How far ahead of the follower anything is asked for, where that is bounded.
     pub(super) room: Option<u64>,
     /// As much as somebody waits to be done.
@@ -68,8 +75,8 @@ impl State {
         }
         let fresh = self.fresh();
         let prefix = self.prefix();
-        if self.followed.is_some_and(|at| prefix.saturating_sub(at) > MAX_LAG) {
-            return Claim::Later(None);
+        if let Some(pause) = self.pause(now) {
+            return Claim::Later(Some(pause));
         }
         // While there is fresh work, even such as there is no room for, only what holds the
         // prefix back is worth asking for again.
@@ -103,6 +110,23 @@ impl State {
         }
     }
 
+    /// How far the follower is behind the prefix; 0 where nobody follows it.
+    pub(super) fn lag(&self) -> u64 {
+        self.followed.map_or(0, |at| self.prefix().saturating_sub(at))
+    }
+
+    /// How long streams wait for the follower at most; `None` where they do not.
+    fn pause(&mut self, now: Instant) -> Option<Duration> {
+        let lag = self.lag();
+        self.catching_up = lag > FAR_LAG || (self.catching_up && lag > MAX_LAG);
+        if self.catching_up || lag <= MAX_LAG {
+            return None;
+        }
+        let since = *self.claimed.get_or_insert(now);
+        let left = LONGEST_PAUSE.saturating_sub(now.saturating_duration_since(since));
+        (!left.is_zero()).then_some(left)
+    }
+
     /// The next piece that nobody was asked for and that there is room for.
     fn fresh(&self) -> Option<Range<u64>> {
         let range = self.todo.first()?;
@@ -113,6 +137,7 @@ impl State {
 
     fn owe(&mut self, stream: StreamId, range: Range<u64>, now: Instant) {
         self.front = self.front.max(range.end);
+        self.claimed = Some(now);
         self.owed.entry(stream).or_default().push_back(Owed { range, since: now });
     }
 

@@ -2,6 +2,8 @@
 //! and nobody waits for the slowest.
 #![allow(clippy::single_range_in_vec_init)] // a list that has one range in it
 
+mod lag;
+
 use super::*;
 
 const PACE: Duration = Duration::from_secs(1000);
@@ -144,19 +146,6 @@ fn while_there_is_fresh_work_only_what_holds_the_prefix_back_is_late() {
         Claim::Range(range) => assert!(range.start > HOLD_BACK, "{range:?}"),
         other => panic!("{other:?}"),
     }
-}
-
-#[test]
-fn nothing_is_asked_for_while_the_follower_is_far_behind() {
-    let queue = Queue::new(10 * MAX_LAG, 1 << 20, &RangeSet::new());
-    queue.followed(0);
-    while queue.progress().prefix <= MAX_LAG {
-        claim(&queue, 0);
-        deliver(&queue, 0);
-    }
-    assert_eq!(queue.claim(0, true, PACE), Claim::Later(None));
-    queue.followed(1 << 20);
-    assert_eq!(claim(&queue, 0).start, queue.progress().prefix);
 }
 
 #[test]

@@ -1,0 +1,176 @@
+//! What all pages for people have in common: how they begin and end, how they look, and
+//! what they may do in a browser.
+
+#![forbid(unsafe_code)]
+
+use ropewalk::codec::http::{Response, Status};
+use ropewalk::codec::text::escape;
+use ropewalk::codec::{base64, html};
+use ropewalk::hash::Sha256;
+use std::io::{self, Write};
+
+/// How pages for people look.
+const STYLE: &str = include_str!("style.css");
+
+/// What makes them better where a browser runs scripts. All of them work without.
+const SCRIPT: &str = include_str!("script.js");
+
+/// How an index for programs looks, should a person see it.
+pub(super) const PLAIN_STYLE: &str = "body{font-family:sans-serif;margin:2em}\
+    th,td{text-align:left;padding:.15em 1.5em .15em 0}\
+    td+td,th+th{text-align:right;white-space:nowrap}\
+    td:first-child{overflow-wrap:anywhere}";
+
+/// The value of `Content-Type` of every page.
+pub(super) const CONTENT_TYPE: &str = "text/html; charset=utf-8";
+
+/// Adds the fields of a page: what it is, and what it may do. That is to look as the styles
+/// here say, and to run the script here: so no name in it can do anything, whatever a
+/// browser makes of it.
+pub(super) fn describe(response: Response) -> Response {
+    let [style, plain, script] = [STYLE, PLAIN_STYLE, SCRIPT].map(source);
+    let policy = format!(
+        "default-src 'none'; style-src {style} {plain}; script-src {script}; img-src data:; \
+         base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    );
+    response
+        .field("X-Content-Type-Options", "nosniff")
+        .field("Content-Security-Policy", policy)
+        .field("Referrer-Policy", "no-referrer")
+}
+
+/// How a policy names a style or a script that stands in a page.
+fn source(text: &str) -> String {
+    let mut digest = Sha256::new();
+    digest.update(text.as_bytes());
+    format!("'sha256-{}'", base64::encode(&digest.finish()))
+}
+
+/// Everything up to a page's own content. `body` are attributes of its body.
+pub(super) fn begin(out: &mut impl Write, title: &str, body: &str) -> io::Result<()> {
+    write!(
+        out,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <link rel=\"icon\" href=\"data:,\">\n\
+         <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body{body}>\n\
+         <div class=\"page\">\n",
+        html::escape(title)
+    )
+}
+
+/// Everything behind it.
+pub(super) fn end(out: &mut impl Write) -> io::Result<()> {
+    write!(out, "</div>\n<script>{SCRIPT}</script>\n</body>\n</html>\n")
+}
+
+/// A heading with a link to each folder above the last part of `path`, which is a folder's
+/// if it ends with a slash. They are relative: where the path's own beginning is, only the
+/// browser knows.
+pub(super) fn heading(out: &mut impl Write, path: &[u8]) -> io::Result<()> {
+    let folder = path.strip_suffix(b"/");
+    let parts: Vec<&[u8]> = folder.unwrap_or(path).split(|&byte| byte == b'/').collect();
+    let below = usize::from(folder.is_some());
+    out.write_all(b"<nav aria-label=\"Folders\"><h1>")?;
+    // A path with dots in it is another one to a browser.
+    let crumbs =
+        path.starts_with(b"/") && !parts.contains(&&b"."[..]) && !parts.contains(&&b".."[..]);
+    if !crumbs || folder == Some(b"") {
+        return writeln!(out, "<b>{}</b></h1></nav>", html::escape_breakable(&escape(path)));
+    }
+    let last = parts.len() - 1;
+    for (at, part) in parts.into_iter().enumerate() {
+        let up = match (last + below).saturating_sub(at + 1) {
+            _ if at == last => String::new(),
+            0 => "./".to_string(),
+            count => "../".repeat(count),
+        };
+        let name = html::escape_breakable(&escape(part));
+        match (at, part) {
+            (0, _) => write!(out, "<a href=\"{up}\" title=\"The top folder\">/</a>")?,
+            (at, _) if at == last => write!(out, " <b aria-current=\"page\">{name}</b>")?,
+            (_, b"") => {}
+            _ => write!(out, " <a href=\"{up}\">{name}</a><i>/</i>")?,
+        }
+    }
+    out.write_all(b"</h1></nav>\n")
+}
+
+/// A page instead of an error's JSON.
+pub(super) fn error_page(status: Status, reason: &str) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    begin(&mut out, &status.to_string(), "")?;
+    let mut reason = html::escape(reason);
+    if let Some(first) = reason.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    writeln!(out, "<h1>{}</h1>\n<p>{reason}.</p>", html::escape(&status.to_string()))?;
+    end(&mut out)?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heading_of(path: &[u8]) -> String {
+        let mut out = Vec::new();
+        heading(&mut out, path).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let inner = text.strip_prefix("<nav aria-label=\"Folders\"><h1>").unwrap();
+        inner.strip_suffix("</h1></nav>\n").unwrap().replace(" title=\"The top folder\"", "")
+    }
+
+    #[test]
+    fn a_heading_leads_to_every_folder_above() {
+        for (path, expected) in [
+            ("/", "<b>/</b>"),
+            ("/a/", "<a href=\"../\">/</a> <b aria-current=\"page\">a</b>"),
+            (
+                "/a/b/",
+                "<a href=\"../../\">/</a> <a href=\"../\">a</a><i>/</i> \
+                 <b aria-current=\"page\">b</b>",
+            ),
+            (
+                "/a/b",
+                "<a href=\"../\">/</a> <a href=\"./\">a</a><i>/</i> \
+                 <b aria-current=\"page\">b</b>",
+            ),
+            ("/b", "<a href=\"./\">/</a> <b aria-current=\"page\">b</b>"),
+            // A browser counts empty parts too.
+            (
+                "/a//b/",
+                "<a href=\"../../../\">/</a> <a href=\"../../\">a</a><i>/</i> \
+                 <b aria-current=\"page\">b</b>",
+            ),
+            ("/a/../b/", "<b>/a/../b/</b>"),
+            ("a/", "<b>a/</b>"),
+        ] {
+            assert_eq!(heading_of(path.as_bytes()), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_name_does_nothing_in_a_heading() {
+        let text = heading_of(b"/<i>\"'/\xff\n/");
+        assert!(
+            text.contains(">&lt;i&gt;&quot;&#39;</a>")
+                && text.contains("<b aria-current=\"page\">\\xff\\x0a</b>"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_page_has_no_end_of_a_style_or_a_script_in_it() {
+        for (text, tag) in [(STYLE, "</style"), (SCRIPT, "</script"), (SCRIPT, "<!--")] {
+            assert!(!text.to_ascii_lowercase().contains(tag));
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_it_is() {
+        let text = String::from_utf8(error_page(Status::NOT_FOUND, "no <such>").unwrap()).unwrap();
+        assert!(text.contains("<h1>404 Not Found</h1>\n<p>No &lt;such&gt;.</p>"), "{text}");
+    }
+}

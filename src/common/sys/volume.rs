@@ -1,0 +1,98 @@
+//! The file system that an open file is on: its kind, its free space, and what its kind
+//! makes up or cannot do (statfs(2)).
+
+use super::{check, retry};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+#[cfg(target_env = "musl")]
+use libc::{
+    fstatfs as fstatfs64, fstatvfs as fstatvfs64, statfs as statfs64, statvfs as statvfs64,
+};
+#[cfg(not(target_env = "musl"))]
+use libc::{fstatfs64, fstatvfs64, statfs64, statvfs64};
+
+/// Kinds as statfs(2) numbers them; a few only the kernel's sources.
+const TMPFS: u32 = 0x0102_1994;
+const RAMFS: u32 = 0x8584_58f6;
+const FAT: u32 = 0x4d44;
+const EXFAT: u32 = 0x2011_bab0;
+const FUSE: u32 = 0x6573_5546;
+const SMB: u32 = 0x517b;
+const CIFS: u32 = 0xff53_4d42;
+const SMB2: u32 = 0xfe53_4d42;
+const VBOXSF: u32 = 0x786f_4256;
+
+/// Kinds that number their files anew with each mount.
+const WITHOUT_INODES: [u32; 7] = [FAT, EXFAT, FUSE, SMB, CIFS, SMB2, VBOXSF];
+
+/// The kind of file system that `file` is on; `None` where it does not tell.
+fn kind(file: &File) -> Option<u32> {
+    // SAFETY: all-zero is a valid statfs.
+    let mut stat: statfs64 = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is writable and lives through the call.
+    retry(|| check(unsafe { fstatfs64(file.as_raw_fd(), &mut stat) })).ok()?;
+    #[allow(clippy::unnecessary_cast)] // its width and sign differ between systems
+    let kind = stat.f_type as u32;
+    Some(kind)
+}
+
+/// Whether `file` lives in memory (tmpfs, ramfs), where there are no blocks to keep
+/// together and taking them all at once is as slow as writing them.
+pub fn is_in_memory(file: &File) -> bool {
+    matches!(kind(file), Some(TMPFS | RAMFS))
+}
+
+/// Whether a file keeps its inode number here when the file system is mounted again.
+/// `false` where the file system does not tell its kind.
+pub fn keeps_inodes(file: &File) -> bool {
+    kind(file).is_some_and(|kind| !WITHOUT_INODES.contains(&kind))
+}
+
+/// Whether a file that is made longer here gets zeros that are written to the disk.
+pub fn writes_zeros(file: &File) -> bool {
+    matches!(kind(file), Some(FAT | EXFAT))
+}
+
+/// Bytes that an ordinary user can still write to the file system of `file`. `None` where
+/// it does not tell: ramfs and many a FUSE have no size.
+pub fn free_space(file: &File) -> Option<u64> {
+    // SAFETY: all-zero is a valid statvfs.
+    let mut stat: statvfs64 = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is writable and lives through the call.
+    retry(|| check(unsafe { fstatvfs64(file.as_raw_fd(), &mut stat) })).ok()?;
+    #[allow(clippy::unnecessary_cast)] // 32 bits wide on some systems
+    let (all, free, unit, large) =
+        (stat.f_blocks as u64, stat.f_bavail as u64, stat.f_frsize as u64, stat.f_bsize as u64);
+    let unit = if unit > 0 { unit } else { large };
+    (all > 0 && unit > 0).then(|| free.saturating_mul(unit))
+}
+
+/// Waits until everything on the file system of `file` is on its disk (syncfs(2)).
+pub fn sync(file: &File) -> io::Result<()> {
+    // SAFETY: takes a number only and touches no memory of ours.
+    retry(|| check(unsafe { libc::syncfs(file.as_raw_fd()) })).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_memory_is_told_from_one_of_the_kernel_s_own() {
+        let path = format!("/dev/shm/ropewalk-{}-memory", std::process::id());
+        if let Ok(file) = File::create(&path) {
+            std::fs::remove_file(&path).unwrap();
+            assert!(is_in_memory(&file) && keeps_inodes(&file) && !writes_zeros(&file));
+            sync(&file).unwrap();
+        }
+        assert!(!is_in_memory(&File::open("/proc/self/status").unwrap()));
+    }
+
+    #[test]
+    fn free_space_is_more_than_nothing_and_unknown_where_there_is_no_size() {
+        assert!(free_space(&File::open(std::env::temp_dir()).unwrap()).unwrap() > 0);
+        assert_eq!(free_space(&File::open("/proc/self/status").unwrap()), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! Lays a state into a folder, and looks at it with the programs' own code: which bytes of it
+//! count as there, and whether that is right.
+
+use crate::disk::{Content, SECTOR};
+use crate::history::History;
+use crate::promise::{JOURNAL, OUT, PART, Promise, joined};
+use crate::states::State;
+use ropewalk::codec::journal::JournalHeader;
+use ropewalk::transfer::journal::{AUDIT_BUFFER, Journal, Subject};
+use ropewalk::transfer::output::Output;
+use ropewalk::transfer::partial::{Start, Wishes, prepare};
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// The boot of a journal after a power cut; in every other way it stays as it is.
+pub(crate) const OTHER_BOOT: [u8; 16] = *b"before the power";
+
+/// What is looked for in the states of a history.
+pub(crate) struct Expected<'a> {
+    pub(crate) history: &'a History,
+    /// What the server has now.
+    pub(crate) subject: Subject,
+    pub(crate) bytes: &'a [u8],
+    /// What OUT was before the first step.
+    pub(crate) old: Option<Vec<u8>>,
+    /// Where states are laid out.
+    pub(crate) folder: PathBuf,
+}
+
+/// Writes `state` into the empty `folder`. With `other_boot` its journal is one of another
+/// boot. The inodes are others than before, and so is the one in a journal's header.
+pub(crate) fn lay(history: &History, state: &State, folder: &Path, other_boot: bool) {
+    let mut part = None;
+    for (name, file) in &state.names {
+        let path = folder.join(name);
+        lay_file(&state.files[*file], &path);
+        if name == PART {
+            part = Some((history.files[*file].inode, fs::metadata(&path).unwrap().ino()));
+        }
+    }
+    let Some(journal) = state.names.get(JOURNAL).map(|journal| &state.files[*journal]) else {
+        return;
+    };
+    if let Some((_, mut header)) = JournalHeader::parse(&journal.bytes()) {
+        header.inode = match part {
+            Some((recorded, now)) if recorded == header.inode => now,
+            _ => 0,
+        };
+        if other_boot {
+            header.boot = OTHER_BOOT;
+        }
+        let journal = fs::File::options().write(true).open(folder.join(JOURNAL)).unwrap();
+        journal.write_all_at(&header.encode(), 0).unwrap();
+    }
+}
+
+fn lay_file(content: &Content, path: &Path) {
+    let file = fs::File::create_new(path).unwrap();
+    file.set_len(content.size).unwrap();
+    let mut sectors = content.sectors.iter().peekable();
+    let mut run = Vec::new();
+    while let Some((number, sector)) = sectors.next() {
+        run.extend_from_slice(sector.as_slice());
+        if sectors.peek().is_some_and(|(next, _)| **next == number + 1) {
+            continue;
+        }
+        let end = (number + 1) * SECTOR;
+        let start = end - run.len() as u64;
+        run.truncate((content.size - start) as usize);
+        file.write_all_at(&run, start).unwrap();
+        run.clear();
+    }
+}
+
+/// Empties a folder, or makes it.
+pub(crate) fn empty(folder: &Path) {
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder).unwrap();
+}
+
+impl Expected<'_> {
+    /// Looks at one state; `Err` says what is wrong. Answers how many bytes count as there.
+    pub(crate) fn look(&self, state: &State, promise: &Promise) -> Result<u64, String> {
+        let is_new = self.out(state, promise)?;
+        empty(&self.folder);
+        lay(self.history, state, &self.folder, true);
+        let (counted, start) = self.counted()?;
+        if !is_new && promise.etag == self.subject.etag {
+            for (start_of, end) in &promise.durable {
+                let kept = counted.iter().any(|(from, to)| from <= start_of && end <= to);
+                if !kept {
+                    return Err(format!(
+                        "{start_of}..{end} was durable, but {counted:?} counts ({start:?})"
+                    ));
+                }
+            }
+        }
+        Ok(counted.iter().map(|(start, end)| end - start).sum())
+    }
+
+    /// Looks at the programs' own view after a kill, without a power cut: everything that
+    /// `recorded` holds counts.
+    pub(crate) fn look_within_boot(
+        &self,
+        state: &State,
+        recorded: &[(u64, u64)],
+    ) -> Result<(), String> {
+        empty(&self.folder);
+        lay(self.history, state, &self.folder, false);
+        let (counted, start) = self.counted()?;
+        if counted != recorded {
+            return Err(format!("{recorded:?} was recorded, {counted:?} counts ({start:?})"));
+        }
+        Ok(())
+    }
+
+    /// Whether OUT is the new file. It may be the old one, unless more was promised.
+    fn out(&self, state: &State, promise: &Promise) -> Result<bool, String> {
+        let out = state.names.get(OUT).map(|file| state.files[*file].bytes());
+        let is_new = out.as_deref() == Some(self.bytes);
+        if is_new || promise.is_loose || (out == self.old && !promise.is_new) {
+            return Ok(is_new);
+        }
+        let found = match out {
+            None => "missing".into(),
+            out if out == self.old => "the old one".into(),
+            Some(out) => {
+                let differs = out.iter().zip(self.bytes).position(|(out, new)| out != new);
+                format!("wrong: {} bytes, other ones at {differs:?}", out.len())
+            }
+        };
+        Err(format!(
+            "OUT is {found}{}",
+            if promise.is_new { ", after it was promised" } else { "" }
+        ))
+    }
+
+    /// The ranges that a client would count as there, each of them checked, in the folder as
+    /// it is.
+    fn counted(&self) -> Result<(Vec<(u64, u64)>, Start), String> {
+        let failed = |error: ropewalk::error::Error| format!("the client fails: {error}");
+        let output = Output::locate(&self.folder.join(OUT)).map_err(failed)?;
+        let mut part = output.open_part(false).map_err(failed)?;
+        part.keep(true);
+        // Whether it waits for the disk changes nothing of what is there.
+        let wishes = Wishes { restart: false, sync: false };
+        let size = self.subject.size;
+        let start = prepare(&mut part, &self.subject, size, wishes).map_err(failed)?;
+        part.keep(true);
+        let journal = part.journal().try_clone().unwrap();
+        let (_, _, contents) =
+            Journal::open(journal).unwrap().ok_or("its journal has no header")?;
+        let mut buffer = vec![0; AUDIT_BUFFER];
+        for (&from, &(to, vouched)) in &contents {
+            if !vouched.holds_in(part.file(), from..to, &mut buffer) {
+                return Err(format!("the journal vouches for {from}..{to}, which is not there"));
+            }
+            let mut found = vec![0; (to - from) as usize];
+            part.file().read_exact_at(&mut found, from).unwrap();
+            if found != self.bytes[from as usize..to as usize] {
+                return Err(format!("wrong bytes count as there at {from}..{to}"));
+            }
+        }
+        Ok((joined(contents.iter().map(|(from, (to, _))| *from..*to)), start))
+    }
+}

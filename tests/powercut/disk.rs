@@ -1,0 +1,160 @@
+//! What is in the files of a folder: sectors, sizes and names, as the programs see them, and
+//! the calls that change them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a disk writes whole or not at all, in bytes.
+pub(crate) const SECTOR: u64 = 512;
+
+/// The bytes of one sector.
+pub(crate) type Sector = Arc<[u8; SECTOR as usize]>;
+
+/// The content of one file. A sector that is not there stores nothing and reads as zeros.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Content {
+    pub(crate) size: u64,
+    pub(crate) sectors: BTreeMap<u64, Sector>,
+}
+
+/// A change of a file's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// These bytes are written at this offset.
+    Write(u64, Vec<u8>),
+    /// The file is cut or lengthened to this size.
+    Size(u64),
+    /// Space is allocated up to this offset; the file is lengthened to it.
+    Reserve(u64),
+    /// The range becomes a hole.
+    Punch(Range<u64>),
+}
+
+/// A change of the names in the folder. Files are numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// The file gets the name.
+    Add(String, usize),
+    /// The file gets the second name and loses the first one.
+    Move(String, String, usize),
+    /// Nothing has the name any more.
+    Remove(String),
+}
+
+/// The names of a folder, each with its file.
+pub(crate) type Names = BTreeMap<String, usize>;
+
+impl Content {
+    /// A file without holes.
+    pub(crate) fn of(bytes: &[u8]) -> Content {
+        let mut content = Content::default();
+        content.apply(&Change::Write(0, bytes.to_vec()));
+        content
+    }
+
+    /// All bytes.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.read(0..self.size)
+    }
+
+    /// The bytes of a range, zeros behind the end.
+    pub(crate) fn read(&self, range: Range<u64>) -> Vec<u8> {
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        let numbers = range.start / SECTOR..range.end.div_ceil(SECTOR);
+        for (number, sector) in self.sectors.range(numbers) {
+            let at = number * SECTOR;
+            let (from, to) = (at.max(range.start), (at + SECTOR).min(range.end).min(self.size));
+            if from < to {
+                let part = &sector[(from - at) as usize..(to - at) as usize];
+                bytes[(from - range.start) as usize..(to - range.start) as usize]
+                    .copy_from_slice(part);
+            }
+        }
+        bytes
+    }
+
+    /// Changes it. Answers the numbers of the sectors that may be others now.
+    pub(crate) fn apply(&mut self, change: &Change) -> Vec<u64> {
+        match change {
+            Change::Write(offset, bytes) => {
+                let end = offset + bytes.len() as u64;
+                self.size = self.size.max(end);
+                self.overlay(*offset..end, |at| Some(bytes[(at - offset) as usize]))
+            }
+            Change::Size(size) => {
+                let old = std::mem::replace(&mut self.size, *size);
+                if old <= *size { Vec::new() } else { self.overlay(*size..old, |_| None) }
+            }
+            Change::Reserve(end) => {
+                self.size = self.size.max(*end);
+                Vec::new()
+            }
+            Change::Punch(range) => self.overlay(range.start..range.end.min(self.size), |_| None),
+        }
+    }
+
+    /// Gives the bytes of `range` new values; without a value they become a hole.
+    fn overlay(&mut self, range: Range<u64>, value: impl Fn(u64) -> Option<u8>) -> Vec<u64> {
+        let numbers = range.start / SECTOR..range.end.div_ceil(SECTOR).max(range.start / SECTOR);
+        for number in numbers.clone() {
+            let at = number * SECTOR;
+            let (from, to) = (at.max(range.start), (at + SECTOR).min(range.end));
+            let is_hole = value(from).is_none();
+            // What is behind the end of the file counts as zeros.
+            if is_hole && from == at && (to == at + SECTOR || to >= self.size) {
+                self.sectors.remove(&number);
+                continue;
+            }
+            if is_hole && !self.sectors.contains_key(&number) {
+                continue;
+            }
+            let sector = self.sectors.entry(number).or_insert_with(|| Arc::new([0; 512]));
+            let bytes = Arc::make_mut(sector);
+            for place in from..to {
+                bytes[(place - at) as usize] = value(place).unwrap_or(0);
+            }
+        }
+        numbers.collect()
+    }
+}
+
+impl Naming {
+    /// Changes `names`. One that depends on another that is not on the disk does what it can.
+    pub(crate) fn apply(&self, names: &mut Names) {
+        match self {
+            Naming::Add(name, file) => drop(names.insert(name.clone(), *file)),
+            Naming::Move(from, to, file) => {
+                if names.get(from) == Some(file) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *file);
+            }
+            Naming::Remove(name) => drop(names.remove(name)),
+        }
+    }
+}
+
+#[test]
+fn a_file_reads_as_it_was_written() {
+    let mut content = Content::of(&[1; 1000]);
+    content.apply(&Change::Write(700, vec![2; 400]));
+    let mut expected = vec![1; 700];
+    expected.resize(1100, 2);
+    assert_eq!(content.bytes(), expected);
+    content.apply(&Change::Size(600));
+    content.apply(&Change::Size(1200));
+    expected.truncate(600);
+    expected.resize(1200, 0);
+    assert_eq!(content.bytes(), expected);
+}
+
+#[test]
+fn a_hole_stores_nothing_and_a_part_of_a_sector_is_none() {
+    let mut content = Content::of(&[1; 2048]);
+    content.apply(&Change::Punch(512..1100));
+    assert_eq!(content.sectors.keys().copied().collect::<Vec<_>>(), [0, 2, 3]);
+    assert_eq!(content.read(1000..1102), [vec![0; 100], vec![1; 2]].concat());
+    content.apply(&Change::Reserve(4096));
+    assert_eq!((content.size, content.sectors.len()), (4096, 3));
+}

@@ -1,0 +1,137 @@
+//! The model itself: small histories, and each state in which they can leave a disk.
+
+use crate::disk::{Change, Content, Naming};
+use crate::history::{File, History, Step, Synced};
+use crate::states::Random;
+use std::collections::BTreeSet;
+
+const THREAD: u32 = 1;
+
+/// A history of one file `f`, empty and on the disk, and these steps.
+fn history(steps: Vec<Step>) -> History {
+    let names = [("f".to_string(), 0)].into();
+    History { files: vec![File::default()], names, steps }
+}
+
+fn write(offset: u64, byte: u8, length: usize) -> Step {
+    Step::Change(0, Change::Write(offset, vec![byte; length]))
+}
+
+fn sync(what: Synced) -> [Step; 2] {
+    [Step::SyncBegins(THREAD, what), Step::SyncEnds(THREAD, true)]
+}
+
+/// Each state after all steps, as text: every name with the runs of equal bytes in its file.
+/// What the disk held before is `j`.
+fn states(history: &History) -> BTreeSet<String> {
+    let cut = history.cut(history.steps.len());
+    let state = |number| {
+        let state = cut.state(number);
+        let shown =
+            state.names.iter().map(|(name, file)| format!("{name}:{}", shown(&state.files[*file])));
+        shown.collect::<Vec<_>>().join(" ")
+    };
+    (0..cut.count().unwrap()).map(state).collect()
+}
+
+fn shown(content: &Content) -> String {
+    let sectors = content.bytes();
+    let sectors = sectors.chunks(512).map(|sector| match sector[0] {
+        first if sector.iter().any(|byte| *byte != first) => "j".to_string(),
+        0 => "0".to_string(),
+        byte => char::from(byte).to_string(),
+    });
+    sectors.collect()
+}
+
+#[track_caller]
+fn assert_states(steps: Vec<Step>, expected: &[&str]) {
+    let expected = expected.iter().map(|state| state.to_string()).collect();
+    assert_eq!(states(&history(steps)), expected);
+}
+
+#[test]
+fn a_write_is_torn_between_sectors_and_its_size_may_be_there_alone() {
+    let all = ["f:", "f:00", "f:0a", "f:0j", "f:a0", "f:aa", "f:aj", "f:j0", "f:ja", "f:jj"];
+    assert_states(vec![write(0, b'a', 1024)], &all);
+}
+
+#[test]
+fn what_is_synced_stays_and_what_replaces_it_is_old_or_new() {
+    let mut steps = vec![write(0, b'a', 1024)];
+    steps.extend(sync(Synced::File(0)));
+    assert_states(steps.clone(), &["f:aa"]);
+    steps.push(write(0, b'b', 1024));
+    assert_states(steps, &["f:aa", "f:ab", "f:ba", "f:bb"]);
+}
+
+#[test]
+fn a_later_write_may_be_there_without_an_earlier_one() {
+    let mut steps = vec![Step::Change(0, Change::Size(1024))];
+    steps.extend(sync(Synced::File(0)));
+    steps.extend([write(0, b'a', 512), write(512, b'b', 512), write(0, b'c', 512)]);
+    let first = ["0", "a", "c", "j"];
+    let all = first.iter().flat_map(|first| ["0", "b", "j"].map(|last| format!("f:{first}{last}")));
+    let all: Vec<String> = all.collect();
+    assert_states(steps, &all.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_sync_speaks_of_what_was_written_before_it_began() {
+    let mut steps = vec![Step::Change(0, Change::Size(1024)), write(0, b'a', 512)];
+    let [begins, ends] = sync(Synced::File(0));
+    steps.extend([begins.clone(), write(512, b'b', 512), ends]);
+    assert_states(steps.clone(), &["f:a0", "f:ab", "f:aj"]);
+    *steps.last_mut().unwrap() = Step::SyncEnds(THREAD, false);
+    assert_eq!(states(&history(steps.clone())).len(), 10, "one that failed says nothing");
+    steps.pop();
+    assert_eq!(states(&history(steps)).len(), 10, "nor does one that is under way");
+}
+
+#[test]
+fn a_hole_may_be_there_or_not() {
+    let mut steps = vec![write(0, b'a', 1536)];
+    steps.extend(sync(Synced::All));
+    steps.push(Step::Change(0, Change::Punch(512..1024)));
+    assert_states(steps.clone(), &["f:aaa", "f:a0a"]);
+    steps.push(Step::Change(0, Change::Size(512)));
+    assert_states(steps, &["f:aaa", "f:a0a", "f:aa0", "f:a00", "f:a"]);
+}
+
+#[test]
+fn space_that_is_allocated_is_a_size() {
+    let steps = vec![Step::Change(0, Change::Reserve(512))];
+    assert_states(steps, &["f:", "f:0"]);
+}
+
+#[test]
+fn names_are_there_or_not_whatever_is_with_the_data() {
+    let mut steps = vec![write(0, b'a', 512)];
+    steps.extend(sync(Synced::File(0)));
+    steps.push(Step::Name(Naming::Move("f".into(), "g".into(), 0)));
+    steps.push(Step::Name(Naming::Add("h".into(), 0)));
+    assert_states(steps.clone(), &["f:a", "g:a", "f:a h:a", "g:a h:a"]);
+    steps.extend(sync(Synced::Folder));
+    steps.push(Step::Name(Naming::Remove("g".into())));
+    assert_states(steps, &["h:a", "g:a h:a"]);
+}
+
+#[test]
+fn a_renamed_file_may_be_without_the_data_that_was_not_synced() {
+    let steps = vec![write(0, b'a', 512), Step::Name(Naming::Move("f".into(), "g".into(), 0))];
+    assert_states(steps, &["f:", "f:0", "f:a", "f:j", "g:", "g:0", "g:a", "g:j"]);
+}
+
+#[test]
+fn chance_finds_states_that_are_possible_and_all_of_few() {
+    let mut steps = vec![write(0, b'a', 512), write(512, b'b', 100), write(0, b'c', 512)];
+    steps.push(Step::Name(Naming::Remove("f".into())));
+    let history = history(steps);
+    let cut = history.cut(4);
+    let all: BTreeSet<String> =
+        (0..cut.count().unwrap()).map(|number| format!("{:?}", cut.state(number))).collect();
+    let mut random = Random(7);
+    let found: BTreeSet<String> =
+        (0..20_000).map(|_| format!("{:?}", cut.by_chance(&mut random))).collect();
+    assert_eq!(found, all);
+}

@@ -1,0 +1,145 @@
+//! What the programs have promised when the power is cut: which bytes count as there from
+//! then on, and what OUT may be. Worked out from the recorded calls, not by their code.
+
+use crate::disk::{Change, Content, Naming};
+use crate::history::{History, Step, Synced};
+use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE, Record};
+use std::ops::Range;
+
+pub(crate) const OUT: &str = "out";
+pub(crate) const PART: &str = "out.part";
+pub(crate) const JOURNAL: &str = "out.part.journal";
+
+/// What has to hold in every state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Promise {
+    /// The ranges that were made durable: they count, or OUT is the new file.
+    pub(crate) durable: Vec<(u64, u64)>,
+    /// The entity tag of the file that they are of.
+    pub(crate) etag: Vec<u8>,
+    /// OUT is the new file: the client has said so, or waited for it.
+    pub(crate) is_new: bool,
+    /// OUT may be anything: it was put there with `--no-sync`.
+    pub(crate) is_loose: bool,
+}
+
+/// The records of a journal, as far as they are whole, each with where it ends.
+pub(crate) fn records(journal: &[u8]) -> Option<(JournalHeader, Vec<(u64, Record)>)> {
+    let (start, header) = JournalHeader::parse(journal)?;
+    let parse = |bytes: &[u8]| Record::parse(bytes.try_into().unwrap(), header.salt);
+    let records = journal[start..].chunks_exact(RECORD_SIZE).map_while(parse);
+    let ends = (1..).map(|count| (start + count * RECORD_SIZE) as u64);
+    let records = ends.zip(records).collect();
+    Some((header, records))
+}
+
+/// The range that a record is about.
+fn range(record: &Record) -> Option<Range<u64>> {
+    match record {
+        Record::Written { range, .. } | Record::Hole { range } => Some(range.clone()),
+        Record::Durable { .. } | Record::Anew => None,
+    }
+}
+
+/// The ranges of the records that count, of those that end within the first `length` bytes.
+pub(crate) fn counting(records: &[(u64, Record)], length: u64) -> Vec<(u64, u64)> {
+    let there = records.iter().filter(|(end, _)| *end <= length);
+    let there: Vec<&Record> = there.map(|(_, record)| record).collect();
+    let since = there.iter().rposition(|record| **record == Record::Anew).unwrap_or(0);
+    joined(there[since..].iter().filter_map(|record| range(record)))
+}
+
+/// Joins ranges that touch.
+pub(crate) fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<(u64, u64)> {
+    let mut ranges: Vec<(u64, u64)> = ranges.map(|range| (range.start, range.end)).collect();
+    ranges.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (start, end) in ranges {
+        match joined.last_mut() {
+            Some(last) if last.1 >= start => last.1 = last.1.max(end),
+            _ => joined.push((start, end)),
+        }
+    }
+    joined
+}
+
+/// What a journal that is on the disk makes durable.
+fn durable(journal: &Content) -> (Vec<(u64, u64)>, Vec<u8>) {
+    let Some((header, records)) = records(&journal.bytes()) else { return Default::default() };
+    let named = records.iter().filter_map(|(_, record)| match record {
+        Record::Durable { journal } => Some(*journal),
+        _ => None,
+    });
+    let named = named.max().unwrap_or(0);
+    (counting(&records, named), header.etag)
+}
+
+impl History {
+    /// What holds when the power is cut after `length` steps.
+    pub(crate) fn promise(&self, length: usize) -> Promise {
+        let start = self.names.get(JOURNAL).map(|journal| durable(&self.files[*journal].content));
+        let (durable_ranges, etag) = start.unwrap_or_default();
+        let mut promise = Promise { durable: durable_ranges, etag, is_new: false, is_loose: false };
+        let mut names = self.names.clone();
+        let mut journal = names.get(JOURNAL).copied();
+        let mut files: Vec<Content> = self.files.iter().map(|file| file.content.clone()).collect();
+        let mut under_way = std::collections::BTreeMap::new();
+        let (mut syncs, mut moved) = (true, None);
+        for (at, step) in self.steps[..length].iter().enumerate() {
+            match step {
+                Step::Begins(sync) => syncs = *sync,
+                Step::Ends(success) => promise.is_new |= *success && syncs,
+                Step::Change(file, change) => {
+                    let is_part = names.get(PART) == Some(file);
+                    if is_part && *change == Change::Size(0) && files[*file].size > 0 {
+                        promise.durable.clear(); // it starts over
+                    }
+                    files[*file].apply(change);
+                }
+                Step::Name(naming) => {
+                    match naming {
+                        Naming::Add(name, file) if name == JOURNAL => journal = Some(*file),
+                        Naming::Move(_, to, _) if to == OUT => {
+                            moved = Some(at);
+                            promise.is_loose = !syncs;
+                            if !syncs {
+                                promise.durable.clear(); // of README.md: OUT may be anything
+                            }
+                        }
+                        Naming::Remove(name) if name == PART || self.gives_up(at) => {
+                            promise.durable.clear();
+                        }
+                        _ => {}
+                    }
+                    naming.apply(&mut names);
+                }
+                Step::SyncBegins(thread, what) => {
+                    let what = *what;
+                    let is_journal = what == Synced::All
+                        || journal.is_some_and(|journal| what == Synced::File(journal));
+                    let seen =
+                        journal.filter(|_| is_journal).map(|journal| durable(&files[journal]));
+                    under_way.insert(*thread, (at, what, seen));
+                }
+                Step::SyncEnds(thread, good) => match under_way.remove(thread) {
+                    Some((since, what, seen)) if *good => {
+                        if let Some((ranges, etag)) = seen {
+                            (promise.durable, promise.etag) = (ranges, etag);
+                        }
+                        let folder = matches!(what, Synced::Folder | Synced::All);
+                        promise.is_new |= folder && syncs && moved.is_some_and(|at| at < since);
+                    }
+                    _ => {}
+                },
+            }
+        }
+        promise
+    }
+
+    /// Whether the journal is removed at this step because the part file is of no use: that
+    /// one goes next.
+    fn gives_up(&self, at: usize) -> bool {
+        let removes = |at: usize, what: &str| matches!(self.steps.get(at), Some(Step::Name(Naming::Remove(name))) if name == what);
+        removes(at, JOURNAL) && removes(at + 1, PART)
+    }
+}

@@ -1,0 +1,159 @@
+//! The states in which a disk can be after a power cut: all of them, or some by chance.
+
+use crate::disk::{Content, Names, SECTOR};
+use crate::history::{Cut, Pending};
+use std::sync::Arc;
+
+/// One state of the folder.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    pub(crate) names: Names,
+    pub(crate) files: Vec<Content>,
+}
+
+/// A generator of numbers (SplitMix64).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    /// A number under `limit`, which is not 0.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+}
+
+/// How chance chooses for one file.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Of the changes, so many are on the disk, the first ones.
+    Prefix(usize),
+    /// Each change is there or not.
+    Changes,
+    /// Each sector for itself.
+    Sectors,
+}
+
+impl Pending {
+    /// How many choices there are for the size, then for each sector that was changed: what
+    /// was there, what each change made of it, and, where nothing was stored, what the disk
+    /// held at that place before.
+    fn dice(&self) -> Vec<usize> {
+        let junk = |sector| usize::from(!self.base.sectors.contains_key(sector));
+        let sectors = self.sectors.iter().map(|(at, versions)| 1 + versions.len() + junk(at));
+        std::iter::once(1 + self.sizes.len()).chain(sectors).collect()
+    }
+
+    /// The content that these choices make.
+    fn content(&self, choices: &[usize]) -> Content {
+        let mut content = self.base.clone();
+        if let Some(choice) = choices[0].checked_sub(1) {
+            content.size = self.sizes[choice].1;
+        }
+        for ((at, versions), choice) in self.sectors.iter().zip(&choices[1..]) {
+            let chosen = match choice.checked_sub(1) {
+                None => continue,
+                Some(version) => versions.get(version).map_or_else(
+                    || Some(Arc::new(std::array::from_fn(|i| (*at as usize * 7 + i * 31) as u8))),
+                    |(_, value)| value.clone(),
+                ),
+            };
+            match chosen {
+                Some(sector) => drop(content.sectors.insert(*at, sector)),
+                None => drop(content.sectors.remove(at)),
+            }
+        }
+        let end = content.size.div_ceil(SECTOR);
+        content.sectors.split_off(&end);
+        content
+    }
+
+    fn by_chance(&self, random: &mut Random) -> Vec<usize> {
+        let way = match random.below(6) {
+            0 => Way::Prefix(0),
+            1 => Way::Prefix(self.changes),
+            2 => Way::Prefix(random.below(self.changes + 1)),
+            3 | 4 => Way::Changes,
+            _ => Way::Sectors,
+        };
+        let share = 1 + random.below(15);
+        let there: Vec<bool> = (0..self.changes)
+            .map(|change| match way {
+                Way::Prefix(length) => change < length,
+                Way::Changes | Way::Sectors => random.below(16) < share,
+            })
+            .collect();
+        let last = |versions: &mut dyn DoubleEndedIterator<Item = usize>, count: usize| {
+            versions.rev().position(|change| there[change]).map_or(0, |back| count - back)
+        };
+        let by_sector = matches!(way, Way::Sectors);
+        let holes = random.below(3) == 0;
+        let dice = self.dice();
+        let mut choices = Vec::with_capacity(dice.len());
+        choices.push(match random.below(4) {
+            0 => random.below(dice[0]),
+            _ => last(&mut self.sizes.iter().map(|(change, _)| *change), self.sizes.len()),
+        });
+        for (versions, die) in self.sectors.values().zip(&dice[1..]) {
+            choices.push(if by_sector || (holes && random.below(8) == 0) {
+                random.below(*die)
+            } else {
+                last(&mut versions.iter().map(|(change, _)| *change), versions.len())
+            });
+        }
+        choices
+    }
+}
+
+impl Cut {
+    /// How many states there are; `None` where they are more than a machine can count.
+    pub(crate) fn count(&self) -> Option<u64> {
+        let mut dice = vec![2; self.namings.len()];
+        self.files.iter().for_each(|file| dice.extend(file.dice()));
+        dice.iter().try_fold(1u64, |count, die| count.checked_mul(*die as u64))
+    }
+
+    /// State `number` of them all.
+    pub(crate) fn state(&self, mut number: u64) -> State {
+        let mut roll = |die: usize| {
+            let choice = number % die as u64;
+            number /= die as u64;
+            choice as usize
+        };
+        let names: Vec<bool> = self.namings.iter().map(|_| roll(2) == 1).collect();
+        let files = self.files.iter().map(|file| {
+            let choices: Vec<usize> = file.dice().into_iter().map(&mut roll).collect();
+            file.content(&choices)
+        });
+        let files = files.collect();
+        State { names: self.names(&names), files }
+    }
+
+    /// A state by chance. Often what happened to a file goes as a real disk does it: a
+    /// prefix of the changes, or whole changes.
+    pub(crate) fn by_chance(&self, random: &mut Random) -> State {
+        let files = self.files.iter().map(|file| file.content(&file.by_chance(random))).collect();
+        let prefix = random.below(self.namings.len() + 1);
+        let in_order = random.below(2) == 0;
+        let names: Vec<bool> = (0..self.namings.len())
+            .map(|at| if in_order { at < prefix } else { random.below(2) == 0 })
+            .collect();
+        State { names: self.names(&names), files }
+    }
+
+    fn names(&self, there: &[bool]) -> Names {
+        let mut names = self.names.clone();
+        for (naming, there) in self.namings.iter().zip(there) {
+            if *there {
+                naming.apply(&mut names);
+            }
+        }
+        names
+    }
+}
