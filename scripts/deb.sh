@@ -47,6 +47,8 @@ install -D -m 644 packaging/default "$root/etc/default/ropewalk-server"
 install -D -m 644 packaging/logrotate "$root/etc/logrotate.d/ropewalk-server"
 # Debian's OpenRC runs the init script, so its own is for who prefers it.
 install -D -m 755 -t "$documents/examples/openrc" packaging/openrc/ropewalk-server
+install -D -m 755 -t "$documents/examples/fleet" packaging/fleet/ropewalk-spread
+install -D -m 644 -t "$documents/examples/fleet" packaging/fleet/ropewalk-spread@.service
 
 # The oldest C library that has all that the programs ask for; static ones ask for nothing.
 programs="$root/usr/bin/ropewalk-server $root/usr/bin/ropewalk-client \

@@ -105,7 +105,7 @@ fail() { echo "$*"; exit 1; }
 dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
 for file in man/man1/ropewalk-client.1.gz bash-completion/completions/ropewalk-client \
     zsh/vendor-completions/_ropewalk-client fish/vendor_completions.d/ropewalk-client.fish \
-    doc/ropewalk/examples/openrc/ropewalk-server; do
+    doc/ropewalk/examples/openrc/ropewalk-server doc/ropewalk/examples/fleet/ropewalk-spread; do
     [ -f "/usr/share/$file" ] || fail "no $file"
 done
 if command -v systemd-analyze >/dev/null; then

@@ -323,9 +323,14 @@ impl Server {
         Server { running, address, _port: port }
     }
 
-    /// Waits for the next line of the log.
+    /// Waits for the next line of the log that is not about a refused request.
     pub(crate) fn next_log_line(&mut self) -> String {
-        self.running.next_error_line()
+        loop {
+            let line = self.running.next_error_line();
+            if !line.contains(" refused: ") {
+                return line;
+            }
+        }
     }
 
     /// Ends it as an init system would.

@@ -29,6 +29,7 @@ mod http;
 mod large;
 mod late_sync;
 mod limits;
+mod log;
 mod namespaces;
 mod old_kernel;
 mod one_port;

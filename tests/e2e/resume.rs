@@ -6,7 +6,7 @@ use crate::harness::{Running, Server, assert_same, content, run, wait_until};
 use crate::path::{Gate, Path, scatter, total, vouched};
 use crate::proof;
 use crate::relay::Faults;
-use crate::system::{Sync, on_a_failing_disk, signal};
+use crate::system::{Sync, on_a_failing_disk, signal, stop_listening};
 use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE};
 use std::fs;
 use std::io::Write;
@@ -345,7 +345,8 @@ fn a_server_that_comes_back_full_is_asked_again_when_it_says_so() {
     refused.write_all(refusal.as_bytes()).unwrap();
     let again = accept(&full);
     assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
-    drop((full, refused, again));
+    stop_listening(full);
+    drop((refused, again));
     restart(&mut path);
     client.finish().succeeded();
     path.is_whole();

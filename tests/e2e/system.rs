@@ -172,6 +172,14 @@ pub(crate) fn reserve(address: Ipv4Addr, port: u16) -> Option<Reserved> {
     taken.then(|| Reserved { address, _socket: bound.into() })
 }
 
+/// Ends a listener so that its port can be listened at again. To drop it is not enough: a
+/// program that another test is just starting has a copy until its exec, which keeps the port.
+pub(crate) fn stop_listening(listener: TcpListener) {
+    // SAFETY: takes numbers only and touches no memory; the descriptor is open.
+    let done = unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RD) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
 /// A new socket, close-on-exec.
 fn socket() -> OwnedFd {
     // SAFETY: takes numbers only; the descriptor is a new one, which nothing else owns.
@@ -324,12 +332,14 @@ fn a_reserved_port_is_given_to_nobody_and_refuses_until_somebody_listens() {
     let scratch = crate::harness::Scratch::new("reserved");
     let reserved = reserve(scratch.address(), 0).unwrap();
     let address = reserved.address;
+    let mut copies = Vec::new();
     for _ in 0..2 {
         let refused = TcpStream::connect(address).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
         let listener = TcpListener::bind(address).unwrap();
         TcpStream::connect(address).unwrap();
-        drop(listener);
+        copies.push(listener.try_clone().unwrap());
+        stop_listening(listener);
     }
     let (own, other) = (socket(), SocketAddrV4::new(scratch.address(), address.port()));
     assert!(!bind(&own, other), "somebody else got it");

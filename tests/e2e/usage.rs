@@ -130,7 +130,7 @@ fn a_quiet_server_logs_nothing() {
 }
 
 #[test]
-fn the_log_has_one_line_for_a_transfer() {
+fn the_log_has_one_line_for_a_transfer_and_one_for_a_refusal() {
     let scratch = Scratch::new("log");
     let server = Server::start(&scratch, &[]);
     scratch.write("a\nfile\u{1b}[2J", b"bytes");
@@ -140,10 +140,11 @@ fn the_log_has_one_line_for_a_transfer() {
     let mut client = scratch.client(server.address, 2, "./a file\u{1b}[2J", scratch.path("out"));
     run(&mut client).succeeded();
     let log = server.stop().err;
-    assert_eq!(log.lines().count(), 1, "{log}");
-    assert!(log.starts_with("server: 127.0.0.1:"), "{log}");
-    assert!(log.contains(" ./a file\\x1b[2J 5 bytes of 5 over "), "{log}");
-    assert!(log.ends_with(": complete\n"), "{log}");
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].ends_with(" POST ./a%1B refused: 404 Not Found: no such file"), "{log}");
+    assert!(lines[1].contains(" ./a file\\x1b[2J 5 bytes of 5 over "), "{log}");
+    assert!(lines[1].ends_with(": complete"), "{log}");
 }
 
 #[test]

@@ -32,6 +32,7 @@ complete -c ropewalk-server -l index -d 'show what is in a folder: HTML, or JSON
 complete -c ropewalk-server -l user -x -a '(__fish_complete_users)' -d 'once the port is taken, stop being root and become this user'
 complete -c ropewalk-server -l auth -r -F -d 'serve only who knows a password of this file, user:password a line'
 complete -c ropewalk-server -l auth-md5 -d 'with --auth, let in old clients too that know no SHA-256'
+complete -c ropewalk-server -l any-address -d 'take streams that show a session\'s token from any address'
 complete -c ropewalk-server -l max-connections -x -d 'control connections open at once (default: 256)'
 complete -c ropewalk-server -l max-transfers -x -d 'transfers under way at once (default: 256)'
 complete -c ropewalk-server -l max-per-address -x -d 'of them for clients at one address (default: 64)'

@@ -313,7 +313,6 @@ impl Server {
         let stream = Arc::new(stream);
         let _watched = interrupt.watch(&stream)?;
         let mut http = Http::new(stream.clone());
-        http.set_reply_limit(limit);
         let request = encode_request(method, target, &fields, body)
             .map_err(|error| self.wrong(error.reason()))?;
         http.write(&request).map_err(|error| Error::network(&self.typed, &error))?;
@@ -323,6 +322,7 @@ impl Server {
             None => http.set_reminder(REMINDER, self.reminder()),
         }
         let begun = Instant::now();
+        http.set_reply_limit(limit);
         let reply = http.receive_reply(method);
         if let Some(held) = held {
             let dead = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;

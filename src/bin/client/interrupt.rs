@@ -99,7 +99,9 @@ fn interrupted(signal: Signal) -> Error {
     let (code, name) = match signal {
         Signal::Terminate => (ExitCode::Terminated, "SIGTERM"),
         Signal::HangUp => (ExitCode::HungUp, "SIGHUP"),
-        Signal::Interrupt | Signal::Pause | Signal::Child => (ExitCode::Interrupted, "SIGINT"),
+        Signal::Interrupt | Signal::Pause | Signal::Child | Signal::User => {
+            (ExitCode::Interrupted, "SIGINT")
+        }
     };
     Error::new(code, format!("stopped by {name}"))
 }

@@ -9,7 +9,7 @@ use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use std::ffi::{OsStr, OsString};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -98,6 +98,10 @@ pub(crate) struct Config {
     pub(crate) stall: Duration,
     /// How much to log.
     pub(crate) volume: Volume,
+    /// The file to log to; standard error without one.
+    pub(crate) log: Option<PathBuf>,
+    /// The reverse proxy whose word about its clients counts.
+    pub(crate) proxy: Option<IpAddr>,
 }
 
 impl Config {
@@ -144,6 +148,8 @@ impl Config {
             idle: time("idle-timeout", DEFAULT_IDLE)?,
             stall: time("stall-timeout", DEFAULT_STALL)?,
             volume,
+            log: arguments.value("log").map(PathBuf::from),
+            proxy: arguments.value("trust-proxy").map(proxy).transpose()?,
         })
     }
 }
@@ -160,21 +166,26 @@ fn place(arguments: &Arguments, handed: bool) -> Result<Place> {
         (None, false) => Err(Error::usage("port: is missing (see --help)")),
         (Some(port), false) => {
             let port = number("port", port, 0..=65535)? as u16;
-            Ok(bind
-                .map_or(Ok(Place::Everywhere(port)), |text| address(text, port).map(Place::At))?)
+            let bind = bind.map(|text| address("--bind", text, port)).transpose()?;
+            Ok(bind.map_or(Place::Everywhere(port), Place::At))
         }
     }
 }
 
-/// The address that `--bind` names, with `port`; one of IPv6 may stand in brackets, and name
-/// its interface.
-fn address(text: &OsStr, port: u16) -> Result<SocketAddr> {
+/// The address that is the value of `option`, with `port`; one of IPv6 may stand in brackets,
+/// and name its interface.
+fn address(option: &str, text: &OsStr, port: u16) -> Result<SocketAddr> {
     let bad = || {
         let given = escape(text.as_bytes());
-        Error::usage(format!("--bind: must be an IP address, not '{given}'"))
+        Error::usage(format!("{option}: must be an IP address, not '{given}'"))
     };
     let text = text.to_str().ok_or_else(bad)?.trim_matches(['[', ']']);
-    literal("--bind", text, port)?.ok_or_else(bad)
+    literal(option, text, port)?.ok_or_else(bad)
+}
+
+/// The address of a reverse proxy.
+fn proxy(text: &OsStr) -> Result<IpAddr> {
+    address("--trust-proxy", text, 0).map(|address| address.ip().to_canonical())
 }
 
 /// The address and the port that `--metrics` names.

@@ -11,7 +11,6 @@ mod turns;
 
 use board::{Board, Slot, Step};
 use ropewalk::app::SMALL_STACK;
-use ropewalk::error::system_words;
 use ropewalk::sys::hangup::{self, Wake, Watch};
 use ropewalk::sys::sync::{lock, wait, wait_for};
 use ropewalk::transfer::identity::Identity;
@@ -52,15 +51,15 @@ pub(crate) enum NoDigest {
     Abandoned,
     /// Too many files are being hashed.
     Busy,
-    /// The system has no room for it now: in its own words.
-    NoRoom(String),
-    /// The file could not be read, as it will not be the next time: in the system's words.
-    Failed(String),
+    /// The system has no room for it now; its error number.
+    NoRoom(Option<i32>),
+    /// The file cannot be read, and will not be the next time either; the error number.
+    Failed(Option<i32>),
 }
 
 impl From<io::Error> for NoDigest {
     fn from(error: io::Error) -> NoDigest {
-        NoDigest::NoRoom(system_words(&error))
+        NoDigest::NoRoom(error.raw_os_error())
     }
 }
 
@@ -198,7 +197,7 @@ struct Finish {
 impl Drop for Finish {
     fn drop(&mut self) {
         let outcome = self.outcome.take();
-        let outcome = outcome.unwrap_or_else(|| Err(NoDigest::Failed("hashing failed".into())));
+        let outcome = outcome.unwrap_or_else(|| Err(NoDigest::Failed(None)));
         lock(&self.owner.board).finish(&self.tag, outcome);
         self.owner.stirred.notify_all();
     }

@@ -10,7 +10,7 @@ use ropewalk::app::passwords::Passwords;
 use ropewalk::app::terminal;
 use ropewalk::codec::http::{Refusal, RequestHead, Response, Status};
 use ropewalk::codec::text::escape;
-use ropewalk::error::{Error, Result, system_words};
+use ropewalk::error::{Error, Result};
 use ropewalk::sys::hangup;
 use std::io;
 use std::os::fd::AsFd;
@@ -52,14 +52,14 @@ impl Door {
             Decision::Allowed(_) => return None,
             Decision::Challenge { stale } => stale,
             Decision::Failure { delay, reason } => {
-                let peer = connection.peer().ip().to_canonical();
+                let peer = connection.peer();
                 terminal::complain(format_args!("{peer}: {reason}"));
                 let _ = hangup::rest(connection.stream().as_fd(), delay);
                 false
             }
         };
         Some(self.challenge(stale).unwrap_or_else(|error| {
-            refusal(&unavailable(&system_words(&error))) // no random bytes
+            refusal(&unavailable(&error)) // no random bytes
         }))
     }
 

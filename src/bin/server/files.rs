@@ -8,7 +8,7 @@ use crate::conditions::{Validators, Verdict};
 use crate::digests::{Hurry, NoDigest};
 use crate::index::{self, Page};
 use crate::media;
-use crate::requests::{Answer, NoAnswer, Service, begin, now, refusal, unavailable, unreadable};
+use crate::requests::{Answer, NoAnswer, Service, begin, no_room, now, refusal};
 use crate::shares::DownloadShare;
 use crate::target::{self, Opened};
 use ropewalk::app::connections::Connection;
@@ -169,8 +169,12 @@ impl From<NoDigest> for NoAnswer {
     fn from(why: NoDigest) -> NoAnswer {
         match why {
             NoDigest::Gone => NoAnswer::Gone,
-            NoDigest::NoRoom(words) => NoAnswer::Refused(unavailable(&words)),
-            NoDigest::Failed(words) => NoAnswer::Refused(unreadable(&words)),
+            NoDigest::NoRoom(cause) => NoAnswer::Refused(no_room().because(cause)),
+            // Asking again is of no use.
+            NoDigest::Failed(cause) => NoAnswer::Refused(
+                Refusal::new(Status::INTERNAL_SERVER_ERROR, "the server cannot read the file")
+                    .because(cause),
+            ),
             NoDigest::Stopping | NoDigest::Abandoned | NoDigest::Busy => {
                 let refused =
                     Refusal::new(Status::SERVICE_UNAVAILABLE, "no digest can be made now");

@@ -19,7 +19,6 @@ use ropewalk::codec::accept;
 use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
 use ropewalk::codec::percent;
-use ropewalk::error::system_words;
 
 /// The answer to a GET or a HEAD of a folder.
 pub(crate) fn answer(head: &RequestHead, folder: &Folder<'_>) -> Result<Answer, NoAnswer> {
@@ -32,7 +31,7 @@ pub(crate) fn answer(head: &RequestHead, folder: &Folder<'_>) -> Result<Answer, 
         return Ok(Answer::Message(response));
     }
     let form = form(&head.headers);
-    let listing = Listing::of(folder).map_err(|error| unavailable(&system_words(&error)))?;
+    let listing = Listing::of(folder).map_err(|error| unavailable(&error))?;
     let page = Page::new(form, listing, folder.path());
     let tag = EntityTag::strong(page.tag())
         .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;

@@ -5,6 +5,7 @@
 use crate::config::{Config, Place, Volume};
 use crate::digests::Digests;
 use crate::door::Door;
+use crate::log::Log;
 use crate::metrics::counters::Counters;
 use crate::metrics::{Listening, Metrics};
 use crate::requests::{self, Service};
@@ -91,7 +92,8 @@ impl Server {
         }
         // With passwords SIGHUP ends nothing, so there is no reason to go on ignoring it.
         let always = if door.is_some() { &[Signal::HangUp][..] } else { &[] };
-        let signals = Signals::install(&MAIN_SIGNALS, always).map_err(failed)?;
+        let wanted = [&MAIN_SIGNALS[..], &[Signal::User]].concat();
+        let signals = Signals::install(&wanted, always).map_err(failed)?;
         let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
         let connections = Connections::new(config.max_connections);
         let shares = Shares::new(config.rate);
@@ -110,6 +112,7 @@ impl Server {
         let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
         let (max_streams, index) = (config.max_streams, config.index);
         let (request, idle) = (config.request, config.idle);
+        let log = Log::begin(config.log.as_deref(), volume)?;
         let service = Service {
             door,
             tree,
@@ -124,6 +127,8 @@ impl Server {
             idle,
             stall,
             volume,
+            log,
+            proxy: config.proxy,
         };
         let (service, turned_away) = (Arc::new(service), VecDeque::new());
         Ok(Server { listeners, signals, connections, service, supervisor, turned_away, metrics })
@@ -162,6 +167,7 @@ impl Server {
             match wake.signal {
                 Some(Signal::Pause) => self.pause().map_err(failed)?,
                 Some(Signal::HangUp) if self.reload() => {}
+                Some(Signal::User) => self.service.log.reopen(),
                 Some(_) => break,
                 None => backoff = self.accept(&wake.ready),
             }
@@ -200,6 +206,7 @@ impl Server {
         );
         let _ = socket::set_user_timeout(stream.as_fd(), self.service.stall + socket::SILENCE);
         let _ = stream.set_nodelay(true);
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         match self.connections.admit(stream, peer) {
             Ok(connection) => {
                 let service = self.service.clone();
@@ -212,6 +219,7 @@ impl Server {
                 // The socket's buffer is empty, so this does not wait.
                 let refusal = Refusal::new(Status::SERVICE_UNAVAILABLE, "too many connections");
                 self.service.counters.answered(refusal.status);
+                self.service.log.refused(peer, None, &refusal);
                 let stream = Arc::new(stream);
                 let _ = Http::new(stream.clone())
                     .write_response(&requests::refusal(&refusal).close(), false);
@@ -311,17 +319,19 @@ fn converse(connection: &Connection, service: &Service) {
     loop {
         match http.receive_request(patience) {
             Ok((head, body)) => {
+                service.name_client(connection, &head);
                 let serve = || service.serve(connection, &http, &head, &body);
                 let more = service
                     .turn_away(connection, &http, &head)
                     .or_else(|| connection.while_served(serve))
-                    .unwrap_or_else(|| service.put_off(&http, &head));
+                    .unwrap_or_else(|| service.put_off(connection, &http, &head));
                 if !more {
                     break;
                 }
             }
             Err(NoRequest::Refused(refusal)) => {
                 service.counters.answered(refusal.status);
+                service.log.refused(connection.peer(), None, &refusal);
                 if http.write_response(&requests::refusal(&refusal).close(), false).is_ok() {
                     http.close_gently();
                 }

@@ -12,6 +12,7 @@ mod door;
 mod files;
 mod index;
 mod listen;
+mod log;
 mod media;
 mod metrics;
 mod places;

@@ -7,6 +7,7 @@ use crate::config::Volume;
 use crate::digests::Digests;
 use crate::door::Door;
 use crate::files::{self, Download};
+use crate::log::Log;
 use crate::metrics::counters::{Counters, Kind, Outcome};
 use crate::post;
 use crate::sessions::Sessions;
@@ -17,11 +18,11 @@ use ropewalk::app::connections::Connection;
 use ropewalk::app::http::Http;
 use ropewalk::app::terminal;
 use ropewalk::codec::date;
-use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status, Version};
+use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status, Version, forwarded};
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
-use std::fmt::Display;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -62,6 +63,10 @@ pub(crate) struct Service {
     pub(crate) stall: Duration,
     /// How much to log.
     pub(crate) volume: Volume,
+    /// Where refused requests are logged.
+    pub(crate) log: Log,
+    /// The reverse proxy whose word about its clients counts.
+    pub(crate) proxy: Option<IpAddr>,
 }
 
 /// What a request gets.
@@ -89,6 +94,14 @@ impl From<Refusal> for NoAnswer {
 }
 
 impl Service {
+    /// Has a request of the trusted proxy count as that of the client that the proxy names. Of
+    /// everybody else the field counts for nothing: any client can write it.
+    pub(crate) fn name_client(&self, connection: &Connection, head: &RequestHead) {
+        if self.proxy == Some(connection.end().ip()) {
+            connection.serves(forwarded::client(&head.headers));
+        }
+    }
+
     /// Answers a complete request, and says whether another one may follow.
     pub(crate) fn serve(
         &self,
@@ -99,7 +112,10 @@ impl Service {
     ) -> bool {
         let answer = match self.answer(connection, head, body) {
             Ok(answer) => answer,
-            Err(NoAnswer::Refused(refused)) => Answer::Message(refusal(&refused)),
+            Err(NoAnswer::Refused(refused)) => {
+                self.log.refused(connection.peer(), Some((method(head), &head.target)), &refused);
+                Answer::Message(refusal(&refused))
+            }
             Err(NoAnswer::Gone) => return false,
         };
         match answer {
@@ -125,9 +141,11 @@ impl Service {
 
     /// Refuses a request for which its address is served too often already, and says
     /// whether another one may follow.
-    pub(crate) fn put_off(&self, http: &Http, head: &RequestHead) -> bool {
+    pub(crate) fn put_off(&self, connection: &Connection, http: &Http, head: &RequestHead) -> bool {
         let words = "too many requests from your address";
-        self.write(http, head, refusal(&Refusal::new(Status::SERVICE_UNAVAILABLE, words)))
+        let refused = Refusal::new(Status::SERVICE_UNAVAILABLE, words);
+        self.log.refused(connection.peer(), Some((method(head), &head.target)), &refused);
+        self.write(http, head, refusal(&refused))
     }
 
     fn answer(
@@ -142,6 +160,7 @@ impl Service {
             Method::Other(_) => {
                 let words = "only GET, HEAD and POST are served";
                 let refused = Refusal::new(Status::METHOD_NOT_ALLOWED, words);
+                self.log.refused(connection.peer(), Some((method(head), &head.target)), &refused);
                 Ok(Answer::Message(refusal(&refused).field("Allow", ALLOW)))
             }
         }
@@ -167,9 +186,8 @@ impl Service {
         counted.end(if sent.broken.is_none() { Outcome::Complete } else { Outcome::Failed });
         if self.volume > Volume::Quiet {
             terminal::log(format_args!(
-                "{}:{} GET {} {} bytes of {} in {:.3} s: {}",
-                connection.peer().ip().to_canonical(),
-                connection.peer().port(),
+                "{} GET {} {} bytes of {} in {:.3} s: {}",
+                connection.peer(),
                 escape(&download.path),
                 sent.bytes,
                 download.body.length(),
@@ -181,6 +199,17 @@ impl Service {
             None => Ok(()),
             Some(words) => Err(io::Error::other(words)),
         }
+    }
+}
+
+/// The method of a request, for the log: of another method than the known ones no name, since
+/// that is a stranger's text.
+fn method(head: &RequestHead) -> &'static str {
+    match head.method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Other(_) => "another method",
     }
 }
 
@@ -222,14 +251,12 @@ pub(crate) fn refusal(refusal: &Refusal) -> Response {
     }
 }
 
-/// What to answer when reading a file fails, so that asking again is of no use.
-pub(crate) fn unreadable(why: &dyn Display) -> Refusal {
-    terminal::complain(format_args!("request refused: the file cannot be read: {why}"));
-    Refusal::new(Status::INTERNAL_SERVER_ERROR, "the server cannot read the file")
+/// What to answer when the system refuses the server what a request needs.
+pub(crate) fn unavailable(error: &io::Error) -> Refusal {
+    no_room().because(error.raw_os_error())
 }
 
 /// What to answer when the server has come to a limit of its own.
-pub(crate) fn unavailable(why: &dyn Display) -> Refusal {
-    terminal::complain(format_args!("request refused: {why}"));
+pub(crate) fn no_room() -> Refusal {
     Refusal::new(Status::SERVICE_UNAVAILABLE, "the server has no room now")
 }

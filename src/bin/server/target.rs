@@ -6,7 +6,6 @@
 use crate::requests::unavailable;
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::percent;
-use ropewalk::error::system_words;
 use ropewalk::sys::dir::{Access, Dir};
 use ropewalk::sys::file;
 use ropewalk::transfer::confine::{Refused, Root};
@@ -73,7 +72,9 @@ impl Tree {
             Tree::Everything => open_anywhere(path),
             Tree::Beneath(root) => {
                 let file = root.open_file(path).map_err(refusal)?;
-                let found = file.metadata().map_err(|_| no_such_file())?;
+                let found = file
+                    .metadata()
+                    .map_err(|error| no_such_file().because(error.raw_os_error()))?;
                 Ok(Opened { file, identity: Identity::of(&found) })
             }
         }
@@ -139,8 +140,8 @@ impl Folder<'_> {
 
 fn refusal(refused: Refused) -> Refusal {
     match refused {
-        Refused::NotServed => no_such_file(),
-        Refused::NoRoom(error) => unavailable(&system_words(&error)),
+        Refused::NotServed(error) => no_such_file().because(error.raw_os_error()),
+        Refused::NoRoom(error) => unavailable(&error),
     }
 }
 
@@ -172,8 +173,8 @@ fn open_anywhere(path: &[u8]) -> Result<Opened, Refusal> {
 fn unreadable(error: &io::Error) -> Refusal {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => Refusal::new(Status::FORBIDDEN, "permission denied"),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => unavailable(&system_words(error)),
-        _ => no_such_file(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => unavailable(error),
+        _ => no_such_file().because(error.raw_os_error()),
     }
 }
 

@@ -19,7 +19,7 @@ use ropewalk::app::{SMALL_STACK, terminal};
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
-use ropewalk::error::{ExitCode, system_words};
+use ropewalk::error::ExitCode;
 use ropewalk::hash::hex;
 use ropewalk::sys::process::Ended;
 use ropewalk::transfer::blocks::BlockPlan;
@@ -157,7 +157,7 @@ impl Transfers {
         digests: &Arc<Digests>,
     ) -> Result<RopewalkOffer, NoAnswer> {
         let place = self.places.take(connection.peer().ip(), Instant::now())?;
-        let session = Token::random().map_err(|error| unavailable(&system_words(&error)))?;
+        let session = Token::random().map_err(|error| unavailable(&error))?;
         let identity = wanted.opened.identity;
         let mut job = vec![
             ("protocol".to_string(), Value::from_u64(2)),
@@ -173,7 +173,6 @@ impl Transfers {
 
     fn record(&self, connection: &Connection, wanted: &Wanted, size: u64) -> Record {
         let peer = connection.peer();
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let counted = self.counters.begin(Kind::Transfer);
         Record { peer, path: escape(&wanted.path), size, begun: Instant::now(), counted }
     }
@@ -198,7 +197,7 @@ impl Transfers {
                 place.make_room(Instant::now()); // for when it is asked again
                 Refusal::new(Status::SERVICE_UNAVAILABLE, "every data port is taken")
             }
-            _ => unavailable(&system_words(&error)),
+            _ => unavailable(&error),
         })?;
         let milliseconds = |time: Duration| Value::from_u64(time.as_millis() as u64);
         job.extend([
@@ -239,7 +238,7 @@ impl Transfers {
             )?;
             Ok(port)
         };
-        started().map_err(|error| unavailable(&system_words(&error)))
+        started().map_err(|error| unavailable(&error))
     }
 
     /// Starts no more transfers.

@@ -7,6 +7,7 @@ mod taking;
 
 use super::origin::origin;
 use crate::sys::sync::{lock, wait_for};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
@@ -45,7 +46,10 @@ pub struct Connection {
     owner: Arc<Connections>,
     number: u64,
     stream: Arc<TcpStream>,
-    peer: SocketAddr,
+    /// The other end of the socket.
+    end: SocketAddr,
+    /// The client whose request is served now.
+    client: Cell<SocketAddr>,
 }
 
 impl Connections {
@@ -81,7 +85,8 @@ impl Connections {
         let origin = origin(peer.ip());
         let entry = Entry { stream: stream.clone(), origin, waiting_since, taking: None };
         state.open.insert(number, entry);
-        Ok(Connection { owner: self.clone(), number, stream, peer })
+        let client = Cell::new(peer);
+        Ok(Connection { owner: self.clone(), number, stream, end: peer, client })
     }
 
     /// Lets nobody in any more, ends those that are open, and waits for their threads,
@@ -218,9 +223,25 @@ impl Connection {
         &self.stream
     }
 
-    /// Who is at the other end.
+    /// The other end of the socket.
+    pub fn end(&self) -> SocketAddr {
+        self.end
+    }
+
+    /// The client whose request is served: the other end, unless [`Connection::serves`] says
+    /// otherwise.
     pub fn peer(&self) -> SocketAddr {
-        self.peer
+        self.client.get()
+    }
+
+    /// From now on requests count as those of `client`; without one, of the other end. For a
+    /// proxy that asks for several clients.
+    pub fn serves(&self, client: Option<SocketAddr>) {
+        let client = client.unwrap_or(self.end);
+        self.client.set(client);
+        if let Some(entry) = lock(&self.owner.state).open.get_mut(&self.number) {
+            entry.origin = origin(client.ip());
+        }
     }
 
     /// Serves a complete request: while `serve` runs, the connection cannot be chosen

@@ -130,6 +130,18 @@ pub static SERVER: Program = Program {
             value: Some("RATE"),
             help: "bytes a second of all transfers together; K, M, G for 1024s (default: none)",
         },
+        Opt {
+            short: None,
+            long: "log",
+            value: Some("FILE"),
+            help: "log to this file, and open it anew on SIGUSR1 (default: standard error)",
+        },
+        Opt {
+            short: None,
+            long: "trust-proxy",
+            value: Some("ADDR"),
+            help: "take the client's address from X-Forwarded-For in requests of this proxy",
+        },
         Opt { help: "log nothing but errors", ..QUIET },
         VERBOSE,
     ],

@@ -24,6 +24,8 @@ pub enum Signal {
     Pause,
     /// SIGCHLD: a child ended or stopped.
     Child,
+    /// SIGUSR1: what the program makes of it.
+    User,
 }
 
 impl Signal {
@@ -34,6 +36,7 @@ impl Signal {
             Signal::HangUp => consts::SIGHUP,
             Signal::Pause => consts::SIGTSTP,
             Signal::Child => consts::SIGCHLD,
+            Signal::User => consts::SIGUSR1,
         }
     }
 }

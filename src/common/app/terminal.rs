@@ -22,6 +22,11 @@ const USUAL_COLUMNS: usize = 80;
 
 static PROGRAM_NAME: OnceLock<String> = OnceLock::new();
 
+/// Where lines go in place of standard error.
+type Sink = Box<dyn Fn(&str) + Send + Sync>;
+
+static SINK: OnceLock<Sink> = OnceLock::new();
+
 static SCREEN: Mutex<Screen> = Mutex::new(Screen { live: 0, json: false });
 
 /// What is on standard error now.
@@ -44,9 +49,18 @@ pub fn speak_json() {
     lock(&SCREEN).json = true;
 }
 
+/// From now on `sink` gets each line of [`complain`] and [`log`], without the program's name
+/// and without the line's end. The first sink of a program stays.
+pub fn divert(sink: impl Fn(&str) + Send + Sync + 'static) {
+    SINK.get_or_init(|| Box::new(sink));
+}
+
 /// Writes a line to standard error, with the program's name and a colon before it.
 /// What a peer or a file name put into `line` has been escaped before.
 pub fn complain(line: impl Display) {
+    if let Some(sink) = SINK.get() {
+        return sink(&line.to_string());
+    }
     let mut screen = lock(&SCREEN);
     let line = if screen.json {
         let text = Value::from(line.to_string());

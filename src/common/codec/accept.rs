@@ -169,6 +169,24 @@ mod tests {
     }
 
     #[test]
+    fn a_range_of_another_family_does_not_hold_it() {
+        assert!(!weight(b"image/*", "text/html").is_acceptable());
+    }
+
+    #[test]
+    fn what_looks_like_a_range_in_a_quoted_string_is_none() {
+        let html = |accept: &[u8]| weight(accept, "text/html").is_acceptable();
+        assert!(!html(br#"x/y;z="a,text/html,b""#));
+        assert!(!html(br#"x/y;z="\",text/html,b""#));
+        assert!(html(br#"x/y;z="a\\",text/html"#));
+    }
+
+    #[test]
+    fn a_backslash_outside_of_a_quoted_string_escapes_nothing() {
+        assert!(weight(br"x/y;z=\,text/html", "text/html").is_acceptable());
+    }
+
+    #[test]
     fn separators_in_a_quoted_string_separate_nothing() {
         assert!(json(r#"application/json;x="a,b\",;q=0";q=0.5, text/html;q=0.4"#));
         assert!(!json(r#"x/y;z="application/json, text/html""#));

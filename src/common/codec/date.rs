@@ -35,6 +35,15 @@ pub fn format_short(seconds: u64) -> String {
     format!("{year:04}-{:02}-{day:02} {:02}:{:02}", month + 1, time / 3600, time / 60 % 60)
 }
 
+/// The date as a log has it (RFC 3339, section 5.6): `1994-11-06T08:49:37Z`. `seconds` as in
+/// [`format`].
+pub fn format_rfc3339(seconds: u64) -> String {
+    let seconds = seconds.min(MAX_SECONDS);
+    let (year, month, day) = civil(seconds / DAY);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", month + 1)
+}
+
 /// Reads a date in any of its three forms, in seconds since 1970: IMF-fixdate, that of
 /// RFC 850 (`Sunday, 06-Nov-94 08:49:37 GMT`), and that of C's asctime (`Sun Nov  6
 /// 08:49:37 1994`). A year of two digits is one from 1970 to 2069.

@@ -179,6 +179,7 @@ mod tests {
     #[test]
     fn a_weak_tag_is_known_as_one() {
         assert!(tag("W/\"x\"").is_weak());
+        assert!(!tag("\"x\"").is_weak());
         assert_eq!(tag("W/\"x\"").to_string(), "W/\"x\"");
     }
 

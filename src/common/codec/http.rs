@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod fault;
+pub mod forwarded;
 mod headers;
 mod method;
 mod reply;

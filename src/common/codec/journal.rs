@@ -243,6 +243,7 @@ mod tests {
         for record in [
             Record::Written { range: 6 << 30..7 << 30, crc: 1 },
             Record::Hole { range: 0..1 },
+            Record::Hole { range: 4096..12_288 },
             Record::Durable { journal: 1 << 40 },
         ] {
             assert_eq!(Record::parse(&record.encode(9), 9), Some(record));
@@ -271,6 +272,38 @@ mod tests {
             record[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Record::parse(&record, 1), None, "record, bit {bit}");
         }
+    }
+
+    /// A header with other bytes at `at`, followed by `more`, and the right CRC.
+    fn altered(at: usize, bytes: &[u8], more: usize) -> Vec<u8> {
+        let mut header = header().encode();
+        header.truncate(header.len() - 4);
+        header[at..at + bytes.len()].copy_from_slice(bytes);
+        header.resize(header.len() + more, b'x');
+        let crc = crc32c(&header);
+        header.extend_from_slice(&crc.to_be_bytes());
+        header
+    }
+
+    #[test]
+    fn a_header_of_another_format_is_none() {
+        assert!(JournalHeader::parse(&altered(0, &MAGIC, 0)).is_some());
+        assert_eq!(JournalHeader::parse(&altered(6, b"2", 0)), None);
+    }
+
+    #[test]
+    fn a_header_with_longer_texts_than_there_can_be_is_none() {
+        let name = (MAX_NAME as u16 + 1).to_be_bytes();
+        assert_eq!(JournalHeader::parse(&altered(8, &name, MAX_NAME + 1 - 10)), None);
+        let etag = (MAX_ETAG as u16 + 1).to_be_bytes();
+        assert_eq!(JournalHeader::parse(&altered(10, &etag, MAX_ETAG + 1 - 3)), None);
+    }
+
+    #[test]
+    fn a_record_of_no_bytes_is_none() {
+        let (range, crc) = (9..9, 0);
+        assert_eq!(Record::parse(&Record::Hole { range: range.clone() }.encode(1), 1), None);
+        assert_eq!(Record::parse(&Record::Written { range, crc }.encode(1), 1), None);
     }
 
     #[test]

@@ -107,6 +107,13 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_in_words_what_is_wrong() {
+        let words = |text: &[u8]| decode(text).unwrap_err().to_string();
+        assert_eq!(words(b"%zz"), "a percent sign without two hexadecimal digits");
+        assert_eq!(words(b"%00"), "a NUL byte");
+    }
+
+    #[test]
     fn nul_is_refused() {
         assert_eq!(decode(b"a%00"), Err(PercentError::Nul));
         assert_eq!(decode(b"a\0"), Err(PercentError::Nul));

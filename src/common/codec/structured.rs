@@ -220,6 +220,11 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_in_words_what_is_wrong() {
+        assert_eq!(member(b"=", "md5").unwrap_err().to_string(), "not a structured field");
+    }
+
+    #[test]
     fn values_of_each_kind() {
         assert_eq!(a("a=-12"), Ok(Some(Item::Integer(-12))));
         assert_eq!(a("a=?0"), Ok(Some(Item::Boolean(false))));

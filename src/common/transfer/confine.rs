@@ -15,8 +15,8 @@ use std::path::Path;
 #[derive(Debug)]
 pub enum Refused {
     /// It is not there, not allowed, outside or no regular file: a stranger is told
-    /// the same of all.
-    NotServed,
+    /// the same of all. The error is for the owner's log.
+    NotServed(io::Error),
     /// This process or the system has no more descriptors or memory; the file may well
     /// be there.
     NoRoom(io::Error),
@@ -80,7 +80,7 @@ impl From<io::Error> for Refused {
     fn from(error: io::Error) -> Refused {
         match error.raw_os_error() {
             Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Refused::NoRoom(error),
-            _ => Refused::NotServed,
+            _ => Refused::NotServed(error),
         }
     }
 }
@@ -121,7 +121,7 @@ mod tests {
                 assert_eq!(text, "inside", "{}", name.escape_ascii());
                 true
             }
-            Err(Refused::NotServed) => false,
+            Err(Refused::NotServed(_)) => false,
             Err(Refused::NoRoom(error)) => panic!("{error}"),
         }
     }

@@ -152,6 +152,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_removed_from_an_end_leaves_no_empty_range() {
+        let mut set = RangeSet::new();
+        set.insert(0..10);
+        set.remove(0..3);
+        assert_eq!(ranges(&set), [3..10]);
+        set.remove(8..10);
+        assert_eq!(ranges(&set), [3..8]);
+        set.remove(3..8);
+        assert!(ranges(&set).is_empty());
+    }
+
+    #[test]
+    fn a_set_is_empty_until_something_is_in_it() {
+        let mut set = RangeSet::new();
+        assert!(set.is_empty() && set.first().is_none());
+        set.insert(5..5);
+        assert!(set.is_empty());
+        set.insert(7..9);
+        set.insert(3..4);
+        assert!(!set.is_empty());
+        assert_eq!(set.first(), Some(3..4));
+    }
+
+    #[test]
+    fn the_next_range_is_one_that_starts_at_the_offset_or_behind_it() {
+        let mut set = RangeSet::new();
+        set.insert(3..5);
+        set.insert(7..9);
+        let starts = [0, 3, 4, 7, 8].map(|offset| set.next_start(offset));
+        assert_eq!(starts, [Some(3), Some(3), Some(7), Some(7), None]);
+    }
+
+    #[test]
     fn gaps_are_what_is_missing() {
         let mut set = RangeSet::new();
         set.insert(2..4);

@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 use super::{Hashed, NoDigest};
-use ropewalk::error::system_words;
 use ropewalk::hash::Md5;
 use ropewalk::sys::file::{next_data, next_hole};
 use ropewalk::transfer::identity::{Identity, Version};
@@ -70,7 +69,7 @@ pub(super) fn hash(
 }
 
 fn unreadable(error: &io::Error) -> NoDigest {
-    NoDigest::Failed(system_words(error))
+    NoDigest::Failed(error.raw_os_error())
 }
 
 /// A part of a file that is all data, or all hole.
@@ -184,7 +183,7 @@ mod tests {
     fn a_file_that_cannot_be_read_has_no_digest_now_or_later() {
         let file = File::open("/proc/self/mem").unwrap();
         let hashed = hash(&file, &identity(&file), |_| Ok(u64::MAX));
-        assert_eq!(hashed, Err(NoDigest::Failed("Input/output error".into())));
+        assert_eq!(hashed, Err(NoDigest::Failed(Some(libc::EIO))));
     }
 
     #[test]

@@ -111,6 +111,24 @@ fn one_address_is_served_on_three_of_four_places() {
 }
 
 #[test]
+fn requests_of_a_proxy_count_as_those_of_its_clients() {
+    let owner = Connections::new(4);
+    let own = [1, 2, 3, 4].map(|client| {
+        let (connection, peer) = admit(&owner, "127.0.0.1");
+        connection.serves(Some(SocketAddr::from(([192, 0, 2, client], 0))));
+        (connection, peer)
+    });
+    let [(first, _), (second, _), (third, _), (fourth, _)] = &own;
+    let served = first.while_served(|| {
+        second.while_served(|| third.while_served(|| fourth.while_served(|| fourth.peer())))
+    });
+    let client = SocketAddr::from(([192, 0, 2, 4], 0));
+    assert_eq!(served, Some(Some(Some(Some(client)))));
+    fourth.serves(None);
+    assert_eq!(fourth.peer(), fourth.end());
+}
+
+#[test]
 fn one_that_had_to_go_is_not_served() {
     let owner = Connections::new(1);
     let (connection, _peer) = admit(&owner, "127.0.0.1");

@@ -174,6 +174,11 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_in_words_what_is_wrong() {
+        assert_eq!(parse_challenges(b"=").unwrap_err().to_string(), "not a token");
+    }
+
+    #[test]
     fn what_would_break_the_field_is_not_written() {
         assert!(Challenge { realm: b"a\r\nb".to_vec(), ..challenge() }.format().is_err());
         assert!(Challenge { nonce: Vec::new(), ..challenge() }.format().is_err());

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::io;
 
 use super::Status;
 use super::section::Fault;
@@ -16,12 +17,25 @@ pub struct Refusal {
     pub status: Status,
     /// The reason, in a few words for a person; safe to log and to send.
     pub reason: &'static str,
+    /// The system's error number behind it: for the owner's log, never sent.
+    cause: Option<i32>,
 }
 
 impl Refusal {
     /// A refusal with this status.
     pub fn new(status: Status, reason: &'static str) -> Refusal {
-        Refusal { status, reason }
+        Refusal { status, reason, cause: None }
+    }
+
+    /// The same refusal, with the number of the system's error that led to it, where it has
+    /// one.
+    pub fn because(self, cause: Option<i32>) -> Refusal {
+        Refusal { cause, ..self }
+    }
+
+    /// The system's error that led to it: for the owner's log. A stranger does not hear it.
+    pub fn cause(&self) -> Option<io::Error> {
+        self.cause.map(io::Error::from_raw_os_error)
     }
 
     /// A request that breaks the grammar: 400.

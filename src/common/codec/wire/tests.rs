@@ -171,6 +171,7 @@ fn error_texts_are_bounded() {
 
 #[test]
 fn a_hole_goes_on_at_least_for_what_it_answers() {
+    assert!(Header::parse(&altered(HOLE.encode(), 16, &4096u64.to_be_bytes())).is_ok());
     let bytes = altered(HOLE.encode(), 16, &4095u64.to_be_bytes());
     assert_eq!(Header::parse(&bytes), Err(WireError::Field("run")));
     let bytes = altered(HOLE.encode(), 16, &[0xff; 8]);
@@ -178,9 +179,26 @@ fn a_hole_goes_on_at_least_for_what_it_answers() {
 }
 
 #[test]
+fn data_and_the_text_of_an_error_follow_their_headers_and_nothing_follows_a_hole() {
+    assert_eq!([DATA, HOLE, ERROR].map(|header| header.payload()), [4096, 0, 7]);
+}
+
+#[test]
 fn kinds_that_are_not_known_are_refused() {
     for kind in [0, 4, 0xff] {
         assert!(Request::parse(&altered(RANGE.encode(), 0, &[kind])).is_err());
         assert!(Header::parse(&altered(DATA.encode(), 0, &[kind])).is_err());
+    }
+}
+
+#[test]
+fn an_error_says_in_words_what_is_wrong() {
+    for (error, words) in [
+        (WireError::Checksum, "a message's checksum differs"),
+        (WireError::NotRopewalk, "not a ropewalk stream"),
+        (WireError::Version(3), "version 3 is not spoken here"),
+        (WireError::Field("run"), "the field 'run' cannot be so"),
+    ] {
+        assert_eq!(error.to_string(), words);
     }
 }
