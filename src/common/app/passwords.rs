@@ -256,7 +256,7 @@ mod tests {
             ("\n:secret", "line 2: an empty name or password"),
             ("secret:", "line 1: an empty name or password"),
             ("a:sec\tret", "line 1: a control character in it"),
-            ("a:b\na:secret", "line 2: this user came before"),
+            ("a:b\na:secret", "line 2: an earlier line has this user"),
             ("", "it has no user"),
         ] {
             assert_eq!(reason(text), expected);

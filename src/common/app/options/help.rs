@@ -70,7 +70,7 @@ impl Program {
                 text.push_str(&row(&option.label(), option.help, width));
             }
         }
-        text.push_str(&format!("\nThe manual has more: man ropewalk-{}\n", self.name));
+        text.push_str(&format!("\nManual page: man ropewalk-{}\n", self.name));
         text
     }
 }
