@@ -88,7 +88,7 @@ while zpty -r shell line; do print -r -- "$line"; [[ $line == *DONE* ]] && break
 ZSH
     # typed LINE: what a terminal shows when this line and a tab are typed into zsh.
     typed() { HOME=$home timeout 60 zsh -f "$home/typed" "$share" "$1"; }
-    typed "ropewalk-client --ver" | grep -q -- '--verify  *-- md5' || fail "zsh: no --verify"
+    typed "ropewalk-client --ver" | grep -q -- '--verify  *-- what to check' || fail "zsh: no --verify"
     typed "ropewalk-client --verify=c" | grep -q -- '--verify=crc32c' || fail "zsh: no crc32c"
 else
     echo "zsh is not here: its completions were not tried"

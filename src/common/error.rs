@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-/// How a program ends. The numbers are part of the interface: README lists them.
+/// How a program ends. The numbers are part of the interface: the man pages list them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {

@@ -59,7 +59,7 @@ fn a_server_that_never_has_room_for_the_md5_is_left_when_the_time_is_up() {
         let path = before_head(&format!("wait-503-{number}"), move |_| Some(reply.clone()));
         let outcome = run(&mut client(&path, &["--retry-for", "2"]));
         outcome.failed(REFUSED, "client", ": 503 Full; try again later");
-        assert_eq!(outcome.err.contains("see --retry-for"), !field.is_empty(), "{outcome:?}");
+        assert_eq!(outcome.err.contains("with --retry-for"), !field.is_empty(), "{outcome:?}");
         assert_eq!(path.names(), KEPT);
     }
 }

@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 /// The boot of a journal after a power cut; in every other way it stays as it is.
 pub(crate) const OTHER_BOOT: [u8; 16] = *b"before the power";
 
+/// How the words for a client's own error begin.
+const REFUSED: &str = "the client fails: ";
+
 /// What is looked for in the states of a history.
 pub(crate) struct Expected<'a> {
     pub(crate) history: &'a History,
@@ -80,12 +83,19 @@ pub(crate) fn empty(folder: &Path) {
 }
 
 impl Expected<'_> {
-    /// Looks at one state; `Err` says what is wrong. Answers how many bytes count as there.
-    pub(crate) fn look(&self, state: &State, promise: &Promise) -> Result<u64, String> {
+    /// Looks at one state; `Err` says what is wrong. Answers how many bytes count as there;
+    /// `None` where the client says that it will not overwrite what it finds. It may, where
+    /// nothing was durable and somebody else's bytes are there, or nothing was ever synced.
+    pub(crate) fn look(&self, state: &State, promise: &Promise) -> Result<Option<u64>, String> {
         let is_new = self.out(state, promise)?;
         empty(&self.folder);
         lay(self.history, state, &self.folder, true);
-        let (counted, start) = self.counted()?;
+        let (counted, start) = match self.counted() {
+            Err(wrong) if wrong.starts_with(REFUSED) && promise.may_refuse(state.is_dirty) => {
+                return Ok(None);
+            }
+            counted => counted?,
+        };
         if !is_new && promise.etag == self.subject.etag {
             for (start_of, end) in &promise.durable {
                 let kept = counted.iter().any(|(from, to)| from <= start_of && end <= to);
@@ -96,7 +106,7 @@ impl Expected<'_> {
                 }
             }
         }
-        Ok(counted.iter().map(|(start, end)| end - start).sum())
+        Ok(Some(counted.iter().map(|(start, end)| end - start).sum()))
     }
 
     /// Looks at the programs' own view after a kill, without a power cut: everything that
@@ -139,7 +149,7 @@ impl Expected<'_> {
     /// The ranges that a client would count as there, each of them checked, in the folder as
     /// it is.
     fn counted(&self) -> Result<(Vec<(u64, u64)>, Start), String> {
-        let failed = |error: ropewalk::error::Error| format!("the client fails: {error}");
+        let failed = |error: ropewalk::error::Error| format!("{REFUSED}{error}");
         let output = Output::locate(&self.folder.join(OUT)).map_err(failed)?;
         let mut part = output.open_part(false).map_err(failed)?;
         part.keep(true);

@@ -54,6 +54,9 @@ pub(crate) struct Pending {
     pub(crate) changes: usize,
     /// The sizes that they gave it, each with the number of the change.
     pub(crate) sizes: Vec<(usize, u64)>,
+    /// Which of them cut the file: size and blocks go together, on every file system that
+    /// keeps both in one place.
+    pub(crate) shrinks: Vec<usize>,
     /// What they made of each sector, likewise.
     pub(crate) sectors: BTreeMap<u64, Vec<(usize, Option<Sector>)>>,
 }
@@ -77,6 +80,9 @@ impl Pending {
             if last != value.as_ref() {
                 versions.push((self.changes, value));
             }
+        }
+        if now.size < size {
+            self.shrinks.push(self.changes);
         }
         if now.size != size {
             self.sizes.push((self.changes, now.size));

@@ -19,8 +19,18 @@ pub(crate) struct Promise {
     pub(crate) etag: Vec<u8>,
     /// OUT is the new file: the client has said so, or waited for it.
     pub(crate) is_new: bool,
+    /// A run has waited for nothing.
+    pub(crate) is_unsynced: bool,
     /// OUT may be anything: it was put there with `--no-sync`.
     pub(crate) is_loose: bool,
+}
+
+impl Promise {
+    /// Whether a client may say that it does not overwrite what it finds, of which some may be
+    /// anybody's where it `is_dirty`.
+    pub(crate) fn may_refuse(&self, is_dirty: bool) -> bool {
+        self.durable.is_empty() && (is_dirty || self.is_unsynced)
+    }
 }
 
 /// The records of a journal, as far as they are whole, each with where it ends.
@@ -79,7 +89,13 @@ impl History {
     pub(crate) fn promise(&self, length: usize) -> Promise {
         let start = self.names.get(JOURNAL).map(|journal| durable(&self.files[*journal].content));
         let (durable_ranges, etag) = start.unwrap_or_default();
-        let mut promise = Promise { durable: durable_ranges, etag, is_new: false, is_loose: false };
+        let mut promise = Promise {
+            durable: durable_ranges,
+            etag,
+            is_new: false,
+            is_unsynced: false,
+            is_loose: false,
+        };
         let mut names = self.names.clone();
         let mut journal = names.get(JOURNAL).copied();
         let mut files: Vec<Content> = self.files.iter().map(|file| file.content.clone()).collect();
@@ -87,7 +103,10 @@ impl History {
         let (mut syncs, mut moved) = (true, None);
         for (at, step) in self.steps[..length].iter().enumerate() {
             match step {
-                Step::Begins(sync) => syncs = *sync,
+                Step::Begins(sync) => {
+                    syncs = *sync;
+                    promise.is_unsynced |= !syncs;
+                }
                 Step::Ends(success) => promise.is_new |= *success && syncs,
                 Step::Change(file, change) => {
                     let is_part = names.get(PART) == Some(file);
@@ -106,7 +125,7 @@ impl History {
                                 promise.durable.clear(); // of README.md: OUT may be anything
                             }
                         }
-                        Naming::Remove(name) if name == PART || self.gives_up(at) => {
+                        Naming::Remove(name) if name == PART => {
                             promise.durable.clear();
                         }
                         _ => {}
@@ -134,12 +153,5 @@ impl History {
             }
         }
         promise
-    }
-
-    /// Whether the journal is removed at this step because the part file is of no use: that
-    /// one goes next.
-    fn gives_up(&self, at: usize) -> bool {
-        let removes = |at: usize, what: &str| matches!(self.steps.get(at), Some(Step::Name(Naming::Remove(name))) if name == what);
-        removes(at, JOURNAL) && removes(at + 1, PART)
     }
 }

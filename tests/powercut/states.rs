@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub(crate) struct State {
     pub(crate) names: Names,
     pub(crate) files: Vec<Content>,
+    /// Whether a sector holds what the disk held before, which may be anybody's.
+    pub(crate) is_dirty: bool,
 }
 
 /// A generator of numbers (SplitMix64).
@@ -50,15 +52,28 @@ impl Pending {
         std::iter::once(1 + self.sizes.len()).chain(sectors).collect()
     }
 
-    /// The content that these choices make.
-    fn content(&self, choices: &[usize]) -> Content {
+    /// The content that these choices make; and whether the disk shows through.
+    fn content(&self, choices: &[usize]) -> (Content, bool) {
         let mut content = self.base.clone();
+        // A cut that the size does not know has freed no sector either.
+        let mut sized = None;
         if let Some(choice) = choices[0].checked_sub(1) {
+            sized = Some(self.sizes[choice].0);
             content.size = self.sizes[choice].1;
         }
+        let mut is_dirty = false;
+        let end = content.size.div_ceil(SECTOR);
         for ((at, versions), choice) in self.sectors.iter().zip(&choices[1..]) {
+            is_dirty |= *choice > versions.len() && *at < end;
             let chosen = match choice.checked_sub(1) {
                 None => continue,
+                Some(version)
+                    if versions.get(version).is_some_and(|(change, value)| {
+                        value.is_none() && self.shrinks.contains(change) && sized < Some(*change)
+                    }) =>
+                {
+                    continue;
+                }
                 Some(version) => versions.get(version).map_or_else(
                     || Some(Arc::new(std::array::from_fn(|i| (*at as usize * 7 + i * 31) as u8))),
                     |(_, value)| value.clone(),
@@ -69,9 +84,8 @@ impl Pending {
                 None => drop(content.sectors.remove(at)),
             }
         }
-        let end = content.size.div_ceil(SECTOR);
         content.sectors.split_off(&end);
-        content
+        (content, is_dirty)
     }
 
     fn by_chance(&self, random: &mut Random) -> Vec<usize> {
@@ -132,7 +146,7 @@ impl Cut {
             file.content(&choices)
         });
         let files = files.collect();
-        State { names: self.names(&names), files }
+        self.together(&names, files)
     }
 
     /// A state by chance. Often what happened to a file goes as a real disk does it: a
@@ -144,7 +158,13 @@ impl Cut {
         let names: Vec<bool> = (0..self.namings.len())
             .map(|at| if in_order { at < prefix } else { random.below(2) == 0 })
             .collect();
-        State { names: self.names(&names), files }
+        self.together(&names, files)
+    }
+
+    fn together(&self, names: &[bool], files: Vec<(Content, bool)>) -> State {
+        let is_dirty = files.iter().any(|(_, is_dirty)| *is_dirty);
+        let files = files.into_iter().map(|(content, _)| content).collect();
+        State { names: self.names(names), files, is_dirty }
     }
 
     fn names(&self, there: &[bool]) -> Names {

@@ -1,5 +1,5 @@
 //! The receiver's job as validated values: from its parent, or from positional
-//! arguments (those of the seed's own receiver).
+//! arguments (those of the classic receiver).
 
 #![forbid(unsafe_code)]
 

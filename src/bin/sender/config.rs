@@ -1,5 +1,5 @@
 //! The sender's job as validated values: from its parent, or from positional
-//! arguments (those of the seed's own sender).
+//! arguments (those of the classic sender).
 
 #![forbid(unsafe_code)]
 

@@ -21,7 +21,7 @@ const BEYOND_INTEGERS: f64 = 9_223_372_036_854_775_808.0;
 /// How a transfer is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
-    /// As the seed's programs do it.
+    /// As the classic programs do it.
     Classic,
     /// As PROTOCOL.md has it, part 2.
     Ropewalk,

@@ -218,11 +218,24 @@ pub fn read_header(file: &File) -> io::Result<Option<(u64, JournalHeader)>> {
     Ok(JournalHeader::parse(&bytes[..count]).map(|(used, header)| (used as u64, header)))
 }
 
-/// Whether `file` may be overwritten as a journal: it is empty, or begins as one does.
+/// Whether `file` may be overwritten as a journal: it begins as one does, or it is empty or
+/// all zeros. A power cut can leave the size of a new journal without its bytes.
 pub fn looks_like_one(file: &File) -> io::Result<bool> {
-    let mut first = [0; MAGIC.len()];
-    let count = read_full(file, &mut first, 0)?;
-    Ok(first[..count] == MAGIC[..count])
+    let mut buffer = vec![0; AUDIT_BUFFER];
+    let mut count = read_full(file, &mut buffer, 0)?;
+    let first = &buffer[..count.min(MAGIC.len())];
+    if *first == MAGIC[..first.len()] {
+        return Ok(true);
+    }
+    let mut at = 0;
+    while count > 0 {
+        if buffer[..count].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += count as u64;
+        count = read_full(file, &mut buffer, at)?;
+    }
+    Ok(true)
 }
 
 /// Whether `part` is the file that the journal in `file` was made for, and not one that has

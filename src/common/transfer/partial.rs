@@ -56,6 +56,11 @@ pub fn prepare(
         _ => Start::Fresh,
     };
     if !matches!(start, Start::Resumed(_)) {
+        // The journal may be about a file that was renamed just before a kill. Until that name
+        // is on the disk, a power cut brings that file back, and it needs its journal.
+        if wishes.sync && part.journal().metadata().map_err(failed)?.len() > 0 {
+            part.sync_folder()?;
+        }
         begin(part, subject, wishes.sync).map_err(failed)?;
     }
     // What an earlier run wrote may be lost now, and looks as if it were there.

@@ -106,7 +106,13 @@ fn fields(now: &Snapshot) -> Vec<Field> {
             },
         ),
         (6, if moving { vec![counted(now.streams, "stream")] } else { vec![] }),
-        (7, if now.again == 0 { vec![] } else { vec![resent(now.again)] }),
+        (
+            7,
+            match (now.phase, now.again) {
+                (Phase::Asking, _) | (_, 0) => vec![],
+                (_, again) => vec![resent(again)],
+            },
+        ),
         (8, if moving && now.checked < now.kept { vec![check(now)] } else { vec![] }),
     ]
 }

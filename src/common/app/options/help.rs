@@ -70,7 +70,8 @@ impl Program {
                 text.push_str(&row(&option.label(), option.help, width));
             }
         }
-        text.push_str(&format!("\nManual page: man ropewalk-{}\n", self.name));
+        let pointer = format!("The manual has more: man ropewalk-{}", self.name);
+        text.push_str(&format!("\n{}", wrapped(&pointer, 0, width)));
         text
     }
 }

@@ -152,7 +152,7 @@ fn help_lists_everything_once_and_in_groups() {
     ] {
         assert_eq!(help.matches(words).count(), 1, "{words} in {help}");
     }
-    assert!(help.ends_with("\nManual page: man ropewalk-test\n"), "{help}");
+    assert!(help.ends_with("\nThe manual has more: man ropewalk-test\n"), "{help}");
 }
 
 #[test]

@@ -8,12 +8,13 @@ use crate::sys::sync::lock;
 use crate::sys::terminal::Settings;
 use crate::sys::{poll, process};
 use signal_hook::consts::SIGQUIT;
-use signal_hook::low_level;
+use signal_hook::{flag, low_level};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// The longest answer, in bytes: a longer one is no answer.
 const MAX_ANSWER: usize = 1000;
@@ -61,31 +62,57 @@ pub fn ask(
 ) -> io::Result<Option<Vec<u8>>> {
     drop(super::hush());
     lock(&SCREEN).asks = true;
-    let (quit, quitting) = UnixStream::pair()?;
-    let handler = (!process::is_ignored(SIGQUIT))
-        .then(|| low_level::pipe::register(SIGQUIT, quitting))
-        .transpose()?;
+    let quit = Quit::watched();
+    let waits = quit.map_or(stop, |quit| quit.pipe.as_fd());
+    quit.inspect(|quit| quit.is_calm.store(false, Ordering::SeqCst));
     let before = secret.then(|| Settings::of(terminal.as_fd())).transpose();
     let answer = before.and_then(|before| {
         let question = Question { terminal: terminal.try_clone()?, text: text.into(), before };
         let open = lock(&OPEN).insert(question).ask();
-        open.and_then(|()| read_line(terminal, stop, quit.as_fd()))
+        open.and_then(|()| read_line(terminal, stop, waits))
     });
     close();
-    if let Some(handler) = handler {
-        low_level::unregister(handler);
-        process::restore(SIGQUIT);
-    }
+    quit.inspect(|quit| quit.is_calm.store(true, Ordering::SeqCst));
     lock(&SCREEN).asks = false;
-    if quit_was_sent(&quit) {
+    if quit.is_some_and(|quit| quit_was_sent(&quit.pipe)) {
         low_level::emulate_default_handler(SIGQUIT)?;
     }
     answer
 }
 
-/// Whether the other end said so; that it is closed says nothing.
-fn quit_was_sent(mut quit: &UnixStream) -> bool {
-    quit.set_nonblocking(true).is_ok() && matches!(quit.read(&mut [0]), Ok(1))
+/// What tells of a SIGQUIT. It comes from elsewhere: nothing that is typed sends it.
+struct Quit {
+    /// Whether no question is open: then it does what it does to any program.
+    is_calm: Arc<AtomicBool>,
+    pipe: UnixStream,
+}
+
+impl Quit {
+    /// Handled from now on, once for all questions. `None` where it is ignored, and where
+    /// it cannot be handled.
+    fn watched() -> Option<&'static Quit> {
+        static QUIT: OnceLock<Option<Quit>> = OnceLock::new();
+        let quit = QUIT.get_or_init(|| match process::is_ignored(SIGQUIT) {
+            true => None,
+            false => Quit::watch().ok(),
+        });
+        quit.as_ref()
+    }
+
+    fn watch() -> io::Result<Quit> {
+        let (pipe, writer) = UnixStream::pair()?;
+        pipe.set_nonblocking(true)?;
+        writer.set_nonblocking(true)?;
+        let is_calm = Arc::new(AtomicBool::new(true));
+        flag::register_conditional_default(SIGQUIT, is_calm.clone())?;
+        low_level::pipe::register(SIGQUIT, writer)?;
+        Ok(Quit { is_calm, pipe })
+    }
+}
+
+/// Whether the signal came.
+fn quit_was_sent(mut pipe: &UnixStream) -> bool {
+    matches!(pipe.read(&mut [0]), Ok(1))
 }
 
 /// A line without its end.

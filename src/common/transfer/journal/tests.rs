@@ -211,3 +211,14 @@ fn after_a_torn_tail_new_records_are_read_again() {
     expected.insert(500, (600, Vouched::Bytes(9)));
     assert_eq!(scratch.contents(), Some(expected));
 }
+
+#[test]
+fn zeros_that_a_power_cut_has_left_are_overwritten_and_other_bytes_are_not() {
+    let scratch = Scratch::new("zeros");
+    let mut bytes = vec![0; AUDIT_BUFFER + 100];
+    std::fs::write(scratch.path(), &bytes).unwrap();
+    assert!(looks_like_one(&scratch.file()).unwrap());
+    bytes[AUDIT_BUFFER + 50] = 1;
+    std::fs::write(scratch.path(), &bytes).unwrap();
+    assert!(!looks_like_one(&scratch.file()).unwrap());
+}

@@ -336,8 +336,10 @@ impl Output {
 impl Drop for PartFile {
     fn drop(&mut self) {
         if !self.keep {
-            self.output.remove(&self.output.journal_name, &self.journal);
             self.output.remove(&self.output.part_name, &self.file);
+            // Without its journal the part file would be taken for somebody else's.
+            let _ = self.output.folder.sync(&self.file);
+            self.output.remove(&self.output.journal_name, &self.journal);
         }
     }
 }
