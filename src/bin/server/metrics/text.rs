@@ -1,5 +1,5 @@
 //! The numbers as Prometheus reads them (its text format, version 0.0.4): ropewalk-server(1),
-//! "Metrics", has the same names.
+//! METRICS, has the same names.
 
 #![forbid(unsafe_code)]
 

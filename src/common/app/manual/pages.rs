@@ -78,7 +78,10 @@ const CLIENT_PAGE: Page = Page {
                  the bytes that this run moved. The line adds what applies:",
             ],
             entries: &[
-                ("SIZE now", "After a resume: the bytes that this run moved."),
+                (
+                    "now, after a rate",
+                    "A part of the file was there before; the rate is that of this run.",
+                ),
                 ("resumed at N%", "An earlier run had left this share of the file."),
                 ("through the control port", "The streams could not use the data port."),
                 ("N damaged blocks asked for again", "Their CRC32C was wrong."),
