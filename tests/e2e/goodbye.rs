@@ -90,7 +90,7 @@ fn another_session_that_is_of_no_use_is_given_back() {
     path.scratch.write("file", &content((40 * BLOCK) as usize + 1)[1..]);
     restart(&mut path);
     gate.open();
-    client.finish().failed(CHANGED, "client", "the file on the server is another one now");
+    client.finish().failed(CHANGED, "client", "the file on the server has changed");
     was_left(&mut path.server);
 }
 
