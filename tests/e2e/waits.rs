@@ -49,7 +49,7 @@ fn a_file_that_the_server_cannot_read_is_an_error_at_once() {
     let (reply, _) = reply(&server, request(b"/proc/self/mem", 1));
     assert_eq!((reply.status, reply.error()), (500, "the server cannot read the file"));
     let logged = "the server cannot read the file (Input/output error)";
-    wait_until("word of it", || server.next_log_line().contains(logged).then_some(()));
+    wait_until("word of it", || server.running.next_error_line().contains(logged).then_some(()));
 }
 
 #[test]
@@ -234,6 +234,11 @@ fn a_server_whose_wait_for_workers_fails_once_goes_on() {
     scratch.write("file", b"bytes");
     let pid = server.running.pid();
     let supervisor = thread_called(pid, "supervisor").unwrap();
+    // The main thread waits already: its own wait may not fail.
+    wait_until("a server that waits", || {
+        let status = fs::read_to_string(format!("/proc/{pid}/task/{pid}/status")).ok()?;
+        status.contains("State:\tS").then_some(())
+    });
     // With one descriptor allowed, poll fails for the two that it waits for.
     limit_descriptors(pid, 1);
     signal_thread(pid, supervisor, libc::SIGCHLD);
