@@ -49,7 +49,8 @@ fn a_file_that_the_server_cannot_read_is_an_error_at_once() {
     let (reply, _) = reply(&server, request(b"/proc/self/mem", 1));
     assert_eq!((reply.status, reply.error()), (500, "the server cannot read the file"));
     let logged = "the server cannot read the file (Input/output error)";
-    wait_until("word of it", || server.next_log_line().contains(logged).then_some(()));
+    let mut line = || server.running.next_error_line();
+    wait_until("word of it", || line().contains(logged).then_some(()));
 }
 
 #[test]
