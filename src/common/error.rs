@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-/// How a program ends. The numbers are part of the interface: README lists them.
+/// How a program ends. The numbers are part of the interface: the man pages list them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
@@ -59,16 +59,16 @@ impl ExitCode {
     pub fn meaning(self) -> &'static str {
         match self {
             ExitCode::Success => "the job was done, whole and verified",
-            ExitCode::System => "the system said no: a file, a descriptor, memory, space",
-            ExitCode::Usage => "the command line asks for something that cannot be",
+            ExitCode::System => "a system call failed: a file, a descriptor, memory, disk space",
+            ExitCode::Usage => "the command line is wrong",
             ExitCode::Network => "the peer could not be reached, or the connection was lost",
             ExitCode::Refused => "the server refused the request, or cannot read the file",
-            ExitCode::Protocol => "the peer said something that its protocol does not allow",
-            ExitCode::Integrity => "the bytes that came are not the bytes that were sent",
+            ExitCode::Protocol => "the peer broke the protocol",
+            ExitCode::Integrity => "the file here differs from the file on the server",
             ExitCode::Changed => "the file changed on the server while it was being sent",
             ExitCode::HungUp => "ended by SIGHUP",
             ExitCode::Interrupted => "ended by SIGINT",
-            ExitCode::Terminated => "ended by SIGTERM; of a worker: its parent is gone",
+            ExitCode::Terminated => "ended by SIGTERM; for a worker also: its parent has ended",
         }
     }
 

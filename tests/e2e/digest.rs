@@ -56,9 +56,9 @@ fn a_digest_that_differs_leaves_no_output() {
     let (path, outcome) = with_reply("digest-differs", |head| Some(with_another_digest(head)));
     let said = "07".repeat(16);
     let came = classic_peers::md5(&path.bytes);
-    let words = format!("out: MD5 differs: {came} came, the server said {said}; ");
+    let words = format!("out: MD5 differs: {came} here, {said} on the server; ");
     outcome.failed(INTEGRITY, "client", &words);
-    outcome.failed(INTEGRITY, "client", "the fault is on the server's side: here is what it");
+    outcome.failed(INTEGRITY, "client", "the fault is on the server's side: these are");
     assert_eq!(path.names().len(), 0);
 }
 
@@ -99,8 +99,10 @@ fn a_part_file_that_another_program_changed_is_this_side_s_fault() {
     });
     part.write_all_at(&[!path.bytes[at + 1]], came.offset + 1).unwrap();
     gate.open();
-    let words =
-        format!("{}.part is not as it came from byte {at} on", path.folder("out").display());
+    let words = format!(
+        "{}.part differs from what arrived, from byte {at} on",
+        path.folder("out").display()
+    );
     client.finish().failed(INTEGRITY, "client", &format!("the fault is on this side: {words}"));
     assert_eq!(path.names().len(), 0);
 }
@@ -142,7 +144,7 @@ fn a_digest_that_is_none_is_an_error() {
     for digits in ["md5=:AAAA:", "md5=:!:", "md5"] {
         let (path, outcome) =
             with_reply("digest-odd", |head| Some(head.replace(digest(&head), digits)));
-        outcome.failed(PROTOCOL, "client", "its Repr-Digest is not one");
+        outcome.failed(PROTOCOL, "client", "its Repr-Digest field has no valid MD5");
         assert!(!path.folder("out").exists(), "{digits}");
     }
 }

@@ -113,7 +113,7 @@ fn a_folder_is_named_as_what_cannot_be_fetched() {
     let words = "404 Not Found: not a regular file: 'data'; ropewalk fetches single files";
     run(&mut client).failed(REFUSED, "client", words);
     // The seed's server answers nothing at all then.
-    let words = "closed without a reply; a classic server does that when the name is a folder";
+    let words = "closed without a reply; a classic server does that for a folder";
     answered("folder-classic", b"", NETWORK, words);
 }
 
@@ -129,7 +129,7 @@ fn a_server_that_is_another_kind_of_http_server_is_named_with_what_fetches_from_
         answered(&format!("nginx-{number}"), reply, REFUSED, &format!("{status}{advice}"));
     }
     let reply = b"HTTP/1.0 200 OK\r\nServer: nginx/1.22.1\r\n\r\n<html>yes</html>";
-    answered("nginx-ok", reply, PROTOCOL, &format!("is not the JSON expected{advice}"));
+    answered("nginx-ok", reply, PROTOCOL, &format!("is not the expected JSON{advice}"));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn too_many_streams_are_refused_with_the_number_that_is_allowed() {
     let server = Server::start(&scratch, &["--max-streams", "8"]);
     scratch.write("file", b"bytes");
     let mut client = scratch.client(server.address, 9, "file", scratch.path("out"));
-    let words = "403 Forbidden: more streams than this server allows for a transfer: 8";
+    let words = "403 Forbidden: this server allows 8 streams per transfer";
     run(&mut client).failed(REFUSED, "client", words);
 }
 
@@ -182,7 +182,7 @@ fn a_reply_that_is_not_the_json_expected_is_named() {
     .iter()
     .enumerate()
     {
-        let words = ": the reply is not the JSON expected";
+        let words = ": the reply is not the expected JSON";
         answered(&format!("not-json-{number}"), seed_reply(body), PROTOCOL, words);
     }
 }
@@ -199,7 +199,7 @@ fn what_is_wrong_with_an_offer_is_named() {
     let tag = "ETag: \"tag\"\r\n";
     answered("offer-3", offer(3, tag), PROTOCOL, ": the reply is of protocol 3, which is not");
     answered("offer-untagged", offer(2, ""), PROTOCOL, ": the reply has no ETag");
-    let words = ": the reply's ETag is no strong entity tag: W/\"tag\"";
+    let words = ": the reply's ETag is not a strong entity tag: W/\"tag\"";
     answered("offer-weak", offer(2, "ETag: W/\"tag\"\r\n"), PROTOCOL, words);
 }
 
@@ -299,7 +299,7 @@ fn an_md5_that_differs_is_named() {
     let (bytes, other) = (content(5000), md5(b"other"));
     server.offer(&other);
     server.send(&bytes, 3);
-    let words = format!("out: MD5 differs: {} came, the server said {other}", md5(&bytes));
+    let words = format!("out: MD5 differs: {} here, {other} on the server", md5(&bytes));
     client.finish().failed(INTEGRITY, "client", &words);
     old_output_survives(&scratch);
 }

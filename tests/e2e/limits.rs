@@ -113,7 +113,7 @@ fn more_streams_than_are_allowed_are_refused() {
     let server = Server::start(&scratch, &["--max-streams", "4"]);
     scratch.write("file", b"bytes");
     let mut client = scratch.client(server.address, 5, "file", scratch.path("out"));
-    run(&mut client).failed(4, "client", "more streams than this server allows");
+    run(&mut client).failed(4, "client", "this server allows 4 streams per transfer");
     run(&mut scratch.client(server.address, 4, "file", scratch.path("out"))).succeeded();
 }
 

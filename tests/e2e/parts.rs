@@ -22,7 +22,7 @@ fn a_part_file_of_another_program_is_refused_and_stays() {
     let (out, part) = (scratch.path("folder/out"), scratch.write("folder/out.part", b"browser's"));
     let mut client = scratch.client(server.address, 2, "file", &out);
     for _ in 0..2 {
-        let words = "out.part: was not left by this program: no journal is about it; move it away";
+        let words = "out.part: was not left by this program: no journal belongs to it; move it";
         run(&mut client).failed(SYSTEM, "client", words);
         assert_eq!(fs::read(&part).unwrap(), b"browser's");
         assert_eq!(Scratch::names(&scratch.path("folder")), ["out.part"]);

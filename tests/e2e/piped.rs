@@ -345,7 +345,7 @@ fn a_digest_that_differs_shows_in_the_exit_code() {
     assert_eq!(code, Some(INTEGRITY), "{said}");
     assert!(said.starts_with("client: standard output: MD5 differs: "), "{said}");
     assert!(said.contains("; the fault is on the server's side: "), "{said}");
-    assert!(said.contains("what was written there is not the file"), "{said}");
+    assert!(said.contains("the bytes that were written are not the file"), "{said}");
     assert_same(&bytes, &path.bytes, "what was written");
 }
 

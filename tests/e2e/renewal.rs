@@ -94,7 +94,7 @@ fn a_classic_reply_to_a_second_request_keeps_what_has_come() {
     drop(asking.request); // it is asked again
     asking.server.offer(&md5(&asking.bytes));
     let outcome = asking.client.finish();
-    outcome.failed(PROTOCOL, "client", "only speaks the classic protocol now");
+    outcome.failed(PROTOCOL, "client", "now speaks only the classic protocol");
     assert!(outcome.err.contains("%; to go on: "), "{outcome:?}");
     let names = Scratch::names(&asking.scratch.path("folder"));
     assert_eq!(names, ["out.part", "out.part.journal"]);

@@ -92,7 +92,7 @@ impl Half {
                 fs::remove_file(self.path.folder(journal)).unwrap();
                 outcome = run(&mut self.path.direct(2));
             }
-            outcome.failed(SYSTEM, "client", "no journal is about it; move it away, or ");
+            outcome.failed(SYSTEM, "client", "no journal belongs to it; move it away, or ");
             assert_same(&fs::read(self.path.folder(part)).unwrap(), &self.part, what);
             outcome = run(self.path.direct(2).arg("--restart"));
         }
@@ -257,7 +257,7 @@ fn another_file_under_the_name_starts_over_and_says_so() {
     half.path.scratch.write("new", &half.path.bytes);
     fs::rename(half.path.scratch.path("new"), half.path.scratch.path("file")).unwrap();
     let outcome = run(&mut half.path.client(2));
-    let words = "out.part: starting over: the file on the server is another one\n";
+    let words = "out.part: starting over: the file on the server has changed\n";
     assert!(outcome.err.ends_with(words), "{outcome:?}");
     assert!(!outcome.succeeded().contains("resumed"));
     half.path.is_whole();
@@ -372,7 +372,7 @@ fn a_server_that_stays_away_ends_the_transfer_and_keeps_what_came() {
     kill(&mut path.server);
     gate.open();
     let outcome = client.finish();
-    outcome.failed(NETWORK, "client", "lost the server, and did not get it back in 2 s");
+    outcome.failed(NETWORK, "client", "lost the server, and could not reach it again in 2 s");
     assert!(outcome.err.contains(".part keeps 5"), "{outcome:?}");
     assert!(outcome.err.contains("%; to go on: "), "{outcome:?}");
     assert_eq!(path.names(), ["out.part", "out.part.journal"]);
@@ -390,7 +390,7 @@ fn a_server_that_comes_back_with_another_file_is_not_gone_on_with() {
     path.scratch.write("file", &content((40 * BLOCK) as usize + 1)[1..]);
     restart(&mut path);
     gate.open();
-    let words = "the file on the server is another one now; the same command fetches it as it is";
+    let words = "the file on the server has changed; the same command fetches it as it is";
     client.finish().failed(7, "client", words);
     assert_eq!(path.names().len(), 0);
 }

@@ -200,8 +200,8 @@ fn without_a_root_there_is_one_warning_and_with_one_or_q_none() {
     assert_eq!(start(&["--root", "."]).err, "");
     let guarded = start(&["--auth", "users"]).err;
     assert_eq!(guarded.lines().count(), 1, "{guarded}");
-    assert!(guarded.contains("whoever knows a password"), "{guarded}");
-    assert!(!guarded.contains("whoever can connect"), "{guarded}");
+    assert!(guarded.contains("every user of --auth"), "{guarded}");
+    assert!(!guarded.contains("everybody who can connect"), "{guarded}");
     assert_eq!(start(&["-q", "--auth", "users"]).err, "");
 }
 

@@ -67,7 +67,7 @@ fn a_user_that_cannot_be_is_refused() {
     let scratch = Scratch::new("user-none");
     for (name, code, words) in [
         ("ropewalk-no-such", 2, "--user: no user 'ropewalk-no-such' here"),
-        ("root", 1, "root is what is to be left"),
+        ("root", 1, "this user is root"),
     ] {
         let mut server = scratch.program("server");
         server.args(["-q", "--user", name, "--bind", &scratch.address().to_string(), "0"]);

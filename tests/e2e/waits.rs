@@ -102,7 +102,7 @@ fn asking(test: &str, options: &[&str]) -> (Scratch, ClassicServer, Running, Tcp
 fn a_server_that_is_silent_after_a_post_is_left_when_the_user_bounds_that() {
     let (_scratch, _server, client, stream) = asking("wait-post", &["--connect-timeout", "1"]);
     let outcome = client.finish();
-    outcome.failed(NETWORK, "client", ": no reply within 1 s; it may be hashing the file: ");
+    outcome.failed(NETWORK, "client", ": no reply within 1 s; the server may be hashing");
     drop(stream);
 }
 
@@ -135,7 +135,7 @@ fn held_head(test: &str) -> (Path, Arc<Gate>) {
 fn a_server_that_is_silent_after_a_head_is_left_when_the_user_bounds_that() {
     let (path, gate) = held_head("wait-head");
     let outcome = run(&mut client(&path, &["--connect-timeout", "1"]));
-    outcome.failed(NETWORK, "client", ": no MD5 within 1 s; it may be hashing the file: ");
+    outcome.failed(NETWORK, "client", ": no MD5 within 1 s; the server may be hashing");
     assert_eq!(path.names(), KEPT);
     gate.open();
     run(&mut client(&path, &[])).succeeded();
@@ -193,7 +193,7 @@ fn a_picture_that_nobody_reads_is_not_waited_for() {
     let server = Server::start(&scratch, &[]);
     scratch.write("file", b"bytes");
     let outcome: Outcome = run(&mut drawing_into_pipe(&scratch, &server));
-    assert!(outcome.err.contains("pipe: nobody reads this pipe"), "{outcome:?}");
+    assert!(outcome.err.contains("pipe: no program reads this pipe"), "{outcome:?}");
     outcome.succeeded();
     assert_eq!(fs::read(scratch.path("out")).unwrap(), b"bytes");
 }

@@ -203,7 +203,7 @@ impl Address {
         let port = match port {
             "" => Err(bad("has no port")),
             port => number("port", port.as_ref(), 1..=65535)
-                .map_err(|_| bad("has a port that is no number from 1 to 65535")),
+                .map_err(|_| bad("has a port that is not a number from 1 to 65535")),
         }?;
         let host = match host.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']').ok_or_else(|| bad("lacks a bracket"))?,

@@ -231,14 +231,17 @@ impl Server {
             return Err(self.refused(&head, &body, file));
         }
         let Some(digest) = head.headers.joined("Repr-Digest") else { return Ok(Md5::Is(None)) };
-        parse_md5(&digest).map(Md5::Is).map_err(|_| self.wrong("its Repr-Digest is not one"))
+        let words = "its Repr-Digest field has no valid MD5";
+        parse_md5(&digest).map(Md5::Is).map_err(|_| self.wrong(words))
     }
 
     /// The server has said nothing of `what` for as long as the user gives it.
     pub(crate) fn silent(&self, what: &str, limit: Duration) -> Error {
         let text = format!("{}: no {what} within {} s", self.typed, limit.as_secs());
         let error = Error::new(ExitCode::Network, text);
-        error.advise("it may be hashing the file: without --connect-timeout that is waited for")
+        let advice =
+            "the server may be hashing the file; without --connect-timeout the client waits";
+        error.advise(advice)
     }
 
     /// Whether the server says that `file` is not in the state `etag` any more. A server
@@ -350,8 +353,8 @@ impl Server {
         move |waited| {
             let seconds = waited.as_secs();
             terminal::log(format_args!(
-                "{typed}: no reply for {seconds} s, still waiting: a server of another kind \
-                 hashes the whole file first"
+                "{typed}: no reply for {seconds} s, still waiting: a classic server hashes the \
+                 whole file before it replies"
             ));
         }
     }

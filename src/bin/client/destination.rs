@@ -70,7 +70,7 @@ impl Destination {
                 let descriptor = inherited::copy_for_writing(*number)
                     .map_err(|error| Error::system(&shown, &error))?;
                 if descriptor.is_terminal() {
-                    let text = format!("ofile: {shown} is a terminal; say where with > or |");
+                    let text = format!("ofile: {shown} is a terminal; redirect with > or |");
                     return Err(Error::usage(text));
                 }
                 Ok(Goal::Descriptor(Open { descriptor, shown }))
@@ -128,7 +128,7 @@ fn base_name(file: &[u8]) -> Result<&OsStr> {
         // A file called `-` would be taken for standard output the next time.
         b"" | b"." | b".." | b"-" => {
             let shown = escape(file);
-            Err(Error::usage(format!("ofile: '{shown}' gives the output no name; say one")))
+            Err(Error::usage(format!("ofile: '{shown}' gives the output no name; add one")))
         }
         name => Ok(OsStr::from_bytes(name)),
     }

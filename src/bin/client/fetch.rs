@@ -113,6 +113,6 @@ fn compare(shown: &str, came: &str, said: &str) -> Result<()> {
     if came == said {
         return Ok(());
     }
-    let text = format!("{shown}: MD5 differs: {came} came, the server said {said}");
+    let text = format!("{shown}: MD5 differs: {came} here, {said} on the server");
     Err(Error::new(ExitCode::Integrity, text))
 }

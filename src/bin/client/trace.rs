@@ -62,7 +62,7 @@ impl Gathered {
         if let Err(error) = write(path, picture.to_svg().as_bytes()) {
             let shown = escape(path.as_os_str().as_bytes());
             let words = match error.raw_os_error() {
-                Some(libc::ENXIO) => "nobody reads this pipe".to_string(),
+                Some(libc::ENXIO) => "no program reads this pipe".to_string(),
                 _ => system_words(&error),
             };
             terminal::complain(format_args!("warning: no picture: {shown}: {words}"));

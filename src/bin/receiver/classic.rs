@@ -143,7 +143,7 @@ fn lost(number: u8, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => Error::new(
             ExitCode::Network,
-            format!("stream {number}: nothing came for {} s", STALL_TIME.as_secs()),
+            format!("stream {number}: no data came for {} s", STALL_TIME.as_secs()),
         ),
         _ => Error::network(format!("stream {number}"), error),
     }

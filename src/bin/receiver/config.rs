@@ -1,5 +1,5 @@
 //! The receiver's job as validated values: from its parent, or from positional
-//! arguments (those of the seed's own receiver).
+//! arguments (those of the classic receiver).
 
 #![forbid(unsafe_code)]
 
@@ -49,7 +49,7 @@ pub(crate) struct Target {
 /// The job that a client handed over. Descriptors are the files of the streams; or the
 /// part file and its journal; or the one that is to get the bytes in order.
 pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
-    let bad = |what: &str| Error::protocol(format!("the job's '{what}' cannot be"));
+    let bad = |what: &str| Error::protocol(format!("the job has an invalid '{what}'"));
     let threads = u8::try_from(job.number("threads")?).map_err(|_| bad("threads"))?;
     if threads == 0 {
         return Err(bad("threads"));
@@ -109,7 +109,7 @@ pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Target> {
     let threads = number("threads", arguments.positional(2), 1..=MAX_STREAMS)?;
     let host = arguments.positional(0);
     let host = host.to_str().ok_or_else(|| {
-        Error::usage(format!("host: '{}' is no name of a host", escape(host.as_bytes())))
+        Error::usage(format!("host: '{}' is not a host name", escape(host.as_bytes())))
     })?;
     let addresses = resolve(host.trim_matches(['[', ']']), port)?;
     let folder = Path::new(arguments.positional(3));

@@ -1,5 +1,5 @@
 //! The sender's job as validated values: from its parent, or from positional
-//! arguments (those of the seed's own sender).
+//! arguments (those of the classic sender).
 
 #![forbid(unsafe_code)]
 
@@ -38,7 +38,7 @@ pub(crate) enum Transfer {
 pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener, Option<Arc<Rate>>)> {
     let listener = TcpListener::from(job.descriptor()?);
     let file = File::from(job.descriptor()?);
-    let bad = |what: &str| Error::protocol(format!("the job's '{what}' cannot be"));
+    let bad = |what: &str| Error::protocol(format!("the job has an invalid '{what}'"));
     let threads = u8::try_from(job.number("threads")?).map_err(|_| bad("threads"))?;
     let peer: Option<IpAddr> = match job.object().get("peer") {
         Some(_) => Some(job.text("peer")?.parse().map_err(|_| bad("peer"))?),

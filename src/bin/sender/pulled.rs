@@ -209,7 +209,7 @@ impl Pulled {
                 match request {
                     Request::Range { file: 0, offset, length } => answers.range(offset, length)?,
                     Request::Range { .. } => {
-                        return Err(Stop::Tell(ErrorCode::Request, "there is one file, number 0"));
+                        return Err(Stop::Tell(ErrorCode::Request, "the only file is number 0"));
                     }
                     Request::Finished => return Err(Stop::Finished),
                     Request::Leave => return Err(Stop::Left),
@@ -377,7 +377,7 @@ fn check_unchanged(transfer: &Pulled) -> Result<(), Stop> {
     let found = transfer
         .file
         .metadata()
-        .map_err(|_| Stop::Tell(ErrorCode::Read, "the file cannot be looked at"))?;
+        .map_err(|_| Stop::Tell(ErrorCode::Read, "the file's times cannot be read"))?;
     match transfer.version == Version::of(&found) {
         true => Ok(()),
         false => Err(Stop::Tell(ErrorCode::Changed, "its size or its time stamps differ")),

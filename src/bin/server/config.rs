@@ -123,7 +123,7 @@ impl Config {
             (false, false) => Volume::Normal,
             (true, false) => Volume::Quiet,
             (false, true) => Volume::Verbose,
-            (true, true) => return Err(Error::usage("--quiet and --verbose: only one of them")),
+            (true, true) => return Err(Error::usage("--quiet and --verbose: exclude each other")),
         };
         Ok(Config {
             place: place(arguments, handed)?,

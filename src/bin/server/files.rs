@@ -169,7 +169,7 @@ fn wants_md5(fields: &Headers) -> bool {
 }
 
 fn changed() -> Refusal {
-    Refusal::new(Status::PRECONDITION_FAILED, "the file is another one now")
+    Refusal::new(Status::PRECONDITION_FAILED, "the file has changed")
 }
 
 /// Waits for the MD5 of the file.
@@ -195,7 +195,7 @@ impl From<NoDigest> for NoAnswer {
             ),
             NoDigest::Stopping | NoDigest::Abandoned | NoDigest::Busy => {
                 let refused =
-                    Refusal::new(Status::SERVICE_UNAVAILABLE, "no digest can be made now");
+                    Refusal::new(Status::SERVICE_UNAVAILABLE, "the file cannot be hashed now");
                 NoAnswer::Refused(refused)
             }
         }

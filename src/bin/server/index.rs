@@ -97,7 +97,7 @@ pub(crate) fn answer(
     let not_modified = || Ok(Answer::Message(begin(Status::NOT_MODIFIED)));
     match page.tag().map(|tag| judge(head, tag, &page)).transpose()? {
         Some(Verdict::Failed) => {
-            let words = "the folder is another one now";
+            let words = "the folder has changed";
             return Err(Refusal::new(Status::PRECONDITION_FAILED, words).into());
         }
         Some(Verdict::NotModified) => return not_modified(),

@@ -281,7 +281,8 @@ fn become_user(name: &OsStr) -> Result<()> {
     let shown = escape(name.as_bytes());
     let failed = |error| Error::system(format!("--user {shown}"), &error);
     let found = user::find(name.as_bytes()).map_err(failed)?;
-    let found = found.ok_or_else(|| Error::usage(format!("--user: no user '{shown}' here")))?;
+    let nobody = || Error::usage(format!("--user: this machine has no user '{shown}'"));
+    let found = found.ok_or_else(nobody)?;
     user::become_user(&found).map_err(failed)
 }
 
@@ -295,8 +296,8 @@ fn tree(config: &Config) -> Result<Tree> {
 /// What somebody who starts a server without a root has to know.
 fn warning(is_root: bool, is_guarded: bool) -> String {
     let (who, advice) = match is_guarded {
-        true => ("whoever knows a password of --auth", "--root"),
-        false => ("whoever can connect", "--root, --bind and --auth"),
+        true => ("every user of --auth", "--root"),
+        false => ("everybody who can connect", "--root, --bind and --auth"),
     };
     match is_root {
         true => format!(

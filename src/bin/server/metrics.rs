@@ -135,7 +135,7 @@ fn answer(head: &RequestHead, counters: &Counters) -> Response {
             begin(Status::OK).body(text::CONTENT_TYPE, text::format(counters))
         }
         Method::Get | Method::Head => {
-            refusal(&Refusal::new(Status::NOT_FOUND, "there is only /-/metrics here"))
+            refusal(&Refusal::new(Status::NOT_FOUND, "this address serves only /-/metrics"))
         }
         _ => refusal(&Refusal::new(Status::METHOD_NOT_ALLOWED, "only GET and HEAD are served"))
             .field("Allow", "GET, HEAD"),

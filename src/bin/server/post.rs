@@ -21,7 +21,7 @@ const BEYOND_INTEGERS: f64 = 9_223_372_036_854_775_808.0;
 /// How a transfer is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
-    /// As the seed's programs do it.
+    /// As the classic programs do it.
     Classic,
     /// As PROTOCOL.md has it, part 2.
     Ropewalk,
@@ -96,7 +96,7 @@ pub(crate) fn answer(
 /// What is said of more streams than `most`, the server's limit, which stays as it is.
 fn too_many(most: u8) -> &'static str {
     static WORDS: OnceLock<String> = OnceLock::new();
-    WORDS.get_or_init(|| format!("more streams than this server allows for a transfer: {most}"))
+    WORDS.get_or_init(|| format!("this server allows {most} streams per transfer"))
 }
 
 /// What a request's body asks for. Of a newer protocol than is known here the highest

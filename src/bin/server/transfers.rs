@@ -309,7 +309,7 @@ impl Record {
                 "moved nothing, and made room for another transfer".to_string()
             }
             (None, Some(Ended::Killed(signal))) => format!("stopped by signal {signal}"),
-            (None, _) => "the sender ended without a word".to_string(),
+            (None, _) => "the sender ended without a report".to_string(),
         };
         self.counted.end(counts_as);
         format!(

@@ -154,7 +154,10 @@ impl Attempt<'_> {
         let best = all.iter().find(|challenge| challenge.algorithm == Algorithm::Sha256);
         let Some(challenge) = best.or(all.first()) else {
             let has_one = lock(&self.login.state).secret.is_some();
-            let error = refused("the server asks for a kind of password that is not known here");
+            let error = refused(
+                "the server asks for a kind of login that this client does not \
+                                 know",
+            );
             return if has_one { Err(error) } else { Ok(false) };
         };
         if challenge.algorithm == Algorithm::Md5 && !self.login.sources.md5 {

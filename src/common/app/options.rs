@@ -167,7 +167,7 @@ fn rate(what: &str, text: &OsStr) -> Result<u64> {
     rate.ok_or_else(|| {
         let given = escape(bytes);
         Error::usage(format!(
-            "{what}: must be bytes per second from 16K on, such as 500K or 10M, not '{given}'"
+            "{what}: must be at least 16K bytes per second, such as 500K or 10M, not '{given}'"
         ))
     })
 }

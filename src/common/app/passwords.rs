@@ -78,7 +78,7 @@ impl Passwords {
                 parse_line(line).map_err(|reason| format!("line {number}: {reason}"))?;
             let name = digest(user);
             if users.iter().any(|(own, _)| *own == name) {
-                return Err(format!("line {number}: this user came before"));
+                return Err(format!("line {number}: an earlier line has this user"));
             }
             if users.len() == MAX_USERS {
                 return Err(format!("more than {MAX_USERS} users"));
@@ -86,7 +86,7 @@ impl Passwords {
             users.push((name, Keys::new(realm, user, password)));
         }
         if users.is_empty() {
-            return Err("no user is in it".into());
+            return Err("it has no user".into());
         }
         Ok(Passwords { realm: realm.to_vec(), users, nobody: Keys::new(realm, b"", b"") })
     }
@@ -256,8 +256,8 @@ mod tests {
             ("\n:secret", "line 2: an empty name or password"),
             ("secret:", "line 1: an empty name or password"),
             ("a:sec\tret", "line 1: a control character in it"),
-            ("a:b\na:secret", "line 2: this user came before"),
-            ("", "no user is in it"),
+            ("a:b\na:secret", "line 2: an earlier line has this user"),
+            ("", "it has no user"),
         ] {
             assert_eq!(reason(text), expected);
         }

@@ -62,8 +62,8 @@ impl std::fmt::Display for WireError {
         match self {
             WireError::Checksum => f.write_str("a message's checksum differs"),
             WireError::NotRopewalk => f.write_str("not a ropewalk stream"),
-            WireError::Version(version) => write!(f, "version {version} is not spoken here"),
-            WireError::Field(name) => write!(f, "the field '{name}' cannot be so"),
+            WireError::Version(version) => write!(f, "version {version} is not supported"),
+            WireError::Field(name) => write!(f, "the field '{name}' has an invalid value"),
         }
     }
 }

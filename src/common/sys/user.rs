@@ -52,7 +52,7 @@ pub fn find(name: &[u8]) -> io::Result<Option<User>> {
 /// error this process is in neither state, and has to end.
 pub fn become_user(user: &User) -> io::Result<()> {
     if user.user == 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "root is what is to be left"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this user is root"));
     }
     let name: &CStr = &user.name;
     // SAFETY: the name is a live C string; the others take numbers only.

@@ -100,7 +100,7 @@ fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
         return Ok(Found::Useless("it came from a classic server"));
     }
     if header.etag != subject.etag || header.size != subject.size {
-        return Ok(Found::Useless("the file on the server is another one"));
+        return Ok(Found::Useless("the file on the server has changed"));
     }
     // Where inodes are made up the part file may have another one by now.
     let header = JournalHeader { device: there.dev(), inode: there.ino(), ..header };
@@ -234,7 +234,7 @@ mod tests {
         scratch.half();
         let other = Subject { etag: b"other".to_vec(), ..subject() };
         let start = prepare(&mut scratch.part(), &other, 4096, WISHES).unwrap();
-        assert_eq!(start, Start::Over("the file on the server is another one"));
+        assert_eq!(start, Start::Over("the file on the server has changed"));
     }
 
     #[test]

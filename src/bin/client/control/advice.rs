@@ -74,7 +74,7 @@ pub(super) fn another_kind(error: Error, typed: &str, head: &ResponseHead, file:
 
 /// The server closed the connection without a reply.
 pub(super) fn no_reply(error: Error) -> Error {
-    error.advise("a classic server does that when the name is a folder, or no file it can read")
+    error.advise("a classic server does that for a folder, and for a file that it cannot read")
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use ropewalk::hash::from_hex;
 use ropewalk::transfer::session::Token;
 
 /// What is said of a reply that lacks something else than the words below name.
-const NOT_JSON: &str = "the reply is not the JSON expected";
+const NOT_JSON: &str = "the reply is not the expected JSON";
 
 /// Most bytes of a protocol's number and of an entity tag that are shown.
 const SHOWN_NUMBER: usize = 20;
@@ -76,7 +76,7 @@ impl Offer {
             // 2 is the highest that was asked for.
             Some(protocol @ (Value::Integer(3..) | Value::Float(_))) => {
                 let shown = escape_limited(protocol.to_string().as_bytes(), SHOWN_NUMBER);
-                Err(format!("the reply is of protocol {shown}, which is not known here"))
+                Err(format!("the reply is of protocol {shown}, which this client does not know"))
             }
             _ => classic(&body).map(Offer::Classic),
         }
@@ -104,7 +104,7 @@ fn etag(headers: &Headers) -> Result<String, String> {
     let field = headers.get_only("ETag").ok_or("the reply has several ETags")?;
     let wrong = || {
         let shown = escape_limited(field, SHOWN_TAG);
-        format!("the reply's ETag is no strong entity tag: {shown}")
+        format!("the reply's ETag is not a strong entity tag: {shown}")
     };
     // One that is taken has a place in a journal.
     if field.len() > MAX_OPAQUE + "W/\"\"".len() {
@@ -193,7 +193,7 @@ mod tests {
         let body = pulled(HASH, "1");
         assert_eq!(words(&[], &body), "the reply has no ETag");
         assert_eq!(words(&["\"a\"", "\"b\""], &body), "the reply has several ETags");
-        let wrong = "the reply's ETag is no strong entity tag: ";
+        let wrong = "the reply's ETag is not a strong entity tag: ";
         assert_eq!(words(&["W/\"tag\""], &body), format!("{wrong}W/\"tag\""));
         assert_eq!(words(&["tag"], &body), format!("{wrong}tag"));
         for (protocol, shown) in [("3", "3"), ("2.5", "2.5"), ("18446744073709551616", "1.8446")] {

@@ -11,8 +11,8 @@ use ropewalk::transfer::journal::{AUDIT_BUFFER, Journal};
 use ropewalk::transfer::output::PartFile;
 use std::fs::File;
 
-const SERVER_SIDE: &str = "the fault is on the server's side: here is what it has sent, so its \
-     file changed and kept its time, or its disk or memory is bad";
+const SERVER_SIDE: &str = "the fault is on the server's side: these are the bytes that it sent, \
+                           so its file changed and kept its time, or its disk or memory is bad";
 
 /// Adds to `error`, which says that the MD5s differ, on which side that is, where nothing was
 /// kept here that could be looked at: each block was what the server had sent.
@@ -33,8 +33,8 @@ pub(super) fn add(
     let shown = part.output().shown_part();
     match first_difference(part.file(), part.journal()) {
         Some(offset) => error.advise(format_args!(
-            "the fault is on this side: {shown} is not as it came from byte {offset} on, \
-             so another program wrote to it, or this disk or memory is bad"
+            "the fault is on this side: {shown} differs from what arrived, from byte {offset} \
+             on: another program wrote to it, or this disk or memory is bad"
         )),
         None => error.advise(SERVER_SIDE),
     }

@@ -22,7 +22,7 @@ pub(super) fn run(
     offer: &ClassicOffer,
 ) -> Result<Summary> {
     fetch_file(fetch, output, server, offer).map_err(|error| match fetch.interrupt.error() {
-        Some(stopped) => stopped.advise("nothing is kept: a classic server cannot go on with it"),
+        Some(stopped) => stopped.advise("nothing is kept, since a classic server cannot resume"),
         None => error,
     })
 }

@@ -29,7 +29,7 @@ pub(super) fn pulled(
     let job = vec![mark(), ("shown".to_string(), Value::from(open.shown.as_str()))];
     let report = Transfer { fetch, server, offer, lease }.run(job, &[open.descriptor.as_fd()])?;
     let Report::Done { tally, md5, mended } = report else {
-        return Err(Error::protocol("receiver: ended without a word"));
+        return Err(Error::protocol("receiver: ended without a report"));
     };
     let md5 = digest::settle(fetch, digest, md5, &open.shown).map_err(|error| {
         too_late(match error.code() {
@@ -63,7 +63,7 @@ fn mark() -> (String, Value) {
 /// Who reads a pipe has had the bytes before anybody could know that they are wrong.
 fn too_late(error: Error) -> Error {
     match error.code() {
-        ExitCode::Integrity => error.advise("what was written there is not the file"),
+        ExitCode::Integrity => error.advise("the bytes that were written are not the file"),
         _ => error,
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn run(
     part.keep(true);
     let report = moved.map_err(|error| give_up(error, fetch, offer, &mut part))?;
     let Report::Done { tally, md5, mended } = report else {
-        return Err(Error::protocol("receiver: ended without a word"));
+        return Err(Error::protocol("receiver: ended without a report"));
     };
     let last_byte = Instant::now();
     let shown = part.output().shown();

@@ -81,7 +81,8 @@ fn renew(
         let left = config.retry_for.saturating_sub(since.elapsed());
         if left.is_zero() {
             let seconds = config.retry_for.as_secs();
-            let text = format!("lost the server, and did not get it back in {seconds} s: {why}");
+            let text =
+                format!("lost the server, and could not reach it again in {seconds} s: {why}");
             return Err(Error::new(ExitCode::Network, text));
         }
         if over.recv_timeout(backoff.max(wanted).min(left)) == Err(RecvTimeoutError::Disconnected) {
@@ -112,13 +113,13 @@ fn go_on(transfer: &Transfer<'_>, offer: Offer, lifeline: &UnixStream) -> Result
     let offer: PulledOffer = match offer {
         Offer::Pulled(offer) => offer,
         Offer::Classic(_) => {
-            let text = "the server only speaks the classic protocol now, which cannot go on";
+            let text = "the server now speaks only the classic protocol, which cannot resume";
             return Err(Error::protocol(text));
         }
     };
     let lease = Lease::new(transfer.server, &offer, transfer.fetch.config.single_port);
     if offer.etag != transfer.offer.etag {
-        return Err(Error::new(ExitCode::Changed, "the file on the server is another one now"));
+        return Err(Error::new(ExitCode::Changed, "the file on the server has changed"));
     }
     let object = Value::Object(transfer.session(&offer));
     job::say(lifeline, &object).map_err(|error| Error::system("receiver", &error))?;

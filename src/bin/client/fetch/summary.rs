@@ -74,7 +74,7 @@ impl fmt::Display for Summary {
             }
         }
         if self.md5_was_slowest {
-            f.write_str("; the MD5 was the slowest step: --verify crc32c does without it")?;
+            f.write_str("; the MD5 was the slowest step: --verify crc32c leaves it out")?;
         }
         Ok(())
     }
@@ -156,6 +156,6 @@ mod tests {
     #[test]
     fn a_slow_md5_names_the_flag() {
         let text = Summary { md5_was_slowest: true, ..summary() }.to_string();
-        assert!(text.ends_with("--verify crc32c does without it"));
+        assert!(text.ends_with("--verify crc32c leaves it out"));
     }
 }

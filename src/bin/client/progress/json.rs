@@ -1,5 +1,5 @@
-//! The state of a fetch as JSON objects, one a line, for a program that watches. README.md
-//! has the fields.
+//! The state of a fetch as JSON objects, one a line, for a program that watches.
+//! ropewalk-client(1) has the fields.
 
 #![forbid(unsafe_code)]
 

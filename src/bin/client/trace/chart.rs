@@ -116,7 +116,7 @@ pub(super) fn follower(svg: &mut Svg, place: Place, trace: &Trace) {
     axis(svg, place, &[0.0, most / MIB], most / MIB);
     area(svg, "md5", place, trace, &behind, most);
     let at = (place.left, place.top - GAP);
-    svg.words("name", at, Anchor::Start, "the MD5 behind what had come, MiB");
+    svg.words("name", at, Anchor::Start, "bytes not yet in the MD5, MiB");
 }
 
 /// Whether an MD5 was made.

@@ -31,7 +31,7 @@ pub(super) fn words_of(mark: Mark) -> (&'static str, &'static str) {
         Mark::Stalled => ("stalled", "stalled"),
         Mark::Reopened => ("reopened", "connected again"),
         Mark::Damaged => ("damaged", "damaged block"),
-        Mark::Again => ("again", "asked for what another was late with"),
+        Mark::Again => ("again", "asked for late blocks of another"),
     }
 }
 

@@ -128,7 +128,7 @@ fn legend(svg: &mut Svg, trace: &Trace, y: f64, fastest: f64) {
     const SAMPLE: (f64, f64) = (18.0, 10.0);
     let mut x = LEFT;
     svg.rect("idle", (x, y - 9.0), SAMPLE);
-    svg.words("said", (x + 23.0, y), Anchor::Start, "connected, nothing came");
+    svg.words("said", (x + 23.0, y), Anchor::Start, "connected, no data");
     x += 190.0;
     for level in 0..SHADES.len() {
         svg.rect(&format!("s{level}"), (x, y - 9.0), SAMPLE);

@@ -72,7 +72,7 @@ type Tried = (usize, f64);
 fn compare((fewer, before): Tried, (more, after): Tried) -> String {
     let (before, after) = (before / amount::MIB, after / amount::MIB);
     let end = match after > before * MORE {
-        true => "more than these might have brought more still.",
+        true => "even more streams might have brought more.",
         false => "more streams do not help here.",
     };
     format!("{fewer} streams brought {before:.0} MiB/s, {more} brought {after:.0}: {end}")
@@ -118,13 +118,13 @@ fn by_variance(trace: &Trace, window: Range<usize>) -> Option<String> {
         .sum();
     let words = match variance(&rates(trace)[window]) / each.max(f64::MIN_POSITIVE) {
         ratio if ratio < FLAT => {
-            "What one stream lost another one got: together they filled what there was, and \
-             more streams would not help."
+            "One stream gained what another lost: together they filled the path, so more \
+             streams would not help."
         }
         ratio if ratio > TOGETHER => {
-            "The streams rose and fell together: something that they share was the slowest step."
+            "The rates of all streams rose and fell together: they share the slowest step."
         }
-        _ => "Each stream rose and fell by itself: more streams may bring more.",
+        _ => "The rate of each stream rose and fell by itself: more streams may bring more.",
     };
     Some(words.into())
 }
@@ -219,7 +219,7 @@ mod tests {
             }
             trace
         };
-        says(&grown(10), None, "4 streams brought 4 MiB/s, 8 brought 8: more than these might");
+        says(&grown(10), None, "4 streams brought 4 MiB/s, 8 brought 8: even more streams might");
         says(&grown(5), None, "8 brought 4: more streams do not help");
     }
 

@@ -201,7 +201,7 @@ impl<'a> Connection<'a> {
         };
         let whole = HEADER_SIZE + header.payload();
         if whole > self.buffer.len() {
-            return Err(wrong("a block is longer than was agreed"));
+            return Err(wrong("a block is longer than agreed"));
         }
         // Where it belongs is checked before its bytes are waited for.
         let range = self.place(&header)?;
@@ -279,11 +279,11 @@ impl<'a> Connection<'a> {
             {
                 let end = offset + length;
                 if length < MIN_ANSWER && end < range.end {
-                    return Err(Stop::Wrong("a block is smaller than it may be".into()));
+                    return Err(Stop::Wrong("a block is too short".into()));
                 }
                 Ok(offset..end)
             }
-            _ => Err(Stop::Wrong("a block came that was not asked for".into())),
+            _ => Err(Stop::Wrong("the server sent a block without a request".into())),
         }
     }
 

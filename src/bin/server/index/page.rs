@@ -32,7 +32,7 @@ pub(super) enum Form {
     Browser,
     /// HTML for programs that follow the links in it: all of them, and no others.
     Plain,
-    /// For programs: README, "Folders".
+    /// For programs: ropewalk-server(1), INDEX.
     Json,
 }
 

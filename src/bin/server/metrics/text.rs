@@ -1,5 +1,5 @@
-//! The numbers as Prometheus reads them (its text format, version 0.0.4): README,
-//! "Metrics", has the same names.
+//! The numbers as Prometheus reads them (its text format, version 0.0.4): ropewalk-server(1),
+//! METRICS, has the same names.
 
 #![forbid(unsafe_code)]
 
@@ -68,7 +68,7 @@ pub(super) fn format(counters: &Counters) -> String {
     text.single(
         "ropewalk_transfer_seconds_total",
         "counter",
-        "How long the transfers that have ended took, together.",
+        "Total duration of the transfers that have ended.",
         seconds(transfers),
     );
     text.single(
@@ -80,26 +80,26 @@ pub(super) fn format(counters: &Counters) -> String {
     text.single(
         "ropewalk_streams_total",
         "counter",
-        "Of each transfer that has ended the most streams it had at once, together.",
+        "Streams of the transfers that have ended: the most open at once in each.",
         transfers.streams_ended,
     );
 
-    text.outcomes("ropewalk_downloads_total", "GETs that have got a body.", downloads);
+    text.outcomes("ropewalk_downloads_total", "GETs that have ended and had a body.", downloads);
     text.single("ropewalk_downloads_active", "gauge", "GETs under way.", downloads.active);
     text.single(
         "ropewalk_download_bytes_total",
         "counter",
-        "Bytes that GETs have got.",
+        "Bytes that GETs have received.",
         downloads.bytes,
     );
     text.single(
         "ropewalk_download_seconds_total",
         "counter",
-        "How long the GETs that have ended took, together.",
+        "Total duration of the GETs that have ended.",
         seconds(downloads),
     );
 
-    text.family("ropewalk_errors_total", "counter", "Answers that said no, by their status.");
+    text.family("ropewalk_errors_total", "counter", "Error responses, by status.");
     for (status, count) in &totals.errors {
         text.sample("ropewalk_errors_total", &format!("status=\"{status}\""), count);
     }

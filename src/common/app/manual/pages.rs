@@ -1,9 +1,12 @@
 //! What a man page says beyond its program's table: how it works, its files and signals.
+//! The server's page has a file of its own.
 
 #![forbid(unsafe_code)]
 
+mod server;
+
 use super::super::options::Program;
-use super::super::programs::{CLIENT, RECEIVER, SENDER, SERVER};
+use super::super::programs::{CLIENT, RECEIVER, SENDER};
 use crate::error::ExitCode;
 
 /// One page.
@@ -31,58 +34,7 @@ pub(super) struct Section {
 }
 
 /// All pages.
-pub(super) static ALL: [Page; 4] = [SERVER_PAGE, CLIENT_PAGE, SENDER_PAGE, RECEIVER_PAGE];
-
-const SERVER_PAGE: Page = Page {
-    program: &SERVER,
-    description: &[
-        "Sends files over many TCP streams at once to ropewalk-client and to the classic client, \
-         and over one connection to any HTTP client such as curl, wget or a browser. Only regular \
-         files are sent. A name without a leading slash starts at the folder that the server was \
-         started in, or at the folder of --root.",
-        "Each transfer is carried by a ropewalk-sender of its own, on a port of its own, or \
-         through the server's port where the client cannot reach that one. When the server is ready it prints one line with its address on standard output. It logs one line \
-         on standard error for each transfer: peer, file, bytes sent, size, streams, seconds, \
-         outcome.",
-        "Nothing is encrypted. Without --root the server sends every file that it can read, and \
-         without --auth to everybody who can connect to it.",
-    ],
-    sections: &[
-        Section {
-            title: "SIGNALS",
-            text: &[],
-            entries: &[
-                (
-                    "SIGINT, SIGTERM",
-                    "End the server and all transfers. A second one does not wait for them.",
-                ),
-                ("SIGHUP", "With --auth: reads the passwords again. Without: as SIGTERM."),
-            ],
-        },
-        Section {
-            title: "ENVIRONMENT",
-            text: &[],
-            entries: &[(
-                "LISTEN_PID, LISTEN_FDS",
-                "When LISTEN_PID is the number of the server's own process, it listens on the \
-                 sockets that it was started with, LISTEN_FDS of them from descriptor 3 on, as \
-                 systemd.socket(5) hands them over. They have to be TCP sockets that listen \
-                 already. The port and --bind are then left out.",
-            )],
-        },
-        Section {
-            title: "FILES",
-            text: &[],
-            entries: &[(
-                "../libexec/ropewalk/sender",
-                "The worker, from the folder of ropewalk-server on. One beside \
-                 it is taken only where there is none here.",
-            )],
-        },
-    ],
-    exits: &[ExitCode::Success, ExitCode::System, ExitCode::Usage],
-    see_also: &[("ropewalk-client", 1), ("ropewalk-sender", 1)],
-};
+pub(super) static ALL: [Page; 4] = [server::PAGE, CLIENT_PAGE, SENDER_PAGE, RECEIVER_PAGE];
 
 const CLIENT_PAGE: Page = Page {
     program: &CLIENT,
@@ -90,35 +42,70 @@ const CLIENT_PAGE: Page = Page {
         "Fetches a file from ropewalk-server, or from a classic server, over 1 to 255 TCP streams. \
          A URL names the server and the file; its path is percent-decoded, and its port is 80 \
          unless it has one. A query and a fragment are ignored. In the other form the address is \
-         host:port, IPv4:port or [IPv6]:port. The client tries every address of a name.",
+         host:port, IPv4:port or [IPv6]:port. A link-local address names its interface, as in \
+         [fe80::1%eth0]:8080. The client tries all addresses of a name, IPv6 and IPv4 in turn: \
+         the next address after 250 ms without an answer, or at once after a failure (RFC \
+         8305).",
         "With auto the client begins with a few streams, and opens more as long as more streams \
          bring more. A file of few blocks gets no more streams than it has blocks. --trace draws \
          what each stream did.",
         "Each block has a CRC32C, and the client asks for a damaged block again. The file gets its \
          own name only when it is complete, its MD5 is the server's, and it is on the disk. Until \
-         then an older file of that name stays as it was. A symbolic link is followed, and its \
-         target replaced. An OFILE that is a folder means the file's base name in it, and \
-         without OFILE that is the name here.",
-        "With OFILE - the file goes to standard output, in order, while it comes, and nothing of \
-         it is kept. Only the exit code then tells that its MD5 differs.",
+         then an older file of that name stays as it was. The client follows a symbolic link and \
+         replaces its target. An OFILE that is a folder means the file's own name in that \
+         folder; without OFILE the file gets its own name in this folder.",
+        "With OFILE - the file goes to standard output, in order, while it comes; /dev/stdout and \
+         /dev/fd/N mean that descriptor. Nothing is kept, and only the exit code tells that the \
+         MD5 differs.",
         "The same command continues a fetch that a signal, a lost network, a full disk or a crash \
-         has interrupted. When the file has changed on the server meanwhile, the client says so \
-         and starts over.",
+         has interrupted. It fetches what is missing while it checks what is there. When the \
+         file has changed on the server meanwhile, the client says so and starts over.",
+        "The client refuses an output that it cannot replace before a byte moves: a mount point, \
+         an immutable file, or the file of another user in a folder with the sticky bit. \
+         Write into such a file with OFILE - and a redirection.",
         "A stream that breaks or stalls is opened again. When the server goes away in the middle, \
-         the client asks for another session and continues, for as long as --retry-for allows.",
-        "Sizes and rates are in KiB, MiB, GiB: powers of 1024, as K, M and G of --limit-rate are. \
-         The summary's rate counts the bytes that this run moved.",
+         the client asks for another session and continues, for as long as --retry-for allows. Without \
+         --connect-timeout it waits for a reply without limit, and says so every 10 s.",
+        "Sizes and rates are in KiB, MiB, GiB: powers of 1024, as K, M and G of --limit-rate are.",
     ],
     sections: &[
+        Section {
+            title: "SUMMARY",
+            text: &[
+                "After a fetch the client prints a line on standard output, or on standard error \
+                 with OFILE -: the size, the time, the rate, the most streams that were open at \
+                 once, and md5 ok. With -v the line has the digits of the MD5. The rate counts \
+                 the bytes that this run moved. The line adds what applies:",
+            ],
+            entries: &[
+                (
+                    "now, after a rate",
+                    "A part of the file was there before; the rate is that of this run.",
+                ),
+                ("resumed at N%", "An earlier run had left this share of the file."),
+                ("through the control port", "The streams could not use the data port."),
+                ("N damaged blocks asked for again", "Their CRC32C was wrong."),
+                ("N reconnects", "The client opened this many streams again."),
+                (
+                    "N late bytes asked for again",
+                    "Their stream was too slow; the line says so from 1% of the file on.",
+                ),
+                (
+                    "the MD5 was the slowest step",
+                    "After the last byte the MD5 took 0.2 s or more, and a tenth of the time.",
+                ),
+            ],
+        },
         Section {
             title: "PASSWORDS",
             text: &[
                 "A server with --auth asks for a user and a password. The client looks for them in \
                  the file of --auth, else in the file of ROPEWALK_AUTH, else in the file of all \
-                 hosts, else it asks at the terminal, which does not show the password. It asks \
-                 only where standard error is a terminal. The password itself is never sent.",
-                "The first two files have one line, user:password. A file that others may read or \
-                 change is refused; the file of all hosts is then not used, with a warning.",
+                 hosts. Where none has them, it asks at the terminal, three times at most, if \
+                 standard error is a terminal. The client never sends the password itself.",
+                "The first two files have one line, user:password. The client refuses a file that \
+                 others may read or change; it passes over the file of all hosts then, with a \
+                 warning.",
             ],
             entries: &[],
         },
@@ -132,13 +119,18 @@ const CLIENT_PAGE: Page = Page {
                 (
                     "phase",
                     "asking; moving; lost, while the client asks for another session; checking, \
-                     while the client checks what is there, or waits for an MD5; saving.",
+                     while no byte comes and the client checks what is there, makes the MD5 or \
+                     waits for the server's; saving.",
                 ),
                 ("bytes, size, percent", "Bytes that are there, of the file, and their share."),
-                ("rate, left", "Bytes per second, and seconds to the last byte, or null."),
+                (
+                    "rate, left",
+                    "Bytes per second, and seconds to the last byte; left is null while nobody \
+                     knows.",
+                ),
                 ("streams, resent", "Open streams, and blocks that were asked for again."),
                 ("kept, checked", "Bytes of an earlier run, and how many of them are checked."),
-                ("hashed", "Bytes that are in the MD5, or null."),
+                ("hashed", "Bytes of the file that are in the MD5; null where none is made here."),
                 (
                     "code, text",
                     "Of end: the exit code, and the summary or the error. A message has \
@@ -154,11 +146,17 @@ const CLIENT_PAGE: Page = Page {
             title: "FILES",
             text: &[],
             entries: &[
-                ("OFILE.part", "What has arrived so far; readable for its owner alone."),
+                (
+                    "OFILE.part",
+                    "What has arrived so far; readable for its owner alone. A file of this name \
+                     that no earlier run left is refused, unless it is empty or --restart is \
+                     given. Where that name is too long, it is .ropewalk- and 32 hex digits.",
+                ),
                 (
                     "OFILE.part.journal",
-                    "Which ranges of it can be trusted. Both files are removed when the fetch \
-                     succeeds, when the MD5 differs, and when the file changes on the server.",
+                    "Which ranges of it can be trusted. The client removes both files when the \
+                     fetch succeeds, when the MD5 differs, and when the file changes on the \
+                     server. Another file of this name is refused.",
                 ),
                 (
                     "~/.config/ropewalk/auth",
@@ -185,8 +183,8 @@ const CLIENT_PAGE: Page = Page {
         Section {
             title: "SIGNALS",
             text: &[
-                "SIGINT, SIGTERM and SIGHUP end the fetch and keep what has arrived. A second one \
-                 does not wait.",
+                "SIGINT, SIGTERM and SIGHUP end the fetch and keep what has arrived. The server hears \
+                 of it, so its place is free at once. A second signal does not wait.",
             ],
             entries: &[],
         },

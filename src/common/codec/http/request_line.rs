@@ -45,7 +45,7 @@ impl Version {
         let version = match text {
             [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] => Version::from_minor(*minor),
             [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-                return Err(Refusal::new(Status::VERSION_NOT_SUPPORTED, "only HTTP/1.x is spoken"));
+                return Err(Refusal::new(Status::VERSION_NOT_SUPPORTED, "HTTP/1.x is needed"));
             }
             _ => None,
         };

@@ -62,7 +62,7 @@ pub fn parse(text: &[u8]) -> Result<Value, JsonError> {
     parser.skip_space();
     match parser.peek() {
         None => Ok(value),
-        Some(_) => Err(parser.refuse("more text behind the value")),
+        Some(_) => Err(parser.refuse("more text after the value")),
     }
 }
 

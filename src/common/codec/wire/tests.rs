@@ -196,8 +196,8 @@ fn an_error_says_in_words_what_is_wrong() {
     for (error, words) in [
         (WireError::Checksum, "a message's checksum differs"),
         (WireError::NotRopewalk, "not a ropewalk stream"),
-        (WireError::Version(3), "version 3 is not spoken here"),
-        (WireError::Field("run"), "the field 'run' cannot be so"),
+        (WireError::Version(3), "version 3 is not supported"),
+        (WireError::Field("run"), "the field 'run' has an invalid value"),
     ] {
         assert_eq!(error.to_string(), words);
     }

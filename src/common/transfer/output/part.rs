@@ -185,7 +185,7 @@ impl Output {
         if is_empty || restart || journal::is_about(journal, part).map_err(failed)? {
             return Ok(());
         }
-        let error = self.part_error("was not left by this program: no journal is about it");
+        let error = self.part_error("was not left by this program: no journal belongs to it");
         Err(error.advise("move it away, or overwrite it with --restart"))
     }
 
@@ -300,12 +300,12 @@ impl PartFile {
         output.existing()?; // refuses what is not a regular file
         let is_named = output.names(&output.part_name, &self.file);
         if !is_named.map_err(|error| output.failed(&error))? {
-            return Err(output.part_error("was replaced by somebody else"));
+            return Err(output.part_error("was replaced by another program"));
         }
         let renamed = output.folder.rename(&output.part_name, &output.name);
         self.keep = true;
         renamed.map_err(|error| {
-            let text = format!("{} is whole: put it in place yourself", output.shown_part());
+            let text = format!("{} is complete: rename it yourself", output.shown_part());
             output.failed(&error).advise(text)
         })?;
         output.remove_journal_about_another();

@@ -160,7 +160,7 @@ fn a_part_file_that_no_run_left_is_refused_and_stays() {
     };
     let is_refused = |text: &[u8], names: &[&str]| {
         let error = Output::locate(&out).unwrap().open_part(false).unwrap_err();
-        assert!(error.to_string().contains("no journal is about it"), "{error}");
+        assert!(error.to_string().contains("no journal belongs to it"), "{error}");
         assert_eq!(error.code(), ExitCode::System);
         assert_eq!(fs::read(&part).unwrap(), text);
         assert_eq!(fs::metadata(&part).unwrap().permissions().mode() & 0o777, 0o644);
