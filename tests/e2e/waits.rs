@@ -48,7 +48,7 @@ fn a_file_that_the_server_cannot_read_is_an_error_at_once() {
     // A classic client, which waits for the MD5 before anything else, hears it too.
     let (reply, _) = reply(&server, request(b"/proc/self/mem", 1));
     assert_eq!((reply.status, reply.error()), (500, "the server cannot read the file"));
-    let logged = "request refused: the file cannot be read: Input/output error";
+    let logged = "the server cannot read the file (Input/output error)";
     wait_until("word of it", || server.next_log_line().contains(logged).then_some(()));
 }
 

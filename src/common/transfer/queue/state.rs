@@ -75,8 +75,12 @@ impl State {
         }
         let fresh = self.fresh();
         let prefix = self.prefix();
-        if let Some(pause) = self.pause(now) {
-            return Claim::Later(Some(pause));
+        if self.pauses() {
+            // Where there is a bound to what may wait, a reader decides how long.
+            let left = self.room.is_none().then(|| self.pause_left(now));
+            if left.is_none_or(|left| !left.is_zero()) {
+                return Claim::Later(left);
+            }
         }
         // While there is fresh work, even such as there is no room for, only what holds the
         // prefix back is worth asking for again.
@@ -115,16 +119,17 @@ impl State {
         self.followed.map_or(0, |at| self.prefix().saturating_sub(at))
     }
 
-    /// How long streams wait for the follower at most; `None` where they do not.
-    fn pause(&mut self, now: Instant) -> Option<Duration> {
+    /// Whether streams wait for the follower.
+    fn pauses(&mut self) -> bool {
         let lag = self.lag();
         self.catching_up = lag > FAR_LAG || (self.catching_up && lag > MAX_LAG);
-        if self.catching_up || lag <= MAX_LAG {
-            return None;
-        }
+        lag > MAX_LAG && !self.catching_up
+    }
+
+    /// How long they do at most.
+    fn pause_left(&mut self, now: Instant) -> Duration {
         let since = *self.claimed.get_or_insert(now);
-        let left = LONGEST_PAUSE.saturating_sub(now.saturating_duration_since(since));
-        (!left.is_zero()).then_some(left)
+        LONGEST_PAUSE.saturating_sub(now.saturating_duration_since(since))
     }
 
     /// The next piece that nobody was asked for and that there is room for.

@@ -84,3 +84,14 @@ fn a_follower_that_is_farther_behind_than_any_cache_stops_no_stream() {
     deliver(&queue, 0);
     claim(&queue, 1);
 }
+
+#[test]
+fn a_reader_who_pauses_is_waited_for_without_end() {
+    let queue = Queue::new(10 * MAX_LAG, 1 << 20, &RangeSet::new()).with_room(4 * MAX_LAG);
+    while queue.progress().prefix <= MAX_LAG {
+        claim(&queue, 0);
+        deliver(&queue, 0);
+    }
+    let later = Instant::now() + LONGEST_PAUSE;
+    assert_eq!(queue.claim_at(0, true, PACE, later), Claim::Later(None));
+}
