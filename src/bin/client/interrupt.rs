@@ -150,7 +150,7 @@ fn wait(
     goal: Goal,
     progress: Arc<Progress>,
 ) -> Result<Summary> {
-    let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
+    let supervisor = Arc::new(Supervisor::start(&[]).map_err(failed)?);
     let interrupt = Arc::new(Interrupt::default());
     let (finished, finish) = UnixStream::pair().map_err(failed)?;
     let fetch: JoinHandle<Result<Summary>> = {

@@ -8,6 +8,7 @@ mod control;
 mod destination;
 mod fetch;
 mod interrupt;
+mod login;
 mod progress;
 mod trace;
 

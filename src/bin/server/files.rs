@@ -5,13 +5,13 @@
 
 use crate::body::{Body, Sent};
 use crate::conditions::{Validators, Verdict};
+use crate::connections::Connection;
 use crate::digests::{Hurry, NoDigest};
 use crate::index::{self, Page};
 use crate::media;
 use crate::requests::{Answer, NoAnswer, Service, begin, no_room, now, refusal};
 use crate::shares::DownloadShare;
 use crate::target::{self, Opened};
-use ropewalk::app::connections::Connection;
 use ropewalk::codec::date;
 use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};

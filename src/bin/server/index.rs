@@ -16,12 +16,12 @@ pub(crate) use page::Page;
 pub(crate) use query::asks_for;
 
 use crate::conditions::{Validators, Verdict};
+use crate::connections::Connection;
 use crate::files::{Download, Payload};
 use crate::requests::{Answer, NoAnswer, begin, unavailable};
 use crate::target::{self, Folder};
 use listing::{Key, Listing, View};
 use page::Form;
-use ropewalk::app::connections::Connection;
 use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
 use ropewalk::codec::{accept, json};

@@ -4,17 +4,20 @@
 
 #![forbid(unsafe_code)]
 
+mod activation;
+mod auth;
 mod body;
 mod conditions;
 mod config;
+mod connections;
 mod digests;
-mod door;
 mod files;
 mod index;
 mod listen;
 mod log;
 mod media;
 mod metrics;
+mod origin;
 mod places;
 mod ports;
 mod post;
@@ -26,7 +29,7 @@ mod transfers;
 
 use config::Config;
 use ropewalk::app::options::Arguments;
-use ropewalk::app::{activation, program, programs};
+use ropewalk::app::{program, programs};
 use ropewalk::error::{ExitCode, Result};
 use ropewalk::sys::sandbox;
 use std::process;

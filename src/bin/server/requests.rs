@@ -3,9 +3,10 @@
 
 #![forbid(unsafe_code)]
 
+use crate::auth::Auth;
 use crate::config::Volume;
+use crate::connections::Connection;
 use crate::digests::Digests;
-use crate::door::Door;
 use crate::files::{self, Download};
 use crate::index;
 use crate::log::Log;
@@ -15,7 +16,6 @@ use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::target::Tree;
 use crate::transfers::Transfers;
-use ropewalk::app::connections::Connection;
 use ropewalk::app::http::Http;
 use ropewalk::app::terminal;
 use ropewalk::codec::date;
@@ -39,7 +39,7 @@ const RETRY_AFTER: u64 = 1;
 /// What all connections share.
 pub(crate) struct Service {
     /// Who may come in; everybody without one.
-    pub(crate) door: Option<Door>,
+    pub(crate) auth: Option<Auth>,
     /// The files that clients may have.
     pub(crate) tree: Arc<Tree>,
     /// Whether folders are shown.
@@ -137,7 +137,7 @@ impl Service {
         http: &Http,
         head: &RequestHead,
     ) -> Option<bool> {
-        let response = self.door.as_ref()?.refuses(connection, head)?;
+        let response = self.auth.as_ref()?.refuses(connection, head)?;
         Some(self.write(http, head, response))
     }
 

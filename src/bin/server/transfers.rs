@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::config::{Config, Volume};
+use crate::connections::Connection;
 use crate::digests::{Digests, Hurry, Pace};
 use crate::metrics::counters::{Counted, Counters, Kind, Outcome};
 use crate::places::{Place, Places};
@@ -12,7 +13,6 @@ use crate::requests::{NoAnswer, unavailable};
 use crate::sessions::{Session, Sessions};
 use crate::shares::{Share, Shares};
 use crate::target::Opened;
-use ropewalk::app::connections::Connection;
 use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::{SMALL_STACK, terminal};

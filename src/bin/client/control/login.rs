@@ -5,7 +5,7 @@
 
 use crate::config::Config;
 use crate::interrupt::Interrupt;
-use ropewalk::app::login::{Ask, Login, Sources};
+use crate::login::{Ask, Login, Sources};
 use ropewalk::app::terminal::{self, prompt};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
