@@ -6,8 +6,8 @@ mod gate;
 mod nonces;
 mod passwords;
 
+use crate::answer::{refusal, unavailable};
 use crate::connections::Connection;
-use crate::requests::{refusal, unavailable};
 use gate::{Decision, Gate, REALM};
 use passwords::Passwords;
 use ropewalk::app::terminal;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::activation;
+use crate::answer;
 use crate::auth::Auth;
 use crate::config::{Config, Place, Volume};
 use crate::connections::{Connection, Connections};
@@ -10,7 +11,7 @@ use crate::digests::Digests;
 use crate::log::Log;
 use crate::metrics::counters::Counters;
 use crate::metrics::{Listening, Metrics};
-use crate::requests::{self, Service};
+use crate::service::Service;
 use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::target::Tree;
@@ -223,7 +224,7 @@ impl Server {
                 self.service.log.refused(peer, None, &refusal);
                 let stream = Arc::new(stream);
                 let _ = Http::new(stream.clone())
-                    .write_response(&requests::refusal(&refusal).close(), false);
+                    .write_response(&answer::refusal(&refusal).close(), false);
                 let _ = stream.shutdown(Shutdown::Write);
                 if self.turned_away.len() == MAX_TURNED_AWAY {
                     self.turned_away.pop_front();
@@ -336,7 +337,7 @@ fn converse(connection: &Connection, service: &Service) {
             Err(NoRequest::Refused(refusal)) => {
                 service.counters.answered(refusal.status);
                 service.log.refused(connection.peer(), None, &refusal);
-                if http.write_response(&requests::refusal(&refusal).close(), false).is_ok() {
+                if http.write_response(&answer::refusal(&refusal).close(), false).is_ok() {
                     http.close_gently();
                 }
                 break;

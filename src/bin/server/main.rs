@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+mod answer;
 mod auth;
 mod body;
 mod conditions;
 mod config;
 mod connections;
 mod digests;
+mod download;
 mod files;
 mod index;
 mod listen;
@@ -22,6 +24,7 @@ mod places;
 mod ports;
 mod post;
 mod requests;
+mod service;
 mod sessions;
 mod shares;
 mod target;

@@ -3,8 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+use crate::answer::{NoAnswer, respond};
 use crate::connections::Connection;
-use crate::requests::{NoAnswer, Service, respond};
+use crate::service::Service;
 use crate::target;
 use crate::transfers::Wanted;
 use ropewalk::codec::http::{Refusal, RequestHead, Response, Status};

@@ -46,7 +46,7 @@ impl Sources {
     /// What `ROPEWALK_AUTH`, `XDG_CONFIG_HOME` and `HOME` say, by `variable`: the file with
     /// one line, and the file of all hosts. What is empty, or no absolute path where the
     /// XDG Base Directory Specification wants one, counts as not set.
-    pub(crate) fn from_environment(
+    pub(crate) fn with_environment(
         mut self,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Sources {
@@ -199,7 +199,7 @@ mod tests {
             let get = move |wanted: &str| {
                 set.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.into())
             };
-            let sources = Sources::default().from_environment(get);
+            let sources = Sources::default().with_environment(get);
             let text = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
             (text(sources.variable), text(sources.hosts))
         };
