@@ -64,7 +64,7 @@ impl ExitCode {
             ExitCode::Network => "the peer could not be reached, or the connection was lost",
             ExitCode::Refused => "the server refused the request, or cannot read the file",
             ExitCode::Protocol => "the peer broke the protocol",
-            ExitCode::Integrity => "the file here differs from the file on the server",
+            ExitCode::Integrity => "the MD5 differs, or 100 blocks in a row were damaged",
             ExitCode::Changed => "the file changed on the server while it was being sent",
             ExitCode::HungUp => "ended by SIGHUP",
             ExitCode::Interrupted => "ended by SIGINT",

@@ -197,7 +197,7 @@ fn what_is_wrong_with_an_offer_is_named() {
         format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len())
     };
     let tag = "ETag: \"tag\"\r\n";
-    answered("offer-3", offer(3, tag), PROTOCOL, ": the reply is of protocol 3, which is not");
+    answered("offer-3", offer(3, tag), PROTOCOL, ": the reply is of protocol 3, which this");
     answered("offer-untagged", offer(2, ""), PROTOCOL, ": the reply has no ETag");
     let words = ": the reply's ETag is not a strong entity tag: W/\"tag\"";
     answered("offer-weak", offer(2, "ETag: W/\"tag\"\r\n"), PROTOCOL, words);

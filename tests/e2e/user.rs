@@ -66,7 +66,7 @@ fn a_server_stops_being_root_and_still_serves() {
 fn a_user_that_cannot_be_is_refused() {
     let scratch = Scratch::new("user-none");
     for (name, code, words) in [
-        ("ropewalk-no-such", 2, "--user: no user 'ropewalk-no-such' here"),
+        ("ropewalk-no-such", 2, "--user: this machine has no user 'ropewalk-no-such'"),
         ("root", 1, "this user is root"),
     ] {
         let mut server = scratch.program("server");

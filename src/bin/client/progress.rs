@@ -154,13 +154,6 @@ impl Progress {
         }
     }
 
-    /// The receiver has the whole file, checked, with its MD5: only the server's is missing.
-    pub(crate) fn has_whole_file(&self) {
-        let mut state = lock(&self.state);
-        state.tally.held = 0;
-        state.tally.hashed = state.tally.hashed.and(state.size);
-    }
-
     /// All is there and checked: so many bytes.
     pub(crate) fn is_saved(&self, bytes: u64) {
         let mut state = lock(&self.state);

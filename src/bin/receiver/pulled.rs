@@ -166,6 +166,7 @@ pub(crate) fn receive(
                 }
             }
         });
+        report(shared.progress()); // the MD5 is made: now the parent waits for the server's
         // A sync that fails now is told to nobody else.
         threads.checkpoint.map(ScopedJoinHandle::join);
         shared.take_slice().map(&mut report);

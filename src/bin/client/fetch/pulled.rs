@@ -70,7 +70,6 @@ pub(super) fn run(
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a report"));
     };
-    fetch.progress.has_whole_file();
     let last_byte = Instant::now();
     let shown = part.output().shown();
     let compared = digest::settle(fetch, digest, md5, shown).map_err(|error| {

@@ -63,6 +63,8 @@ const CLIENT_PAGE: Page = Page {
         "The client refuses an output that it cannot replace before a byte moves: a mount point, \
          an immutable file, or the file of another user in a folder with the sticky bit. \
          Write into such a file with OFILE - and a redirection.",
+        "Where the file system has no locks, modes or preallocation (NFS without lockd, FAT, \
+         exFAT, FUSE), the client says so in a warning and continues.",
         "A stream that breaks or stalls is opened again. When the server goes away in the middle, \
          the client asks for another session and continues, for as long as --retry-for allows. Without \
          --connect-timeout it waits for a reply without limit, and says so every 10 s.",

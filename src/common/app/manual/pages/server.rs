@@ -54,7 +54,7 @@ const INDEX: Section = Section {
         ),
         (
             "entries, complete",
-            "Of the JSON object: an array with an object for each entry, and true, since no entry \
+            "Of the JSON object: an array with an object for each entry; and true, since no entry \
              is left out.",
         ),
         (
@@ -64,10 +64,10 @@ const INDEX: Section = Section {
         ),
         (
             "?sort=name, ?sort=size, ?sort=date",
-            "The order of the page; a minus before the word, as in ?sort=-size, turns it round.",
+            "The order of the page; a minus before the word, as in ?sort=-size, reverses it.",
         ),
         ("?q=TEXT", "Only names that have TEXT in them, in upper or lower case."),
-        ("?after=PLACE", "The page that follows; links have it."),
+        ("?after=PLACE", "The page after that entry. Links to the next page have it."),
         (
             "FILE?view",
             "Text, a picture or a PDF is shown in the browser, and not saved. Its \
@@ -100,8 +100,8 @@ const LOG: Section = Section {
         ),
         (
             "PEER METHOD NAME refused: STATUS: REASON (CAUSE)",
-            "A request that was refused. The cause, such as Permission denied, stands here alone: \
-             the peer hears 404.",
+            "A request that was refused. The cause, such as Permission denied, stands only in \
+             the log: the peer gets 404, and no such file.",
         ),
         ("PEER: REASON", "A login that failed. This is an error, so -q does not leave it out."),
         ("N more requests refused: too many for the log", "Lines that were left out."),
