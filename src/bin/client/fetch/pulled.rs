@@ -39,7 +39,6 @@ pub(super) fn run(
 ) -> Result<Summary> {
     let config = fetch.config;
     let mut part = output.open_part(config.wishes.restart)?;
-    fetch.warn(part.lacks());
     let subject = Subject {
         name: config.file.clone(),
         etag: offer.etag.clone().into_bytes(),
@@ -47,6 +46,7 @@ pub(super) fn run(
     };
     let start = partial::prepare(&mut part, &subject, offer.stored, config.wishes)
         .map_err(|error| keeping(error, &part, fetch))?;
+    fetch.warn(part.lacks());
     let resumed = match start {
         Start::Fresh => 0,
         Start::Resumed(bytes) => bytes,
