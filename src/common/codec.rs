@@ -13,6 +13,7 @@ pub mod html;
 pub mod http;
 pub mod journal;
 pub mod json;
+pub mod message;
 pub mod natural;
 pub mod percent;
 pub mod range;

@@ -8,6 +8,7 @@ use crate::destination::{self, Destination};
 use crate::progress::style::Style;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve::without_zone;
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::shell;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
@@ -108,35 +109,13 @@ impl Threads {
     }
 }
 
-/// How the bytes that come are checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verify {
-    /// The MD5 of the whole file, and the CRC32C of each block.
-    Md5,
-    /// The CRC32C of each block.
-    Crc32c,
-    /// Not at all.
-    None,
-}
-
-impl Verify {
-    /// The word for it, on the command line and in a job.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Verify::Md5 => "md5",
-            Verify::Crc32c => "crc32c",
-            Verify::None => "none",
-        }
-    }
-
-    fn parse(text: Option<&OsStr>) -> Result<Verify> {
-        let Some(text) = text else { return Ok(Verify::Md5) };
-        let known = [Verify::Md5, Verify::Crc32c, Verify::None];
-        known.into_iter().find(|verify| text == verify.word()).ok_or_else(|| {
-            let shown = escape(text.as_bytes());
-            Error::usage(format!("--verify: must be md5, crc32c or none, not '{shown}'"))
-        })
-    }
+/// What `--verify` says.
+fn parse_verify(text: Option<&OsStr>) -> Result<Verify> {
+    let Some(text) = text else { return Ok(Verify::Md5) };
+    text.to_str().and_then(Verify::from_word).ok_or_else(|| {
+        let shown = escape(text.as_bytes());
+        Error::usage(format!("--verify: must be md5, crc32c or none, not '{shown}'"))
+    })
 }
 
 /// A host and a port, as typed and apart.
@@ -173,7 +152,7 @@ impl Config {
                 arguments.number("retry-for", 0..=1_000_000)?.unwrap_or(DEFAULT_RETRY_TIME),
             ),
             rate: arguments.rate("limit-rate")?,
-            verify: Verify::parse(arguments.value("verify"))?,
+            verify: parse_verify(arguments.value("verify"))?,
             wishes: Wishes { restart: arguments.has("restart"), sync: !arguments.has("no-sync") },
             trace: arguments.value("trace").map(PathBuf::from),
             quiet: arguments.has("quiet"),
@@ -317,10 +296,10 @@ mod tests {
 
     #[test]
     fn ways_to_verify_are_known_by_their_words() {
-        assert_eq!(Verify::parse(None).unwrap(), Verify::Md5);
-        for verify in [Verify::Md5, Verify::Crc32c, Verify::None] {
-            assert_eq!(Verify::parse(Some(verify.word().as_ref())).unwrap(), verify);
+        assert_eq!(parse_verify(None).unwrap(), Verify::Md5);
+        for verify in Verify::ALL {
+            assert_eq!(parse_verify(Some(verify.word().as_ref())).unwrap(), verify);
         }
-        assert!(Verify::parse(Some("MD5".as_ref())).is_err());
+        assert!(parse_verify(Some("MD5".as_ref())).is_err());
     }
 }

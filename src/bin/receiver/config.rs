@@ -4,13 +4,12 @@
 #![forbid(unsafe_code)]
 
 use crate::classic::Piped;
-use crate::pulled::session::Session;
 use crate::pulled::sessions::Sessions;
-use crate::pulled::{self, Kept, Store, Verify};
+use crate::pulled::{self, Kept, Store};
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve::resolve;
-use ropewalk::codec::json::Value;
+use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol, Sink};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
@@ -51,58 +50,43 @@ pub(crate) struct Target {
 /// The job that a client handed over. Descriptors are the files of the streams; or the
 /// part file and its journal; or the one that is to get the bytes in order.
 pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
-    let bad = |what: &str| Error::protocol(format!("the job has an invalid '{what}'"));
-    let threads = u8::try_from(job.number("threads")?).map_err(|_| bad("threads"))?;
-    if threads == 0 {
-        return Err(bad("threads"));
-    }
-    let flag = |key: &str| job.object().get(key).and_then(Value::as_u64) == Some(1);
-    let (grows, trace) = (flag("grows"), flag("trace"));
-    let shown = job.text("shown")?.to_string();
-    let limit = job.object().get("rate").and_then(Value::as_u64);
+    let ReceiverJob { shown, trace, rate: limit, protocol } = ReceiverJob::from_json(job.object())?;
     let rate = limit.map(Rate::new);
-    let piped = job.object().get("piped").is_some();
-    match job.number("protocol")? {
-        1 => {
-            let address = job.text("address")?.parse().map_err(|_| bad("address"))?;
-            if piped {
-                let outlet = Outlet::new(job.descriptor()?);
-                let recorder = trace.then(Recorder::default);
-                let piped = Piped { address, threads, shown, rate, recorder, outlet };
-                return Ok(Transfer::ClassicPiped(piped));
-            }
+    match protocol {
+        ReceiverProtocol::Classic { address, streams: threads, piped: true } => {
+            let outlet = Outlet::new(job.descriptor()?);
+            let recorder = trace.then(Recorder::default);
+            let piped = Piped { address, threads, shown, rate, recorder, outlet };
+            Ok(Transfer::ClassicPiped(piped))
+        }
+        ReceiverProtocol::Classic { address, streams, piped: false } => {
             let files =
-                (0..threads).map(|_| job.descriptor().map(File::from)).collect::<Result<_>>()?;
+                (0..streams).map(|_| job.descriptor().map(File::from)).collect::<Result<_>>()?;
             let addresses = vec![address];
             Ok(Transfer::Classic(Target { addresses, shown, rate, trace, files }))
         }
-        2 => {
-            let session = Session::from_object(job.object()).ok_or_else(|| bad("session"))?;
-            let sessions = Sessions::new(session, job.number("single_port")? != 0)
+        ReceiverProtocol::Pulled { session, sink, size, grows, verify, single_port } => {
+            let threads = session.streams;
+            let sessions = Sessions::new(session, single_port)
                 .map_err(|error| Error::system("start", &error))?;
-            let verify = match job.text("verify")? {
-                "md5" => Verify::Md5,
-                "crc32c" => Verify::Crc32c,
-                "none" => Verify::None,
-                _ => return Err(bad("verify")),
-            };
-            let size = job.number("size")?;
-            let store = if piped {
-                Store::piped(Outlet::new(job.descriptor()?))
-            } else {
-                let sync = job.number("sync")? != 0;
-                let part = File::from(job.descriptor()?);
-                let (_, journal, contents) = Journal::open(File::from(job.descriptor()?))
-                    .map_err(|error| Error::system(&shown, &error))?
-                    .ok_or_else(|| bad("journal"))?;
-                Store::Kept(Kept { part, journal, contents, sync })
+            let store = match sink {
+                Sink::Piped => Store::piped(Outlet::new(job.descriptor()?)),
+                Sink::Kept { sync } => Store::Kept(kept(job, sync, &shown)?),
             };
             let job =
                 pulled::Job { size, threads, grows, verify, limit, rate, trace, shown, store };
             Ok(Transfer::Pulled(job, Arc::new(sessions)))
         }
-        _ => Err(bad("protocol")),
     }
+}
+
+/// The part file and its journal.
+fn kept(job: &mut Job, sync: bool, shown: &str) -> Result<Kept> {
+    let part = File::from(job.descriptor()?);
+    let (_, journal, contents) = Journal::open(File::from(job.descriptor()?))
+        .map_err(|error| Error::system(shown, &error))?
+        .ok_or_else(|| Error::protocol("the job has an invalid journal"))?;
+    Ok(Kept { part, journal, contents, sync })
 }
 
 /// `HOST PORT THREADS DIRECTORY`.

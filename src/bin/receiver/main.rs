@@ -8,11 +8,11 @@ mod config;
 mod pulled;
 
 use config::{Target, Transfer};
-use pulled::session::Session;
 use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::app::{program, programs};
+use ropewalk::codec::message::session::Session;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use ropewalk::sys::{process, sandbox};
@@ -55,7 +55,7 @@ fn run_job() -> Result<ExitCode> {
         Transfer::Pulled(pulled, sessions) => {
             let renewed = sessions.clone();
             job.watch_lifeline(move |object, _| {
-                if let Some(session) = Session::from_object(&object) {
+                if let Ok(session) = Session::from_json(&object) {
                     renewed.renew(session);
                 }
             })?;

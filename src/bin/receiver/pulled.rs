@@ -9,7 +9,6 @@ mod crew;
 mod follower;
 mod lane;
 mod route;
-pub(crate) mod session;
 pub(crate) mod sessions;
 mod store;
 mod stream;
@@ -19,6 +18,7 @@ pub(crate) use store::{Kept, Store};
 use crew::Crew;
 use ropewalk::app::SMALL_STACK;
 use ropewalk::app::report::{Mended, REPORT_INTERVAL, Report, Tally};
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::wire::Hello;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
@@ -47,17 +47,6 @@ const SLOW_PACE: Duration = Duration::from_secs(15);
 
 /// Bytes come, when one has come in this time.
 const FLOW_TIME: Duration = Duration::from_secs(5);
-
-/// How the bytes are checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verify {
-    /// A CRC32C of each block, and the MD5 of the whole.
-    Md5,
-    /// A CRC32C of each block.
-    Crc32c,
-    /// Not at all.
-    None,
-}
 
 /// What a client wants received.
 pub(crate) struct Job {
@@ -338,7 +327,7 @@ impl Shared {
     /// What stream `number` begins with.
     fn hello(&self, number: usize) -> Hello {
         Hello {
-            token: self.sessions.token().bytes(),
+            token: self.sessions.token(),
             max_block: self.job.block(number),
             unchecked: self.job.verify == Verify::None,
         }

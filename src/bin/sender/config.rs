@@ -10,20 +10,18 @@ use crate::verdict::Verdict;
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::terminal;
-use ropewalk::codec::json::Value;
+use ropewalk::codec::message::sender_job::{SenderJob, SenderProtocol};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{file, socket};
 use ropewalk::transfer::blocks::{BlockPlan, MAX_STREAMS};
-use ropewalk::transfer::identity::Version;
 use ropewalk::transfer::rate::Rate;
 use ropewalk::transfer::session::Token;
 use std::fs::File;
-use std::net::{IpAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What to do, in one of the two protocols.
 pub(crate) enum Transfer {
@@ -38,44 +36,37 @@ pub(crate) enum Transfer {
 pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener, Option<Arc<Rate>>)> {
     let listener = TcpListener::from(job.descriptor()?);
     let file = File::from(job.descriptor()?);
-    let bad = |what: &str| Error::protocol(format!("the job has an invalid '{what}'"));
-    let threads = u8::try_from(job.number("threads")?).map_err(|_| bad("threads"))?;
-    let peer: Option<IpAddr> = match job.object().get("peer") {
-        Some(_) => Some(job.text("peer")?.parse().map_err(|_| bad("peer"))?),
-        None => None,
-    };
-    let limits = Limits {
-        idle: Duration::from_millis(job.number("idle_ms")?),
-        stall: Duration::from_millis(job.number("stall_ms")?),
-    };
-    let rate =
-        job.object().get("rate").and_then(Value::as_u64).map(|rate| Arc::new(Rate::new(rate)));
-    let pace = Pace { rate, streams: threads };
-    let transfer = match job.number("protocol")? {
-        1 => Transfer::Classic(Box::new(Classic {
-            file,
-            plan: BlockPlan::with_block_size(job.number("size")?, job.number("block_size")?),
-            threads,
-            peer: Some(peer.ok_or_else(|| bad("peer"))?),
-            limits,
-            pace: pace.clone(),
-            meter: Default::default(),
-            numbers: Default::default(),
-            reports: true,
-        })),
-        2 => Transfer::Pulled(Box::new(Pulled {
-            file,
-            version: Version::from_object(job.object()).ok_or_else(|| bad("version"))?,
-            stored: job.number("stored")?,
-            token: Token::from_hex(job.text("session")?).ok_or_else(|| bad("session"))?,
-            threads,
-            peer,
-            limits,
-            pace: pace.clone(),
-            meter: Default::default(),
-            verdict: Verdict::new().map_err(|error| Error::system("start", &error))?,
-        })),
-        _ => return Err(bad("protocol")),
+    let SenderJob { streams, idle, stall, rate, protocol } = SenderJob::from_json(job.object())?;
+    let limits = Limits { idle, stall };
+    let pace = Pace { rate: rate.map(|rate| Arc::new(Rate::new(rate))), streams };
+    let transfer = match protocol {
+        SenderProtocol::Classic { size, block_size, peer } => {
+            Transfer::Classic(Box::new(Classic {
+                file,
+                plan: BlockPlan::with_block_size(size, block_size),
+                threads: streams,
+                peer: Some(peer),
+                limits,
+                pace: pace.clone(),
+                meter: Default::default(),
+                numbers: Default::default(),
+                reports: true,
+            }))
+        }
+        SenderProtocol::Pulled { token, stored, version, peer } => {
+            Transfer::Pulled(Box::new(Pulled {
+                file,
+                version,
+                stored,
+                token: Token::from_bytes(token),
+                threads: streams,
+                peer,
+                limits,
+                pace: pace.clone(),
+                meter: Default::default(),
+                verdict: Verdict::new().map_err(|error| Error::system("start", &error))?,
+            }))
+        }
     };
     Ok((transfer, listener, pace.rate))
 }

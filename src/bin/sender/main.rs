@@ -17,9 +17,9 @@ use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::app::{program, programs};
-use ropewalk::codec::json::Value;
+use ropewalk::codec::message::handed::HandedStream;
+use ropewalk::codec::message::rate::NewRate;
 use ropewalk::error::{ExitCode, Result};
-use ropewalk::hash::from_hex;
 use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::blocks::MAX_STREAMS;
 use ropewalk::transfer::meter::Reading;
@@ -53,12 +53,11 @@ fn run_job() -> Result<ExitCode> {
     let entrance = Entrance::new();
     let side = entrance.side();
     job.watch_lifeline(move |word, descriptor| {
-        if let (Some(rate), Some(share)) = (&rate, word.get("rate").and_then(Value::as_u64)) {
-            rate.change(share);
+        if let (Some(rate), Ok(new)) = (&rate, NewRate::from_json(&word)) {
+            rate.change(new.rate);
         }
-        let hello = word.get("hello").and_then(Value::as_str).and_then(from_hex);
-        if let (Some(hello), Some(descriptor)) = (hello, descriptor) {
-            side.hand(descriptor.into(), hello);
+        if let (Some(descriptor), Ok(handed)) = (descriptor, HandedStream::from_json(&word)) {
+            side.hand(descriptor.into(), handed.hello.to_vec());
         }
     })?;
     match serve(transfer, listener, entrance) {

@@ -7,10 +7,9 @@
 use crate::connections::Connection;
 use ropewalk::app::http::Http;
 use ropewalk::app::job;
-use ropewalk::codec::json::Value;
+use ropewalk::codec::message::handed::HandedStream;
 use ropewalk::codec::wire::{ErrorCode, HELLO_MARK, HELLO_SIZE, Header, Hello};
 use ropewalk::hash::crc32c::crc32c;
-use ropewalk::hash::hex;
 use ropewalk::sys::sync::lock;
 use ropewalk::sys::{hangup, socket};
 use ropewalk::transfer::session::Token;
@@ -114,8 +113,7 @@ fn read_hello(stream: &TcpStream, deadline: Instant) -> Option<[u8; HELLO_SIZE]>
 
 /// Hands a stream to its sender, with what was read of it.
 fn hand_over(sender: &UnixStream, hello: &[u8; HELLO_SIZE], stream: &TcpStream) -> io::Result<()> {
-    let word = vec![("hello".to_string(), Value::from(hex(hello)))];
-    job::hand(sender, word, stream.as_fd())
+    job::hand(sender, HandedStream { hello: *hello }.to_json(), stream.as_fd())
 }
 
 /// Tells a stream that nobody here knows it, after a while in which it counts as one that

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use ropewalk::app::job;
-use ropewalk::codec::json::Value;
+use ropewalk::codec::message::rate::NewRate;
 use ropewalk::sys::sync::lock;
 use ropewalk::transfer::rate::{MIN_BURST, Rate};
 use std::cell::Cell;
@@ -145,7 +145,7 @@ impl Holder {
         self.told = match &self.outlet {
             // One that has ended has no use for it; one that does not listen now is told later.
             Outlet::Sender(lifeline) => {
-                let word = Value::object([("rate", Value::from_u64(share))]);
+                let word = NewRate { rate: share }.to_json();
                 job::say(lifeline, &word).is_ok().then_some(share)
             }
             Outlet::Download(rate) => {
@@ -229,7 +229,7 @@ mod tests {
         let mut line = String::new();
         lifeline.get_ref().set_read_timeout(Some(LATER)).unwrap();
         lifeline.read_line(&mut line).unwrap();
-        json::parse(line.as_bytes()).unwrap().get("rate").and_then(Value::as_u64).unwrap()
+        NewRate::from_json(&json::parse(line.as_bytes()).unwrap()).unwrap().rate
     }
 
     #[test]

@@ -17,7 +17,7 @@ use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::{SMALL_STACK, terminal};
 use ropewalk::codec::http::{Refusal, Status};
-use ropewalk::codec::json::Value;
+use ropewalk::codec::message::sender_job::{SenderJob, SenderProtocol};
 use ropewalk::codec::text::escape;
 use ropewalk::error::ExitCode;
 use ropewalk::hash::hex;
@@ -139,13 +139,11 @@ impl Transfers {
         // grows is cut there, and of another one the digest will differ.
         let hashed = digests.digest(file, identity, connection.stream(), hurry)?;
         let plan = BlockPlan::new(hashed.length, wanted.threads);
-        let job = vec![
-            ("protocol".to_string(), Value::from_u64(1)),
-            ("size".to_string(), Value::from_u64(hashed.length)),
-            ("block_size".to_string(), Value::from_u64(plan.block_size())),
-        ];
+        let (size, block_size) = (hashed.length, plan.block_size());
+        let peer = connection.peer().ip();
+        let protocol = SenderProtocol::Classic { size, block_size, peer };
         let record = self.record(connection, &wanted, hashed.length);
-        let port = self.start(connection, place, wanted, job, record, None)?;
+        let port = self.start(connection, place, wanted, protocol, record, None)?;
         Ok(ClassicOffer { hash: hex(&hashed.md5), port })
     }
 
@@ -159,15 +157,13 @@ impl Transfers {
         let place = self.places.take(connection.peer().ip(), Instant::now())?;
         let session = Token::random().map_err(|error| unavailable(&error))?;
         let identity = wanted.opened.identity;
-        let mut job = vec![
-            ("protocol".to_string(), Value::from_u64(2)),
-            ("session".to_string(), Value::from(session.to_hex())),
-            ("stored".to_string(), Value::from_u64(identity.stored)),
-        ];
-        job.extend(identity.version.to_members());
+        let (token, stored, version) = (session.bytes(), identity.stored, identity.version);
+        // The token tells whose a stream is, so its address need not.
+        let peer = (!self.any_address).then(|| connection.peer().ip());
+        let protocol = SenderProtocol::Pulled { token, stored, version, peer };
         let record = self.record(connection, &wanted, identity.version.size);
         let pulled = Pulled { pace: digests.pace(&identity.key()), session };
-        let port = self.start(connection, place, wanted, job, record, Some(pulled))?;
+        let port = self.start(connection, place, wanted, protocol, record, Some(pulled))?;
         Ok(RopewalkOffer { session, port })
     }
 
@@ -177,14 +173,14 @@ impl Transfers {
         Record { peer, path: escape(&wanted.path), size, begun: Instant::now(), counted }
     }
 
-    /// Starts a sender with this job and what every job has, and a thread that sees it
-    /// through. The answer is its port.
+    /// Starts a sender of this protocol, and a thread that follows it to its end. The
+    /// answer is its port.
     fn start(
         &self,
         connection: &Connection,
         place: Place,
         wanted: Wanted,
-        mut job: Vec<(String, Value)>,
+        protocol: SenderProtocol,
         record: Record,
         pulled: Option<Pulled>,
     ) -> Result<u16, Refusal> {
@@ -199,22 +195,18 @@ impl Transfers {
             }
             _ => unavailable(&error),
         })?;
-        let milliseconds = |time: Duration| Value::from_u64(time.as_millis() as u64);
-        job.extend([
-            ("threads".to_string(), Value::from_u64(wanted.threads.into())),
-            ("idle_ms".to_string(), milliseconds(self.idle)),
-            ("stall_ms".to_string(), milliseconds(self.stall)),
-        ]);
-        // Nothing but its address tells whose a classic stream is.
-        if pulled.is_none() || !self.any_address {
-            job.push(("peer".to_string(), Value::from(record.peer.ip().to_string())));
-        }
-        job.extend(self.shares.next().map(|rate| ("rate".to_string(), Value::from_u64(rate))));
+        let job = SenderJob {
+            streams: wanted.threads,
+            idle: self.idle,
+            stall: self.stall,
+            rate: self.shares.next(),
+            protocol,
+        };
         let volume = self.volume;
         let started = || -> io::Result<u16> {
             let port = listener.local_addr()?.port();
             let descriptors = [listener.as_fd(), wanted.opened.file.as_fd()];
-            let worker = self.supervisor.start_worker(&self.sender, job, &descriptors)?;
+            let worker = self.supervisor.start_worker(&self.sender, job.to_json(), &descriptors)?;
             let share = self.shares.add_sender(worker.lifeline())?;
             let (pace, token) = pulled.map(|own| (own.pace, own.session)).unzip();
             let session = match token {

@@ -90,13 +90,13 @@ impl Supervisor {
     pub fn start_worker(
         &self,
         program: &Path,
-        fields: Vec<(String, Value)>,
+        job: Value,
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<Worker> {
         let (lifeline, input) = UnixStream::pair()?;
         // Sent before the worker exists: it finds the whole job when it looks, and
         // the buffer of the socket holds it until then.
-        job::send(&lifeline, fields, descriptors)?;
+        job::send(&lifeline, job, descriptors)?;
         let (answer, started) = mpsc::sync_channel(1);
         self.order(Order::Start { program: program.into(), input: input.into(), answer })?;
         let started = started.recv().map_err(|_| gone())??;
@@ -295,7 +295,7 @@ mod tests {
     /// open for writing in that child, and exec says "text file busy".
     fn start(supervisor: &Supervisor, path: &Path) -> Worker {
         loop {
-            match supervisor.start_worker(path, Vec::new(), &[]) {
+            match supervisor.start_worker(path, Value::object([]), &[]) {
                 Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
                 other => return other.unwrap(),
             }
@@ -331,7 +331,7 @@ mod tests {
     fn a_program_that_is_missing_is_an_error() {
         let supervisor = Supervisor::start(&[]).unwrap();
         let missing = Path::new("/nonexistent/worker");
-        let error = supervisor.start_worker(missing, Vec::new(), &[]).err().unwrap();
+        let error = supervisor.start_worker(missing, Value::object([]), &[]).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
@@ -374,6 +374,7 @@ mod tests {
     fn nothing_is_started_after_a_stop() {
         let supervisor = Supervisor::start(&[]).unwrap();
         stop(&supervisor, Duration::ZERO);
-        assert!(supervisor.start_worker(Path::new("/bin/true"), Vec::new(), &[]).is_err());
+        let job = Value::object([]);
+        assert!(supervisor.start_worker(Path::new("/bin/true"), job, &[]).is_err());
     }
 }

@@ -3,7 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::codec::json::Value;
+pub use crate::codec::message::version::{Stamp, Version};
+
 use crate::hash::{Sha256, hex};
 use crate::sys::volume;
 use std::fs::{File, Metadata};
@@ -15,15 +16,6 @@ const TAG_BYTES: usize = 16;
 
 /// Bytes in which st_blocks counts, whatever the file system's own blocks are.
 const STORED_UNIT: u64 = 512;
-
-/// A moment as the file system keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// Seconds since 1970; negative before it.
-    pub seconds: i64,
-    /// And so many nanoseconds.
-    pub nanoseconds: u32,
-}
 
 impl Stamp {
     /// Whether `age` or more has gone by since then at `now`. Never so for a stamp
@@ -40,18 +32,6 @@ impl Stamp {
     }
 }
 
-/// What changes when somebody writes to a file. A sender compares this before each
-/// block: its descriptor already says which file it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Version {
-    /// Bytes in the file.
-    pub size: u64,
-    /// When its bytes were last written.
-    pub mtime: Stamp,
-    /// When its inode was last changed; no program can set this.
-    pub ctime: Stamp,
-}
-
 impl Version {
     /// The version that `metadata` shows.
     pub fn of(metadata: &Metadata) -> Version {
@@ -60,33 +40,6 @@ impl Version {
             mtime: Stamp::new(metadata.mtime(), metadata.mtime_nsec()),
             ctime: Stamp::new(metadata.ctime(), metadata.ctime_nsec()),
         }
-    }
-
-    /// The members of a worker's job that carry it: `size`, `mtime_s`, `mtime_ns`,
-    /// `ctime_s`, `ctime_ns`. Seconds before 1970 are negative.
-    pub fn to_members(&self) -> Vec<(String, Value)> {
-        let nanoseconds = |stamp: Stamp| Value::from_u64(stamp.nanoseconds.into());
-        vec![
-            ("size".to_string(), Value::from_u64(self.size)),
-            ("mtime_s".to_string(), Value::Integer(self.mtime.seconds)),
-            ("mtime_ns".to_string(), nanoseconds(self.mtime)),
-            ("ctime_s".to_string(), Value::Integer(self.ctime.seconds)),
-            ("ctime_ns".to_string(), nanoseconds(self.ctime)),
-        ]
-    }
-
-    /// The version in a job that has those members.
-    pub fn from_object(object: &Value) -> Option<Version> {
-        let stamp = |seconds: &str, nanoseconds: &str| {
-            let Some(Value::Integer(seconds)) = object.get(seconds) else { return None };
-            let nanoseconds = u32::try_from(object.get(nanoseconds)?.as_u64()?).ok()?;
-            Some(Stamp { seconds: *seconds, nanoseconds })
-        };
-        Some(Version {
-            size: object.get("size")?.as_u64()?,
-            mtime: stamp("mtime_s", "mtime_ns")?,
-            ctime: stamp("ctime_s", "ctime_ns")?,
-        })
     }
 }
 
@@ -157,7 +110,6 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::json;
     use std::fs::{self, File};
     use std::io::Write;
     use std::path::PathBuf;
@@ -232,16 +184,6 @@ mod tests {
         fs::remove_file(path).unwrap();
         assert_eq!(found.version.size, 1 << 30);
         assert!(found.stored < 1 << 20);
-    }
-
-    #[test]
-    fn a_version_comes_back_from_a_job_also_from_before_1970() {
-        let mtime = Stamp { seconds: -5, nanoseconds: 999_999_999 };
-        let version = Version { mtime, ..some().version };
-        let text = Value::Object(version.to_members()).to_string();
-        let object = json::parse(text.as_bytes()).unwrap();
-        assert_eq!(Version::from_object(&object), Some(version));
-        assert_eq!(Version::from_object(&Value::object([])), None);
     }
 
     #[test]

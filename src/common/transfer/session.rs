@@ -22,6 +22,11 @@ impl Token {
         Ok(Token(bytes))
     }
 
+    /// The token of these bytes, as a job has them.
+    pub fn from_bytes(bytes: [u8; TOKEN_SIZE]) -> Token {
+        Token(bytes)
+    }
+
     /// The token that 32 hexadecimal digits are.
     pub fn from_hex(text: &str) -> Option<Token> {
         from_hex(text)?.try_into().ok().map(Token)

@@ -7,7 +7,7 @@ use super::{Fetch, compare, last_word};
 use crate::control::{ClassicOffer, Server};
 use crate::summary::Summary;
 use ropewalk::app::report::{Mended, Report, Tally};
-use ropewalk::codec::json::Value;
+use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol};
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::output::{Output, PartFile};
 use ropewalk::transfer::pieces;
@@ -38,12 +38,12 @@ fn fetch_file(
     fetch.warn(part.lacks());
     part.start_over(&fetch.config.file)?;
     fetch.progress.begins(None, 0, true);
-    let job = job(fetch, server, offer, part.output().shown());
+    let job = job(fetch, server, offer, part.output().shown(), false);
     let (tally, md5, mended) = {
         let pieces = pieces(&part, fetch.config.threads.at_first())?;
         let files: Vec<BorrowedFd<'_>> =
             std::iter::once(part.file()).chain(&pieces).map(AsFd::as_fd).collect();
-        receive(fetch, job, &files)?
+        receive(fetch, &job, &files)?
     };
     compare(part.output().shown(), &md5, &offer.hash).map_err(|error| {
         error.advise("a stream ended early, or the file changed on the server: try again")
@@ -61,34 +61,34 @@ fn fetch_file(
     })
 }
 
-/// What a receiver is told; `shown` is the output's name.
+/// What a receiver is told; `shown` is the output's name, and with `piped` the bytes go to
+/// it in order.
 pub(super) fn job(
     fetch: &Fetch<'_>,
     server: &Server,
     offer: &ClassicOffer,
     shown: &str,
-) -> Vec<(String, Value)> {
-    let threads = fetch.config.threads.at_first();
-    let mut job = vec![
-        ("protocol".to_string(), Value::from_u64(1)),
-        ("address".to_string(), Value::from(server.data_address(offer.port).to_string())),
-        ("threads".to_string(), Value::from_u64(threads.into())),
-        ("trace".to_string(), Value::from_u64(fetch.config.trace.is_some().into())),
-        ("shown".to_string(), Value::from(shown)),
-    ];
-    job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
-    job
+    piped: bool,
+) -> ReceiverJob {
+    let (address, streams) = (server.data_address(offer.port), fetch.config.threads.at_first());
+    ReceiverJob {
+        shown: shown.to_string(),
+        trace: fetch.config.trace.is_some(),
+        rate: fetch.config.rate,
+        protocol: ReceiverProtocol::Classic { address, streams, piped },
+    }
 }
 
 /// Starts a receiver with these descriptors and sees it through. Answers with what came,
 /// and the MD5 of it.
 pub(super) fn receive(
     fetch: &Fetch<'_>,
-    job: Vec<(String, Value)>,
+    job: &ReceiverJob,
     files: &[BorrowedFd<'_>],
 ) -> Result<(Tally, String, Mended)> {
     let failed = |error| Error::system("receiver", &error);
-    let mut worker = fetch.supervisor.start_worker(&fetch.receiver, job, files).map_err(failed)?;
+    let mut worker =
+        fetch.supervisor.start_worker(&fetch.receiver, job.to_json(), files).map_err(failed)?;
     let mut last = None;
     while let Some(report) = worker.reports.next_report().map_err(failed)? {
         match &report {

@@ -4,10 +4,10 @@
 #![forbid(unsafe_code)]
 
 use super::{Fetch, compare};
-use crate::config::Verify;
 use crate::control::{Held, Md5, PulledOffer, REMINDER, Server};
 use crate::interrupt::Interrupt;
 use ropewalk::app::{SMALL_STACK, terminal};
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use std::sync::Arc;

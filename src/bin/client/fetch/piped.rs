@@ -8,12 +8,12 @@ use super::digest::{self, Digest};
 use super::lease::Lease;
 use super::transfer::Transfer;
 use super::{Fetch, blame, classic, compare};
-use crate::config::Verify;
 use crate::control::{ClassicOffer, PulledOffer, Server};
 use crate::destination::Open;
 use crate::summary::Summary;
 use ropewalk::app::report::{Mended, Report};
-use ropewalk::codec::json::Value;
+use ropewalk::codec::message::receiver_job::Sink;
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::error::{Error, ExitCode, Result};
 use std::os::fd::AsFd;
 
@@ -27,8 +27,8 @@ pub(super) fn pulled(
 ) -> Result<Summary> {
     let digest = Digest::begin(fetch, server, offer)?;
     fetch.progress.begins(Some(offer.size), 0, fetch.config.verify == Verify::Md5);
-    let job = vec![mark(), ("shown".to_string(), Value::from(open.shown.as_str()))];
-    let report = Transfer { fetch, server, offer, lease }.run(job, &[open.descriptor.as_fd()])?;
+    let transfer = Transfer { fetch, server, offer, lease };
+    let report = transfer.run(Sink::Piped, &open.shown, &[open.descriptor.as_fd()])?;
     let Report::Done { tally, md5, mended } = report else {
         return Err(Error::protocol("receiver: ended without a report"));
     };
@@ -48,17 +48,11 @@ pub(super) fn classic(
     server: &Server,
     offer: &ClassicOffer,
 ) -> Result<Summary> {
-    let mut job = classic::job(fetch, server, offer, &open.shown);
-    job.push(mark());
+    let job = classic::job(fetch, server, offer, &open.shown, true);
     fetch.progress.begins(None, 0, true);
-    let (tally, md5, mended) = classic::receive(fetch, job, &[open.descriptor.as_fd()])?;
+    let (tally, md5, mended) = classic::receive(fetch, &job, &[open.descriptor.as_fd()])?;
     compare(&open.shown, &md5, &offer.hash).map_err(too_late)?;
     Ok(summary(fetch, tally.bytes, tally.streams, Some(md5), mended))
-}
-
-/// Tells a receiver that its descriptor is to get the bytes in order.
-fn mark() -> (String, Value) {
-    ("piped".to_string(), Value::from_u64(1))
 }
 
 /// Who reads a pipe has had the bytes before anybody could know that they are wrong.

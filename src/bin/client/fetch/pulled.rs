@@ -8,14 +8,15 @@ use super::lease::Lease;
 use super::renewal::Renewal;
 use super::transfer::Transfer;
 use super::{Fetch, blame, kept, last_word};
-use crate::config::{Threads, Verify};
+use crate::config::Threads;
 use crate::control::{PulledOffer, Server};
 use crate::summary::Summary;
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::Worker;
 use ropewalk::app::terminal;
 use ropewalk::codec::amount;
-use ropewalk::codec::json::Value;
+use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol, Sink};
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::journal::{self, Subject};
 use ropewalk::transfer::output::{Output, PartFile};
@@ -59,13 +60,10 @@ pub(super) fn run(
         }
     };
     let digest = Digest::begin(fetch, server, offer)?;
-    let job = vec![
-        ("sync".to_string(), Value::from_u64(config.wishes.sync.into())),
-        ("shown".to_string(), Value::from(part.output().shown())),
-    ];
+    let sink = Sink::Kept { sync: config.wishes.sync };
     let files = [part.file().as_fd(), part.journal().as_fd()];
     fetch.progress.begins(Some(offer.size), resumed, config.verify == Verify::Md5);
-    let moved = Transfer { fetch, server, offer, lease }.run(job, &files);
+    let moved = Transfer { fetch, server, offer, lease }.run(sink, part.output().shown(), &files);
     part.keep(true);
     let report = moved.map_err(|error| give_up(error, fetch, offer, &mut part))?;
     let Report::Done { tally, md5, mended } = report else {
@@ -139,13 +137,10 @@ fn keeping(error: Error, part: &PartFile, fetch: &Fetch<'_>) -> Error {
 }
 
 impl Transfer<'_> {
-    /// Starts a receiver and sees it through. `job` and `files` say where it all goes.
-    pub(super) fn run(
-        &self,
-        job: Vec<(String, Value)>,
-        files: &[BorrowedFd<'_>],
-    ) -> Result<Report> {
-        let mut worker = self.start(job, files)?;
+    /// Starts a receiver and follows it to its end. `sink` and `files` say where the bytes
+    /// go; `shown` is the output's name.
+    pub(super) fn run(&self, sink: Sink, shown: &str, files: &[BorrowedFd<'_>]) -> Result<Report> {
+        let mut worker = self.start(sink, shown, files)?;
         let failed = |error| Error::system("receiver", &error);
         let lifeline = worker.lifeline().try_clone().map_err(failed)?;
         let last = std::thread::scope(|scope| {
@@ -198,23 +193,22 @@ impl Transfer<'_> {
         Ok(last)
     }
 
-    fn start(&self, place: Vec<(String, Value)>, files: &[BorrowedFd<'_>]) -> Result<Worker> {
+    fn start(&self, sink: Sink, shown: &str, files: &[BorrowedFd<'_>]) -> Result<Worker> {
         let Transfer { fetch, offer, .. } = self;
-        let grows = fetch.config.threads == Threads::Auto;
-        let mut job = self.session(offer);
-        job.extend(place);
-        job.extend([
-            ("protocol".to_string(), Value::from_u64(2)),
-            ("size".to_string(), Value::from_u64(offer.size)),
-            ("grows".to_string(), Value::from_u64(grows.into())),
-            ("trace".to_string(), Value::from_u64(fetch.config.trace.is_some().into())),
-            ("verify".to_string(), Value::from(fetch.config.verify.word())),
-            ("single_port".to_string(), Value::from_u64(fetch.config.single_port.into())),
-        ]);
-        job.extend(fetch.config.rate.map(|rate| ("rate".to_string(), Value::from_u64(rate))));
+        let config = fetch.config;
+        let protocol = ReceiverProtocol::Pulled {
+            session: self.session(offer),
+            sink,
+            size: offer.size,
+            grows: config.threads == Threads::Auto,
+            verify: config.verify,
+            single_port: config.single_port,
+        };
+        let (shown, trace) = (shown.to_string(), config.trace.is_some());
+        let job = ReceiverJob { shown, trace, rate: config.rate, protocol };
         fetch
             .supervisor
-            .start_worker(&fetch.receiver, job, files)
+            .start_worker(&fetch.receiver, job.to_json(), files)
             .map_err(|error| Error::system("receiver", &error))
     }
 }

@@ -7,7 +7,6 @@ use super::lease::Lease;
 use super::transfer::Transfer;
 use crate::control::{Again, Offer, PulledOffer};
 use ropewalk::app::{SMALL_STACK, job};
-use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, ExitCode, Result};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -121,8 +120,8 @@ fn go_on(transfer: &Transfer<'_>, offer: Offer, lifeline: &UnixStream) -> Result
     if offer.etag != transfer.offer.etag {
         return Err(Error::new(ExitCode::Changed, "the file on the server has changed"));
     }
-    let object = Value::Object(transfer.session(&offer));
-    job::say(lifeline, &object).map_err(|error| Error::system("receiver", &error))?;
+    let session = transfer.session(&offer).to_json();
+    job::say(lifeline, &session).map_err(|error| Error::system("receiver", &error))?;
     transfer.lease.replace(lease);
     Ok(())
 }

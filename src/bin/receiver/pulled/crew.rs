@@ -46,7 +46,7 @@ impl<'scope> Crew<'scope> {
         // The counter may start over, where a word is short, but not between two calls.
         let counted = shared.arrived.load(Ordering::Relaxed);
         self.bytes += counted.wrapping_sub(std::mem::replace(&mut self.counted, counted)) as u64;
-        growth.stop_at(shared.sessions.threads());
+        growth.stop_at(shared.sessions.streams());
         let now = self.begun.elapsed();
         let wanted = growth.sample(now, self.bytes, shared.sessions.round_trip());
         shared.want(wanted.min(shared.job.most_streams()));

@@ -4,7 +4,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Shared, Store, Verify};
+use super::{Shared, Store};
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::error::Error;
 use ropewalk::hash::Md5;
 use ropewalk::transfer::queue::End;

@@ -29,7 +29,7 @@ pub(super) fn run(shared: &Shared, number: usize) {
     let mut opened_before = false;
     while let Some((generation, session)) = shared.sessions.current() {
         // A server that comes back may have a place for fewer than before.
-        if !shared.needs(number) || number >= usize::from(session.threads) {
+        if !shared.needs(number) || number >= usize::from(session.streams) {
             return;
         }
         let mut brought_something = false;
@@ -41,7 +41,7 @@ pub(super) fn run(shared: &Shared, number: usize) {
                     shared.count_reconnect();
                     shared.record(|to| to.mark(number, Mark::Reopened));
                 }
-                let hello = Hello { token: session.token.bytes(), ..shared.hello(number) };
+                let hello = Hello { token: session.token, ..shared.hello(number) };
                 let stop = Connection::new(shared, number, generation, &stream)
                     .run(&hello, &mut brought_something);
                 shared.queue.release(number);

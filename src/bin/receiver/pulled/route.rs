@@ -9,7 +9,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::session::Session;
+use ropewalk::codec::message::session::Session;
 use ropewalk::error::system_words;
 use std::io;
 use std::net::SocketAddr;
@@ -109,14 +109,13 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ropewalk::transfer::session::Token;
 
     fn session() -> Session {
         Session {
             address: "192.0.2.1:45187".parse().unwrap(),
             control: "192.0.2.1:8080".parse().unwrap(),
-            token: Token::from_hex(&"0".repeat(32)).unwrap(),
-            threads: 4,
+            token: [0; 16],
+            streams: 4,
         }
     }
 

@@ -4,12 +4,11 @@
 #![forbid(unsafe_code)]
 
 use super::route::Route;
-use super::session::Session;
 use ropewalk::app::resolve::connect_unless;
+use ropewalk::codec::message::session::Session;
 use ropewalk::codec::wire::{Hello, Request};
 use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::sys::{random, socket};
-use ropewalk::transfer::session::Token;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
@@ -174,7 +173,7 @@ impl Sessions {
     }
 
     /// What the session wants to be shown.
-    pub(crate) fn token(&self) -> Token {
+    pub(crate) fn token(&self) -> [u8; 16] {
         lock(&self.state).session.token
     }
 
@@ -211,8 +210,8 @@ impl Sessions {
     }
 
     /// How many streams there may be now.
-    pub(crate) fn threads(&self) -> u8 {
-        lock(&self.state).session.threads
+    pub(crate) fn streams(&self) -> u8 {
+        lock(&self.state).session.streams
     }
 
     /// Whether streams went to the control port.

@@ -3,8 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+use super::Shared;
 use super::route::TRUST_TIME;
-use super::{Shared, Verify};
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::text::escape_limited;
 use ropewalk::codec::wire::{
     ErrorCode, HEADER_SIZE, Header, Hello, MAX_ERROR_TEXT, MIN_PART, Request, WireError,

@@ -8,9 +8,8 @@ use std::net::SocketAddr;
 
 /// A session with these ports at the address 127.63.0.2, of which blocks have come.
 fn sessions_at(data: u16, control: u16) -> Sessions {
-    let token = Token::from_hex(&"0".repeat(32)).unwrap();
     let [address, control] = [data, control].map(|port| SocketAddr::from(([127, 63, 0, 2], port)));
-    Sessions::new(Session { address, control, token, threads: 4 }, false).unwrap()
+    Sessions::new(Session { address, control, token: [0; 16], streams: 4 }, false).unwrap()
 }
 
 fn sessions() -> Sessions {

@@ -1,0 +1,235 @@
+//! The job of a receiver. Its descriptors are the files of the streams (classic), the part
+//! file and its journal (pulled), or in either protocol the one to write to in order.
+
+#![forbid(unsafe_code)]
+
+use super::fields::{Fields, from_flag};
+use super::session::Session;
+use super::verify::Verify;
+use crate::codec::json::Value;
+use crate::error::Result;
+use std::net::SocketAddr;
+
+/// The job. It has no `Debug`, so that a token cannot slip into a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReceiverJob {
+    /// The output's name for messages, escaped.
+    pub shown: String,
+    /// Whether to report what each stream does.
+    pub trace: bool,
+    /// Bytes per second at most.
+    pub rate: Option<u64>,
+    /// The protocol, and what it needs.
+    pub protocol: ReceiverProtocol,
+}
+
+/// What a receiver needs in one of the two protocols.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ReceiverProtocol {
+    /// Protocol 1.
+    Classic {
+        /// The data port, where the sender listens.
+        address: SocketAddr,
+        /// How many streams, 1 to 255.
+        streams: u8,
+        /// Whether the bytes go in order to the one descriptor.
+        piped: bool,
+    },
+    /// Protocol 2.
+    Pulled {
+        /// The first session.
+        session: Session,
+        /// Where the bytes go.
+        sink: Sink,
+        /// Bytes of the file.
+        size: u64,
+        /// Whether the receiver finds out how many streams it should have. The session
+        /// then says the most.
+        grows: bool,
+        /// How to check.
+        verify: Verify,
+        /// Whether the streams go to the control port from the start.
+        single_port: bool,
+    },
+}
+
+/// Where the bytes of a pulled file go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// Into a part file with a journal.
+    Kept {
+        /// Whether to sync it to the disk.
+        sync: bool,
+    },
+    /// In order to the one descriptor.
+    Piped,
+}
+
+impl ReceiverJob {
+    /// The job as JSON, without the keys of the transport.
+    pub fn to_json(&self) -> Value {
+        let mut members = Vec::new();
+        let shown = ("shown", Value::from(self.shown.as_str()));
+        let trace = ("trace", from_flag(self.trace));
+        let rate = self.rate.map(|rate| ("rate", Value::from_u64(rate)));
+        let piped = ("piped", from_flag(true));
+        match &self.protocol {
+            ReceiverProtocol::Classic { address, streams, piped: is_piped } => {
+                members.extend([
+                    ("protocol", Value::from_u64(1)),
+                    ("address", Value::from(address.to_string())),
+                    ("threads", Value::from_u64((*streams).into())),
+                    trace,
+                    shown,
+                ]);
+                members.extend(rate);
+                members.extend(is_piped.then_some(piped));
+            }
+            ReceiverProtocol::Pulled { session, sink, size, grows, verify, single_port } => {
+                members.extend(session.members());
+                members.extend([
+                    match sink {
+                        Sink::Kept { sync } => ("sync", from_flag(*sync)),
+                        Sink::Piped => piped,
+                    },
+                    shown,
+                    ("protocol", Value::from_u64(2)),
+                    ("size", Value::from_u64(*size)),
+                    ("grows", from_flag(*grows)),
+                    trace,
+                    ("verify", Value::from(verify.word())),
+                    ("single_port", from_flag(*single_port)),
+                ]);
+                members.extend(rate);
+            }
+        }
+        Value::object(members)
+    }
+
+    /// The job that `object` is.
+    ///
+    /// # Errors
+    /// A key is missing or wrong.
+    pub fn from_json(object: &Value) -> Result<ReceiverJob> {
+        let fields = Fields::of("job", object);
+        let piped = fields.flag_if_any("piped")?;
+        let protocol = match fields.number("protocol")? {
+            1u64 => ReceiverProtocol::Classic {
+                address: fields.spelled("address")?,
+                streams: fields.streams("threads")?,
+                piped,
+            },
+            2 => ReceiverProtocol::Pulled {
+                session: Session::from_fields(&fields)?,
+                sink: match piped {
+                    true => Sink::Piped,
+                    false => Sink::Kept { sync: fields.flag("sync")? },
+                },
+                size: fields.number("size")?,
+                grows: fields.flag_if_any("grows")?,
+                verify: Verify::from_word(fields.text("verify")?)
+                    .ok_or_else(|| fields.invalid("verify"))?,
+                single_port: fields.flag("single_port")?,
+            },
+            _ => return Err(fields.invalid("protocol")),
+        };
+        Ok(ReceiverJob {
+            shown: fields.text("shown")?.to_string(),
+            trace: fields.flag_if_any("trace")?,
+            rate: fields.number_if_any("rate")?,
+            protocol,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::json;
+
+    const CLASSIC: &str = concat!(
+        r#"{"protocol":1,"address":"192.0.2.1:45187","threads":8,"trace":0,"#,
+        r#""shown":"out","rate":7,"piped":1}"#
+    );
+
+    const PULLED: &str = concat!(
+        r#"{"address":"192.0.2.1:46687","control":"192.0.2.1:8080","#,
+        r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"sync":1,"shown":"out","#,
+        r#""protocol":2,"size":10,"grows":0,"trace":1,"verify":"md5","single_port":0}"#
+    );
+
+    fn read(text: &str) -> Result<ReceiverJob> {
+        ReceiverJob::from_json(&json::parse(text.as_bytes()).unwrap())
+    }
+
+    /// Whether `text` is a job that is written as it was read.
+    fn survives(text: &str) -> bool {
+        read(text).is_ok_and(|job| job.to_json().to_string() == text)
+    }
+
+    #[test]
+    fn a_classic_job_survives_the_socket() {
+        let job = read(CLASSIC).unwrap();
+        let address = "192.0.2.1:45187".parse().unwrap();
+        assert!(job.protocol == ReceiverProtocol::Classic { address, streams: 8, piped: true });
+        assert_eq!((job.shown.as_str(), job.trace, job.rate), ("out", false, Some(7)));
+        assert!(survives(CLASSIC));
+        assert!(survives(&CLASSIC.replace(r#","piped":1"#, "")));
+    }
+
+    #[test]
+    fn a_pulled_job_survives_the_socket() {
+        let job = read(PULLED).unwrap();
+        assert!(job.trace && job.rate.is_none());
+        let ReceiverProtocol::Pulled { session, sink, size, grows, verify, single_port } =
+            job.protocol
+        else {
+            panic!("another protocol");
+        };
+        assert_eq!((session.address.port(), session.streams), (46687, 4));
+        assert_eq!((sink, size, verify), (Sink::Kept { sync: true }, 10, Verify::Md5));
+        assert!(!grows && !single_port);
+        assert!(survives(PULLED));
+    }
+
+    #[test]
+    fn a_pulled_job_that_is_piped_survives_the_socket() {
+        let text = PULLED.replace("\"sync\":1", "\"piped\":1").replace(":0}", ":1,\"rate\":9}");
+        let job = read(&text).unwrap();
+        assert!(matches!(job.protocol, ReceiverProtocol::Pulled { sink: Sink::Piped, .. }));
+        assert!(survives(&text));
+    }
+
+    #[test]
+    fn flags_that_need_not_be_there_are_off_without_their_keys() {
+        let job = read(&PULLED.replace("grows", "other").replace("trace", "more")).unwrap();
+        assert!(!job.trace);
+        assert!(matches!(job.protocol, ReceiverProtocol::Pulled { grows: false, .. }));
+    }
+
+    #[test]
+    fn each_other_key_is_needed_and_named() {
+        let classic = ["protocol", "address", "threads", "shown"].map(|key| (CLASSIC, key));
+        let session = ["address", "control", "session", "threads"];
+        let others = ["sync", "shown", "protocol", "size", "verify", "single_port"];
+        let pulled = session.into_iter().chain(others).map(|key| (PULLED, key));
+        for (text, key) in classic.into_iter().chain(pulled) {
+            let lacking = text.replace(&format!("\"{key}\""), "\"other\"");
+            let error = read(&lacking).err().unwrap().to_string();
+            assert_eq!(error, format!("the job lacks '{key}'"));
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_an_error_that_names_its_key() {
+        for (key, right, wrong) in [
+            ("verify", "\"md5\"", "\"sha\""),
+            ("protocol", "\"protocol\":2", "\"protocol\":3"),
+            ("sync", "\"sync\":1", "\"sync\":2"),
+            ("threads", "\"threads\":4", "\"threads\":0"),
+        ] {
+            let error = read(&PULLED.replace(right, wrong)).err().unwrap().to_string();
+            assert_eq!(error, format!("the job has an invalid '{key}'"));
+        }
+    }
+}

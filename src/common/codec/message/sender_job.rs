@@ -1,0 +1,184 @@
+//! The job of a sender. Its descriptors are the listening socket and the file.
+
+#![forbid(unsafe_code)]
+
+use super::fields::{Fields, from_milliseconds};
+use super::version::Version;
+use crate::codec::json::Value;
+use crate::error::Result;
+use crate::hash::hex;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The job. It has no `Debug`, so that a token cannot slip into a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SenderJob {
+    /// How many streams, 1 to 255.
+    pub streams: u8,
+    /// How long to wait for a stream while none is open. Whole milliseconds.
+    pub idle: Duration,
+    /// How long to wait for a stream to accept more data. Whole milliseconds.
+    pub stall: Duration,
+    /// Bytes per second at most; the server may change it later.
+    pub rate: Option<u64>,
+    /// The protocol, and what it needs.
+    pub protocol: SenderProtocol,
+}
+
+/// What a sender needs in one of the two protocols.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SenderProtocol {
+    /// Protocol 1.
+    Classic {
+        /// Bytes of the file.
+        size: u64,
+        /// Bytes of a block.
+        block_size: u64,
+        /// The only address that streams may come from.
+        peer: IpAddr,
+    },
+    /// Protocol 2.
+    Pulled {
+        /// The token that the streams show.
+        token: [u8; 16],
+        /// Bytes that the file takes on the disk.
+        stored: u64,
+        /// The state that the file must keep.
+        version: Version,
+        /// The only address that streams may come from, if there is one.
+        peer: Option<IpAddr>,
+    },
+}
+
+impl SenderJob {
+    /// The job as JSON, without the keys of the transport.
+    pub fn to_json(&self) -> Value {
+        let mut members = Vec::new();
+        let peer = match &self.protocol {
+            SenderProtocol::Classic { size, block_size, peer } => {
+                members.extend([
+                    ("protocol", Value::from_u64(1)),
+                    ("size", Value::from_u64(*size)),
+                    ("block_size", Value::from_u64(*block_size)),
+                ]);
+                Some(*peer)
+            }
+            SenderProtocol::Pulled { token, stored, version, peer } => {
+                members.extend([
+                    ("protocol", Value::from_u64(2)),
+                    ("session", Value::from(hex(token))),
+                    ("stored", Value::from_u64(*stored)),
+                ]);
+                members.extend(version.members());
+                *peer
+            }
+        };
+        members.extend([
+            ("threads", Value::from_u64(self.streams.into())),
+            ("idle_ms", from_milliseconds(self.idle)),
+            ("stall_ms", from_milliseconds(self.stall)),
+        ]);
+        members.extend(peer.map(|peer| ("peer", Value::from(peer.to_string()))));
+        members.extend(self.rate.map(|rate| ("rate", Value::from_u64(rate))));
+        Value::object(members)
+    }
+
+    /// The job that `object` is.
+    ///
+    /// # Errors
+    /// A key is missing or wrong.
+    pub fn from_json(object: &Value) -> Result<SenderJob> {
+        let fields = Fields::of("job", object);
+        let protocol = match fields.number("protocol")? {
+            1u64 => SenderProtocol::Classic {
+                size: fields.number("size")?,
+                block_size: fields.number("block_size")?,
+                peer: fields.spelled("peer")?,
+            },
+            2 => SenderProtocol::Pulled {
+                token: fields.bytes("session")?,
+                stored: fields.number("stored")?,
+                version: Version::from_fields(&fields)?,
+                peer: fields.has("peer").then(|| fields.spelled("peer")).transpose()?,
+            },
+            _ => return Err(fields.invalid("protocol")),
+        };
+        Ok(SenderJob {
+            streams: fields.streams("threads")?,
+            idle: fields.milliseconds("idle_ms")?,
+            stall: fields.milliseconds("stall_ms")?,
+            rate: fields.number_if_any("rate")?,
+            protocol,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::json;
+    use crate::codec::message::version::Stamp;
+
+    const CLASSIC: &str = concat!(
+        r#"{"protocol":1,"size":10,"block_size":2,"threads":8,"idle_ms":30000,"#,
+        r#""stall_ms":60000,"peer":"192.0.2.7"}"#
+    );
+
+    const PULLED: &str = concat!(
+        r#"{"protocol":2,"session":"59843ddebe0a9675580d96b8bfb4b196","stored":4096,"size":10,"#,
+        r#""mtime_s":-5,"mtime_ns":999999999,"ctime_s":1704067200,"ctime_ns":0,"threads":4,"#,
+        r#""idle_ms":30000,"stall_ms":60000,"peer":"2001:db8::7","rate":1048576}"#
+    );
+
+    fn read(text: &str) -> Result<SenderJob> {
+        SenderJob::from_json(&json::parse(text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_classic_job_survives_the_socket() {
+        let job = read(CLASSIC).unwrap();
+        let peer = "192.0.2.7".parse().unwrap();
+        assert!(job.protocol == SenderProtocol::Classic { size: 10, block_size: 2, peer });
+        assert_eq!((job.streams, job.rate), (8, None));
+        assert_eq!((job.idle.as_secs(), job.stall.as_secs()), (30, 60));
+        assert_eq!(job.to_json().to_string(), CLASSIC);
+    }
+
+    #[test]
+    fn a_pulled_job_survives_the_socket_also_with_a_stamp_before_1970() {
+        let job = read(PULLED).unwrap();
+        assert_eq!(job.rate, Some(1 << 20));
+        let SenderProtocol::Pulled { stored, version, .. } = &job.protocol else { panic!() };
+        assert_eq!((*stored, version.size), (4096, 10));
+        assert_eq!(version.mtime, Stamp { seconds: -5, nanoseconds: 999_999_999 });
+        assert_eq!(job.to_json().to_string(), PULLED);
+    }
+
+    #[test]
+    fn only_a_classic_job_needs_a_peer() {
+        let error = read(&CLASSIC.replace("peer", "other")).err().unwrap();
+        assert_eq!(error.to_string(), "the job lacks 'peer'");
+        let anywhere = PULLED.replace(r#","peer":"2001:db8::7""#, "");
+        assert_eq!(read(&anywhere).ok().unwrap().to_json().to_string(), anywhere);
+        assert!(read(&PULLED.replace("2001:db8::7", "x")).is_err());
+    }
+
+    #[test]
+    fn each_other_key_is_needed_and_named() {
+        let common = ["protocol", "size", "threads", "idle_ms", "stall_ms"];
+        let stamps = ["mtime_s", "mtime_ns", "ctime_s", "ctime_ns"];
+        let classic = common.iter().chain(&["block_size"]).map(|key| (CLASSIC, key));
+        let pulled = common.iter().chain(&stamps).chain(&["session", "stored"]);
+        for (text, key) in classic.chain(pulled.map(|key| (PULLED, key))) {
+            let lacking = text.replace(&format!("\"{key}\""), "\"other\"");
+            let error = read(&lacking).err().unwrap().to_string();
+            assert_eq!(error, format!("the job lacks '{key}'"));
+        }
+    }
+
+    #[test]
+    fn a_protocol_that_is_unknown_is_an_error() {
+        let error = read(&CLASSIC.replace("\"protocol\":1", "\"protocol\":3")).err().unwrap();
+        assert_eq!(error.to_string(), "the job has an invalid 'protocol'");
+    }
+}
