@@ -3,13 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-mod slice;
+pub use crate::codec::message::report::{Mended, Report, Tally};
 
 use super::terminal;
-use crate::codec::json::{self, Value};
-use crate::error::{Error, ExitCode};
-use crate::transfer::meter::Reading;
-use crate::transfer::trace::Slice;
+use crate::codec::json;
+use crate::error::Error;
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
@@ -19,176 +17,7 @@ pub const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest line that a parent reads, in bytes.
 pub const MAX_LINE: usize = 64 << 10;
 
-/// One report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// Which rights the worker has given up; the first report.
-    Confined {
-        /// For the log of somebody who wants to know.
-        text: String,
-    },
-    /// So far: may come any number of times, before one of the other two.
-    Progress(Tally),
-    /// What happened since the last one of these; only where the job asks for it.
-    Trace(Slice),
-    /// No stream of the session can be opened any more: a new session is needed.
-    Lost {
-        /// What the last attempt came to, for a person.
-        text: String,
-    },
-    /// The job is done; the last report.
-    Done {
-        /// What was moved in all.
-        tally: Tally,
-        /// The MD5 of the whole file as 32 hexadecimal digits, where one was made.
-        md5: Option<String>,
-        /// What went wrong and was mended.
-        mended: Mended,
-    },
-    /// The job failed; the last report.
-    Failed {
-        /// The exit code that the parent may hand on.
-        code: ExitCode,
-        /// One line for a person, without a program's name.
-        text: String,
-    },
-}
-
-/// What went wrong on the way and was mended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mended {
-    /// Blocks that came damaged and were asked for again.
-    pub bad_blocks: u64,
-    /// Streams that were opened again.
-    pub reconnects: u64,
-    /// Bytes that were asked for a second time because they were late.
-    pub asked_again: u64,
-    /// Milliseconds between the last byte's arrival and the end of the MD5.
-    pub md5_lag_ms: u64,
-    /// Whether streams went to the server's control port in place of a data port.
-    pub single_port: bool,
-}
-
-/// How much was moved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Bytes of the file.
-    pub bytes: u64,
-    /// Streams that are open; in [`Report::Done`] the most that ever were.
-    pub streams: u64,
-    /// Of a sender, one past the highest byte that was sent.
-    pub offset: u64,
-    /// Of a pulled receiver, blocks asked for a second time: damaged ones, late ones, and
-    /// those that a broken stream still owed.
-    pub again: u64,
-    /// Of a pulled receiver, the part of `bytes` that an earlier run left and that is still
-    /// to be checked.
-    pub held: u64,
-    /// Of a pulled receiver that makes an MD5, how many bytes are in it.
-    pub hashed: Option<u64>,
-}
-
-impl From<Reading> for Tally {
-    fn from(reading: Reading) -> Tally {
-        let Reading { bytes, open: streams, offset, .. } = reading;
-        Tally { bytes, streams, offset, ..Tally::default() }
-    }
-}
-
 impl Report {
-    /// The report of a job that ended with `error`.
-    pub fn failed(error: &Error) -> Report {
-        Report::Failed { code: error.code(), text: error.to_string() }
-    }
-
-    /// The report as JSON.
-    fn to_json(&self) -> Value {
-        let tally = |state: &str, tally: &Tally| {
-            let mut object = vec![
-                ("state".to_string(), Value::from(state)),
-                ("bytes".to_string(), Value::from_u64(tally.bytes)),
-                ("streams".to_string(), Value::from_u64(tally.streams)),
-                ("offset".to_string(), Value::from_u64(tally.offset)),
-                ("again".to_string(), Value::from_u64(tally.again)),
-            ];
-            let held = Some(tally.held).filter(|held| *held > 0);
-            for (key, number) in [("held", held), ("hashed", tally.hashed)] {
-                object.extend(number.map(|number| (key.to_string(), Value::from_u64(number))));
-            }
-            object
-        };
-        match self {
-            Report::Confined { text } => Value::object([
-                ("state", Value::from("confined")),
-                ("text", Value::from(text.as_str())),
-            ]),
-            Report::Progress(so_far) => Value::Object(tally("progress", so_far)),
-            Report::Trace(slice) => {
-                let mut object = vec![("state".to_string(), Value::from("trace"))];
-                object.extend(slice::members(slice));
-                Value::Object(object)
-            }
-            Report::Lost { text } => Value::object([
-                ("state", Value::from("lost")),
-                ("text", Value::from(text.as_str())),
-            ]),
-            Report::Done { tally: all, md5, mended } => {
-                let mut object = tally("done", all);
-                for (key, number) in [
-                    ("bad_blocks", mended.bad_blocks),
-                    ("reconnects", mended.reconnects),
-                    ("asked_again", mended.asked_again),
-                    ("md5_lag_ms", mended.md5_lag_ms),
-                    ("single_port", mended.single_port.into()),
-                ] {
-                    object.push((key.to_string(), Value::from_u64(number)));
-                }
-                object.extend(md5.as_deref().map(|md5| ("md5".to_string(), Value::from(md5))));
-                Value::Object(object)
-            }
-            Report::Failed { code, text } => Value::object([
-                ("state", Value::from("failed")),
-                ("code", Value::from_u64(code.number().into())),
-                ("text", Value::from(text.as_str())),
-            ]),
-        }
-    }
-
-    /// The report that `line` holds; `None` where it is none.
-    fn from_json(line: &[u8]) -> Option<Report> {
-        let value = json::parse(line).ok()?;
-        let number = |key| value.get(key).and_then(Value::as_u64);
-        let text = |key| value.get(key).and_then(Value::as_str).map(str::to_string);
-        let tally = || {
-            let (bytes, streams) = (number("bytes")?, number("streams")?);
-            let (offset, again) = (number("offset").unwrap_or(0), number("again").unwrap_or(0));
-            let (held, hashed) = (number("held").unwrap_or(0), number("hashed"));
-            Some(Tally { bytes, streams, offset, again, held, hashed })
-        };
-        match text("state")?.as_str() {
-            "confined" => Some(Report::Confined { text: text("text")? }),
-            "progress" => Some(Report::Progress(tally()?)),
-            "trace" => slice::parse(&value).map(Report::Trace),
-            "lost" => Some(Report::Lost { text: text("text")? }),
-            "done" => {
-                let count = |key| number(key).unwrap_or(0);
-                let mended = Mended {
-                    bad_blocks: count("bad_blocks"),
-                    reconnects: count("reconnects"),
-                    asked_again: count("asked_again"),
-                    md5_lag_ms: count("md5_lag_ms"),
-                    single_port: count("single_port") != 0,
-                };
-                Some(Report::Done { tally: tally()?, md5: text("md5"), mended })
-            }
-            "failed" => Some(Report::Failed {
-                code: number("code").and_then(ExitCode::from_number).unwrap_or(ExitCode::System),
-                text: text("text")?,
-            }),
-            _ => None,
-        }
-    }
-
     /// Writes the report to standard output. A parent that is gone does not read it:
     /// the lifeline tells the worker so, not this.
     pub fn send(&self) {
@@ -217,7 +46,11 @@ impl<R: Read> Reports<R> {
         match (taken, line.last()) {
             (0, _) => Ok(None),
             (_, Some(b'\n')) if taken <= MAX_LINE => {
-                Report::from_json(&line).map(Some).ok_or(io::ErrorKind::InvalidData.into())
+                let object = json::parse(&line).map_err(|_| io::ErrorKind::InvalidData)?;
+                let report = Report::from_json(&object);
+                let invalid =
+                    |error: Error| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+                report.map(Some).map_err(invalid)
             }
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
@@ -227,7 +60,8 @@ impl<R: Read> Reports<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transfer::trace::{Cell, Mark, Standing};
+    use crate::error::ExitCode;
+    use crate::transfer::trace::{Cell, Mark, Slice, Standing};
 
     fn read(text: &str) -> io::Result<Option<Report>> {
         Reports::new(text.as_bytes()).next_report()

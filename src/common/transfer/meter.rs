@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::codec::message::report::Tally;
 use crate::sys::sync::lock;
 use std::sync::Mutex;
 
@@ -58,6 +59,13 @@ pub struct OpenStream<'a> {
 impl Drop for OpenStream<'_> {
     fn drop(&mut self) {
         lock(&self.meter.reading).open -= 1;
+    }
+}
+
+impl From<Reading> for Tally {
+    fn from(reading: Reading) -> Tally {
+        let Reading { bytes, open: streams, offset, .. } = reading;
+        Tally { bytes, streams, offset, ..Tally::default() }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod recorder;
 
+pub use crate::codec::message::slice::{Cell, Mark, Slice, Standing};
 pub use recorder::Recorder;
 
 /// The most stretches of time, which bounds the memory: 3 MiB with 255 streams.
@@ -14,50 +15,7 @@ pub const MAX_COLUMNS: usize = 480;
 /// Milliseconds of a stretch at first.
 const FIRST_WIDTH: u64 = 100;
 
-/// What can befall a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// Its connection broke.
-    Broken,
-    /// It brought nothing for so long that it was given up.
-    Stalled,
-    /// It was connected again.
-    Reopened,
-    /// It brought a block whose checksum differs.
-    Damaged,
-    /// It was asked for what another stream was late with.
-    Again,
-}
-
-impl Mark {
-    /// All of them, in the order of [`Cell::marks`].
-    pub const ALL: [Mark; 5] =
-        [Mark::Broken, Mark::Stalled, Mark::Reopened, Mark::Damaged, Mark::Again];
-}
-
-/// What one stream did in one stretch of time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cell {
-    /// Bytes that it brought.
-    pub bytes: u64,
-    /// Whether it was connected at any time.
-    pub open: bool,
-    /// How often each of [`Mark::ALL`] befell it.
-    pub marks: [u16; Mark::ALL.len()],
-}
-
 impl Cell {
-    /// Counts one more of these.
-    pub fn mark(&mut self, mark: Mark) {
-        let count = &mut self.marks[mark as usize];
-        *count = count.saturating_add(1);
-    }
-
-    /// How many there are of these.
-    pub fn count(&self, mark: Mark) -> u16 {
-        self.marks[mark as usize]
-    }
-
     fn join(&mut self, other: &Cell) {
         self.bytes = self.bytes.saturating_add(other.bytes);
         self.open |= other.open;
@@ -65,15 +23,6 @@ impl Cell {
             *mark = mark.saturating_add(more);
         }
     }
-}
-
-/// How far a transfer was at the end of a stretch of time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// Bytes that are there from the start of the file on without a gap.
-    pub prefix: u64,
-    /// How many of them are in the MD5, where one is made.
-    pub hashed: Option<u64>,
 }
 
 impl Standing {
@@ -88,17 +37,6 @@ impl Standing {
             hashed: other.hashed.map(|to| part(self.hashed.unwrap_or(0), to)),
         }
     }
-}
-
-/// What happened since the last one of these.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Slice {
-    /// When it ends, in milliseconds from the start.
-    pub at: u64,
-    /// How far the transfer was then.
-    pub standing: Standing,
-    /// Streams of which there is anything to say, by their numbers.
-    pub cells: Vec<(u8, Cell)>,
 }
 
 /// A transfer, stretch by stretch.

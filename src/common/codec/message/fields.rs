@@ -88,6 +88,11 @@ impl<'a> Fields<'a> {
         self.value(key)?.as_str().ok_or_else(|| self.invalid(key))
     }
 
+    /// An array.
+    pub(super) fn array(&self, key: &str) -> Result<&'a [Value]> {
+        self.value(key)?.as_array().ok_or_else(|| self.invalid(key))
+    }
+
     /// A text that spells a `T`, such as an address.
     pub(super) fn spelled<T: FromStr>(&self, key: &str) -> Result<T> {
         self.text(key)?.parse().map_err(|_| self.invalid(key))

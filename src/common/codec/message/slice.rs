@@ -1,0 +1,118 @@
+//! A slice of a trace in a report. With 255 streams it takes at most 16 KiB.
+//!
+//! ```text
+//! "at":1200,"prefix":4096,"hashed":1024,"lanes":[[STREAM,BYTES,OPEN,MARKS...],...]
+//! ```
+
+#![forbid(unsafe_code)]
+
+use super::fields::Fields;
+use crate::codec::json::Value;
+use crate::error::Result;
+
+/// Numbers of a lane before its marks.
+const FIXED: usize = 3;
+
+/// What can befall a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Its connection broke.
+    Broken,
+    /// It brought nothing for so long that it was given up.
+    Stalled,
+    /// It was connected again.
+    Reopened,
+    /// It brought a block whose checksum differs.
+    Damaged,
+    /// It was asked for what another stream was late with.
+    Again,
+}
+
+impl Mark {
+    /// All of them, in the order of [`Cell::marks`].
+    pub const ALL: [Mark; 5] =
+        [Mark::Broken, Mark::Stalled, Mark::Reopened, Mark::Damaged, Mark::Again];
+}
+
+/// What one stream did in one stretch of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// Bytes that it brought.
+    pub bytes: u64,
+    /// Whether it was connected at any time.
+    pub open: bool,
+    /// How often each of [`Mark::ALL`] befell it.
+    pub marks: [u16; Mark::ALL.len()],
+}
+
+impl Cell {
+    /// Counts one more of these.
+    pub fn mark(&mut self, mark: Mark) {
+        let count = &mut self.marks[mark as usize];
+        *count = count.saturating_add(1);
+    }
+
+    /// How many there are of these.
+    pub fn count(&self, mark: Mark) -> u16 {
+        self.marks[mark as usize]
+    }
+}
+
+/// How far a transfer was at the end of a stretch of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Bytes that are there from the start of the file on without a gap.
+    pub prefix: u64,
+    /// How many of them are in the MD5, where one is made.
+    pub hashed: Option<u64>,
+}
+
+/// What happened since the last one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slice {
+    /// When it ends, in milliseconds from the start.
+    pub at: u64,
+    /// How far the transfer was then.
+    pub standing: Standing,
+    /// Streams of which there is anything to say, by their numbers.
+    pub cells: Vec<(u8, Cell)>,
+}
+
+impl Slice {
+    /// The members of a report with this slice.
+    pub(super) fn members(&self) -> Vec<(&'static str, Value)> {
+        let Standing { prefix, hashed } = self.standing;
+        let mut members =
+            vec![("at", Value::from_u64(self.at)), ("prefix", Value::from_u64(prefix))];
+        members.extend(hashed.map(|hashed| ("hashed", Value::from_u64(hashed))));
+        let lanes = self.cells.iter().map(|(stream, cell)| {
+            let mut lane = vec![u64::from(*stream), cell.bytes, cell.open.into()];
+            lane.extend(cell.marks.map(u64::from));
+            while lane.len() > FIXED && lane.last() == Some(&0) {
+                lane.pop();
+            }
+            Value::Array(lane.into_iter().map(Value::from_u64).collect())
+        });
+        members.push(("lanes", Value::Array(lanes.collect())));
+        members
+    }
+
+    pub(super) fn from_fields(fields: &Fields<'_>) -> Result<Slice> {
+        let standing =
+            Standing { prefix: fields.number("prefix")?, hashed: fields.number_if_any("hashed")? };
+        let cells = fields.array("lanes")?.iter().map(lane).collect::<Option<_>>();
+        let cells = cells.ok_or_else(|| fields.invalid("lanes"))?;
+        Ok(Slice { at: fields.number("at")?, standing, cells })
+    }
+}
+
+/// The number of a stream and its cell; `None` for a lane that is invalid.
+fn lane(lane: &Value) -> Option<(u8, Cell)> {
+    let numbers = lane.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>()?;
+    let (&[stream, bytes, open], marks) = numbers.split_first_chunk::<FIXED>()?;
+    let mut cell = Cell { bytes, open: open == 1, ..Cell::default() };
+    for (mark, count) in cell.marks.iter_mut().zip(marks) {
+        *mark = u16::try_from(*count).ok()?;
+    }
+    Some((u8::try_from(stream).ok()?, cell))
+}
