@@ -77,7 +77,7 @@ help:  ## this list
 
 # What share/ holds, anew from the tables of options.
 papers:  ## write man pages and completions anew
-	@ROPEWALK_RENEW_PAPERS=1 $(CARGO) test --locked --quiet --lib app::manual
+	@ROPEWALK_RENEW_PAPERS=1 $(CARGO) test --locked --quiet --test papers
 
 # glibc's own static form: any toolchain has it, while one for musl is an extra, and names
 # are resolved without a file of it at run time (from 2.34 on). A target has to be named, or

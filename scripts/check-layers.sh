@@ -1,6 +1,7 @@
 #!/bin/sh
-# Checks what the compiler does not: that each layer imports only itself and those to
-# its left, where unsafe code may stand, and that every file says what it owns.
+# Checks what the compiler does not: each layer imports only itself and those to its left, no
+# files import each other in a circle, unsafe code stands only where it may, and every file says
+# what it owns.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 status=0
@@ -19,6 +20,13 @@ for layer in $layers; do
             grep -E "crate::|super::super::" | grep -v '//')
         [ -z "$found" ] || complain "layer $layer uses $other:" "$found"
     done
+done
+
+for part in src/common src/bin/*; do
+    # shellcheck disable=SC2046
+    circles=$(awk -f scripts/find-circles.awk -- $(find "$part" -name '*.rs' | sort)) ||
+        complain "scripts/find-circles.awk has failed"
+    [ -z "$circles" ] || complain "files that import each other:" "$circles"
 done
 
 for file in $(find src tests -name '*.rs'); do

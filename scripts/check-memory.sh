@@ -17,10 +17,10 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 # Code that makes no system call, besides asking for the time and for random bytes.
 pure="error:: hash:: codec:: app::options
     transfer::blocks transfer::growth transfer::meter transfer::queue transfer::ranges
-    transfer::rate transfer::ring transfer::session transfer::trace transfer::window app::nonces"
+    transfer::rate transfer::ring transfer::session transfer::trace transfer::window"
 
 # Of the server.
-pure_server="conditions:: digests::turns:: digests::remembered::"
+pure_server="auth::nonces:: conditions:: digests::turns:: digests::remembered::"
 
 # Miri knows these instructions, but believes in them only when the compiler may use them too.
 case $host in

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The completions and man pages of share/ are read by the programs that they are for, each
 # where it is installed. That they keep to the option table is a test of
-# src/common/app/manual.rs.
+# tests/papers/main.rs.
 set -eu
 cd "$(dirname "$0")/.."
 share=$PWD/share

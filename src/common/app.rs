@@ -1,21 +1,14 @@
 //! What the four programs share above the data plane: options, HTTP over a
 //! socket, jobs, signals, supervision, the terminal.
 
-pub mod activation;
-pub mod authenticate;
-pub mod connections;
 pub mod http;
 pub mod job;
-pub mod login;
-pub mod manual;
-pub mod nonces;
 pub mod options;
-pub mod origin;
-pub mod passwords;
 pub mod program;
 pub mod programs;
 pub mod report;
 pub mod resolve;
+pub mod secrets;
 pub mod signals;
 pub mod supervise;
 pub mod terminal;

@@ -5,7 +5,7 @@
 mod wanted;
 
 use crate::destination::{self, Destination};
-use crate::progress::Style;
+use crate::progress::style::Style;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve::without_zone;
 use ropewalk::codec::shell;

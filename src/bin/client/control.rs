@@ -13,8 +13,8 @@ pub(crate) use waiting::{Held, REMINDER};
 
 use crate::config::{Config, Threads};
 use crate::interrupt::Interrupt;
+use crate::login::Login;
 use ropewalk::app::http::{Http, NoReply};
-use ropewalk::app::login::Login;
 use ropewalk::app::resolve::{advise_zone, connect_any, resolve};
 use ropewalk::app::terminal;
 use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};

@@ -10,15 +10,14 @@ mod lease;
 mod piped;
 mod pulled;
 mod renewal;
-mod summary;
-
-pub(crate) use summary::Summary;
+mod transfer;
 
 use crate::config::Config;
 use crate::control::{Offer, Server};
 use crate::destination::Goal;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+use crate::summary::Summary;
 use crate::trace::Gathered;
 use lease::Lease;
 use ropewalk::app::report::Report;

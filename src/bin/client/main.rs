@@ -8,7 +8,10 @@ mod control;
 mod destination;
 mod fetch;
 mod interrupt;
+mod login;
+mod main_thread;
 mod progress;
+mod summary;
 mod trace;
 
 use config::Config;
@@ -35,7 +38,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     let piped = matches!(config.destination, Destination::Descriptor(_));
     let progress = Arc::new(Progress::new());
     let watcher = Watcher::start(&config, &progress)?;
-    let outcome = interrupt::run_until_signal(config, progress);
+    let outcome = main_thread::run_until_signal(config, progress);
     let said = watcher.end(&outcome);
     let summary = match outcome {
         Ok(summary) => {

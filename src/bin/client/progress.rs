@@ -6,9 +6,10 @@
 mod bar;
 mod json;
 mod speed;
+pub(crate) mod style;
 mod watcher;
 
-pub(crate) use watcher::{Style, Watcher};
+pub(crate) use watcher::Watcher;
 
 use ropewalk::app::report::Tally;
 use ropewalk::sys::sync::lock;

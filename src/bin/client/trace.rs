@@ -13,7 +13,7 @@ mod verdict;
 pub(crate) use picture::Picture;
 
 use crate::config::Config;
-use crate::fetch::Summary;
+use crate::summary::Summary;
 use ropewalk::app::terminal;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Result, system_words};

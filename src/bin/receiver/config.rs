@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 
 use crate::classic::Piped;
-use crate::pulled::{self, Kept, Session, Sessions, Store, Verify};
+use crate::pulled::session::Session;
+use crate::pulled::sessions::Sessions;
+use crate::pulled::{self, Kept, Store, Verify};
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve::resolve;

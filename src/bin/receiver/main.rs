@@ -8,7 +8,7 @@ mod config;
 mod pulled;
 
 use config::{Target, Transfer};
-use pulled::Session;
+use pulled::session::Session;
 use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};

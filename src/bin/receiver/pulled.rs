@@ -1,6 +1,5 @@
-//! The ropewalk protocol's receiver: streams pull ranges from one queue into the part
-//! file, while others hash it, check what an earlier run left, and sync it. This file
-//! starts and ends them all.
+//! The receiver of the ropewalk protocol: starts and ends the threads that pull ranges into the
+//! part file, hash it, check what an earlier run left, and sync it.
 
 #![forbid(unsafe_code)]
 
@@ -10,11 +9,11 @@ mod crew;
 mod follower;
 mod lane;
 mod route;
-mod sessions;
+pub(crate) mod session;
+pub(crate) mod sessions;
 mod store;
 mod stream;
 
-pub(crate) use sessions::{Session, Sessions};
 pub(crate) use store::{Kept, Store};
 
 use crew::Crew;
@@ -29,6 +28,7 @@ use ropewalk::transfer::queue::{End, Progress, Queue};
 use ropewalk::transfer::rate::Rate;
 use ropewalk::transfer::trace::{Recorder, Standing};
 use ropewalk::transfer::window::block_size;
+use sessions::Sessions;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};

@@ -3,67 +3,22 @@
 
 #![forbid(unsafe_code)]
 
-use crate::body::{Body, Sent};
+use crate::answer::{NoAnswer, begin, no_room, now, refusal};
+use crate::body::Body;
 use crate::conditions::{Validators, Verdict};
+use crate::connections::Connection;
 use crate::digests::{Hurry, NoDigest};
-use crate::index::{self, Page};
+use crate::download::{Answer, Download, Payload};
+use crate::index;
 use crate::media;
-use crate::requests::{Answer, NoAnswer, Service, begin, no_room, now, refusal};
-use crate::shares::DownloadShare;
+use crate::service::Service;
 use crate::target::{self, Opened};
-use ropewalk::app::connections::Connection;
 use ropewalk::codec::date;
 use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
 use ropewalk::codec::range::{self, RangeOutcome};
 use ropewalk::codec::repr_digest;
 use ropewalk::transfer::identity::Identity;
-use std::net::TcpStream;
-use std::time::Duration;
-
-/// A file or an index that goes out as an answer's body.
-#[derive(Debug)]
-pub(crate) struct Download {
-    /// The head.
-    pub(crate) response: Response,
-    /// What follows it.
-    pub(crate) body: Payload,
-    /// The path, for the log.
-    pub(crate) path: Vec<u8>,
-}
-
-/// What follows a head.
-#[derive(Debug)]
-pub(crate) enum Payload {
-    /// A file, or a part of it.
-    Part(Body),
-    /// What is in a folder.
-    Index(Box<Page>),
-}
-
-impl Payload {
-    /// How many bytes it has, where that is known before they are sent.
-    pub(crate) fn length(&self) -> Option<u64> {
-        match self {
-            Payload::Part(body) => Some(body.length),
-            Payload::Index(page) => page.length(),
-        }
-    }
-
-    /// Sends all of it; gives up when the client takes nothing for `stall`. No faster
-    /// than its share allows.
-    pub(crate) fn send(
-        &self,
-        stream: &TcpStream,
-        stall: Duration,
-        share: Option<&DownloadShare>,
-    ) -> Sent {
-        match self {
-            Payload::Part(body) => body.send(stream, stall, share),
-            Payload::Index(page) => page.send(stream, stall, share),
-        }
-    }
-}
 
 /// The answer to a GET or a HEAD.
 pub(crate) fn answer(

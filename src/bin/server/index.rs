@@ -9,19 +9,18 @@ mod command;
 mod frame;
 mod html;
 mod listing;
-mod page;
+pub(crate) mod page;
 mod query;
 
-pub(crate) use page::Page;
 pub(crate) use query::asks_for;
 
+use crate::answer::{NoAnswer, begin, unavailable};
 use crate::conditions::{Validators, Verdict};
-use crate::files::{Download, Payload};
-use crate::requests::{Answer, NoAnswer, begin, unavailable};
+use crate::connections::Connection;
+use crate::download::{Answer, Download, Payload};
 use crate::target::{self, Folder};
 use listing::{Key, Listing, View};
-use page::Form;
-use ropewalk::app::connections::Connection;
+use page::{Form, Page};
 use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
 use ropewalk::codec::{accept, json};

@@ -2,18 +2,20 @@
 
 #![forbid(unsafe_code)]
 
+use crate::activation;
+use crate::answer;
+use crate::auth::Auth;
 use crate::config::{Config, Place, Volume};
+use crate::connections::{Connection, Connections};
 use crate::digests::Digests;
-use crate::door::Door;
 use crate::log::Log;
 use crate::metrics::counters::Counters;
 use crate::metrics::{Listening, Metrics};
-use crate::requests::{self, Service};
+use crate::service::Service;
 use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::target::Tree;
 use crate::transfers::Transfers;
-use ropewalk::app::connections::{Connection, Connections};
 use ropewalk::app::http::{Http, NoRequest, Patience};
 use ropewalk::app::resolve::advise_zone;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
@@ -66,8 +68,8 @@ impl Server {
     pub(crate) fn bind(config: Config, handed: Vec<TcpListener>) -> Result<Server> {
         let sender = workers::find("sender")?;
         let tree = tree(&config)?;
-        let door = config.auth.as_deref().map(|path| Door::new(path, config.auth_md5));
-        let door = door.transpose()?;
+        let auth = config.auth.as_deref().map(|path| Auth::new(path, config.auth_md5));
+        let auth = auth.transpose()?;
         let listeners = match config.place {
             Place::Everywhere(port) => {
                 vec![socket::listen_everywhere(port).map_err(|error| no_port(port, None, &error))?]
@@ -91,10 +93,10 @@ impl Server {
             become_user(name)?; // before the first thread, and the first worker
         }
         // With passwords SIGHUP ends nothing, so there is no reason to go on ignoring it.
-        let always = if door.is_some() { &[Signal::HangUp][..] } else { &[] };
+        let always = if auth.is_some() { &[Signal::HangUp][..] } else { &[] };
         let wanted = [&MAIN_SIGNALS[..], &[Signal::User]].concat();
         let signals = Signals::install(&wanted, always).map_err(failed)?;
-        let supervisor = Arc::new(Supervisor::start().map_err(failed)?);
+        let supervisor = Arc::new(Supervisor::start(&activation::VARIABLES).map_err(failed)?);
         let connections = Connections::new(config.max_connections);
         let shares = Shares::new(config.rate);
         let counters = Counters::new();
@@ -114,7 +116,7 @@ impl Server {
         let (request, idle) = (config.request, config.idle);
         let log = Log::begin(config.log.as_deref(), volume)?;
         let service = Service {
-            door,
+            auth,
             tree: Arc::new(tree),
             index,
             transfers,
@@ -138,7 +140,7 @@ impl Server {
     pub(crate) fn announce(&self) -> Result<()> {
         let heard = self.service.volume > Volume::Quiet;
         if let (Tree::Everything, true) = (&*self.service.tree, heard) {
-            let is_guarded = self.service.door.is_some();
+            let is_guarded = self.service.auth.is_some();
             terminal::log(warning(process::effective_user() == 0, is_guarded));
         }
         let failed = |error: io::Error| Error::system("standard output", &error);
@@ -178,7 +180,7 @@ impl Server {
 
     /// Reads the passwords again. `false` where there are none.
     fn reload(&self) -> bool {
-        self.service.door.as_ref().map(Door::reload).is_some()
+        self.service.auth.as_ref().map(Auth::reload).is_some()
     }
 
     /// Takes one connection of each listener that is ready. Answers how long to take none
@@ -222,7 +224,7 @@ impl Server {
                 self.service.log.refused(peer, None, &refusal);
                 let stream = Arc::new(stream);
                 let _ = Http::new(stream.clone())
-                    .write_response(&requests::refusal(&refusal).close(), false);
+                    .write_response(&answer::refusal(&refusal).close(), false);
                 let _ = stream.shutdown(Shutdown::Write);
                 if self.turned_away.len() == MAX_TURNED_AWAY {
                     self.turned_away.pop_front();
@@ -335,7 +337,7 @@ fn converse(connection: &Connection, service: &Service) {
             Err(NoRequest::Refused(refusal)) => {
                 service.counters.answered(refusal.status);
                 service.log.refused(connection.peer(), None, &refusal);
-                if http.write_response(&requests::refusal(&refusal).close(), false).is_ok() {
+                if http.write_response(&answer::refusal(&refusal).close(), false).is_ok() {
                     http.close_gently();
                 }
                 break;

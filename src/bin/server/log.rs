@@ -3,8 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::answer::now;
 use crate::config::Volume;
-use crate::requests::now;
 use ropewalk::app::terminal;
 use ropewalk::codec::date;
 use ropewalk::codec::http::{Refusal, Status};

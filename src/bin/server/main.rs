@@ -4,21 +4,27 @@
 
 #![forbid(unsafe_code)]
 
+mod activation;
+mod answer;
+mod auth;
 mod body;
 mod conditions;
 mod config;
+mod connections;
 mod digests;
-mod door;
+mod download;
 mod files;
 mod index;
 mod listen;
 mod log;
 mod media;
 mod metrics;
+mod origin;
 mod places;
 mod ports;
 mod post;
 mod requests;
+mod service;
 mod sessions;
 mod shares;
 mod target;
@@ -26,7 +32,7 @@ mod transfers;
 
 use config::Config;
 use ropewalk::app::options::Arguments;
-use ropewalk::app::{activation, program, programs};
+use ropewalk::app::{program, programs};
 use ropewalk::error::{ExitCode, Result};
 use ropewalk::sys::sandbox;
 use std::process;

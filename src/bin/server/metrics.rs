@@ -7,7 +7,7 @@
 pub(crate) mod counters;
 mod text;
 
-use crate::requests::{begin, refusal};
+use crate::answer::{begin, refusal};
 use crate::target;
 use counters::Counters;
 use ropewalk::app::SMALL_STACK;

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use ropewalk::app::origin::origin;
+use crate::origin::origin;
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::sys::sync::{lock, wait_for};
 use std::cmp::Reverse;

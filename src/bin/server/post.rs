@@ -3,10 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-use crate::requests::{NoAnswer, Service, respond};
+use crate::answer::{NoAnswer, respond};
+use crate::connections::Connection;
+use crate::service::Service;
 use crate::target;
 use crate::transfers::Wanted;
-use ropewalk::app::connections::Connection;
 use ropewalk::codec::http::{Refusal, RequestHead, Response, Status};
 use ropewalk::codec::json::{self, Value};
 use ropewalk::transfer::blocks::MAX_STREAMS;

@@ -1,98 +1,24 @@
-//! What the server answers to each request: which part of it is asked, what every
-//! answer has in common, and how one is written.
+//! Answers each request: finds the part of the server that is asked, and writes and counts
+//! the answer.
 
 #![forbid(unsafe_code)]
 
+use crate::answer::{NoAnswer, refusal};
 use crate::config::Volume;
-use crate::digests::Digests;
-use crate::door::Door;
-use crate::files::{self, Download};
-use crate::index;
-use crate::log::Log;
-use crate::metrics::counters::{Counters, Kind, Outcome};
-use crate::post;
-use crate::sessions::Sessions;
-use crate::shares::Shares;
-use crate::target::Tree;
-use crate::transfers::Transfers;
-use ropewalk::app::connections::Connection;
+use crate::connections::Connection;
+use crate::download::{Answer, Download};
+use crate::metrics::counters::{Kind, Outcome};
+use crate::service::Service;
+use crate::{files, index, post};
 use ropewalk::app::http::Http;
 use ropewalk::app::terminal;
-use ropewalk::codec::date;
 use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status, Version, forwarded};
-use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
 use std::io;
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// The `Server` field of every reply: a ropewalk client knows its own kind by it.
-const SERVER: &str = concat!("ropewalk/", env!("CARGO_PKG_VERSION"));
+use std::time::Instant;
 
 /// What methods there are, for a request with another one.
 const ALLOW: &str = "GET, HEAD, POST";
-
-/// Seconds after which it is worth asking a full server again.
-const RETRY_AFTER: u64 = 1;
-
-/// What all connections share.
-pub(crate) struct Service {
-    /// Who may come in; everybody without one.
-    pub(crate) door: Option<Door>,
-    /// The files that clients may have.
-    pub(crate) tree: Arc<Tree>,
-    /// Whether folders are shown.
-    pub(crate) index: bool,
-    /// Transfers under way.
-    pub(crate) transfers: Arc<Transfers>,
-    /// Whose streams come to the control port.
-    pub(crate) sessions: Arc<Sessions>,
-    /// Digests of whole files.
-    pub(crate) digests: Arc<Digests>,
-    /// What there has been so far.
-    pub(crate) counters: Arc<Counters>,
-    /// Who shares the limit of bytes per second.
-    pub(crate) shares: Arc<Shares>,
-    /// Streams that a transfer may have.
-    pub(crate) max_streams: u8,
-    /// How long a client may take to send a request.
-    pub(crate) request: Duration,
-    /// How long a connection may stay idle between two requests.
-    pub(crate) idle: Duration,
-    /// How long a client may take no data.
-    pub(crate) stall: Duration,
-    /// How much to log.
-    pub(crate) volume: Volume,
-    /// Where refused requests are logged.
-    pub(crate) log: Log,
-    /// The reverse proxy whose word about its clients counts.
-    pub(crate) proxy: Option<IpAddr>,
-}
-
-/// What a request gets.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// This, with its body.
-    Message(Response),
-    /// A part of a file, or all of it, or an index.
-    File(Box<Download>),
-}
-
-/// Why a request gets something else than it asked for.
-#[derive(Debug)]
-pub(crate) enum NoAnswer {
-    /// It cannot have it.
-    Refused(Refusal),
-    /// There is nobody to answer.
-    Gone,
-}
-
-impl From<Refusal> for NoAnswer {
-    fn from(refusal: Refusal) -> NoAnswer {
-        NoAnswer::Refused(refusal)
-    }
-}
 
 impl Service {
     /// Has a request of the trusted proxy count as that of the client that the proxy names. Of
@@ -137,7 +63,7 @@ impl Service {
         http: &Http,
         head: &RequestHead,
     ) -> Option<bool> {
-        let response = self.door.as_ref()?.refuses(connection, head)?;
+        let response = self.auth.as_ref()?.refuses(connection, head)?;
         Some(self.write(http, head, response))
     }
 
@@ -227,43 +153,4 @@ fn with_connection(head: &RequestHead, response: Response) -> Response {
         (true, Version::Http11) => response,
         (true, _) => response.field("Connection", "keep-alive"),
     }
-}
-
-/// A response with the fields that every one has.
-pub(crate) fn begin(status: Status) -> Response {
-    let response = Response::new(status).field("Server", SERVER);
-    match now() {
-        Some(now) => response.field("Date", date::format(now)),
-        None => response,
-    }
-}
-
-/// Seconds since 1970; `None` on a machine without a clock.
-pub(crate) fn now() -> Option<u64> {
-    SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|now| now.as_secs())
-}
-
-/// A response that carries one JSON value.
-pub(crate) fn respond(status: Status, body: &Value) -> Response {
-    begin(status).body("application/json", format!("{body}\n").into_bytes())
-}
-
-/// The answer to a request that is not served.
-pub(crate) fn refusal(refusal: &Refusal) -> Response {
-    let response =
-        respond(refusal.status, &Value::object([("error", Value::from(refusal.reason))]));
-    match refusal.status {
-        Status::SERVICE_UNAVAILABLE => response.field("Retry-After", RETRY_AFTER.to_string()),
-        _ => response,
-    }
-}
-
-/// What to answer when the system refuses the server what a request needs.
-pub(crate) fn unavailable(error: &io::Error) -> Refusal {
-    no_room().because(error.raw_os_error())
-}
-
-/// What to answer when the server has come to a limit of its own.
-pub(crate) fn no_room() -> Refusal {
-    Refusal::new(Status::SERVICE_UNAVAILABLE, "the server has no room now")
 }

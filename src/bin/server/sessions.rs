@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use ropewalk::app::connections::Connection;
+use crate::connections::Connection;
 use ropewalk::app::http::Http;
 use ropewalk::app::job;
 use ropewalk::codec::json::Value;

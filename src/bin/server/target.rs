@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::requests::unavailable;
+use crate::answer::unavailable;
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::percent;
 use ropewalk::sys::dir::{Access, Dir};

@@ -3,16 +3,16 @@
 
 #![forbid(unsafe_code)]
 
+use crate::answer::{NoAnswer, unavailable};
 use crate::config::{Config, Volume};
+use crate::connections::Connection;
 use crate::digests::{Digests, Hurry, Pace};
 use crate::metrics::counters::{Counted, Counters, Kind, Outcome};
 use crate::places::{Place, Places};
 use crate::ports::DataPorts;
-use crate::requests::{NoAnswer, unavailable};
 use crate::sessions::{Session, Sessions};
 use crate::shares::{Share, Shares};
 use crate::target::Opened;
-use ropewalk::app::connections::Connection;
 use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::{SMALL_STACK, terminal};

@@ -181,12 +181,12 @@ const GENERAL: Group = Group { title: "help", options: &[HELP, VERSION] };
 
 impl Program {
     /// All groups of options, that of every program last.
-    pub(super) fn all_groups(&self) -> impl Iterator<Item = &Group> {
+    pub fn all_groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().chain([&GENERAL])
     }
 
     /// All options, in the order of their groups.
-    pub(super) fn all_options(&self) -> impl Iterator<Item = &Opt> {
+    pub fn all_options(&self) -> impl Iterator<Item = &Opt> {
         self.all_groups().flat_map(|group| group.options)
     }
 

@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-use super::activation;
 use super::job;
 use super::report::Reports;
 use super::signals::{Signal, Signals};
@@ -71,14 +70,15 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the thread.
-    pub fn start() -> io::Result<Supervisor> {
+    /// Starts the thread. Workers do not inherit the environment variables `kept_back`.
+    pub fn start(kept_back: &'static [&'static str]) -> io::Result<Supervisor> {
         let (bell, ring) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         ring.set_nonblocking(true)?;
         let (orders, inbox) = mpsc::channel();
         let signals = Signals::install(&[Signal::Child], &[Signal::Child])?;
-        let state = Thread { inbox, ring, signals, children: Vec::new(), stopping: None };
+        let children = Vec::new();
+        let state = Thread { inbox, ring, signals, kept_back, children, stopping: None };
         let thread = std::thread::Builder::new()
             .name("supervisor".into())
             .stack_size(super::SMALL_STACK)
@@ -162,6 +162,8 @@ struct Thread {
     inbox: mpsc::Receiver<Order>,
     ring: UnixStream,
     signals: Signals,
+    /// Variables that no worker inherits.
+    kept_back: &'static [&'static str],
     children: Vec<(Pid, mpsc::SyncSender<Ended>)>,
     stopping: Option<Stopping>,
 }
@@ -216,7 +218,7 @@ impl Thread {
             return Err(io::Error::other("the program is being stopped"));
         }
         let mut command = Command::new(program);
-        for variable in activation::VARIABLES {
+        for variable in self.kept_back {
             command.env_remove(variable);
         }
         let mut child = command
@@ -319,7 +321,7 @@ mod tests {
 
     #[test]
     fn an_end_is_reported() {
-        let supervisor = Supervisor::start().unwrap();
+        let supervisor = Supervisor::start(&[]).unwrap();
         let path = script("exit", "exit 5");
         assert_eq!(start(&supervisor, &path).wait(), Some(Ended::Exited(5)));
         std::fs::remove_file(path).unwrap();
@@ -327,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_missing_is_an_error() {
-        let supervisor = Supervisor::start().unwrap();
+        let supervisor = Supervisor::start(&[]).unwrap();
         let missing = Path::new("/nonexistent/worker");
         let error = supervisor.start_worker(missing, Vec::new(), &[]).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
@@ -335,7 +337,7 @@ mod tests {
 
     #[test]
     fn dropping_a_worker_closes_its_lifeline() {
-        let supervisor = Supervisor::start().unwrap();
+        let supervisor = Supervisor::start(&[]).unwrap();
         let worker = running(&supervisor, "drop", "READY; cat >/dev/null; exit 9");
         let Worker { lifeline, ended, .. } = worker;
         drop(lifeline);
@@ -344,7 +346,7 @@ mod tests {
 
     #[test]
     fn stopping_ends_a_worker_by_sigterm() {
-        let supervisor = Supervisor::start().unwrap();
+        let supervisor = Supervisor::start(&[]).unwrap();
         let worker = running(&supervisor, "term", "READY; sleep 1000 & wait");
         stop(&supervisor, Duration::from_secs(1000));
         assert_eq!(worker.wait(), Some(Ended::Killed(SIGTERM)));
@@ -352,7 +354,7 @@ mod tests {
 
     #[test]
     fn one_that_ignores_sigterm_is_killed() {
-        let supervisor = Supervisor::start().unwrap();
+        let supervisor = Supervisor::start(&[]).unwrap();
         let worker =
             running(&supervisor, "kill", "trap '' TERM; READY; while :; do sleep 0.1; done");
         stop(&supervisor, Duration::from_millis(50));
@@ -361,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_paused_worker_is_stopped_too() {
-        let supervisor = Supervisor::start().unwrap();
+        let supervisor = Supervisor::start(&[]).unwrap();
         let worker = running(&supervisor, "pause", "READY; sleep 1000 & wait");
         supervisor.pause().unwrap();
         stop(&supervisor, Duration::from_secs(1000));
@@ -370,7 +372,7 @@ mod tests {
 
     #[test]
     fn nothing_is_started_after_a_stop() {
-        let supervisor = Supervisor::start().unwrap();
+        let supervisor = Supervisor::start(&[]).unwrap();
         stop(&supervisor, Duration::ZERO);
         assert!(supervisor.start_worker(Path::new("/bin/true"), Vec::new(), &[]).is_err());
     }

@@ -5,7 +5,7 @@
 
 use crate::config::Config;
 use crate::interrupt::Interrupt;
-use ropewalk::app::login::{Ask, Login, Sources};
+use crate::login::{Ask, Login, Sources};
 use ropewalk::app::terminal::{self, prompt};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
@@ -24,7 +24,7 @@ pub(super) fn find(config: &Config, interrupt: &Arc<Interrupt>) -> Result<Login>
         ask: Some(ask),
         ..Sources::default()
     };
-    Login::find(sources.from_environment(|name| std::env::var_os(name)))
+    Login::find(sources.with_environment(|name| std::env::var_os(name)))
 }
 
 /// Asks a person, until a signal comes.

@@ -3,8 +3,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Fetch, Summary, compare, last_word};
+use super::{Fetch, compare, last_word};
 use crate::control::{ClassicOffer, Server};
+use crate::summary::Summary;
 use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, Result};

@@ -6,11 +6,12 @@
 
 use super::digest::{self, Digest};
 use super::lease::Lease;
-use super::pulled::Transfer;
-use super::{Fetch, Summary, blame, classic, compare};
+use super::transfer::Transfer;
+use super::{Fetch, blame, classic, compare};
 use crate::config::Verify;
 use crate::control::{ClassicOffer, PulledOffer, Server};
 use crate::destination::Open;
+use crate::summary::Summary;
 use ropewalk::app::report::{Mended, Report};
 use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, ExitCode, Result};

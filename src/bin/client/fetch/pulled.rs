@@ -6,16 +6,17 @@
 use super::digest::{self, Digest};
 use super::lease::Lease;
 use super::renewal::Renewal;
-use super::{Fetch, Summary, blame, kept, last_word};
+use super::transfer::Transfer;
+use super::{Fetch, blame, kept, last_word};
 use crate::config::{Threads, Verify};
 use crate::control::{PulledOffer, Server};
+use crate::summary::Summary;
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::Worker;
 use ropewalk::app::terminal;
 use ropewalk::codec::amount;
 use ropewalk::codec::json::Value;
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::transfer::growth::FIRST_STREAMS;
 use ropewalk::transfer::journal::{self, Subject};
 use ropewalk::transfer::output::{Output, PartFile};
 use ropewalk::transfer::partial::{self, Start};
@@ -137,14 +138,6 @@ fn keeping(error: Error, part: &PartFile, fetch: &Fetch<'_>) -> Error {
     }
 }
 
-/// The receiver's work, and new sessions for it.
-pub(super) struct Transfer<'a> {
-    pub(super) fetch: &'a Fetch<'a>,
-    pub(super) server: &'a Server,
-    pub(super) offer: &'a PulledOffer,
-    pub(super) lease: &'a Lease,
-}
-
 impl Transfer<'_> {
     /// Starts a receiver and sees it through. `job` and `files` say where it all goes.
     pub(super) fn run(
@@ -223,21 +216,5 @@ impl Transfer<'_> {
             .supervisor
             .start_worker(&fetch.receiver, job, files)
             .map_err(|error| Error::system("receiver", &error))
-    }
-
-    /// The keys that tell a receiver where to go, and with how many streams at most.
-    pub(super) fn session(&self, offer: &PulledOffer) -> Vec<(String, Value)> {
-        let address = self.server.data_address(offer.port);
-        // A server that grants no more than was asked for at first gets no more.
-        let threads = match self.fetch.config.threads {
-            Threads::Fixed(threads) => threads,
-            Threads::Auto => offer.max_threads.unwrap_or(FIRST_STREAMS).max(1),
-        };
-        vec![
-            ("address".to_string(), Value::from(address.to_string())),
-            ("control".to_string(), Value::from(self.server.address().to_string())),
-            ("session".to_string(), Value::from(offer.session.to_hex())),
-            ("threads".to_string(), Value::from_u64(threads.into())),
-        ]
     }
 }

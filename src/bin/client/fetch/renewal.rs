@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::lease::Lease;
-use super::pulled::Transfer;
+use super::transfer::Transfer;
 use crate::control::{Again, Offer, PulledOffer};
 use ropewalk::app::{SMALL_STACK, job};
 use ropewalk::codec::json::Value;

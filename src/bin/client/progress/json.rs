@@ -6,7 +6,7 @@
 use super::Snapshot;
 use crate::config::Config;
 use crate::destination::Destination;
-use crate::fetch::Summary;
+use crate::summary::Summary;
 use ropewalk::codec::amount;
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;

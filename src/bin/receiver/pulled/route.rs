@@ -9,7 +9,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::sessions::Session;
+use super::session::Session;
 use ropewalk::error::system_words;
 use std::io;
 use std::net::SocketAddr;

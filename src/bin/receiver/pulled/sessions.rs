@@ -4,15 +4,15 @@
 #![forbid(unsafe_code)]
 
 use super::route::Route;
+use super::session::Session;
 use ropewalk::app::resolve::connect_unless;
-use ropewalk::codec::json::Value;
 use ropewalk::codec::wire::{Hello, Request};
 use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::sys::{random, socket};
 use ropewalk::transfer::session::Token;
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Condvar, Mutex};
@@ -34,32 +34,6 @@ const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// How long a stream without a session waits before it looks whether all is over.
 const LOOK_TIME: Duration = Duration::from_secs(1);
-
-/// A session.
-#[derive(Clone, Copy)]
-pub(crate) struct Session {
-    /// Where its sender listens.
-    pub(crate) address: SocketAddr,
-    /// Where its server does, which hands streams on to the sender.
-    pub(crate) control: SocketAddr,
-    /// What it wants to be shown.
-    pub(crate) token: Token,
-    /// How many streams it has a place for.
-    pub(crate) threads: u8,
-}
-
-impl Session {
-    /// The session that a job, or what the parent says later, describes.
-    pub(crate) fn from_object(object: &Value) -> Option<Session> {
-        let text = |key| object.get(key).and_then(Value::as_str);
-        Some(Session {
-            address: text("address")?.parse().ok()?,
-            control: text("control")?.parse().ok()?,
-            token: Token::from_hex(text("session")?)?,
-            threads: u8::try_from(object.get("threads")?.as_u64()?).ok()?,
-        })
-    }
-}
 
 /// The session of all streams.
 pub(crate) struct Sessions {

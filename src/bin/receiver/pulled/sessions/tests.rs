@@ -4,6 +4,7 @@
 
 use super::*;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 
 /// A session with these ports at the address 127.63.0.2, of which blocks have come.
 fn sessions_at(data: u16, control: u16) -> Sessions {

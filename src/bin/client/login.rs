@@ -5,26 +5,26 @@
 
 mod sources;
 
-pub use sources::{Ask, Sources};
+pub(crate) use sources::{Ask, Sources};
 
-use crate::codec::digest_auth::{Algorithm, Challenge, Credentials, parse_challenges};
-use crate::codec::http::{Method, ResponseHead};
-use crate::error::{Error, ExitCode, Result};
-use crate::hash::hex;
-use crate::sys::random;
-use crate::sys::sync::lock;
+use ropewalk::codec::digest_auth::{Algorithm, Challenge, Credentials, parse_challenges};
+use ropewalk::codec::http::{Method, ResponseHead};
+use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::hash::hex;
+use ropewalk::sys::random;
+use ropewalk::sys::sync::lock;
 use sources::Secret;
 use std::sync::Mutex;
 
 /// How often one request is sent again because its nonce was stale. A server with a
 /// sane clock needs one.
-pub const MAX_STALE: u8 = 3;
+pub(crate) const MAX_STALE: u8 = 3;
 
 /// How often a person is asked for a user and a password.
-pub const MAX_ASKED: u8 = 3;
+pub(crate) const MAX_ASKED: u8 = 3;
 
 /// A user and a password, or where to find them, and what the server last asked for.
-pub struct Login {
+pub(crate) struct Login {
     sources: Sources,
     state: Mutex<State>,
 }
@@ -44,7 +44,8 @@ struct State {
 impl Login {
     /// Asks as this user, by SHA-256; `md5` allows MD5 where a server offers nothing better.
     /// Whoever can change what is sent could make every server look so.
-    pub fn new(user: &[u8], password: &[u8], md5: bool) -> Login {
+    #[cfg(test)]
+    pub(crate) fn new(user: &[u8], password: &[u8], md5: bool) -> Login {
         let secret = Secret { user: user.to_vec(), password: password.to_vec() };
         let state = State { secret: Some(secret), ..State::default() };
         Login { sources: Sources { md5, ..Sources::default() }, state: Mutex::new(state) }
@@ -55,7 +56,7 @@ impl Login {
     /// # Errors
     /// A file that the command line names, and that is not as a server's file has to be, or
     /// has more lines than one.
-    pub fn find(sources: Sources) -> Result<Login> {
+    pub(crate) fn find(sources: Sources) -> Result<Login> {
         let login = Login { sources, state: Mutex::default() };
         if login.sources.option.is_some() {
             login.keep(login.sources.find()?);
@@ -92,13 +93,13 @@ impl Login {
     }
 
     /// Begins a request.
-    pub fn attempt(&self) -> Attempt<'_> {
+    pub(crate) fn attempt(&self) -> Attempt<'_> {
         Attempt { login: self, answered: false, stale: 0 }
     }
 }
 
 /// One request, that may be sent more than once.
-pub struct Attempt<'a> {
+pub(crate) struct Attempt<'a> {
     login: &'a Login,
     /// Whether it was last sent with credentials.
     answered: bool,
@@ -112,7 +113,11 @@ impl Attempt<'_> {
     /// # Errors
     /// What cannot be written in a field: a target that is too long or has control
     /// characters, a name that is no UTF-8. No random bytes.
-    pub fn authorization(&mut self, method: &Method, target: &[u8]) -> Result<Option<String>> {
+    pub(crate) fn authorization(
+        &mut self,
+        method: &Method,
+        target: &[u8],
+    ) -> Result<Option<String>> {
         let login = self.login;
         let (challenge, secret, count) = {
             let mut state = lock(&login.state);
@@ -146,7 +151,7 @@ impl Attempt<'_> {
     /// # Errors
     /// The password is wrong, it cannot be read, or the server asks for what is not known
     /// here.
-    pub fn refused(&mut self, head: &ResponseHead) -> Result<bool> {
+    pub(crate) fn refused(&mut self, head: &ResponseHead) -> Result<bool> {
         let refused = |reason: &str| Error::new(ExitCode::Refused, reason);
         let field = head.headers.joined("WWW-Authenticate").unwrap_or_default();
         let all = parse_challenges(&field)

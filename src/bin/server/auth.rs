@@ -1,12 +1,15 @@
-//! The door of a server with passwords: every request is judged here before anything
-//! about a file is looked at.
+//! `--auth`: judges every request before the server looks at anything about a file.
 
 #![forbid(unsafe_code)]
 
-use crate::requests::{refusal, unavailable};
-use ropewalk::app::authenticate::{Decision, Gate, REALM};
-use ropewalk::app::connections::Connection;
-use ropewalk::app::passwords::Passwords;
+mod gate;
+mod nonces;
+mod passwords;
+
+use crate::answer::{refusal, unavailable};
+use crate::connections::Connection;
+use gate::{Decision, Gate, REALM};
+use passwords::Passwords;
 use ropewalk::app::terminal;
 use ropewalk::codec::http::{Refusal, RequestHead, Response, Status};
 use ropewalk::codec::text::escape;
@@ -18,18 +21,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// The door, and where its passwords come from.
-pub(crate) struct Door {
+/// Who may ask, and the file that says so.
+pub(crate) struct Auth {
     path: PathBuf,
     gate: Gate,
 }
 
-impl Door {
+impl Auth {
     /// Lets in who knows a password of the file at `path`.
-    pub(crate) fn new(path: &Path, md5: bool) -> Result<Door> {
+    pub(crate) fn new(path: &Path, md5: bool) -> Result<Auth> {
         let passwords = Passwords::read(path, REALM)?;
         let gate = Gate::new(passwords, md5).map_err(|error| Error::system("random", &error))?;
-        Ok(Door { path: path.to_path_buf(), gate })
+        Ok(Auth { path: path.to_path_buf(), gate })
     }
 
     /// Reads the file again. If that fails the passwords stay as they are.

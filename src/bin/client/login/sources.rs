@@ -3,10 +3,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::passwords::{lines, parse_line, read_login, read_secret};
-use super::super::terminal;
-use crate::codec::text::escape;
-use crate::error::Result;
+use ropewalk::app::secrets::{self, lines, parse_line};
+use ropewalk::app::terminal;
+use ropewalk::codec::text::escape;
+use ropewalk::error::Result;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -20,33 +20,36 @@ pub(super) struct Secret {
 
 /// Asks a person for a user and a password; `true` where the last ones were wrong. `None`
 /// where nobody can be asked, or where the person gives none.
-pub type Ask = Box<dyn Fn(bool) -> Result<Option<(Vec<u8>, Vec<u8>)>> + Send + Sync>;
+pub(crate) type Ask = Box<dyn Fn(bool) -> Result<Option<(Vec<u8>, Vec<u8>)>> + Send + Sync>;
 
 /// Where to look, in this order. All but the first are looked at only when a server asks
 /// for a password.
 #[derive(Default)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// A file with one line, `user:password`, that the command line names.
-    pub option: Option<PathBuf>,
+    pub(crate) option: Option<PathBuf>,
     /// The same, that the environment names.
-    pub variable: Option<PathBuf>,
+    pub(crate) variable: Option<PathBuf>,
     /// A file with a line `host[:port] user:password` for each server.
-    pub hosts: Option<PathBuf>,
+    pub(crate) hosts: Option<PathBuf>,
     /// The server, whose line it must be: a name or an address without brackets.
-    pub host: String,
+    pub(crate) host: String,
     /// Its port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// Whether MD5 will do where the server knows nothing better.
-    pub md5: bool,
+    pub(crate) md5: bool,
     /// A person.
-    pub ask: Option<Ask>,
+    pub(crate) ask: Option<Ask>,
 }
 
 impl Sources {
     /// What `ROPEWALK_AUTH`, `XDG_CONFIG_HOME` and `HOME` say, by `variable`: the file with
     /// one line, and the file of all hosts. What is empty, or no absolute path where the
     /// XDG Base Directory Specification wants one, counts as not set.
-    pub fn from_environment(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Sources {
+    pub(crate) fn with_environment(
+        mut self,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Sources {
         let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let folder = path("XDG_CONFIG_HOME").filter(|folder| folder.is_absolute());
         let folder = folder.or_else(|| path("HOME").map(|home| home.join(".config")));
@@ -86,9 +89,24 @@ impl Sources {
             return Ok(None);
         }
         let shown = escape(path.as_os_str().as_bytes());
-        let text = read_secret(path).map_err(|error| error.to_string())?;
+        let text = secrets::read(path).map_err(|error| error.to_string())?;
         find_host(&text, &self.host, self.port).map_err(|reason| format!("{shown}: {reason}"))
     }
+}
+
+/// The one user of a client's file, and the password.
+fn read_login(path: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
+    let text = secrets::read(path)?;
+    parse_login(&text).map_err(|reason| secrets::refused(path, &reason))
+}
+
+fn parse_login(text: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
+    let mut all = lines(text);
+    let (Some((number, line)), None) = (all.next(), all.next()) else {
+        return Err("it must have exactly one line, user:password".into());
+    };
+    let (user, password) = parse_line(line).map_err(|reason| format!("line {number}: {reason}"))?;
+    Ok((user.to_vec(), password.to_vec()))
 }
 
 fn check_line(path: &Path) -> String {
@@ -181,7 +199,7 @@ mod tests {
             let get = move |wanted: &str| {
                 set.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.into())
             };
-            let sources = Sources::default().from_environment(get);
+            let sources = Sources::default().with_environment(get);
             let text = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
             (text(sources.variable), text(sources.hosts))
         };
@@ -194,5 +212,12 @@ mod tests {
         }
         assert_eq!(sources(&[("ROPEWALK_AUTH", "f")]), (Some("f".into()), None));
         assert_eq!(sources(&[("ROPEWALK_AUTH", ""), ("HOME", "")]), (None, None));
+    }
+
+    #[test]
+    fn a_client_s_file_has_one_line() {
+        assert_eq!(parse_login(b"ann:x:y\n").unwrap(), (b"ann".to_vec(), b"x:y".to_vec()));
+        assert!(parse_login(b"").is_err());
+        assert!(parse_login(b"ann:x\nbob:y\n").is_err());
     }
 }

@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::options::{Opt, Program};
 use super::{Kind, ORIGIN, installed, kind, place, spellings};
+use ropewalk::app::options::{Opt, Program};
 
 /// Whether so many arguments were given before the current word, options not counted. A lone
 /// `-` is no option. `?` is no pattern from fish 4 on.

@@ -1,30 +1,17 @@
-//! Files with secrets in them, `user:password` a line: who may come in, and as whom a
-//! client asks. Keeps for each user what stands for the password, and never shows one.
+//! The users of a server and what proves their passwords, from a file of secrets. Keeps for
+//! each user what stands for the password, and never shows one.
 
 #![forbid(unsafe_code)]
 
-use crate::codec::digest_auth::{Algorithm, key};
-use crate::codec::text::escape;
-use crate::error::{Error, ExitCode, Result};
-use crate::hash::{Sha256, same_secretly};
-use crate::sys::file::open_without_blocking;
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use ropewalk::app::secrets::{self, lines, parse_line};
+use ropewalk::codec::digest_auth::{Algorithm, key};
+use ropewalk::error::Result;
+use ropewalk::hash::{Sha256, same_secretly};
 use std::path::Path;
-
-/// The longest file, in bytes.
-pub const MAX_FILE: usize = 1 << 20;
 
 /// The most users. All are looked at for each request, so that it takes as long for
 /// one who is there as for one who is not.
-pub const MAX_USERS: usize = 1000;
-
-/// The longest name of a user, and the longest password, in bytes.
-pub const MAX_SECRET: usize = 1000;
-
-/// What a file's mode must not have: the group's and everybody's rights.
-const OTHERS: u32 = 0o077;
+pub(crate) const MAX_USERS: usize = 1000;
 
 /// What stands for a password.
 #[derive(Clone)]
@@ -50,7 +37,7 @@ impl Keys {
 }
 
 /// Everybody who may come in.
-pub struct Passwords {
+pub(crate) struct Passwords {
     realm: Vec<u8>,
     /// Digests of the names, all of one length, with the keys.
     users: Vec<([u8; 32], Keys)>,
@@ -65,9 +52,9 @@ impl Passwords {
     /// One line for a person, that names the line and never its text: no regular file;
     /// one that others may read; a limit; a line that is not `user:password`; a user
     /// who comes twice; nobody at all.
-    pub fn read(path: &Path, realm: &[u8]) -> Result<Passwords> {
-        let named = |reason: String| refused(path, &reason);
-        Passwords::parse(&read_secret(path)?, realm).map_err(named)
+    pub(crate) fn read(path: &Path, realm: &[u8]) -> Result<Passwords> {
+        let named = |reason: String| secrets::refused(path, &reason);
+        Passwords::parse(&secrets::read(path)?, realm).map_err(named)
     }
 
     /// Takes the text of such a file.
@@ -92,12 +79,12 @@ impl Passwords {
     }
 
     /// What the passwords are for.
-    pub fn realm(&self) -> &[u8] {
+    pub(crate) fn realm(&self) -> &[u8] {
         &self.realm
     }
 
     /// How many users there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.users.len()
     }
 
@@ -120,76 +107,6 @@ impl Passwords {
     }
 }
 
-/// The one user of a client's file, and the password.
-pub(super) fn read_login(path: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
-    let text = read_secret(path)?;
-    parse_login(&text).map_err(|reason| refused(path, &reason))
-}
-
-fn parse_login(text: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
-    let mut all = lines(text);
-    let (Some((number, line)), None) = (all.next(), all.next()) else {
-        return Err("it must have exactly one line, user:password".into());
-    };
-    let (user, password) = parse_line(line).map_err(|reason| format!("line {number}: {reason}"))?;
-    Ok((user.to_vec(), password.to_vec()))
-}
-
-/// Lines that are not empty, with their numbers from 1 and without their ends.
-pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let whole = text.split(|&byte| byte == b'\n');
-    let bare = whole.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    (1..).zip(bare).filter(|(_, line)| !line.is_empty())
-}
-
-/// `user:password`; a password may have colons.
-pub(super) fn parse_line(line: &[u8]) -> std::result::Result<(&[u8], &[u8]), &'static str> {
-    let mut parts = line.splitn(2, |&byte| byte == b':');
-    let (Some(user), Some(password)) = (parts.next(), parts.next()) else {
-        return Err("no colon in it");
-    };
-    if user.is_empty() || password.is_empty() {
-        return Err("an empty name or password");
-    }
-    if user.len() > MAX_SECRET || password.len() > MAX_SECRET {
-        return Err("the name or the password is too long");
-    }
-    if line.iter().any(u8::is_ascii_control) {
-        return Err("a control character in it");
-    }
-    Ok((user, password))
-}
-
-/// The text of a file that nobody else may read.
-pub(super) fn read_secret(path: &Path) -> Result<Vec<u8>> {
-    let name = path.as_os_str().as_bytes();
-    let shown = escape(name);
-    let failed = |error| Error::system(&shown, &error);
-    let file = open_without_blocking(path).map_err(|error| match name.contains(&b':') {
-        // The secret itself, perhaps, and not the file's name.
-        true => Error::usage("--auth: takes the name of a file with user:password in it"),
-        false => failed(error),
-    })?;
-    let found = file.metadata().map_err(failed)?;
-    if !found.is_file() {
-        return Err(refused(path, "not a regular file"));
-    }
-    if found.mode() & OTHERS != 0 {
-        return Err(refused(path, "others may read or change it; chmod 600 makes it private"));
-    }
-    let mut text = Vec::new();
-    file.take(MAX_FILE as u64 + 1).read_to_end(&mut text).map_err(failed)?;
-    if text.len() > MAX_FILE {
-        return Err(refused(path, "the file is too long"));
-    }
-    Ok(text)
-}
-
-fn refused(path: &Path, reason: &str) -> Error {
-    let shown = escape(path.as_os_str().as_bytes());
-    Error::new(ExitCode::System, format!("{shown}: {reason}"))
-}
-
 fn digest(bytes: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(bytes);
@@ -199,6 +116,8 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ropewalk::app::secrets::MAX_SECRET;
+    use ropewalk::error::ExitCode;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
@@ -280,17 +199,6 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_the_file_is_exact() {
-        let mut text = b"a:b\n".to_vec();
-        text.resize(MAX_FILE + 1, b'\n');
-        let path = scratch("long", &text[1..], 0o600);
-        assert!(read_secret(&path).is_ok());
-        fs::write(&path, &text).unwrap();
-        assert!(read_secret(&path).unwrap_err().to_string().contains("too long"));
-        fs::remove_file(path).unwrap();
-    }
-
-    #[test]
     fn a_file_that_others_may_read_is_refused() {
         let path = scratch("mode", b"ann:secret", 0o600);
         assert_eq!(Passwords::read(&path, b"realm").unwrap().count(), 1);
@@ -317,12 +225,5 @@ mod tests {
             let error = Passwords::read(Path::new(path), b"realm").err().unwrap();
             assert_eq!(error.to_string(), format!("{path}: not a regular file"));
         }
-    }
-
-    #[test]
-    fn a_client_s_file_has_one_line() {
-        assert_eq!(parse_login(b"ann:x:y\n").unwrap(), (b"ann".to_vec(), b"x:y".to_vec()));
-        assert!(parse_login(b"").is_err());
-        assert!(parse_login(b"ann:x\nbob:y\n").is_err());
     }
 }

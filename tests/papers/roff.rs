@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::options::Opt;
 use super::pages::{Page, Section};
 use super::{ORIGIN, called, installed};
+use ropewalk::app::options::Opt;
 
 /// No line of text is longer, unless a single word is.
 const WIDTH: usize = 78;
@@ -18,7 +18,7 @@ pub(super) fn render(page: &Page) -> String {
     let mut out = format!(
         ".\\\" {ORIGIN}\n.TH {} 1 \"\" \"ropewalk {}\" \"ropewalk\"\n",
         escape(&name.to_uppercase()),
-        escape(crate::VERSION)
+        escape(ropewalk::VERSION)
     );
     out.push_str(".SH NAME\n");
     text(&mut out, &format!("{name} - {}", headline(program.summary)));

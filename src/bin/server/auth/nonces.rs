@@ -4,24 +4,24 @@
 
 #![forbid(unsafe_code)]
 
-use crate::hash::{from_hex, hex, hmac_sha256, same_secretly};
-use crate::sys::random;
-use crate::sys::sync::lock;
+use ropewalk::hash::{from_hex, hex, hmac_sha256, same_secretly};
+use ropewalk::sys::random;
+use ropewalk::sys::sync::lock;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long a nonce is good.
-pub const LIFETIME: Duration = Duration::from_secs(300);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(300);
 
 /// The most nonces whose requests are counted. With one more the oldest is forgotten,
 /// and with it every nonce that is older still: none can be used a second time so.
-pub const MAX_NONCES: usize = 4096;
+pub(crate) const MAX_NONCES: usize = 4096;
 
 /// How far behind the highest count of a nonce another may come: a client that uses one
 /// on several connections does not ask in order.
-pub const WINDOW: u32 = 128;
+pub(crate) const WINDOW: u32 = 128;
 
 /// The parts of a nonce, in bytes: a random salt, the masked serial number and time of
 /// issue, and the tag of both.
@@ -31,7 +31,7 @@ const TAG: usize = 16;
 
 /// What a nonce and its count are worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Worth {
+pub(crate) enum Worth {
     /// The nonce is this server's and good, and the count new. It is used now.
     Fresh,
     /// The nonce is too old, unknown or forgotten, or the count was used: the client
@@ -40,7 +40,7 @@ pub enum Worth {
 }
 
 /// The nonces of one server.
-pub struct Nonces {
+pub(crate) struct Nonces {
     tag_key: [u8; 32],
     mask_key: [u8; 32],
     start: Instant,
@@ -58,7 +58,7 @@ struct State {
 
 impl Nonces {
     /// None yet, and a key that is nobody else's.
-    pub fn new() -> io::Result<Nonces> {
+    pub(crate) fn new() -> io::Result<Nonces> {
         let (mut tag_key, mut mask_key) = ([0; 32], [0; 32]);
         random::fill(&mut tag_key)?;
         random::fill(&mut mask_key)?;
@@ -66,7 +66,7 @@ impl Nonces {
     }
 
     /// A new nonce, good from `now` on.
-    pub fn issue(&self, now: Instant) -> io::Result<String> {
+    pub(crate) fn issue(&self, now: Instant) -> io::Result<String> {
         let mut nonce = [0; SALT + BODY + TAG];
         let (salt, rest) = nonce.split_at_mut(SALT);
         let (body, tag) = rest.split_at_mut(BODY);
@@ -90,7 +90,7 @@ impl Nonces {
 
     /// What a nonce and a count are worth that came with a right proof at `now`, and
     /// marks them as used.
-    pub fn take(&self, nonce: &[u8], count: u32, now: Instant) -> Worth {
+    pub(crate) fn take(&self, nonce: &[u8], count: u32, now: Instant) -> Worth {
         let Some((serial, issued)) = self.open(nonce) else { return Worth::Stale };
         let age = self.milliseconds(now).saturating_sub(issued);
         if u128::from(age) > LIFETIME.as_millis() {

@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::super::programs::SERVER;
 use super::{Page, Section};
-use crate::error::ExitCode;
+use ropewalk::app::programs::SERVER;
+use ropewalk::error::ExitCode;
 
 /// The page.
 pub(super) const PAGE: Page = Page {

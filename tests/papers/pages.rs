@@ -5,9 +5,9 @@
 
 mod server;
 
-use super::super::options::Program;
-use super::super::programs::{CLIENT, RECEIVER, SENDER};
-use crate::error::ExitCode;
+use ropewalk::app::options::Program;
+use ropewalk::app::programs::{CLIENT, RECEIVER, SENDER};
+use ropewalk::error::ExitCode;
 
 /// One page.
 pub(super) struct Page {

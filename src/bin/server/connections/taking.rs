@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sys::outgoing;
+use ropewalk::sys::outgoing;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};

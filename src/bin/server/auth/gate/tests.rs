@@ -2,13 +2,20 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::login::Login;
 use super::super::nonces::LIFETIME;
 use super::*;
-use crate::codec::digest_auth::parse_challenges;
-use crate::codec::http::{Method, ResponseHead};
+use client::login::Login;
+use ropewalk::codec::digest_auth::parse_challenges;
+use ropewalk::codec::http::{Method, ResponseHead};
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
+
+// Both sides are tested together, and a client's side belongs to the client.
+#[path = "../../../client"]
+mod client {
+    #[allow(dead_code)] // where a client finds its password
+    pub(super) mod login;
+}
 
 /// RFC 7616, section 3.9.1, without the algorithm and the proof.
 const STANDARD: &str = "Digest username=\"Mufasa\", realm=\"http-auth@example.org\", \

@@ -5,26 +5,26 @@
 
 use super::nonces::{Nonces, Worth};
 use super::passwords::Passwords;
-use crate::codec::digest_auth::{Algorithm, Challenge, Credentials};
-use crate::codec::http::RequestHead;
-use crate::codec::text::escape_limited;
-use crate::sys::sync::lock;
+use ropewalk::codec::digest_auth::{Algorithm, Challenge, Credentials};
+use ropewalk::codec::http::RequestHead;
+use ropewalk::codec::text::escape_limited;
+use ropewalk::sys::sync::lock;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What ropewalk's passwords are for, as a client shows it.
-pub const REALM: &[u8] = b"ropewalk";
+pub(crate) const REALM: &[u8] = b"ropewalk";
 
 /// How long the answer to a failure is held back.
-pub const FAILURE_DELAY: Duration = Duration::from_secs(1);
+pub(crate) const FAILURE_DELAY: Duration = Duration::from_secs(1);
 
 /// How much of a name that failed is shown, in bytes.
 const SHOWN_NAME: usize = 64;
 
 /// What to do with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Serve it; it is from this user.
     Allowed(Vec<u8>),
     /// Answer 401 with a challenge, at once: it came without credentials, or with right
@@ -43,7 +43,7 @@ pub enum Decision {
 }
 
 /// The guard of a server: passwords, and nonces that it gave out.
-pub struct Gate {
+pub(crate) struct Gate {
     passwords: Mutex<Arc<Passwords>>,
     nonces: Nonces,
     /// Best first.
@@ -53,7 +53,7 @@ pub struct Gate {
 impl Gate {
     /// Lets in who knows one of these passwords; with `md5` also old clients that know
     /// no SHA-256.
-    pub fn new(passwords: Passwords, md5: bool) -> io::Result<Gate> {
+    pub(crate) fn new(passwords: Passwords, md5: bool) -> io::Result<Gate> {
         const BOTH: &[Algorithm] = &[Algorithm::Sha256, Algorithm::Md5];
         let algorithms = if md5 { BOTH } else { BOTH.get(..1).unwrap_or_default() };
         let passwords = Mutex::new(Arc::new(passwords));
@@ -61,12 +61,12 @@ impl Gate {
     }
 
     /// Other passwords from now on.
-    pub fn replace(&self, passwords: Passwords) {
+    pub(crate) fn replace(&self, passwords: Passwords) {
         *lock(&self.passwords) = Arc::new(passwords);
     }
 
     /// The values of the `WWW-Authenticate` fields of a 401, the best first.
-    pub fn challenges(&self, stale: bool, now: Instant) -> io::Result<Vec<Vec<u8>>> {
+    pub(crate) fn challenges(&self, stale: bool, now: Instant) -> io::Result<Vec<Vec<u8>>> {
         let realm = lock(&self.passwords).realm().to_vec();
         let nonce = self.nonces.issue(now)?.into_bytes();
         let write = |&algorithm: &Algorithm| {
@@ -78,7 +78,7 @@ impl Gate {
     }
 
     /// Judges a request. Its count is used up if it is allowed.
-    pub fn decide(&self, head: &RequestHead, now: Instant) -> Decision {
+    pub(crate) fn decide(&self, head: &RequestHead, now: Instant) -> Decision {
         let mut fields = head.headers.get_all("Authorization");
         let Some(field) = fields.next() else { return Decision::Challenge { stale: false } };
         if fields.next().is_some() {

@@ -1,10 +1,9 @@
-//! What stands under PREFIX/share, made from the same table as `--help`: for each program
-//! a man page and the completions of three shells. Text only: opens nothing.
-//!
-//! The files are kept in `share/`, so that installing runs no program. A test compares
-//! each with what the table makes of it, and `make papers` writes them anew.
+//! Makes the man pages and the completions of three shells from the tables of options, which
+//! `--help` shows too, and compares them with the files in `share/`. `make papers` writes the
+//! files anew. They are kept there, so that installing runs no program.
 
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used)] // this is how a test fails
 
 mod bash;
 mod fish;
@@ -12,21 +11,22 @@ mod pages;
 mod roff;
 mod zsh;
 
-use super::options::{Opt, Program};
+use ropewalk::app::options::{Opt, Program};
+use std::path::Path;
 
 /// Said at the head of every file.
 const ORIGIN: &str = "Made from src/common/app/programs.rs by `make papers`; do not edit.";
 
 /// One file under PREFIX/share.
-pub struct Paper {
+struct Paper {
     /// Its path there.
-    pub path: String,
+    path: String,
     /// All of it.
-    pub text: String,
+    text: String,
 }
 
 /// Every file that PREFIX/share gets.
-pub fn papers() -> Vec<Paper> {
+fn papers() -> Vec<Paper> {
     pages::ALL.iter().flat_map(of_program).collect()
 }
 
@@ -111,76 +111,69 @@ fn spellings(option: &Opt) -> Vec<String> {
     short.into_iter().chain([format!("--{}", option.long)]).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::Path;
+/// Set by `make papers`: the files are written, and not compared.
+const RENEW: &str = "ROPEWALK_RENEW_PAPERS";
 
-    /// Set by `make papers`: the files are written, and not compared.
-    const RENEW: &str = "ROPEWALK_RENEW_PAPERS";
+/// How many files there are beneath `folder`.
+fn count(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
+}
 
-    /// How many files there are beneath `folder`.
-    fn count(folder: &Path) -> usize {
-        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        entries.map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
-    }
-
-    #[test]
-    fn share_holds_what_the_option_table_makes_and_nothing_else() {
-        let share = Path::new(env!("CARGO_MANIFEST_DIR")).join("share");
-        for paper in papers() {
-            let path = share.join(&paper.path);
-            if std::env::var_os(RENEW).is_some() {
-                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                std::fs::write(&path, &paper.text).unwrap();
-            }
-            let kept = std::fs::read_to_string(&path).unwrap_or_default();
-            assert!(
-                kept == paper.text,
-                "share/{} is not what src/common/app/programs.rs and manual/pages.rs say: \
-                 run `make papers` and commit what it writes",
-                paper.path
-            );
+#[test]
+fn share_holds_what_the_option_table_makes_and_nothing_else() {
+    let share = Path::new(env!("CARGO_MANIFEST_DIR")).join("share");
+    for paper in papers() {
+        let path = share.join(&paper.path);
+        if std::env::var_os(RENEW).is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &paper.text).unwrap();
         }
-        assert_eq!(count(&share), papers().len(), "share holds a file that no table makes");
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            kept == paper.text,
+            "share/{} is not what src/common/app/programs.rs and tests/papers/pages.rs say: \
+             run `make papers` and commit what it writes",
+            paper.path
+        );
     }
+    assert_eq!(count(&share), papers().len(), "share holds a file that no table makes");
+}
 
-    #[test]
-    fn every_value_of_the_tables_has_a_kind() {
-        for page in &pages::ALL {
-            let places = page.program.positionals.iter().map(|positional| positional.name);
-            let values = page.program.all_options().filter_map(|option| option.value);
-            for name in places.chain(values) {
-                assert!(kind_of(name).is_some(), "{name}: give it a kind in kind_of");
-            }
+#[test]
+fn every_value_of_the_tables_has_a_kind() {
+    for page in &pages::ALL {
+        let places = page.program.positionals.iter().map(|positional| positional.name);
+        let values = page.program.all_options().filter_map(|option| option.value);
+        for name in places.chain(values) {
+            assert!(kind_of(name).is_some(), "{name}: give it a kind in kind_of");
         }
     }
+}
 
-    #[test]
-    fn every_option_is_in_every_paper() {
-        for page in &pages::ALL {
-            for paper in of_program(page) {
-                for option in page.program.all_options() {
-                    let long = option.long;
-                    let dashed = long.replace('-', "\\-");
-                    let written =
-                        [format!("--{long}"), format!("\\-\\-{dashed}"), format!("-l {long} ")];
-                    assert!(
-                        written.iter().any(|form| paper.text.contains(form)),
-                        "{}: {long}",
-                        paper.path
-                    );
-                }
+#[test]
+fn every_option_is_in_every_paper() {
+    for page in &pages::ALL {
+        for paper in of_program(page) {
+            for option in page.program.all_options() {
+                let long = option.long;
+                let dashed = long.replace('-', "\\-");
+                let written =
+                    [format!("--{long}"), format!("\\-\\-{dashed}"), format!("-l {long} ")];
+                assert!(
+                    written.iter().any(|form| paper.text.contains(form)),
+                    "{}: {long}",
+                    paper.path
+                );
             }
         }
     }
+}
 
-    #[test]
-    fn papers_are_plain_ascii() {
-        for paper in papers() {
-            let plain =
-                paper.text.bytes().all(|b| b == b'\n' || b == b'\t' || (32..127).contains(&b));
-            assert!(plain && paper.text.ends_with('\n'), "{}", paper.path);
-        }
+#[test]
+fn papers_are_plain_ascii() {
+    for paper in papers() {
+        let plain = paper.text.bytes().all(|b| b == b'\n' || b == b'\t' || (32..127).contains(&b));
+        assert!(plain && paper.text.ends_with('\n'), "{}", paper.path);
     }
 }

@@ -6,10 +6,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The bits of an IPv6 address that count: nobody is given less than such a network.
-pub const IPV6_BITS: u32 = 64;
+pub(crate) const IPV6_BITS: u32 = 64;
 
 /// What stands for all addresses that count as one with `address`.
-pub fn origin(address: IpAddr) -> IpAddr {
+pub(crate) fn origin(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {

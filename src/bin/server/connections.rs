@@ -5,8 +5,9 @@
 
 mod taking;
 
-use super::origin::origin;
-use crate::sys::sync::{lock, wait_for};
+use crate::origin::origin;
+use ropewalk::app::SMALL_STACK;
+use ropewalk::sys::sync::{lock, wait_for};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use taking::{LOOK_TIME, Taking};
 
 /// All connections that are open.
-pub struct Connections {
+pub(crate) struct Connections {
     limit: usize,
     state: Mutex<State>,
     emptied: Condvar,
@@ -42,7 +43,7 @@ struct Entry {
 }
 
 /// A connection that was let in. It counts until this is dropped.
-pub struct Connection {
+pub(crate) struct Connection {
     owner: Arc<Connections>,
     number: u64,
     stream: Arc<TcpStream>,
@@ -54,7 +55,7 @@ pub struct Connection {
 
 impl Connections {
     /// Room for `limit` connections.
-    pub fn new(limit: usize) -> Arc<Connections> {
+    pub(crate) fn new(limit: usize) -> Arc<Connections> {
         let (state, emptied) = (Mutex::default(), Condvar::new());
         Arc::new(Connections { limit, state, emptied })
     }
@@ -64,7 +65,7 @@ impl Connections {
     /// addresses the first half counts). One that is being served stays, unless it is sent
     /// something and takes it too slowly. Gives the stream back when all
     /// stay.
-    pub fn admit(
+    pub(crate) fn admit(
         self: &Arc<Connections>,
         stream: TcpStream,
         peer: SocketAddr,
@@ -91,7 +92,7 @@ impl Connections {
 
     /// Lets nobody in any more, ends those that are open, and waits for their threads,
     /// at most for `limit`. Says whether all have gone.
-    pub fn close(&self, limit: Duration) -> bool {
+    pub(crate) fn close(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut state = lock(&self.state);
         state.closing = true;
@@ -110,7 +111,7 @@ impl Connections {
 
     /// Looks how fast clients take what they are sent, where that is due; answers when it is
     /// the next time, and `None` while there is room enough for everybody.
-    pub fn look(&self) -> Option<Duration> {
+    pub(crate) fn look(&self) -> Option<Duration> {
         self.look_at(Instant::now())
     }
 
@@ -219,24 +220,24 @@ impl State {
 
 impl Connection {
     /// The socket.
-    pub fn stream(&self) -> &Arc<TcpStream> {
+    pub(crate) fn stream(&self) -> &Arc<TcpStream> {
         &self.stream
     }
 
     /// The other end of the socket.
-    pub fn end(&self) -> SocketAddr {
+    pub(crate) fn end(&self) -> SocketAddr {
         self.end
     }
 
     /// The client whose request is served: the other end, unless [`Connection::serves`] says
     /// otherwise.
-    pub fn peer(&self) -> SocketAddr {
+    pub(crate) fn peer(&self) -> SocketAddr {
         self.client.get()
     }
 
     /// From now on requests count as those of `client`; without one, of the other end. For a
     /// proxy that asks for several clients.
-    pub fn serves(&self, client: Option<SocketAddr>) {
+    pub(crate) fn serves(&self, client: Option<SocketAddr>) {
         let client = client.unwrap_or(self.end);
         self.client.set(client);
         if let Some(entry) = lock(&self.owner.state).open.get_mut(&self.number) {
@@ -247,7 +248,7 @@ impl Connection {
     /// Serves a complete request: while `serve` runs, the connection cannot be chosen
     /// to make room. `None` where that would leave its address more than its part, or
     /// where it had to go already.
-    pub fn while_served<T>(&self, serve: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn while_served<T>(&self, serve: impl FnOnce() -> T) -> Option<T> {
         if !self.owner.begin_serving(self.number) {
             return None;
         }
@@ -258,7 +259,7 @@ impl Connection {
 
     /// Sends the client something that it may take its time for: while `send` runs, the
     /// connection can be chosen to make room if it takes that too slowly.
-    pub fn while_sending<T>(&self, send: impl FnOnce() -> T) -> T {
+    pub(crate) fn while_sending<T>(&self, send: impl FnOnce() -> T) -> T {
         self.owner.set_taking(self.number, Some(Taking::begin(&self.stream)));
         let sent = send();
         self.owner.set_taking(self.number, None);
@@ -268,16 +269,16 @@ impl Connection {
     /// Ends the connection's part in this: it counts no more, and is neither chosen to make
     /// room nor ended with the others. `false` when it was ended before. For one whose
     /// socket somebody else goes on with.
-    pub fn leave(&self) -> bool {
+    pub(crate) fn leave(&self) -> bool {
         self.owner.remove(self.number).is_some()
     }
 
     /// Runs `handle` on a thread of its own, which owns this connection. A panic there
     /// ends this connection and nothing else.
-    pub fn spawn(self, handle: impl FnOnce(&Connection) + Send + 'static) -> io::Result<()> {
+    pub(crate) fn spawn(self, handle: impl FnOnce(&Connection) + Send + 'static) -> io::Result<()> {
         std::thread::Builder::new()
             .name("connection".into())
-            .stack_size(super::SMALL_STACK)
+            .stack_size(SMALL_STACK)
             .spawn(move || handle(&self))?;
         Ok(())
     }

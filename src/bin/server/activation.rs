@@ -3,9 +3,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::options::number;
-use crate::error::{Error, Result};
-use crate::sys::inherited;
+use ropewalk::app::options::number;
+use ropewalk::error::{Error, Result};
+use ropewalk::sys::inherited;
 use std::ffi::{OsStr, OsString};
 use std::net::TcpListener;
 
@@ -19,11 +19,11 @@ const PID: &str = "LISTEN_PID";
 const COUNT: &str = "LISTEN_FDS";
 
 /// What no other program that is started from here may see.
-pub const VARIABLES: [&str; 3] = [PID, COUNT, "LISTEN_FDNAMES"];
+pub(crate) const VARIABLES: [&str; 3] = [PID, COUNT, "LISTEN_FDNAMES"];
 
 /// The sockets that were handed to this process; none when the variables speak to another
 /// one, from which they were inherited.
-pub fn listeners() -> Result<Vec<TcpListener>> {
+pub(crate) fn listeners() -> Result<Vec<TcpListener>> {
     let count = count(std::env::var_os(PID), std::env::var_os(COUNT), std::process::id())?;
     let failed = |error| Error::usage(format!("{COUNT}: {error}"));
     inherited::listeners(count).map_err(failed)

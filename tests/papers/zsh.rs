@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::options::{Opt, Program};
 use super::{Kind, ORIGIN, installed, kind, place, spellings};
+use ropewalk::app::options::{Opt, Program};
 
 /// The file.
 pub(super) fn render(program: &Program) -> String {

@@ -3,8 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::options::{Opt, Program};
 use super::{Kind, ORIGIN, installed, kind, place, spellings};
+use ropewalk::app::options::{Opt, Program};
 
 /// Readline cuts words at = and : too. What was one word is put together again; then the
 /// words before the current one tell which option waits for its value, and how many

@@ -1,0 +1,70 @@
+//! What every answer of the server has in common, and the answer to a request that is
+//! not served.
+
+#![forbid(unsafe_code)]
+
+use ropewalk::codec::date;
+use ropewalk::codec::http::{Refusal, Response, Status};
+use ropewalk::codec::json::Value;
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The `Server` field of every reply: a ropewalk client knows its own kind by it.
+const SERVER: &str = concat!("ropewalk/", env!("CARGO_PKG_VERSION"));
+
+/// Seconds after which it is worth asking a full server again.
+const RETRY_AFTER: u64 = 1;
+
+/// Why a request gets something else than it asked for.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// It cannot have it.
+    Refused(Refusal),
+    /// There is nobody to answer.
+    Gone,
+}
+
+impl From<Refusal> for NoAnswer {
+    fn from(refusal: Refusal) -> NoAnswer {
+        NoAnswer::Refused(refusal)
+    }
+}
+
+/// A response with the fields that every one has.
+pub(crate) fn begin(status: Status) -> Response {
+    let response = Response::new(status).field("Server", SERVER);
+    match now() {
+        Some(now) => response.field("Date", date::format(now)),
+        None => response,
+    }
+}
+
+/// Seconds since 1970; `None` on a machine without a clock.
+pub(crate) fn now() -> Option<u64> {
+    SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|now| now.as_secs())
+}
+
+/// A response that carries one JSON value.
+pub(crate) fn respond(status: Status, body: &Value) -> Response {
+    begin(status).body("application/json", format!("{body}\n").into_bytes())
+}
+
+/// The answer to a request that is not served.
+pub(crate) fn refusal(refusal: &Refusal) -> Response {
+    let response =
+        respond(refusal.status, &Value::object([("error", Value::from(refusal.reason))]));
+    match refusal.status {
+        Status::SERVICE_UNAVAILABLE => response.field("Retry-After", RETRY_AFTER.to_string()),
+        _ => response,
+    }
+}
+
+/// What to answer when the system refuses the server what a request needs.
+pub(crate) fn unavailable(error: &io::Error) -> Refusal {
+    no_room().because(error.raw_os_error())
+}
+
+/// What to answer when the server has come to a limit of its own.
+pub(crate) fn no_room() -> Refusal {
+    Refusal::new(Status::SERVICE_UNAVAILABLE, "the server has no room now")
+}
