@@ -2,11 +2,11 @@
 # The guide's recipe for many boxes brings one file to each of them: each box is a network
 # namespace with a server of its own. Then one server brings it to all, for comparison.
 #
-#   scripts/test-fleet.sh [MIB [BOXES [RATE]]]     2 MiB, 6 boxes, no limit of the rate
+#   scripts/test/fleet.sh [MIB [BOXES [RATE]]]     2 MiB, 6 boxes, no limit of the rate
 #
 # RATE is what each server may send (--limit-rate), in place of a link's own limit.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 export ROPEWALK_CLIENT="$PWD/client"
 mib=${1:-2} boxes=${2:-6} rate=${3:-}
 [ "$(id -u)" = 0 ] && command -v ip >/dev/null && command -v shuf >/dev/null ||

@@ -3,9 +3,9 @@
 # streams on this machine, every block and the whole checked (VmHWM, proc(5): pages of the
 # programs' own files count, and of the C library). Needs 2 GiB free in /dev/shm.
 #
-#   scripts/peak-memory.sh [FOLDER]     where the programs are: here, if it is not said
+#   scripts/bench/peak.sh [FOLDER]     where the programs are: here, if it is not said
 set -eu
-programs=${1:-$(dirname "$0")/..}
+programs=${1:-$(dirname "$0")/../..}
 folder=$(mktemp -d /dev/shm/ropewalk-peak.XXXXXX)
 server=
 trap '[ -z "$server" ] || kill "$server"; rm -rf "$folder"' EXIT

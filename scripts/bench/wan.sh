@@ -2,12 +2,12 @@
 # Measures ropewalk over a long path: 100 ms round trip, 0.1% loss, 300 Mbit/s, made by
 # wanem between two network namespaces of its own. Root only.
 #
-#   scripts/bench-wan.sh [ROUNDS]
+#   scripts/bench/wan.sh [ROUNDS]
 #
 # WANEM names wanem's source; without it, where the project keeps its tools. iperf3 is
 # what BBR is compared with, and is skipped where it is not installed.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 rounds=${1:-5}
 source=${WANEM:-../shared/tools/wanem.c}
 [ -f "$source" ] || { echo "skipped: no wanem at $source"; exit 0; }

@@ -2,9 +2,9 @@
 # Checks what the compiler does not: that each layer imports only itself and those to
 # its left, where unsafe code may stand, and that every file says what it owns.
 set -u
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "$0")/../.." || exit 1
 status=0
-complain() { echo "check-layers: $*" >&2; status=1; }
+complain() { echo "check/layers: $*" >&2; status=1; }
 
 # error <- sys <- hash <- codec <- transfer <- app
 layers="error sys hash codec transfer app"

@@ -3,7 +3,7 @@
 # overlay over this machine's own files, with processes of its own, so that nothing of it
 # stays. `make deb` again gives the same bytes, and packs nothing that is older than the sources.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 skip() { echo "$*, so the Debian package was not tried"; exit 0; }
 fail() { echo "$*" >&2; exit 1; }
 command -v dpkg-deb >/dev/null || skip "no dpkg-deb"

@@ -2,7 +2,7 @@
 # The anonymous memory of all four programs while a file is fetched over 4 and over 255
 # streams: the most that was seen.
 #
-#   scripts/bench-memory.sh ADDRESS FILE OUT SERVER_PID
+#   scripts/bench/memory.sh ADDRESS FILE OUT SERVER_PID
 set -eu
 address=$1 file=$2 out=$3 server=$4
 

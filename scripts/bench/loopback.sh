@@ -4,12 +4,12 @@
 # that a busy machine is unfair to nobody. Peers that are not installed are named and
 # skipped. Writes docs/bench.svg: the seconds of each tool.
 #
-#   scripts/bench.sh [ROUNDS [MIB]]        7 rounds of 1024 MiB in /dev/shm
+#   scripts/bench/loopback.sh [ROUNDS [MIB]]        7 rounds of 1024 MiB in /dev/shm
 #
 # Needs the programs of `make`, and /dev/shm with room for three such files. What it
-# starts listens on loopback. scripts/bench-wan.sh measures a long path.
+# starts listens on loopback. scripts/bench/wan.sh measures a long path.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 rounds=${1:-7}
 mib=${2:-1024}
 folder=$(mktemp -d /dev/shm/ropewalk-bench.XXXXXX)
@@ -171,6 +171,6 @@ bar curl 0 "curl" "checks nothing"
 bar rsync 0 "rsync -W, from its daemon" "checks the file"
 bar axel 0 "axel -n 4" "checks nothing"
 bar aria2 0 "aria2c -x4 --checksum" "checks the file"
-sh scripts/bench-memory.sh "$address" "$folder/file" "$folder/out" "$ropewalk"
-sort -n "$folder/bars" | awk -v mib="$mib" -f scripts/bench-svg.awk >docs/bench.svg
+sh scripts/bench/memory.sh "$address" "$folder/file" "$folder/out" "$ropewalk"
+sort -n "$folder/bars" | awk -v mib="$mib" -f scripts/bench/svg.awk >docs/bench.svg
 echo "docs/bench.svg was written"

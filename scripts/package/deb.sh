@@ -2,7 +2,7 @@
 # Makes dist/ropewalk_VERSION_ARCHITECTURE.deb of the programs that make has built.
 # Needs dpkg-deb. DEB_ARCHITECTURE names another machine's programs, which make has just built.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 umask 022
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 architecture=${DEB_ARCHITECTURE:-$(dpkg --print-architecture)}

@@ -2,7 +2,7 @@
 # Measures `auto` beside fixed numbers of streams: over loopback, and over a path of 100 ms
 # round trip, 0.1% loss and 300 Mbit/s, made by wanem between two network namespaces.
 #
-#   scripts/bench-auto.sh WHERE ROUNDS MIB NUMBER...
+#   scripts/bench/auto.sh WHERE ROUNDS MIB NUMBER...
 #
 # WHERE is loopback, reno or bbr; the last two are the long path with that congestion
 # control, and need root. In each round auto and each NUMBER fetch a file of MIB mebibytes
@@ -13,7 +13,7 @@
 # folder of $OUT (default: /var/tmp), or goes to /dev/null where that is -. WANEM names wanem's
 # source.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 [ $# -ge 4 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'; exit 2; }
 where=$1 rounds=$2 size=$3
 shift 3

@@ -3,7 +3,7 @@
 # vendor/ and cargo told so, that builds without a network. The same commit and the same
 # cargo make the same bytes, wherever and whenever.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 cargo=${CARGO:-cargo}
 umask 022
 if [ "$(git rev-parse --show-toplevel 2>/dev/null)" != "$(pwd -P)" ]; then

@@ -2,12 +2,12 @@
 # Headless Chromium and the server's pages: looks at an index, has its script run, and
 # downloads a file from it. Not part of `make test`: few machines have a browser.
 #
-#   scripts/try-browser.sh [FOLDER]      leaves pictures of the pages in FOLDER, too
+#   scripts/check/browser.sh [FOLDER]      leaves pictures of the pages in FOLDER, too
 #
 # The server is the one that `make` has left here, or $SERVER; the browser chromium, or
 # $BROWSER.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 browser=${BROWSER:-chromium}
 command -v "$browser" >/dev/null || { echo "skipped: no $browser"; exit 0; }
 folder=$(mktemp -d "${TMPDIR:-/tmp}/ropewalk-browser.XXXXXX")

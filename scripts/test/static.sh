@@ -2,7 +2,7 @@
 # The programs of `make static` need nothing: they fetch a file in a root folder that holds
 # them and that file, and no more. With /etc/hosts they know names.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 if chroot / true 2>/dev/null; then
     within="chroot"
 elif unshare -r chroot / true 2>/dev/null; then

@@ -5,13 +5,13 @@
 # digests differ. Needs 1 GiB free in /dev/shm, and nothing else running.
 set -eu
 
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 runs=5
 size=1073741824
 
 bench=$(${CARGO:-cargo} bench --quiet --bench hash --no-run --message-format=json |
     sed -n 's/.*"executable":"\([^"]*\/hash-[^"]*\)".*/\1/p' | tail -n 1)
-[ -x "$bench" ] || { echo "bench-hash.sh: the bench was not built" >&2; exit 1; }
+[ -x "$bench" ] || { echo "bench/hash: the bench was not built" >&2; exit 1; }
 
 work=$(mktemp -d /dev/shm/bench-hash.XXXXXX)
 trap 'rm -rf "$work"' EXIT
@@ -40,7 +40,7 @@ while [ "$run" -lt "$runs" ]; do
     timed md5sum md5sum "$work/data"
     timed ours "$bench" --file "$work/data"
     if [ "$(cut -c 1-32 "$work/md5sum.digest")" != "$(cut -c 1-32 "$work/ours.digest")" ]; then
-        echo "bench-hash.sh: the digests differ" >&2
+        echo "bench/hash: the digests differ" >&2
         exit 1
     fi
     run=$((run + 1))

@@ -3,9 +3,9 @@
 # code has a row in the client's man page, README.md fits its limit, every file that the papers
 # name exists, every link within them leads somewhere, and PROTOCOL.md has the golden bytes.
 set -u
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "$0")/../.." || exit 1
 status=0
-complain() { echo "check-papers: $*" >&2; status=1; }
+complain() { echo "check/papers: $*" >&2; status=1; }
 papers="README.md ARCHITECTURE.md CONTRIBUTING.md PROTOCOL.md SECURITY.md CHANGELOG.md docs/*.md"
 
 lines=$(wc -l <README.md)

@@ -3,12 +3,12 @@
 # connections, 60 clients at once, 64 of one address with all streams, many transfers one
 # after another, and a client that vanishes.
 #
-#   scripts/soak.sh [TRANSFERS [PART...]]     10,000; crowd sixty full sequence vanish
+#   scripts/check/soak.sh [TRANSFERS [PART...]]     10,000; crowd sixty full sequence vanish
 #
 # The last part needs root and ip(8). Prints what docs/SOAK.md has; ends with an error where
 # a promise is not kept.
 set -u
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "$0")/../.." || exit 1
 transfers=${1:-10000}
 shift $(($# > 0))
 folder=$(mktemp -d)

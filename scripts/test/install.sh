@@ -2,7 +2,7 @@
 # make install puts the programs where they find each other, and man pages and completions
 # where their readers look; it compiles nothing.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 folder=$(mktemp -d)
 server=
 clean_up() {

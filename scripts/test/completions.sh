@@ -3,7 +3,7 @@
 # where it is installed. That they keep to the option table is a test of
 # src/common/app/manual.rs.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 share=$PWD/share
 names="server client sender receiver"
 fail() { echo "$*" >&2; exit 1; }

@@ -2,7 +2,7 @@
 # The tarball of `make dist` builds and serves where there is no network and cargo has
 # nothing; and making it again gives the same bytes.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 fail() { echo "$*" >&2; exit 1; }
 if [ "$(git rev-parse --show-toplevel 2>/dev/null)" != "$(pwd -P)" ]; then
     echo "this is no clone, so no tarball was made"
