@@ -21,11 +21,12 @@ skip() { skipped "$@"; exit 0; }
 # fail WHY: ends the script with an error.
 fail() { echo "$script: $*" >&2; exit 1; }
 
-# The processes that end with the script, and the scratch folder that goes with it.
+# What goes when the script ends: processes, the scratch folder, network namespaces.
 running=
 folder=
+namespaces=
 
-# clean_up_too: what else a script undoes at its end, after its processes. Scripts redefine it.
+# clean_up_too: what else a script undoes, once its processes have ended. A script redefines it.
 clean_up_too() { :; }
 
 # stop PID: ends a process that this shell started, and waits for its end.
@@ -41,6 +42,7 @@ clean_up() {
     for pid in $running; do kill "$pid" 2>/dev/null || true; done
     for pid in $running; do wait "$pid" 2>/dev/null || true; done
     clean_up_too
+    for namespace in $namespaces; do ip netns del "$namespace" 2>/dev/null || true; done
     [ -z "$folder" ] || rm -rf "$folder"
 }
 
@@ -93,9 +95,9 @@ once() {
     since "$begun" >>"$folder/times-$name"
 }
 
-# times NAME: all that `once` noted, in one line. median NAME: the middle one. ratio A B: how many
+# noted NAME: all that `once` noted, in one line. median NAME: the middle one. ratio A B: how many
 # times as long A takes as B.
-times() { tr '\n' ' ' <"$folder/times-$1"; }
+noted() { tr '\n' ' ' <"$folder/times-$1"; }
 median() { sort -n "$folder/times-$1" | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
 ratio() { awk -v a="$(median "$1")" -v b="$(median "$2")" 'BEGIN { printf "%.2f", a / b }'; }
 
@@ -107,30 +109,26 @@ long_path() {
     [ -c /dev/net/tun ] || skip "no /dev/net/tun here"
     have ip || skip "ip (iproute2) is not installed"
     cc=${CC:-cc}
-    have "$cc" || skip "no C compiler ($cc) for tools/wanem.c"
+    have "${cc%% *}" || skip "no C compiler ($cc) for tools/wanem.c"
     mkdir -p target
     # Another script may be starting the program at this moment.
     $cc -O2 -pthread -o "target/wanem.$$" tools/wanem.c || fail "tools/wanem.c cannot be built"
     mv "target/wanem.$$" target/wanem
-    namespace=ropewalk-$$
-    ip netns add "$namespace-a" 2>"$folder/why" || skip "no network namespaces here: $(cat "$folder/why")"
-    ip netns add "$namespace-b"
-    clean_up_too() { remove_path; }
+    here=ropewalk-$$-a
+    there=ropewalk-$$-b
+    namespaces="$namespaces $here $there"
+    ip netns add "$here" 2>"$folder/why" || skip "no network namespaces here: $(cat "$folder/why")"
+    ip netns add "$there"
     # Packets must not wait for a processor.
-    nice -n -15 target/wanem "$namespace-a" "$namespace-b" "$@" 2>"$folder/wanem.log" &
+    nice -n -15 target/wanem "$here" "$there" "$@" 2>"$folder/wanem.log" &
     wanem=$!
     running="$running $wanem"
     until grep -q ' up: ' "$folder/wanem.log"; do
         kill -0 "$wanem" 2>/dev/null || skip "no path: $(cat "$folder/wanem.log")"
         sleep 0.1
     done
-    in_a="ip netns exec $namespace-a"
-    in_b="ip netns exec $namespace-b"
-}
-
-remove_path() {
-    ip netns del "$namespace-a" 2>/dev/null || true
-    ip netns del "$namespace-b" 2>/dev/null || true
+    in_a="ip netns exec $here"
+    in_b="ip netns exec $there"
 }
 
 # congestion_control NAME: sets the congestion control of both ends of the long path. Linux then

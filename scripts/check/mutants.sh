@@ -29,10 +29,9 @@ transfer) layers='error sys hash codec transfer' ;;
 esac
 shift
 cd "$(dirname "$0")/../.."
-cargo mutants --version >/dev/null 2>&1 || {
-    echo "scripts/check/mutants.sh: cargo-mutants is missing: cargo install --locked cargo-mutants" >&2
-    exit 1
-}
+. scripts/lib.sh
+cargo mutants --version >/dev/null 2>&1 ||
+    fail "cargo-mutants is missing: cargo install --locked cargo-mutants"
 
 # The package: the layers alone. The target folder and the last results stay.
 copy=${TMPDIR:-/tmp}/ropewalk-mutants/$layer

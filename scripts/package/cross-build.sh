@@ -9,6 +9,7 @@
 # (`rustup target add TRIPLE`), or RUSTC names a compiler that has it.
 set -eu
 cd "$(dirname "$0")/../.."
+. scripts/lib.sh
 cargo=${CARGO:-cargo}
 target=${TARGET_DIR:-target}
 known="aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf i686-unknown-linux-gnu
@@ -27,13 +28,13 @@ linker() {
 built=0
 for triple in ${*:-$known}; do
     linker=$(linker "$triple")
-    if ! command -v "$linker" >/dev/null; then
-        echo "package/cross-build: $triple: skipped, needs $linker"
+    if ! have "$linker"; then
+        skipped "$triple needs $linker"
         continue
     fi
     library=$(${RUSTC:-rustc} --print target-libdir --target "$triple" 2>/dev/null || true)
     if [ -z "$(find "$library" -name 'libstd-*.rlib' 2>/dev/null)" ]; then
-        echo "package/cross-build: $triple: skipped, ${RUSTC:-rustc} has no standard library for it"
+        skipped "$triple: ${RUSTC:-rustc} has no standard library for it"
         continue
     fi
     variable=$(echo "CARGO_TARGET_${triple}_LINKER" | tr 'a-z-' 'A-Z_')
@@ -45,4 +46,4 @@ for triple in ${*:-$known}; do
     done
     built=$((built + 1))
 done
-[ "$built" -gt 0 ] || { echo "package/cross-build: nothing was built" >&2; exit 1; }
+[ "$built" -gt 0 ] || fail "nothing was built"

@@ -3,6 +3,7 @@
 # Needs dpkg-deb. DEB_ARCHITECTURE names another machine's programs, which make has just built.
 set -eu
 cd "$(dirname "$0")/../.."
+. scripts/lib.sh
 umask 022
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 architecture=${DEB_ARCHITECTURE:-$(dpkg --print-architecture)}
@@ -19,9 +20,7 @@ fi
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct HEAD 2>/dev/null || date -r Cargo.toml +%s)}
 export SOURCE_DATE_EPOCH
 mkdir -p dist
-folder=$(mktemp -d dist/making.XXXXXX)
-trap 'rm -rf "$folder"' EXIT
-trap 'exit 130' INT TERM
+make_folder dist
 root=$folder/root
 install -d "$root/DEBIAN"
 

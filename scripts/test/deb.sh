@@ -4,12 +4,9 @@
 # stays. `make deb` again gives the same bytes, and packs nothing that is older than the sources.
 set -eu
 cd "$(dirname "$0")/../.."
-skip() { echo "$*, so the Debian package was not tried"; exit 0; }
-fail() { echo "$*" >&2; exit 1; }
-command -v dpkg-deb >/dev/null || skip "no dpkg-deb"
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-trap 'exit 130' INT TERM
+. scripts/lib.sh
+have dpkg-deb || skip "dpkg-deb is not installed"
+make_folder
 
 # A copy with programs of an older version at its top, and what makes new ones: a cargo that
 # takes no time.
@@ -72,7 +69,7 @@ if [ "$(ports)" = 8080 ]; then
     cp "$folder/edit" "$units/ropewalk-server.socket.d/override.conf"
     [ "$(ports)" = 9000 ] || fail "edited, the socket has more ports: $(ports)"
 else
-    echo "systemd shows no ports here, so editing them was not tried"
+    skipped "edited ports: systemd shows none here"
 fi
 
 cat >"$folder/overlay" <<'OVER'
