@@ -7,7 +7,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 status=0
 complain() { echo "check/papers: $*" >&2; status=1; }
-papers="README.md ARCHITECTURE.md CONTRIBUTING.md PROTOCOL.md SECURITY.md CHANGELOG.md docs/*.md"
+papers="README.md ARCHITECTURE.md CONTRIBUTING.md PROTOCOL.md SECURITY.md CHANGELOG.md docs/*.md tests/README.md"
 
 lines=$(wc -l <README.md)
 [ "$lines" -le 120 ] || complain "README.md has $lines lines; 120 is the most"
