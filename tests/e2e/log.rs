@@ -2,10 +2,12 @@
 
 use crate::harness::{Scratch, Server, run, wait_until};
 use crate::user::{NOBODY, can_be_tried};
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::Command;
 
 /// Sends one request, and reads to the end of the answer.
 fn ask(address: SocketAddr, request_line: &str) -> String {
@@ -20,6 +22,13 @@ fn ask(address: SocketAddr, request_line: &str) -> String {
 /// The same with one more header field.
 fn ask_with(address: SocketAddr, request_line: &str, field: &str) -> String {
     ask(address, &format!("{request_line} HTTP/1.1\r\n{field}\r\nX-Rest: of"))
+}
+
+/// Makes the pipe `log` in the server's folder.
+fn make_pipe(scratch: &Scratch) -> PathBuf {
+    let pipe = scratch.path("log");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    pipe
 }
 
 /// Whether `line` begins with a time stamp (RFC 3339) and a space.
@@ -111,6 +120,38 @@ fn a_log_file_that_cannot_be_written_is_an_error_at_the_start() {
     server.args(["--log", "none/log", "--bind", "127.0.0.1", "0"]);
     let outcome = run(&mut server);
     outcome.failed(1, "server", "--log none/log: No such file or directory");
+}
+
+#[test]
+fn a_log_that_is_a_pipe_without_a_reader_is_an_error_at_the_start() {
+    let scratch = Scratch::new("log-unread");
+    make_pipe(&scratch);
+    let mut server = scratch.program("server");
+    server.current_dir(scratch.folder());
+    server.args(["--log", "log", "--bind", "127.0.0.1", "0"]);
+    run(&mut server).failed(1, "server", "--log log: No such device or address");
+}
+
+#[test]
+fn a_log_that_is_a_pipe_holds_up_nobody_while_its_reader_takes_nothing() {
+    let scratch = Scratch::new("log-full");
+    let pipe = make_pipe(&scratch);
+    // For writing too: so it can be opened before there is a server, and be filled.
+    let flags = libc::O_NONBLOCK;
+    let mut reader =
+        File::options().read(true).write(true).custom_flags(flags).open(&pipe).unwrap();
+    while reader.write(&[b'\n'; 4096]).is_ok() {}
+    let server = Server::start(&scratch, &["--root", ".", "--log", "log"]);
+    scratch.write("file", b"bytes");
+    assert!(ask(server.address, "GET /file").starts_with("HTTP/1.1 200"));
+    assert!(ask(server.address, "GET /none").starts_with("HTTP/1.1 404"));
+    while reader.read(&mut [0; 4096]).is_ok() {}
+    assert!(ask(server.address, "GET /later").starts_with("HTTP/1.1 404"));
+    let mut line = [0; 512];
+    let count = reader.read(&mut line).unwrap();
+    let line = std::str::from_utf8(&line[..count]).unwrap();
+    assert!(is_stamped(line) && line.contains(" /later "), "{line}");
+    assert_eq!(server.stop().err, "");
 }
 
 #[test]

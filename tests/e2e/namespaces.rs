@@ -2,8 +2,8 @@
 //! two machines on one link, a root without /dev.
 
 use crate::classic_peers::accept;
-use crate::harness::{Running, Scratch, Server, assert_same, content, run};
-use crate::system::fill_backlog;
+use crate::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
+use crate::system::{fill_backlog, reserve};
 use std::fs;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -143,6 +143,33 @@ fn an_address_without_its_interface_is_refused_with_a_hint() {
     run(&mut receiver).failed(3, "receiver", hint);
     let mut client = scratch.client("[fe80::1]:9", 1, "file", scratch.path("out"));
     run(&mut client).failed(3, "client", hint);
+}
+
+#[test]
+fn a_server_without_standard_descriptors_serves_in_a_root_without_dev() {
+    let scratch = Scratch::new("server-no-dev");
+    let bytes = content(300_000);
+    scratch.write("file", &bytes);
+    for closed in [">&-", "<&- >&- 2>&-"] {
+        let port = reserve(scratch.address(), 0).unwrap();
+        let mut server = scratch.program("server");
+        server.arg("--root").arg(scratch.folder()).arg("--bind");
+        server.arg(scratch.address().to_string()).arg(port.address.port().to_string());
+        let server = crate::harness::after(&format!("exec {closed}"), &server);
+        let Some(mut server) = apart("-m", "mount -t tmpfs none /dev", &server) else { return };
+        let mut server = server.spawn().unwrap();
+        wait_until("a server that listens, or has ended", || {
+            let ended = server.try_wait().unwrap();
+            assert!(ended.is_none(), "{closed}: {ended:?}");
+            TcpStream::connect(port.address).ok()
+        });
+        let output = scratch.path("out");
+        run(&mut scratch.client(port.address, 2, "file", &output)).succeeded();
+        assert_same(&fs::read(&output).unwrap(), &bytes, closed);
+        fs::remove_file(output).unwrap();
+        crate::system::signal(server.id(), libc::SIGTERM);
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{closed}");
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ end
 complete -c ropewalk-client -f
 complete -c ropewalk-client -l auth -r -F -d 'the password, for a server that asks for it: a file with the line user:password'
 complete -c ropewalk-client -l auth-md5 -d 'answer by MD5 too, for an old server that lacks SHA-256'
-complete -c ropewalk-client -l verify -x -a 'md5 crc32c none' -d 'what to check: the whole file and each block, each block, or nothing (default: md5)'
+complete -c ropewalk-client -l verify -x -a 'md5 crc32c none' -d 'md5 checks each block and the whole file, crc32c each block, none nothing (default: md5)'
 complete -c ropewalk-client -l streams -x -a 'auto' -d 'number of streams for a URL, 1 to 255; auto finds a good number (default: auto)'
 complete -c ropewalk-client -l limit-rate -x -d 'limit to RATE bytes per second; K, M, G mean KiB, MiB, GiB (default: no limit)'
 complete -c ropewalk-client -l single-port -d 'send all streams to the port in the address, without trying another port'

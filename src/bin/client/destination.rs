@@ -79,9 +79,9 @@ impl Destination {
     }
 }
 
-/// Standard output for `-`, and the descriptor where `ofile` leads to one. Else the path of the output: `ofile`; inside it where it is a
-/// folder, or is spelled like one; without it in the current folder. There it has the last
-/// part of `file`'s name.
+/// Standard output for `-`, and the descriptor where `ofile` leads to one. Else a path:
+/// `ofile` itself; or the last part of `file`'s name, in the folder `ofile` where it is one or
+/// is spelled like one, and in the current folder without `ofile`.
 ///
 /// # Errors
 /// When a name has to be made of `file`, and its last part cannot be one.

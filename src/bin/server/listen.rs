@@ -301,11 +301,11 @@ fn warning(is_root: bool, is_guarded: bool) -> String {
     };
     match is_root {
         true => format!(
-            "warning: this runs as root and without --root: {who} can have EVERY file of this \
+            "warning: this runs as root and without --root: {who} can fetch EVERY file of this \
              machine, keys and password hashes too; see {advice}"
         ),
         false => {
-            format!("warning: {who} can have every file that this user can read; see {advice}")
+            format!("warning: {who} can fetch every file that this user can read; see {advice}")
         }
     }
 }

@@ -119,8 +119,12 @@ impl Log {
     }
 }
 
+/// Opens the log at `path` without blocking: a pipe without a reader is an error, and one
+/// that is full loses lines. Whole ones: a pipe takes a short line in one piece or not at
+/// all (pipe(7)).
 fn open(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).mode(MODE).open(path)
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    File::options().append(true).create(true).mode(MODE).custom_flags(flags).open(path)
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {

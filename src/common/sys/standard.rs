@@ -32,8 +32,8 @@ fn open_null(number: libc::c_int) -> bool {
     opened >= 0 && moved(opened, number)
 }
 
-/// Makes `number` an end of a pipe whose other end is closed: input is at its end, and output
-/// fails with EPIPE.
+/// Makes `number` the reading end of a pipe whose other end is closed. Input is at its end.
+/// Output fails with EBADF, which Rust's standard streams take for success.
 fn open_pipe(number: libc::c_int) -> bool {
     let mut ends = [-1; 2];
     // SAFETY: `ends` has room for two descriptors.
@@ -41,13 +41,11 @@ fn open_pipe(number: libc::c_int) -> bool {
         return false;
     }
     let [read, write] = ends;
-    let is_input = number == libc::STDIN_FILENO;
-    let (own, other) = if is_input { (read, write) } else { (write, read) };
     // The other end may have got the number itself: dup2(2) closes it then.
-    let done = moved(own, number);
-    if other != number {
+    let done = moved(read, number);
+    if write != number {
         // SAFETY: pipe has just returned this descriptor, and nothing else owns it.
-        unsafe { libc::close(other) };
+        unsafe { libc::close(write) };
     }
     done
 }

@@ -72,7 +72,9 @@ pub fn prepare(
     }
     let held = if let Start::Resumed(bytes) = start { bytes } else { 0 };
     space::reserve(part.file(), subject.size, stored, held, &shown)?;
-    if wishes.sync {
+    // What was left may be gigabytes that a disk needs minutes for. They are synced while the
+    // rest comes, before the first record that calls them durable; a failure is seen then.
+    if wishes.sync && !matches!(start, Start::Resumed(_)) {
         part.file().sync_all().inspect_err(|_| lost(part)).map_err(failed)?;
     }
     Ok(start)

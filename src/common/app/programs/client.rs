@@ -54,7 +54,7 @@ pub static CLIENT: Program = Program {
                     short: None,
                     long: "verify",
                     value: Some("md5|crc32c|none"),
-                    help: "what to check: the whole file and each block, each block, or nothing (default: md5)",
+                    help: "md5 checks each block and the whole file, crc32c each block, none nothing (default: md5)",
                 },
             ],
         },

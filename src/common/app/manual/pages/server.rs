@@ -92,7 +92,8 @@ const LOG: Section = Section {
     entries: &[
         (
             "PEER NAME N bytes of SIZE over N streams in N s: OUTCOME",
-            "The end of a transfer. PEER is address:port. OUTCOME is complete, or the error.",
+            "The end of a transfer. PEER is address:port, with port 0 for a client that the proxy of \
+             --trust-proxy names. OUTCOME is complete, or the error.",
         ),
         (
             "PEER GET NAME N bytes of SIZE in N s: OUTCOME",
