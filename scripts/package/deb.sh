@@ -31,6 +31,7 @@ gzip -9n "$root"/usr/share/man/man1/*
 documents=$root/usr/share/doc/ropewalk
 install -d "$documents"
 install -m 644 README.md SECURITY.md PROTOCOL.md CHANGELOG.md "$documents"
+install -D -m 644 -t "$documents/docs" docs/GUIDE.md docs/INSTALL.md docs/LIMITS.md
 install -m 644 LICENSE "$documents/copyright"
 # Debian has a form of its own for that; what has changed is in CHANGELOG.md.
 gzip -9n >"$documents/changelog.gz" <<CHANGELOG

@@ -12,7 +12,7 @@ make_folder
 # takes no time.
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 mkdir "$folder/copy"
-cp -R Makefile Cargo.toml ./*.md LICENSE packaging scripts share "$folder/copy"
+cp -R Makefile Cargo.toml ./*.md LICENSE docs packaging scripts share "$folder/copy"
 cat >"$folder/programs" <<'PROGRAMS'
 mkdir -p "$1"
 for name in server client sender receiver; do
@@ -51,12 +51,12 @@ awk '$2 != "root/root" || $1 ~ /^..(...w|......w)/ { bad = 1; print } END { exit
     "$folder/contents" >&2 || fail "who owns that, and who may write to it?"
 cp "$package" "$folder/package.deb"
 
-# What README and the socket's head give to `systemctl edit` leaves no other port.
+# What docs/INSTALL.md and the socket's head give to `systemctl edit` leaves no other port.
 dpkg-deb --extract "$package" "$folder/root"
 units=$folder/root/usr/lib/systemd/system
 sed -n 's/^#   //p' "$units/ropewalk-server.socket" >"$folder/edit"
-sed -n '/^    \[Socket\]$/,/^$/s/^    //p' "$folder/root/usr/share/doc/ropewalk/README.md" |
-    cmp - "$folder/edit" || fail "README has other lines than the socket"
+sed -n '/^    \[Socket\]$/,/^$/s/^    //p' "$folder/root/usr/share/doc/ropewalk/docs/INSTALL.md" |
+    cmp - "$folder/edit" || fail "docs/INSTALL.md has other lines than the socket"
 # The manager shows what it has read, but not to root.
 ports() {
     setpriv --reuid 65534 --regid 65534 --clear-groups env SYSTEMD_UNIT_PATH="$units" HOME=/tmp \
