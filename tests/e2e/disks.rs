@@ -5,6 +5,7 @@
 
 use crate::harness::{Running, Scratch, Server, after, assert_same, content, run};
 use crate::path::{Gate, Path};
+use crate::relay::Faults;
 use crate::system::without_privileges;
 use crate::user::{NOBODY, can_be_tried};
 use std::fs::{self, Permissions};
@@ -42,6 +43,14 @@ int flock(int fd, int how) {
 int fchmod(int fd, mode_t mode) {
     if (lacks("modes")) { errno = EPERM; return -1; }
     return ((int (*)(int, mode_t))NEXT("fchmod"))(fd, mode);
+}
+int fsync(int fd) {
+    if (lacks("syncs")) { errno = EINVAL; return -1; }
+    return ((int (*)(int))NEXT("fsync"))(fd);
+}
+int fdatasync(int fd) {
+    if (lacks("syncs")) { errno = EINVAL; return -1; }
+    return ((int (*)(int))NEXT("fdatasync"))(fd);
 }
 int fallocate64(int fd, int mode, off64_t from, off64_t length) {
     if (lacks("allocation")) { errno = EOPNOTSUPP; return -1; }
@@ -91,6 +100,20 @@ fn a_disk_without_locks_modes_allocation_and_size_gets_the_file_and_one_warning(
         assert_eq!(outcome.err, "", "{what}");
         outcome.succeeded();
     }
+}
+
+#[test]
+fn a_disk_that_cannot_sync_gets_the_file_and_one_warning() {
+    let path = Path::new("no-syncs", (40 * BLOCK) as usize, Faults::default());
+    let without = |command| on_a_disk_without("syncs", &path.scratch, command);
+    let outcome = run(&mut without(path.client(2)));
+    let lines: Vec<&str> = outcome.err.lines().collect();
+    assert!(lines.len() == 1 && lines[0].ends_with("the file system refuses syncs"), "{outcome:?}");
+    outcome.succeeded();
+    path.is_whole();
+    let outcome = run(without(path.client(2)).arg("--no-sync"));
+    assert_eq!(outcome.err, "");
+    outcome.succeeded();
 }
 
 #[test]

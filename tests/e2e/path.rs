@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex};
 pub(crate) const DAMAGED: [&str; 2] =
     ["damaged block asked for again", "damaged blocks asked for again"];
 pub(crate) const RECONNECTS: [&str; 2] = ["reconnect", "reconnects"];
-pub(crate) const LATE: [&str; 2] = ["late byte asked for again", "late bytes asked for again"];
+const LATE: &str = " late, asked for again";
 
 /// A server with the file `file`, behind a relay.
 pub(crate) struct Path {
@@ -163,6 +163,15 @@ pub(crate) fn count(said: &str, what: [&str; 2]) -> u64 {
     let mut parts = said.trim_end().split(", ");
     let part = parts.find_map(|part| what.iter().find_map(|what| part.strip_suffix(what)));
     part.map_or(0, |number| number.trim().parse().expect(said))
+}
+
+/// The bytes that a summary says were late; it has three digits of them.
+pub(crate) fn late(said: &str) -> f64 {
+    let Some((before, _)) = said.split_once(LATE) else { return 0.0 };
+    let amount = before.rsplit(", ").next().unwrap();
+    let (number, unit) = amount.split_once(' ').expect(said);
+    let exponent = ["bytes", "KiB", "MiB", "GiB"].iter().position(|own| *own == unit).expect(said);
+    number.parse::<f64>().expect(said) * f64::powi(1024.0, exponent as i32)
 }
 
 /// Numbers that look random and are the same for every run.

@@ -217,6 +217,13 @@ fn an_output_that_does_not_block_is_waited_for() {
 }
 
 #[test]
+fn a_closed_standard_output_is_an_error() {
+    let path = Path::new("pipe-closed", 1000, Faults::default());
+    let outcome = run(&mut after("exec >&-", &path.piping(2)));
+    outcome.failed(1, "client", "standard output: Bad file descriptor");
+}
+
+#[test]
 fn while_nobody_reads_nothing_is_asked_for_and_no_stream_counts_as_stalled() {
     let scratch = Scratch::new("pipe-pause");
     let server = Server::start(&scratch, &["--stall-timeout", "3"]);

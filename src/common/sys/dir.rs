@@ -2,6 +2,7 @@
 //! its family): a folder that is renamed in the meantime stays the same folder.
 
 use super::entries::Entries;
+use super::file::is_unknown_sync;
 use super::{check, retry, volume};
 use std::ffi::{CString, OsStr};
 use std::fs::{File, Metadata};
@@ -205,12 +206,10 @@ impl Dir {
     pub fn sync(&self, file: &File) -> io::Result<()> {
         // SAFETY: takes a number only and touches no memory of ours.
         match retry(|| check(unsafe { libc::fsync(self.descriptor.as_raw_fd()) })) {
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => Ok(()),
-                // It was opened to change names only.
-                Some(libc::EBADF) => volume::sync(file),
-                _ => Err(error),
-            },
+            Err(error) if is_unknown_sync(&error) => Ok(()),
+            // It was opened to change names only.
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => volume::sync(file),
+            Err(error) => Err(error),
             Ok(_) => Ok(()),
         }
     }

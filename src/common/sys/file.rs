@@ -86,6 +86,28 @@ pub fn preallocate_behind(file: &File, length: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Waits until `file` is on its disk. `false` where the file system has no such call (fsync(2)).
+pub fn sync(file: &File) -> io::Result<bool> {
+    done_or_unknown(file.sync_all())
+}
+
+/// The same of its bytes and its length alone (fdatasync(2)).
+pub fn sync_data(file: &File) -> io::Result<bool> {
+    done_or_unknown(file.sync_data())
+}
+
+fn done_or_unknown(synced: io::Result<()>) -> io::Result<bool> {
+    match synced {
+        Err(error) if is_unknown_sync(&error) => Ok(false),
+        synced => synced.map(|()| true),
+    }
+}
+
+/// Whether a sync failed because the file system has none. No failure of a disk says so.
+pub(super) fn is_unknown_sync(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
+}
+
 /// Whether the file system of `file` knows files of this length. Moves the descriptor's own
 /// position, which this project never uses.
 pub fn can_be_as_long(file: &File, length: u64) -> bool {

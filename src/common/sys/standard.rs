@@ -25,15 +25,16 @@ extern "C" fn fill() {
     }
 }
 
-/// Opens /dev/null as `number`, the lowest number that is free.
+/// Opens /dev/null as `number`, the lowest number that is free. For reading only: bytes that are
+/// meant for a closed output fail with EBADF, which Rust's standard streams take for success.
 fn open_null(number: libc::c_int) -> bool {
     // SAFETY: the path is a string that ends with a zero, and lives for ever.
-    let opened = unsafe { libc::open(NULL.as_ptr(), libc::O_RDWR) };
+    let opened = unsafe { libc::open(NULL.as_ptr(), libc::O_RDONLY) };
     opened >= 0 && moved(opened, number)
 }
 
 /// Makes `number` the reading end of a pipe whose other end is closed. Input is at its end.
-/// Output fails with EBADF, which Rust's standard streams take for success.
+/// Output fails with EBADF.
 fn open_pipe(number: libc::c_int) -> bool {
     let mut ends = [-1; 2];
     // SAFETY: `ends` has room for two descriptors.

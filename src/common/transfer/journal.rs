@@ -164,7 +164,7 @@ impl Journal {
                 *end = self.append_at(*end, &record)?;
             }
             // The next record speaks of these, and the header has every record count.
-            self.file.sync_data()?;
+            file::sync_data(&self.file)?;
             // They were durable before, and still are.
             *end = self.append_at(*end, &Record::Durable { journal: *end })?;
         }
@@ -184,12 +184,15 @@ impl Journal {
     /// Makes everything that was recorded so far durable: `part` first, then the word
     /// of it. When the sync of `part` fails, nothing is recorded, and the caller must
     /// not try again: what the kernel could not write it may have dropped. Only what was
-    /// durable before counts then, in this boot too.
+    /// durable before counts then, in this boot too. Where the file system has no sync
+    /// nothing is durable, and nothing is recorded.
     pub fn checkpoint(&self, part: &File) -> io::Result<()> {
         let journal = *lock(&self.end);
-        part.sync_data().inspect_err(|_| drop(distrust(&self.file)))?;
-        self.append(&Record::Durable { journal })?;
-        self.file.sync_data()
+        if file::sync_data(part).inspect_err(|_| drop(distrust(&self.file)))? {
+            self.append(&Record::Durable { journal })?;
+            file::sync_data(&self.file)?;
+        }
+        Ok(())
     }
 
     /// Takes a place under the lock, and writes without it. When another record is

@@ -67,7 +67,9 @@ pub fn prepare(
     let lost = |part: &PartFile| drop(journal::distrust(part.journal()));
     if wishes.sync {
         // Before the part file has a byte that could be somebody else's.
-        part.journal().sync_all().inspect_err(|_| lost(part)).map_err(failed)?;
+        if !file::sync(part.journal()).inspect_err(|_| lost(part)).map_err(failed)? {
+            part.lacks_syncs();
+        }
         part.sync_folder()?;
     }
     let held = if let Start::Resumed(bytes) = start { bytes } else { 0 };
@@ -75,7 +77,7 @@ pub fn prepare(
     // What was left may be gigabytes that a disk needs minutes for. They are synced while the
     // rest comes, before the first record that calls them durable; a failure is seen then.
     if wishes.sync && !matches!(start, Start::Resumed(_)) {
-        part.file().sync_all().inspect_err(|_| lost(part)).map_err(failed)?;
+        file::sync(part.file()).inspect_err(|_| lost(part)).map_err(failed)?;
     }
     Ok(start)
 }
@@ -116,7 +118,7 @@ fn begin(part: &mut PartFile, subject: &Subject, sync: bool) -> io::Result<()> {
     let was_empty = part.file().metadata()?.len() == 0;
     file::set_length(part.file(), 0)?;
     if sync && !was_empty {
-        part.file().sync_all()?; // the journal may not be about another file's bytes
+        file::sync(part.file())?; // the journal may not be about another file's bytes
     }
     Journal::create(part.journal().try_clone()?, subject, part.file())?;
     Ok(())

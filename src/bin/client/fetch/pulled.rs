@@ -38,7 +38,6 @@ pub(super) fn run(
 ) -> Result<Summary> {
     let config = fetch.config;
     let mut part = output.open_part(config.wishes.restart)?;
-    fetch.warn(part.lacks());
     let subject = Subject {
         name: config.file.clone(),
         etag: offer.etag.clone().into_bytes(),
@@ -46,6 +45,7 @@ pub(super) fn run(
     };
     let start = partial::prepare(&mut part, &subject, offer.stored, config.wishes)
         .map_err(|error| keeping(error, &part, fetch))?;
+    fetch.warn(part.lacks());
     let resumed = match start {
         Start::Fresh => 0,
         Start::Resumed(bytes) => bytes,

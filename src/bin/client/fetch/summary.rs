@@ -60,18 +60,19 @@ impl fmt::Display for Summary {
         if self.resumed > 0 {
             write!(f, ", resumed at {}%", amount::percent(self.resumed, self.bytes))?;
         }
-        // A few late blocks at the end are everyday.
-        let late = self.mended.asked_again;
-        let late = if late > self.bytes / 100 { late } else { 0 };
         for (count, what, again) in [
             (self.mended.bad_blocks, "damaged block", " asked for again"),
             (self.mended.reconnects, "reconnect", ""),
-            (late, "late byte", " asked for again"),
         ] {
             if count > 0 {
                 let plural = if count == 1 { "" } else { "s" };
                 write!(f, ", {count} {what}{plural}{again}")?;
             }
+        }
+        // A few late blocks at the end are everyday.
+        let late = self.mended.asked_again;
+        if late > self.bytes / 100 {
+            write!(f, ", {} late, asked for again", amount::size(late))?;
         }
         if self.md5_was_slowest {
             f.write_str("; the MD5 was the slowest step: --verify crc32c leaves it out")?;
@@ -134,9 +135,9 @@ mod tests {
         let mended =
             Mended { bad_blocks: 3, reconnects: 2, asked_again: 90_000_000, ..Mended::default() };
         let text = Summary { mended, ..summary() }.to_string();
-        assert!(
-            text.contains(", 3 damaged blocks asked for again, 2 reconnects, 90000000 late bytes")
-        );
+        let words =
+            ", 3 damaged blocks asked for again, 2 reconnects, 85.8 MiB late, asked for again";
+        assert!(text.contains(words), "{text}");
     }
 
     #[test]

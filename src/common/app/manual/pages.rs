@@ -89,7 +89,7 @@ const CLIENT_PAGE: Page = Page {
                 ("N damaged blocks asked for again", "Their CRC32C was wrong."),
                 ("N reconnects", "The client opened this many streams again."),
                 (
-                    "N late bytes asked for again",
+                    "SIZE late, asked for again",
                     "Their stream was too slow; the line says so from 1% of the file on.",
                 ),
                 (

@@ -68,6 +68,17 @@ fn what_was_recorded_is_vouched_for() {
 }
 
 #[test]
+fn where_nothing_can_be_synced_nothing_is_durable_and_that_is_no_error() {
+    let scratch = Scratch::new("no-sync");
+    let journal = scratch.create();
+    journal.written(0..100, 7).unwrap();
+    journal.checkpoint(&File::open("/dev/null").unwrap()).unwrap();
+    assert!(scratch.contents().is_some_and(|contents| contents.len() == 1));
+    scratch.reboot();
+    assert_eq!(scratch.contents(), Some(Contents::new()));
+}
+
+#[test]
 fn a_later_record_replaces_what_it_touches() {
     let scratch = Scratch::new("later");
     let journal = scratch.create();

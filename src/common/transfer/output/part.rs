@@ -32,6 +32,7 @@ const PRIVATE_MODE: u32 = 0o600;
 /// What a file system may refuse.
 const LOCKS: &str = "locks";
 const MODES: &str = "modes";
+const SYNCS: &str = "syncs";
 
 /// The file that is being written, under its temporary name, locked.
 #[derive(Debug)]
@@ -224,6 +225,15 @@ impl PartFile {
         (!self.lacks.is_empty()).then(words)
     }
 
+    /// Notes that the file system cannot sync files.
+    pub(in crate::transfer) fn lacks_syncs(&mut self) {
+        self.lacks.push(SYNCS.to_string());
+    }
+
+    fn has_lack(&self, what: &str) -> bool {
+        self.lacks.iter().any(|lack| lack == what)
+    }
+
     /// Throws away what an earlier run left in the file, for a transfer of `name` that cannot
     /// be gone on with. The journal says whose the part file is, and vouches for nothing.
     pub fn start_over(&self, name: &[u8]) -> Result<()> {
@@ -285,8 +295,11 @@ impl PartFile {
             }
             _ => None,
         };
-        if sync {
-            self.file.sync_all().map_err(failed)?;
+        if sync && !file::sync(&self.file).map_err(failed)? && !self.has_lack(SYNCS) {
+            let words = format!("{}: the file system refuses {SYNCS}", self.output.shown());
+            return Ok(Some(
+                refused.map_or(words.clone(), |refused| format!("{refused}; {words}")),
+            ));
         }
         Ok(refused)
     }

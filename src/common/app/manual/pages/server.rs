@@ -87,7 +87,8 @@ const LOG: Section = Section {
          -q leaves only errors; -v adds what each worker gave up to confine itself.",
         "Names are escaped. No line has a password or a token. Refused requests take at most 100 \
          lines at once, and 10 lines a second after that; a line then counts the refusals that \
-         were left out. To rotate the file, rename it and send SIGUSR1.",
+         were left out. To rotate the file, rename it and send SIGUSR1. FILE may be a pipe with a \
+         reader: the log never blocks, so a full pipe loses lines.",
     ],
     entries: &[
         (
