@@ -2,7 +2,7 @@
 #
 #   awk -f scripts/check/circles.awk -- FILE...
 #
-# The files are all of src/common or of one a program folder of src/bin. Paths that begin with crate::,
+# The files are all of src/common, or of one program. Paths that begin with crate::,
 # super:: or self:: count, in `use` and elsewhere; so does `mod NAME;`. What a file takes from a
 # file above it in its own folder does not count: both are one module. Tests do not count.
 
