@@ -14,7 +14,7 @@ TARGET   := target$(if $(CARGO_BUILD_TARGET),/$(CARGO_BUILD_TARGET))/release
 built := $(if $(filter-out $(wildcard $(PROGRAMS)),$(PROGRAMS)),,yes)
 goals := $(filter-out clean help uninstall $(if $(built),install),$(or $(MAKECMDGOALS),all))
 ifneq ($(goals),)
-  problem := $(shell CARGO='$(CARGO)' sh scripts/check-cargo.sh 2>&1)
+  problem := $(shell CARGO='$(CARGO)' sh scripts/check/cargo.sh 2>&1)
   needing := $(filter-out $(if $(built),$(if $(DEB_ARCHITECTURE),,deb)),$(goals))
   ifneq ($(and $(problem),$(needing)),)
     $(error $(problem))
@@ -38,22 +38,22 @@ test: all  ## all tests
 	@sh test.sh
 
 cross:  ## programs for small boxes, in target/TRIPLE/release; TRIPLES=
-	@sh scripts/cross-build.sh $(TRIPLES)
+	@sh scripts/package/cross-build.sh $(TRIPLES)
 
 test-cross: cross  ## test these programs against native ones
-	@bash scripts/cross-test.sh $(TRIPLES)
+	@bash scripts/check/cross.sh $(TRIPLES)
 
 lint:  ## format, clippy, layers, papers
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --locked --all-targets -- -D warnings
-	@sh scripts/check-layers.sh
-	@sh scripts/check-papers.sh
+	@sh scripts/check/layers.sh
+	@sh scripts/check/papers.sh
 
 bench: all  ## measure beside other tools; needs 3 GiB in /dev/shm
-	@sh scripts/bench.sh
-	@sh scripts/bench-slow.sh
-	@sh scripts/bench-wan.sh
-	@sh scripts/bench-hash.sh
+	@sh scripts/bench/loopback.sh
+	@sh scripts/bench/slow.sh
+	@sh scripts/bench/wan.sh
+	@sh scripts/bench/hash.sh
 
 # share/ is laid out as it is installed. find fails with what `+` runs, not with what `\;` does.
 install: $(if $(built),,all)  ## into PREFIX=/usr/local, below DESTDIR=
@@ -93,10 +93,10 @@ static:  ## programs that need no library, in static/
 	@install -m 755 $(PROGRAMS:%=$(STATIC_BUILD)/$(STATIC_TARGET)/release/%) $(STATIC)
 
 dist:  ## a source tarball with all crates, in dist/
-	@CARGO='$(CARGO)' sh scripts/dist.sh
+	@CARGO='$(CARGO)' sh scripts/package/dist.sh
 
 deb: $(if $(problem),,all)  ## a Debian package, in dist/
-	@sh scripts/deb.sh
+	@sh scripts/package/deb.sh
 
 clean:  ## remove what make has built
 	rm -rf target dist static $(PROGRAMS)

@@ -8,7 +8,7 @@ cargo=${CARGO:-cargo}
 RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
 export RUST_TEST_THREADS
 $cargo test --locked --quiet --target-dir target
-for script in scripts/test-*.sh; do
+for script in scripts/test/*.sh; do
     echo "$script"
     sh "$script"
 done

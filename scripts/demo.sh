@@ -3,23 +3,12 @@
 # a fetch over 4 streams, a comparison. Leaves nothing behind.
 set -eu
 cd "$(dirname "$0")/.."
-folder=$(mktemp -d)
-server=
-clean_up() {
-    [ -z "$server" ] || kill "$server" 2>/dev/null || true
-    [ -z "$server" ] || wait "$server" 2>/dev/null || true
-    rm -rf "$folder"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
+. scripts/lib.sh
+make_folder
 
 echo "\$ ./server --root folder --bind 127.0.0.1 0"
-mkfifo "$folder/ready"
-./server --root "$folder" --bind 127.0.0.1 0 >"$folder/ready" 2>"$folder/log" &
-server=$!
-read -r line <"$folder/ready"
-echo "$line"
-address=${line#listening on }
+start_server ./server --root "$folder" --bind 127.0.0.1 0
+echo "listening on $address"
 
 echo "\$ head -c 64M /dev/urandom > folder/file"
 head -c 67108864 /dev/urandom >"$folder/file"
@@ -30,7 +19,5 @@ echo "\$ ./client $address 4 file out"
 echo "\$ cmp folder/file out"
 cmp "$folder/file" "$folder/out"
 echo "the same, byte for byte; the server's log says:"
-kill "$server"
-wait "$server"
-server=
-cat "$folder/log"
+stop "$server"
+cat "$folder/server.log"

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Each layer imports only itself and the layers to its left;
-//! `scripts/check-layers.sh` fails the build where one does not.
+//! `scripts/check/layers.sh` fails the build where one does not.
 
 #![deny(unsafe_code)]
 

@@ -3,7 +3,7 @@
 //! `cargo bench --bench hash` runs each over data in memory and over data in the
 //! processor's cache, several times, and prints the best. With `-- --file PATH`
 //! it only reads that file and prints its MD5 and the speed, as `md5sum` would:
-//! `scripts/bench-hash.sh` compares the two.
+//! `scripts/bench/hash.sh` compares the two.
 
 #![forbid(unsafe_code)]
 // It is run for what it prints.

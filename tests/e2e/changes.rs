@@ -200,6 +200,7 @@ fn a_disk_without_enough_room_is_an_error_before_anything_is_sent() {
         assert!(outcome.err.contains("out: No space left on device; "), "{outcome:?}");
         assert!(outcome.err.contains(" MiB more are needed\n"), "{outcome:?}");
         assert_eq!((relay.sent(), relay.asked()), (0, Vec::new()), "{file}");
-        assert_eq!(relay.streams(), 1, "{file}: the one that says goodbye");
+        wait_until("the goodbye", || (relay.streams() > 0).then_some(()));
+        assert_eq!(relay.streams(), 1, "{file}");
     }
 }

@@ -124,7 +124,7 @@ impl Drop for Scratch {
 }
 
 /// Where a program is: where cargo has put it, or in the folder that the environment names
-/// for its side. So `scripts/test-cross.sh` has one side played by another machine's programs.
+/// for its side. So `scripts/check/cross.sh` has one side played by another machine's programs.
 pub(crate) fn program_path(name: &str) -> PathBuf {
     let (side, own) = match name {
         "server" => ("ROPEWALK_TEST_SERVER", env!("CARGO_BIN_EXE_server")),

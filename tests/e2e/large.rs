@@ -1,5 +1,5 @@
 //! Files past 4 GiB, where a number of 32 bits wraps. All of each is read, and of a classic
-//! one all is written, so these are run by `scripts/cross-test.sh` only.
+//! one all is written, so these are run by `scripts/check/cross.sh` only.
 
 use crate::classic_peers::{ClassicServer, seed_reply};
 use crate::harness::{Scratch, assert_same, content};

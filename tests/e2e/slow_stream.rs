@@ -1,4 +1,4 @@
-//! A benchmark, run by scripts/bench-slow.sh and never as a test: one stream of four is
+//! A benchmark, run by scripts/bench/slow.sh and never as a test: one stream of four is
 //! held to a trickle, and the whole must not take much longer than all four rates allow.
 
 #![allow(clippy::print_stdout)] // a benchmark prints
@@ -17,7 +17,7 @@ const SIZE: usize = 2 * (SLOW + 3 * FAST) as usize;
 const ROUNDS: usize = 5;
 
 #[test]
-#[ignore = "a benchmark: scripts/bench-slow.sh runs it"]
+#[ignore = "a benchmark: scripts/bench/slow.sh runs it"]
 fn one_slow_stream_of_four_beside_the_ideal() {
     let rate = |stream: usize| Some(if stream % 4 == 0 { SLOW } else { FAST });
     let faults = Faults { rate: Box::new(rate), ..Faults::default() };

@@ -3,19 +3,16 @@
 # overlay over this machine's own files, with processes of its own, so that nothing of it
 # stays. `make deb` again gives the same bytes, and packs nothing that is older than the sources.
 set -eu
-cd "$(dirname "$0")/.."
-skip() { echo "$*, so the Debian package was not tried"; exit 0; }
-fail() { echo "$*" >&2; exit 1; }
-command -v dpkg-deb >/dev/null || skip "no dpkg-deb"
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-trap 'exit 130' INT TERM
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
+have dpkg-deb || skip "dpkg-deb is not installed"
+make_folder
 
 # A copy with programs of an older version at its top, and what makes new ones: a cargo that
 # takes no time.
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 mkdir "$folder/copy"
-cp -R Makefile Cargo.toml ./*.md LICENSE packaging scripts share "$folder/copy"
+cp -R Makefile Cargo.toml ./*.md LICENSE docs packaging scripts share "$folder/copy"
 cat >"$folder/programs" <<'PROGRAMS'
 mkdir -p "$1"
 for name in server client sender receiver; do
@@ -54,12 +51,12 @@ awk '$2 != "root/root" || $1 ~ /^..(...w|......w)/ { bad = 1; print } END { exit
     "$folder/contents" >&2 || fail "who owns that, and who may write to it?"
 cp "$package" "$folder/package.deb"
 
-# What README and the socket's head give to `systemctl edit` leaves no other port.
+# What docs/INSTALL.md and the socket's head give to `systemctl edit` leaves no other port.
 dpkg-deb --extract "$package" "$folder/root"
 units=$folder/root/usr/lib/systemd/system
 sed -n 's/^#   //p' "$units/ropewalk-server.socket" >"$folder/edit"
-sed -n '/^    \[Socket\]$/,/^$/s/^    //p' "$folder/root/usr/share/doc/ropewalk/README.md" |
-    cmp - "$folder/edit" || fail "README has other lines than the socket"
+sed -n '/^    \[Socket\]$/,/^$/s/^    //p' "$folder/root/usr/share/doc/ropewalk/docs/INSTALL.md" |
+    cmp - "$folder/edit" || fail "docs/INSTALL.md has other lines than the socket"
 # The manager shows what it has read, but not to root.
 ports() {
     setpriv --reuid 65534 --regid 65534 --clear-groups env SYSTEMD_UNIT_PATH="$units" HOME=/tmp \
@@ -72,7 +69,7 @@ if [ "$(ports)" = 8080 ]; then
     cp "$folder/edit" "$units/ropewalk-server.socket.d/override.conf"
     [ "$(ports)" = 9000 ] || fail "edited, the socket has more ports: $(ports)"
 else
-    echo "systemd shows no ports here, so editing them was not tried"
+    skipped "edited ports: systemd shows none here"
 fi
 
 cat >"$folder/overlay" <<'OVER'

@@ -2,23 +2,16 @@
 # Headless Chromium and the server's pages: looks at an index, has its script run, and
 # downloads a file from it. Not part of `make test`: few machines have a browser.
 #
-#   scripts/try-browser.sh [FOLDER]      leaves pictures of the pages in FOLDER, too
+#   scripts/check/browser.sh [FOLDER]      leaves pictures of the pages in FOLDER, too
 #
 # The server is the one that `make` has left here, or $SERVER; the browser chromium, or
 # $BROWSER.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
 browser=${BROWSER:-chromium}
-command -v "$browser" >/dev/null || { echo "skipped: no $browser"; exit 0; }
-folder=$(mktemp -d "${TMPDIR:-/tmp}/ropewalk-browser.XXXXXX")
-running=
-clean_up() {
-    for pid in $running; do kill "$pid" 2>/dev/null || true; done
-    [ -z "$running" ] || wait 2>/dev/null || true
-    rm -rf "$folder"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
+have "$browser" || skip "$browser is not installed"
+make_folder
 
 name='größe & <b>.bin'
 root=$folder/root
@@ -34,11 +27,7 @@ touch -d '2024-02-29 23:59 UTC' "$root"/*
 for count in $(seq 150); do echo "$count" >"$root/many/frame-$count.log"; done
 printf '{"download":{"default_directory":"%s","prompt_for_download":false}}' "$folder/got" \
     >"$folder/home/Default/Preferences"
-mkfifo "$folder/ready"
-"${SERVER:-./server}" -q --index --root "$root" --bind 127.0.0.1 0 >"$folder/ready" &
-running=$!
-read -r line <"$folder/ready"
-address=${line#listening on }
+start_server "${SERVER:-./server}" -q --index --root "$root" --bind 127.0.0.1 0
 
 # browse ARGUMENT...: in place of the shell that calls it. What it says about itself is not
 # looked at.
@@ -50,11 +39,11 @@ browse() {
 
 (TZ=Asia/Tokyo browse --lang=en-US --dump-dom "http://$address/") >"$folder/index"
 link=$(sed -n 's/.*<a href="\([^"]*\.bin\)">gr.*e &amp; &lt;b&gt;\.bin<\/a>.*/\1/p' "$folder/index")
-[ -n "$link" ] || { echo "the index does not show the file:"; cat "$folder/index"; exit 1; }
+[ -n "$link" ] || fail "the index does not show the file: $(cat "$folder/index")"
 echo "the index shows it as $link"
 # The script may run, and knows the time zone.
 grep -q '<time datetime="2024-02-29T23:59Z" title="2024-02-29 23:59 UTC">Mar 1, 2024<.*8:59' \
-    "$folder/index" || { echo "no local dates:"; cat "$folder/index"; exit 1; }
+    "$folder/index" || fail "no local dates: $(cat "$folder/index")"
 
 # picture NAME PATH: the page at PATH in all widths, light and dark.
 picture() {
@@ -83,7 +72,7 @@ running="$running $!"
 tries=0
 until [ "$(ls "$folder/got" | grep -c '\.bin$')" = 1 ]; do
     tries=$((tries + 1))
-    [ "$tries" -lt 600 ] || { echo "nothing was downloaded"; exit 1; }
+    [ "$tries" -lt 600 ] || fail "nothing was downloaded"
     sleep 0.1
 done
 cmp "$folder/got/"*.bin "$root/$name"

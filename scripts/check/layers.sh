@@ -3,9 +3,9 @@
 # files import each other in a circle, unsafe code stands only where it may, and every file says
 # what it owns.
 set -u
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "$0")/../.." || exit 1
 status=0
-complain() { echo "check-layers: $*" >&2; status=1; }
+complain() { echo "check/layers: $*" >&2; status=1; }
 
 # error <- sys <- hash <- codec <- transfer <- app
 layers="error sys hash codec transfer app"
@@ -24,8 +24,8 @@ done
 
 for part in src/common src/bin/*; do
     # shellcheck disable=SC2046
-    circles=$(awk -f scripts/find-circles.awk -- $(find "$part" -name '*.rs' | sort)) ||
-        complain "scripts/find-circles.awk has failed"
+    circles=$(awk -f scripts/check/circles.awk -- $(find "$part" -name '*.rs' | sort)) ||
+        complain "scripts/check/circles.awk has failed"
     [ -z "$circles" ] || complain "files that import each other:" "$circles"
 done
 

@@ -3,7 +3,8 @@
 # vendor/ and cargo told so, that builds without a network. The same commit and the same
 # cargo make the same bytes, wherever and whenever.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
 cargo=${CARGO:-cargo}
 umask 022
 if [ "$(git rev-parse --show-toplevel 2>/dev/null)" != "$(pwd -P)" ]; then
@@ -16,9 +17,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 name=ropewalk-$version
 time=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct HEAD)}
 mkdir -p dist
-folder=$(mktemp -d dist/making.XXXXXX)
-trap 'rm -rf "$folder"' EXIT
-trap 'exit 130' INT TERM
+make_folder dist
 
 git archive --prefix="$name/" HEAD | tar -x -C "$folder"
 (

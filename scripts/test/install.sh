@@ -2,14 +2,9 @@
 # make install puts the programs where they find each other, and man pages and completions
 # where their readers look; it compiles nothing.
 set -eu
-cd "$(dirname "$0")/.."
-folder=$(mktemp -d)
-server=
-clean_up() {
-    [ -z "$server" ] || kill "$server" 2>/dev/null || true
-    rm -rf "$folder"
-}
-trap clean_up EXIT
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
+make_folder
 make --no-print-directory install DESTDIR="$folder" PREFIX=/usr >/dev/null
 bin=$folder/usr/bin
 [ "$(ls "$bin")" = "ropewalk-client
@@ -20,7 +15,7 @@ sender" ]
 [ "$(cd "$folder/usr" && find . -path ./share -prune -o -type f -print | wc -l)" = 4 ]
 diff -r share "$folder/usr/share"
 find "$folder/usr/share" -type f ! -perm 644 | grep . && exit 1
-if command -v man >/dev/null; then
+if have man; then
     for name in server client sender receiver; do
         man -M "$folder/usr/share/man" -w "ropewalk-$name" >/dev/null
     done
@@ -33,21 +28,15 @@ cp "$bin/sender" "$bin/receiver"
 mkdir -p "$folder/full/usr"
 : >"$folder/full/usr/share"
 if make --no-print-directory install DESTDIR="$folder/full" PREFIX=/usr >/dev/null 2>&1; then
-    echo "make install says that it has put papers beneath a plain file" >&2
-    exit 1
+    fail "make install says that it has put papers beneath a plain file"
 fi
-mkfifo "$folder/ready"
-"$bin/ropewalk-server" --bind 127.0.0.1 0 >"$folder/ready" 2>/dev/null &
-server=$!
-read -r line <"$folder/ready"
-"$bin/ropewalk-client" -q "${line#listening on }" 3 "$PWD/Cargo.lock" "$folder/out"
+start_server "$bin/ropewalk-server" --bind 127.0.0.1 0
+"$bin/ropewalk-client" -q "$address" 3 "$PWD/Cargo.lock" "$folder/out"
 cmp Cargo.lock "$folder/out"
 # Messages bear the name under which the program was started.
 "$bin/ropewalk-client" 2>&1 | grep -q '^usage: ropewalk-client '
 # make uninstall removes all of it, and nothing else.
-kill "$server"
-wait "$server" || true
-server=
+stop "$server"
 make --no-print-directory uninstall DESTDIR="$folder" PREFIX=/usr >/dev/null
 left=$(cd "$folder/usr" && find . -type f | sort | tr '\n' ' ')
-[ "$left" = "./bin/receiver ./bin/sender " ] || { echo "make uninstall leaves $left" >&2; exit 1; }
+[ "$left" = "./bin/receiver ./bin/sender " ] || fail "make uninstall leaves $left"

@@ -3,23 +3,19 @@
 # streams on this machine, every block and the whole checked (VmHWM, proc(5): pages of the
 # programs' own files count, and of the C library). Needs 2 GiB free in /dev/shm.
 #
-#   scripts/peak-memory.sh [FOLDER]     where the programs are: here, if it is not said
+#   scripts/bench/peak.sh [FOLDER]     where the programs are (default: the repository)
 set -eu
-programs=${1:-$(dirname "$0")/..}
-folder=$(mktemp -d /dev/shm/ropewalk-peak.XXXXXX)
-server=
-trap '[ -z "$server" ] || kill "$server"; rm -rf "$folder"' EXIT
+programs=$(cd "${1:-$(dirname "$0")/../..}" && pwd)
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
+make_folder /dev/shm
 
 peak() { awk '/^VmHWM:/ { print $2 }' "/proc/$1/status" 2>/dev/null || true; }
-child() { cat "/proc/$1/task/"*/children 2>/dev/null | tr -d ' ' || true; }
 
 head -c 1073741824 /dev/urandom >"$folder/file"
-"$programs/server" -q --root "$folder" --bind 127.0.0.1 0 >"$folder/ready" &
-server=$!
-until [ -s "$folder/ready" ]; do sleep 0.05; done
-port=$(sed 's/.*://' "$folder/ready")
+start_server "$programs/server" -q --root "$folder" --bind 127.0.0.1 0
 
-"$programs/client" -q "127.0.0.1:$port" 4 file "$folder/out" &
+"$programs/client" -q "$address" 4 file "$folder/out" &
 client=$!
 s=0 c=0 sender=0 receiver=0
 while kill -0 "$client" 2>/dev/null; do

@@ -1,8 +1,8 @@
 # Prints each circle of files that import each other, within the library or one program.
 #
-#   awk -f scripts/find-circles.awk -- FILE...
+#   awk -f scripts/check/circles.awk -- FILE...
 #
-# The files are all of src/common or of one src/bin/PROGRAM. Paths that begin with crate::,
+# The files are all of src/common, or of one program. Paths that begin with crate::,
 # super:: or self:: count, in `use` and elsewhere; so does `mod NAME;`. What a file takes from a
 # file above it in its own folder does not count: both are one module. Tests do not count.
 

@@ -2,23 +2,19 @@
 # The tarball of `make dist` builds and serves where there is no network and cargo has
 # nothing; and making it again gives the same bytes.
 set -eu
-cd "$(dirname "$0")/.."
-fail() { echo "$*" >&2; exit 1; }
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
 if [ "$(git rev-parse --show-toplevel 2>/dev/null)" != "$(pwd -P)" ]; then
-    echo "this is no clone, so no tarball was made"
-    exit 0
+    skip "this is no clone, which a tarball is made of"
 fi
 if unshare -n true 2>/dev/null; then
     alone="unshare -n"
 elif unshare -rn true 2>/dev/null; then
     alone="unshare -rn"
 else
-    echo "no network namespace to be had, so the tarball was not tried"
-    exit 0
+    skip "no network namespace to be had"
 fi
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-trap 'exit 130' INT TERM
+make_folder
 
 tarball=$(make --no-print-directory dist 2>"$folder/warnings") || fail "$(cat "$folder/warnings")"
 cp "$tarball" "$folder/first"
@@ -33,16 +29,15 @@ CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0
 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_HOME=$folder/cargo
 export CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_OPT_LEVEL
 export CARGO_PROFILE_RELEASE_CODEGEN_UNITS CARGO_HOME
-mkfifo "$folder/ready"
 # shellcheck disable=SC2016
 $alone sh -eu -c 'cd "$1"
     make --no-print-directory >"$2/log" 2>&1 || { cat "$2/log" >&2; exit 1; }
-    ./server 8080 >"$2/ready" 2>/dev/null &
-    trap "kill $!" EXIT
-    read -r line <"$2/ready"
-    [ "${line##*:}" = 8080 ]
+    . scripts/lib.sh
+    make_folder "$2"
+    start_server ./server 8080
+    [ "${address##*:}" = 8080 ]
     # A new namespace has loopback, but down.
     if ip link set lo up 2>/dev/null; then
-        ./client -q 127.0.0.1:8080 4 Cargo.lock "$2/out"
-        cmp Cargo.lock "$2/out"
+        ./client -q 127.0.0.1:8080 4 Cargo.lock "$folder/out"
+        cmp Cargo.lock "$folder/out"
     fi' sh "$unpacked" "$folder"

@@ -4,11 +4,12 @@
 # qemu's user emulation, which the kernel learns of in a namespace with a binfmt_misc of
 # its own (Linux 6.7 or newer) that ends with this script.
 #
-#   scripts/cross-test.sh [TRIPLE...]      what scripts/cross-build.sh has built
+#   scripts/check/cross.sh [TRIPLE...]      what scripts/package/cross-build.sh has built
 #
 # What is missing is skipped by name. x86 needs no emulation on x86-64.
 set -u
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "$0")/../.." || exit 1
+. scripts/lib.sh
 cargo=${CARGO:-cargo}
 target=${TARGET_DIR:-target}
 known="aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf i686-unknown-linux-gnu
@@ -70,23 +71,23 @@ run() {
     case $triple in arm* | i?86-*) large=large:: ;; esac
     # This one has the sender say that it is confined.
     [ -z "$(emulator "$triple")" ] || skip="--skip old_kernel::what_is_newer"
-    echo "cross-test: $triple: its $(echo "$side" | tr 'A-Z' 'a-z')"
+    echo "$script: $triple: its $(echo "$side" | tr 'A-Z' 'a-z')"
     # shellcheck disable=SC2086
     on "$triple" env "ROPEWALK_TEST_$side=$folder" \
         $cargo test --locked --quiet --target-dir "$target" --test e2e -- \
         --include-ignored $skip $tests $large ||
-        { echo "cross-test: $triple: FAILED as $side"; status=1; }
+        { echo "$script: $triple: FAILED as $side"; status=1; }
 }
 
 $cargo test --locked --quiet --target-dir "$target" --test e2e --no-run || exit 1
 for triple in ${*:-$known}; do
     qemu=$(emulator "$triple")
     if [ ! -x "$target/$triple/release/receiver" ]; then
-        echo "cross-test: $triple: skipped, was not built"
-    elif [ -n "$qemu" ] && ! command -v "qemu-$qemu-static" >/dev/null; then
-        echo "cross-test: $triple: skipped, needs qemu-$qemu-static"
+        skipped "$triple was not built"
+    elif [ -n "$qemu" ] && ! have "qemu-$qemu-static"; then
+        skipped "$triple needs qemu-$qemu-static"
     elif ! on "$triple" "$target/$triple/release/server" --version >/dev/null; then
-        echo "cross-test: $triple: skipped, its programs do not start here: needs its C library," \
+        skipped "$triple: its programs do not start here: they need its C library," \
             "and for qemu a binfmt_misc of the script's own (Linux 6.7)"
     else
         run "$triple" SERVER

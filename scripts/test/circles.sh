@@ -1,7 +1,7 @@
 #!/bin/sh
-# Checks that scripts/find-circles.awk finds circles of files, and only circles.
+# Checks that scripts/check/circles.awk finds circles of files, and only circles.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 program=$folder/src/bin/server
@@ -9,11 +9,11 @@ mkdir -p "$program/inner"
 
 # Runs the script in $folder over all files there.
 circles() {
-    (cd "$folder" && awk -f "$OLDPWD/scripts/find-circles.awk" -- $(find src -name '*.rs' | sort))
+    (cd "$folder" && awk -f "$OLDPWD/scripts/check/circles.awk" -- $(find src -name '*.rs' | sort))
 }
 expect() {
     found=$(circles)
-    [ "$found" = "$1" ] || { echo "find-circles: '$found' instead of '$1'" >&2; exit 1; }
+    [ "$found" = "$1" ] || { echo "circles: '$found' instead of '$1'" >&2; exit 1; }
 }
 
 printf 'mod a;\nmod b;\nmod inner;\n' >"$program/main.rs"

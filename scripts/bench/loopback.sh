@@ -1,58 +1,25 @@
 #!/bin/sh
-# Measures ropewalk beside the tools that people would use instead: each round runs
-# every one of them once, one after another, and medians of all rounds are compared, so
-# that a busy machine is unfair to nobody. Peers that are not installed are named and
-# skipped. Writes docs/bench.svg: the seconds of each tool.
+# Measures ropewalk beside the tools that people would use instead. Each round runs every
+# tool once, one after another, and the medians of all rounds are compared: so a busy
+# machine slows all of them. A tool that is not installed is skipped by name. Writes
+# docs/bench.svg: the seconds of each tool.
 #
-#   scripts/bench.sh [ROUNDS [MIB]]        7 rounds of 1024 MiB in /dev/shm
+#   scripts/bench/loopback.sh [ROUNDS [MIB]]        7 rounds of 1024 MiB in /dev/shm
 #
 # Needs the programs of `make`, and /dev/shm with room for three such files. What it
-# starts listens on loopback. scripts/bench-wan.sh measures a long path.
+# starts listens on loopback. scripts/bench/wan.sh measures a long path.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
 rounds=${1:-7}
 mib=${2:-1024}
-folder=$(mktemp -d /dev/shm/ropewalk-bench.XXXXXX)
+make_folder /dev/shm
+# nginx started by root reads as another user.
 chmod 755 "$folder"
-servers=
-clean_up() {
-    for pid in $servers; do kill "$pid" 2>/dev/null || true; done
-    rm -rf "$folder"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
-
-have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
-now() { date +%s%N; }
-
-# once NAME COMMAND...: runs the command, and notes how many milliseconds it took.
-once() {
-    name=$1
-    shift
-    rm -f "$folder/out"
-    begun=$(now)
-    "$@" >"$folder/said" 2>&1 || { echo "bench: $name failed:" >&2; cat "$folder/said" >&2; exit 1; }
-    echo $((($(now) - begun) / 1000000)) >>"$folder/times-$name"
-}
-
-median() { sort -n "$folder/times-$1" | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
-
-# ratio A B: how many times as long A takes as B, with two decimals.
-ratio() { awk -v a="$(median "$1")" -v b="$(median "$2")" 'BEGIN { printf "%.2f", a / b }'; }
-
-start_ropewalk() {
-    mkfifo "$folder/ready"
-    ./server -q --bind 127.0.0.1 0 >"$folder/ready" 2>/dev/null &
-    ropewalk=$!
-    servers="$servers $ropewalk"
-    read -r line <"$folder/ready"
-    rm "$folder/ready"
-    address=${line#listening on }
-}
 
 # nginx picks no port of its own, so one that was free a moment ago is taken.
 start_nginx() {
-    port=$(./scripts/free-port.sh)
+    port=$(free_port)
     cat >"$folder/nginx.conf" <<EOF
 worker_processes 2;
 daemon off;
@@ -67,19 +34,18 @@ http {
 }
 EOF
     PATH=$PATH:/usr/sbin nginx -p "$folder" -c "$folder/nginx.conf" 2>/dev/null &
-    servers="$servers $!"
+    running="$running $!"
     url=http://127.0.0.1:$port/file
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         curl -sfI "$url" >/dev/null && return
         sleep 0.2
     done
-    echo "bench: nginx did not start" >&2
-    exit 1
+    fail "nginx did not start"
 }
 
 # Serves the folder by rsync's own daemon, without SSH.
 start_rsync() {
-    rsync_port=$(./scripts/free-port.sh)
+    rsync_port=$(free_port)
     cat >"$folder/rsyncd.conf" <<EOF
 use chroot = no
 address = 127.0.0.1
@@ -90,13 +56,12 @@ path = $folder
 read only = yes
 EOF
     rsync --daemon --no-detach --config="$folder/rsyncd.conf" &
-    servers="$servers $!"
+    running="$running $!"
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         rsync "rsync://127.0.0.1:$rsync_port/files/one" >/dev/null 2>&1 && return
         sleep 0.2
     done
-    echo "bench: rsync did not start" >&2
-    exit 1
+    fail "rsync did not start"
 }
 
 echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(uname -sr), load $(cut -d' ' -f1 /proc/loadavg)"
@@ -104,14 +69,14 @@ echo "$rounds rounds of $mib MiB in /dev/shm over loopback, 4 streams; medians"
 head -c $((mib << 20)) /dev/urandom >"$folder/file"
 head -c 1 /dev/urandom >"$folder/one"
 sleep 2.1 # a digest is remembered for a file that has rested
-start_ropewalk
+start_server ./server -q --bind 127.0.0.1 0
 nginx=
-if have nginx && have curl; then start_nginx; nginx=1; else echo "skipped: curl and lftp from nginx (not installed)"; fi
-lftp=; if have lftp && [ -n "$nginx" ]; then lftp=1; else echo "skipped: lftp"; fi
-aria2=; if have aria2c && [ -n "$nginx" ]; then aria2=1; else echo "skipped: aria2c"; fi
-axel=; if have axel && [ -n "$nginx" ]; then axel=1; else echo "skipped: axel"; fi
-rclone=; if have rclone && [ -n "$nginx" ]; then rclone=1; else echo "skipped: rclone"; fi
-rsync=; if have rsync; then start_rsync; rsync=1; else echo "skipped: rsync"; fi
+if have nginx && have curl; then start_nginx; nginx=1; else skipped "curl and lftp from nginx (not installed)"; fi
+lftp=; if have lftp && [ -n "$nginx" ]; then lftp=1; else skipped "lftp"; fi
+aria2=; if have aria2c && [ -n "$nginx" ]; then aria2=1; else skipped "aria2c"; fi
+axel=; if have axel && [ -n "$nginx" ]; then axel=1; else skipped "axel"; fi
+rclone=; if have rclone && [ -n "$nginx" ]; then rclone=1; else skipped "rclone"; fi
+rsync=; if have rsync; then start_rsync; rsync=1; else skipped "rsync"; fi
 md5=$(md5sum "$folder/file" | cut -d' ' -f1)
 
 round=0
@@ -142,7 +107,7 @@ done
 
 for name in cp crc32c none curl curl-ropewalk lftp axel rclone rsync md5-fresh md5-known md5sum aria2 one-byte; do
     [ ! -f "$folder/times-$name" ] || printf '%-14s %6d ms   (%s)\n' "$name" "$(median "$name")" \
-        "$(tr '\n' ' ' <"$folder/times-$name")"
+        "$(noted "$name")"
 done
 compare() { # compare LABEL A B WANTED
     [ ! -f "$folder/times-$3" ] ||
@@ -171,6 +136,6 @@ bar curl 0 "curl" "checks nothing"
 bar rsync 0 "rsync -W, from its daemon" "checks the file"
 bar axel 0 "axel -n 4" "checks nothing"
 bar aria2 0 "aria2c -x4 --checksum" "checks the file"
-sh scripts/bench-memory.sh "$address" "$folder/file" "$folder/out" "$ropewalk"
-sort -n "$folder/bars" | awk -v mib="$mib" -f scripts/bench-svg.awk >docs/bench.svg
+sh scripts/bench/memory.sh "$address" "$folder/file" "$folder/out" "$server"
+sort -n "$folder/bars" | awk -v mib="$mib" -f scripts/bench/svg.awk >docs/bench.svg
 echo "docs/bench.svg was written"

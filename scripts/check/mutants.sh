@@ -3,10 +3,10 @@
 # changes no unit test of the layer notices. The last results are in
 # docs/MUTANTS.md.
 #
-#   scripts/check-mutants.sh codec                          all of src/common/codec
-#   TESTS=transfer::ranges scripts/check-mutants.sh transfer -f '*/ranges.rs'
+#   scripts/check/mutants.sh codec                          all of src/common/codec
+#   TESTS=transfer::ranges scripts/check/mutants.sh transfer -f '*/ranges.rs'
 #                                                           one file, by its own tests
-#   scripts/check-mutants.sh codec --iterate                what survived last time
+#   scripts/check/mutants.sh codec --iterate                what survived last time
 #
 # What follows the layer goes to cargo-mutants. It needs cargo and cargo-mutants
 # 27 (`cargo install --locked cargo-mutants`), and installs nothing. A whole
@@ -23,16 +23,15 @@ case "$layer" in
 codec) layers='hash codec' ;;
 transfer) layers='error sys hash codec transfer' ;;
 *)
-    echo "usage: scripts/check-mutants.sh codec|transfer [ARGUMENT OF cargo mutants]..." >&2
+    echo "usage: scripts/check/mutants.sh codec|transfer [ARGUMENT OF cargo mutants]..." >&2
     exit 2
     ;;
 esac
 shift
-cd "$(dirname "$0")/.."
-cargo mutants --version >/dev/null 2>&1 || {
-    echo "scripts/check-mutants.sh: cargo-mutants is missing: cargo install --locked cargo-mutants" >&2
-    exit 1
-}
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
+cargo mutants --version >/dev/null 2>&1 ||
+    fail "cargo-mutants is missing: cargo install --locked cargo-mutants"
 
 # The package: the layers alone. The target folder and the last results stay.
 copy=${TMPDIR:-/tmp}/ropewalk-mutants/$layer

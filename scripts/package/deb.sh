@@ -2,7 +2,8 @@
 # Makes dist/ropewalk_VERSION_ARCHITECTURE.deb of the programs that make has built.
 # Needs dpkg-deb. DEB_ARCHITECTURE names another machine's programs, which make has just built.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
 umask 022
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 architecture=${DEB_ARCHITECTURE:-$(dpkg --print-architecture)}
@@ -19,9 +20,7 @@ fi
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct HEAD 2>/dev/null || date -r Cargo.toml +%s)}
 export SOURCE_DATE_EPOCH
 mkdir -p dist
-folder=$(mktemp -d dist/making.XXXXXX)
-trap 'rm -rf "$folder"' EXIT
-trap 'exit 130' INT TERM
+make_folder dist
 root=$folder/root
 install -d "$root/DEBIAN"
 
@@ -32,6 +31,7 @@ gzip -9n "$root"/usr/share/man/man1/*
 documents=$root/usr/share/doc/ropewalk
 install -d "$documents"
 install -m 644 README.md SECURITY.md PROTOCOL.md CHANGELOG.md "$documents"
+install -D -m 644 -t "$documents/docs" docs/GUIDE.md docs/INSTALL.md docs/LIMITS.md
 install -m 644 LICENSE "$documents/copyright"
 # Debian has a form of its own for that; what has changed is in CHANGELOG.md.
 gzip -9n >"$documents/changelog.gz" <<CHANGELOG

@@ -2,14 +2,15 @@
 # Looks for wrong uses of memory with the tools of a nightly toolchain: Miri runs the unit
 # tests of pure code, AddressSanitizer all, and so those that make system calls.
 #
-#   scripts/check-memory.sh [miri|asan]...     both, if none is named
+#   scripts/check/memory.sh [miri|asan]...     both, if none is named
 #
 #   rustup toolchain install nightly --component miri,rust-src
 #
 # Miri takes a thousand times as long: minutes for what takes seconds. Where a test repeats
 # itself often it does so less under Miri (`cfg!(miri)`).
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
 cargo=${CARGO:-cargo}
 target=${TARGET_DIR:-target}
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -29,7 +30,7 @@ case $host in
 esac
 
 for tool in ${*:-miri asan}; do
-    echo "check-memory: $tool"
+    echo "$script: $tool"
     # shellcheck disable=SC2086
     case $tool in
         miri)
@@ -45,6 +46,6 @@ for tool in ${*:-miri asan}; do
             RUSTFLAGS="-Zsanitizer=address" $cargo +nightly test --locked \
                 --target-dir "$target/asan" -Zbuild-std --target "$host" --lib --bins
             ;;
-        *) echo "check-memory: $tool is neither miri nor asan" >&2; exit 2 ;;
+        *) echo "$script: $tool is neither miri nor asan" >&2; exit 2 ;;
     esac
 done

@@ -2,11 +2,12 @@
 # Checks that the papers keep to the sources: every option that they name exists, every exit
 # code has a row in the client's man page, README.md fits its limit, every file that the papers
 # name exists, every link within them leads somewhere, and PROTOCOL.md has the golden bytes.
+# Comments name no file that does not exist either.
 set -u
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "$0")/../.." || exit 1
 status=0
-complain() { echo "check-papers: $*" >&2; status=1; }
-papers="README.md ARCHITECTURE.md CONTRIBUTING.md PROTOCOL.md SECURITY.md CHANGELOG.md docs/*.md"
+complain() { echo "check/papers: $*" >&2; status=1; }
+papers="README.md ARCHITECTURE.md CONTRIBUTING.md PROTOCOL.md SECURITY.md CHANGELOG.md docs/*.md tests/README.md"
 
 lines=$(wc -l <README.md)
 [ "$lines" -le 120 ] || complain "README.md has $lines lines; 120 is the most"
@@ -44,10 +45,45 @@ done
 
 for paper in $papers; do
     # The shell expands a name with a star; one that nothing matches stays as it is.
-    for path in $(grep -oE '(src|scripts|tests|docs|fuzz)/[A-Za-z0-9_./*-]*' "$paper" | sed 's/\.$//' | sort -u); do
+    for path in $(grep -oE '(src|scripts|tests|docs|fuzz|packaging|tools)/[A-Za-z0-9_./*-]*' "$paper" | sed 's/\.$//' | sort -u); do
         [ -e "$path" ] || complain "$paper names $path, which does not exist"
     done
 done
+
+# Comments name a file from the top of the repository, or from a folder that the commenting file
+# is in: `layers.sh`, `check/layers.sh`. Prints FILE:LINE:NAME.
+named_in_comments() {
+    find src tests scripts fuzz packaging tools Makefile test.sh .ci Cargo.toml -type f \
+        ! -path 'fuzz/corpus/*' ! -path '*/target/*' -exec awk '
+        {
+            mark = FILENAME ~ /\.rs$/ ? "//" : FILENAME ~ /\.c$/ ? "^ *(/[*]| [*]|[*])|/[*]" : "(^|[ \t])#"
+            if (!match($0, mark)) next
+            text = substr($0, RSTART)
+            while (match(text, /[A-Za-z0-9_.\/*-]+/)) {
+                name = substr(text, RSTART, RLENGTH)
+                text = substr(text, RSTART + RLENGTH)
+                sub(/[.\/]+$/, "", name)
+                if (name ~ /^[*\/]/) continue
+                if (name ~ /^(src|scripts|tests|docs|fuzz|packaging|share|tools)\// || name ~ /\.(rs|sh|md|awk|py|c)$/)
+                    print FILENAME ":" FNR ":" name
+            }
+        }' {} +
+}
+# exists_near FILE NAME: whether a folder of FILE, or one above it, has NAME.
+exists_near() {
+    folder=$1
+    until [ "$folder" = . ]; do
+        folder=$(dirname "$folder")
+        for path in "$folder"/$2; do [ -e "$path" ] && return; done
+    done
+    return 1
+}
+for named in $(named_in_comments); do
+    file=${named%%:*} name=${named##*:}
+    [ -e "$name" ] || exists_near "$file" "$name" ||
+        complain "${named%:*} names $name, which does not exist"
+done
+
 golden=$(grep -oE '"[0-9a-f]{48,}"' src/common/codec/wire/tests.rs | tr -d '"')
 [ -n "$golden" ] || complain "no golden bytes found in src/common/codec/wire/tests.rs"
 for bytes in $golden; do

@@ -1,14 +1,15 @@
 #!/bin/sh
 # Builds the four programs for other machines, and says how large they are.
 #
-#   scripts/cross-build.sh [TRIPLE...]     leaves target/TRIPLE/release/{server,client,...}
+#   scripts/package/cross-build.sh [TRIPLE...]     leaves target/TRIPLE/release/{server,client,...}
 #
 # Without a triple: all that are known here. One whose linker or whose standard library is
 # missing is skipped by name. A C cross compiler is a package of the system
 # (gcc-arm-linux-gnueabihf and libc6-dev-armhf-cross on Debian), the library one of rustup
 # (`rustup target add TRIPLE`), or RUSTC names a compiler that has it.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
 cargo=${CARGO:-cargo}
 target=${TARGET_DIR:-target}
 known="aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf i686-unknown-linux-gnu
@@ -27,13 +28,13 @@ linker() {
 built=0
 for triple in ${*:-$known}; do
     linker=$(linker "$triple")
-    if ! command -v "$linker" >/dev/null; then
-        echo "cross-build: $triple: skipped, needs $linker"
+    if ! have "$linker"; then
+        skipped "$triple needs $linker"
         continue
     fi
     library=$(${RUSTC:-rustc} --print target-libdir --target "$triple" 2>/dev/null || true)
     if [ -z "$(find "$library" -name 'libstd-*.rlib' 2>/dev/null)" ]; then
-        echo "cross-build: $triple: skipped, ${RUSTC:-rustc} has no standard library for it"
+        skipped "$triple: ${RUSTC:-rustc} has no standard library for it"
         continue
     fi
     variable=$(echo "CARGO_TARGET_${triple}_LINKER" | tr 'a-z-' 'A-Z_')
@@ -45,4 +46,4 @@ for triple in ${*:-$known}; do
     done
     built=$((built + 1))
 done
-[ "$built" -gt 0 ] || { echo "cross-build: nothing was built" >&2; exit 1; }
+[ "$built" -gt 0 ] || fail "nothing was built"

@@ -3,12 +3,12 @@
 # where it is installed. That they keep to the option table is a test of
 # tests/papers/main.rs.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
 share=$PWD/share
 names="server client sender receiver"
-fail() { echo "$*" >&2; exit 1; }
-home=$(mktemp -d)
-trap 'rm -rf "$home"' EXIT
+make_folder
+home=$folder
 
 # What bash offers for a command line; words with = and : come in parts, as from readline.
 offered() {
@@ -25,7 +25,7 @@ expect() {
     found=$(offered "$@")
     [ "$found" = "$wanted" ] || fail "bash: $*: '$found' and not '$wanted'"
 }
-if command -v bash >/dev/null; then
+if have bash; then
     for name in $names; do bash -n "$share/bash-completion/completions/ropewalk-$name"; done
     expect "--verify" ropewalk-client --veri
     expect "--help" ropewalk-client box : 80 --he
@@ -44,10 +44,10 @@ if command -v bash >/dev/null; then
     expect "compopt default" ropewalk-sender 9000 ""
     expect "compopt dirnames" ropewalk-receiver box 9000 4 ""
 else
-    echo "bash is not here: its completions were not tried"
+    skipped "bash's completions: bash is not installed"
 fi
 
-if command -v fish >/dev/null; then
+if have fish; then
     # begins WORD LINE: fish offers this word first, whether ? stands for any character, as
     # before fish 4, or for itself.
     begins() {
@@ -70,10 +70,10 @@ if command -v fish >/dev/null; then
     begins auto "ropewalk-client -q box:80 a"
     begins demo.sh "ropewalk-sender 9000 dem"
 else
-    echo "fish is not here: its completions were not tried"
+    skipped "fish's completions: fish is not installed"
 fi
 
-if command -v zsh >/dev/null; then
+if have zsh; then
     for name in $names; do
         zsh -n "$share/zsh/site-functions/_ropewalk-$name"
     done
@@ -91,17 +91,17 @@ ZSH
     typed "ropewalk-client --ver" | grep -q -- '--verify  *-- what to check' || fail "zsh: no --verify"
     typed "ropewalk-client --verify=c" | grep -q -- '--verify=crc32c' || fail "zsh: no crc32c"
 else
-    echo "zsh is not here: its completions were not tried"
+    skipped "zsh's completions: zsh is not installed"
 fi
 
 for name in $names; do
     page=$share/man/man1/ropewalk-$name.1
-    if command -v mandoc >/dev/null; then
+    if have mandoc; then
         # The pages bear no date, which mandoc would like them to.
         complaints=$(mandoc -Tlint "$page" | grep -v 'missing date' || true)
         [ -z "$complaints" ] || fail "$complaints"
     fi
-    if command -v groff >/dev/null; then
+    if have groff; then
         complaints=$(groff -man -Tascii -ww -z "$page" 2>&1)
         [ -z "$complaints" ] || fail "$complaints"
     fi

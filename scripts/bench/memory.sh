@@ -2,13 +2,14 @@
 # The anonymous memory of all four programs while a file is fetched over 4 and over 255
 # streams: the most that was seen.
 #
-#   scripts/bench-memory.sh ADDRESS FILE OUT SERVER_PID
+#   scripts/bench/memory.sh ADDRESS FILE OUT SERVER_PID
 set -eu
+cd "$(dirname "$0")/../.."
+. scripts/lib.sh
 address=$1 file=$2 out=$3 server=$4
 
-# peak PID: VmHWM counts shared pages too; anonymous pages are looked at directly.
+# anonymous PID: KiB now. VmHWM would be a peak, but counts pages of files too.
 anonymous() { awk '/^RssAnon:/ { print $2 }' "/proc/$1/status" 2>/dev/null || echo 0; }
-child() { cat "/proc/$1/task/"*/children 2>/dev/null | tr ' ' '\n' | head -n 1; }
 larger() { [ "${2:-0}" -gt "$1" ] 2>/dev/null && echo "$2" || echo "$1"; }
 
 for streams in 4 255; do

@@ -3,33 +3,23 @@
 # connections, 60 clients at once, 64 of one address with all streams, many transfers one
 # after another, and a client that vanishes.
 #
-#   scripts/soak.sh [TRANSFERS [PART...]]     10,000; crowd sixty full sequence vanish
+#   scripts/check/soak.sh [TRANSFERS [PART...]]     10,000; crowd sixty full sequence vanish
 #
 # The last part needs root and ip(8). Prints what docs/SOAK.md has; ends with an error where
 # a promise is not kept.
 set -u
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "$0")/../.." || exit 1
+. scripts/lib.sh
 transfers=${1:-10000}
 shift $(($# > 0))
-folder=$(mktemp -d)
-server=
-namespace=ropewalk-soak-$$
+make_folder
+cut_off=ropewalk-soak-$$
 status=0
 most=
-
-clean_up() {
-    [ -z "$most" ] || echo "$most" >/proc/sys/kernel/pid_max
-    [ -z "$server" ] || { kill "$server"; wait "$server"; } 2>/dev/null
-    ip netns del "$namespace" 2>/dev/null
-    rm -rf "$folder"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
+clean_up_too() { [ -z "$most" ] || echo "$most" >/proc/sys/kernel/pid_max; }
 
 say() { printf '%s\n' "$*"; }
-fail() { say "FAILED: $*"; status=1; }
-now() { date +%s%N; }
-since() { echo $((($(now) - $1) / 1000000)); } # in milliseconds
+complain() { say "FAILED: $*"; status=1; }
 memory() { awk '/^VmRSS/ { print $2 }' "/proc/$server/status"; } # in KiB
 descriptors() { find "/proc/$server/fd" -mindepth 1 | wc -l; }
 threads() { find "/proc/$server/task" -mindepth 1 -maxdepth 1 | wc -l; }
@@ -37,15 +27,11 @@ children() { pgrep -P "$server" | wc -l; }
 
 # start ADDRESS [OPTION...]: a server of the folder; its port is in $port.
 start() {
-    local address=$1
+    local host=$1
     shift
-    : >"$folder/ready"
-    ./server -q --root "$folder" --bind "$address" "$@" 0 >"$folder/ready" 2>>"$folder/log" &
-    server=$!
-    until [ -s "$folder/ready" ]; do sleep 0.05; done
-    port=$(sed 's/.*://' "$folder/ready")
+    start_server ./server -q --root "$folder" --bind "$host" "$@" 0
+    port=${address##*:}
 }
-stop() { kill "$server"; wait "$server"; server=; }
 
 fetch() { ./client -q --no-sync "$1:$port" 4 file "$2" && cmp -s "$folder/file" "$2"; }
 
@@ -67,13 +53,13 @@ crowd() {
     crowd=$!
     until [ -e "$folder/open" ]; do sleep 0.05; done
     began=$(now)
-    fetch 127.0.0.1 "$folder/out" || fail "a transfer beside 600 connections"
+    fetch 127.0.0.1 "$folder/out" || complain "a transfer beside 600 connections"
     took=$(since "$began")
     say "600 idle or dribbling connections: a transfer of 1 MiB took $took ms"
-    [ "$took" -lt 1000 ] || fail "it took more than a second"
+    [ "$took" -lt 1000 ] || complain "it took more than a second"
     kill "$crowd"
     wait "$crowd" 2>/dev/null
-    stop
+    stop "$server"
 }
 
 # Many at once.
@@ -88,8 +74,8 @@ sixty() {
     served=0
     for client in $clients; do wait "$client" && served=$((served + 1)); done
     say "60 clients at once: $served served, in $(since "$began") ms"
-    [ "$served" = 60 ] || fail "not all were served"
-    stop
+    [ "$served" = 60 ] || complain "not all were served"
+    stop "$server"
 }
 
 # All that the defaults let one address have: 64 clients with 255 streams. Each takes at
@@ -124,10 +110,10 @@ full() {
     full=$(cat "$folder"/said-* | grep -c ' over 255 streams')
     say "64 clients of one address with 255 streams each: $served served, $full of them over 255"
     say "  streams; at most $peak streams were open at once; in $(($(since "$began") / 1000)) s"
-    [ "$served" = 64 ] && [ "$full" = 64 ] || fail "not all were served with all their streams"
-    [ "$peak" -ge 16320 ] || fail "not all streams were open at once"
+    [ "$served" = 64 ] && [ "$full" = 64 ] || complain "not all were served with all their streams"
+    [ "$peak" -ge 16320 ] || complain "not all streams were open at once"
     rm -f "$folder"/out-* "$folder"/said-* "$folder/large"
-    stop
+    stop "$server"
 }
 
 # Many one after another. The first ones fill what is kept.
@@ -148,30 +134,31 @@ sequence() {
     say "$transfers transfers one after another: $served good, in $((took / 1000)) s"
     say "  descriptors, threads, children: before $before, after $after"
     say "  memory: before $memory_before KiB, after $memory_after KiB"
-    [ "$served" = "$transfers" ] || fail "not all were good"
-    [ "$before" = "$after" ] || fail "something stayed"
-    [ $((memory_after - memory_before)) -le 4096 ] || fail "memory grew"
-    stop
+    [ "$served" = "$transfers" ] || complain "not all were good"
+    [ "$before" = "$after" ] || complain "something stayed"
+    [ $((memory_after - memory_before)) -le 4096 ] || complain "memory grew"
+    stop "$server"
 }
 
 # A client that vanishes without a word: in a network of its own, whose cable is cut.
 vanish() {
-    if [ "$(id -u)" = 0 ] && ip netns add "$namespace" 2>/dev/null; then
-        ip link add rw-soak type veth peer name rw-soak-in netns "$namespace"
+    if [ "$(id -u)" = 0 ] && ip netns add "$cut_off" 2>/dev/null; then
+        namespaces=$cut_off
+        ip link add rw-soak type veth peer name rw-soak-in netns "$cut_off"
         ip addr add 10.211.7.1/30 dev rw-soak
         ip link set rw-soak up
-        ip -n "$namespace" addr add 10.211.7.2/30 dev rw-soak-in
-        ip -n "$namespace" link set rw-soak-in up
+        ip -n "$cut_off" addr add 10.211.7.2/30 dev rw-soak-in
+        ip -n "$cut_off" link set rw-soak-in up
         start 10.211.7.1 --limit-rate 1M
         head -c 268435456 /dev/urandom >"$folder/file"
         idle="$(descriptors) $(threads) $(children)"
-        ip netns exec "$namespace" ./client -q "10.211.7.1:$port" 8 file "$folder/out" &
+        ip netns exec "$cut_off" ./client -q "10.211.7.1:$port" 8 file "$folder/out" &
         client=$!
-        ip netns exec "$namespace" curl -s -o "$folder/got" "http://10.211.7.1:$port/file" &
+        ip netns exec "$cut_off" curl -s -o "$folder/got" "http://10.211.7.1:$port/file" &
         reader=$!
         sleep 3
         busy="$(descriptors) $(threads) $(children)"
-        ip -n "$namespace" link set rw-soak-in down
+        ip -n "$cut_off" link set rw-soak-in down
         began=$(now)
         pkill -9 -P "$client" 2>/dev/null
         kill -9 "$client" "$reader" 2>/dev/null
@@ -183,8 +170,8 @@ vanish() {
         took=$(since "$began")
         say "a client that vanished: descriptors, threads, children: idle $idle, busy $busy;"
         say "  as before after $((took / 1000)) s"
-        [ "$took" -lt 120000 ] || fail "it took more than two minutes"
-        stop
+        [ "$took" -lt 120000 ] || complain "it took more than two minutes"
+        stop "$server"
         ip link del rw-soak 2>/dev/null
     else
         say "a client that vanishes: not tried, needs root and ip(8)"

@@ -1,0 +1,140 @@
+# Functions that the scripts share. A script goes to the top of the repository and reads this file:
+#
+#   cd "$(dirname "$0")/../.."
+#   . scripts/lib.sh
+#
+# The file holds to POSIX sh, and works with and without `set -e`.
+
+# The name of the script in its messages: `bench/wan` for scripts/bench/wan.sh.
+script=${0#"${0%scripts/*}scripts/"}
+script=${script%.sh}
+
+# have PROGRAM: whether the program is installed.
+have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
+
+# skipped WHY: says what was left out and why. The script goes on.
+skipped() { echo "$script: skipped: $*"; }
+
+# skip WHY: says why nothing was done, and ends the script with success.
+skip() { skipped "$@"; exit 0; }
+
+# fail WHY: ends the script with an error.
+fail() { echo "$script: $*" >&2; exit 1; }
+
+# What goes when the script ends: processes, the scratch folder, network namespaces.
+running=
+folder=
+namespaces=
+
+# clean_up_too: what else a script undoes, once its processes have ended. A script redefines it.
+clean_up_too() { :; }
+
+# stop PID: ends a process that this shell started, and waits for its end.
+stop() {
+    kill "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+    left=
+    for pid in $running; do [ "$pid" = "$1" ] || left="$left $pid"; done
+    running=$left
+}
+
+clean_up() {
+    for pid in $running; do kill "$pid" 2>/dev/null || true; done
+    for pid in $running; do wait "$pid" 2>/dev/null || true; done
+    clean_up_too
+    for namespace in $namespaces; do ip netns del "$namespace" 2>/dev/null || true; done
+    [ -z "$folder" ] || rm -rf "$folder"
+}
+
+# make_folder [PARENT]: makes the scratch folder $folder, and cleans up when the script ends.
+make_folder() {
+    folder=$(mktemp -d "${1:-${TMPDIR:-/tmp}}/ropewalk.XXXXXX")
+    trap clean_up EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
+# start_server COMMAND...: starts a server and waits until it listens. Sets $server to its process
+# and $address to its HOST:PORT. Its messages go to $folder/server.log. COMMAND is no shell
+# function: $server would be a shell around the server.
+start_server() {
+    mkfifo "$folder/ready"
+    "$@" >"$folder/ready" 2>>"$folder/server.log" &
+    server=$!
+    running="$running $server"
+    # `read` fails when the server ends before it listens.
+    read -r line <"$folder/ready" || fail "the server did not start: $(cat "$folder/server.log")"
+    rm "$folder/ready"
+    address=${line#listening on }
+}
+
+# free_port: prints a port of loopback that no socket has, for programs that cannot choose one.
+free_port() {
+    used=$(awk 'NR > 1 { split($2, part, ":"); print part[2] }' /proc/net/tcp /proc/net/tcp6)
+    port=$((20000 + $$ % 10000))
+    while printf '%s\n' "$used" | grep -qi "^$(printf '%04X' "$port")\$"; do port=$((port + 1)); done
+    echo "$port"
+}
+
+# child PID: the first child of a process.
+child() { cat "/proc/$1/task/"*/children 2>/dev/null | tr ' ' '\n' | head -n 1; }
+
+# now: the time in nanoseconds. since TIME: the milliseconds since a time of `now`.
+now() { date +%s%N; }
+since() { echo $((($(now) - $1) / 1000000)); }
+
+# once NAME COMMAND...: runs the command, and notes its milliseconds under NAME. The command writes
+# no file but $folder/out; its output is in $folder/said.
+once() {
+    name=$1
+    shift
+    rm -f "$folder/out"
+    begun=$(now)
+    "$@" >"$folder/said" 2>&1 || fail "$name failed: $(cat "$folder/said")"
+    since "$begun" >>"$folder/times-$name"
+}
+
+# noted NAME: all that `once` noted, in one line. median NAME: the middle one. ratio A B: how many
+# times as long A takes as B.
+noted() { tr '\n' ' ' <"$folder/times-$1"; }
+median() { sort -n "$folder/times-$1" | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
+ratio() { awk -v a="$(median "$1")" -v b="$(median "$2")" 'BEGIN { printf "%.2f", a / b }'; }
+
+# long_path DELAY_MS LOSS_PERCENT RATE_MBIT: makes two network namespaces with such a path between
+# them (tools/wanem.c). `$in_a COMMAND` runs a command in one, where 10.77.0.1 is, and `$in_b
+# COMMAND` in the other. Skips the script where the machine cannot make the path.
+long_path() {
+    [ "$(id -u)" = 0 ] || skip "network namespaces need root"
+    [ -c /dev/net/tun ] || skip "no /dev/net/tun here"
+    have ip || skip "ip (iproute2) is not installed"
+    cc=${CC:-cc}
+    have "${cc%% *}" || skip "no C compiler ($cc) for tools/wanem.c"
+    mkdir -p target
+    # Another script may be starting the program at this moment.
+    $cc -O2 -pthread -o "target/wanem.$$" tools/wanem.c || fail "tools/wanem.c cannot be built"
+    mv "target/wanem.$$" target/wanem
+    here=ropewalk-$$-a
+    there=ropewalk-$$-b
+    namespaces="$namespaces $here $there"
+    ip netns add "$here" 2>"$folder/why" || skip "no network namespaces here: $(cat "$folder/why")"
+    ip netns add "$there"
+    # Packets must not wait for a processor.
+    nice -n -15 target/wanem "$here" "$there" "$@" 2>"$folder/wanem.log" &
+    wanem=$!
+    running="$running $wanem"
+    until grep -q ' up: ' "$folder/wanem.log"; do
+        kill -0 "$wanem" 2>/dev/null || skip "no path: $(cat "$folder/wanem.log")"
+        sleep 0.1
+    done
+    in_a="ip netns exec $here"
+    in_b="ip netns exec $there"
+}
+
+# congestion_control NAME: sets the congestion control of both ends of the long path. Linux then
+# uses nothing that an earlier connection learned.
+congestion_control() {
+    for run in "$in_a" "$in_b"; do
+        $run sysctl -qw "net.ipv4.tcp_congestion_control=$1" net.ipv4.tcp_no_metrics_save=1 || return 1
+    done
+}
