@@ -98,3 +98,27 @@ fn a_journal_has_records_from_its_first_one_on() {
     part.journal().set_len(1).unwrap();
     assert!(part.has_records(), "it cannot be read");
 }
+
+#[test]
+fn a_part_file_is_kept_when_it_is_told_to_be() {
+    let scratch = Scratch::new("kept");
+    let mut part = Output::locate(&scratch.0.join("out")).unwrap().open_part(false).unwrap();
+    assert!(!part.is_kept());
+    part.keep(true);
+    assert!(part.is_kept());
+}
+
+#[test]
+fn a_file_system_that_refuses_nothing_is_not_complained_of() {
+    let scratch = Scratch::new("complaint");
+    let mut part = Output::locate(&scratch.0.join("out")).unwrap().open_part(false).unwrap();
+    let syncs = crate::sys::file::sync(part.file()).unwrap();
+    let refused = part.complete(0, true).unwrap();
+    assert_eq!(refused.is_some(), !syncs, "{refused:?}");
+}
+
+#[test]
+fn a_name_without_a_folder_is_in_the_working_folder() {
+    let output = Output::locate(Path::new("ropewalk-no-such-output")).unwrap();
+    assert_eq!(output.shown(), "ropewalk-no-such-output");
+}
