@@ -49,7 +49,7 @@ fn a_folder_that_is_gone_is_said_to_be_missing() {
 }
 
 #[test]
-fn why_a_part_file_is_a_trap_is_said() {
+fn the_fault_of_a_refused_part_file_is_said() {
     let scratch = Scratch::new("trap-words");
     fs::write(scratch.0.join("victim"), b"victim").unwrap();
     symlink("victim", scratch.0.join("a.part")).unwrap();
@@ -66,7 +66,7 @@ fn why_a_part_file_is_a_trap_is_said() {
 }
 
 #[test]
-fn who_holds_a_part_file_is_said_where_its_journal_tells() {
+fn the_holder_of_a_part_file_is_said_where_its_journal_tells() {
     let scratch = Scratch::new("holder");
     let path = scratch.0.join("out");
     let first = Output::locate(&path).unwrap().open_part(false).unwrap();

@@ -1,4 +1,4 @@
-//! Who is woken and when, what is late, and what is counted.
+//! When waits end, which claims are late, and which are counted.
 
 #![forbid(unsafe_code)]
 
