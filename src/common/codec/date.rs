@@ -174,6 +174,14 @@ mod tests {
     }
 
     #[test]
+    fn a_date_for_a_log_goes_to_the_second() {
+        assert_eq!(format_rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(format_rfc3339(EXAMPLE), "1994-11-06T08:49:37Z");
+        assert_eq!(format_rfc3339(1_709_251_199), "2024-02-29T23:59:59Z");
+        assert_eq!(format_rfc3339(u64::MAX), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
     fn the_last_date_is_written_for_later_ones() {
         assert_eq!(format(MAX_SECONDS + 1), format(MAX_SECONDS));
         assert_eq!(format(u64::MAX), format(MAX_SECONDS));

@@ -243,4 +243,20 @@ mod tests {
         assert_eq!(value.as_str(), None);
         assert_eq!(Value::Null.get("on"), None);
     }
+
+    #[test]
+    fn views_answer_with_what_is_there() {
+        assert_eq!(Value::from(false).as_bool(), Some(false));
+        let list = [Value::from_u64(1), Value::Null];
+        assert_eq!(Value::from(list.to_vec()).as_array(), Some(&list[..]));
+    }
+
+    #[test]
+    fn objects_that_are_nested_too_deep_are_written_as_null_too() {
+        let value =
+            (0..=MAX_DEPTH).fold(Value::from(true), |inner, _| Value::object([("a", inner)]));
+        let text = value.to_string();
+        let expected = format!("{}null{}", "{\"a\":".repeat(MAX_DEPTH), "}".repeat(MAX_DEPTH));
+        assert_eq!(text, expected);
+    }
 }

@@ -311,4 +311,27 @@ mod tests {
         let huge = Subject { size: 1 << 60, ..subject() };
         assert!(prepare(&mut scratch.part(), &huge, 1 << 60, WISHES).is_err());
     }
+
+    #[test]
+    fn a_resumed_journal_names_the_device_and_the_inode_of_its_part_file() {
+        let scratch = Scratch::new("numbers");
+        scratch.half();
+        let mut part = scratch.part();
+        let (_, header) = journal::read_header(part.journal()).unwrap().unwrap();
+        let other =
+            JournalHeader { device: header.device + 1, inode: header.inode + 1, ..header.clone() };
+        part.journal().write_all_at(&other.encode(), 0).unwrap();
+        prepare(&mut part, &subject(), 4096, WISHES).unwrap();
+        let (_, found) = journal::read_header(part.journal()).unwrap().unwrap();
+        assert_eq!((found.device, found.inode), (header.device, header.inode));
+    }
+
+    #[test]
+    fn a_file_system_that_can_sync_lacks_no_syncs() {
+        let scratch = Scratch::new("syncs");
+        let mut part = scratch.part();
+        let syncs = file::sync(part.journal()).unwrap();
+        prepare(&mut part, &subject(), 4096, WISHES).unwrap();
+        assert_eq!(part.lacks().is_some_and(|lacks| lacks.contains("syncs")), !syncs);
+    }
 }

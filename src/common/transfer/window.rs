@@ -187,4 +187,14 @@ mod tests {
         window.arrived(1, 160 * MS, start, || None);
         assert_eq!(window.pace(), Some(90 * MS));
     }
+
+    #[test]
+    fn arrivals_are_counted_over_the_shortest_time_at_least() {
+        let start = Instant::now();
+        let mut window = Window::new(1, start);
+        let early = start + SHORTEST_ROUND - Duration::from_nanos(1);
+        window.arrived(1, MS, early, || panic!("asked for the round trip too early"));
+        window.arrived(999, MS, start + SHORTEST_ROUND, || Some(SHORTEST_ROUND));
+        assert_eq!(window.limit(), 2000);
+    }
 }

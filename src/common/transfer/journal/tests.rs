@@ -14,7 +14,9 @@ impl Scratch {
         let name = format!("ropewalk-journal-{}-{test}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir(&folder).unwrap();
-        let part = File::create(folder.join("out.part")).unwrap();
+        let mut options = File::options();
+        let options = options.read(true).write(true).create_new(true);
+        let part = options.open(folder.join("out.part")).unwrap();
         Scratch { folder, part }
     }
 
@@ -232,4 +234,125 @@ fn zeros_that_a_power_cut_has_left_are_overwritten_and_other_bytes_are_not() {
     bytes[AUDIT_BUFFER + 50] = 1;
     std::fs::write(scratch.path(), &bytes).unwrap();
     assert!(!looks_like_one(&scratch.file()).unwrap());
+}
+
+/// What [`is_about`] says of the part file, beside a journal of `subject`.
+fn is_about_part(scratch: &Scratch, subject: &Subject) -> bool {
+    Journal::create(scratch.file(), subject, &scratch.part).unwrap();
+    is_about(&scratch.file(), &scratch.part).unwrap()
+}
+
+#[test]
+fn a_journal_that_vouches_for_nothing_is_about_a_file_of_the_full_length() {
+    let scratch = Scratch::new("about-length");
+    scratch.part.write_all_at(&[7; 1000], 0).unwrap();
+    assert!(is_about_part(&scratch, &subject()));
+    scratch.part.write_all_at(&[7], 1000).unwrap();
+    assert!(!is_about_part(&scratch, &subject()));
+}
+
+#[test]
+fn a_journal_that_vouches_for_nothing_is_about_a_file_of_zeros() {
+    let scratch = Scratch::new("about-zeros");
+    scratch.part.write_all_at(&[0; 10], 0).unwrap();
+    assert!(is_about_part(&scratch, &subject()));
+    scratch.part.write_all_at(&[0, 0, 1], 0).unwrap();
+    assert!(!is_about_part(&scratch, &subject()));
+}
+
+#[test]
+fn a_journal_of_a_transfer_that_cannot_go_on_is_about_whatever_it_was_made_for() {
+    let scratch = Scratch::new("about-untagged");
+    scratch.part.write_all_at(&[7; 10], 0).unwrap();
+    assert!(is_about_part(&scratch, &Subject { etag: Vec::new(), ..subject() }));
+}
+
+#[test]
+fn a_journal_is_about_the_file_whose_bytes_it_knows() {
+    let scratch = Scratch::new("about-bytes");
+    let journal = scratch.create();
+    scratch.part.write_all_at(&[7; 100], 0).unwrap();
+    journal.hole(500..600).unwrap();
+    journal.written(0..100, crate::hash::crc32c(&[7; 100])).unwrap();
+    assert!(is_about(&scratch.file(), &scratch.part).unwrap());
+    scratch.part.write_all_at(&[8], 99).unwrap();
+    assert!(!is_about(&scratch.file(), &scratch.part).unwrap());
+}
+
+#[test]
+fn a_journal_is_not_about_another_file_with_the_same_bytes() {
+    let scratch = Scratch::new("about-inode");
+    let journal = scratch.create();
+    scratch.part.write_all_at(&[7; 100], 0).unwrap();
+    journal.written(0..100, crate::hash::crc32c(&[7; 100])).unwrap();
+    let other = scratch.folder.join("other");
+    std::fs::copy(scratch.folder.join("out.part"), &other).unwrap();
+    assert!(!is_about(&scratch.file(), &File::open(other).unwrap()).unwrap());
+}
+
+#[test]
+fn a_range_that_is_longer_than_the_buffer_is_checked_to_its_end() {
+    let scratch = Scratch::new("long-range");
+    scratch.part.write_all_at(b"0123456789", 5).unwrap();
+    let vouched = Vouched::Bytes(crate::hash::crc32c(b"0123456789"));
+    assert!(vouched.holds_in(&scratch.part, 5..15, &mut [0; 4]));
+    scratch.part.write_all_at(b"x", 14).unwrap();
+    assert!(!vouched.holds_in(&scratch.part, 5..15, &mut [0; 4]));
+    assert!(!vouched.holds_in(&scratch.part, 5..16, &mut [0; 4]), "behind the end");
+}
+
+#[test]
+fn bytes_that_a_journal_vouches_for_are_counted() {
+    let found = contents(&[(10, 15, Vouched::Hole), (20, 27, Vouched::Bytes(1))]);
+    assert_eq!(bytes_of(&found), 12);
+}
+
+#[test]
+fn more_records_than_are_read_at_once_are_all_read() {
+    let scratch = Scratch::new("batches");
+    let subject = Subject { size: u64::MAX, ..subject() };
+    let journal = Journal::create(scratch.file(), &subject, &scratch.part).unwrap();
+    let count = BATCH as u64 + 1;
+    (0..count).for_each(|number| journal.written(number * 2..number * 2 + 1, 7).unwrap());
+    let found = scratch.contents().unwrap();
+    assert_eq!((found.len() as u64, bytes_of(&found)), (count, count));
+}
+
+#[test]
+fn a_file_that_begins_as_a_journal_does_may_be_overwritten_as_such() {
+    let scratch = Scratch::new("magic");
+    std::fs::write(scratch.path(), &MAGIC[..1]).unwrap();
+    assert!(looks_like_one(&scratch.file()).unwrap());
+    std::fs::write(scratch.path(), [&MAGIC[..], b"and more"].concat()).unwrap();
+    assert!(looks_like_one(&scratch.file()).unwrap());
+    std::fs::write(scratch.path(), b"").unwrap();
+    assert!(looks_like_one(&scratch.file()).unwrap());
+    std::fs::write(scratch.path(), b"\0text").unwrap();
+    assert!(!looks_like_one(&scratch.file()).unwrap());
+}
+
+#[test]
+fn a_renewed_journal_names_this_process() {
+    let scratch = Scratch::new("pid");
+    scratch.create();
+    let (_, header) = read_header(&scratch.file()).unwrap().unwrap();
+    let other = JournalHeader { pid: header.pid.wrapping_add(1), ..header };
+    scratch.file().write_all_at(&other.encode(), 0).unwrap();
+    let (header, journal, kept) = Journal::open(scratch.file()).unwrap().unwrap();
+    journal.renew(&header, &kept).unwrap();
+    let (_, header) = read_header(&scratch.file()).unwrap().unwrap();
+    assert_eq!(header.pid, std::process::id());
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_is_an_error() {
+    let scratch = Scratch::new("unreadable");
+    let file = File::create(scratch.path()).unwrap();
+    assert!(read_header(&file).is_err());
+}
+
+#[test]
+fn the_boot_is_known_by_the_kernel_s_number() {
+    let Ok(text) = std::fs::read_to_string("/proc/sys/kernel/random/boot_id") else { return };
+    assert_eq!(crate::hash::hex(&boot_id()), text.trim().replace('-', ""));
 }

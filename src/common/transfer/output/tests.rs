@@ -1,5 +1,7 @@
 //! The output's promises: the old file or the whole new one, and nobody else's file.
 
+mod words;
+
 use super::*;
 use crate::transfer::journal::Subject;
 use std::fs::{self, Permissions};

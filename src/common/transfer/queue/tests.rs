@@ -3,6 +3,7 @@
 #![allow(clippy::single_range_in_vec_init)] // a list that has one range in it
 
 mod lag;
+mod waits;
 
 use super::*;
 
