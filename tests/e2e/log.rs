@@ -98,6 +98,17 @@ fn a_quiet_server_does_not_log_refused_requests() {
 }
 
 #[test]
+fn a_quiet_server_still_logs_what_the_system_refused_it() {
+    let scratch = Scratch::new("log-quiet-error");
+    let mut server = Server::start(&scratch, &["-q"]);
+    let request = "HEAD /proc/self/mem";
+    let answer = ask_with(server.address, request, "Want-Repr-Digest: md5=1");
+    assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+    let line = server.running.next_error_line();
+    assert!(line.ends_with("cannot read the file (Input/output error)\n"), "{line}");
+}
+
+#[test]
 fn a_log_file_that_was_moved_away_is_opened_anew_on_sigusr1() {
     let scratch = Scratch::new("log-file");
     let (log, moved) = (scratch.path("log"), scratch.path("log.1"));

@@ -96,7 +96,8 @@ impl Log {
         refusal: &Refusal,
     ) {
         // What the system refused the server is an error of the server's own.
-        let is_error = refusal.status == Status::SERVICE_UNAVAILABLE && refusal.cause().is_some();
+        let is_error = refusal.status.code() >= Status::INTERNAL_SERVER_ERROR.code()
+            && refusal.cause().is_some();
         if self.volume == Volume::Quiet && !is_error {
             return;
         }
