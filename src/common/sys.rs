@@ -20,8 +20,10 @@ pub mod random;
 pub mod sandbox;
 pub mod socket;
 mod standard;
+pub mod stream;
 pub mod sync;
 pub mod terminal;
+pub mod thread;
 pub mod user;
 pub mod volume;
 

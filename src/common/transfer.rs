@@ -1,10 +1,12 @@
 //! What moving a file needs besides bytes: plans, queues, part files.
 
 pub mod blocks;
+pub mod classic;
 pub mod confine;
 pub mod growth;
 pub mod identity;
 pub mod journal;
+pub mod link;
 pub mod meter;
 pub mod outlet;
 pub mod output;
@@ -15,6 +17,10 @@ pub mod ranges;
 pub mod rate;
 pub mod ring;
 pub mod session;
+pub mod sink;
+pub mod source;
 pub mod space;
+pub mod store;
+pub mod timing;
 pub mod trace;
 pub mod window;

@@ -43,7 +43,7 @@ impl Offer {
     /// What its streams begin with.
     pub(crate) fn hello(&self) -> [u8; 28] {
         let token = from_hex(&self.session).unwrap().try_into().unwrap();
-        Hello { token, max_block: 128 << 10, unchecked: false }.encode()
+        Hello { token, max_block: 128 << 10, unchecked: false, from_source: false }.encode()
     }
 
     /// A stream that has shown its token.

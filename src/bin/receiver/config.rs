@@ -3,9 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-use crate::classic::Piped;
-use crate::pulled::sessions::Sessions;
-use crate::pulled::{self, Kept, Store};
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve::resolve;
@@ -13,9 +10,15 @@ use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol, Sink
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::transfer::classic::piped::Piped;
 use ropewalk::transfer::journal::Journal;
+use ropewalk::transfer::link::dial::TcpDial;
+use ropewalk::transfer::link::dialler::Dialler;
 use ropewalk::transfer::outlet::Outlet;
 use ropewalk::transfer::rate::Rate;
+use ropewalk::transfer::sink::{self, Wanted};
+use ropewalk::transfer::store::{Kept, Store};
+use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::Recorder;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -30,7 +33,7 @@ pub(crate) enum Transfer {
     /// The same, given out in order instead of being kept.
     ClassicPiped(Piped),
     /// From a ropewalk server.
-    Pulled(pulled::Job, Arc<Sessions>),
+    Ropewalk { sink: Box<sink::Sink>, dialler: Arc<Dialler> },
 }
 
 /// Where classic streams come from and where they go.
@@ -53,10 +56,11 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     let ReceiverJob { shown, trace, rate: limit, protocol } = ReceiverJob::from_json(job.object())?;
     let rate = limit.map(Rate::new);
     match protocol {
-        ReceiverProtocol::Classic { address, streams: threads, piped: true } => {
+        ReceiverProtocol::Classic { address, streams, piped: true } => {
             let outlet = Outlet::new(job.descriptor()?);
             let recorder = trace.then(Recorder::default);
-            let piped = Piped { address, threads, shown, rate, recorder, outlet };
+            let timing = Timing::default();
+            let piped = Piped { address, streams, shown, rate, recorder, outlet, timing };
             Ok(Transfer::ClassicPiped(piped))
         }
         ReceiverProtocol::Classic { address, streams, piped: false } => {
@@ -66,16 +70,17 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             Ok(Transfer::Classic(Target { addresses, shown, rate, trace, files }))
         }
         ReceiverProtocol::Pulled { session, sink, size, grows, verify, single_port } => {
-            let threads = session.streams;
-            let sessions = Sessions::new(session, single_port)
+            let (streams, timing) = (session.streams, Timing::default());
+            let dial = TcpDial::new(session, single_port, timing)
                 .map_err(|error| Error::system("start", &error))?;
+            let dialler = Dialler::new(Box::new(dial), session.token, streams, timing);
             let store = match sink {
                 Sink::Piped => Store::piped(Outlet::new(job.descriptor()?)),
                 Sink::Kept { sync } => Store::Kept(kept(job, sync, &shown)?),
             };
-            let job =
-                pulled::Job { size, threads, grows, verify, limit, rate, trace, shown, store };
-            Ok(Transfer::Pulled(job, Arc::new(sessions)))
+            let wanted = Wanted { size, streams, grows, verify, limit, rate, trace, shown, store };
+            let sink = Box::new(sink::Sink::new(wanted, timing));
+            Ok(Transfer::Ropewalk { sink, dialler: Arc::new(dialler) })
         }
     }
 }

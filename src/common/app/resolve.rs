@@ -1,17 +1,10 @@
-//! Names of hosts to addresses, by the system's own resolver, and connections to them.
+//! Names of hosts to addresses, by the system's own resolver.
 
 #![forbid(unsafe_code)]
 
 use crate::codec::text::escape;
 use crate::error::{Error, ExitCode, Result};
-use crate::sys::connect::connect;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::BorrowedFd;
-use std::time::Duration;
-
-/// How long an address may be silent before the next one is tried too (RFC 8305, section 8).
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// All addresses of `host`, with `port`; at least one. IPv6 and IPv4 take turns (RFC 8305,
 /// section 4), and else the system's order holds. An IPv6 address may name its interface:
@@ -57,22 +50,6 @@ pub fn without_zone(host: &str) -> &str {
     zone(host).and_then(|zone| host.strip_suffix(zone)?.strip_suffix('%')).unwrap_or(host)
 }
 
-/// Adds what to do to an error that has this cause and to which `addresses` led: a link-local
-/// address is of use only together with its interface.
-pub fn advise_zone(error: Error, cause: &io::Error, addresses: &[SocketAddr]) -> Error {
-    let lacks_zone = |address: &SocketAddr| match address {
-        SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() && v6.scope_id() == 0,
-        SocketAddr::V4(_) => false,
-    };
-    match addresses.iter().find(|address| lacks_zone(address)) {
-        Some(address) if cause.kind() == io::ErrorKind::InvalidInput => error.advise(format!(
-            "a link-local address needs its interface: {}%eth0, say",
-            address.ip()
-        )),
-        _ => error,
-    }
-}
-
 /// The addresses of both families in turn, each family in its order, the first one first.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_family = addresses.first().is_some_and(SocketAddr::is_ipv4);
@@ -88,31 +65,6 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
             return all;
         }
     }
-}
-
-/// Connects to the first of `addresses` that answers, each for `limit` at most. An address that
-/// is silent holds up the next one for 250 ms only.
-///
-/// # Errors
-/// Those of [`connect`].
-pub fn connect_any(
-    addresses: &[SocketAddr],
-    limit: Duration,
-) -> io::Result<(TcpStream, SocketAddr)> {
-    connect(addresses, ATTEMPT_DELAY, limit, None)
-}
-
-/// Connects to `address`, for `limit` at most, and gives up at once when `bell` becomes
-/// readable or is closed.
-///
-/// # Errors
-/// Those of [`connect`].
-pub fn connect_unless(
-    address: SocketAddr,
-    limit: Duration,
-    bell: BorrowedFd<'_>,
-) -> io::Result<TcpStream> {
-    connect(&[address], ATTEMPT_DELAY, limit, Some(bell)).map(|(stream, _)| stream)
 }
 
 #[cfg(test)]

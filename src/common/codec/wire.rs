@@ -79,8 +79,8 @@ impl std::error::Error for WireError {}
 /// +-------+--------+-------+----------+---------------+-----------+--------+
 /// ```
 ///
-/// Flags: 0x01, blocks need no payload CRC. Other flags and the reserved byte are 0;
-/// a sender passes over those that it does not know. The CRC covers bytes 0 to 23.
+/// Flags: 0x01, blocks need no payload CRC; 0x02, the dialler is the source. Other flags and
+/// the reserved byte are 0; the acceptor ignores flags that it does not know. The CRC covers bytes 0 to 23.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// The session that the stream belongs to.
@@ -89,9 +89,12 @@ pub struct Hello {
     pub max_block: u32,
     /// Whether payloads are to be sent without a CRC.
     pub unchecked: bool,
+    /// Whether the dialler is the source, and the acceptor the sink.
+    pub from_source: bool,
 }
 
 const FLAG_UNCHECKED: u8 = 0x01;
+const FLAG_FROM_SOURCE: u8 = 0x02;
 
 impl Hello {
     /// The hello's bytes.
@@ -99,7 +102,8 @@ impl Hello {
         let mut out = [0; HELLO_SIZE];
         out[0] = HELLO_MARK;
         out[1] = VERSION;
-        out[2] = if self.unchecked { FLAG_UNCHECKED } else { 0 };
+        out[2] = (if self.unchecked { FLAG_UNCHECKED } else { 0 })
+            | (if self.from_source { FLAG_FROM_SOURCE } else { 0 });
         out[4..20].copy_from_slice(&self.token);
         out[20..24].copy_from_slice(&self.max_block.to_be_bytes());
         seal(&mut out);
@@ -135,7 +139,8 @@ impl Hello {
         }
         let token = Hello::token(message).ok_or(WireError::Checksum)?;
         let unchecked = message[2] & FLAG_UNCHECKED != 0;
-        Ok(Some((HELLO_SIZE, Hello { token, max_block, unchecked })))
+        let from_source = message[2] & FLAG_FROM_SOURCE != 0;
+        Ok(Some((HELLO_SIZE, Hello { token, max_block, unchecked, from_source })))
     }
 }
 

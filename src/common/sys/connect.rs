@@ -2,6 +2,7 @@
 
 use super::socket::{raw_address, tcp_socket};
 use super::{check, poll};
+use crate::error::Error;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -12,6 +13,50 @@ use std::time::{Duration, Instant};
 /// addresses.
 const MAX_ATTEMPTS: usize = 32;
 
+/// How long an address may be silent before the next one is tried too (RFC 8305, section 8).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Connects to the first of `addresses` that answers, each for `limit` at most. An address that
+/// is silent holds up the next one for 250 ms only.
+///
+/// # Errors
+/// Those of [`race`].
+pub fn connect_any(
+    addresses: &[SocketAddr],
+    limit: Duration,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    race(addresses, ATTEMPT_DELAY, limit, None)
+}
+
+/// Connects to `address`, for `limit` at most, and gives up at once when `bell` becomes
+/// readable or is closed.
+///
+/// # Errors
+/// Those of [`race`].
+pub fn connect_unless(
+    address: SocketAddr,
+    limit: Duration,
+    bell: BorrowedFd<'_>,
+) -> io::Result<TcpStream> {
+    race(&[address], ATTEMPT_DELAY, limit, Some(bell)).map(|(stream, _)| stream)
+}
+
+/// Adds what to do to an error that has this cause and to which `addresses` led: a link-local
+/// address is of use only together with its interface.
+pub fn advise_zone(error: Error, cause: &io::Error, addresses: &[SocketAddr]) -> Error {
+    let lacks_zone = |address: &SocketAddr| match address {
+        SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() && v6.scope_id() == 0,
+        SocketAddr::V4(_) => false,
+    };
+    match addresses.iter().find(|address| lacks_zone(address)) {
+        Some(address) if cause.kind() == io::ErrorKind::InvalidInput => error.advise(format!(
+            "a link-local address needs its interface: {}%eth0, say",
+            address.ip()
+        )),
+        _ => error,
+    }
+}
+
 /// Connects to the first of `addresses` that answers. A further attempt begins when the one
 /// before it has failed, or after `delay` without an answer; the earlier ones go on. Each may
 /// take `limit`. All end at once when `bell` becomes readable or is closed.
@@ -20,7 +65,7 @@ const MAX_ATTEMPTS: usize = 32;
 /// `Interrupted` for the bell. Else what became of the attempts: a refusal counts most, then
 /// `ETIMEDOUT`, then what else socket(2) and connect(2) gave. `AddrNotAvailable` without an
 /// address.
-pub fn connect(
+pub fn race(
     addresses: &[SocketAddr],
     delay: Duration,
     limit: Duration,
@@ -174,8 +219,7 @@ mod tests {
         assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
         let address = listener.local_addr().unwrap();
         let limit = Duration::from_millis(300);
-        let queue =
-            std::iter::from_fn(|| connect(&[address], limit, limit, None).ok()).map(|it| it.0);
+        let queue = std::iter::from_fn(|| race(&[address], limit, limit, None).ok()).map(|it| it.0);
         Silent { address, queue: queue.collect(), listener }
     }
 
@@ -202,7 +246,7 @@ mod tests {
         let (silent, listener) = (silent(), TcpListener::bind("127.0.0.1:0").unwrap());
         let good = listener.local_addr().unwrap();
         let begun = Instant::now();
-        let (stream, address) = connect(&[silent.address, good], SHORT, LONG, None).unwrap();
+        let (stream, address) = race(&[silent.address, good], SHORT, LONG, None).unwrap();
         assert_eq!((stream.peer_addr().unwrap(), address), (good, good));
         assert!((SHORT..LONG / 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     }
@@ -212,9 +256,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         let (silent, refusing) = (silent(), refusing());
-        assert_eq!(connect(&[refusing.address, good], LONG, LONG, None).unwrap().1, good);
+        assert_eq!(race(&[refusing.address, good], LONG, LONG, None).unwrap().1, good);
         let all = [silent.address, refusing.address, good];
-        assert_eq!(connect(&all, SHORT, LONG, None).unwrap().1, good);
+        assert_eq!(race(&all, SHORT, LONG, None).unwrap().1, good);
     }
 
     #[test]
@@ -222,7 +266,7 @@ mod tests {
         let (silent, refusing) = (silent(), refusing());
         let addresses = [silent.address, refusing.address];
         std::thread::scope(|scope| {
-            let attempt = scope.spawn(|| connect(&addresses, SHORT, LONG, None).unwrap().1);
+            let attempt = scope.spawn(|| race(&addresses, SHORT, LONG, None).unwrap().1);
             std::thread::sleep(SHORT * 5);
             // The kernel asks again after a second, and there is room then.
             for _ in 0..=silent.queue.len() {
@@ -237,11 +281,11 @@ mod tests {
         let (silent, refusing) = (silent(), refusing());
         let limit = Duration::from_millis(100);
         let all = [silent.address, refusing.address];
-        let error = connect(&all, SHORT, limit, None).unwrap_err();
+        let error = race(&all, SHORT, limit, None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        let error = connect(&all[..1], SHORT, limit, None).unwrap_err();
+        let error = race(&all[..1], SHORT, limit, None).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ETIMEDOUT));
-        let error = connect(&[], SHORT, limit, None).unwrap_err();
+        let error = race(&[], SHORT, limit, None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     }
 
@@ -250,14 +294,13 @@ mod tests {
         let (silent, listener) = (silent(), TcpListener::bind("127.0.0.1:0").unwrap());
         let good = listener.local_addr().unwrap();
         let (bell, ringer) = UnixStream::pair().unwrap();
-        connect(&[good], SHORT, LONG, Some(bell.as_fd())).unwrap();
+        race(&[good], SHORT, LONG, Some(bell.as_fd())).unwrap();
         std::thread::scope(|scope| {
-            let waiting =
-                scope.spawn(|| connect(&[silent.address], SHORT, LONG, Some(bell.as_fd())));
+            let waiting = scope.spawn(|| race(&[silent.address], SHORT, LONG, Some(bell.as_fd())));
             drop(ringer);
             assert_eq!(waiting.join().unwrap().unwrap_err().kind(), io::ErrorKind::Interrupted);
         });
-        let error = connect(&[good], SHORT, LONG, Some(bell.as_fd())).unwrap_err();
+        let error = race(&[good], SHORT, LONG, Some(bell.as_fd())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Interrupted);
     }
 }

@@ -94,6 +94,17 @@ pub(super) fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc:
     (storage, length as libc::socklen_t)
 }
 
+/// When the kernel probes a silent peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Between two probes.
+    pub interval: Duration,
+    /// Probes without an answer after which the peer is gone.
+    pub count: u8,
+}
+
 /// Has the kernel find out by itself that a silent peer is gone: probes after `idle`
 /// and then every `interval`, and gives up after `count` of them (tcp(7)).
 pub fn set_keepalive(

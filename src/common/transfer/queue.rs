@@ -24,6 +24,7 @@ mod tests;
 use state::State;
 
 use super::ranges::RangeSet;
+use super::timing::Timing;
 use crate::sys::sync::{lock, wait, wait_for};
 use std::ops::Range;
 use std::sync::{Condvar, Mutex};
@@ -44,16 +45,8 @@ pub const MAX_LAG: u64 = 16 << 20;
 /// No cache holds so much: a follower that is this far behind catches up.
 const FAR_LAG: u64 = 256 << 20;
 
-/// The longest pause: after it one more claim is granted, however far behind the follower
-/// is. So a slow processor delays a transfer, and does not seem to have ended it.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
 /// Who waits for a follower hears of it this often, in bytes.
 const LAG_STEP: u64 = 1 << 20;
-
-/// What is owed for less than this is not late, however short the path is: on a busy
-/// machine a thread may wait that long for a processor.
-pub const LEAST_PATIENCE: Duration = Duration::from_millis(20);
 
 /// A stream, by a number of its own.
 pub type StreamId = usize;
@@ -115,12 +108,15 @@ impl Queue {
     pub fn new(size: u64, piece: u32, held: &RangeSet) -> Queue {
         let mut todo = RangeSet::new();
         held.gaps(0..size).into_iter().for_each(|gap| todo.insert(gap));
+        let timing = Timing::default();
         let state = State {
             size,
             piece: u64::from(piece.max(1)),
             todo,
             held: held.clone(),
             wanted: u64::MAX,
+            least_patience: timing.least_patience,
+            longest_pause: timing.longest_pause,
             ..State::default()
         };
         Queue {
@@ -129,6 +125,15 @@ impl Queue {
             advanced: Condvar::new(),
             milestone: Condvar::new(),
         }
+    }
+
+    /// With other waits than those of the default. To be called before the first claim.
+    pub fn with_timing(self, timing: &Timing) -> Queue {
+        let mut state = lock(&self.state);
+        state.least_patience = timing.least_patience;
+        state.longest_pause = timing.longest_pause;
+        drop(state);
+        self
     }
 
     /// Has nothing asked for that ends more than `room` bytes ahead of who follows the

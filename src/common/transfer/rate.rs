@@ -6,7 +6,7 @@
 
 use crate::sys::sync::{lock, wait_for};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// What may go at once after a pause: the limit's bytes of this time.
@@ -75,6 +75,25 @@ impl Rate {
     /// enough that each has its turn before anybody thinks that it has stalled.
     pub fn portion(&self, wanted: u64, sharers: u64) -> u64 {
         wanted.min((self.piece(u64::MAX) / sharers.max(1)).max(MIN_BURST))
+    }
+}
+
+/// A limit, or none, that the streams of a transfer share.
+#[derive(Clone, Default)]
+pub struct Throttle {
+    /// The limit; none without it.
+    pub rate: Option<Arc<Rate>>,
+    /// How many streams share it.
+    pub streams: u8,
+}
+
+impl Throttle {
+    /// Waits until some of `wanted` bytes may go, and says how many.
+    pub fn wait(&self, wanted: usize) -> usize {
+        let Some(rate) = &self.rate else { return wanted };
+        let portion = rate.portion(wanted as u64, self.streams.into());
+        rate.take(portion);
+        portion as usize
     }
 }
 

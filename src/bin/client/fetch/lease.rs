@@ -58,7 +58,12 @@ impl Drop for Lease {
 impl Session {
     /// Ends the session. One that cannot be reached ends by itself after a while.
     fn leave(&self) {
-        let hello = Hello { token: self.token.bytes(), max_block: MIN_BLOCK, unchecked: false };
+        let hello = Hello {
+            token: self.token.bytes(),
+            max_block: MIN_BLOCK,
+            unchecked: false,
+            from_source: false,
+        };
         let words = [&hello.encode()[..], &Request::Leave.encode()].concat();
         let _ = self.addresses.iter().any(|address| {
             // So few bytes need no wait: the buffer of the socket takes them.

@@ -3,7 +3,12 @@
 use super::*;
 use crate::hash::hex;
 
-const HELLO: Hello = Hello { token: *b"0123456789abcdef", max_block: 128 << 10, unchecked: false };
+const HELLO: Hello = Hello {
+    token: *b"0123456789abcdef",
+    max_block: 128 << 10,
+    unchecked: false,
+    from_source: false,
+};
 const RANGE: Request = Request::Range { file: 0, offset: 5 << 30, length: 128 << 10 };
 const DATA: Header = Header::Data { offset: 5 << 30, length: 4096, crc: 0x0102_0304 };
 const HOLE: Header = Header::Hole { offset: 4096, length: 4096, run: 5 << 30 };
@@ -124,6 +129,13 @@ fn a_stream_of_something_else_is_known_by_its_first_byte() {
 }
 
 #[test]
+fn a_dialler_that_is_the_source_says_so() {
+    let hello = Hello { from_source: true, ..HELLO };
+    assert_eq!(hello.encode()[2], 2);
+    assert_eq!(Hello::parse(&hello.encode()), Ok(Some((HELLO_SIZE, hello))));
+}
+
+#[test]
 fn another_version_is_told_from_damage() {
     let bytes = altered(HELLO.encode(), 1, &[3]);
     assert_eq!(Hello::parse(&bytes), Err(WireError::Version(3)));
@@ -131,7 +143,7 @@ fn another_version_is_told_from_damage() {
 
 #[test]
 fn flags_and_reserved_bytes_that_are_not_known_are_passed_over() {
-    let bytes = altered(HELLO.encode(), 2, &[0xfe, 0xff]);
+    let bytes = altered(HELLO.encode(), 2, &[0xfc, 0xff]);
     assert_eq!(Hello::parse(&bytes), Ok(Some((HELLO_SIZE, HELLO))));
     let bytes = altered(RANGE.encode(), 1, &[1, 2, 3]);
     assert_eq!(Request::parse(&bytes), Ok(Some((REQUEST_SIZE, RANGE))));

@@ -3,17 +3,18 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Kept, Shared};
-use ropewalk::transfer::journal::{AUDIT_BUFFER, Vouched};
+use super::Sink;
+use crate::transfer::journal::{AUDIT_BUFFER, Vouched};
+use crate::transfer::store::Kept;
 
 /// Checks every range, in order, so that the prefix grows first.
-pub(super) fn run(shared: &Shared, kept: &Kept) {
+pub(super) fn run(sink: &Sink, kept: &Kept) {
     let mut buffer = vec![0; AUDIT_BUFFER];
     for (&start, &(end, vouched)) in &kept.contents {
-        if shared.queue.end().is_some() {
+        if sink.queue.end().is_some() {
             return;
         }
         let good = vouched.holds_in(&kept.part, start..end, &mut buffer);
-        shared.queue.checked(start..end, good, vouched == Vouched::Hole);
+        sink.queue.checked(start..end, good, vouched == Vouched::Hole);
     }
 }

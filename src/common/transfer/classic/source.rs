@@ -1,25 +1,26 @@
-//! The classic protocol's sender: each stream says its number in one byte, and gets
+//! The source of the classic protocol: each stream says its number in one byte, and gets
 //! that block of the file and then the end (PROTOCOL.md, "Data").
 
 #![forbid(unsafe_code)]
 
-use crate::places::Place;
-use crate::streams::{Arrival, Ended, Limits, Pace, Protocol};
-use ropewalk::app::report;
-use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::sync::lock;
-use ropewalk::sys::{file, socket};
-use ropewalk::transfer::blocks::BlockPlan;
-use ropewalk::transfer::meter::Meter;
+use crate::codec::message::report::Report;
+use crate::error::{Error, ExitCode, Result};
+use crate::sys::file;
+use crate::sys::stream::Stream;
+use crate::sys::sync::lock;
+use crate::transfer::blocks::BlockPlan;
+use crate::transfer::link::acceptor::{Acceptor, Arrival, Ended, Service};
+use crate::transfer::link::admission::Admitted;
+use crate::transfer::link::open::OpenStreams;
+use crate::transfer::meter::{Meter, Reading};
+use crate::transfer::rate::{Rate, Throttle};
+use crate::transfer::timing::Timing;
 use std::fs::File;
-use std::io::{self, Read};
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::io;
+use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::sync::Mutex;
-use std::time::Duration;
-
-/// How long a stream may take to say its number.
-const NUMBER_TIME: Duration = Duration::from_secs(10);
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// Connections that may wait to say their number beside as many as there are streams.
 const SPARE_STREAMS: usize = 16;
@@ -27,30 +28,21 @@ const SPARE_STREAMS: usize = 16;
 /// Bytes handed to the kernel at once; also how often progress is counted.
 const SEND_SIZE: u64 = 1 << 20;
 
-/// One transfer.
-pub(crate) struct Classic {
-    /// The file.
-    pub(crate) file: File,
-    /// Which bytes of it each stream gets.
-    pub(crate) plan: BlockPlan,
-    /// How many streams there are.
-    pub(crate) threads: u8,
-    /// The only address from which streams may come; any without one.
-    pub(crate) peer: Option<IpAddr>,
-    /// How long to wait.
-    pub(crate) limits: Limits,
-    /// How fast to send.
-    pub(crate) pace: Pace,
-    /// What was sent.
-    pub(crate) meter: Meter,
+/// A file to send in blocks, one for each stream.
+pub struct ClassicSource {
+    file: File,
+    plan: BlockPlan,
+    streams: u8,
+    throttle: Throttle,
+    timing: Timing,
+    meter: Meter,
     /// Which numbers were claimed, and how their streams ended.
-    pub(crate) numbers: Mutex<Numbers>,
-    /// Whether somebody reads reports.
-    pub(crate) reports: bool,
+    numbers: Mutex<Numbers>,
+    open: OpenStreams,
 }
 
 /// The numbers of a transfer's streams.
-pub(crate) struct Numbers {
+struct Numbers {
     claimed: [bool; 256],
     finished: u8,
     failure: Option<Error>,
@@ -62,33 +54,30 @@ impl Default for Numbers {
     }
 }
 
-impl Protocol for Classic {
+impl Service for ClassicSource {
     fn room(&self) -> usize {
-        usize::from(self.threads) + SPARE_STREAMS
-    }
-
-    fn peer(&self) -> Option<IpAddr> {
-        self.peer
+        usize::from(self.streams) + SPARE_STREAMS
     }
 
     /// Whatever else ends a stream, a killed process too, breaks it off: the peer does
     /// not take that for its block's end.
-    fn carry(&self, arrival: &Arrival, place: &Place) -> Ended {
-        let stream = &*arrival.stream;
-        let _ = socket::reset_on_close(stream.as_fd(), true);
-        let Some(number) = self.claim(stream, place) else {
-            let _ = socket::reset_on_close(stream.as_fd(), false);
+    fn serve(&self, arrival: &Arrival, admitted: &Admitted) -> Ended {
+        let stream = &arrival.stream;
+        stream.reset_on_close(true);
+        let Some(number) = self.claim(stream, admitted) else {
+            stream.reset_on_close(false);
             return Ended::Stranger;
         };
         let sent = {
             let _open = self.meter.open();
             self.send_block(stream, number)
         };
+        self.open.remove(number.into());
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 // Without its block the transfer cannot succeed, and a dead peer must
                 // not hold the others.
-                let seconds = self.limits.stall.as_secs();
+                let seconds = self.timing.source_stall.as_secs();
                 let text = format!("stream {number}: took no data for {seconds} s");
                 Ended::Transfer(Err(Error::new(ExitCode::Network, text)))
             }
@@ -100,48 +89,76 @@ impl Protocol for Classic {
     fn abandoned(&self) -> Error {
         let mut numbers = lock(&self.numbers);
         numbers.failure.take().unwrap_or_else(|| {
-            let seconds = self.limits.idle.as_secs();
-            let (finished, all) = (numbers.finished, self.threads);
+            let seconds = self.timing.idle.as_secs();
+            let (finished, all) = (numbers.finished, self.streams);
             let text = format!("{finished} of {all} streams came, and no other for {seconds} s");
             Error::new(ExitCode::Network, text)
         })
     }
 
-    fn report(&self) {
-        if self.reports {
-            report::Report::Progress(self.meter.read().into()).send();
-        }
+    fn end(&self) {
+        self.open.end(None);
     }
 }
 
-impl Classic {
+impl ClassicSource {
+    /// Sends `file` in the blocks of `plan` to so many streams.
+    pub fn new(
+        file: File,
+        plan: BlockPlan,
+        streams: u8,
+        throttle: Throttle,
+        timing: Timing,
+    ) -> ClassicSource {
+        ClassicSource {
+            file,
+            plan,
+            streams,
+            throttle,
+            timing,
+            meter: Meter::default(),
+            numbers: Mutex::default(),
+            open: OpenStreams::default(),
+        }
+    }
+
+    /// Sends to the streams that come to `acceptor`.
+    ///
+    /// # Errors
+    /// A stream failed, or did not come.
+    pub fn accept(&self, acceptor: Acceptor, mut report: impl FnMut(Report)) -> Result<Reading> {
+        let served = acceptor.serve(self, || report(Report::Progress(self.meter.read().into())));
+        self.throttle.rate.iter().for_each(|rate| Rate::lift(rate));
+        served.map(|()| self.meter.read())
+    }
+
     /// Reads the stream's number. `None` for one that is out of range or was claimed
     /// before: only that stream is closed.
-    fn claim(&self, mut stream: &TcpStream, place: &Place) -> Option<u8> {
-        stream.set_read_timeout(Some(NUMBER_TIME)).ok()?;
+    fn claim(&self, stream: &Arc<Stream>, admitted: &Admitted) -> Option<u8> {
         let mut number = [0];
-        stream.read_exact(&mut number).ok()?;
+        let deadline = Instant::now() + self.timing.hello;
+        let count = stream.read_by(&mut number, deadline).ok()?;
         let [number] = number;
-        if number >= self.threads {
+        if count == 0 || number >= self.streams {
             return None;
         }
         let mut numbers = lock(&self.numbers);
         let claimed = numbers.claimed.get_mut(usize::from(number))?;
-        // One that was shown out claims nothing.
-        let claims = !*claimed && place.join();
+        // A stream that was shut claims nothing.
+        let claims = !*claimed && admitted.join() && self.open.add(number.into(), stream);
         *claimed |= claims;
         claims.then_some(number)
     }
 
     /// Sends the block, and waits until the peer has closed: it has all bytes then.
-    fn send_block(&self, stream: &TcpStream, number: u8) -> io::Result<()> {
-        let limit = Some(self.limits.stall);
+    fn send_block(&self, stream: &Stream, number: u8) -> io::Result<()> {
+        let limit = Some(self.timing.source_stall);
         stream.set_write_timeout(limit)?;
         stream.set_read_timeout(limit)?;
         let block = self.plan.block(number);
         let mut offset = block.start;
         while offset < block.end {
-            let count = self.pace.wait((block.end - offset).min(SEND_SIZE) as usize);
+            let count = self.throttle.wait((block.end - offset).min(SEND_SIZE) as usize);
             match file::send_to_socket(stream.as_fd(), &self.file, offset, count)? {
                 0 => return Err(io::Error::other("the file became shorter")),
                 sent => {
@@ -150,11 +167,14 @@ impl Classic {
                 }
             }
         }
-        stream.shutdown(Shutdown::Write)?;
+        stream.shut(Shutdown::Write);
         // A peer that says more is not listened to, and not for long.
-        match socket::read(stream, &mut [0]) {
+        match stream.read(&mut [0]) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => socket::reset_on_close(stream.as_fd(), false),
+            _ => {
+                stream.reset_on_close(false);
+                Ok(())
+            }
         }
     }
 
@@ -165,7 +185,7 @@ impl Classic {
         if let Err(error) = sent {
             numbers.failure.get_or_insert(error);
         }
-        match numbers.finished == self.threads {
+        match numbers.finished == self.streams {
             true => Ended::Transfer(numbers.failure.take().map_or(Ok(()), Err)),
             false => Ended::Stream,
         }

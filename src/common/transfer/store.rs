@@ -1,13 +1,13 @@
-//! Where the bytes of a pulled transfer stay until they are followed up: in the part
-//! file, with a journal of what is there; or in memory, until it is their turn to go out.
+//! Where a sink puts bytes: into the part file, with a journal of what is there; or into
+//! memory, until their turn comes to go out in order.
 
 #![forbid(unsafe_code)]
 
-use ropewalk::sys::file;
-use ropewalk::transfer::journal::{Contents, Journal};
-use ropewalk::transfer::outlet::Outlet;
-use ropewalk::transfer::ranges::RangeSet;
-use ropewalk::transfer::ring::Ring;
+use super::journal::{Contents, Journal};
+use super::outlet::Outlet;
+use super::ranges::RangeSet;
+use super::ring::Ring;
+use crate::sys::file;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -19,7 +19,7 @@ use std::os::unix::fs::FileExt;
 const WINDOW: usize = 40 << 20;
 
 /// The place.
-pub(crate) enum Store {
+pub enum Store {
     /// A file that can be resumed from.
     Kept(Kept),
     /// A descriptor that gets the bytes in order.
@@ -27,31 +27,31 @@ pub(crate) enum Store {
 }
 
 /// Each byte is written at its own offset, and noted down.
-pub(crate) struct Kept {
+pub struct Kept {
     /// `OUT.part`, of its full length, or as long as it has become.
-    pub(crate) part: File,
+    pub part: File,
     /// `OUT.part.journal`.
-    pub(crate) journal: Journal,
+    pub journal: Journal,
     /// What the journal vouches for.
-    pub(crate) contents: Contents,
+    pub contents: Contents,
     /// Whether to make durable what has arrived.
-    pub(crate) sync: bool,
+    pub sync: bool,
 }
 
 /// Bytes are held until all before them have gone out.
-pub(crate) struct Piped {
+pub struct Piped {
     window: Ring,
     outlet: Outlet,
 }
 
 impl Store {
     /// Bytes go out to `outlet`.
-    pub(crate) fn piped(outlet: Outlet) -> Store {
+    pub fn piped(outlet: Outlet) -> Store {
         Store::Piped(Piped { window: Ring::new(WINDOW), outlet })
     }
 
     /// What is there from an earlier run.
-    pub(crate) fn held(&self) -> RangeSet {
+    pub fn held(&self) -> RangeSet {
         let mut held = RangeSet::new();
         if let Store::Kept(kept) = self {
             kept.contents.iter().for_each(|(start, (end, _))| held.insert(*start..*end));
@@ -60,7 +60,7 @@ impl Store {
     }
 
     /// How far ahead of what has gone out there is a place for bytes.
-    pub(crate) fn room(&self) -> Option<u64> {
+    pub fn room(&self) -> Option<u64> {
         match self {
             Store::Kept(_) => None,
             Store::Piped(piped) => Some(piped.window.size()),
@@ -68,7 +68,7 @@ impl Store {
     }
 
     /// Takes `bytes`, which have this CRC32C and begin at `offset` of the file.
-    pub(crate) fn put(&self, offset: u64, bytes: &[u8], crc: u32) -> io::Result<()> {
+    pub fn put(&self, offset: u64, bytes: &[u8], crc: u32) -> io::Result<()> {
         match self {
             Store::Kept(kept) => {
                 kept.part.write_all_at(bytes, offset)?;
@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// Takes a hole. The queue knows it; a window needs no place for it.
-    pub(crate) fn put_hole(&self, hole: Range<u64>) -> io::Result<()> {
+    pub fn put_hole(&self, hole: Range<u64>) -> io::Result<()> {
         match self {
             Store::Kept(kept) => {
                 file::make_hole(&kept.part, hole.start, hole.end)?;
@@ -94,7 +94,7 @@ impl Store {
 
     /// Fills `bytes` with those from `offset`, the next ones; they have gone out after
     /// that, where they are to.
-    pub(crate) fn follow(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+    pub fn follow(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         match self {
             Store::Kept(kept) => kept.part.read_exact_at(bytes, offset),
             Store::Piped(piped) => {
@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// The same for `length` bytes of a hole, which are not looked at.
-    pub(crate) fn follow_hole(&self, length: u64) -> io::Result<()> {
+    pub fn follow_hole(&self, length: u64) -> io::Result<()> {
         match self {
             Store::Kept(_) => Ok(()),
             Store::Piped(piped) => piped.outlet.write_zeros(length),

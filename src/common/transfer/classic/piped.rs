@@ -4,57 +4,55 @@
 
 #![forbid(unsafe_code)]
 
-use super::{BUFFER, STALL_TIME, connect, lost};
-use ropewalk::app::SMALL_STACK;
-use ropewalk::app::report::{Mended, REPORT_INTERVAL, Report, Tally};
-use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::hash::{Md5, hex};
-use ropewalk::sys::socket;
-use ropewalk::transfer::meter::Meter;
-use ropewalk::transfer::outlet::Outlet;
-use ropewalk::transfer::rate::Rate;
-use ropewalk::transfer::trace::{Mark, Recorder, Standing};
-use std::io::Write;
+use super::connect::{connect, lost};
+use super::sink::BUFFER;
+use crate::codec::message::report::{Mended, Report, Tally};
+use crate::error::{Error, ExitCode, Result};
+use crate::hash::{Md5, hex};
+use crate::sys::thread;
+use crate::transfer::meter::Meter;
+use crate::transfer::outlet::Outlet;
+use crate::transfer::rate::Rate;
+use crate::transfer::timing::Timing;
+use crate::transfer::trace::{Mark, Recorder, Standing};
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 
 /// What a client wants given out.
-pub(crate) struct Piped {
+pub struct Piped {
     /// Where the sender listens.
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
     /// How many streams it has.
-    pub(crate) threads: u8,
+    pub streams: u8,
     /// The output's name for error messages, escaped.
-    pub(crate) shown: String,
+    pub shown: String,
     /// Bytes per second at most.
-    pub(crate) rate: Option<Rate>,
+    pub rate: Option<Rate>,
     /// What each stream does, where that is to be reported.
-    pub(crate) recorder: Option<Recorder>,
-    /// Who gets the bytes.
-    pub(crate) outlet: Outlet,
+    pub recorder: Option<Recorder>,
+    /// Where the bytes go.
+    pub outlet: Outlet,
+    /// How long to wait.
+    pub timing: Timing,
 }
 
 impl Piped {
     /// Receives the whole file, and calls `report` meanwhile.
-    pub(crate) fn receive(&self, mut report: impl FnMut(Report)) -> Result<Report> {
+    pub fn receive(&self, mut report: impl FnMut(Report)) -> Result<Report> {
         let meter = &Meter::default();
         let mut tell = || {
             report(Report::Progress(meter.read().into()));
             let slice = self.recorder.as_ref().map(|it| it.take(Standing::default()));
             slice.map(Report::Trace).map(&mut report);
         };
-        thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let (end, over) = mpsc::channel::<()>();
-            let carry = thread::Builder::new()
-                .name("out".into())
-                .stack_size(SMALL_STACK)
-                .spawn_scoped(scope, move || {
-                    let _end = end; // dropped at the end, also by a panic
-                    self.carry_all(meter)
-                })
-                .map_err(|error| Error::system("thread", &error))?;
-            while over.recv_timeout(REPORT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            let carry = thread::spawn_scoped(scope, "out", move || {
+                let _end = end; // dropped at the end, also by a panic
+                self.carry_all(meter)
+            })
+            .map_err(|error| Error::system("thread", &error))?;
+            while over.recv_timeout(self.timing.report) == Err(RecvTimeoutError::Timeout) {
                 tell();
             }
             tell();
@@ -66,7 +64,7 @@ impl Piped {
 
     fn carry_all(&self, meter: &Meter) -> Result<Report> {
         let (mut digest, mut buffer, mut bytes) = (Md5::new(), vec![0; BUFFER], 0);
-        for number in 0..self.threads {
+        for number in 0..self.streams {
             let _open = meter.open();
             let carried = self.carry(number, &mut buffer, |piece| {
                 self.outlet.write(piece).map_err(|error| Error::system(&self.shown, &error))?;
@@ -102,15 +100,15 @@ impl Piped {
         buffer: &mut [u8],
         mut take: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let failed = |error| lost(number, &error);
-        let (mut stream, _) = connect(&[self.address])?;
+        let failed = |error| lost(number, &error, &self.timing);
+        let (stream, _) = connect(&[self.address], &self.timing)?;
         self.record(|to| to.opened(number.into()));
-        stream.set_read_timeout(Some(STALL_TIME)).map_err(failed)?;
+        stream.set_read_timeout(Some(self.timing.classic_stall)).map_err(failed)?;
         stream.write_all(&[number]).map_err(failed)?;
         loop {
             let most = buffer.len() as u64;
             let most = self.rate.as_ref().map_or(most, |rate| rate.portion(most, 1));
-            match socket::read(&stream, &mut buffer[..most as usize]).map_err(failed)? {
+            match stream.read(&mut buffer[..most as usize]).map_err(failed)? {
                 0 => return Ok(()),
                 count => {
                     if let Some(rate) = &self.rate {

@@ -1,5 +1,5 @@
 //! Which port of a server the streams go to: the session's own, or where that cannot be
-//! reached the one that the control connection reached. Decided once for all streams.
+//! reached the port of the control connection. Decided once for all streams.
 //!
 //! ```text
 //!   untried ── connected ──► reached ── a good block ──► data
@@ -9,25 +9,14 @@
 
 #![forbid(unsafe_code)]
 
-use ropewalk::codec::message::session::Session;
-use ropewalk::error::system_words;
+use crate::codec::message::session::Session;
+use crate::error::system_words;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
-
-/// How long the data port is tried before it counts as one that cannot be reached.
-const TRY_TIME: Duration = Duration::from_secs(1);
-
-/// How long a data port that takes connections may say nothing before it is taken for
-/// somebody else's: some firewalls and tunnels take them for a peer that they do not reach.
-pub(super) const TRUST_TIME: Duration = Duration::from_secs(5);
-
-/// How long every other attempt to connect may take.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// Where streams go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Route {
+pub enum Route {
     /// To the data port, of which nothing is known yet.
     Untried,
     /// To the data port. Somebody takes connections there, perhaps not the sender.
@@ -40,21 +29,25 @@ pub(super) enum Route {
 
 impl Route {
     /// Before the first stream.
-    pub(super) fn new(single_port: bool) -> Route {
+    pub fn new(single_port: bool) -> Route {
         if single_port { Route::Control(None) } else { Route::Untried }
     }
 
-    /// What to connect to, and for how long at most.
-    pub(super) fn target(&self, session: &Session) -> (SocketAddr, Duration) {
+    /// What to connect to.
+    pub fn target(&self, session: &Session) -> SocketAddr {
         match self {
-            Route::Untried => (session.address, TRY_TIME),
-            Route::Reached | Route::Data => (session.address, CONNECT_TIME),
-            Route::Control(_) => (session.control, CONNECT_TIME),
+            Route::Untried | Route::Reached | Route::Data => session.address,
+            Route::Control(_) => session.control,
         }
     }
 
+    /// Whether nothing is known of the data port yet.
+    pub fn is_untried(&self) -> bool {
+        *self == Route::Untried
+    }
+
     /// A stream has connected.
-    pub(super) fn connected(&mut self) {
+    pub fn connected(&mut self) {
         if *self == Route::Untried {
             *self = Route::Reached;
         }
@@ -62,7 +55,7 @@ impl Route {
 
     /// Whether what is at the other end has shown that it is no stranger; if there are
     /// doubts, there is another port to try.
-    pub(super) fn is_trusted(&self) -> bool {
+    pub fn is_trusted(&self) -> bool {
         match self {
             Route::Untried | Route::Reached => false,
             Route::Data | Route::Control(_) => true,
@@ -70,7 +63,7 @@ impl Route {
     }
 
     /// A good block has come.
-    pub(super) fn is_good(&mut self) {
+    pub fn is_good(&mut self) {
         if !self.is_trusted() {
             *self = Route::Data;
         }
@@ -78,7 +71,7 @@ impl Route {
 
     /// A stream could not connect, or was lost. `true` when all are to try another port
     /// for that.
-    pub(super) fn failed(&mut self, session: &Session, error: &io::Error) -> bool {
+    pub fn failed(&mut self, session: &Session, error: &io::Error) -> bool {
         let tried = !self.is_trusted();
         if tried {
             *self = Route::Control(Some(format!("{}: {}", session.address, system_words(error))));
@@ -87,7 +80,7 @@ impl Route {
     }
 
     /// There is another session, with another data port.
-    pub(super) fn renewed(&mut self) {
+    pub fn renewed(&mut self) {
         match self {
             Route::Untried | Route::Reached | Route::Data => *self = Route::Untried,
             // What keeps streams from one data port keeps them from the next one.
@@ -96,7 +89,7 @@ impl Route {
     }
 
     /// What a stream that failed says of it: where both ports were tried, of both.
-    pub(super) fn explain(&self, session: &Session, error: &io::Error) -> String {
+    pub fn explain(&self, session: &Session, error: &io::Error) -> String {
         let words = system_words(error);
         match self {
             Route::Untried | Route::Reached | Route::Data => words,
@@ -126,9 +119,9 @@ mod tests {
     #[test]
     fn a_data_port_that_refuses_is_given_up_and_named() {
         let mut route = Route::new(false);
-        assert_eq!(route.target(&session()), (session().address, Duration::from_secs(1)));
+        assert_eq!(route.target(&session()), session().address);
         assert!(route.failed(&session(), &refused()));
-        assert_eq!(route.target(&session()).0, session().control);
+        assert_eq!(route.target(&session()), session().control);
         let reset = io::Error::from_raw_os_error(libc::ECONNRESET);
         assert_eq!(
             route.explain(&session(), &reset),
@@ -142,7 +135,7 @@ mod tests {
     fn a_data_port_that_brings_nothing_good_is_given_up() {
         let mut route = Route::new(false);
         route.connected();
-        assert_eq!(route.target(&session()), (session().address, CONNECT_TIME));
+        assert_eq!(route.target(&session()), session().address);
         assert!(!route.is_trusted());
         assert!(route.failed(&session(), &io::ErrorKind::UnexpectedEof.into()));
         assert!(route.is_trusted(), "there is no third port");
@@ -155,7 +148,7 @@ mod tests {
         route.is_good();
         assert!(route.is_trusted());
         assert!(!route.failed(&session(), &refused()));
-        assert_eq!(route.target(&session()).0, session().address);
+        assert_eq!(route.target(&session()), session().address);
         assert_eq!(route.explain(&session(), &refused()), "Connection refused");
     }
 

@@ -4,11 +4,13 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Shared, Store};
-use ropewalk::codec::message::verify::Verify;
-use ropewalk::error::Error;
-use ropewalk::hash::Md5;
-use ropewalk::transfer::queue::End;
+use super::Sink;
+use crate::codec::message::verify::Verify;
+use crate::error::Error;
+use crate::hash::Md5;
+use crate::transfer::link::{End as _, Link};
+use crate::transfer::queue::End;
+use crate::transfer::store::Store;
 use std::io;
 
 /// Bytes hashed at once: small, so that they stay in the processor's cache.
@@ -16,21 +18,22 @@ const BUFFER: u64 = 64 << 10;
 
 /// Follows until the end. `None` where the transfer did not come to one, or no MD5 is
 /// wanted.
-pub(super) fn run(shared: &Shared) -> Option<[u8; 16]> {
+pub(super) fn run(sink: &Sink, link: &dyn Link) -> Option<[u8; 16]> {
     let mut follower = Follower {
-        shared,
-        digest: (shared.job.verify == Verify::Md5).then(Md5::new),
+        sink,
+        link,
+        digest: (sink.wanted.verify == Verify::Md5).then(Md5::new),
         buffer: vec![0; BUFFER as usize],
         at: 0,
     };
-    shared.queue.followed(0);
-    while follower.at < shared.job.size {
-        let prefix = shared.queue.wait_for_prefix(follower.at);
+    sink.queue.followed(0);
+    while follower.at < sink.wanted.size {
+        let prefix = sink.queue.wait_for_prefix(follower.at);
         if let Err(error) = follower.advance(prefix) {
-            shared.fail(Error::system(&shared.job.shown, &error));
+            sink.fail(Error::system(&sink.wanted.shown, &error));
             return None;
         }
-        if shared.queue.end() == Some(End::Aborted) {
+        if sink.queue.end() == Some(End::Aborted) {
             return None;
         }
     }
@@ -38,7 +41,8 @@ pub(super) fn run(shared: &Shared) -> Option<[u8; 16]> {
 }
 
 struct Follower<'a> {
-    shared: &'a Shared,
+    sink: &'a Sink,
+    link: &'a dyn Link,
     digest: Option<Md5>,
     buffer: Vec<u8>,
     at: u64,
@@ -47,7 +51,7 @@ struct Follower<'a> {
 impl Follower<'_> {
     /// Goes on to `prefix`, unless all is over before. Bytes of holes are not read.
     fn advance(&mut self, prefix: u64) -> io::Result<()> {
-        let Shared { queue, job, sessions, .. } = self.shared;
+        let Sink { queue, wanted, .. } = self.sink;
         while self.at < prefix && queue.end() != Some(End::Aborted) {
             let (is_hole, end) = match queue.hole_at(self.at) {
                 Ok(end) => (true, end),
@@ -55,16 +59,16 @@ impl Follower<'_> {
             };
             let end = end.min(prefix).min(self.at + BUFFER);
             if is_hole {
-                job.store.follow_hole(end - self.at)?;
+                wanted.store.follow_hole(end - self.at)?;
                 self.digest.iter_mut().for_each(|digest| digest.update_zeros(end - self.at));
             } else {
                 let bytes = &mut self.buffer[..(end - self.at) as usize];
-                job.store.follow(self.at, bytes)?;
+                wanted.store.follow(self.at, bytes)?;
                 self.digest.iter_mut().for_each(|digest| digest.update(bytes));
             }
-            if let Store::Piped(_) = job.store {
-                // Streams that could not be asked for anything before did not fail.
-                sessions.excuse();
+            if let Store::Piped(_) = wanted.store {
+                // Until now there was no room for anything that a stream could have brought.
+                self.link.is_alive();
             }
             self.at = end;
             queue.followed(self.at);

@@ -1,71 +1,40 @@
-//! One stream while it is connected: asks for ranges, checks what comes and writes it.
-//! How it comes to be connected, and what follows when it breaks, is lane.rs.
+//! A sink's conversation on one stream: it asks for ranges, checks what comes and stores it.
+//! How the stream comes to be connected, and what follows when it breaks, is the link's.
 
 #![forbid(unsafe_code)]
 
-use super::Shared;
-use super::route::TRUST_TIME;
-use ropewalk::codec::message::verify::Verify;
-use ropewalk::codec::text::escape_limited;
-use ropewalk::codec::wire::{
-    ErrorCode, HEADER_SIZE, Header, Hello, MAX_ERROR_TEXT, MIN_PART, Request, WireError,
+use super::Sink;
+use crate::codec::message::verify::Verify;
+use crate::codec::text::escape_limited;
+use crate::codec::wire::{
+    ErrorCode, HEADER_SIZE, Header, MAX_ERROR_TEXT, MIN_PART, Request, WireError,
 };
-use ropewalk::error::{Error, ExitCode};
-use ropewalk::hash::crc32c::crc32c;
-use ropewalk::sys::socket;
-use ropewalk::transfer::queue::Claim;
-use ropewalk::transfer::trace::Mark;
-use ropewalk::transfer::window::{MAX_REQUESTS, Window};
+use crate::error::{Error, ExitCode};
+use crate::hash::crc32c::crc32c;
+use crate::sys::stream::Stream;
+use crate::transfer::link::{End, Joined, Stop};
+use crate::transfer::queue::Claim;
+use crate::transfer::trace::Mark;
+use crate::transfer::window::{MAX_REQUESTS, Window};
 use std::collections::VecDeque;
-use std::io::{self, Write};
-use std::net::TcpStream;
+use std::io;
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-
-/// A stream that brings nothing for this long, while others do, is stalled.
-const STALL_TIME: Duration = Duration::from_secs(10);
-
-/// And for this long when no other brings anything either.
-const LONELY_STALL_TIME: Duration = Duration::from_secs(30);
+use std::time::Instant;
 
 /// A block that is smaller than this answers the rest of a request. Smaller ones would
 /// cost more in the journal than they bring.
 const MIN_ANSWER: u64 = MIN_PART as u64;
 
-/// How often the others are told that this stream moves.
-const TELL_TIME: Duration = Duration::from_millis(100);
-
 /// Bytes asked for at least: two blocks, so that the sender always has one to send.
 pub(super) const FLOOR_BLOCKS: u32 = 2;
 
-/// Why a stream is at its end.
-pub(super) enum Stop {
-    /// All is over.
-    Over,
-    /// It has brought what it owed, and is not needed any more.
-    Unneeded,
-    /// The transfer cannot go on.
-    Fatal(Error),
-    /// The connection is of no more use.
-    Broken(io::Error),
-    /// The peer broke the protocol.
-    Wrong(String),
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Stop {
-        Stop::Broken(error)
-    }
-}
-
-/// A stream while it is connected.
-pub(super) struct Connection<'a> {
-    shared: &'a Shared,
+/// One conversation.
+pub(super) struct Conversation<'a> {
+    sink: &'a Sink,
+    joined: &'a Joined<'a>,
     number: usize,
-    generation: u64,
-    stream: &'a TcpStream,
+    stream: &'a Stream,
     window: Window,
     /// What was asked for and has not come, with when it was asked for.
     asked: VecDeque<(Range<u64>, Instant)>,
@@ -83,21 +52,17 @@ pub(super) struct Connection<'a> {
     doubted: bool,
 }
 
-impl<'a> Connection<'a> {
-    /// Stream `number` of session `generation`, just connected.
-    pub(super) fn new(
-        shared: &'a Shared,
-        number: usize,
-        generation: u64,
-        stream: &'a TcpStream,
-    ) -> Connection<'a> {
-        let block = shared.job.block(number);
+impl<'a> Conversation<'a> {
+    /// On a stream that has just joined.
+    pub(super) fn new(sink: &'a Sink, joined: &'a Joined<'a>) -> Conversation<'a> {
+        // No answer is longer than what was asked for, whatever the peer may send.
+        let block = joined.terms.max_block.min(sink.wanted.block(0));
         let now = Instant::now();
-        Connection {
-            shared,
-            number,
-            generation,
-            stream,
+        Conversation {
+            sink,
+            joined,
+            number: joined.number,
+            stream: joined.stream,
             window: Window::new(u64::from(FLOOR_BLOCKS) * u64::from(block), now),
             asked: VecDeque::new(),
             under_way: 0,
@@ -106,32 +71,30 @@ impl<'a> Connection<'a> {
             last_byte: now,
             told: None,
             greeted: false,
-            doubted: !shared.sessions.port_is_trusted(),
+            doubted: !joined.link.is_trusted(),
         }
     }
 
-    /// Shows the hello and receives until something ends that. Notes whether anything good
-    /// has come.
-    pub(super) fn run(&mut self, hello: &Hello, brought_something: &mut bool) -> Stop {
-        let mut serve = || -> Result<std::convert::Infallible, Stop> {
-            self.stream.set_nodelay(true)?;
-            let look = if self.doubted { TRUST_TIME } else { STALL_TIME };
-            self.stream.set_read_timeout(Some(look))?;
-            self.stream.set_write_timeout(Some(STALL_TIME))?;
-            if !self.shared.sessions.opened(self.number, self.stream)? {
-                return Err(Stop::Over);
-            }
-            let _open = self.shared.meter.open();
-            let mut first = hello.encode().to_vec();
-            loop {
-                self.ask(&mut first)?;
-                self.receive_block()?;
-                *brought_something = true;
-            }
-        };
-        match serve() {
+    /// Shows the hello, where there is one to show, and receives until something ends that.
+    pub(super) fn run(mut self) -> Stop {
+        match self.receive_all() {
             Ok(never) => match never {},
             Err(stop) => stop,
+        }
+    }
+
+    fn receive_all(&mut self) -> Result<std::convert::Infallible, Stop> {
+        let timing = &self.sink.timing;
+        self.stream.send_at_once();
+        let look = if self.doubted { timing.trust } else { timing.stall };
+        self.stream.set_read_timeout(Some(look))?;
+        self.stream.set_write_timeout(Some(timing.stall))?;
+        let _open = self.sink.meter.open();
+        let mut first = self.joined.hello.map(|hello| hello.encode().to_vec()).unwrap_or_default();
+        loop {
+            self.ask(&mut first)?;
+            self.receive_block()?;
+            self.joined.is_good.set(true);
         }
     }
 
@@ -140,17 +103,18 @@ impl<'a> Connection<'a> {
     fn ask(&mut self, first: &mut Vec<u8>) -> Result<(), Stop> {
         let mut message = std::mem::take(first);
         loop {
-            let (mut later, version) = (None, self.shared.queue.version());
-            // One that is not needed any more brings what it owes, and no more.
-            let needed = self.shared.needs(self.number);
+            let (mut later, version) = (None, self.sink.queue.version());
+            // A dialled stream that is not wanted any more brings what it owes, and no more. The
+            // peer decides how many streams there are where it dials them.
+            let needed = self.joined.hello.is_none() || self.sink.wants(self.number);
             if !needed && self.asked.is_empty() {
                 return Err(Stop::Unneeded);
             }
             while needed && self.under_way < self.window.limit() && self.asked.len() < MAX_REQUESTS
             {
                 let idle = self.asked.is_empty();
-                let pace = self.window.pace().unwrap_or_else(|| self.shared.pace());
-                match self.shared.queue.claim(self.number, idle, pace) {
+                let answer = self.window.pace().unwrap_or_else(|| self.sink.expected_answer());
+                match self.sink.queue.claim(self.number, idle, answer) {
                     Claim::Over => return Err(Stop::Over),
                     Claim::Later(delay) => {
                         later = Some(delay);
@@ -158,22 +122,21 @@ impl<'a> Connection<'a> {
                     }
                     Claim::Range(range) => self.ask_for(range, &mut message),
                     Claim::Copy(range) => {
-                        self.shared.record(|to| to.mark(self.number, Mark::Again));
+                        self.sink.record(|to| to.mark(self.number, Mark::Again));
                         self.ask_for(range, &mut message);
                     }
                 }
             }
             if !message.is_empty() {
-                let mut stream = self.stream;
-                stream.write_all(&message)?;
+                self.stream.write_all(&message)?;
                 message.clear();
                 if !std::mem::replace(&mut self.greeted, true) {
-                    self.shared.sessions.greeted(self.number);
+                    self.joined.link.open().greeted(self.number);
                 }
             }
             match later {
                 Some(delay) if self.asked.is_empty() => {
-                    self.shared.queue.wait_for_change(version, delay);
+                    self.sink.queue.wait_for_change(version, delay);
                     self.last_byte = Instant::now(); // idle is not stalled
                 }
                 _ => return Ok(()),
@@ -228,16 +191,16 @@ impl<'a> Connection<'a> {
 
     /// Reads at least one byte more, up to `target` bytes in the buffer.
     fn fill(&mut self, target: usize) -> Result<(), Stop> {
-        let rate = self.shared.job.rate.as_ref();
+        let rate = self.sink.wanted.rate.as_ref();
         let most = (target - self.filled) as u64;
-        let most = rate.map_or(most, |rate| rate.portion(most, self.shared.wanted().into()));
+        let most = rate.map_or(most, |rate| rate.portion(most, self.sink.streams().into()));
         loop {
             let target = self.filled + most as usize;
-            match socket::read(self.stream, &mut self.buffer[self.filled..target]) {
+            match self.stream.read(&mut self.buffer[self.filled..target]) {
                 Ok(0) => return Err(Stop::Broken(io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => {
                     self.filled += count;
-                    self.shared.arrived.fetch_add(count, Ordering::Relaxed);
+                    self.sink.arrived.fetch_add(count, Ordering::Relaxed);
                     if let Some(rate) = rate {
                         rate.take(count as u64);
                     }
@@ -256,10 +219,11 @@ impl<'a> Connection<'a> {
 
     /// Whether nothing has come for too long.
     fn is_stalled(&self) -> bool {
-        let limit = match self.shared.others_move(STALL_TIME) {
-            _ if self.doubted && !self.shared.sessions.data_port_is_good() => TRUST_TIME,
-            true => STALL_TIME,
-            false => LONELY_STALL_TIME,
+        let timing = &self.sink.timing;
+        let limit = match self.sink.others_move(timing.stall) {
+            _ if self.doubted && !self.joined.link.is_proven() => timing.trust,
+            true => timing.stall,
+            false => timing.lonely_stall,
         };
         self.last_byte.elapsed() >= limit
     }
@@ -276,7 +240,7 @@ impl<'a> Connection<'a> {
             Some((range, _))
                 if range.start == offset
                     && length <= range.end - range.start
-                    && run <= self.shared.job.size - offset =>
+                    && run <= self.sink.wanted.size - offset =>
             {
                 let end = offset + length;
                 if length < MIN_ANSWER && end < range.end {
@@ -299,7 +263,7 @@ impl<'a> Connection<'a> {
                 self.asked.pop_front();
             }
             let stream = self.stream;
-            self.window.arrived(payload, answer, now, || socket::round_trip(stream.as_fd()));
+            self.window.arrived(payload, answer, now, || stream.round_trip());
         }
     }
 
@@ -308,33 +272,33 @@ impl<'a> Connection<'a> {
         self.arrived(&range, length);
         let payload = &self.buffer[HEADER_SIZE..HEADER_SIZE + length as usize];
         let found = crc32c(payload);
-        if self.shared.job.verify != Verify::None && found != crc {
-            self.shared.queue.reject(self.number, range);
-            self.shared.record(|to| to.mark(self.number, Mark::Damaged));
-            self.shared.bad_block(true, "its checksum differs");
+        if self.sink.wanted.verify != Verify::None && found != crc {
+            self.sink.queue.reject(self.number, range);
+            self.sink.record(|to| to.mark(self.number, Mark::Damaged));
+            self.sink.bad_block(true, "its checksum differs");
             return Ok(());
         }
-        self.shared.record(|to| to.brought(self.number, length));
-        let parts = self.shared.queue.take(self.number, range.clone());
+        self.sink.record(|to| to.brought(self.number, length));
+        let parts = self.sink.queue.take(self.number, range.clone());
         for part in parts {
             let from = (part.start - range.start) as usize;
             let bytes = &payload[from..from + (part.end - part.start) as usize];
             let crc = if part == range { found } else { crc32c(bytes) };
-            let job = &self.shared.job;
-            job.store.put(part.start, bytes, crc).map_err(|error| self.full(&error))?;
-            self.shared.queue.finish(part, false);
+            let store = &self.sink.wanted.store;
+            store.put(part.start, bytes, crc).map_err(|error| self.full(&error))?;
+            self.sink.queue.finish(part, false);
         }
-        self.shared.meter.add(length, range.end);
+        self.sink.meter.add(length, range.end);
         self.is_good();
         Ok(())
     }
 
     fn hole(&mut self, range: Range<u64>, run: u64) -> Result<(), Stop> {
         self.arrived(&range, HEADER_SIZE as u64);
-        for part in self.shared.queue.take_hole(self.number, range, run) {
-            let store = &self.shared.job.store;
+        for part in self.sink.queue.take_hole(self.number, range, run) {
+            let store = &self.sink.wanted.store;
             store.put_hole(part.clone()).map_err(|error| self.full(&error))?;
-            self.shared.queue.finish(part, true);
+            self.sink.queue.finish(part, true);
         }
         self.is_good();
         Ok(())
@@ -342,15 +306,16 @@ impl<'a> Connection<'a> {
 
     fn is_good(&mut self) {
         self.doubted = false;
-        self.shared.good_block();
-        if self.told.is_none_or(|told| told.elapsed() >= TELL_TIME) {
+        self.sink.good_block();
+        if self.told.is_none_or(|told| told.elapsed() >= self.sink.timing.tell) {
             self.told = Some(Instant::now());
-            self.shared.keeps_moving(self.number, self.generation, self.window.pace());
+            self.sink.keeps_moving(self.number, self.window.pace());
+            self.joined.link.is_good(self.joined.generation);
         }
     }
 
     fn full(&self, error: &io::Error) -> Stop {
-        Stop::Fatal(Error::system(&self.shared.job.shown, error))
+        Stop::Fatal(Error::system(&self.sink.wanted.shown, error))
     }
 
     /// What the sender says instead of a block. Nothing follows it.
