@@ -37,7 +37,7 @@ pub trait End: Sync {
     /// Whether stream `number` of a dialler is wanted now.
     fn wants(&self, number: usize) -> bool;
 
-    /// This happened to stream `number` of a dialler.
+    /// This happened to stream `number`.
     fn notice(&self, number: usize, event: Event);
 
     /// Ends the transfer with an error.
@@ -131,12 +131,12 @@ pub struct Joined<'a> {
     pub is_good: Cell<bool>,
 }
 
-/// What happens to a stream of a dialler.
+/// What happens to a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// It is connected.
     Opened,
-    /// It is connected again.
+    /// A dialler has connected it again.
     Reopened,
     /// It is not connected any more.
     Closed,

@@ -9,7 +9,7 @@ mod follower;
 mod pool;
 mod stream;
 
-use super::link::acceptor::{Acceptor, Entrance};
+use super::link::acceptor::Acceptor;
 use super::link::dialler::Dialler;
 use super::link::hello::{Accepted, Greeter};
 use super::link::{End, Event, Joined, Link, Stop, Terms};
@@ -110,7 +110,8 @@ struct Health {
 /// The streams of a sink, while they may come.
 enum Streams<'scope> {
     Dialled(Pool<'scope>),
-    Accepted(Entrance),
+    /// Called at the end: the acceptor takes no stream any more.
+    Accepted(Box<dyn FnOnce() + 'scope>),
 }
 
 impl Sink {
@@ -174,7 +175,7 @@ impl Sink {
                     Ok(()) | Err(_) => {}
                 };
                 start_thread(scope, "acceptor", serve)?;
-                Ok(Streams::Accepted(entrance))
+                Ok(Streams::Accepted(Box::new(move || entrance.close())))
             };
             self.run(scope, accepted, start, report)
         })
@@ -229,8 +230,8 @@ impl Sink {
     fn end_streams(&self, link: &dyn Link, streams: Option<Streams<'_>>) {
         let complete = self.queue.end() == Some(queue::End::Complete);
         link.end(complete.then(|| self.terms(0)));
-        if let Some(Streams::Accepted(entrance)) = streams {
-            entrance.close();
+        if let Some(Streams::Accepted(close)) = streams {
+            close();
         }
         self.wanted.rate.iter().for_each(Rate::lift);
     }

@@ -6,7 +6,7 @@
 use super::acceptor::{Arrival, Ended, Service};
 use super::admission::Admitted;
 use super::open::OpenStreams;
-use super::{End, Joined, Link, Stop, Terms};
+use super::{End, Event, Joined, Link, Stop, Terms};
 use crate::codec::wire::{ErrorCode, HELLO_SIZE, Header, Hello, Request, WireError};
 use crate::error::{Error, ExitCode};
 use crate::hash::crc32c::crc32c;
@@ -91,17 +91,27 @@ impl<E: End> Service for Greeter<'_, E> {
             hello: None,
             is_good: Cell::new(false),
         };
+        self.end.notice(number, Event::Opened);
         let stop = self.end.converse(&joined);
-        self.accepted.open.remove(number);
-        match stop {
+        self.end.notice(number, Event::Closed);
+        let ended = match stop {
+            // A sink says on each stream that it has everything. The stream stays for that.
+            Stop::Over if self.is_sink => return Ended::Stream,
             Stop::Over => Ended::Transfer(Ok(())),
             Stop::Fatal(error) => Ended::Transfer(Err(error)),
-            Stop::Unneeded | Stop::Broken(_) => Ended::Stream,
+            Stop::Unneeded => Ended::Stream,
+            Stop::Broken(_) => {
+                self.end.notice(number, Event::Broken);
+                Ended::Stream
+            }
             Stop::Wrong(what) => {
+                self.end.notice(number, Event::Broken);
                 self.end.violated(&what);
                 Ended::Stream
             }
-        }
+        };
+        self.accepted.open.remove(number);
+        ended
     }
 
     fn abandoned(&self) -> Error {

@@ -5,7 +5,6 @@
 use crate::codec::wire::Request;
 use crate::sys::stream::Stream;
 use crate::sys::sync::{lock, wait_for};
-use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 /// not fit are not needed.
 const LAST_WORDS_TIME: Duration = Duration::from_millis(1);
 
-/// The streams that are connected, by their numbers.
+/// The streams that are connected.
 #[derive(Debug, Default)]
 pub struct OpenStreams {
     state: Mutex<State>,
@@ -24,12 +23,13 @@ pub struct OpenStreams {
 
 #[derive(Debug, Default)]
 struct State {
-    streams: BTreeMap<usize, Open>,
+    streams: Vec<Open>,
     over: bool,
 }
 
 #[derive(Debug)]
 struct Open {
+    number: usize,
     stream: Arc<Stream>,
     /// Whether both ends know that the stream belongs to the transfer.
     greeted: bool,
@@ -40,7 +40,7 @@ impl OpenStreams {
     pub fn add(&self, number: usize, stream: &Arc<Stream>) -> bool {
         let mut state = lock(&self.state);
         if !state.over {
-            state.streams.insert(number, Open { stream: stream.clone(), greeted: false });
+            state.streams.push(Open { number, stream: stream.clone(), greeted: false });
         }
         !state.over
     }
@@ -52,21 +52,23 @@ impl OpenStreams {
         if state.over {
             return None;
         }
-        let number = (0..).find(|number| !state.streams.contains_key(number))?;
-        state.streams.insert(number, Open { stream: stream.clone(), greeted: true });
+        let taken = |number: &usize| state.streams.iter().any(|open| open.number == *number);
+        let number = (0..).find(|number| !taken(number))?;
+        state.streams.push(Open { number, stream: stream.clone(), greeted: true });
         Some(number)
     }
 
     /// The hello of stream `number` has gone out.
     pub fn greeted(&self, number: usize) {
-        if let Some(open) = lock(&self.state).streams.get_mut(&number) {
+        let mut state = lock(&self.state);
+        state.streams.iter_mut().filter(|open| open.number == number).for_each(|open| {
             open.greeted = true;
-        }
+        });
     }
 
     /// Stream `number` is not connected any more.
     pub fn remove(&self, number: usize) {
-        lock(&self.state).streams.remove(&number);
+        lock(&self.state).streams.retain(|open| open.number != number);
         self.removed.notify_all();
     }
 
@@ -90,19 +92,19 @@ impl OpenStreams {
 
     /// Whether a stream is there to say something on.
     pub fn has_greeted(&self) -> bool {
-        lock(&self.state).streams.values().any(|open| open.greeted)
+        lock(&self.state).streams.iter().any(|open| open.greeted)
     }
 
     /// The shortest round trip.
     pub fn round_trip(&self) -> Option<Duration> {
-        lock(&self.state).streams.values().filter_map(|open| open.stream.round_trip()).min()
+        lock(&self.state).streams.iter().filter_map(|open| open.stream.round_trip()).min()
     }
 
     /// Ends every stream, now and later; before that says `last` on each.
     pub fn end(&self, last: Option<Request>) {
         let mut state = lock(&self.state);
         state.over = true;
-        for Open { stream, greeted } in state.streams.values() {
+        for Open { stream, greeted, .. } in &state.streams {
             if let Some(request) = last.filter(|_| *greeted) {
                 let _ = stream.set_write_timeout(Some(LAST_WORDS_TIME));
                 let _ = stream.write_all(&request.encode());
