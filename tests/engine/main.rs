@@ -1,6 +1,9 @@
 //! The engine in one process: sources and sinks over streams that were dialled, accepted or
 //! handed over, in any combination; and its waits, each a thousandth of the real one.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod fair;
 mod network;
 mod random;
 mod waits;

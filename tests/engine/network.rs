@@ -1,6 +1,8 @@
 //! A network in one process: a dialler gets one end of a socketpair, an acceptor the end of
 //! another, and two threads carry bytes between them, with the faults of a plan.
 
+#![allow(dead_code)] // each of the test targets uses a part
+
 use crate::random::Random;
 use ropewalk::codec::message::session::Session;
 use ropewalk::codec::wire::{HELLO_SIZE, Hello};
@@ -50,24 +52,10 @@ pub(crate) struct Course {
     pub(crate) fault: Option<(u64, Fault)>,
 }
 
-impl Course {
-    /// Without a fault.
-    pub(crate) const CLEAN: Course = Course { piece: 1 << 16, delay: Duration::ZERO, fault: None };
-}
-
 /// What happens on a network: asked for each stream.
 pub(crate) trait Weather: Send {
     /// The courses from the dialler to the acceptor, and back.
     fn courses(&mut self, random: &mut Random) -> [Course; 2];
-}
-
-/// No fault at all.
-pub(crate) struct Fair;
-
-impl Weather for Fair {
-    fn courses(&mut self, _random: &mut Random) -> [Course; 2] {
-        [Course::CLEAN, Course::CLEAN]
-    }
 }
 
 /// The network between a dialler and the acceptors of its sessions.
@@ -87,7 +75,6 @@ struct State {
     carried: u64,
     /// The session is lost when so many bytes were carried.
     lost_at: Option<u64>,
-    dialled: u64,
 }
 
 impl Network {
@@ -101,7 +88,6 @@ impl Network {
                 streams: Vec::new(),
                 carried: 0,
                 lost_at: None,
-                dialled: 0,
             }),
         })
     }
@@ -127,11 +113,6 @@ impl Network {
         state.lost_at = Some(state.carried + bytes);
     }
 
-    /// How many streams were opened.
-    pub(crate) fn dialled(&self) -> u64 {
-        self.state.lock().unwrap().dialled
-    }
-
     /// Resets every stream, and waits for the threads that carry.
     pub(crate) fn end(&self) {
         self.lose_session();
@@ -155,7 +136,6 @@ impl Network {
         let mut state = self.state.lock().unwrap();
         let way = state.way.clone();
         let way = way.ok_or_else(|| io::Error::from_raw_os_error(libc::ECONNREFUSED))?;
-        state.dialled += 1;
         let (dialler, near) = Stream::pair()?;
         let mut random = state.random.split();
         let [out, back] = state.weather.courses(&mut random);

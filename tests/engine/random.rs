@@ -1,5 +1,7 @@
 //! Numbers that a seed gives: the same seed, the same numbers.
 
+#![allow(dead_code)] // each of the test targets uses a part
+
 use std::ops::Range;
 
 /// SplitMix64 (Steele, Lea, Flood, 2014).

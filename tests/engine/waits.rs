@@ -2,7 +2,8 @@
 //! real ones.
 
 use crate::content;
-use crate::network::{Course, Fault, Network, NetworkDial, Weather, session};
+use crate::fair::Faults;
+use crate::network::{Fault, Network, NetworkDial, session};
 use crate::random::Random;
 use crate::world::{World, acceptor, sink};
 use ropewalk::codec::message::report::{Mended, Report};
@@ -12,33 +13,16 @@ use ropewalk::transfer::link::{End, Link};
 use ropewalk::transfer::rate::Throttle;
 use ropewalk::transfer::session::Token;
 use ropewalk::transfer::timing::Timing;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The first streams have this fault on their way to the sink; later ones have none.
-struct Once {
-    left: usize,
-    fault: (u64, Fault),
-}
-
-impl Weather for Once {
-    fn courses(&mut self, _random: &mut Random) -> [Course; 2] {
-        let fault = (self.left > 0).then_some(self.fault);
-        self.left = self.left.saturating_sub(1);
-        [Course::CLEAN, Course { fault, ..Course::CLEAN }]
-    }
-}
-
 /// A sink that dials, over a network with this weather. What the sink reports at the end, and
 /// how long it took.
-fn fetched(
-    streams: u8,
-    weather: impl Weather + 'static,
-    timing: Timing,
-) -> (Mended, Duration, Arc<Network>) {
+fn fetched(streams: u8, weather: Faults, timing: Timing) -> (Mended, Duration, u64) {
     let world = World::new(&[Ok(content(3_000_000))]);
-    let (token, network) = (Token::random().unwrap(), Network::new(weather, Random::new(1)));
+    let (token, opened) = (Token::random().unwrap(), weather.opened());
+    let network = Network::new(weather, Random::new(1));
     let (acceptor, way) = acceptor(false, timing);
     network.open(way);
     let dial = Box::new(NetworkDial(network.clone()));
@@ -54,7 +38,7 @@ fn fetched(
     network.end();
     assert!(world.is_whole());
     let Report::Done { mended, .. } = done else { panic!("{done:?}") };
-    (mended, took, network)
+    (mended, took, opened.load(Ordering::Relaxed))
 }
 
 const LONG: Duration = Duration::from_secs(100);
@@ -66,22 +50,22 @@ fn thousandth() -> Timing {
 
 #[test]
 fn a_lone_stream_that_brings_nothing_for_thirty_seconds_is_opened_again() {
-    let weather = Once { left: 1, fault: (1_000_000, Fault::Stall(LONG / 50)) };
-    let (mended, took, network) = fetched(1, weather, thousandth());
-    assert!(mended.reconnects >= 1 && network.dialled() >= 2, "{mended:?}");
+    let weather = Faults::first(1, 1_000_000, Fault::Stall(LONG / 50));
+    let (mended, took, opened) = fetched(1, weather, thousandth());
+    assert!(mended.reconnects >= 1 && opened >= 2, "{mended:?}");
     assert!(took >= Duration::from_millis(30), "{took:?}");
 }
 
 #[test]
 fn a_stream_that_was_reset_comes_back() {
-    let weather = Once { left: 2, fault: (500_000, Fault::Reset) };
-    let (mended, _, network) = fetched(2, weather, thousandth());
-    assert!(mended.reconnects >= 1 && network.dialled() >= 3, "{mended:?}");
+    let weather = Faults::first(2, 500_000, Fault::Reset);
+    let (mended, _, opened) = fetched(2, weather, thousandth());
+    assert!(mended.reconnects >= 1 && opened >= 3, "{mended:?}");
 }
 
 #[test]
 fn a_block_that_came_damaged_is_asked_for_again() {
-    let weather = Once { left: 1, fault: (700_000, Fault::Flip) };
+    let weather = Faults::first(1, 700_000, Fault::Flip);
     let (mended, ..) = fetched(1, weather, Timing::default());
     assert!(mended.bad_blocks + mended.reconnects >= 1, "{mended:?}");
 }
@@ -113,7 +97,7 @@ fn a_sink_to_which_no_stream_comes_gives_up_after_thirty_seconds() {
 fn a_session_that_brings_nothing_for_five_seconds_is_lost() {
     let world = World::new(&[Ok(content(10))]);
     let timing = Timing::default().divided(1000);
-    let network = Network::new(crate::network::Fair, Random::new(1));
+    let network = Network::new(Faults::none(), Random::new(1));
     let dial = Box::new(NetworkDial(network));
     let dialler = Dialler::new(dial, [7; 16], 1, timing);
     let sink = sink(&world, world.kept(false), 1, Verify::Md5, timing);

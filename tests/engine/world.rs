@@ -1,5 +1,7 @@
 //! A file to send, a place for it, and the two ends of a transfer in one process.
 
+#![allow(dead_code)] // each of the test targets uses a part
+
 use crate::network::Way;
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::transfer::identity::Version;

@@ -31,7 +31,7 @@ pub(crate) enum Transfer {
     /// From a classic server.
     Classic(Target),
     /// The same, given out in order instead of being kept.
-    ClassicPiped(Piped),
+    ClassicPiped(Box<Piped>),
     /// From a ropewalk server.
     Ropewalk { sink: Box<sink::Sink>, dialler: Arc<Dialler> },
 }
@@ -61,7 +61,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let recorder = trace.then(Recorder::default);
             let timing = Timing::default();
             let piped = Piped { address, streams, shown, rate, recorder, outlet, timing };
-            Ok(Transfer::ClassicPiped(piped))
+            Ok(Transfer::ClassicPiped(Box::new(piped)))
         }
         ReceiverProtocol::Classic { address, streams, piped: false } => {
             let files =

@@ -170,9 +170,12 @@ impl Sink {
             let start = || {
                 self.want(self.wanted.streams);
                 let entrance = acceptor.entrance();
-                let serve = move || match acceptor.serve(greeter, || {}) {
-                    Err(error) if self.queue.end().is_none() => self.fail(error),
-                    Ok(()) | Err(_) => {}
+                let serve = move || {
+                    let served = acceptor.serve(greeter, || {});
+                    if self.queue.end().is_none() {
+                        let closed = || Error::new(ExitCode::Network, "no stream is accepted");
+                        self.fail(served.err().unwrap_or_else(closed));
+                    }
                 };
                 start_thread(scope, "acceptor", serve)?;
                 Ok(Streams::Accepted(Box::new(move || entrance.close())))

@@ -148,7 +148,9 @@ impl Source {
                 if let Some(outcome) = self.wait_for_outcome() {
                     break outcome;
                 }
-                dialler.take_loss().map(|text| report(Report::Lost { text }));
+                if let Some(text) = dialler.take_loss() {
+                    report(Report::Lost { text });
+                }
                 report(self.progress());
             };
             // The other streams are told, and have the time to read it.
