@@ -7,7 +7,7 @@
 //! cargo test --test simulation -- --seeds N --from M  many
 //! ```
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../engine/network.rs"]
 mod network;
