@@ -16,7 +16,7 @@ use crate::codec::json::{self, Value};
 use crate::codec::message::envelope;
 use crate::error::{Error, ExitCode, Result};
 use crate::sys::pass::{self, Received};
-use crate::sys::process;
+use crate::sys::{process, thread};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -139,16 +139,13 @@ impl Job {
     ) -> Result<()> {
         let failed = |error: io::Error| Error::system("lifeline", &error);
         let mut words = Words::new(self.lifeline.try_clone().map_err(failed)?);
-        std::thread::Builder::new()
-            .name("lifeline".into())
-            .stack_size(super::SMALL_STACK)
-            .spawn(move || {
-                while let Some((object, descriptor)) = words.next_word() {
-                    hear(object, descriptor);
-                }
-                std::process::exit(ExitCode::Terminated.number().into());
-            })
-            .map_err(failed)?;
+        thread::spawn("lifeline", move || {
+            while let Some((object, descriptor)) = words.next_word() {
+                hear(object, descriptor);
+            }
+            std::process::exit(ExitCode::Terminated.number().into());
+        })
+        .map_err(failed)?;
         Ok(())
     }
 }

@@ -120,6 +120,31 @@ pub fn set_user_timeout(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<(
     set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
 }
 
+/// Time without a byte from the peer before the first keepalive probe.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+
+/// Time between two keepalive probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How long a peer is silent before the kernel gives it up, after so many probes.
+pub const fn keepalive_time(probes: u8) -> Duration {
+    Duration::from_secs(KEEPALIVE_IDLE.as_secs() + KEEPALIVE_INTERVAL.as_secs() * probes as u64)
+}
+
+/// Ends the connection when its peer is gone: after [`keepalive_time`] of silence, or when
+/// sent data stays unacknowledged for `unacknowledged` (see [`set_user_timeout`]).
+///
+/// # Errors
+/// The first error of the system. Every option is tried all the same.
+pub fn detect_dead_peer(
+    socket: BorrowedFd<'_>,
+    probes: u8,
+    unacknowledged: Duration,
+) -> io::Result<()> {
+    let kept = set_keepalive(socket, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, probes);
+    kept.and(set_user_timeout(socket, unacknowledged))
+}
+
 /// Reads what has come, as std does, and goes on when the process was stopped and
 /// continued: that interrupts a wait with a time limit without any handler (signal(7)).
 pub fn read(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
@@ -295,6 +320,13 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         set_keepalive(stream.as_fd(), Duration::from_secs(30), Duration::from_secs(10), 6).unwrap();
         set_user_timeout(stream.as_fd(), Duration::from_secs(60)).unwrap();
+        detect_dead_peer(stream.as_fd(), 4, Duration::from_secs(60)).unwrap();
+    }
+
+    #[test]
+    fn keepalive_takes_the_idle_time_and_all_probes() {
+        assert_eq!(keepalive_time(4), Duration::from_secs(90));
+        assert_eq!(keepalive_time(6), Duration::from_secs(120));
     }
 
     #[test]
