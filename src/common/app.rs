@@ -12,6 +12,7 @@ pub mod secrets;
 pub mod signals;
 pub mod supervise;
 pub mod terminal;
+pub mod threads;
 pub mod workers;
 
 /// Stack of a thread that only moves bytes and waits.

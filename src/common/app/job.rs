@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::threads;
 use crate::codec::json::{self, Value};
 use crate::codec::message::envelope;
 use crate::error::{Error, ExitCode, Result};
@@ -139,16 +140,13 @@ impl Job {
     ) -> Result<()> {
         let failed = |error: io::Error| Error::system("lifeline", &error);
         let mut words = Words::new(self.lifeline.try_clone().map_err(failed)?);
-        std::thread::Builder::new()
-            .name("lifeline".into())
-            .stack_size(super::SMALL_STACK)
-            .spawn(move || {
-                while let Some((object, descriptor)) = words.next_word() {
-                    hear(object, descriptor);
-                }
-                std::process::exit(ExitCode::Terminated.number().into());
-            })
-            .map_err(failed)?;
+        let listen = move || -> () {
+            while let Some((object, descriptor)) = words.next_word() {
+                hear(object, descriptor);
+            }
+            std::process::exit(ExitCode::Terminated.number().into());
+        };
+        threads::spawn("lifeline", listen).map_err(failed)?;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@
 use super::job;
 use super::report::Reports;
 use super::signals::{Signal, Signals};
+use super::threads;
 use crate::codec::json::Value;
 use crate::sys::process::{self, Ended, Pid};
 use crate::sys::sync::lock;
@@ -79,10 +80,7 @@ impl Supervisor {
         let signals = Signals::install(&[Signal::Child], &[Signal::Child])?;
         let children = Vec::new();
         let state = Thread { inbox, ring, signals, kept_back, children, stopping: None };
-        let thread = std::thread::Builder::new()
-            .name("supervisor".into())
-            .stack_size(super::SMALL_STACK)
-            .spawn(move || state.run())?;
+        let thread = threads::spawn("supervisor", move || state.run())?;
         Ok(Supervisor { orders: Mutex::new(Some(orders)), bell, thread: Some(thread) })
     }
 
