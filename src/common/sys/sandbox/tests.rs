@@ -262,7 +262,7 @@ fn landlock_alone_denies_every_file() {
 
 #[test]
 fn landlock_is_reported_as_failed_if_another_thread_exists() {
-    if !in_child("landlock_is_not_said_to_hold_where_a_thread_was_there_before") {
+    if !in_child("landlock_is_reported_as_failed_if_another_thread_exists") {
         return;
     }
     // Besides the threads of the test harness. The e2e tests check that a worker has one thread.
