@@ -1,5 +1,5 @@
-//! What the four programs share above the data plane: options, HTTP over a
-//! socket, jobs, signals, supervision, the terminal.
+//! The parts that at least two programs share, above the engine: options, HTTP over a socket,
+//! jobs, signals, supervision, the terminal.
 
 pub mod http;
 pub mod job;

@@ -25,8 +25,8 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// Longest job in bytes, newline included. A socket's buffer takes that much even
-/// when nobody reads, so sending a job never blocks.
+/// Longest job in bytes, newline included. A socket's buffer takes that much even without a
+/// reader, so sending a job never blocks.
 pub const MAX_JOB: usize = 64 << 10;
 
 /// Most descriptors with a job: one for each of 255 streams, and a few.

@@ -141,7 +141,7 @@ pub fn print(bytes: &[u8]) -> io::Result<()> {
 pub fn draw(layout: impl FnOnce(usize) -> String) {
     let mut screen = lock(&SCREEN);
     if screen.asks || terminal::is_in_background(io::stderr().as_fd()) {
-        screen.live = 0; // what is there now is somebody else's
+        screen.live = 0; // the cursor is not on the live line any more
         return;
     }
     // The last column stays free: some terminals begin a new line after it.
@@ -209,7 +209,7 @@ fn columns_of(output: BorrowedFd<'_>) -> usize {
     }
 }
 
-/// An error is ignored: nobody can read it.
+/// Errors are ignored: there is no place left to report them.
 fn write(text: &str) {
     if !text.is_empty() {
         let _ = io::stderr().lock().write_all(text.as_bytes());

@@ -63,7 +63,7 @@ fn tell(number: libc::c_int) {
     let text: &[u8] = match number {
         libc::STDIN_FILENO => b"standard input is closed and cannot be opened\n",
         libc::STDOUT_FILENO => b"standard output is closed and cannot be opened\n",
-        _ => return, // nobody could read it
+        _ => return, // standard error itself: an error has no place to go
     };
     // SAFETY: `text` is readable for its length. Where standard error is closed the call fails.
     unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };

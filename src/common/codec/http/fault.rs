@@ -9,8 +9,8 @@ use std::io;
 use super::Status;
 use super::section::Fault;
 
-/// A refused request. The server answers with the status. It closes the connection if it cannot
-/// tell where the next request begins.
+/// A refused request. The server answers with the status. After a fault of the head it closes the
+/// connection: the start of the next request is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The status of the answer.

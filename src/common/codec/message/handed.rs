@@ -25,7 +25,7 @@ impl HandedStream {
         Value::object([("hello", Value::from(hex(&self.hello)))])
     }
 
-    /// The message that `object` is.
+    /// The message in `object`.
     ///
     /// # Errors
     /// A key is missing or wrong.
