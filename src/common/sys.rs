@@ -22,6 +22,7 @@ pub mod socket;
 mod standard;
 pub mod sync;
 pub mod terminal;
+pub mod thread;
 pub mod user;
 pub mod volume;
 

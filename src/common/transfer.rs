@@ -1,5 +1,6 @@
 //! What moving a file needs besides bytes: plans, queues, part files.
 
+pub mod backoff;
 pub mod blocks;
 pub mod confine;
 pub mod growth;

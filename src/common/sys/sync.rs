@@ -25,3 +25,14 @@ pub fn wait_for<'a, T>(
 ) -> MutexGuard<'a, T> {
     condvar.wait_timeout(guard, limit).unwrap_or_else(PoisonError::into_inner).0
 }
+
+/// Waits on `condvar` while `condition` holds, at most for `limit`. The caller looks at its
+/// condition again to see whether it ended.
+pub fn wait_while<'a, T>(
+    condvar: &Condvar,
+    guard: MutexGuard<'a, T>,
+    limit: Duration,
+    condition: impl FnMut(&mut T) -> bool,
+) -> MutexGuard<'a, T> {
+    condvar.wait_timeout_while(guard, limit, condition).unwrap_or_else(PoisonError::into_inner).0
+}
