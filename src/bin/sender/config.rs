@@ -75,7 +75,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener, Option<A
 pub(crate) fn from_arguments(arguments: &Arguments) -> Result<(Classic, TcpListener)> {
     let port = number("port", arguments.positional(0), 0..=65535)? as u16;
     let block_size = number("block_size", arguments.positional(2), 1..=i64::MAX as u64)?;
-    let threads = number("threads", arguments.positional(3), 1..=MAX_STREAMS)? as u8;
+    let threads = number("streams", arguments.positional(3), 1..=MAX_STREAMS)? as u8;
     let path = Path::new(arguments.positional(1));
     let shown = escape(path.as_os_str().as_bytes());
     let failed = |error| Error::system(&shown, &error);

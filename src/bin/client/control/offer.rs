@@ -1,4 +1,4 @@
-//! What a server offers in its reply to a POST: a classic transfer or a pulled one.
+//! The offer in a server's reply to a POST: a classic transfer or a ropewalk transfer.
 
 #![forbid(unsafe_code)]
 
@@ -9,19 +9,19 @@ use ropewalk::codec::text::escape_limited;
 use ropewalk::hash::from_hex;
 use ropewalk::transfer::session::Token;
 
-/// What is said of a reply that lacks something else than the words below name.
+/// The error for a reply that lacks a key.
 const NOT_JSON: &str = "the reply is not the expected JSON";
 
-/// Most bytes of a protocol's number and of an entity tag that are shown.
+/// The most bytes of a protocol number and of an entity tag that messages show.
 const SHOWN_NUMBER: usize = 20;
 const SHOWN_TAG: usize = 100;
 
-/// What a server offers.
+/// A transfer that a server offers.
 pub(crate) enum Offer {
     /// A classic transfer: the server is not ropewalk.
     Classic(ClassicOffer),
-    /// A pulled one.
-    Pulled(PulledOffer),
+    /// A ropewalk transfer.
+    Ropewalk(RopewalkOffer),
 }
 
 /// A classic transfer.
@@ -33,28 +33,27 @@ pub(crate) struct ClassicOffer {
     pub(crate) port: u16,
 }
 
-/// A pulled transfer.
-pub(crate) struct PulledOffer {
+/// A ropewalk transfer.
+pub(crate) struct RopewalkOffer {
     /// The port of its sender.
     pub(crate) port: u16,
-    /// What streams have to show.
+    /// The token that each stream has to show.
     pub(crate) session: Token,
     /// Bytes of the file.
     pub(crate) size: u64,
-    /// Bytes that the server stores of it.
+    /// Bytes that the file takes on the server's disk: fewer than `size` with holes.
     pub(crate) stored: u64,
-    /// The file's entity tag, as it came.
+    /// The file's entity tag, unchanged.
     pub(crate) etag: String,
-    /// How many streams there may be at most, where that was asked.
+    /// The most streams, if the request asked for it.
     pub(crate) max_threads: Option<u8>,
 }
 
 impl Offer {
-    /// Understands a reply with status 200. Keys and fields that are not known are
-    /// passed over.
+    /// Parses a reply with status 200. It ignores unknown keys and fields.
     ///
     /// # Errors
-    /// What is wrong with it, in a few words.
+    /// The fault, in a few words.
     pub(crate) fn parse(headers: &Headers, body: &[u8]) -> Result<Offer, String> {
         let body = json::parse(body).map_err(|_| NOT_JSON)?;
         let number = |key| body.get(key).and_then(Value::as_u64);
@@ -62,7 +61,7 @@ impl Offer {
             Some(Value::Integer(2)) => {
                 let etag = etag(headers)?;
                 let offer = port(&body).and_then(|port| {
-                    Some(PulledOffer {
+                    Some(RopewalkOffer {
                         port,
                         session: Token::from_hex(body.get("session")?.as_str()?)?,
                         size: number("size").filter(|size| i64::try_from(*size).is_ok())?,
@@ -71,9 +70,9 @@ impl Offer {
                         max_threads: number("max_threads").and_then(|most| u8::try_from(most).ok()),
                     })
                 });
-                Ok(offer.map(Offer::Pulled).ok_or(NOT_JSON)?)
+                Ok(offer.map(Offer::Ropewalk).ok_or(NOT_JSON)?)
             }
-            // 2 is the highest that was asked for.
+            // The request asked for 2 at most.
             Some(protocol @ (Value::Integer(3..) | Value::Float(_))) => {
                 let shown = escape_limited(protocol.to_string().as_bytes(), SHOWN_NUMBER);
                 Err(format!("the reply is of protocol {shown}, which this client does not know"))
@@ -96,7 +95,7 @@ fn classic(body: &Value) -> Result<ClassicOffer, String> {
     Ok(offer.ok_or(NOT_JSON)?)
 }
 
-/// The entity tag, as it came. It is compared and sent back, so it has to be one.
+/// The entity tag, unchanged. The client compares it and sends it back, so it must be valid.
 fn etag(headers: &Headers) -> Result<String, String> {
     if headers.get("ETag").is_none() {
         return Err("the reply has no ETag".into());
@@ -106,7 +105,7 @@ fn etag(headers: &Headers) -> Result<String, String> {
         let shown = escape_limited(field, SHOWN_TAG);
         format!("the reply's ETag is not a strong entity tag: {shown}")
     };
-    // One that is taken has a place in a journal.
+    // The journal has room for so many bytes.
     if field.len() > MAX_OPAQUE + "W/\"\"".len() {
         return Err(format!("the reply's ETag is longer than {MAX_OPAQUE} bytes"));
     }
@@ -157,7 +156,7 @@ mod tests {
         }
     }
 
-    fn pulled(session: &str, size: &str) -> String {
+    fn ropewalk(session: &str, size: &str) -> String {
         format!(
             "{{\"protocol\": 2, \"port\": 80, \"session\": \"{session}\", \"size\": {size}, \
              \"stored\": 4096, \"later\": true}}"
@@ -165,9 +164,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pulled_reply_is_understood() {
-        match parse("\"tag\"", &pulled(HASH, "5368709120")) {
-            Some(Offer::Pulled(offer)) => {
+    fn a_ropewalk_reply_is_understood() {
+        match parse("\"tag\"", &ropewalk(HASH, "5368709120")) {
+            Some(Offer::Ropewalk(offer)) => {
                 assert_eq!((offer.port, offer.size, offer.stored), (80, 5 << 30, 4096));
                 assert_eq!(offer.etag, "\"tag\"");
             }
@@ -176,11 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn a_pulled_reply_that_lacks_something_is_none() {
-        assert!(parse("", &pulled(HASH, "1")).is_none(), "no tag");
-        assert!(parse("W/\"tag\"", &pulled(HASH, "1")).is_none(), "a weak tag");
-        assert!(parse("\"tag\"", &pulled("00", "1")).is_none(), "a short session");
-        assert!(parse("\"tag\"", &pulled(HASH, "-1")).is_none(), "a negative size");
+    fn a_ropewalk_reply_that_lacks_something_is_none() {
+        assert!(parse("", &ropewalk(HASH, "1")).is_none(), "no tag");
+        assert!(parse("W/\"tag\"", &ropewalk(HASH, "1")).is_none(), "a weak tag");
+        assert!(parse("\"tag\"", &ropewalk("00", "1")).is_none(), "a short session");
+        assert!(parse("\"tag\"", &ropewalk(HASH, "-1")).is_none(), "a negative size");
     }
 
     #[test]
@@ -190,7 +189,7 @@ mod tests {
             tags.iter().for_each(|tag| headers.push("ETag", *tag));
             Offer::parse(&headers, body.as_bytes()).err().unwrap()
         };
-        let body = pulled(HASH, "1");
+        let body = ropewalk(HASH, "1");
         assert_eq!(words(&[], &body), "the reply has no ETag");
         assert_eq!(words(&["\"a\"", "\"b\""], &body), "the reply has several ETags");
         let wrong = "the reply's ETag is not a strong entity tag: ";
@@ -201,6 +200,6 @@ mod tests {
             let words = words(&["\"tag\""], &body);
             assert!(words.starts_with(&format!("the reply is of protocol {shown}")), "{words}");
         }
-        assert_eq!(words(&["\"tag\""], &pulled("00", "1")), NOT_JSON);
+        assert_eq!(words(&["\"tag\""], &ropewalk("00", "1")), NOT_JSON);
     }
 }

@@ -1,4 +1,4 @@
-//! What a fetch that has failed leaves behind, and how to go on with it.
+//! The hint at the end of an error: how much of the file is kept, and how to continue.
 
 #![forbid(unsafe_code)]
 
@@ -6,8 +6,8 @@ use ropewalk::codec::amount;
 use ropewalk::error::Error;
 use ropewalk::transfer::output::Output;
 
-/// Adds to `error` how much of the file is there already, and the command that goes on
-/// with it; where there is nothing, nothing.
+/// Adds to `error` the share of the file that is kept and `command`, which continues the
+/// fetch. Adds nothing where nothing is kept.
 pub(crate) fn add(error: Error, output: &Output, command: &str) -> Error {
     match output.kept() {
         None => error,
