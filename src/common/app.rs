@@ -14,4 +14,5 @@ pub mod supervise;
 pub mod terminal;
 pub mod workers;
 
-pub use crate::sys::thread::SMALL_STACK;
+pub use crate::sys::thread as threads;
+pub use crate::sys::thread::STACK as SMALL_STACK;

@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod backoff;
 pub mod beneath;
 pub mod connect;
 pub mod dir;

@@ -1,6 +1,5 @@
 //! What moving a file needs besides bytes: plans, queues, part files.
 
-pub mod backoff;
 pub mod blocks;
 pub mod confine;
 pub mod growth;

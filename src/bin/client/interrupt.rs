@@ -4,12 +4,12 @@
 
 use ropewalk::app::signals::Signal;
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::sync::{lock, wait_while};
+use ropewalk::sys::sync::{lock, wait_until};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The waits that a signal ends. Workers are the supervisor's business.
 #[derive(Default)]
@@ -57,8 +57,8 @@ impl Interrupt {
 
     /// Waits for `delay`. `false` when a signal has come.
     pub(crate) fn pause(&self, delay: Duration) -> bool {
-        let state = lock(&self.state);
-        let state = wait_while(&self.changed, state, delay, |state| state.stopped.is_none());
+        let (state, deadline) = (lock(&self.state), Instant::now() + delay);
+        let state = wait_until(&self.changed, state, deadline, |state| state.stopped.is_some());
         state.stopped.is_none()
     }
 

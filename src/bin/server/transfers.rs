@@ -17,6 +17,7 @@ use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::{SMALL_STACK, terminal};
 use ropewalk::codec::http::{Refusal, Status};
+use ropewalk::codec::message::offer::{ClassicOffer, RopewalkOffer};
 use ropewalk::codec::message::sender_job::{SenderJob, SenderProtocol};
 use ropewalk::codec::text::escape;
 use ropewalk::error::ExitCode;
@@ -40,23 +41,6 @@ pub(crate) struct Wanted {
     pub(crate) path: Vec<u8>,
     /// Over how many streams.
     pub(crate) threads: u8,
-}
-
-/// What a classic client is told of a transfer that begins.
-#[derive(Debug)]
-pub(crate) struct ClassicOffer {
-    /// The MD5 of the file, as 32 hexadecimal digits.
-    pub(crate) hash: String,
-    /// The port that its sender listens on.
-    pub(crate) port: u16,
-}
-
-/// What a ropewalk client is told of a transfer that begins.
-pub(crate) struct RopewalkOffer {
-    /// What its streams show to belong to it.
-    pub(crate) session: Token,
-    /// The port that its sender listens on.
-    pub(crate) port: u16,
 }
 
 /// All transfers that are under way.
@@ -164,7 +148,9 @@ impl Transfers {
         let record = self.record(connection, &wanted, identity.version.size);
         let pulled = Pulled { pace: digests.pace(&identity.key()), session };
         let port = self.start(connection, place, wanted, protocol, record, Some(pulled))?;
-        Ok(RopewalkOffer { session, port })
+        let etag = format!("\"{}\"", identity.etag());
+        let size = identity.version.size;
+        Ok(RopewalkOffer { port, token, size, stored, granted: None, etag })
     }
 
     fn record(&self, connection: &Connection, wanted: &Wanted, size: u64) -> Record {

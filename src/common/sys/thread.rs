@@ -1,13 +1,32 @@
-//! Threads that need little stack.
+//! Threads with a small stack: a box with little memory has room for 255 of them.
 
 #![forbid(unsafe_code)]
 
-use std::thread::Builder;
+use std::io;
+use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
-/// Stack, in bytes, of a thread that only moves bytes and waits.
-pub const SMALL_STACK: usize = 256 << 10;
+/// Stack of every thread but the main one, in bytes.
+pub const STACK: usize = 256 << 10;
 
-/// Begins a thread with a small stack. Its `name`, at most 15 bytes, is what `ps` shows.
-pub fn small(name: &str) -> Builder {
-    Builder::new().name(name.to_string()).stack_size(SMALL_STACK)
+/// Starts a thread of this name.
+///
+/// # Errors
+/// What pthread_create(3) gives: the system has no room for another thread.
+pub fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    Builder::new().name(name.into()).stack_size(STACK).spawn(run)
+}
+
+/// Starts a thread of this name that `scope` joins.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_scoped<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> io::Result<ScopedJoinHandle<'scope, T>> {
+    Builder::new().name(name.into()).stack_size(STACK).spawn_scoped(scope, run)
 }

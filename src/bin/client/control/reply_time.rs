@@ -4,7 +4,8 @@
 #![forbid(unsafe_code)]
 
 use ropewalk::codec::http::{ResponseHead, Status};
-use ropewalk::sys::{random, socket};
+use ropewalk::sys::random;
+use ropewalk::sys::socket::{self, Keepalive};
 use std::cell::Cell;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
@@ -14,21 +15,17 @@ use std::time::{Duration, Instant};
 pub(crate) const REMINDER_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Keepalive of the control connection. It ends a wait for a reply from a dead server, or
-/// over a path that drops everything, after [`DEAD_TIME`].
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_COUNT: u8 = 6;
+/// over a path that drops everything.
+const KEEPALIVE: Keepalive = Keepalive::probes(6);
 
-/// After so much silence the kernel takes a server for dead: as long as keepalive takes, and
-/// as long as bytes may stay unacknowledged.
-const DEAD_TIME: Duration = Duration::from_secs(120);
+/// After so much silence, 120 s, the kernel takes a server for dead. Bytes may stay
+/// unacknowledged as long.
+const DEAD_TIME: Duration = KEEPALIVE.time();
 
 /// Sets the options of a control connection. It works without them too, only worse.
 pub(super) fn set_socket_options(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
-    let _ =
-        socket::set_keepalive(stream.as_fd(), KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT);
-    let _ = socket::set_user_timeout(stream.as_fd(), DEAD_TIME);
+    let _ = socket::detect_dead_peer(stream.as_fd(), KEEPALIVE, DEAD_TIME);
 }
 
 /// Measures how long the server holds a request.
@@ -83,12 +80,6 @@ pub(super) fn retry_after(head: &ResponseHead) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_keepalive_takes_as_long_as_the_limit_of_unacknowledged_bytes() {
-        let probes = KEEPALIVE_INTERVAL * u32::from(KEEPALIVE_COUNT);
-        assert_eq!(KEEPALIVE_IDLE + probes, DEAD_TIME);
-    }
 
     #[test]
     fn the_time_in_which_a_server_was_dead_is_no_hold() {

@@ -10,8 +10,8 @@ use ropewalk::app::terminal;
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
+use ropewalk::sys::backoff::Backoff;
 use ropewalk::sys::thread;
-use ropewalk::transfer::backoff::Backoff;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,7 @@ impl Digest {
             let answer = ask_until_answered(&asked, (&file, &etag), retry_for, &hold, &interrupt);
             let _ = tell.send(News::Answer(answer.map(|md5| md5.map(|md5| hex(&md5)))));
         };
-        thread::small("digest").spawn(ask).map_err(|error| Error::system("thread", &error))?;
+        thread::spawn("digest", ask).map_err(|error| Error::system("thread", &error))?;
         Ok(Digest { server: server.clone(), news })
     }
 
@@ -132,7 +132,7 @@ fn ask_until_answered(
             Err(error) if error.code() == ExitCode::Network => (error, Duration::ZERO, false),
             Err(error) => return Err(error),
         };
-        let pause = backoff.next_pause().max(delay);
+        let pause = backoff.delay().max(delay);
         match failures.add(begun, held.lasted(), was_refused, Instant::now()) {
             Some(left) if interrupt.pause(pause.min(left)) => {}
             _ => return Err(error),

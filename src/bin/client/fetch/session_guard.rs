@@ -6,7 +6,6 @@
 use crate::control::{RopewalkOffer, Server};
 use ropewalk::codec::wire::{Hello, MIN_BLOCK, Request};
 use ropewalk::sys::sync::lock;
-use ropewalk::transfer::session::Token;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
@@ -22,7 +21,7 @@ pub(super) struct SessionGuard {
 
 /// A session that the server still holds.
 struct LiveSession {
-    token: Token,
+    token: [u8; 16],
     /// Where its streams may go, the likelier address first.
     addresses: Vec<SocketAddr>,
 }
@@ -33,7 +32,7 @@ impl SessionGuard {
     pub(super) fn new(server: &Server, offer: &RopewalkOffer, single_port: bool) -> SessionGuard {
         let data = (!single_port).then(|| server.data_address(offer.port));
         let addresses = data.into_iter().chain([server.address()]).collect();
-        let session = LiveSession { token: offer.session, addresses };
+        let session = LiveSession { token: offer.token, addresses };
         SessionGuard { session: Mutex::new(Some(session)) }
     }
 
@@ -59,7 +58,7 @@ impl Drop for SessionGuard {
 impl LiveSession {
     /// Ends the session. The server's idle timeout ends a session that cannot be reached.
     fn end(&self) {
-        let hello = Hello { token: self.token.bytes(), max_block: MIN_BLOCK, unchecked: false };
+        let hello = Hello { token: self.token, max_block: MIN_BLOCK, unchecked: false };
         let words = [&hello.encode()[..], &Request::Leave.encode()].concat();
         let _ = self.addresses.iter().any(|address| {
             // The buffer of the socket takes so few bytes without a wait.

@@ -8,8 +8,8 @@ use super::transfer::Transfer;
 use crate::control::{Answer, Offer, RopewalkOffer};
 use ropewalk::app::job;
 use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::sys::backoff::Backoff;
 use ropewalk::sys::thread;
-use ropewalk::transfer::backoff::Backoff;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -52,7 +52,7 @@ impl<'scope> SessionRequest<'scope> {
             }
             outcome
         };
-        let thread = thread::small("session request").spawn_scoped(scope, run);
+        let thread = thread::spawn_scoped(scope, "session request", run);
         Ok(SessionRequest {
             thread: thread.map_err(|error| Error::system("thread", &error))?,
             needed,
@@ -89,7 +89,7 @@ fn ask_until_granted(
         if left.is_zero() {
             return Err(unreachable(retry_for, &cause));
         }
-        let pause = backoff.next_pause().max(retry_after).min(left);
+        let pause = backoff.delay().max(retry_after).min(left);
         if over.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
             return Ok(());
         }

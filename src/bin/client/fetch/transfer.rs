@@ -23,13 +23,13 @@ impl Transfer<'_> {
     pub(super) fn session(&self, offer: &RopewalkOffer) -> Session {
         let streams = match self.fetch.config.streams {
             StreamCount::Fixed(streams) => streams,
-            // A server that does not know the key grants what the client asked for at first.
-            StreamCount::Auto => offer.max_threads.unwrap_or(FIRST_STREAMS).max(1),
+            // Without a number the server grants what the client asked for at first.
+            StreamCount::Auto => offer.granted.unwrap_or(FIRST_STREAMS).max(1),
         };
         Session {
             address: self.server.data_address(offer.port),
             control: self.server.address(),
-            token: offer.session.bytes(),
+            token: offer.token,
             streams,
         }
     }

@@ -10,11 +10,11 @@ use crate::summary::Summary;
 use ropewalk::app::terminal;
 use ropewalk::codec::text::escape_limited;
 use ropewalk::error::{Error, Result};
-use ropewalk::sys::sync::{lock, wait_while};
+use ropewalk::sys::sync::{lock, wait_until};
 use ropewalk::sys::thread;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The most bytes of the file's name in a plain line.
 const SHOWN_NAME: usize = 100;
@@ -60,9 +60,7 @@ impl Display {
                     show(style, &name, &progress);
                 }
             };
-            thread::small("progress")
-                .spawn(show_all)
-                .map_err(|error| Error::system("thread", &error))
+            thread::spawn("progress", show_all).map_err(|error| Error::system("thread", &error))
         };
         let thread = style.interval().map(spawn).transpose()?;
         Ok(Display { style, progress: progress.clone(), thread })
@@ -100,8 +98,9 @@ impl Wakeup {
     /// Waits for `interval`, or for news. `false` when the fetch is over.
     fn wait(&self, interval: Duration) -> bool {
         let reason = lock(&self.reason);
-        let mut reason =
-            wait_while(&self.changed, reason, interval, |reason| *reason == Reason::None);
+        let mut reason = wait_until(&self.changed, reason, Instant::now() + interval, |reason| {
+            *reason != Reason::None
+        });
         if *reason == Reason::News {
             *reason = Reason::None;
         }
