@@ -1,5 +1,5 @@
 //! A fetch over the classic protocol into a part file. It cannot be resumed: until all bytes
-//! have arrived nobody knows which bytes a part file holds.
+//! have arrived, it is unknown which bytes a part file holds.
 
 #![forbid(unsafe_code)]
 

@@ -111,7 +111,7 @@ fn remind(waited: Duration, is_held: bool) {
         true => "still waiting for the server's MD5",
         false => "asking the server again for its MD5",
     };
-    terminal::log(format_args!("every byte came {seconds} s ago, {what}"));
+    terminal::log(format_args!("all bytes arrived {seconds} s ago; {what}"));
 }
 
 /// Asks until there is an answer, or until requests have failed for `retry_for`.

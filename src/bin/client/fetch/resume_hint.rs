@@ -13,7 +13,7 @@ pub(crate) fn add(error: Error, output: &Output, command: &str) -> Error {
         None => error,
         Some((bytes, size)) => {
             let (percent, shown) = (amount::percent(bytes, size), output.shown_part());
-            error.advise(format_args!("{shown} keeps {percent}%; to go on: {command}"))
+            error.advise(format_args!("{shown} keeps {percent}%; to continue: {command}"))
         }
     }
 }

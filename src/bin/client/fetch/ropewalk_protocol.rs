@@ -113,7 +113,7 @@ fn put_in_place(fetch: &Fetch<'_>, mut part: PartFile, size: u64) -> Result<()> 
     let warning = part.complete(size, sync).map_err(|error| {
         // After a failed write, reads may come from memory and hide what the disk lacks.
         let _ = journal::distrust(part.journal());
-        error.advise(format_args!("to go on: {}", fetch.config.command))
+        error.advise(format_args!("to continue: {}", fetch.config.command))
     })?;
     fetch.warn(warning);
     part.put_in_place(sync)

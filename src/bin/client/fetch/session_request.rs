@@ -71,8 +71,8 @@ impl<'scope> SessionRequest<'scope> {
     }
 }
 
-/// Asks the server for another session until it grants one, the time is over, or nobody
-/// needs one any more. Time passes from the first loss on: a server that grants sessions
+/// Asks the server for another session until it grants one, the time is over, or the worker
+/// needs none any more. Time passes from the first loss on: a server that grants sessions
 /// without a byte is lost too.
 fn ask_until_granted(
     transfer: &Transfer<'_>,

@@ -53,7 +53,7 @@ pub(super) fn run_classic(
     Ok(summary(fetch, &received, Some(md5)))
 }
 
-/// The reader of a pipe has had the bytes before anybody knows that they are wrong.
+/// Adds to an error about the MD5 that the reader of a pipe already has the wrong bytes.
 fn too_late(error: Error) -> Error {
     match error.code() {
         ExitCode::Integrity => error.advise("the bytes that were written are not the file"),

@@ -61,8 +61,8 @@ impl Sources {
     /// The user and the password, and advice for a refusal.
     ///
     /// # Errors
-    /// A named file cannot be used. For the file of all hosts, which nobody has named, that is
-    /// a warning.
+    /// A named file cannot be used. An unusable file of all hosts is a warning, since the user
+    /// has not named it.
     pub(super) fn find(&self) -> Result<Option<(Secret, String)>> {
         if let Some(path) = self.option.as_ref().or(self.variable.as_ref()) {
             let (user, password) = read_login(path)?;

@@ -18,7 +18,7 @@ const BASELINE: f64 = 4.0;
 const GAP: f64 = 6.0;
 
 /// The rectangle of a part of the picture, in pixels. Time runs from left to right, at the
-/// same frames in all parts.
+/// same position in all parts.
 #[derive(Clone, Copy)]
 pub(super) struct Frame {
     pub(super) left: f64,

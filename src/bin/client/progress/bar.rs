@@ -25,7 +25,7 @@ const LEAST_NAME: usize = 12;
 /// The rank of the gauge, as in [`Field`].
 const GAUGE_RANK: usize = 5;
 
-/// A longer time left, in seconds, is not shown: such a guess helps nobody.
+/// A longer time left, in seconds, is not shown: it would be a guess.
 const LONGEST_LEFT: u64 = 100 * 24 * 3600;
 
 /// A field of the line: its rank, of which 0 gets room first, and its forms, the longest
@@ -139,7 +139,7 @@ fn note(now: &Snapshot) -> Vec<String> {
 
 /// How many bytes of an earlier run are checked.
 fn check(now: &Snapshot) -> String {
-    format!("checking what is there: {}", part(now.checked, now.resumed))
+    format!("checking resumed bytes: {}", part(now.checked, now.resumed))
 }
 
 /// `3.10 of 6.70 GiB`: a common unit is written once.
@@ -293,9 +293,9 @@ mod tests {
         let checking = Snapshot { phase: Phase::Checking, ..all };
         let there = Snapshot { resumed: gib(6), checked: gib(3), ..checking };
         let line = in_window(&there, 60);
-        assert!(line.starts_with("100%  checking what is there: 3.00 of 6.00 GiB"), "{line}");
+        assert!(line.starts_with("100%  checking resumed bytes: 3.00 of 6.00 GiB"), "{line}");
         let begun = Snapshot { checked: 500 << 20, ..there };
-        assert!(in_window(&begun, 60).contains("there: 500 MiB of 6.00 GiB"));
+        assert!(in_window(&begun, 60).contains("bytes: 500 MiB of 6.00 GiB"));
         let hashing = Snapshot { hashed: Some(gib(2)), ..checking };
         assert!(in_window(&hashing, 60).contains("making the MD5: 2.00 of 8.00 GiB"));
         let hashed = Snapshot { hashed: Some(gib(8)), ..checking };
@@ -303,7 +303,7 @@ mod tests {
         let unknown = Snapshot { hashed: None, ..checking };
         assert!(in_window(&unknown, 60).contains("waiting for the MD5"));
         let line = sentence(&Snapshot { phase: Phase::Moving, ..there });
-        assert!(line.ends_with("re-sent, checking what is there: 3.00 of 6.00 GiB"), "{line}");
+        assert!(line.ends_with("re-sent, checking resumed bytes: 3.00 of 6.00 GiB"), "{line}");
     }
 
     #[test]
