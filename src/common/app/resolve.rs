@@ -13,8 +13,8 @@ use std::time::Duration;
 /// How long an address may be silent before the next one is tried too (RFC 8305, section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// All addresses of `host`, with `port`; at least one. IPv6 and IPv4 take turns (RFC 8305,
-/// section 4), and else the system's order holds. An IPv6 address may name its interface:
+/// All addresses of `host`, with `port`; at least one. IPv6 and IPv4 alternate (RFC 8305, section
+/// 4); otherwise the order is the system's. An IPv6 address may name its interface:
 /// `fe80::1%eth0`, or `fe80::1%2` by number.
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     let unknown =
@@ -25,7 +25,7 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
             if zone(host).is_some() {
                 return unknown("this machine has no such interface");
             }
-            // std puts its own words before the C library's.
+            // std adds its own words before those of the C library.
             let text = error.to_string();
             unknown(text.rsplit(": ").next().unwrap_or(&text))
         })?
@@ -33,8 +33,8 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     if found.is_empty() { Err(unknown("has no address")) } else { Ok(interleaved(found)) }
 }
 
-/// The address that `text` is, with `port`; `None` where it is none. An IPv6 address may name
-/// its interface.
+/// The address in `text`, with `port`; `None` if it is no address. An IPv6 address may name its
+/// interface.
 ///
 /// # Errors
 /// This machine has no such interface.
@@ -51,8 +51,7 @@ fn zone(host: &str) -> Option<&str> {
     address.parse::<Ipv6Addr>().is_ok().then_some(zone)
 }
 
-/// `host` without an interface, which means something on this machine only (RFC 6874,
-/// section 4).
+/// `host` without its interface, whose name is valid on this machine only (RFC 6874, section 4).
 pub fn without_zone(host: &str) -> &str {
     zone(host).and_then(|zone| host.strip_suffix(zone)?.strip_suffix('%')).unwrap_or(host)
 }
@@ -73,7 +72,8 @@ pub fn advise_zone(error: Error, cause: &io::Error, addresses: &[SocketAddr]) ->
     }
 }
 
-/// The addresses of both families in turn, each family in its order, the first one first.
+/// The addresses of both families alternating, in the order of each, beginning with the first
+/// address.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_family = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (first, second): (Vec<_>, Vec<_>) =
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_cannot_be_is_refused_in_the_c_library_s_words() {
+    fn an_invalid_name_is_refused_in_the_c_library_s_words() {
         let error = resolve("no such host", 80).unwrap_err();
         assert_eq!(error.to_string(), "no such host: Name or service not known");
     }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_is_told_to_nobody_else() {
+    fn an_interface_is_not_sent_to_the_server() {
         assert_eq!(without_zone("fe80::1%eth0"), "fe80::1");
         for host in ["fe80::1", "box", "a%b", "127.0.0.1"] {
             assert_eq!(without_zone(host), host);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_families_take_turns() {
+    fn the_families_alternate() {
         let addresses = |all: [&str; 5]| all.map(|text| SocketAddr::new(text.parse().unwrap(), 1));
         let given = addresses(["::1", "::2", "::3", "192.0.2.1", "192.0.2.2"]);
         let turns = addresses(["::1", "192.0.2.1", "::2", "192.0.2.2", "::3"]);

@@ -8,8 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// Most attempts under way at once: each has a descriptor, and names may have any number of
-/// addresses.
+/// The most attempts at once. Each has a descriptor, and a name may have any number of addresses.
 const MAX_ATTEMPTS: usize = 32;
 
 /// Connects to the first of `addresses` that answers. A further attempt begins when the one
@@ -53,7 +52,7 @@ pub fn connect(
     }
 }
 
-/// What is left to try, what is under way, and what became of the others.
+/// The remaining addresses, the attempts under way, and the results of the others.
 struct Race {
     left: VecDeque<SocketAddr>,
     attempts: Vec<Attempt>,
@@ -62,7 +61,7 @@ struct Race {
     failure: io::Error,
 }
 
-/// A connection that is being made.
+/// An attempt under way.
 struct Attempt {
     stream: TcpStream,
     address: SocketAddr,
@@ -90,14 +89,14 @@ impl Race {
         }
     }
 
-    /// When there is something to do even if nothing answers; `None` when nothing is under way.
+    /// The time of the next action if no address answers; `None` if nothing is under way.
     fn deadline(&self) -> Option<Instant> {
         let first = self.attempts.iter().map(|attempt| attempt.until).min()?;
         Some(if self.has_more() { first.min(self.next) } else { first })
     }
 
-    /// The connection that was made, if one was. Attempts that failed, or whose time is up,
-    /// are closed.
+    /// The established connection, if there is one. Closes attempts that have failed or timed
+    /// out.
     fn look(&mut self, ready: &[bool]) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         let now = Instant::now();
         for (attempt, ready) in std::mem::take(&mut self.attempts).into_iter().zip(ready) {
@@ -133,7 +132,7 @@ impl Race {
     }
 }
 
-/// Begins to connect. The socket becomes writable when that is done, or has failed.
+/// Begins to connect. The socket becomes writable when the attempt has succeeded or failed.
 fn begin(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::from(tcp_socket(address, libc::SOCK_NONBLOCK)?);
     let (storage, length) = raw_address(address);
@@ -141,7 +140,7 @@ fn begin(address: SocketAddr) -> io::Result<TcpStream> {
     // SAFETY: `storage` holds an address of `length` bytes and lives through the call.
     let begun = check(unsafe { libc::connect(descriptor, (&raw const storage).cast(), length) });
     match begun {
-        // A signal does not end the attempt either (connect(2)).
+        // A signal does not end the attempt (connect(2)).
         Err(error)
             if [Some(libc::EINPROGRESS), Some(libc::EINTR)].contains(&error.raw_os_error()) =>
         {
@@ -161,7 +160,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
     const SHORT: Duration = Duration::from_millis(20);
 
-    /// A listener that takes nobody and whose queue is full, so that connections to it wait.
+    /// A listener that accepts nothing and whose queue is full: connections to it wait.
     struct Silent {
         address: SocketAddr,
         listener: TcpListener,
@@ -179,7 +178,7 @@ mod tests {
         Silent { address, queue: queue.collect(), listener }
     }
 
-    /// A port that is taken and at which nobody listens: connections to it are refused.
+    /// A bound port without a listener: connections to it are refused.
     struct Refusing {
         address: SocketAddr,
         _socket: OwnedFd,
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_address_holds_up_the_next_one_for_the_delay_alone() {
+    fn a_silent_address_delays_the_next_one_only_by_the_delay() {
         let (silent, listener) = (silent(), TcpListener::bind("127.0.0.1:0").unwrap());
         let good = listener.local_addr().unwrap();
         let begun = Instant::now();
@@ -208,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_does_not_hold_up_the_next_address() {
+    fn a_refusal_does_not_delay_the_next_address() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         let (silent, refusing) = (silent(), refusing());
@@ -224,7 +223,7 @@ mod tests {
         std::thread::scope(|scope| {
             let attempt = scope.spawn(|| connect(&addresses, SHORT, LONG, None).unwrap().1);
             std::thread::sleep(SHORT * 5);
-            // The kernel asks again after a second, and there is room then.
+            // The kernel tries again after a second, and there is room then.
             for _ in 0..=silent.queue.len() {
                 silent.listener.accept().unwrap();
             }
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_rather_than_silence() {
+    fn a_refusal_is_reported_rather_than_a_timeout() {
         let (silent, refusing) = (silent(), refusing());
         let limit = Duration::from_millis(100);
         let all = [silent.address, refusing.address];
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bell_calls_all_attempts_off() {
+    fn a_bell_ends_all_attempts() {
         let (silent, listener) = (silent(), TcpListener::bind("127.0.0.1:0").unwrap());
         let good = listener.local_addr().unwrap();
         let (bell, ringer) = UnixStream::pair().unwrap();

@@ -32,16 +32,16 @@ pub struct ReceiverJob {
 /// What a receiver needs in one of the two protocols.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ReceiverProtocol {
-    /// Protocol 1.
+    /// The classic protocol.
     Classic {
         /// The data port, where the sender listens.
         address: SocketAddr,
         /// How many streams, 1 to 255.
         streams: u8,
-        /// Whether the bytes go in order to the one descriptor.
+        /// Whether the receiver writes the bytes in order to the one descriptor.
         piped: bool,
     },
-    /// Protocol 2.
+    /// The ropewalk protocol.
     Pulled {
         /// The first session.
         session: Session,
@@ -49,22 +49,22 @@ pub enum ReceiverProtocol {
         sink: Sink,
         /// Bytes of the file.
         size: u64,
-        /// Whether the receiver finds out how many streams it should have. The session
-        /// then says the most.
+        /// Whether the receiver finds the best number of streams. The session then has the
+        /// greatest number.
         grows: bool,
-        /// How to check.
+        /// How to check the bytes.
         verify: Verify,
         /// Whether the streams go to the control port from the start.
         single_port: bool,
     },
 }
 
-/// Where the bytes of a pulled file go.
+/// Where the bytes of a file go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sink {
     /// Into a part file with a journal.
     Kept {
-        /// Whether to sync it to the disk.
+        /// Whether to sync the part file to the disk.
         sync: bool,
     },
     /// In order to the one descriptor.
@@ -112,7 +112,7 @@ impl ReceiverJob {
         Value::object(members)
     }
 
-    /// The job that `object` is.
+    /// The job in `object`.
     ///
     /// # Errors
     /// A key is missing or wrong.
@@ -168,7 +168,7 @@ mod tests {
         ReceiverJob::from_json(&json::parse(text.as_bytes()).unwrap())
     }
 
-    /// Whether `text` is a job that is written as it was read.
+    /// Whether the job in `text` is written as it was read.
     fn survives(text: &str) -> bool {
         read(text).is_ok_and(|job| job.to_json().to_string() == text)
     }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pulled_job_survives_the_socket() {
+    fn a_ropewalk_job_survives_the_socket() {
         let job = read(PULLED).unwrap();
         assert!(job.trace && job.rate.is_none());
         let ReceiverProtocol::Pulled { session, sink, size, grows, verify, single_port } =
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pulled_job_that_is_piped_survives_the_socket() {
+    fn a_piped_ropewalk_job_survives_the_socket() {
         let text = PULLED.replace("\"sync\":1", "\"piped\":1").replace(":0}", ":1,\"rate\":9}");
         let job = read(&text).unwrap();
         assert!(matches!(job.protocol, ReceiverProtocol::Pulled { sink: Sink::Piped, .. }));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_need_not_be_there_are_off_without_their_keys() {
+    fn optional_flags_are_off_without_their_keys() {
         let job = read(&PULLED.replace("grows", "other").replace("trace", "more")).unwrap();
         assert!(!job.trace);
         assert!(matches!(job.protocol, ReceiverProtocol::Pulled { grows: false, .. }));

@@ -29,7 +29,7 @@ pub struct SenderJob {
 /// What a sender needs in one of the two protocols.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SenderProtocol {
-    /// Protocol 1.
+    /// The classic protocol.
     Classic {
         /// Bytes of the file.
         size: u64,
@@ -38,13 +38,13 @@ pub enum SenderProtocol {
         /// The only address that streams may come from.
         peer: IpAddr,
     },
-    /// Protocol 2.
+    /// The ropewalk protocol.
     Pulled {
         /// The token that the streams show.
         token: [u8; 16],
         /// Bytes that the file takes on the disk.
         stored: u64,
-        /// The state that the file must keep.
+        /// The state that the file must stay in.
         version: Version,
         /// The only address that streams may come from, if there is one.
         peer: Option<IpAddr>,
@@ -84,7 +84,7 @@ impl SenderJob {
         Value::object(members)
     }
 
-    /// The job that `object` is.
+    /// The job in `object`.
     ///
     /// # Errors
     /// A key is missing or wrong.
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pulled_job_survives_the_socket_also_with_a_stamp_before_1970() {
+    fn a_ropewalk_job_survives_the_socket_even_with_a_stamp_before_1970() {
         let job = read(PULLED).unwrap();
         assert_eq!(job.rate, Some(1 << 20));
         let SenderProtocol::Pulled { stored, version, .. } = &job.protocol else { panic!() };
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_protocol_that_is_unknown_is_an_error() {
+    fn an_unknown_protocol_is_an_error() {
         let error = read(&CLASSIC.replace("\"protocol\":1", "\"protocol\":3")).err().unwrap();
         assert_eq!(error.to_string(), "the job has an invalid 'protocol'");
     }
