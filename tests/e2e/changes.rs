@@ -144,7 +144,7 @@ fn a_disk_that_fills_up_at_any_block_keeps_what_came_and_goes_on_with_room() {
                 "out: No space left on device; ",
                 "iB more are needed; ",
                 "out.part keeps ",
-                "%; to go on: ",
+                "%; to continue: ",
             ];
             assert!(words.iter().all(|words| error.contains(words)), "{error}");
         }

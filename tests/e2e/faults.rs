@@ -55,7 +55,7 @@ fn a_hundred_damaged_blocks_in_a_row_end_the_transfer() {
     let path = Path::new("flips-all", blocks << 17, faults);
     let outcome = run(&mut path.client(1));
     outcome.failed(INTEGRITY, "client", "100 bad blocks in a row, the last one: its checksum");
-    assert!(outcome.err.contains("out.part keeps 0%; to go on: "), "{outcome:?}");
+    assert!(outcome.err.contains("out.part keeps 0%; to continue: "), "{outcome:?}");
     assert_eq!(path.names(), ["out.part", "out.part.journal"]);
     // Each block of the file can be under way once when the hundredth bad one has come.
     let flips = flips.load(Ordering::SeqCst);
@@ -67,7 +67,7 @@ fn a_hundred_damaged_blocks_in_a_row_cost_nothing_that_came_before() {
     let (_, faults) = flipping(|number| (16..1000).contains(&number));
     let path = Path::new("flips-later", 4 << 20, faults);
     let outcome = run(&mut path.client(1));
-    assert!(outcome.err.contains("out.part keeps 50%; to go on: "), "{outcome:?}");
+    assert!(outcome.err.contains("out.part keeps 50%; to continue: "), "{outcome:?}");
     let said = run(&mut path.direct(2)).succeeded();
     assert!(said.contains(", resumed at 50%"), "{said}");
     path.is_whole();

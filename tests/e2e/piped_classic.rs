@@ -38,7 +38,7 @@ fn a_classic_server_s_streams_are_read_one_after_the_other() {
     assert_same(&got, &bytes, "standard output");
     assert!(said.contains(", md5 ok"), "{said}");
     let svg = fs::read_to_string(scratch.path("trace.svg")).unwrap();
-    assert_eq!(svg.matches("<g class=\"lane\" ").count(), THREADS);
+    assert_eq!(svg.matches("<g class=\"row\" ").count(), THREADS);
 }
 
 #[test]

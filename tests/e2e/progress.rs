@@ -286,7 +286,7 @@ fn goes_on(test: &str, shell: &str, file: &OsStr, output: &OsStr) {
         said.starts_with("stopped by SIGTERM; ") && said.contains(".part keeps 50%; "),
         "{said}"
     );
-    let (_, again) = said.split_once("; to go on: ").unwrap();
+    let (_, again) = said.split_once("; to continue: ").unwrap();
     assert!(again.starts_with(crate::harness::program_path("client").to_str().unwrap()), "{again}");
     assert!(!again.contains("--restart"), "{again}");
     gate.open();

@@ -95,7 +95,7 @@ fn a_classic_reply_to_a_second_request_keeps_what_has_come() {
     asking.server.offer(&md5(&asking.bytes));
     let outcome = asking.client.finish();
     outcome.failed(PROTOCOL, "client", "now speaks only the classic protocol");
-    assert!(outcome.err.contains("%; to go on: "), "{outcome:?}");
+    assert!(outcome.err.contains("%; to continue: "), "{outcome:?}");
     let names = Scratch::names(&asking.scratch.path("folder"));
     assert_eq!(names, ["out.part", "out.part.journal"]);
 }

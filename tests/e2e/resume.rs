@@ -289,7 +289,7 @@ fn a_client_that_is_interrupted_before_it_knows_the_file_says_what_is_there_too(
     let words = format!("stopped by SIGTERM; {}.part keeps ", half.path.folder("out").display());
     let outcome = client.finish();
     outcome.failed(143, "client", &words);
-    assert!(outcome.err.contains("%; to go on: "), "{outcome:?}");
+    assert!(outcome.err.contains("%; to continue: "), "{outcome:?}");
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn a_server_that_stays_away_ends_the_transfer_and_keeps_what_came() {
     let outcome = client.finish();
     outcome.failed(NETWORK, "client", "lost the server, and could not reach it again in 2 s");
     assert!(outcome.err.contains(".part keeps 5"), "{outcome:?}");
-    assert!(outcome.err.contains("%; to go on: "), "{outcome:?}");
+    assert!(outcome.err.contains("%; to continue: "), "{outcome:?}");
     assert_eq!(path.names(), ["out.part", "out.part.journal"]);
     restart(&mut path);
     let said = path.fetch(1);

@@ -1,6 +1,6 @@
-//! `--trace`: the picture has a lane for each stream and what befell it, is there after a
+//! `--trace`: the picture has a row for each stream and what befell it, is there after a
 //! fetch that failed too, and costs no fetch anything. How it is drawn is a matter of
-//! `src/bin/client/trace` and its tests.
+//! `src/bin/client/picture` and its tests.
 
 use crate::classic_peers::{ClassicServer, md5};
 use crate::harness::{Running, Scratch, content, run, wait_until};
@@ -19,9 +19,9 @@ fn drawing(path: &Path, mut client: Command) -> (Command, PathBuf) {
     (client, picture)
 }
 
-fn lanes(svg: &str) -> usize {
+fn rows(svg: &str) -> usize {
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
-    svg.matches("<g class=\"lane\" ").count()
+    svg.matches("<g class=\"row\" ").count()
 }
 
 /// The number behind these words of the legend.
@@ -32,10 +32,10 @@ fn legend(svg: &str, words: &str) -> u64 {
 }
 
 #[test]
-fn every_stream_has_a_lane() {
+fn every_stream_has_a_row() {
     for threads in [1, 5] {
         let (gate, faults) = Gate::after(0);
-        let path = Path::new("trace-lanes", 6 << 20, faults);
+        let path = Path::new("trace-rows", 6 << 20, faults);
         let (mut client, picture) = drawing(&path, path.client(threads));
         let client = Running::start(&mut client);
         wait_until("a request on every stream", || {
@@ -44,7 +44,7 @@ fn every_stream_has_a_lane() {
         });
         gate.open();
         client.finish().succeeded();
-        assert_eq!(lanes(&fs::read_to_string(picture).unwrap()), threads);
+        assert_eq!(rows(&fs::read_to_string(picture).unwrap()), threads);
         path.is_whole();
     }
 }
@@ -67,11 +67,11 @@ fn what_befell_a_stream_is_in_the_picture_as_often_as_in_the_summary() {
     assert_eq!((count(&said, DAMAGED), count(&said, RECONNECTS)), (2, 3), "{said}");
     assert_eq!(legend(&svg, "damaged block"), 2);
     assert_eq!((legend(&svg, "broke"), legend(&svg, "connected again")), (3, 3));
-    assert_eq!(lanes(&svg), 1);
+    assert_eq!(rows(&svg), 1);
 }
 
 #[test]
-fn the_md5_has_a_lane_of_its_own() {
+fn the_md5_has_a_chart_of_its_own() {
     let path = Path::new("trace-md5", 1 << 20, Faults::default());
     for (how, drawn) in [("md5", true), ("crc32c", false)] {
         let (mut client, picture) = drawing(&path, path.direct(2));
@@ -92,7 +92,7 @@ fn a_fetch_that_was_interrupted_has_its_picture() {
     let svg = fs::read_to_string(picture).unwrap();
     assert!(svg.contains("failed: stopped by SIGINT"), "{svg}");
     // What the receiver had not reported when it was killed, a tenth of a second, is lost.
-    assert!(lanes(&svg) <= 1, "{svg}");
+    assert!(rows(&svg) <= 1, "{svg}");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_fetch_that_never_began_has_a_picture_that_says_why() {
     run(client.arg("--trace").arg(&picture)).failed(4, "client", "404");
     let svg = fs::read_to_string(picture).unwrap();
     assert!(svg.contains("failed: ") && svg.contains("404"), "{svg}");
-    assert_eq!(lanes(&svg), 0);
+    assert_eq!(rows(&svg), 0);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_picture_over_the_output_is_refused() {
 }
 
 #[test]
-fn a_classic_transfer_has_its_lanes_too() {
+fn a_classic_transfer_has_its_rows_too() {
     let scratch = Scratch::new("trace-classic");
     let server = ClassicServer::bind(&scratch);
     let bytes = content(300_003);
@@ -139,5 +139,5 @@ fn a_classic_transfer_has_its_lanes_too() {
     server.offer(&md5(&bytes));
     server.send(&bytes, 3);
     client.finish().succeeded();
-    assert_eq!(lanes(&fs::read_to_string(picture).unwrap()), 3);
+    assert_eq!(rows(&fs::read_to_string(picture).unwrap()), 3);
 }

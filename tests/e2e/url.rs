@@ -1,4 +1,4 @@
-//! A URL in place of address, threads and file, as a browser or an index page gives it.
+//! A URL in place of address, streams and file, as a browser or an index page gives it.
 
 use crate::classic_peers::Http;
 use crate::harness::{Scratch, Server, run};

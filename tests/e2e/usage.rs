@@ -253,22 +253,28 @@ fn refused(name: &str, arguments: &[&str], words: &str) {
 fn every_mistake_on_a_client_s_command_line_is_named() {
     for (arguments, words) in [
         (&["-q"][..], "address: is missing"),
-        (&["h:1", "1"], "file: is missing; write h:1/path, or h:1 threads file"),
+        (&["h:1", "1"], "file: is missing; write h:1/path, or h:1 streams file"),
         (&["h:1"], "file: is missing"),
-        (&["h:1", "1", "data/"], "ofile: 'data/' gives the output no name; add one"),
-        (&["h:1", "1", "x/.."], "ofile: 'x/..' gives the output no name; add one"),
-        (&["h:1", "1", "x/-", "."], "ofile: 'x/-' gives the output no name; add one"),
+        (&["h:1", "1", "data/"], "ofile: cannot derive a name from 'data/'; give OFILE"),
+        (&["h:1", "1", "x/.."], "ofile: cannot derive a name from 'x/..'; give OFILE"),
+        (&["h:1", "1", "x/-", "."], "ofile: cannot derive a name from 'x/-'; give OFILE"),
         (&["h:1", "1", "f", "o", "x\u{1b}"], "'x\\x1b': is one argument too many"),
         (&["h", "1", "f", "o"], "address: 'h' has no port"),
         (&["h:", "1", "f", "o"], "address: 'h:' has no port"),
         (&["h:0", "1", "f", "o"], "'h:0' has a port that is not a number from 1 to 65535"),
         (&["h:99999", "1", "f", "o"], "'h:99999' has a port that is not a number from 1 to 65535"),
         (&["h:http", "1", "f", "o"], "'h:http' has a port that is not a number from 1 to 65535"),
-        (&["http://h:1", "1", "f"], "must be host:port, and a URL takes their place"),
-        (&["http://h:1/f", "1", "f", "o"], "must be host:port, and a URL takes their place"),
+        (
+            &["http://h:1", "1", "f"],
+            "must be host:port before streams and file, which a URL replaces",
+        ),
+        (
+            &["http://h:1/f", "1", "f", "o"],
+            "must be host:port before streams and file, which a URL replaces",
+        ),
         (&["1", "h:1", "f", "o"], "'1' has no port; it must be host:port; the order is: host:port"),
-        (&["h:1", "f", "4"], "not 'f'; the order is: host:port threads file [ofile]"),
-        (&["f", "h:1"], "; the order is: host:port threads file [ofile]"),
+        (&["h:1", "f", "4"], "not 'f'; the order is: host:port streams file [ofile]"),
+        (&["f", "h:1"], "; the order is: host:port streams file [ofile]"),
         (&["https://h/f"], "https is not possible, since ropewalk does not encrypt; use http://"),
         (&["http://h/d/"], "names a folder and no file; ropewalk fetches single files"),
         (&["h:/f", "o"], "address: 'h' has no port; write h:8080/path"),
@@ -276,12 +282,15 @@ fn every_mistake_on_a_client_s_command_line_is_named() {
             &["ann:sesame@h:1/f"],
             "must have no user and no password, which others could see; --auth",
         ),
-        (&["--streams", "4", "h:1", "4", "f"], "--streams: must be left out"),
+        (
+            &["--streams", "4", "h:1", "4", "f"],
+            "--streams: cannot be combined with the argument streams",
+        ),
         (&["--streams", "0", "h:1/f"], "--streams: must be a whole number from 1 to 255, not '0'"),
         (&[":1", "1", "f", "o"], "address: ':1' has no host"),
         (&["::1:80", "1", "f", "o"], "not in brackets"),
         (&["[::1:80", "1", "f", "o"], "lacks a bracket"),
-        (&["h:1", "0", "f", "o"], "threads: must be a whole number from 1 to 255 or auto, not '0'"),
+        (&["h:1", "0", "f", "o"], "streams: must be a whole number from 1 to 255 or auto, not '0'"),
         (&["h:1", "256", "f", "o"], "from 1 to 255 or auto, not '256'"),
         (&["h:1", "4.0", "f", "o"], "from 1 to 255 or auto, not '4.0'"),
         (&["h:1", "+4", "f", "o"], "from 1 to 255 or auto, not '+4'"),
@@ -333,10 +342,10 @@ fn every_mistake_on_a_server_s_command_line_is_named() {
 #[test]
 fn every_mistake_on_a_worker_s_command_line_is_named() {
     refused("sender", &["0", "f", "0", "1"], "block_size: must be");
-    refused("sender", &["0", "f", "1", "256"], "threads: must be");
-    refused("sender", &["0", "f", "1"], "threads: is missing");
+    refused("sender", &["0", "f", "1", "256"], "streams: must be");
+    refused("sender", &["0", "f", "1"], "streams: is missing");
     refused("receiver", &["h", "0", "1", "."], "port: must be");
-    refused("receiver", &["h", "1", "0", "."], "threads: must be");
+    refused("receiver", &["h", "1", "0", "."], "streams: must be");
     refused("receiver", &["--job", "h"], "'h': is one argument too many");
 }
 

@@ -160,7 +160,7 @@ fn who_waits_for_the_md5_hears_of_it_every_ten_seconds() {
     let (path, gate) = held_head("wait-says-md5");
     let mut client = Running::start(&mut client(&path, &[]));
     let line = client.next_error_line();
-    let words = "every byte came 10 s ago, still waiting for the server's MD5";
+    let words = "all bytes arrived 10 s ago; still waiting for the server's MD5";
     assert!(line.contains(words), "{line}");
     gate.open();
     client.finish().succeeded();

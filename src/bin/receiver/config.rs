@@ -97,7 +97,7 @@ fn kept(job: &mut Job, sync: bool, shown: &str) -> Result<Kept> {
 /// `HOST PORT THREADS DIRECTORY`.
 pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Target> {
     let port = number("port", arguments.positional(1), 1..=65535)? as u16;
-    let threads = number("threads", arguments.positional(2), 1..=MAX_STREAMS)?;
+    let threads = number("streams", arguments.positional(2), 1..=MAX_STREAMS)?;
     let host = arguments.positional(0);
     let host = host.to_str().ok_or_else(|| {
         Error::usage(format!("host: '{}' is not a host name", escape(host.as_bytes())))

@@ -71,7 +71,7 @@ fn failed(error: io::Error) -> Error {
 pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Task> {
     let port = number("port", arguments.positional(0), 0..=65535)? as u16;
     let block_size = number("block_size", arguments.positional(2), 1..=i64::MAX as u64)?;
-    let streams = number("threads", arguments.positional(3), 1..=MAX_STREAMS)? as u8;
+    let streams = number("streams", arguments.positional(3), 1..=MAX_STREAMS)? as u8;
     let path = Path::new(arguments.positional(1));
     let shown = escape(path.as_os_str().as_bytes());
     let failed = |error| Error::system(&shown, &error);

@@ -13,7 +13,7 @@ pub static SERVER: Program = Program {
     forms: &["port"],
     positionals: &[Positional {
         name: "port",
-        help: "the port to listen on; 0 for any free port; none with sockets from LISTEN_FDS",
+        help: "the port to listen on; 0 for any free port; leave it out with LISTEN_FDS",
         optional: true,
     }],
     groups: &[
@@ -30,7 +30,7 @@ pub static SERVER: Program = Program {
                     short: None,
                     long: "index",
                     value: None,
-                    help: "show a folder as a page: HTML, or JSON where the client asks for JSON",
+                    help: "list a folder as an HTML page, or as JSON for clients that ask for JSON",
                 },
             ],
         },
@@ -64,7 +64,7 @@ pub static SERVER: Program = Program {
                     short: None,
                     long: "auth",
                     value: Some("FILE"),
-                    help: "serve only users with a password in this file, a line user:password each",
+                    help: "serve only the users in this file, which has a line user:password for each user",
                 },
                 Opt {
                     short: None,
@@ -76,7 +76,7 @@ pub static SERVER: Program = Program {
                     short: None,
                     long: "any-address",
                     value: None,
-                    help: "accept streams from any address if they show the token of a session",
+                    help: "accept streams with the token of a session from any address",
                 },
                 Opt {
                     short: None,
@@ -135,13 +135,13 @@ pub static SERVER: Program = Program {
                     short: None,
                     long: "idle-timeout",
                     value: Some("SECONDS"),
-                    help: "time after which a transfer without streams, or a connection without requests, ends (default: 30)",
+                    help: "time after which the server ends a transfer without streams, or a connection without requests (default: 30)",
                 },
                 Opt {
                     short: None,
                     long: "stall-timeout",
                     value: Some("SECONDS"),
-                    help: "time after which a stream that takes no data ends (default: 60)",
+                    help: "time after which the server ends a stream that takes no data (default: 60)",
                 },
             ],
         },

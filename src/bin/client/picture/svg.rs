@@ -1,5 +1,5 @@
-//! SVG as text: elements with their numbers rounded, and words that cannot break out of
-//! them. Knows nothing of transfers.
+//! SVG as text: elements with rounded numbers and escaped words. It knows nothing of
+//! transfers.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,7 @@ pub(super) struct Svg {
     text: String,
 }
 
-/// Which end of a text stands at its place.
+/// The part of a text that its coordinates mean.
 #[derive(Clone, Copy)]
 pub(super) enum Anchor {
     /// The left one.
@@ -22,7 +22,7 @@ pub(super) enum Anchor {
 }
 
 impl Svg {
-    /// Of this size, with these style rules, on a ground of its own.
+    /// An SVG of this size in pixels, with these style rules and this background color.
     pub(super) fn new(width: f64, height: f64, style: &str, ground: &str) -> Svg {
         let text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" \
@@ -34,7 +34,7 @@ impl Svg {
         Svg { text }
     }
 
-    /// What a program reads aloud instead of the picture.
+    /// The text for screen readers.
     pub(super) fn title(&mut self, words: &str) {
         self.push(format_args!("<title>{}</title>\n", escape(words)));
     }
@@ -61,7 +61,7 @@ impl Svg {
         ));
     }
 
-    /// A path; nothing where it is empty.
+    /// A path. An empty path adds nothing.
     pub(super) fn path(&mut self, class: &str, path: &Path) {
         if !path.text.is_empty() {
             self.push(format_args!("<path class=\"{class}\" d=\"{}\"/>\n", path.text));
@@ -83,18 +83,18 @@ impl Svg {
         ));
     }
 
-    /// Begins a group, whose lines are this wide.
+    /// Begins a group whose lines have this width.
     pub(super) fn begin(&mut self, class: &str, width: f64) {
         let width = number(width);
         self.push(format_args!("<g class=\"{class}\" stroke-width=\"{width}\">\n"));
     }
 
-    /// Ends it.
+    /// Ends the group.
     pub(super) fn end(&mut self) {
         self.push(format_args!("</g>\n"));
     }
 
-    /// The whole of it.
+    /// The whole text.
     pub(super) fn finish(mut self) -> String {
         self.text.push_str("</svg>\n");
         self.text
@@ -112,12 +112,12 @@ pub(super) struct Path {
 }
 
 impl Path {
-    /// Goes there without a line.
+    /// Moves to a point without a line.
     pub(super) fn move_to(&mut self, x: f64, y: f64) {
         let _ = write!(self.text, "M{} {}", number(x), number(y));
     }
 
-    /// Goes there with one.
+    /// Draws a line to a point.
     pub(super) fn line_to(&mut self, x: f64, y: f64) {
         let _ = write!(self.text, "L{} {}", number(x), number(y));
     }
@@ -146,7 +146,7 @@ fn number(number: f64) -> String {
     text.strip_suffix(".0").map_or(text.clone(), str::to_string)
 }
 
-/// Words as XML has them. What XML cannot have at all becomes a question mark.
+/// Words escaped for XML. A question mark replaces a character that XML forbids.
 fn escape(words: &str) -> String {
     let mut text = String::with_capacity(words.len());
     for character in words.chars() {

@@ -1,9 +1,8 @@
-//! The lanes of the streams: each shaded by what it brought, with marks for what befell
-//! it.
+//! A row for each stream: shaded by its rate, with a mark for each fault and each retry.
 
 #![forbid(unsafe_code)]
 
-use super::chart::{Place, times};
+use super::chart::{Frame, times};
 use super::svg::{Anchor, Path, Svg};
 use ropewalk::transfer::trace::{Mark, Trace};
 
@@ -11,20 +10,20 @@ use ropewalk::transfer::trace::{Mark, Trace};
 pub(super) const SHADES: [&str; 6] =
     ["#d3e4f5", "#a9cbec", "#74abdf", "#3f87cb", "#1d62a8", "#0b3f78"];
 
-/// What is faster than all but this share of the cells gets the darkest shade: the
-/// fastest one of all may be a moment that tells nothing.
+/// The darkest shade begins at the rate that this share of the cells does not reach. The
+/// fastest cell alone may be an outlier.
 const BRIGHTEST: f64 = 0.98;
 
-/// The lowest lane that has room for its stream's number, in pixels.
+/// The least height of a row with room for its number, in pixels.
 const NAMED_HEIGHT: f64 = 9.0;
 
-/// Between the numbers of lower ones, in pixels.
+/// The distance between two numbers where rows are lower, in pixels.
 const NAME_DISTANCE: f64 = 24.0;
 
 /// The smallest and the largest mark, in pixels.
 const MARK_SIZE: (f64, f64) = (5.0, 9.0);
 
-/// How a mark is named and drawn: its class, and what it says in the legend.
+/// The class of a mark in the SVG, and its words in the legend.
 pub(super) fn words_of(mark: Mark) -> (&'static str, &'static str) {
     match mark {
         Mark::Broken => ("broken", "broke"),
@@ -35,35 +34,35 @@ pub(super) fn words_of(mark: Mark) -> (&'static str, &'static str) {
     }
 }
 
-/// Draws every stream's lane.
-pub(super) fn draw(svg: &mut Svg, place: Place, trace: &Trace, fastest: f64) {
+/// Draws the rows of all streams.
+pub(super) fn draw(svg: &mut Svg, frame: Frame, trace: &Trace, fastest: f64) {
     if trace.streams() == 0 {
         return;
     }
-    let height = place.height / trace.streams() as f64;
+    let height = frame.height / trace.streams() as f64;
     let named = match height >= NAMED_HEIGHT {
         true => 1,
         false => ((NAME_DISTANCE / height) as usize).next_power_of_two(),
     };
     for stream in 0..trace.streams() {
-        let lane = Place { top: place.top + height * stream as f64, height, ..place };
-        // A gap between lanes where there is room for one.
-        svg.begin("lane", if height > 4.0 { height - 1.0 } else { height });
+        let row = Frame { top: frame.top + height * stream as f64, height, ..frame };
+        // A gap between two rows where there is room for one.
+        svg.begin("row", if height > 4.0 { height - 1.0 } else { height });
         if stream % named == 0 {
-            let at = (place.left - 6.0, lane.top + height / 2.0 + 4.0);
+            let at = (frame.left - 6.0, row.top + height / 2.0 + 4.0);
             svg.words("number", at, Anchor::End, &stream.to_string());
         }
-        shade(svg, lane, trace, stream, fastest);
+        shade(svg, row, trace, stream, fastest);
         svg.end();
     }
-    // Above all lanes: in low ones a mark is higher than its lane.
+    // Marks are drawn after all rows: a mark may be higher than its row.
     for stream in 0..trace.streams() {
-        let middle = place.top + height * (stream as f64 + 0.5);
-        marks(svg, place, trace, stream, middle, height.clamp(MARK_SIZE.0, MARK_SIZE.1));
+        let middle = frame.top + height * (stream as f64 + 0.5);
+        marks(svg, frame, trace, stream, middle, height.clamp(MARK_SIZE.0, MARK_SIZE.1));
     }
 }
 
-/// The rate that gets the darkest shade, in bytes a second.
+/// The rate at which the darkest shade begins, in bytes per second.
 pub(super) fn fastest(trace: &Trace) -> f64 {
     let mut rates: Vec<f64> = (0..trace.streams())
         .flat_map(|stream| times(trace).zip(trace.lane(stream)))
@@ -79,15 +78,15 @@ fn rate(bytes: u64, from: u64, to: u64) -> f64 {
     bytes as f64 * 1000.0 / (to - from).max(1) as f64
 }
 
-/// The ground where the stream was connected, and the shades of what it brought.
-fn shade(svg: &mut Svg, lane: Place, trace: &Trace, stream: usize, fastest: f64) {
+/// Draws the ground where the stream was connected, and the shades of its rate.
+fn shade(svg: &mut Svg, row: Frame, trace: &Trace, stream: usize, fastest: f64) {
     let mut ground = Path::default();
     let mut shades = [const { None::<Path> }; SHADES.len()];
-    let middle = lane.top + lane.height / 2.0;
+    let middle = row.top + row.height / 2.0;
     let mut run: Option<(Option<usize>, u64)> = None;
     let mut flush = |run: Option<(Option<usize>, u64)>, to: u64| {
         let Some((level, from)) = run else { return };
-        let (left, right) = (lane.x(trace, from), lane.x(trace, to));
+        let (left, right) = (row.x(trace, from), row.x(trace, to));
         let path = match level {
             None => &mut ground,
             Some(level) => shades[level].get_or_insert_default(),
@@ -118,12 +117,12 @@ fn shade(svg: &mut Svg, lane: Place, trace: &Trace, stream: usize, fastest: f64)
     }
 }
 
-fn marks(svg: &mut Svg, place: Place, trace: &Trace, stream: usize, middle: f64, size: f64) {
+fn marks(svg: &mut Svg, frame: Frame, trace: &Trace, stream: usize, middle: f64, size: f64) {
     for mark in Mark::ALL {
         let mut path = Path::default();
         for ((from, to), cell) in times(trace).zip(trace.lane(stream)) {
             if cell.count(mark) > 0 {
-                let x = (place.x(trace, from) + place.x(trace, to)) / 2.0;
+                let x = (frame.x(trace, from) + frame.x(trace, to)) / 2.0;
                 symbol(&mut path, mark, (x, middle), size);
             }
         }
@@ -144,7 +143,7 @@ pub(super) fn symbol(path: &mut Path, mark: Mark, (x, y): (f64, f64), size: f64)
         }
         // A square.
         Mark::Stalled => path.rect((x - half, y - half), (size, size)),
-        // A triangle that points to where the time goes.
+        // A triangle that points to the right.
         Mark::Reopened => {
             path.move_to(x - half, y - half);
             path.line_to(x + half, y);

@@ -1,19 +1,18 @@
-//! `--trace`: gathers what the receiver reports of its streams, and leaves a picture of
-//! it in a file. Whatever becomes of the picture, the fetch is not touched by it.
+//! `--trace`: collects the receiver's reports about its streams, and draws a picture of them
+//! into a file. A failure to draw never fails the fetch.
 
 #![forbid(unsafe_code)]
 
+mod caption;
 mod chart;
-mod lanes;
-mod picture;
+mod layout;
+mod rows;
 mod scale;
 mod svg;
-mod verdict;
-
-pub(crate) use picture::Picture;
 
 use crate::config::Config;
 use crate::summary::Summary;
+use layout::Picture;
 use ropewalk::app::terminal;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Result, system_words};
@@ -27,23 +26,23 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// How long the reader of a pipe may take nothing.
+/// How long the reader of a pipe may read nothing.
 const READER_LIMIT: Duration = Duration::from_secs(10);
 
-/// What is gathered during one fetch.
+/// Collects the trace of one fetch.
 #[derive(Default)]
-pub(crate) struct Gathered {
+pub(crate) struct Collector {
     trace: Mutex<Trace>,
 }
 
-impl Gathered {
-    /// Takes what the receiver reports.
+impl Collector {
+    /// Adds a report of the receiver.
     pub(crate) fn add(&self, slice: &Slice) {
         lock(&self.trace).add(slice);
     }
 
-    /// Draws the picture where one was asked for, of a fetch that failed too. That it
-    /// cannot be written is worth a warning and no more.
+    /// Draws the picture if the user wants one, of a failed fetch too. A failure to write it is
+    /// only a warning.
     pub(crate) fn draw(&self, config: &Config, outcome: &Result<Summary>) {
         let Some(path) = &config.trace else { return };
         let file = escape(&config.file);
@@ -58,7 +57,7 @@ impl Gathered {
             limit: config.rate,
             trace: lock(&self.trace).clone(),
         };
-        // Written as it is and not renamed: it may be a pipe, and it is worth nothing.
+        // No temporary name: the file may be a pipe, and half a picture does no harm.
         if let Err(error) = write(path, picture.to_svg().as_bytes()) {
             let shown = escape(path.as_os_str().as_bytes());
             let words = match error.raw_os_error() {
@@ -70,8 +69,11 @@ impl Gathered {
     }
 }
 
-/// Writes `bytes` to `path`, which may be a pipe: without a reader that fails, and a reader
-/// that takes nothing is not waited for without end.
+/// Writes `bytes` to `path`, which may be a pipe.
+///
+/// # Errors
+/// The pipe has no reader (`ENXIO`), its reader reads nothing for [`READER_LIMIT`]
+/// (`ETIMEDOUT`), or the system cannot write.
 fn write(path: &Path, mut bytes: &[u8]) -> io::Result<()> {
     let mut output = file::create_without_blocking(path)?;
     while !bytes.is_empty() {

@@ -1,5 +1,5 @@
-//! Which file of which server the arguments name: `host:port threads file [ofile]`, or a URL
-//! in place of the first three. Asks nobody, opens nothing.
+//! The positional arguments: `host:port streams file [ofile]`, or a URL in place of the first
+//! three. A pure function of the words.
 
 #![forbid(unsafe_code)]
 
@@ -13,72 +13,72 @@ use std::os::unix::ffi::OsStrExt;
 /// The port of a URL that has none (RFC 9110, section 4.2.1).
 const HTTP_PORT: &str = "80";
 
-const ORDER: &str = "the order is: host:port threads file [ofile]";
+const ORDER: &str = "the order is: host:port streams file [ofile]";
 
-/// What the arguments say, not yet looked at any closer.
+/// The positional arguments, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wanted<'a> {
+pub(super) struct Positionals<'a> {
     pub(super) server: Address,
-    /// The number of streams; with a URL an option has it.
-    pub(super) threads: Option<&'a OsStr>,
-    /// The file as the server names it; may be empty in the classic form.
+    /// The number of streams; `None` with a URL, where an option sets it.
+    pub(super) streams: Option<&'a OsStr>,
+    /// The file as the server names it. Empty if the argument is empty.
     pub(super) file: Vec<u8>,
     pub(super) ofile: Option<&'a OsStr>,
 }
 
-/// Understands one to four arguments. Three or more are the classic form, whatever they
-/// are; one or two with a slash in the first are a URL and `ofile`.
+/// Parses one to four arguments. Three or more are the form of the classic client. One or two
+/// with a slash in the first are a URL and `ofile`.
 ///
 /// # Errors
-/// Usage. Names no argument that has an `@`: a password may stand before it.
-pub(super) fn understand(words: &[OsString]) -> Result<Wanted<'_>> {
+/// Usage. The text never shows an argument with an `@`, which may hold a password.
+pub(super) fn parse(words: &[OsString]) -> Result<Positionals<'_>> {
     let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
-    let understood = match words.as_slice() {
+    let parsed = match words.as_slice() {
         [link] if has(link, b'/') => url(link, None),
         [link, ofile] if has(link, b'/') => url(link, Some(ofile)),
-        [server, threads, file, rest @ ..] => classic(server, threads, file, rest.first().copied()),
+        [server, streams, file, rest @ ..] => classic(server, streams, file, rest.first().copied()),
         [server, ..] => Err(no_file(server)),
         [] => Err(Error::usage("address: is missing (see --help)")),
     };
-    understood.map_err(|error| {
-        // An address stands elsewhere, or a number does.
+    parsed.map_err(|error| {
+        // Another argument is an address, or one after the second is a number.
         let swapped = words.iter().skip(1).any(|word| Address::parse(word).is_ok())
-            || words.get(1).is_some_and(|word| !is_threads(word))
-                && words.iter().skip(2).any(|word| is_threads(word));
+            || words.get(1).is_some_and(|word| !is_stream_count(word))
+                && words.iter().skip(2).any(|word| is_stream_count(word));
         if swapped { error.advise(ORDER) } else { error }
     })
 }
 
-/// `host:port threads file [ofile]`.
+/// `host:port streams file [ofile]`.
 fn classic<'a>(
     server: &'a OsStr,
-    threads: &'a OsStr,
+    streams: &'a OsStr,
     file: &'a OsStr,
     ofile: Option<&'a OsStr>,
-) -> Result<Wanted<'a>> {
+) -> Result<Positionals<'a>> {
     if has(server, b'@') {
         return Err(user_in_address());
     }
     if has(server, b'/') {
         let shown = escape(server.as_bytes());
         return Err(Error::usage(format!(
-            "address: '{shown}' has a slash; before threads and file it must be host:port, \
-             and a URL takes their place"
+            "address: '{shown}' has a slash; it must be host:port before streams and file, \
+             which a URL replaces"
         )));
     }
     let server = Address::parse(server)?;
-    if !is_threads(threads) {
-        let shown = escape(threads.as_bytes());
+    if !is_stream_count(streams) {
+        let shown = escape(streams.as_bytes());
         return Err(Error::usage(format!(
-            "threads: must be a whole number from 1 to 255 or auto, not '{shown}'"
+            "streams: must be a whole number from 1 to 255 or auto, not '{shown}'"
         )));
     }
-    Ok(Wanted { server, threads: Some(threads), file: file.as_bytes().to_vec(), ofile })
+    Ok(Positionals { server, streams: Some(streams), file: file.as_bytes().to_vec(), ofile })
 }
 
-/// `http://host[:port]/path`, or `host:port/path`; a query and a fragment are left out, as
-/// the server does with them.
-fn url<'a>(link: &OsStr, ofile: Option<&'a OsStr>) -> Result<Wanted<'a>> {
+/// `http://host[:port]/path`, or `host:port/path`. It ignores a query and a fragment, as the
+/// server does.
+fn url<'a>(link: &OsStr, ofile: Option<&'a OsStr>) -> Result<Positionals<'a>> {
     let bytes = link.as_bytes();
     let (scheme, rest) = split_scheme(bytes);
     match scheme.map(<[u8]>::to_ascii_lowercase).as_deref() {
@@ -111,10 +111,10 @@ fn url<'a>(link: &OsStr, ofile: Option<&'a OsStr>) -> Result<Wanted<'a>> {
         let text = format!("address: '{}' names a folder and no file", escape(bytes));
         return Err(Error::usage(text).advise("ropewalk fetches single files"));
     }
-    Ok(Wanted { server, threads: None, file, ofile })
+    Ok(Positionals { server, streams: None, file, ofile })
 }
 
-/// The scheme before `://`, if there is one, and what follows (RFC 3986, section 3.1).
+/// The scheme before `://`, if there is one, and the rest (RFC 3986, section 3.1).
 fn split_scheme(link: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let is_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
     let end = link.iter().position(|byte| !is_scheme(byte)).unwrap_or(link.len());
@@ -125,10 +125,10 @@ fn split_scheme(link: &[u8]) -> (Option<&[u8]>, &[u8]) {
     }
 }
 
-/// `host[:port]`; the port may be left out only where `has_scheme` says what it is then.
+/// `host[:port]`. The port may be missing only with a scheme, which has a default port.
 fn authority_address(authority: &[u8], has_scheme: bool) -> Result<Address> {
     let text = String::from_utf8_lossy(authority);
-    // A zone's percent sign is encoded in a URL (RFC 6874).
+    // A URL encodes the percent sign before a zone (RFC 6874).
     let text = if has_scheme { text.replace("%25", "%") } else { text.into_owned() };
     let behind_host = text.rfind(']').map_or(0, |bracket| bracket + 1);
     let port = text[behind_host..].rfind(':').map(|colon| &text[behind_host + colon + 1..]);
@@ -150,7 +150,7 @@ fn user_in_address() -> Error {
     Error::usage(text).advise("--auth FILE names a file with the line user:password")
 }
 
-/// One or two arguments without a path in the first.
+/// The error for one or two arguments without a path in the first.
 fn no_file(server: &OsStr) -> Error {
     if has(server, b'@') {
         return user_in_address();
@@ -158,14 +158,14 @@ fn no_file(server: &OsStr) -> Error {
     match Address::parse(server) {
         Ok(_) => {
             let shown = escape(server.as_bytes());
-            let text = format!("file: is missing; write {shown}/path, or {shown} threads file");
+            let text = format!("file: is missing; write {shown}/path, or {shown} streams file");
             Error::usage(text)
         }
         Err(error) => error,
     }
 }
 
-fn is_threads(word: &OsStr) -> bool {
+fn is_stream_count(word: &OsStr) -> bool {
     let digits = word.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     word == "auto"
         || digits.and_then(|text| text.parse().ok()).is_some_and(|n| (1..=255).contains(&n))
@@ -184,29 +184,26 @@ mod tests {
     }
 
     #[track_caller]
-    fn understood(line: &str) -> (String, Option<String>, String, Option<String>) {
+    fn parsed(line: &str) -> (String, Option<String>, String, Option<String>) {
         let words = words(line);
-        let wanted = understand(&words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let found = parse(&words).unwrap_or_else(|error| panic!("{line}: {error}"));
         let text = |word: Option<&OsStr>| word.map(|word| word.to_str().unwrap().to_string());
-        let file = String::from_utf8(wanted.file).unwrap();
-        (wanted.server.typed, text(wanted.threads), file, text(wanted.ofile))
+        let file = String::from_utf8(found.file).unwrap();
+        (found.server.typed, text(found.streams), file, text(found.ofile))
     }
 
     fn refused(line: &str) -> String {
-        understand(&words(line)).unwrap_err().to_string()
+        parse(&words(line)).unwrap_err().to_string()
     }
 
     #[test]
     fn three_and_four_words_are_the_classic_form() {
-        let threads = Some("4".to_string());
+        let streams = Some("4".to_string());
         let file = "a/b%20c?d".to_string();
-        assert_eq!(
-            understood("h:1 4 a/b%20c?d"),
-            ("h:1".into(), threads.clone(), file.clone(), None)
-        );
-        let expected = ("h:1".into(), threads, file, Some("out".into()));
-        assert_eq!(understood("h:1 4 a/b%20c?d out"), expected);
-        assert_eq!(understood("[::1]:1 auto f").1, Some("auto".into()));
+        assert_eq!(parsed("h:1 4 a/b%20c?d"), ("h:1".into(), streams.clone(), file.clone(), None));
+        let expected = ("h:1".into(), streams, file, Some("out".into()));
+        assert_eq!(parsed("h:1 4 a/b%20c?d out"), expected);
+        assert_eq!(parsed("[::1]:1 auto f").1, Some("auto".into()));
     }
 
     #[test]
@@ -226,14 +223,14 @@ mod tests {
             ("[::1]:8080/f", "[::1]:8080", "/f"),
             ("box:8080/http://x", "box:8080", "/http://x"),
         ] {
-            assert_eq!(understood(link), (server.into(), None, file.into(), None), "{link}");
+            assert_eq!(parsed(link), (server.into(), None, file.into(), None), "{link}");
             let both = format!("{link} o/");
-            assert_eq!(understood(&both).3, Some("o/".into()), "{link}");
+            assert_eq!(parsed(&both).3, Some("o/".into()), "{link}");
         }
     }
 
     #[test]
-    fn a_url_that_cannot_be_is_refused_with_what_to_do() {
+    fn an_invalid_url_is_refused_with_what_to_do() {
         for (link, words) in [
             ("https://box/f", "https is not possible, since ropewalk does not encrypt"),
             ("ftp://box/f", "ftp:// is not possible, only http:// is"),
@@ -273,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn words_in_another_order_are_told_the_right_one() {
+    fn words_in_another_order_get_the_right_order() {
         for line in ["4 h:1 f", "f h:1 4", "f h:1", "/srv/f h:1 o", "h:1 f 4 o", "4 f h:1 o"] {
             let text = refused(line);
             assert!(text.ends_with(ORDER), "{line}: {text}");
@@ -285,16 +282,16 @@ mod tests {
     }
 
     #[test]
-    fn words_that_lack_the_file_are_told_both_ways_to_name_it() {
+    fn words_without_a_file_get_both_ways_to_name_it() {
         for line in ["h:1", "h:1 4", "h:1 out"] {
-            assert_eq!(refused(line), "file: is missing; write h:1/path, or h:1 threads file");
+            assert_eq!(refused(line), "file: is missing; write h:1/path, or h:1 streams file");
         }
     }
 
     #[test]
-    fn a_url_beside_threads_and_file_is_refused() {
+    fn a_url_beside_streams_and_file_is_refused() {
         for line in ["http://h:1 4 f", "http://h:1/f 4 f o", "h:1/f 4 f"] {
-            assert!(refused(line).contains("a URL takes their place"), "{line}");
+            assert!(refused(line).contains("which a URL replaces"), "{line}");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! A fetch from a server that speaks the classic protocol only. Nothing of it can be
-//! resumed: which bytes a part file holds is not known before all have come.
+//! A fetch over the classic protocol into a part file. It cannot be resumed: until all bytes
+//! have arrived, it is unknown which bytes a part file holds.
 
 #![forbid(unsafe_code)]
 
-use super::{Fetch, compare, last_word};
+use super::receiver::Received;
+use super::{Fetch, compare};
 use crate::control::{ClassicOffer, Server};
 use crate::summary::Summary;
-use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol};
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::output::{Output, PartFile};
@@ -15,7 +15,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Fetches the file, and puts it in its place.
+/// Fetches the file and puts it in place.
 pub(super) fn run(
     fetch: &Fetch<'_>,
     output: Output,
@@ -37,10 +37,10 @@ fn fetch_file(
     let part = output.open_part(fetch.config.wishes.restart)?;
     fetch.warn(part.lacks());
     part.start_over(&fetch.config.file)?;
-    fetch.progress.begins(None, 0, true);
+    fetch.progress.begin(None, 0, true);
     let job = job(fetch, server, offer, part.output().shown(), false);
-    let (tally, md5, mended) = {
-        let pieces = pieces(&part, fetch.config.threads.at_first())?;
+    let (Received { tally, mended, .. }, md5) = {
+        let pieces = pieces(&part, fetch.config.streams.at_first())?;
         let files: Vec<BorrowedFd<'_>> =
             std::iter::once(part.file()).chain(&pieces).map(AsFd::as_fd).collect();
         receive(fetch, &job, &files)?
@@ -48,7 +48,7 @@ fn fetch_file(
     compare(part.output().shown(), &md5, &offer.hash).map_err(|error| {
         error.advise("a stream ended early, or the file changed on the server: try again")
     })?;
-    fetch.progress.is_saved(tally.bytes);
+    fetch.progress.saving(tally.bytes);
     fetch.warn(part.commit(tally.bytes, fetch.config.wishes.sync)?);
     Ok(Summary {
         bytes: tally.bytes,
@@ -61,8 +61,8 @@ fn fetch_file(
     })
 }
 
-/// What a receiver is told; `shown` is the output's name, and with `piped` the bytes go to
-/// it in order.
+/// The job of a receiver. `shown` is the output's name in messages. With `piped` the receiver
+/// writes the bytes in order.
 pub(super) fn job(
     fetch: &Fetch<'_>,
     server: &Server,
@@ -70,7 +70,7 @@ pub(super) fn job(
     shown: &str,
     piped: bool,
 ) -> ReceiverJob {
-    let (address, streams) = (server.data_address(offer.port), fetch.config.threads.at_first());
+    let (address, streams) = (server.data_address(offer.port), fetch.config.streams.at_first());
     ReceiverJob {
         shown: shown.to_string(),
         trace: fetch.config.trace.is_some(),
@@ -79,37 +79,20 @@ pub(super) fn job(
     }
 }
 
-/// Starts a receiver with these descriptors and sees it through. Answers with what came,
-/// and the MD5 of it.
+/// Receives the file into these descriptors. Returns what came, and the MD5 of it.
 pub(super) fn receive(
     fetch: &Fetch<'_>,
     job: &ReceiverJob,
     files: &[BorrowedFd<'_>],
-) -> Result<(Tally, String, Mended)> {
-    let failed = |error| Error::system("receiver", &error);
-    let mut worker =
-        fetch.supervisor.start_worker(&fetch.receiver, job.to_json(), files).map_err(failed)?;
-    let mut last = None;
-    while let Some(report) = worker.reports.next_report().map_err(failed)? {
-        match &report {
-            Report::Progress(tally) => fetch.progress.moves(*tally),
-            Report::Trace(slice) => fetch.gathered.add(slice),
-            Report::Confined { .. }
-            | Report::Lost { .. }
-            | Report::Done { .. }
-            | Report::Failed { .. } => {}
-        }
-        last = Some(report);
-    }
-    match last_word(&worker, last)? {
-        Report::Done { tally, md5: Some(md5), mended } => Ok((tally, md5, mended)),
-        _ => Err(Error::protocol("receiver: made no MD5")),
-    }
+) -> Result<(Received, String)> {
+    let mut received = fetch.receive(job, files)?;
+    let md5 = received.md5.take().ok_or_else(|| Error::protocol("receiver: made no MD5"))?;
+    Ok((received, md5))
 }
 
-/// The files of the streams after the first.
-fn pieces(part: &PartFile, threads: u8) -> Result<Vec<File>> {
+/// The files of the streams after the first, without names.
+fn pieces(part: &PartFile, streams: u8) -> Result<Vec<File>> {
     let output = part.output();
-    pieces::nameless(output.folder(), OsStr::new("ropewalk"), usize::from(threads) - 1)
+    pieces::nameless(output.folder(), OsStr::new("ropewalk"), usize::from(streams) - 1)
         .map_err(|error| Error::system(output.shown(), &error))
 }

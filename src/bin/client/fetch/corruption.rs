@@ -1,6 +1,6 @@
-//! When the MD5s differ: which side has other bytes than it had. The server is asked
-//! whether its file is another one; then each block on this disk is compared with the
-//! checksum that it came with.
+//! Locates a corruption when the MD5s differ: on the server's side or on this side.
+//! The client asks the server whether its file has changed. Then it compares each range on
+//! this disk with the checksum that came with it.
 
 #![forbid(unsafe_code)]
 
@@ -14,14 +14,19 @@ use std::fs::File;
 const SERVER_SIDE: &str = "the fault is on the server's side: these are the bytes that it sent, \
                            so its file changed and kept its time, or its disk or memory is bad";
 
-/// Adds to `error`, which says that the MD5s differ, on which side that is, where nothing was
-/// kept here that could be looked at: each block was what the server had sent.
-pub(super) fn add_unkept(error: Error, fetch: &Fetch<'_>, server: &Server, etag: &str) -> Error {
+/// Adds the faulty side to `error`, which says that the MD5s differ. Nothing was stored here,
+/// so every block was what the server had sent.
+pub(super) fn locate_without_copy(
+    error: Error,
+    fetch: &Fetch<'_>,
+    server: &Server,
+    etag: &str,
+) -> Error {
     changed(fetch, server, etag).unwrap_or_else(|| error.advise(SERVER_SIDE))
 }
 
-/// Adds to `error`, which says that the MD5s differ, on which side that is.
-pub(super) fn add(
+/// Adds the faulty side to `error`, which says that the MD5s differ.
+pub(super) fn locate(
     error: Error,
     fetch: &Fetch<'_>,
     (server, etag): (&Server, &str),
@@ -40,15 +45,15 @@ pub(super) fn add(
     }
 }
 
-/// The error to end with instead when the server's file is another one by now.
+/// The error that replaces the first one when the server's file has changed.
 fn changed(fetch: &Fetch<'_>, server: &Server, etag: &str) -> Option<Error> {
-    let another = server.is_another(&fetch.config.file, etag, fetch.interrupt);
+    let has_changed = server.has_changed(&fetch.config.file, etag, fetch.interrupt);
     let text = "the file changed on the server while it was sent";
-    another.then(|| Error::new(ExitCode::Changed, text))
+    has_changed.then(|| Error::new(ExitCode::Changed, text))
 }
 
-/// Where the first range begins that does not hold what the journal vouches for. `None`
-/// where all do, or where the journal cannot be read.
+/// The start of the first range whose bytes differ from the checksum in the journal. `None`
+/// where no range differs, or where the journal cannot be read.
 fn first_difference(part: &File, journal: &File) -> Option<u64> {
     let (_, _, contents) = Journal::open(journal.try_clone().ok()?).ok()??;
     let mut buffer = vec![0; AUDIT_BUFFER];

@@ -1,4 +1,4 @@
-//! The picture as text: whether it is well-formed, and whether all is in it.
+//! Tests of the picture as text: it is well-formed and complete.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +22,7 @@ fn picture(streams: u8, seconds: u64) -> Picture {
     Picture { title, outcome, failed: false, limit: None, trace }
 }
 
-/// The names of the elements, each with what opens it. Every one is closed in its order.
+/// The opening tags of all elements. Checks that every element is closed, in order.
 fn elements(svg: &str) -> Vec<String> {
     let (mut open, mut seen) = (Vec::new(), Vec::new());
     for tag in svg.split('<').skip(1) {
@@ -46,9 +46,9 @@ fn count(svg: &str, element: &str) -> usize {
 }
 
 #[test]
-fn there_is_a_lane_for_each_stream() {
+fn every_stream_has_a_row() {
     for streams in [1, 4, 64, 255] {
-        assert_eq!(count(&picture(streams, 5).to_svg(), "g class=\"lane\" "), streams.into());
+        assert_eq!(count(&picture(streams, 5).to_svg(), "g class=\"row\" "), streams.into());
     }
 }
 
@@ -56,24 +56,24 @@ fn there_is_a_lane_for_each_stream() {
 fn every_mark_is_drawn_and_counted() {
     let svg = picture(3, 5).to_svg();
     for mark in Mark::ALL {
-        let (class, words) = lanes::words_of(mark);
-        // One for each lane, and one in the legend.
+        let (class, words) = rows::words_of(mark);
+        // One for each row, and one in the legend.
         assert_eq!(count(&svg, &format!("path class=\"{class}\"")), 4, "{class}");
         assert!(svg.contains(&format!("{words} (3)")), "{words}");
     }
 }
 
 #[test]
-fn a_transfer_of_nothing_is_a_picture_too() {
+fn an_empty_transfer_has_a_picture_too() {
     let picture = Picture { trace: Trace::default(), failed: true, ..picture(1, 1) };
     let svg = picture.to_svg();
     assert_eq!(count(&svg, "svg"), 1);
-    assert_eq!(count(&svg, "g class=\"lane\" "), 0);
+    assert_eq!(count(&svg, "g class=\"row\" "), 0);
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
 }
 
 #[test]
-fn without_an_md5_there_is_no_lane_for_it() {
+fn without_an_md5_there_is_no_chart_for_it() {
     let mut picture = picture(2, 5);
     assert_eq!(count(&picture.to_svg(), "path class=\"md5\""), 1);
     picture.trace = Trace::default();

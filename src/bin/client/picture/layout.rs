@@ -1,41 +1,42 @@
-//! The picture of a transfer, from top to bottom: what it was, what all streams brought,
-//! each stream's lane, the MD5, the time, what the signs mean, and what can be said of
-//! it. A pure function of what was gathered.
+//! The picture of a transfer, from top to bottom: title and outcome, the rate of all streams,
+//! a row for each stream, the MD5, the time axis, the legend and the caption. A pure function
+//! of the trace.
 
 #![forbid(unsafe_code)]
 
-use super::chart::{self, Place};
-use super::lanes::{self, SHADES};
+use super::caption;
+use super::chart::{self, Frame};
+use super::rows::{self, SHADES};
 use super::scale::{short, time, time_ticks};
 use super::svg::{Anchor, Path, Svg};
-use super::verdict;
 use ropewalk::codec::amount;
 use ropewalk::transfer::trace::{Mark, Trace};
 
-/// Pixels from edge to edge, and beside the part where time runs.
+/// Pixels of the whole width, and of the margins.
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 48.0;
 
-/// Pixels of the parts, from top to bottom, and between them.
+/// Heights of the parts in pixels, from top to bottom, and of the gap between two. A row has
+/// the smallest and the largest height.
 const HEAD: f64 = 112.0;
 const TOTAL: f64 = 140.0;
-const LANES: f64 = 560.0;
-const LANE: (f64, f64) = (2.5, 16.0);
-const FOLLOWER: f64 = 44.0;
+const ALL_ROWS: f64 = 560.0;
+const ROW: (f64, f64) = (2.5, 16.0);
+const MD5: f64 = 44.0;
 const BETWEEN: f64 = 34.0;
 const FOOT: f64 = 112.0;
 
-/// The most stretches of time that are drawn: of many streams fewer, for the size of the
-/// file.
+/// The most columns of the picture. More than [`MANY`] streams get fewer columns, which limits
+/// the size of the file.
 const COLUMNS: usize = 240;
 const COLUMNS_OF_MANY: usize = 120;
 const MANY: usize = 64;
 
-/// The most numbers at the time's axis.
+/// The most numbers at the time axis.
 const TIMES: u32 = 10;
 
-/// Columns of characters that fit into a line of each size.
+/// Columns of characters that fit into a line of the title, and of other text.
 const TITLE_ROOM: usize = 80;
 const LINE_ROOM: usize = 130;
 
@@ -43,7 +44,7 @@ const GROUND: &str = "#ffffff";
 const STYLE: &str = "text{font-family:sans-serif;font-size:11px;fill:#333}\
     .title{font-size:17px;font-weight:bold;fill:#111}.said{font-size:12px}\
     .failed{font-size:12px;fill:#b3261e}.name{font-weight:bold}.number{fill:#555}\
-    .count{fill:#9a4d00}.verdict{font-size:13px;font-weight:bold;fill:#111}\
+    .count{fill:#9a4d00}.caption{font-size:13px;font-weight:bold;fill:#111}\
     .grid{stroke:#d9d9d9;stroke-width:1}.sum{fill:#3f87cb}.md5{fill:#8a63b8}\
     .open{fill:none;stroke:#c76a10;stroke-width:1.5;stroke-dasharray:5 3}\
     .idle{fill:#f4ead8;stroke:#f4ead8}rect{stroke-width:0}.broken{fill:none;stroke:#d0211c;stroke-width:2}\
@@ -51,17 +52,17 @@ const STYLE: &str = "text{font-family:sans-serif;font-size:11px;fill:#333}\
     .damaged{fill:#f5b400;stroke:#5c4300;stroke-width:.7}\
     .again{fill:none;stroke:#c0378f;stroke-width:1.5}";
 
-/// What is drawn.
+/// The contents of a picture.
 pub(crate) struct Picture {
-    /// What was fetched from where, escaped.
+    /// The file and the server, escaped.
     pub(crate) title: String,
-    /// The summary, or the error.
+    /// The summary or the error.
     pub(crate) outcome: String,
-    /// Whether it is an error.
+    /// Whether the outcome is an error.
     pub(crate) failed: bool,
-    /// Bytes a second that were allowed.
+    /// The rate limit, in bytes per second.
     pub(crate) limit: Option<u64>,
-    /// What was gathered.
+    /// The trace of the transfer.
     pub(crate) trace: Trace,
 }
 
@@ -74,14 +75,14 @@ impl Picture {
             trace.coarsen();
         }
         let trace = &trace;
-        let fastest = lanes::fastest(trace);
+        let fastest = rows::fastest(trace);
         let streams = trace.streams() as f64;
-        let part = |top, height| Place { left: LEFT, width: WIDTH - LEFT - RIGHT, top, height };
+        let part = |top, height| Frame { left: LEFT, width: WIDTH - LEFT - RIGHT, top, height };
         let total = part(HEAD, TOTAL);
-        let height = (LANES / streams.max(1.0)).clamp(LANE.0, LANE.1) * streams;
+        let height = (ALL_ROWS / streams.max(1.0)).clamp(ROW.0, ROW.1) * streams;
         let all = part(total.bottom() + BETWEEN, height);
-        let follower = chart::has_follower(trace).then(|| part(all.bottom() + BETWEEN, FOLLOWER));
-        let bottom = follower.map_or(all.bottom(), |follower| follower.bottom());
+        let md5 = chart::has_md5(trace).then(|| part(all.bottom() + BETWEEN, MD5));
+        let bottom = md5.map_or(all.bottom(), |md5| md5.bottom());
 
         let mut svg = Svg::new(WIDTH, bottom + FOOT, &style(), GROUND);
         svg.title(&format!("Trace of {}: {}", self.title, self.outcome));
@@ -96,13 +97,13 @@ impl Picture {
         time_axis(&mut svg, trace, total, bottom);
         chart::total(&mut svg, total, trace);
         words(&mut svg, "name", all.top - 6.0, "each stream, by its number");
-        lanes::draw(&mut svg, all, trace, fastest);
-        if let Some(follower) = follower {
-            chart::follower(&mut svg, follower, trace);
+        rows::draw(&mut svg, all, trace, fastest);
+        if let Some(md5) = md5 {
+            chart::md5(&mut svg, md5, trace);
         }
         legend(&mut svg, trace, bottom + 44.0, fastest);
-        let verdict = verdict::of(&self.trace, self.limit);
-        words(&mut svg, "verdict", bottom + 94.0, &verdict.unwrap_or_default());
+        let caption = caption::of(&self.trace, self.limit);
+        words(&mut svg, "caption", bottom + 94.0, &caption.unwrap_or_default());
         svg.finish()
     }
 }
@@ -114,16 +115,16 @@ fn style() -> String {
     format!("{STYLE}{shades}")
 }
 
-/// Lines through all parts, and their times below.
-fn time_axis(svg: &mut Svg, trace: &Trace, place: Place, bottom: f64) {
+/// Vertical lines through all parts, with their times below.
+fn time_axis(svg: &mut Svg, trace: &Trace, frame: Frame, bottom: f64) {
     for seconds in time_ticks(trace.end() as f64 / 1000.0, TIMES) {
-        let x = place.x(trace, (seconds * 1000.0) as u64);
-        svg.line("grid", (x, place.top), (x, bottom + 4.0));
+        let x = frame.x(trace, (seconds * 1000.0) as u64);
+        svg.line("grid", (x, frame.top), (x, bottom + 4.0));
         svg.words("number", (x, bottom + 18.0), Anchor::Middle, &time(seconds));
     }
 }
 
-/// What the shades and the marks mean, and how many of these there were.
+/// The meaning of the shades and the marks, and the number of each mark.
 fn legend(svg: &mut Svg, trace: &Trace, y: f64, fastest: f64) {
     const SAMPLE: (f64, f64) = (18.0, 10.0);
     let mut x = LEFT;
@@ -138,11 +139,11 @@ fn legend(svg: &mut Svg, trace: &Trace, y: f64, fastest: f64) {
     svg.words("said", (x + 6.0, y), Anchor::Start, &rate);
     x = LEFT;
     for mark in Mark::ALL {
-        let (class, meaning) = lanes::words_of(mark);
+        let (class, meaning) = rows::words_of(mark);
         let count = (0..trace.streams()).flat_map(|stream| trace.lane(stream));
         let count: u64 = count.map(|cell| u64::from(cell.count(mark))).sum();
         let mut path = Path::default();
-        lanes::symbol(&mut path, mark, (x + 5.0, y + 19.0), 9.0);
+        rows::symbol(&mut path, mark, (x + 5.0, y + 19.0), 9.0);
         svg.path(class, &path);
         let words = format!("{meaning} ({count})");
         svg.words("said", (x + 15.0, y + 23.0), Anchor::Start, &words);
@@ -150,10 +151,10 @@ fn legend(svg: &mut Svg, trace: &Trace, y: f64, fastest: f64) {
     }
 }
 
-/// From here on (Hangul, then all of CJK) a character may take two columns.
+/// The first character that may take two columns: Hangul, and then all of CJK.
 const WIDE: char = '\u{1100}';
 
-/// Where the first character of `words` begins that does not fit into so many columns.
+/// The byte offset of the first character that does not fit into `room` columns.
 fn overflow(words: &str, room: usize) -> Option<usize> {
     let mut taken = 0;
     let mut characters = words.char_indices();
@@ -161,10 +162,10 @@ fn overflow(words: &str, room: usize) -> Option<usize> {
         taken += if *character < WIDE { 1 } else { 2 };
         taken > room
     });
-    first.map(|(place, _)| place)
+    first.map(|(offset, _)| offset)
 }
 
-/// `words` in two lines, of which the first has at most so many columns.
+/// `words` in two lines. The first has at most `room` columns.
 fn wrap(words: &str, room: usize) -> (&str, &str) {
     let Some(end) = overflow(words, room) else { return (words, "") };
     words[..end].rsplit_once(' ').map_or((&words[..end], &words[end..]), |(first, _)| {
@@ -172,7 +173,7 @@ fn wrap(words: &str, room: usize) -> (&str, &str) {
     })
 }
 
-/// At most so many columns of `words`.
+/// `words`, cut to `room` columns.
 fn cut(words: &str, room: usize) -> String {
     match overflow(words, room) {
         Some(end) => format!("{}...", &words[..end]),

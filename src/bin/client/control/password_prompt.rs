@@ -1,5 +1,4 @@
-//! Where the client looks for a user and a password, the last place being the person at
-//! its terminal.
+//! Asks at the terminal for a user and a password, when no file has them.
 
 #![forbid(unsafe_code)]
 
@@ -12,10 +11,10 @@ use ropewalk::error::{Error, Result};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-/// The login at the server of `config`.
-pub(super) fn find(config: &Config, interrupt: &Arc<Interrupt>) -> Result<Login> {
+/// The login for the server of `config`.
+pub(super) fn login(config: &Config, interrupt: &Arc<Interrupt>) -> Result<Login> {
     let server = &config.server;
-    let ask = asking(escape(server.typed.as_bytes()), interrupt.clone());
+    let ask = prompt(escape(server.typed.as_bytes()), interrupt.clone());
     let sources = Sources {
         option: config.auth.clone(),
         host: server.host.clone(),
@@ -27,8 +26,8 @@ pub(super) fn find(config: &Config, interrupt: &Arc<Interrupt>) -> Result<Login>
     Login::find(sources.with_environment(|name| std::env::var_os(name)))
 }
 
-/// Asks a person, until a signal comes.
-fn asking(typed: String, interrupt: Arc<Interrupt>) -> Ask {
+/// A function that asks the person at the terminal. A signal ends its wait.
+fn prompt(typed: String, interrupt: Arc<Interrupt>) -> Ask {
     Box::new(move |again| {
         let Some(terminal) = prompt::terminal() else { return Ok(None) };
         if again {
@@ -36,7 +35,7 @@ fn asking(typed: String, interrupt: Arc<Interrupt>) -> Ask {
             terminal::complain(text);
         }
         let failed = |error| Error::system("terminal", &error);
-        let stop = interrupt.bell().map_err(failed)?;
+        let stop = interrupt.wake_socket().map_err(failed)?;
         let ask = |text: String, secret| {
             prompt::ask(&terminal, &text, secret, stop.as_fd()).map_err(failed)
         };

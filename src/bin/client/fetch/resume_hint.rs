@@ -1,4 +1,4 @@
-//! What a fetch that has failed leaves behind, and how to go on with it.
+//! The hint at the end of an error: how much of the file is kept, and how to continue.
 
 #![forbid(unsafe_code)]
 
@@ -6,14 +6,14 @@ use ropewalk::codec::amount;
 use ropewalk::error::Error;
 use ropewalk::transfer::output::Output;
 
-/// Adds to `error` how much of the file is there already, and the command that goes on
-/// with it; where there is nothing, nothing.
+/// Adds to `error` the share of the file that is kept and `command`, which continues the
+/// fetch. Adds nothing where nothing is kept.
 pub(crate) fn add(error: Error, output: &Output, command: &str) -> Error {
     match output.kept() {
         None => error,
         Some((bytes, size)) => {
             let (percent, shown) = (amount::percent(bytes, size), output.shown_part());
-            error.advise(format_args!("{shown} keeps {percent}%; to go on: {command}"))
+            error.advise(format_args!("{shown} keeps {percent}%; to continue: {command}"))
         }
     }
 }

@@ -1,17 +1,17 @@
-//! Axes: which numbers stand at them, and how numbers of any size are shown.
+//! The numbers at an axis, and the text of numbers and times.
 
 #![forbid(unsafe_code)]
 
-/// The steps between numbers that people read at a glance, up to a power of ten.
+/// Round steps between two numbers, times a power of ten.
 const STEPS: [f64; 3] = [1.0, 2.0, 5.0];
 
-/// The same for times, in seconds.
+/// Round steps between two times, in seconds.
 const TIME_STEPS: [f64; 20] = [
     0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0,
     1200.0, 1800.0, 3600.0, 7200.0,
 ];
 
-/// The numbers of an axis from 0 to `most`, at most `count` and the 0.
+/// The numbers of an axis: 0, and at most `count` more up to `most`.
 pub(super) fn ticks(most: f64, count: u32) -> Vec<f64> {
     let least = most / f64::from(count);
     if !(least > 0.0 && least.is_finite()) {
@@ -22,11 +22,11 @@ pub(super) fn ticks(most: f64, count: u32) -> Vec<f64> {
     multiples(step.unwrap_or(10.0 * power), most)
 }
 
-/// The same for seconds.
+/// The times of an axis, in seconds.
 pub(super) fn time_ticks(most: f64, count: u32) -> Vec<f64> {
     let least = most / f64::from(count);
     let step = TIME_STEPS.iter().copied().find(|step| *step >= least);
-    // Days have no finer step than hours.
+    // Longer times get whole hours.
     multiples(step.unwrap_or_else(|| (least / 3600.0).ceil() * 3600.0), most)
 }
 
@@ -35,7 +35,7 @@ fn multiples(step: f64, most: f64) -> Vec<f64> {
     (0..=count).map(|number| f64::from(number) * step).collect()
 }
 
-/// A number with as many digits as tell it from its neighbours.
+/// A number with at most three digits behind the point, and fewer if it is large.
 pub(super) fn short(number: f64) -> String {
     let digits = match number.abs() {
         size if size >= 10.0 || size == 0.0 => 0,
@@ -50,7 +50,7 @@ pub(super) fn short(number: f64) -> String {
     }
 }
 
-/// A time, as the axis has it.
+/// A time, as the axis shows it.
 pub(super) fn time(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
