@@ -144,7 +144,7 @@ impl Server {
             if backoff.is_none() {
                 listening.extend(self.listeners.iter().map(TcpListener::as_fd));
             }
-            let limit = [backoff.take(), self.connections.look()].into_iter().flatten().min();
+            let limit = [backoff.take(), self.connections.measure()].into_iter().flatten().min();
             let wake = self.signals.wait(&listening, limit).map_err(failed)?;
             match wake.signal {
                 Some(Signal::Pause) => self.pause().map_err(failed)?,

@@ -1,4 +1,4 @@
-//! What all connections of a server share.
+//! The parts of a server that all its connections share.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What all connections share.
+/// The parts that all connections share.
 pub(crate) struct Service {
     /// Checks passwords; without it every client is served.
     pub(crate) auth: Option<Auth>,
