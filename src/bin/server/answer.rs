@@ -5,6 +5,7 @@
 use ropewalk::codec::date;
 use ropewalk::codec::http::{Refusal, Response, Status};
 use ropewalk::codec::json::Value;
+use ropewalk::codec::message::reason::Reason;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -50,8 +51,7 @@ pub(crate) fn respond(status: Status, body: &Value) -> Response {
 
 /// The answer to a refused request.
 pub(crate) fn refusal(refusal: &Refusal) -> Response {
-    let response =
-        respond(refusal.status, &Value::object([("error", Value::from(refusal.reason))]));
+    let response = respond(refusal.status, &Reason(refusal.reason).to_json());
     match refusal.status {
         Status::SERVICE_UNAVAILABLE => response.field("Retry-After", RETRY_AFTER.to_string()),
         _ => response,

@@ -11,8 +11,8 @@
 mod speed;
 
 use crate::origin::origin;
-use ropewalk::app::threads;
 use ropewalk::sys::sync::{lock, wait_until};
+use ropewalk::sys::thread;
 use speed::{MEASURE_TIME, Speed};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -275,7 +275,7 @@ impl Connection {
     /// Runs `handle` on a thread of its own, which owns this connection. A panic there
     /// ends this connection and nothing else.
     pub(crate) fn spawn(self, handle: impl FnOnce(&Connection) + Send + 'static) -> io::Result<()> {
-        threads::spawn("connection", move || handle(&self))?;
+        thread::spawn("connection", move || handle(&self))?;
         Ok(())
     }
 }

@@ -24,7 +24,8 @@ use ropewalk::app::{terminal, workers};
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::{process, socket, user};
+use ropewalk::sys::socket::{self, Keepalive};
+use ropewalk::sys::{process, user};
 use ropewalk::transfer::confine::Root;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -42,9 +43,7 @@ const MAX_TURNED_AWAY: usize = 64;
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Keepalive of control connections: a dead client is noticed within two minutes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_COUNT: u8 = 4;
+const KEEPALIVE: Keepalive = Keepalive::probes(4);
 
 /// A server that listens.
 pub(crate) struct Server {
@@ -182,9 +181,9 @@ impl Server {
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         let _ = socket::set_keepalive(
             stream.as_fd(),
-            KEEPALIVE_IDLE,
-            KEEPALIVE_INTERVAL,
-            KEEPALIVE_COUNT,
+            KEEPALIVE.idle,
+            KEEPALIVE.interval,
+            KEEPALIVE.count,
         );
         let _ = socket::set_user_timeout(stream.as_fd(), self.service.stall + socket::SILENCE);
         let _ = stream.set_nodelay(true);

@@ -26,6 +26,9 @@ mod requests;
 mod sending;
 mod service;
 mod target;
+#[cfg(test)]
+#[path = "../../common/testing.rs"]
+mod testing;
 mod transfers;
 
 use config::Config;

@@ -12,10 +12,9 @@ use crate::target;
 use crate::transfers::table::Table;
 use counters::Counters;
 use ropewalk::app::http::{Http, NoRequest, Patience};
-use ropewalk::app::threads;
 use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status};
 use ropewalk::sys::sync::lock;
-use ropewalk::sys::{poll, socket};
+use ropewalk::sys::{poll, socket, thread};
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -67,8 +66,7 @@ impl Listening {
         let current = Current::default();
         let shared = current.clone();
         let source = Source { counters, table };
-        let thread =
-            threads::spawn("metrics", move || answer_all(&self.0, &ear, &shared, &source))?;
+        let thread = thread::spawn("metrics", move || answer_all(&self.0, &ear, &shared, &source))?;
         Ok(Metrics { address, current, bell: Some(bell), thread: Some(thread) })
     }
 }

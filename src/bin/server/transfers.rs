@@ -18,13 +18,15 @@ use crate::ports::DataPorts;
 use crate::target::Opened;
 use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::supervise::{Supervisor, Worker};
-use ropewalk::app::{terminal, threads};
+use ropewalk::app::terminal;
 use ropewalk::codec::http::{Refusal, Status};
+use ropewalk::codec::message::offer::{ClassicOffer, RopewalkOffer};
 use ropewalk::codec::message::sender_job::{SenderJob, SenderProtocol};
 use ropewalk::codec::text::escape;
 use ropewalk::error::ExitCode;
 use ropewalk::hash::hex;
 use ropewalk::sys::process::Ended;
+use ropewalk::sys::thread;
 use ropewalk::transfer::blocks::BlockPlan;
 use ropewalk::transfer::session::Token;
 use std::io;
@@ -45,23 +47,6 @@ pub(crate) struct Wanted {
     pub(crate) path: Vec<u8>,
     /// Over how many streams.
     pub(crate) threads: u8,
-}
-
-/// What a classic client is told of a transfer that begins.
-#[derive(Debug)]
-pub(crate) struct ClassicOffer {
-    /// The MD5 of the file, as 32 hexadecimal digits.
-    pub(crate) hash: String,
-    /// The port that its sender listens on.
-    pub(crate) port: u16,
-}
-
-/// What a ropewalk client is told of a transfer that begins.
-pub(crate) struct RopewalkOffer {
-    /// What its streams show to belong to it.
-    pub(crate) session: Token,
-    /// The port that its sender listens on.
-    pub(crate) port: u16,
 }
 
 /// Starts transfers.
@@ -146,11 +131,13 @@ impl Transfers {
         // The token says which transfer a stream belongs to, so its address need not.
         let peer = (!self.any_address).then(|| connection.peer().ip());
         let protocol = SenderProtocol::Pulled { token, stored, version, peer };
-        let mut transfer = self.transfer(connection, entry, &wanted, identity.version.size);
+        let size = identity.version.size;
+        let mut transfer = self.transfer(connection, entry, &wanted, size);
         transfer.token = Some(session);
         transfer.pace = Some(digests.pace(&identity.key()));
         let port = self.start(connection, &wanted, protocol, transfer)?;
-        Ok(RopewalkOffer { session, port })
+        let etag = format!("\"{}\"", identity.etag());
+        Ok(RopewalkOffer { port, token, size, stored, granted: None, etag })
     }
 
     fn transfer(
@@ -205,7 +192,7 @@ impl Transfers {
             let descriptors = [listener.as_fd(), wanted.opened.file.as_fd()];
             let worker = self.supervisor.start_worker(&self.sender, job.to_json(), &descriptors)?;
             transfer.entry.has_sender(worker.lifeline(), transfer.token, Instant::now())?;
-            threads::spawn("transfer", move || transfer.follow(worker))?;
+            thread::spawn("transfer", move || transfer.follow(worker))?;
             Ok(port)
         };
         started().map_err(|error| unavailable(&error))

@@ -213,15 +213,15 @@ impl Page {
                 Kind::File(_) => "file",
             };
             let mut members = vec![
-                ("name".to_string(), String::from_utf8_lossy(&entry.name).into_owned().into()),
-                ("path".to_string(), link(entry).into()),
-                ("type".to_string(), kind.into()),
+                ("name", String::from_utf8_lossy(&entry.name).into_owned().into()),
+                ("path", link(entry).into()),
+                ("type", kind.into()),
             ];
             if let Kind::File(size) = entry.kind {
-                members.push(("size".to_string(), Value::from_u64(size)));
+                members.push(("size", Value::from_u64(size)));
             }
-            members.push(("mtime".to_string(), Value::Integer(entry.modified)));
-            write!(out, "{separator}\n{}", Value::Object(members))?;
+            members.push(("mtime", Value::Integer(entry.modified)));
+            write!(out, "{separator}\n{}", Value::object(members))?;
             separator = ",";
             Ok(())
         })?;

@@ -68,7 +68,7 @@ pub(super) fn longest_silent(
 mod tests {
     use super::super::row::tests::{Sort, row, rows};
     use super::*;
-    use ropewalk::sys::random;
+    use crate::testing::Random;
 
     const PATIENCE: Duration = Duration::from_secs(30);
     const FULL: Decision = Decision::Refuse("too many transfers");
@@ -111,36 +111,20 @@ mod tests {
         }
     }
 
-    /// Pseudo-random numbers (xorshift).
-    struct Numbers(u64);
-
-    impl Numbers {
-        fn below(&mut self, end: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0 % end
-        }
-    }
-
     #[test]
     fn no_sequence_of_arrivals_exceeds_a_limit_or_evicts_a_transfer_that_moves() {
-        let mut seed = [0; 8];
-        random::fill(&mut seed).unwrap();
-        let seed = u64::from_ne_bytes(seed) | 1; // xorshift stays at 0
-        println!("seed {seed}"); // cargo shows it when the test fails
-        let (mut numbers, mut now) = (Numbers(seed), Instant::now());
+        let (mut random, mut now) = (Random::new(), Instant::now());
         let limits = Limits { transfers: 12, per_origin: 5, patience: PATIENCE };
         let (mut rows, mut decisions) = (Rows::new(), [0; 3]);
         for id in 1..5000 {
-            now += Duration::from_secs(numbers.below(6));
-            let known = rows.keys().nth(numbers.below(16) as usize).copied().unwrap_or(0);
-            match (numbers.below(8), rows.get_mut(&known)) {
+            now += Duration::from_secs(random.below(6) as u64);
+            let known = rows.keys().nth(random.below(16)).copied().unwrap_or(0);
+            match (random.below(8), rows.get_mut(&known)) {
                 (0, Some(_)) => drop(rows.remove(&known)),
                 (1..4, Some(row)) => row.reached(id, now),
                 _ => {
-                    let host = 1 + numbers.below(4) as u8;
-                    let sort = if numbers.below(4) == 0 { Sort::Classic } else { Sort::Session };
+                    let host = 1 + random.below(4) as u8;
+                    let sort = if random.below(4) == 0 { Sort::Classic } else { Sort::Session };
                     let kind = arrive(&mut rows, &limits, (id, host, sort), now);
                     decisions[kind] += 1;
                 }

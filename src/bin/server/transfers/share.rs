@@ -1,9 +1,8 @@
 //! `--limit-rate`: the rate of each transfer and download. Decides, and tells nobody.
 //!
 //! The limit is divided evenly. A row that has moved nothing for a while keeps an eighth of
-//! an even share; the others divide what it leaves. It gets its whole share back when it
-//! moves again. The rates together never exceed the limit. `docs/BENCHMARKS.md` shows why
-//! an eighth.
+//! an even share, and the others divide the rest. It gets its whole share back as soon as it
+//! moves. The rates together never exceed the limit.
 
 #![forbid(unsafe_code)]
 
@@ -18,8 +17,9 @@ const SILENT_TIME: Duration = Duration::from_secs(5);
 /// share the limit itself may be why nothing has moved.
 const SILENT_BYTES: u64 = 4 * MIN_BURST;
 
-/// A silent row gets an even share divided by this. Less would make its first bytes wait for
-/// too long when it continues, more would take too much from the others.
+/// A silent row gets an even share divided by this. Measured with a limit of 2 MiB/s, for 16
+/// MiB beside 31 silent sessions: 256 s for 1, 15.4 s for 2, 9.0 s for 8, 8.0 s for 64. A row
+/// that was silent had its next 128 KiB within 0.4 s for 2 as for 64.
 const SILENT_PART: u64 = 8;
 
 /// How the limit is divided at one moment, in bytes per second.
