@@ -51,6 +51,9 @@ pub fn out_of_room(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
+/// How long to wait then.
+pub const ROOM_PAUSE: Duration = Duration::from_millis(100);
+
 /// A new socket for the family of `address`, close-on-exec, with these flags of socket(2) too.
 pub(super) fn tcp_socket(address: SocketAddr, flags: libc::c_int) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
