@@ -54,7 +54,9 @@ pub(super) fn write(
             out.write_all(b"<p class=\"empty\">This folder is empty.</p>\n")?;
         }
         (None, true) => out.write_all(b"<p class=\"empty\">Nothing is left to show.</p>\n")?,
-        (Some(_), true) => out.write_all(b"<p class=\"empty\">No name contains this text.</p>\n")?,
+        (Some(_), true) => {
+            out.write_all(b"<p class=\"empty\">No name contains this text.</p>\n")?
+        }
     }
     out.write_all(b"</main>\n<footer>\n")?;
     write_foot(out, view, listing)?;
