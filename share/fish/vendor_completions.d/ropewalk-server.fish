@@ -29,7 +29,7 @@ complete -c ropewalk-server -l bind -x -d 'listen on this address only (default:
 complete -c ropewalk-server -l data-ports -x -d 'take the data ports of transfers from this range (default: any free port)'
 complete -c ropewalk-server -l metrics -x -d 'serve metrics for Prometheus at this address, under /-/metrics, without a password'
 complete -c ropewalk-server -l auth -r -F -d 'serve only the users in this file, which has a line user:password for each user'
-complete -c ropewalk-server -l auth-md5 -d 'with --auth, accept MD5 too, for clients that lack SHA-256'
+complete -c ropewalk-server -l auth-md5 -d 'with --auth, accept MD5 too; wget needs it, curl and Chromium do not'
 complete -c ropewalk-server -l any-address -d 'accept streams with the token of a session from any address'
 complete -c ropewalk-server -l trust-proxy -x -d 'take the client address from X-Forwarded-For in requests of this proxy'
 complete -c ropewalk-server -l user -x -a '(__fish_complete_users)' -d 'give up root once the port is open, and become this user'

@@ -1,5 +1,5 @@
-//! A part of a file on its way into a control connection. Never more bytes than were
-//! announced, and never the last of them when they are not all of one state of the file.
+//! Sends a part of a file on a control connection: never more bytes than the head announced.
+//! The last byte goes out only if all bytes are of one state of the file.
 
 #![forbid(unsafe_code)]
 
@@ -10,26 +10,26 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Bytes that are read and sent at once. They are copied: what sendfile(2) has taken may
-/// still change until the peer has read it.
+/// The bytes that are read and sent at once. They are copied, since bytes that sendfile(2)
+/// has taken may still change until the peer has read them.
 const PIECE_SIZE: u64 = 128 << 10;
 
-/// What the log says of a file that lost bytes.
+/// The reason in the log where the file lost bytes.
 const SHORTER: Broken = Broken::Changed("the file became shorter");
 
-/// What the log says of a file whose bytes were written to.
+/// The reason in the log where the file's bytes were overwritten.
 const CHANGED: Broken = Broken::Changed("the file changed");
 
-/// Bytes of a file that follow a response's head.
+/// The part of a file that follows a response's head.
 #[derive(Debug)]
 pub(crate) struct Body {
     /// The file.
     pub(crate) file: File,
-    /// The state of it that the head describes.
+    /// The state of the file that the head describes.
     pub(crate) version: Version,
-    /// Where they begin.
+    /// The offset of the first byte.
     pub(crate) start: u64,
-    /// How many there are.
+    /// The number of bytes.
     pub(crate) length: u64,
 }
 
@@ -50,7 +50,7 @@ impl Body {
                 0 => return Err(SHORTER),
                 count => &buffer[..count],
             };
-            // After the read: who writes sets the time of the change first.
+            // Checked after the read, since a write sets the time before it changes the bytes.
             doubtful |= self.is_doubtful()?;
             crc = crc32c::extend(crc, piece);
             if doubtful && count as u64 == left {
@@ -62,8 +62,8 @@ impl Body {
         Ok(())
     }
 
-    /// Whether the file is another one than was announced, but may have the same bytes in
-    /// this part: it grew, or only its mode or its name was changed.
+    /// Whether the file has changed, but may have the same bytes in this part: it grew, or
+    /// only its mode or name changed.
     fn is_doubtful(&self) -> Result<bool, Broken> {
         let (then, now) = (self.version, Version::of(&self.file.metadata()?));
         match now.size {
@@ -74,7 +74,7 @@ impl Body {
         }
     }
 
-    /// Reads the part once more, and demands that it still has this CRC32C.
+    /// Reads the part again, and fails unless it still has this CRC32C.
     fn compare(&self, expected: u32) -> Result<(), Broken> {
         let mut buffer = vec![0; self.length.min(PIECE_SIZE) as usize];
         let (mut crc, mut done) = (0, 0);

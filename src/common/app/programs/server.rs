@@ -70,7 +70,7 @@ pub static SERVER: Program = Program {
                     short: None,
                     long: "auth-md5",
                     value: None,
-                    help: "with --auth, accept MD5 too, for clients that lack SHA-256",
+                    help: "with --auth, accept MD5 too; wget needs it, curl and Chromium do not",
                 },
                 Opt {
                     short: None,

@@ -1,16 +1,16 @@
-//! The page of one file: what it is, and how to get it. Everything that is here is a link
-//! or a text, so it works without a script.
+//! The page of one file, for people: its size and date, links, and the command that fetches
+//! it. The page works without a script.
 
 #![forbid(unsafe_code)]
 
-use super::{command, frame, html};
+use super::{command, folder_page, frame};
 use crate::media;
 use ropewalk::codec::text::escape;
-use ropewalk::codec::{amount, html as markup, percent};
+use ropewalk::codec::{amount, html, percent};
 use ropewalk::transfer::identity::Version;
 use std::io::{self, Write};
 
-/// The page of the file that the client calls `path`, and which has this URL.
+/// The page of the file that the client names `path`, at this URL.
 pub(super) fn page(path: &[u8], url: &str, version: &Version) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
@@ -23,7 +23,7 @@ pub(super) fn page(path: &[u8], url: &str, version: &Version) -> io::Result<Vec<
         "</header>\n<main>\n<dl><dt>Size</dt><dd>{}</dd><dt>Modified</dt>\
          <dd>{}<span class=\"zone\"> UTC</span></dd></dl>",
         size(version.size),
-        html::time(version.mtime.seconds)
+        folder_page::time(version.mtime.seconds)
     )?;
     writeln!(
         out,
@@ -39,7 +39,7 @@ pub(super) fn page(path: &[u8], url: &str, version: &Version) -> io::Result<Vec<
         out,
         "<h2>Fetch it with ropewalk</h2>\n<pre><code id=\"command\">{}</code></pre>\n\
          <button type=\"button\" data-copy=\"command\" hidden>Copy</button>\n</main>",
-        markup::escape(&command::fetch(url))
+        html::escape(&command::fetch(url))
     )?;
     frame::end(&mut out)?;
     Ok(out)
@@ -47,8 +47,8 @@ pub(super) fn page(path: &[u8], url: &str, version: &Version) -> io::Result<Vec<
 
 fn size(bytes: u64) -> String {
     match bytes {
-        0..1024 => html::size_in_words(bytes),
-        _ => format!("{} ({} bytes)", html::size_in_words(bytes), amount::grouped(bytes)),
+        0..1024 => folder_page::size_in_words(bytes),
+        _ => format!("{} ({} bytes)", folder_page::size_in_words(bytes), amount::grouped(bytes)),
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_s_page_says_what_it_is_and_how_to_get_it() {
+    fn a_file_s_page_shows_its_size_and_date_and_the_ways_to_fetch_it() {
         let text = page_of(b"/a/b c.txt", 1536);
         for part in [
             "<dd>1.5 KiB (1,536 bytes)</dd>",
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_does_nothing_in_a_file_s_page() {
+    fn a_name_is_only_text_in_a_file_s_page() {
         let text = page_of(b"/<i>/\"><script>alert(1)\xff\n", 1);
         assert_eq!(text.matches("<script>").count(), 1);
         assert!(text.contains("<title>&quot;&gt;&lt;script&gt;"), "{text}");

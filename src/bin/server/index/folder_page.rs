@@ -1,5 +1,5 @@
-//! The index as a page for people: folders and files in a table whose heads sort it, a
-//! search field where there is much, and pages where there is more.
+//! The page of a folder, for people: a table of folders and files whose heads sort it, with a
+//! search field for many entries, and several pages for more.
 
 #![forbid(unsafe_code)]
 
@@ -11,18 +11,21 @@ use ropewalk::codec::text::escape;
 use ropewalk::codec::{amount, date, html, percent};
 use std::io::{self, Write};
 
-/// With so many entries, and no more, a page has no search field.
+/// The most entries of a page without a search field.
 const FEW_ENTRIES: u64 = 100;
 
-/// What is at the head of a column, which query it has, and how it is ordered first.
+/// The columns: label, class, key, and whether the first click sorts in descending order.
 const COLUMNS: [(&str, &str, Key, bool); 3] = [
     ("Name", "n", Key::Name, false),
     ("Size", "s", Key::Size, true),
     ("Modified", "m", Key::Modified, true),
 ];
 
-/// Writes the page of a folder that the client calls `path`. `command` is the beginning of
-/// the command that fetches a file, where its name can be added without quotes.
+/// Writes the page of the folder that the client names `path`. `command` is the beginning of
+/// the command that fetches a file of it (`command::beginning`).
+///
+/// # Errors
+/// Those of `out`.
 pub(super) fn write(
     out: &mut impl Write,
     path: &[u8],
@@ -51,7 +54,9 @@ pub(super) fn write(
             out.write_all(b"<p class=\"empty\">This folder is empty.</p>\n")?;
         }
         (None, true) => out.write_all(b"<p class=\"empty\">Nothing is left to show.</p>\n")?,
-        (Some(_), true) => out.write_all(b"<p class=\"empty\">No name has this in it.</p>\n")?,
+        (Some(_), true) => {
+            out.write_all(b"<p class=\"empty\">No name contains this text.</p>\n")?
+        }
     }
     out.write_all(b"</main>\n<footer>\n")?;
     write_foot(out, view, listing)?;
@@ -185,21 +190,21 @@ fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", amount::grouped(count), if count == 1 { "" } else { "s" })
 }
 
-/// A date for people and for the script; nothing for one before 1970.
+/// A date for people and for the script; empty before 1970.
 pub(super) fn time(modified: i64) -> String {
     let Ok(seconds) = u64::try_from(modified) else { return String::new() };
     let text = date::format_short(seconds);
     format!("<time datetime=\"{}Z\">{text}</time>", text.replace(' ', "T"))
 }
 
-/// A size as people read it: at most four digits, and a unit.
+/// A size of at most four digits before the point, with a unit.
 pub(super) fn size_in_words(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let Some(power) = (bytes.max(1).ilog2() / 10).checked_sub(1) else {
         return format!("{bytes} B");
     };
     let unit = units.into_iter().nth(power as usize).unwrap_or_default();
-    // Tenths, cut and not rounded, so that nothing looks larger than it is.
+    // Tenths, cut and not rounded, so that no file looks larger than it is.
     let tenths = (u128::from(bytes) * 10) >> (10 * (power + 1));
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
@@ -223,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_does_nothing_in_a_page() {
+    fn a_name_is_only_text_in_a_page() {
         let plain = page(&View::all(Key::Name), &listing(vec![]));
         let names: [(&[u8], &str, &str); 4] = [
             (b"<script>\"'&", "%3Cscript%3E%22%27%26", "&lt;script&gt;&quot;&#39;&amp;</a>"),
@@ -249,7 +254,7 @@ mod tests {
         let text = page(&view, &listing(vec![]));
         assert_eq!(text.matches("<script").count(), 1);
         assert!(text.contains("value=\"&quot;&gt;&lt;script&gt;&amp;&#39;\""), "{text}");
-        assert!(text.contains("No name has this in it."));
+        assert!(text.contains("No name contains this text."));
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Whether a request may come in: Digest authentication (RFC 7616) from its fields to a
-//! decision. Answers nothing and waits for nothing itself; that is the caller's.
+//! The authenticator: decides by Digest authentication (RFC 7616) whether a request is
+//! served. The caller sends the answer, and waits before it where that is needed.
 
 #![forbid(unsafe_code)]
 
-use super::nonces::{Nonces, Worth};
+use super::nonces::{Freshness, Nonces};
 use super::passwords::Passwords;
 use ropewalk::codec::digest_auth::{Algorithm, Challenge, Credentials};
 use ropewalk::codec::http::RequestHead;
@@ -13,59 +13,63 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// What ropewalk's passwords are for, as a client shows it.
+/// The realm: the name that a client shows for what the passwords protect.
 pub(crate) const REALM: &[u8] = b"ropewalk";
 
-/// How long the answer to a failure is held back.
+/// How long the server holds back its answer to failed credentials.
 pub(crate) const FAILURE_DELAY: Duration = Duration::from_secs(1);
 
-/// How much of a name that failed is shown, in bytes.
+/// The most bytes of a refused user name that the log shows.
 const SHOWN_NAME: usize = 64;
 
-/// What to do with a request.
+/// How the server treats a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Serve it; it is from this user.
+    /// Serve it. It comes from this user.
     Allowed(Vec<u8>),
-    /// Answer 401 with a challenge, at once: it came without credentials, or with right
-    /// ones whose nonce is not good any more (`stale`). No failure.
+    /// Answer 401 with a challenge at once. The credentials are missing, or only stale.
     Challenge {
-        /// What the challenge has to say.
+        /// Whether the credentials are right but for a nonce that is used or too old.
         stale: bool,
     },
     /// Answer 401 with a challenge after `delay`, and log the reason.
     Failure {
         /// How long to wait before the answer.
         delay: Duration,
-        /// Safe to log: what was wrong, and who it claimed to be. Never a password.
+        /// What is wrong, and the user that the request names. Safe to log; never a password.
         reason: String,
     },
 }
 
-/// The guard of a server: passwords, and nonces that it gave out.
-pub(crate) struct Gate {
+/// The passwords and the nonces of a server.
+pub(crate) struct Authenticator {
     passwords: Mutex<Arc<Passwords>>,
     nonces: Nonces,
-    /// Best first.
+    /// The algorithms that are offered, the best first.
     algorithms: &'static [Algorithm],
 }
 
-impl Gate {
-    /// Lets in who knows one of these passwords; with `md5` also old clients that know
-    /// no SHA-256.
-    pub(crate) fn new(passwords: Passwords, md5: bool) -> io::Result<Gate> {
+impl Authenticator {
+    /// Accepts these users. With `md5` it also offers MD5, for clients without SHA-256.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
+    pub(crate) fn new(passwords: Passwords, md5: bool) -> io::Result<Authenticator> {
         const BOTH: &[Algorithm] = &[Algorithm::Sha256, Algorithm::Md5];
         let algorithms = if md5 { BOTH } else { BOTH.get(..1).unwrap_or_default() };
         let passwords = Mutex::new(Arc::new(passwords));
-        Ok(Gate { passwords, nonces: Nonces::new()?, algorithms })
+        Ok(Authenticator { passwords, nonces: Nonces::new()?, algorithms })
     }
 
-    /// Other passwords from now on.
+    /// Uses these passwords from now on.
     pub(crate) fn replace(&self, passwords: Passwords) {
         *lock(&self.passwords) = Arc::new(passwords);
     }
 
-    /// The values of the `WWW-Authenticate` fields of a 401, the best first.
+    /// The values of the `WWW-Authenticate` fields of a 401, the best algorithm first.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
     pub(crate) fn challenges(&self, stale: bool, now: Instant) -> io::Result<Vec<Vec<u8>>> {
         let realm = lock(&self.passwords).realm().to_vec();
         let nonce = self.nonces.issue(now)?.into_bytes();
@@ -77,7 +81,7 @@ impl Gate {
         self.algorithms.iter().map(write).collect()
     }
 
-    /// Judges a request. Its count is used up if it is allowed.
+    /// Decides about a request. An allowed request uses up the count of its nonce.
     pub(crate) fn decide(&self, head: &RequestHead, now: Instant) -> Decision {
         let mut fields = head.headers.get_all("Authorization");
         let Some(field) = fields.next() else { return Decision::Challenge { stale: false } };
@@ -90,23 +94,23 @@ impl Gate {
         };
         let user = Some(credentials.username.as_slice());
         if !self.algorithms.contains(&credentials.algorithm) {
-            return failure("an algorithm that was not offered", user);
+            return failure("the algorithm was not offered", user);
         }
         if credentials.uri != head.target {
-            return failure("credentials for another target", user);
+            return failure("the credentials are for another target", user);
         }
         let passwords = lock(&self.passwords).clone();
         if credentials.realm != passwords.realm() {
-            return failure("credentials for another realm", user);
+            return failure("the credentials are for another realm", user);
         }
         let method = head.method.as_bytes();
         let proves = |key: &str| credentials.proves(key, method);
         if !passwords.check(&credentials.username, credentials.algorithm, proves) {
             return failure("a wrong user or password", user);
         }
-        match self.nonces.take(&credentials.nonce, credentials.nc, now) {
-            Worth::Fresh => Decision::Allowed(credentials.username),
-            Worth::Stale => Decision::Challenge { stale: true },
+        match self.nonces.accept(&credentials.nonce, credentials.nc, now) {
+            Freshness::Fresh => Decision::Allowed(credentials.username),
+            Freshness::Stale => Decision::Challenge { stale: true },
         }
     }
 }
