@@ -39,6 +39,7 @@ rm -rf "$copy/src"
 mkdir -p "$copy/src/common"
 sed '/^\[\[/,$d' Cargo.toml >"$copy/Cargo.toml"
 cp Cargo.lock "$copy/"
+cp src/common/testing.rs "$copy/src/common/"
 keep=''
 for part in $layers; do
     cp -r "src/common/$part.rs" "$copy/src/common/"

@@ -14,5 +14,5 @@ pub mod supervise;
 pub mod terminal;
 pub mod workers;
 
-/// Stack of a thread that only moves bytes and waits.
-pub const SMALL_STACK: usize = 256 << 10;
+pub use crate::sys::thread as threads;
+pub use crate::sys::thread::STACK as SMALL_STACK;

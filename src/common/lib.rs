@@ -18,6 +18,8 @@ pub mod codec;
 pub mod error;
 pub mod hash;
 pub mod sys;
+#[cfg(test)]
+mod testing;
 pub mod transfer;
 
 /// The version of all four programs.

@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod backoff;
 pub mod beneath;
 pub mod connect;
 pub mod dir;
@@ -22,6 +23,7 @@ pub mod socket;
 mod standard;
 pub mod sync;
 pub mod terminal;
+pub mod thread;
 pub mod user;
 pub mod volume;
 

@@ -90,7 +90,7 @@ fn a_transfer_moves_the_numbers() {
     assert_eq!(now["ropewalk_transfers_total{outcome=\"complete\"}"], 1.0);
     assert_eq!(now["ropewalk_transfers_total{outcome=\"failed\"}"], 0.0);
     assert!(now["ropewalk_transfer_bytes_total"] >= 3_000_000.0, "{now:?}");
-    assert!((1.0..=4.0).contains(&now["ropewalk_streams_total"]), "{now:?}");
+    assert!((1.0..=4.0).contains(&now["ropewalk_stream_peak_total"]), "{now:?}");
     assert!(now["ropewalk_transfer_seconds_total"] > 0.0, "{now:?}");
     for name in ["ropewalk_transfers_active", "ropewalk_streams_active"] {
         assert_eq!(now[name], 0.0, "{name}");

@@ -2,7 +2,7 @@
 
 use crate::disk::{Change, Content, Naming};
 use crate::history::{File, History, Step, Synced};
-use crate::states::Random;
+use crate::testing::Random;
 use std::collections::BTreeSet;
 
 const THREAD: u32 = 1;
@@ -130,7 +130,7 @@ fn chance_finds_states_that_are_possible_and_all_of_few() {
     let cut = history.cut(4);
     let all: BTreeSet<String> =
         (0..cut.count().unwrap()).map(|number| format!("{:?}", cut.state(number))).collect();
-    let mut random = Random(7);
+    let mut random = Random::from_seed(7);
     let found: BTreeSet<String> =
         (0..20_000).map(|_| format!("{:?}", cut.by_chance(&mut random))).collect();
     assert_eq!(found, all);

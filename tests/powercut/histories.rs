@@ -1,11 +1,11 @@
 //! The histories, and what has to hold in every state that they can leave.
 
 use crate::check::lay;
-use crate::explore::{Explorer, seed};
+use crate::explore::Explorer;
 use crate::harness::content;
 use crate::history::{History, Step};
 use crate::recorder::{Run, can_record};
-use crate::states::Random;
+use crate::testing::{Random, seed};
 use crate::world::{BLOCK, BLOCKS, SIZE, World};
 
 /// A run to the end.
@@ -96,7 +96,7 @@ fn a_fetch_over_an_old_file_that_is_killed_twice_is_gone_on_from() {
         return;
     }
     let (seed, world) = (seed(), World::new("killed", content(SIZE)));
-    let mut random = Random(seed);
+    let mut random = Random::from_seed(seed);
     let folder = world.folder("folder", Some(&content(3000)));
     let mut history = History::of(&folder);
     let first = 3 + random.below(calls(BLOCKS / 2));
@@ -118,7 +118,7 @@ fn holes_that_were_made_durable_stay_holes() {
     }
     bytes[18 * BLOCK..23 * BLOCK].fill(0);
     let (seed, world) = (seed(), World::with_holes("holes", bytes));
-    let mut random = Random(seed);
+    let mut random = Random::from_seed(seed);
     let folder = world.folder("folder", None);
     let mut history = History::of(&folder);
     world.run(&mut history, &folder, &dies("receiver", 8 + random.below(9)), false);
@@ -134,7 +134,7 @@ fn one_power_cut_after_the_other_costs_nothing_that_was_durable() {
         return;
     }
     let (seed, world) = (seed(), World::new("again", content(SIZE)));
-    let mut random = Random(seed);
+    let mut random = Random::from_seed(seed);
     let folder = world.folder("folder", Some(b"old"));
     let mut history = History::of(&folder);
     world.run(&mut history, &folder, &dies("receiver", calls(BLOCKS - 2) + 3), true);
@@ -148,7 +148,7 @@ fn one_power_cut_after_the_other_costs_nothing_that_was_durable() {
         let how = if round == 0 { dies("receiver", 2 + random.below(8)) } else { WHOLE };
         world.run(&mut next, &folder, &how, round > 0);
         history = next;
-        explore(test, &world, &history, seed + round);
+        explore(test, &world, &history, seed);
     }
 }
 
@@ -159,7 +159,7 @@ fn without_sync_no_wrong_byte_counts_and_what_was_durable_stays() {
         return;
     }
     let (seed, world) = (seed(), World::new("no-sync", content(SIZE)));
-    let mut random = Random(seed);
+    let mut random = Random::from_seed(seed);
     let folder = world.folder("folder", Some(b"old"));
     let mut history = History::of(&folder);
     world.run(&mut history, &folder, &dies("receiver", calls(BLOCKS - 3) + 3), true);

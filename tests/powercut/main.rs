@@ -4,7 +4,7 @@
 //! byte count as there, or a wrong file have the output's name.
 //!
 //! `POWERCUT_STATES` is how many states are tried of each history that has more than can all be
-//! tried, `POWERCUT_RESUMED` how many of those a real client goes on from. `POWERCUT_SEED`
+//! tried, `POWERCUT_RESUMED` how many of those a real client goes on from. `ROPEWALK_SEED`
 //! repeats the choices of a run; a failed one says which it was.
 
 // Clippy takes only the functions marked #[test] for tests; here everything is.
@@ -26,4 +26,7 @@ mod history;
 mod promise;
 mod recorder;
 mod states;
+#[allow(dead_code)]
+#[path = "../../src/common/testing.rs"]
+mod testing;
 mod world;

@@ -1,14 +1,13 @@
 //! The control conversation with a server: one connection, one request, one reply.
-//! What the replies say is in control/offer.rs.
+//! The messages themselves are in codec/message.
 
 #![forbid(unsafe_code)]
 
 mod advice;
 mod login;
-mod offer;
 mod waiting;
 
-pub(crate) use offer::{ClassicOffer, Offer, PulledOffer};
+pub(crate) use ropewalk::codec::message::offer::{ClassicOffer, Offer, RopewalkOffer};
 pub(crate) use waiting::{Held, REMINDER};
 
 use crate::config::{Config, Threads};
@@ -18,13 +17,14 @@ use ropewalk::app::http::{Http, NoReply};
 use ropewalk::app::resolve::{advise_zone, connect_any, resolve};
 use ropewalk::app::terminal;
 use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
-use ropewalk::codec::json::{self, Value};
+use ropewalk::codec::json;
+use ropewalk::codec::message::reason::Reason;
+use ropewalk::codec::message::transfer_request::{Protocol, TransferRequest};
 use ropewalk::codec::percent::encode_path;
 use ropewalk::codec::repr_digest::{WANT_MD5, parse_md5};
 use ropewalk::codec::text::{escape, escape_limited};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::socket;
-use ropewalk::transfer::blocks::MAX_STREAMS;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -168,16 +168,13 @@ impl Server {
         (patience, limit): (Duration, Option<Duration>),
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
-        let mut body = vec![
-            ("threads", Value::from_u64(threads.at_first().into())),
-            ("protocol", Value::from_u64(2)),
-        ];
-        if threads == Threads::Auto {
-            body.push(("max_threads", Value::from_u64(MAX_STREAMS)));
-        }
-        let body = Value::object(body);
+        let request = TransferRequest {
+            streams: threads.at_first(),
+            most_streams: (threads == Threads::Auto).then_some(u8::MAX),
+            protocol: Protocol::Ropewalk,
+        };
         let fields = [("Host", self.host.as_str()), ("Content-Type", "application/json")];
-        let body = body.to_string().into_bytes();
+        let body = request.to_json().to_string().into_bytes();
         let method = &Method::Post;
         let message = Message { method, target, fields: &fields, body: &body, limit, held: None };
         self.converse(stream, &message, patience, interrupt)
@@ -187,7 +184,7 @@ impl Server {
         if head.status != Status::OK.code() {
             return Err(self.refused(head, body, file));
         }
-        Offer::parse(&head.headers, body)
+        Offer::from_reply(&head.headers, body)
             .map_err(|why| advice::another_kind(self.wrong(&why), &self.typed, head, file))
     }
 
@@ -367,10 +364,11 @@ impl Server {
     /// reason phrase.
     fn refused(&self, head: &ResponseHead, body: &[u8], file: &[u8]) -> Error {
         let reason = escape_limited(&head.reason, SHOWN_WORDS);
-        let words = json::parse(body)
-            .ok()
-            .and_then(|body| body.get("error").and_then(Value::as_str).map(str::to_string))
-            .map(|words| format!(": {}", escape_limited(words.as_bytes(), SHOWN_WORDS)))
+        let body = json::parse(body).ok();
+        let words = body
+            .as_ref()
+            .and_then(Reason::from_json)
+            .map(|reason| format!(": {}", escape_limited(reason.0.as_bytes(), SHOWN_WORDS)))
             .unwrap_or_default();
         let is = |known: Status| head.status == known.code();
         let named = match is(Status::NOT_FOUND) {

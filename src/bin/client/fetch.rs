@@ -76,7 +76,7 @@ fn fetch(
             Goal::File(output) => classic::run(&fetch, output, &server, &offer),
             Goal::Descriptor(open) => piped::classic(&fetch, &open, &server, &offer),
         },
-        Offer::Pulled(offer) => {
+        Offer::Ropewalk(offer) => {
             let lease = Lease::new(&server, &offer, config.single_port);
             match goal {
                 Goal::File(output) => pulled::run(&fetch, output, &server, &offer, &lease),

@@ -1,14 +1,17 @@
-//! How a parent tells a worker what to do: one JSON object and some descriptors over
-//! the Unix stream socket that is the worker's standard input. The same socket is
-//! the lifeline afterwards: its end of file means that the parent is gone.
+//! The transport of a job from a parent to its worker. The parent starts the worker with the
+//! one argument `--job` and a Unix stream socket as standard input. The job is one line of
+//! JSON (codec/message) with its descriptors (SCM_RIGHTS):
 //!
 //! ```text
-//! {"parent": PID, "descriptors": D, ...}\n      with D descriptors (SCM_RIGHTS)
+//! {"parent": PID, "descriptors": D, ...}\n      with D descriptors
 //! ```
 //!
-//! The first message carries the whole text; descriptors that do not fit beside it
-//! follow, each message of them with one space for a byte. What the parent says later is
-//! one line a message, with one descriptor at most.
+//! The first descriptors come with the first byte of the text, each further group with one
+//! space behind the text. The worker ends if PID is not its own parent.
+//!
+//! The socket stays open as the lifeline: when it ends, the parent is gone, and the worker
+//! exits with code 143. Later messages of the parent are one line each, with at most one
+//! descriptor: a new rate, a handed stream, another session.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +19,7 @@ use crate::codec::json::{self, Value};
 use crate::codec::message::envelope;
 use crate::error::{Error, ExitCode, Result};
 use crate::sys::pass::{self, Received};
-use crate::sys::process;
+use crate::sys::{process, thread};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -139,16 +142,13 @@ impl Job {
     ) -> Result<()> {
         let failed = |error: io::Error| Error::system("lifeline", &error);
         let mut words = Words::new(self.lifeline.try_clone().map_err(failed)?);
-        std::thread::Builder::new()
-            .name("lifeline".into())
-            .stack_size(super::SMALL_STACK)
-            .spawn(move || {
-                while let Some((object, descriptor)) = words.next_word() {
-                    hear(object, descriptor);
-                }
-                std::process::exit(ExitCode::Terminated.number().into());
-            })
-            .map_err(failed)?;
+        let listen = move || -> () {
+            while let Some((object, descriptor)) = words.next_word() {
+                hear(object, descriptor);
+            }
+            std::process::exit(ExitCode::Terminated.number().into());
+        };
+        thread::spawn("lifeline", listen).map_err(failed)?;
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use super::signals::{Signal, Signals};
 use crate::codec::json::Value;
 use crate::sys::process::{self, Ended, Pid};
 use crate::sys::sync::lock;
+use crate::sys::thread;
 use signal_hook::consts::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -79,10 +80,7 @@ impl Supervisor {
         let signals = Signals::install(&[Signal::Child], &[Signal::Child])?;
         let children = Vec::new();
         let state = Thread { inbox, ring, signals, kept_back, children, stopping: None };
-        let thread = std::thread::Builder::new()
-            .name("supervisor".into())
-            .stack_size(super::SMALL_STACK)
-            .spawn(move || state.run())?;
+        let thread = thread::spawn("supervisor", move || state.run())?;
         Ok(Supervisor { orders: Mutex::new(Some(orders)), bell, thread: Some(thread) })
     }
 

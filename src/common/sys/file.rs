@@ -5,6 +5,7 @@
 use super::{check, check_size, retry};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -190,6 +191,53 @@ pub fn next_hole(file: &File, offset: u64) -> io::Result<Option<u64>> {
     seek(file, offset, libc::SEEK_HOLE)
 }
 
+/// A part of a file that is all data, or all hole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Its bytes; never empty.
+    pub range: Range<u64>,
+    /// Whether the file system stores nothing of it.
+    pub hole: bool,
+}
+
+/// Walks the extents of `file` within `range`, in order and without a gap. A file system
+/// that does not know holes has one extent of data. So has a range behind the file's end:
+/// reading tells the end.
+pub fn extents(file: &File, range: Range<u64>) -> Extents<'_> {
+    Extents { file, range }
+}
+
+/// The iterator of [`extents`].
+#[derive(Debug)]
+pub struct Extents<'a> {
+    file: &'a File,
+    /// What is left to walk.
+    range: Range<u64>,
+}
+
+impl Iterator for Extents<'_> {
+    type Item = Extent;
+
+    fn next(&mut self) -> Option<Extent> {
+        let Range { start, end } = self.range;
+        if start >= end {
+            return None;
+        }
+        let (stop, hole) = match next_data(self.file, start) {
+            Ok(Some(data)) if data > start => (data, true),
+            Ok(Some(_)) => match next_hole(self.file, start) {
+                Ok(Some(hole)) if hole > start => (hole, false),
+                _ => (end, false),
+            },
+            // A hole up to the file's end, or no byte of the file.
+            Ok(None) => (end, matches!(next_hole(self.file, start), Ok(Some(_)))),
+            Err(_) => (end, false),
+        };
+        self.range.start = stop.min(end);
+        Some(Extent { range: start..self.range.start, hole })
+    }
+}
+
 fn seek(file: &File, offset: u64, whence: libc::c_int) -> io::Result<Option<u64>> {
     // SAFETY: takes numbers only and touches no memory of ours.
     let found = unsafe { lseek64(file.as_raw_fd(), signed(offset)?, whence) };
@@ -265,6 +313,42 @@ mod tests {
         assert_eq!(next_hole(&file, 5 << 30).unwrap(), Some((5 << 30) + 4096));
         assert_eq!(next_data(&file, (5 << 30) + 4096).unwrap(), None);
         assert_eq!(next_hole(&file, 6 << 30).unwrap(), None);
+    }
+
+    /// The extents of the first `length` bytes: start, end and whether it is a hole.
+    fn walk(file: &File, start: u64, end: u64) -> Vec<(u64, u64, bool)> {
+        let walked = extents(file, start..end);
+        walked.map(|extent| (extent.range.start, extent.range.end, extent.hole)).collect()
+    }
+
+    #[test]
+    fn extents_cover_their_range_in_order() {
+        let file = scratch("extents");
+        file.set_len(1 << 30).unwrap();
+        assert_eq!(walk(&file, 0, 1 << 30), [(0, 1 << 30, true)]);
+        file.write_all_at(&[1; 65536], 65536).unwrap();
+        file.write_all_at(&[1; 65536], 1 << 20).unwrap();
+        let (second, third) = (1 << 20, (1 << 20) + 65536);
+        assert_eq!(
+            walk(&file, 0, 1 << 30),
+            [
+                (0, 65536, true),
+                (65536, 131_072, false),
+                (131_072, second, true),
+                (second, third, false),
+                (third, 1 << 30, true),
+            ]
+        );
+        let middle = [(70_000, 131_072, false), (131_072, 200_000, true)];
+        assert_eq!(walk(&file, 70_000, 200_000), middle);
+        assert_eq!(walk(&file, 7, 7), []);
+    }
+
+    #[test]
+    fn bytes_behind_the_end_are_one_extent_of_data() {
+        let file = scratch("beyond");
+        file.write_all_at(&[1; 100], 0).unwrap();
+        assert_eq!(walk(&file, 200, 300), [(200, 300, false)]);
     }
 
     #[test]

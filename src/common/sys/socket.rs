@@ -52,6 +52,9 @@ pub fn out_of_room(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
+/// How long to wait then.
+pub const ROOM_PAUSE: Duration = Duration::from_millis(100);
+
 /// A new socket for the family of `address`, close-on-exec, with these flags of socket(2) too.
 pub(super) fn tcp_socket(address: SocketAddr, flags: libc::c_int) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
@@ -94,6 +97,17 @@ pub(super) fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc:
     (storage, length as libc::socklen_t)
 }
 
+/// When the kernel probes a silent peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Between two probes.
+    pub interval: Duration,
+    /// Probes without an answer after which the peer is gone.
+    pub count: u8,
+}
+
 /// Has the kernel find out by itself that a silent peer is gone: probes after `idle`
 /// and then every `interval`, and gives up after `count` of them (tcp(7)).
 pub fn set_keepalive(
@@ -118,6 +132,35 @@ pub fn set_keepalive(
 pub fn set_user_timeout(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     let milliseconds = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
+}
+
+impl Keepalive {
+    /// The first probe after 30 s of silence, the others 15 s apart.
+    pub const fn probes(count: u8) -> Keepalive {
+        let (idle, interval) = (Duration::from_secs(30), Duration::from_secs(15));
+        Keepalive { idle, interval, count }
+    }
+
+    /// How long a peer is silent before the kernel gives it up.
+    pub const fn time(self) -> Duration {
+        let probes = self.interval.as_secs() * self.count as u64;
+        Duration::from_secs(self.idle.as_secs() + probes)
+    }
+}
+
+/// Ends the connection when its peer is gone: after [`Keepalive::time`] of silence, or when
+/// sent data stays unacknowledged for `unacknowledged` (see [`set_user_timeout`]).
+///
+/// # Errors
+/// The first error of the system. Every option is tried all the same.
+pub fn detect_dead_peer(
+    socket: BorrowedFd<'_>,
+    probes: Keepalive,
+    unacknowledged: Duration,
+) -> io::Result<()> {
+    let Keepalive { idle, interval, count } = probes;
+    let kept = set_keepalive(socket, idle, interval, count);
+    kept.and(set_user_timeout(socket, unacknowledged))
 }
 
 /// Reads what has come, as std does, and goes on when the process was stopped and
@@ -295,6 +338,13 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         set_keepalive(stream.as_fd(), Duration::from_secs(30), Duration::from_secs(10), 6).unwrap();
         set_user_timeout(stream.as_fd(), Duration::from_secs(60)).unwrap();
+        detect_dead_peer(stream.as_fd(), Keepalive::probes(4), Duration::from_secs(60)).unwrap();
+    }
+
+    #[test]
+    fn keepalive_takes_the_idle_time_and_all_probes() {
+        assert_eq!(Keepalive::probes(4).time(), Duration::from_secs(90));
+        assert_eq!(Keepalive::probes(6).time(), Duration::from_secs(120));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Locks `mutex`, also after a thread died holding it: every critical section in
 /// this project leaves its data whole at each step, so there is nothing to fear.
@@ -24,4 +24,51 @@ pub fn wait_for<'a, T>(
     limit: Duration,
 ) -> MutexGuard<'a, T> {
     condvar.wait_timeout(guard, limit).unwrap_or_else(PoisonError::into_inner).0
+}
+
+/// Waits until `done` is true of what the lock guards, or until `deadline`. Every change of
+/// it has to notify `condvar`. The caller looks at the value to see which of the two it was.
+pub fn wait_until<'a, T>(
+    condvar: &Condvar,
+    mut guard: MutexGuard<'a, T>,
+    deadline: Instant,
+    done: impl Fn(&T) -> bool,
+) -> MutexGuard<'a, T> {
+    while !done(&guard) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        guard = wait_for(condvar, guard, left);
+    }
+    guard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(1000);
+
+    #[test]
+    fn a_wait_ends_when_the_value_is_right() {
+        let (number, changed) = (Mutex::new(0), Condvar::new());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..3 {
+                    *lock(&number) += 1;
+                    changed.notify_all();
+                }
+            });
+            let guard = wait_until(&changed, lock(&number), Instant::now() + LONG, |n| *n == 3);
+            assert_eq!(*guard, 3);
+        });
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline() {
+        let (number, changed) = (Mutex::new(0), Condvar::new());
+        let guard = wait_until(&changed, lock(&number), Instant::now(), |n| *n == 3);
+        assert_eq!(*guard, 0);
+    }
 }

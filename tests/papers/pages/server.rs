@@ -128,8 +128,8 @@ const METRICS: Section = Section {
         ),
         ("transfer_seconds_total", "Total duration of the transfers that have ended."),
         (
-            "streams_total",
-            "Streams of the transfers that have ended: the most open at once in each.",
+            "stream_peak_total",
+            "Sum, over ended transfers, of the most streams that each had open at once.",
         ),
         (
             "downloads_total{outcome}",

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Fetch, compare};
-use crate::control::{Held, Md5, PulledOffer, REMINDER, Server};
+use crate::control::{Held, Md5, REMINDER, RopewalkOffer, Server};
 use crate::interrupt::Interrupt;
 use ropewalk::app::{SMALL_STACK, terminal};
 use ropewalk::codec::message::verify::Verify;
@@ -47,7 +47,7 @@ impl Digest {
     pub(super) fn begin(
         fetch: &Fetch<'_>,
         server: &Server,
-        offer: &PulledOffer,
+        offer: &RopewalkOffer,
     ) -> Result<Option<Digest>> {
         let config = fetch.config;
         match config.verify {

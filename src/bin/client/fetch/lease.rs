@@ -3,10 +3,9 @@
 
 #![forbid(unsafe_code)]
 
-use crate::control::{PulledOffer, Server};
+use crate::control::{RopewalkOffer, Server};
 use ropewalk::codec::wire::{Hello, MIN_BLOCK, Request};
 use ropewalk::sys::sync::lock;
-use ropewalk::transfer::session::Token;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
@@ -22,7 +21,7 @@ pub(super) struct Lease {
 
 /// A session that has a place on the server.
 struct Session {
-    token: Token,
+    token: [u8; 16],
     /// Where its streams may go, the likelier place first.
     addresses: Vec<SocketAddr>,
 }
@@ -30,10 +29,10 @@ struct Session {
 impl Lease {
     /// Of the session that `server` has just offered. With `single_port` its data port is
     /// not tried.
-    pub(super) fn new(server: &Server, offer: &PulledOffer, single_port: bool) -> Lease {
+    pub(super) fn new(server: &Server, offer: &RopewalkOffer, single_port: bool) -> Lease {
         let data = (!single_port).then(|| server.data_address(offer.port));
         let addresses = data.into_iter().chain([server.address()]).collect();
-        Lease { session: Mutex::new(Some(Session { token: offer.session, addresses })) }
+        Lease { session: Mutex::new(Some(Session { token: offer.token, addresses })) }
     }
 
     /// The fetch goes on with `other`, and its session before that is not needed.
@@ -58,7 +57,7 @@ impl Drop for Lease {
 impl Session {
     /// Ends the session. One that cannot be reached ends by itself after a while.
     fn leave(&self) {
-        let hello = Hello { token: self.token.bytes(), max_block: MIN_BLOCK, unchecked: false };
+        let hello = Hello { token: self.token, max_block: MIN_BLOCK, unchecked: false };
         let words = [&hello.encode()[..], &Request::Leave.encode()].concat();
         let _ = self.addresses.iter().any(|address| {
             // So few bytes need no wait: the buffer of the socket takes them.

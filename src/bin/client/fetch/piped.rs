@@ -8,7 +8,7 @@ use super::digest::{self, Digest};
 use super::lease::Lease;
 use super::transfer::Transfer;
 use super::{Fetch, blame, classic, compare};
-use crate::control::{ClassicOffer, PulledOffer, Server};
+use crate::control::{ClassicOffer, RopewalkOffer, Server};
 use crate::destination::Open;
 use crate::summary::Summary;
 use ropewalk::app::report::{Mended, Report};
@@ -22,7 +22,7 @@ pub(super) fn pulled(
     fetch: &Fetch<'_>,
     open: &Open,
     server: &Server,
-    offer: &PulledOffer,
+    offer: &RopewalkOffer,
     lease: &Lease,
 ) -> Result<Summary> {
     let digest = Digest::begin(fetch, server, offer)?;

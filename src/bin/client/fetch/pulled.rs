@@ -9,7 +9,7 @@ use super::renewal::Renewal;
 use super::transfer::Transfer;
 use super::{Fetch, blame, kept, last_word};
 use crate::config::Threads;
-use crate::control::{PulledOffer, Server};
+use crate::control::{RopewalkOffer, Server};
 use crate::summary::Summary;
 use ropewalk::app::report::Report;
 use ropewalk::app::supervise::Worker;
@@ -35,7 +35,7 @@ pub(super) fn run(
     fetch: &Fetch<'_>,
     output: Output,
     server: &Server,
-    offer: &PulledOffer,
+    offer: &RopewalkOffer,
     lease: &Lease,
 ) -> Result<Summary> {
     let config = fetch.config;
@@ -101,7 +101,7 @@ pub(super) fn run(
 
 /// Says what to do when a transfer has failed that can be gone on with, or has to be
 /// started over.
-fn give_up(error: Error, fetch: &Fetch<'_>, offer: &PulledOffer, part: &mut PartFile) -> Error {
+fn give_up(error: Error, fetch: &Fetch<'_>, offer: &RopewalkOffer, part: &mut PartFile) -> Error {
     if error.code() == ExitCode::Changed {
         return useless(error, part);
     }

@@ -5,7 +5,7 @@
 
 use super::lease::Lease;
 use super::transfer::Transfer;
-use crate::control::{Again, Offer, PulledOffer};
+use crate::control::{Again, Offer, RopewalkOffer};
 use ropewalk::app::{SMALL_STACK, job};
 use ropewalk::error::{Error, ExitCode, Result};
 use std::net::Shutdown;
@@ -109,8 +109,8 @@ fn another(transfer: &Transfer<'_>) -> Result<Again> {
 
 /// Hands the session to the receiver, if it is one of the same file.
 fn go_on(transfer: &Transfer<'_>, offer: Offer, lifeline: &UnixStream) -> Result<()> {
-    let offer: PulledOffer = match offer {
-        Offer::Pulled(offer) => offer,
+    let offer: RopewalkOffer = match offer {
+        Offer::Ropewalk(offer) => offer,
         Offer::Classic(_) => {
             let text = "the server now speaks only the classic protocol, which cannot resume";
             return Err(Error::protocol(text));

@@ -7,8 +7,7 @@
 use super::folder_page;
 use super::frame::{self, PLAIN_STYLE};
 use super::listing::{Entry, Kind, Listing, View};
-use crate::body::{Broken, Sent, push};
-use crate::shares::DownloadShare;
+use crate::sending::Sending;
 use crate::target::Folder;
 use ropewalk::codec::http::{Response, Version};
 use ropewalk::codec::json::Value;
@@ -16,8 +15,6 @@ use ropewalk::codec::text::escape;
 use ropewalk::codec::{date, html, percent};
 use ropewalk::hash::{Sha256, hex};
 use std::io::{self, Write};
-use std::net::TcpStream;
-use std::time::Duration;
 
 /// The bytes that are sent at once.
 const PIECE_SIZE: usize = 16 << 10;
@@ -139,21 +136,15 @@ impl Page {
         }
     }
 
-    /// Sends it; gives up when the client takes nothing for `stall`. No faster than
-    /// its share allows.
-    pub(crate) fn send(
-        &self,
-        stream: &TcpStream,
-        stall: Duration,
-        share: Option<&DownloadShare>,
-    ) -> Sent {
+    /// Sends it.
+    ///
+    /// # Errors
+    /// A folder cannot be read, or a write failed.
+    pub(crate) fn send(&self, out: &mut Sending<'_>) -> io::Result<()> {
         let chunks = matches!(self.framing, Framing::Chunks(_));
-        let mut outlet = Outlet { stream, share, chunks, pending: Vec::new(), bytes: 0 };
-        let sent = stream
-            .set_write_timeout(Some(stall))
-            .and_then(|()| self.write(&mut outlet))
-            .and_then(|()| outlet.finish());
-        Sent::new(outlet.bytes, sent.map_err(Broken::System), stall)
+        let mut pieces = Pieces { out, chunks, pending: Vec::new() };
+        self.write(&mut pieces)?;
+        pieces.finish()
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
@@ -221,15 +212,15 @@ impl Page {
                 Kind::File(_) => "file",
             };
             let mut members = vec![
-                ("name".to_string(), String::from_utf8_lossy(&entry.name).into_owned().into()),
-                ("path".to_string(), link(entry).into()),
-                ("type".to_string(), kind.into()),
+                ("name", String::from_utf8_lossy(&entry.name).into_owned().into()),
+                ("path", link(entry).into()),
+                ("type", kind.into()),
             ];
             if let Kind::File(size) = entry.kind {
-                members.push(("size".to_string(), Value::from_u64(size)));
+                members.push(("size", Value::from_u64(size)));
             }
-            members.push(("mtime".to_string(), Value::Integer(entry.modified)));
-            write!(out, "{separator}\n{}", Value::Object(members))?;
+            members.push(("mtime", Value::Integer(entry.modified)));
+            write!(out, "{separator}\n{}", Value::object(members))?;
             separator = ",";
             Ok(())
         })?;
@@ -265,29 +256,26 @@ impl Write for Measure {
     }
 }
 
-/// Sends what is written to it in pieces, each when its turn has come.
-struct Outlet<'a> {
-    stream: &'a TcpStream,
-    share: Option<&'a DownloadShare>,
+/// Sends in pieces what is written to it.
+struct Pieces<'a, 'b> {
+    out: &'a mut Sending<'b>,
     /// Whether each piece is a chunk.
     chunks: bool,
     pending: Vec<u8>,
-    /// Bytes that the kernel took.
-    bytes: u64,
 }
 
-impl Outlet<'_> {
+impl Pieces<'_, '_> {
     /// Sends what is left, and says that this is all.
     fn finish(&mut self) -> io::Result<()> {
         self.flush()?;
         match self.chunks {
-            true => push(self.stream, b"0\r\n\r\n", &mut 0),
+            true => self.out.frame(b"0\r\n\r\n"),
             false => Ok(()),
         }
     }
 }
 
-impl Write for Outlet<'_> {
+impl Write for Pieces<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.pending.extend_from_slice(bytes);
         if self.pending.len() >= PIECE_SIZE {
@@ -300,16 +288,13 @@ impl Write for Outlet<'_> {
         if self.pending.is_empty() {
             return Ok(()); // an empty chunk would be the last one
         }
-        if let Some(share) = self.share {
-            share.take(self.pending.len() as u64);
-        }
+        self.out.wait(self.pending.len() as u64);
         if self.chunks {
-            let size = format!("{:x}\r\n", self.pending.len());
-            push(self.stream, size.as_bytes(), &mut 0)?;
+            self.out.frame(format!("{:x}\r\n", self.pending.len()).as_bytes())?;
         }
-        push(self.stream, &self.pending, &mut self.bytes)?;
+        self.out.push(&self.pending)?;
         if self.chunks {
-            push(self.stream, b"\r\n", &mut 0)?;
+            self.out.frame(b"\r\n")?;
         }
         self.pending.clear();
         Ok(())

@@ -1,5 +1,11 @@
-//! The job of a receiver. Its descriptors are the files of the streams (classic), the part
-//! file and its journal (pulled), or in either protocol the one to write to in order.
+//! The job of a receiver. Its descriptors, in this order:
+//!
+//! - classic: the files of streams 0, 1 and so on. Each stream is written from offset 0 of its
+//!   file; the client then appends the others to the first;
+//! - ropewalk: the part file and its journal, both ready for use;
+//! - piped, in either protocol: the one descriptor that takes the bytes in order.
+//!
+//! Later messages: another session (session.rs), after a report that this one is lost.
 
 #![forbid(unsafe_code)]
 

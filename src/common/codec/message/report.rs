@@ -1,4 +1,5 @@
-//! A report of a worker to its parent: one line of JSON. app/report.rs carries it.
+//! A report of a worker to its parent: one line of JSON. app/report.rs carries it. A worker
+//! that ends without `done` or `failed` was killed, or never got its job.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! The job of a sender. Its descriptors are the listening socket and the file.
+//! The job of a sender. Its descriptors are the listening socket and the file, in this order.
+//! Later messages: a new rate (rate.rs), a handed stream (handed.rs).
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,7 @@
 //! The same tests for both ways of looking a name up.
 
 use super::*;
+use crate::testing::Random;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
@@ -347,18 +348,12 @@ fn both_ways_agree_on_many_names() {
         "file", "sub", "deep", "in", "out", "turn", "slash", "near", "far", "dangling", "loop",
         "top", "..", ".", "", "..",
     ];
-    let mut state = 88_172_645_463_325_252_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::new();
     let told = |way, name: &str| place.read(name, way).map_err(|error| error.raw_os_error());
     let ways = ways();
     for _ in 0..20_000 {
-        let count = 1 + random() % 8;
-        let name: Vec<&str> = (0..count).map(|_| parts[(random() % 16) as usize]).collect();
+        let count = 1 + random.below(8);
+        let name: Vec<&str> = (0..count).map(|_| parts[random.below(parts.len())]).collect();
         let name = name.join("/");
         let first = told(ways[0], &name);
         for &way in &ways {
