@@ -8,9 +8,9 @@ mod hasher;
 mod remembered;
 mod schedule;
 
-use ropewalk::app::SMALL_STACK;
 use ropewalk::sys::hangup::{self, Wake, Watch};
 use ropewalk::sys::sync::{lock, wait, wait_for};
+use ropewalk::sys::thread;
 use ropewalk::transfer::identity::Identity;
 use schedule::{Outcome, Schedule, Step};
 use std::fs::File;
@@ -19,7 +19,6 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a client that has closed its sending side still gets an answer. It has most
@@ -80,7 +79,7 @@ pub(crate) struct Digests {
 impl Digests {
     /// No digests yet; at most as many files are hashed at a time as there are cores.
     pub(crate) fn new() -> Arc<Digests> {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Arc::new(Digests { schedule: Mutex::new(Schedule::new(cores)) })
     }
 
@@ -116,9 +115,9 @@ impl Digests {
 
     /// Makes hashes of the file with this key follow a transfer that begins. The transfer
     /// ends when the answer is dropped.
-    pub(crate) fn pace(self: &Arc<Digests>, key: &str) -> Pace {
+    pub(crate) fn follow(self: &Arc<Digests>, key: &str) -> Followed {
         lock(&self.schedule).begin_transfer(key);
-        Pace { digests: self.clone(), key: key.to_string() }
+        Followed { digests: self.clone(), key: key.to_string() }
     }
 
     /// Ends all hashing.
@@ -161,7 +160,7 @@ impl Digests {
     ) -> io::Result<()> {
         let file = file.try_clone()?;
         let (digests, key) = (self.clone(), key.to_string());
-        thread::Builder::new().name("hasher".into()).stack_size(SMALL_STACK).spawn(move || {
+        thread::spawn("hasher", move || {
             let mut finish = Finish { digests, key, outcome: None };
             let next = |offset| finish.digests.next(&finish.key, offset, &wake);
             let outcome = hasher::hash(&file, &identity, next);
@@ -234,19 +233,19 @@ impl Drop for Waiting {
 }
 
 /// A transfer under way, which hashes of its file follow.
-pub(crate) struct Pace {
+pub(crate) struct Followed {
     digests: Arc<Digests>,
     key: String,
 }
 
-impl Pace {
+impl Followed {
     /// The transfer has reached `offset`.
     pub(crate) fn reached(&self, offset: u64) {
         lock(&self.digests.schedule).reached(&self.key, offset);
     }
 }
 
-impl Drop for Pace {
+impl Drop for Followed {
     fn drop(&mut self) {
         lock(&self.digests.schedule).end_transfer(&self.key);
     }

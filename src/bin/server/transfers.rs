@@ -13,7 +13,7 @@ pub(crate) mod totals;
 use crate::answer::{NoAnswer, unavailable};
 use crate::config::{Config, Volume};
 use crate::connections::Connection;
-use crate::digests::{Digests, Hurry, Pace};
+use crate::digests::{Digests, Followed, Hurry};
 use crate::ports::DataPorts;
 use crate::target::Opened;
 use ropewalk::app::report::{Report, Tally};
@@ -66,8 +66,8 @@ struct Transfer {
     entry: TransferEntry,
     /// The token of a session; a classic transfer has none.
     token: Option<Token>,
-    /// Keeps hashes of the file close to a session.
-    pace: Option<Pace>,
+    /// Makes hashes of the file follow a session.
+    followed: Option<Followed>,
     peer: SocketAddr,
     path: String,
     size: u64,
@@ -134,7 +134,7 @@ impl Transfers {
         let size = identity.version.size;
         let mut transfer = self.transfer(connection, entry, &wanted, size);
         transfer.token = Some(session);
-        transfer.pace = Some(digests.pace(&identity.key()));
+        transfer.followed = Some(digests.follow(&identity.key()));
         let port = self.start(connection, &wanted, protocol, transfer)?;
         let etag = format!("\"{}\"", identity.etag());
         Ok(RopewalkOffer { port, token, size, stored, granted: None, etag })
@@ -150,7 +150,7 @@ impl Transfers {
         Transfer {
             entry,
             token: None,
-            pace: None,
+            followed: None,
             peer: connection.peer(),
             path: escape(&wanted.path),
             size,
@@ -239,8 +239,8 @@ impl Transfer {
                 Report::Progress(so_far) => {
                     tally = so_far;
                     self.reached(&tally);
-                    if let Some(pace) = &self.pace {
-                        pace.reached(tally.offset);
+                    if let Some(followed) = &self.followed {
+                        followed.reached(tally.offset);
                     }
                 }
                 Report::Done { tally: all, .. } => {

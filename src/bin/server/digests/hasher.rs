@@ -5,7 +5,7 @@
 
 use super::{Hashed, NoDigest};
 use ropewalk::hash::Md5;
-use ropewalk::sys::file::{next_data, next_hole};
+use ropewalk::sys::file::{Extent, extents};
 use ropewalk::transfer::identity::{Identity, Version};
 use std::fs::File;
 use std::io;
@@ -33,31 +33,27 @@ pub(super) fn hash(
     let Version { size, mtime, ctime } = identity.version;
     // A file of /proc claims to be empty, and is not: read it to learn its length.
     let end = if size == 0 { u64::MAX } else { size };
-    let mut run = Run { end: if size == 0 { end } else { 0 }, hole: false };
     let (mut digest, mut offset) = (Md5::new(), 0);
     'file: while offset < end {
-        let stretch_end = until(offset)?.min(end);
+        let stretch = offset..until(offset)?.min(end);
         // Freed while the hash waits for its next stretch, since many hashes may wait.
         let mut buffer = vec![0; BUFFER];
-        while offset < stretch_end {
-            if offset >= run.end {
-                run = Run::at(file, offset, end);
+        for Extent { range, hole } in extents(file, stretch) {
+            if hole {
+                digest.update_zeros(range.end - range.start);
+                offset = range.end;
             }
-            let left = stretch_end.min(run.end) - offset;
-            if run.hole {
-                digest.update_zeros(left);
-                offset += left;
-                continue;
-            }
-            let wanted = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
-            match file.read_at(&mut buffer[..wanted], offset) {
-                Ok(0) => break 'file,
-                Ok(count) => {
-                    digest.update(&buffer[..count]);
-                    offset += count as u64;
+            while offset < range.end {
+                let wanted = usize::try_from(range.end - offset).unwrap_or(BUFFER).min(BUFFER);
+                match file.read_at(&mut buffer[..wanted], offset) {
+                    Ok(0) => break 'file,
+                    Ok(count) => {
+                        digest.update(&buffer[..count]);
+                        offset += count as u64;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(unreadable(&error)),
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(unreadable(&error)),
             }
         }
     }
@@ -73,28 +69,6 @@ pub(super) fn hash(
 
 fn unreadable(error: &io::Error) -> NoDigest {
     NoDigest::Failed(error.raw_os_error())
-}
-
-/// A part of a file that is only data or only hole.
-struct Run {
-    end: u64,
-    hole: bool,
-}
-
-impl Run {
-    /// The run at `offset`. On a file system without holes it is data.
-    fn at(file: &File, offset: u64, size: u64) -> Run {
-        match next_data(file, offset) {
-            // Only a hole is left; or `offset` is at the end, because the file became shorter.
-            Ok(None) => Run { end: size, hole: matches!(next_hole(file, offset), Ok(Some(_))) },
-            Ok(Some(data)) if data > offset => Run { end: data.min(size), hole: true },
-            Ok(Some(_)) => match next_hole(file, offset) {
-                Ok(Some(hole)) if hole > offset => Run { end: hole.min(size), hole: false },
-                _ => Run { end: size, hole: false },
-            },
-            Err(_) => Run { end: size, hole: false },
-        }
-    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ fn ask(
     let (tell, outcome) = mpsc::channel();
     let (here, there) = client();
     let (digests, file) = (digests.clone(), file.try_clone().unwrap());
-    thread::spawn(move || tell.send(digests.digest(&file, &identity, &here, hurry)));
+    std::thread::spawn(move || tell.send(digests.digest(&file, &identity, &here, hurry)));
     (outcome, there)
 }
 
