@@ -18,8 +18,10 @@ status=0
 
 # All that moves files. Not what looks at the sandbox from outside, since qemu has neither
 # seccomp(2) nor Landlock.
-tests=${TESTS:-"transfers:: holes:: resume:: faults:: digest:: changes:: root:: auth:: http::
-    auto:: one_port:: outputs:: piped:: small_files:: old_kernel::"}
+tests=${TESTS:-"transfer::files:: transfer::verify:: transfer::holes:: transfer::auto::
+    transfer::one_port:: transfer::outputs:: transfer::piped resume::part_file::
+    faults::network:: faults::changes:: http::requests:: security::root::
+    security::passwords:: packages::old_kernel::"}
 
 # emulator TRIPLE: the name that qemu has for the machine; nothing where none is needed.
 emulator() {
@@ -68,7 +70,7 @@ on() {
 run() {
     local triple=$1 side=$2 folder large= skip=
     folder=$(realpath "$target/$triple/release")
-    case $triple in arm* | i?86-*) large=large:: ;; esac
+    case $triple in arm* | i?86-*) large=transfer::large:: ;; esac
     # This one has the sender say that it is confined.
     [ -z "$(emulator "$triple")" ] || skip="--skip old_kernel::what_is_newer"
     echo "$script: $triple: its $(echo "$side" | tr 'A-Z' 'a-z')"

@@ -1,9 +1,11 @@
 //! Limits of a server that are options: what is refused at each, how, and that a client
 //! waits for its turn.
 
-use crate::classic_peers::{ClassicServer, Http, ask, reply, request};
-use crate::harness::{Outcome, Running, Scratch, Server, assert_same, content, run, wait_until};
-use crate::pulled_peers;
+use crate::support::harness::{
+    Outcome, Running, Scratch, Server, assert_same, content, run, wait_until,
+};
+use crate::support::peers::classic::{ClassicServer, Http, ask, reply, request};
+use crate::support::peers::sink;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -31,7 +33,7 @@ fn at_a_limit_of_transfers_there_is_503_and_word_of_when_to_ask_again() {
 
 /// A session with a stream that asks for nothing.
 fn silent(server: &Server) -> TcpStream {
-    pulled_peers::ask(server, "file", 1).open()
+    sink::ask(server, "file", 1).open()
 }
 
 #[test]
@@ -46,9 +48,9 @@ fn at_a_limit_of_transfers_the_session_goes_that_was_silent_for_longest() {
         });
         let line = server.next_log_line();
         assert!(line.ends_with(": moved nothing, and made room for another transfer\n"), "{line}");
-        assert!(pulled_peers::closed_unserved(longest));
-        other.write_all(&pulled_peers::request(1, 4)).unwrap();
-        assert_eq!(pulled_peers::payload(&mut other, 1, 4), b"ytes");
+        assert!(sink::closed_unserved(longest));
+        other.write_all(&sink::request(1, 4)).unwrap();
+        assert_eq!(sink::payload(&mut other, 1, 4), b"ytes");
     }
 }
 
@@ -60,13 +62,13 @@ fn a_session_that_moves_something_keeps_its_place() {
     // The older one, but it is never silent for long.
     let (mut moves, silent) = (silent(&server), silent(&server));
     wait_until("a place", || {
-        moves.write_all(&pulled_peers::request(0, 5)).unwrap();
-        assert_eq!(pulled_peers::payload(&mut moves, 0, 5), b"bytes");
+        moves.write_all(&sink::request(0, 5)).unwrap();
+        assert_eq!(sink::payload(&mut moves, 0, 5), b"bytes");
         (reply(&server, request(b"file", 1)).0.status == 200).then_some(())
     });
-    assert!(pulled_peers::closed_unserved(silent));
-    moves.write_all(&pulled_peers::request(0, 5)).unwrap();
-    assert_eq!(pulled_peers::payload(&mut moves, 0, 5), b"bytes");
+    assert!(sink::closed_unserved(silent));
+    moves.write_all(&sink::request(0, 5)).unwrap();
+    assert_eq!(sink::payload(&mut moves, 0, 5), b"bytes");
 }
 
 #[test]
@@ -187,7 +189,7 @@ fn a_rate_is_shared_by_transfers_and_downloads() {
         scope.spawn(move || time(scratch, server, 4, &["--verify", "crc32c"]));
         scope.spawn(move || {
             let bytes = "GET /none HTTP/1.1\r\nHost: x\r\n\r\n".replace("/none", "file");
-            let mut http = crate::classic_peers::connect(server);
+            let mut http = crate::support::peers::classic::connect(server);
             std::io::Write::write_all(&mut http, bytes.as_bytes()).unwrap();
             let mut got = vec![0; 3 << 20];
             std::io::Read::read_exact(&mut http, &mut got).unwrap();
@@ -219,8 +221,8 @@ fn bytes_are_counted_as_the_rate_lets_them_go() {
     let metrics: SocketAddr = line.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
     let block = 128 << 10;
     scratch.write("file", &content(block));
-    let mut stream = pulled_peers::ask(&server, "file", 1).open();
-    stream.write_all(&pulled_peers::request(0, block as u32)).unwrap();
+    let mut stream = sink::ask(&server, "file", 1).open();
+    stream.write_all(&sink::request(0, block as u32)).unwrap();
     let counted = wait_until("the first bytes", || {
         let mut http = Http::connect(metrics);
         http.send("GET /-/metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");

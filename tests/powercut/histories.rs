@@ -2,10 +2,10 @@
 
 use crate::check::lay;
 use crate::explore::{Explorer, seed};
-use crate::harness::content;
 use crate::history::{History, Step};
 use crate::recorder::{Run, can_record};
 use crate::states::Random;
+use crate::support::harness::content;
 use crate::world::{BLOCK, BLOCKS, SIZE, World};
 
 /// A run to the end.

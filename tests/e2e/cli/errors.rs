@@ -1,0 +1,460 @@
+//! Everything that can go wrong for a client: each time one clear line, the right
+//! exit code, the old output as it was, and nothing left behind.
+
+use crate::support::harness::{
+    Outcome, Running, Scratch, Server, after, assert_same, content, name, run,
+};
+use crate::support::peers::classic::{ClassicServer, accept, md5, seed_reply};
+use crate::support::proof;
+use crate::support::system::{fill_backlog, reserve, without_privileges};
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+/// The codes of src/common/error.rs, which README lists.
+const SYSTEM: i32 = 1;
+const NETWORK: i32 = 3;
+const REFUSED: i32 = 4;
+const PROTOCOL: i32 = 5;
+const INTEGRITY: i32 = 6;
+
+/// An output that exists, alone in its folder.
+fn old_output(scratch: &Scratch) -> std::path::PathBuf {
+    scratch.make_dir("folder");
+    scratch.write("folder/out", b"old")
+}
+
+/// Demands that the output is as it was, and that nothing else of the client is.
+#[track_caller]
+fn old_output_survives(scratch: &Scratch) {
+    assert_eq!(Scratch::names(&scratch.path("folder")), ["out"]);
+    assert_eq!(fs::read(scratch.path("folder/out")).unwrap(), b"old");
+    proof::nothing_stays(scratch);
+}
+
+/// A client that cannot even connect to `address`.
+#[track_caller]
+fn unreachable(test: &str, address: &str, words: &str) {
+    let scratch = Scratch::new(test);
+    let mut client = scratch.client(address, 2, "file", old_output(&scratch));
+    run(client.args(["--connect-timeout", "1"])).failed(NETWORK, "client", words);
+    old_output_survives(&scratch);
+}
+
+#[test]
+fn a_host_that_does_not_exist_is_named() {
+    // No resolver has to be asked for what cannot be a host's name.
+    unreachable("no-host", "no host.invalid:80", "; check the name, or use an IP address");
+}
+
+#[test]
+fn a_refused_connection_is_named() {
+    let scratch = Scratch::new("refused-port");
+    let port = reserve(scratch.address(), 0).unwrap();
+    let words = format!("{}: Connection refused; no server listens there: start it", port.address);
+    unreachable("refused", &port.address.to_string(), &words);
+}
+
+#[test]
+fn a_connection_that_times_out_is_named() {
+    let scratch = Scratch::new("timeout-port");
+    let listener = TcpListener::bind((scratch.address(), 0)).unwrap();
+    let _waiting = fill_backlog(&listener);
+    let address = listener.local_addr().unwrap();
+    unreachable(
+        "timeout",
+        &address.to_string(),
+        "Connection timed out; check the address, and firewalls",
+    );
+}
+
+/// A client that gets these bytes for a reply.
+#[track_caller]
+fn answered(test: &str, reply: impl AsRef<[u8]>, code: i32, words: &str) {
+    let scratch = Scratch::new(test);
+    let server = ClassicServer::bind(&scratch);
+    let mut client = scratch.client(server.address(), 2, "file", old_output(&scratch));
+    let client = Running::start(&mut client);
+    server.answer(reply);
+    client.finish().failed(code, "client", words);
+    old_output_survives(&scratch);
+}
+
+#[test]
+fn a_refusal_is_shown_in_the_server_s_own_words() {
+    let scratch = Scratch::new("no-file");
+    let server = Server::start(&scratch, &[]);
+    let output = old_output(&scratch);
+    let mut client = scratch.client(server.address, 2, "nothing", output);
+    let words = format!(
+        "client: {}: 404 Not Found: no such file: 'nothing'; names begin at the folder that the server was \
+         started in, or at its --root\n",
+        server.address
+    );
+    let outcome = run(&mut client);
+    assert_eq!(outcome.err, words);
+    outcome.failed(REFUSED, "client", "");
+    drop(server);
+    old_output_survives(&scratch);
+}
+
+#[test]
+fn a_classic_server_s_refusal_is_shown_with_its_reason() {
+    let reply = b"HTTP/1.0 404 File not found\r\n\r\n<html>no</html>";
+    answered("classic-404", reply, REFUSED, ": 404 File not found: 'file'; names begin");
+}
+
+#[test]
+fn a_folder_is_named_as_what_cannot_be_fetched() {
+    let scratch = Scratch::new("folder-asked-for");
+    let server = Server::start(&scratch, &[]);
+    scratch.make_dir("data");
+    let mut client = scratch.client(server.address, 2, "data", scratch.path("out"));
+    let words = "404 Not Found: not a regular file: 'data'; ropewalk fetches single files";
+    run(&mut client).failed(REFUSED, "client", words);
+    // The seed's server answers nothing at all then.
+    let words = "closed without a reply; a classic server does that for a folder";
+    answered("folder-classic", b"", NETWORK, words);
+}
+
+#[test]
+fn a_server_that_is_another_kind_of_http_server_is_named_with_what_fetches_from_it() {
+    let advice =
+        "; the server there is not ropewalk (nginx/1.22.1); to fetch from it: curl -O http://";
+    for (number, status) in
+        ["405 Not Allowed", "501 Unsupported method ('POST')"].iter().enumerate()
+    {
+        let reply =
+            format!("HTTP/1.1 {status}\r\nServer: nginx/1.22.1\r\nContent-Length: 0\r\n\r\n");
+        answered(&format!("nginx-{number}"), reply, REFUSED, &format!("{status}{advice}"));
+    }
+    let reply = b"HTTP/1.0 200 OK\r\nServer: nginx/1.22.1\r\n\r\n<html>yes</html>";
+    answered("nginx-ok", reply, PROTOCOL, &format!("is not the expected JSON{advice}"));
+}
+
+#[test]
+fn too_many_streams_are_refused_with_the_number_that_is_allowed() {
+    let scratch = Scratch::new("streams-allowed");
+    let server = Server::start(&scratch, &["--max-streams", "8"]);
+    scratch.write("file", b"bytes");
+    let mut client = scratch.client(server.address, 9, "file", scratch.path("out"));
+    let words = "403 Forbidden: this server allows 8 streams per transfer";
+    run(&mut client).failed(REFUSED, "client", words);
+}
+
+#[test]
+fn hostile_words_of_a_server_do_not_reach_the_terminal() {
+    let reply = b"HTTP/1.1 403 \x1b[31mred\r\nContent-Length: 30\r\n\r\n{\"error\": \"\\u001b[2J\xc2\x9b0m\\n\\r\"} ";
+    answered("hostile", reply, REFUSED, ": 403 \\x1b[31mred: \\x1b[2J\\xc2\\x9b0m\\x0a\\x0d");
+}
+
+#[test]
+fn endless_words_of_a_server_are_cut() {
+    let reply = [b"HTTP/1.0 500 ", "x".repeat(8000).as_bytes(), b"\r\n\r\n"].concat();
+    let words = format!(": 500 {}...\n", "x".repeat(197));
+    let scratch = Scratch::new("endless");
+    let server = ClassicServer::bind(&scratch);
+    let client =
+        Running::start(&mut scratch.client(server.address(), 1, "file", scratch.path("out")));
+    server.answer(reply);
+    let outcome = client.finish();
+    assert!(outcome.err.ends_with(&words), "{outcome:?}");
+    outcome.failed(REFUSED, "client", "");
+}
+
+#[test]
+fn a_reply_that_is_not_http_is_named() {
+    answered("not-http", b"SSH-2.0-OpenSSH_9.2\r\n", PROTOCOL, ": the reply is not HTTP: ");
+}
+
+#[test]
+fn a_reply_that_is_not_the_json_expected_is_named() {
+    for (number, body) in [
+        "",
+        "hello",
+        "{}",
+        "{\"hash\": \"900150983cd24fb0d6963f7d28e17f72\"}",
+        "{\"hash\": \"900150983cd24fb0d6963f7d28e17f7\", \"port\": 80}",
+        "{\"hash\": \"900150983cd24fb0d6963f7d28e17f72\", \"port\": 0}",
+        "{\"hash\": \"900150983cd24fb0d6963f7d28e17f72\", \"port\": 65536}",
+        "{\"hash\": 900150983, \"port\": \"80\"}",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let words = ": the reply is not the expected JSON";
+        answered(&format!("not-json-{number}"), seed_reply(body), PROTOCOL, words);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_offer_is_named() {
+    let offer = |protocol: u8, fields: &str| {
+        let session = "59843ddebe0a9675580d96b8bfb4b196";
+        let body = format!(
+            "{{\"protocol\":{protocol},\"port\":80,\"session\":\"{session}\",\"size\":1,\"stored\":0}}"
+        );
+        format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let tag = "ETag: \"tag\"\r\n";
+    answered("offer-3", offer(3, tag), PROTOCOL, ": the reply is of protocol 3, which this");
+    answered("offer-untagged", offer(2, ""), PROTOCOL, ": the reply has no ETag");
+    let words = ": the reply's ETag is not a strong entity tag: W/\"tag\"";
+    answered("offer-weak", offer(2, "ETag: W/\"tag\"\r\n"), PROTOCOL, words);
+}
+
+#[test]
+fn a_reply_that_is_too_long_is_named() {
+    let reply = seed_reply(&" ".repeat(70_000));
+    let scratch = Scratch::new("reply-long");
+    let server = ClassicServer::bind(&scratch);
+    let client =
+        Running::start(&mut scratch.client(server.address(), 1, "file", scratch.path("out")));
+    let (_, mut stream) = server.accept_request();
+    let _ = stream.write_all(&reply); // it need not read all of it
+    client.finish().failed(PROTOCOL, "client", "the reply is too long");
+}
+
+#[test]
+fn a_server_that_says_nothing_is_named() {
+    answered("nothing", b"", NETWORK, ": the server closed without a reply");
+    answered("half", b"HTTP/1.1 200 OK\r\nContent", NETWORK, ": the server closed without");
+}
+
+/// A client whose streams are ended early: `end` gets them once they are all open.
+#[track_caller]
+fn cut_short(test: &str, code: i32, words: &str, reset: bool) {
+    let scratch = Scratch::new(test);
+    let server = ClassicServer::bind(&scratch);
+    let mut client = scratch.client(server.address(), 3, "file", old_output(&scratch));
+    let client = Running::start(&mut client);
+    let bytes = content(900_000);
+    server.offer(&md5(&bytes));
+    for (_, mut stream) in server.accept_streams(3) {
+        stream.write_all(&bytes[..1000]).unwrap();
+        if reset {
+            use std::os::fd::AsFd;
+            ropewalk::sys::socket::reset_on_close(stream.as_fd(), true).unwrap();
+        }
+    }
+    client.finish().failed(code, "client", words);
+    old_output_survives(&scratch);
+}
+
+#[test]
+fn a_sender_that_ends_early_is_noticed() {
+    cut_short("early", INTEGRITY, "out: MD5 differs: ", false);
+}
+
+#[test]
+fn a_sender_whose_connections_break_is_named() {
+    cut_short("reset", NETWORK, ": Connection reset by peer", true);
+}
+
+#[test]
+fn a_sender_that_never_listens_is_named_after_a_while() {
+    let scratch = Scratch::new("never-listens");
+    let server = ClassicServer::bind(&scratch);
+    let port = reserve(scratch.address(), 0).unwrap();
+    let mut client = scratch.client(server.address(), 3, "file", old_output(&scratch));
+    let client = Running::start(&mut client);
+    let address = port.address;
+    let offer = format!("{{\"hash\": \"{}\", \"port\": {}}}", md5(b""), address.port());
+    server.answer(seed_reply(&offer));
+    client.finish().failed(NETWORK, "client", &format!("{address}: Connection refused"));
+    old_output_survives(&scratch);
+}
+
+#[test]
+fn a_sender_that_listens_a_moment_after_the_reply_is_waited_for() {
+    let scratch = Scratch::new("listens-late");
+    let server = ClassicServer::bind(&scratch);
+    let port = reserve(scratch.address(), 0).unwrap();
+    let address = port.address;
+    let output = scratch.path("out");
+    let client = Running::start(&mut scratch.client(server.address(), 1, "file", &output));
+    server.answer(seed_reply(&format!(
+        "{{\"hash\": \"{}\", \"port\": {}}}",
+        md5(b"late"),
+        address.port()
+    )));
+    // It pauses only after an attempt that was refused.
+    let receiver = proof::children(client.pid(), 1)[0];
+    proof::pauses(receiver);
+    let listener = TcpListener::bind(address).unwrap();
+    let mut stream = accept(&listener);
+    stream.read_exact(&mut [0]).unwrap();
+    stream.write_all(b"late").unwrap();
+    drop(stream);
+    client.finish().succeeded();
+    assert_eq!(fs::read(output).unwrap(), b"late");
+}
+
+#[test]
+fn an_md5_that_differs_is_named() {
+    let scratch = Scratch::new("md5");
+    let server = ClassicServer::bind(&scratch);
+    let mut client = scratch.client(server.address(), 3, "file", old_output(&scratch));
+    let client = Running::start(&mut client);
+    let (bytes, other) = (content(5000), md5(b"other"));
+    server.offer(&other);
+    server.send(&bytes, 3);
+    let words = format!("out: MD5 differs: {} here, {other} on the server", md5(&bytes));
+    client.finish().failed(INTEGRITY, "client", &words);
+    old_output_survives(&scratch);
+}
+
+/// A server with a file of a megabyte, for outputs that have no room for it.
+fn megabyte(scratch: &Scratch) -> (Server, Vec<u8>) {
+    let bytes = content(1 << 20);
+    scratch.write("file", &bytes);
+    (Server::start(scratch, &[]), bytes)
+}
+
+#[test]
+fn a_file_size_limit_is_an_error_and_no_death() {
+    let scratch = Scratch::new("fsize");
+    let (server, _) = megabyte(&scratch);
+    let output = old_output(&scratch);
+    for threads in [1, 4] {
+        let client = scratch.client(server.address, threads, "file", &output);
+        // In blocks of 512 bytes: enough for a quarter of the file, not for all of it.
+        let outcome = run(&mut after("ulimit -f 1024", &client));
+        outcome.failed(SYSTEM, "client", "out: File too large");
+        assert_eq!(Scratch::names(&scratch.path("folder")), ["out"], "{threads}");
+    }
+    drop(server);
+    old_output_survives(&scratch);
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let scratch = Scratch::new("full");
+    let (server, _) = megabyte(&scratch);
+    let folder = scratch.make_dir("small");
+    // In a mount namespace of its own, which ends with the shell.
+    let mount = format!("mount -t tmpfs -o size=256k tmpfs '{}'", folder.display());
+    let mut probe = Command::new("unshare");
+    probe.args(["-m", "sh", "-c", &mount]);
+    if !probe.output().is_ok_and(|output| output.status.success()) {
+        eprintln!("not tried: this user cannot mount a tmpfs");
+        return;
+    }
+    let client = scratch.client(server.address, 4, "file", folder.join("out"));
+    let mut shell = after("", &client);
+    let script =
+        format!("{mount}; \"$0\" \"$@\"; code=$?; ls -A '{}'; exit $code", folder.display());
+    let mut shared = Command::new("unshare");
+    shared.args(["-m", "sh", "-c", &script]).args(shell.get_args().skip(2));
+    shared.envs(shell.stdin(std::process::Stdio::null()).get_envs().map(|(k, v)| (k, v.unwrap())));
+    run(&mut shared).failed(SYSTEM, "client", "out: No space left on device");
+}
+
+#[test]
+fn a_folder_without_permission_is_an_error() {
+    let scratch = Scratch::new("permission");
+    let (server, _) = megabyte(&scratch);
+    let folder = scratch.make_dir("locked");
+    fs::set_permissions(&folder, Permissions::from_mode(0o555)).unwrap();
+    let mut client = scratch.client(server.address, 2, "file", folder.join("out"));
+    without_privileges(&mut client);
+    run(&mut client).failed(SYSTEM, "client", "locked/out: Permission denied");
+    assert_eq!(Scratch::names(&folder).len(), 0);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_an_error() {
+    let scratch = Scratch::new("no-folder");
+    let output = scratch.path("missing/out");
+    let outcome = run(&mut scratch.client("127.0.0.1:1", 2, "file", output));
+    outcome.failed(SYSTEM, "client", "missing/out: No such file or directory");
+}
+
+#[test]
+fn an_output_that_is_no_regular_file_is_refused_before_anybody_is_asked() {
+    let scratch = Scratch::new("not-regular");
+    let server = ClassicServer::bind(&scratch);
+    let fifo = scratch.path("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let _socket = std::os::unix::net::UnixListener::bind(scratch.path("s")).unwrap();
+    symlink("/dev/null", scratch.path("link")).unwrap();
+    scratch.make_dir("folder");
+    scratch.make_dir("folder/file");
+    let before = Scratch::names(scratch.folder());
+    for (output, words) in [
+        (name(b"folder"), "folder/file: Is a directory"),
+        (name(b"folder/"), "folder/file: Is a directory"),
+        (name(b"/dev/null"), "/dev/null: exists and is not a regular file"),
+        (name(b"/dev/full"), "/dev/full: exists and is not a regular file"),
+        (fifo.as_os_str(), "fifo: exists and is not a regular file"),
+        (name(b"s"), "s: exists and is not a regular file"),
+        (name(b"link"), "link: exists and is not a regular file"),
+        (name(b"new/"), "new/file: No such file or directory"),
+        (name(b"new/."), "new/.: Is a directory"),
+    ] {
+        let mut client = scratch.client(server.address(), 2, "file", output);
+        let outcome: Outcome = run(client.current_dir(scratch.folder()));
+        outcome.failed(SYSTEM, "client", words);
+    }
+    assert_eq!(Scratch::names(scratch.folder()), before);
+    assert!(fs::symlink_metadata("/dev/null").is_ok_and(|null| !null.is_file()));
+}
+
+#[test]
+fn a_link_s_target_is_replaced_and_the_link_stays() {
+    let scratch = Scratch::new("link");
+    let (server, bytes) = megabyte(&scratch);
+    scratch.make_dir("sub");
+    scratch.write("sub/target", b"old");
+    symlink("sub/target", scratch.path("link")).unwrap();
+    run(&mut scratch.client(server.address, 2, "file", scratch.path("link"))).succeeded();
+    assert_eq!(fs::read_link(scratch.path("link")).unwrap().to_str(), Some("sub/target"));
+    assert_same(&fs::read(scratch.path("sub/target")).unwrap(), &bytes, "the target");
+    assert_eq!(Scratch::names(&scratch.path("sub")), ["target"]);
+}
+
+fn mode(scratch: &Scratch, name: &str) -> u32 {
+    fs::metadata(scratch.path(name)).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_new_file_s_mode_follows_the_umask() {
+    let scratch = Scratch::new("umask");
+    let (server, _) = megabyte(&scratch);
+    for (umask, expected) in [("077", 0o600), ("022", 0o644), ("002", 0o664)] {
+        let client = scratch.client(server.address, 2, "file", scratch.path(umask));
+        run(&mut after(&format!("umask {umask}"), &client)).succeeded();
+        assert_eq!(mode(&scratch, umask), expected, "umask {umask}");
+    }
+}
+
+#[test]
+fn a_replaced_file_keeps_its_mode() {
+    let scratch = Scratch::new("keep-mode");
+    let (server, _) = megabyte(&scratch);
+    for kept in [0o400, 0o640, 0o755] {
+        let output = scratch.write("out", b"old");
+        fs::set_permissions(&output, Permissions::from_mode(kept)).unwrap();
+        let client = scratch.client(server.address, 2, "file", output);
+        run(&mut after("umask 077", &client)).succeeded();
+        assert_eq!(mode(&scratch, "out"), kept);
+        fs::remove_file(scratch.path("out")).unwrap();
+    }
+}
+
+#[test]
+fn a_very_long_output_name_is_no_obstacle() {
+    // Escaped, as errors show it, it is five times as long as it is.
+    let scratch = Scratch::new("long-output");
+    let (server, bytes) = megabyte(&scratch);
+    let mut folder = std::path::PathBuf::from("x");
+    for _ in 0..15 {
+        folder = folder.join(name(&[0xff; 250]));
+    }
+    fs::create_dir_all(scratch.path(&folder)).unwrap();
+    let mut client = scratch.client(server.address, 3, "file", folder.join("out"));
+    run(client.current_dir(scratch.folder())).succeeded();
+    assert_same(&fs::read(scratch.path(&folder).join("out")).unwrap(), &bytes, "the output");
+}

@@ -1,0 +1,14 @@
+//! The server as an HTTP client sees it.
+
+mod changes;
+mod connections;
+mod digests;
+mod files;
+mod harness;
+mod index;
+mod metrics;
+mod offers;
+mod pace;
+mod pages;
+mod requests;
+mod tools;

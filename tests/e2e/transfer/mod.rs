@@ -1,0 +1,14 @@
+//! Transfers that succeed: files of every kind, over any number of streams, in every way.
+
+mod auto;
+mod data_ports;
+mod files;
+pub(crate) mod holes;
+mod large;
+mod one_port;
+mod outputs;
+pub(crate) mod piped;
+mod piped_classic;
+mod slow_stream;
+mod small_files;
+mod verify;

@@ -1,0 +1,408 @@
+//! OFILE `-`: the bytes on standard output, in order, whatever becomes of streams and
+//! server, in bounded memory, and at the pace of whoever reads them.
+
+use crate::resume::part_file::{kill, restart};
+use crate::support::harness::{
+    LIMIT, Scratch, Server, after, assert_same, content, run, wait_until,
+};
+use crate::support::path::{Gate, Path, flip, scatter};
+use crate::support::proof;
+use crate::support::relay::{Faults, Relay, Step};
+use crate::support::system::signal;
+use crate::transfer::holes::sparse;
+use ropewalk::codec::{repr_digest::format_md5, wire::HEADER_SIZE};
+use ropewalk::sys::poll;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+const SYSTEM: i32 = 1;
+const USAGE: i32 = 2;
+const NETWORK: i32 = 3;
+const INTEGRITY: i32 = 6;
+const TERMINATED: i32 = 143;
+
+/// What a receiver may hold, and all that it is besides.
+const MOST_MEMORY: u64 = 64 << 20;
+
+/// What waits for a reader that takes nothing, once it can be no more.
+const WAITING: u64 = 16 << 20;
+
+/// A client whose standard output the test reads, as it pleases.
+pub(crate) struct Piped {
+    child: Child,
+}
+
+impl Piped {
+    pub(crate) fn start(command: &mut Command) -> Piped {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Piped { child: command.spawn().unwrap() }
+    }
+
+    /// The next `count` bytes.
+    #[track_caller]
+    fn read(&mut self, count: usize) -> Vec<u8> {
+        let (mut bytes, mut filled) = (vec![0; count], 0);
+        let out = self.child.stdout.as_mut().unwrap();
+        while filled < count {
+            assert_eq!(poll::readable(&[out.as_fd()], Some(LIMIT)).unwrap(), [true], "{filled}");
+            match out.read(&mut bytes[filled..]).unwrap() {
+                0 => panic!("it ended after {filled} bytes"),
+                count => filled += count,
+            }
+        }
+        bytes
+    }
+
+    /// Reads the rest. Answers it with the exit code and what came on standard error.
+    pub(crate) fn finish(mut self) -> (Vec<u8>, Option<i32>, String) {
+        let (mut bytes, mut said) = (Vec::new(), String::new());
+        if let Some(mut out) = self.child.stdout.take() {
+            out.read_to_end(&mut bytes).unwrap();
+        }
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (bytes, self.child.wait().unwrap().code(), said)
+    }
+
+    /// Demands success and these bytes. Answers what it said.
+    #[track_caller]
+    fn brings(self, expected: &[u8]) -> String {
+        let (bytes, code, said) = self.finish();
+        assert_eq!(code, Some(0), "{said}");
+        assert_same(&bytes, expected, "standard output");
+        said
+    }
+}
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Path {
+    /// A client that writes the file to its standard output.
+    fn piping(&self, threads: usize) -> Command {
+        let mut client = self.scratch.client(self.relay.address, threads, "file", "-");
+        client.current_dir(self.scratch.path("folder"));
+        client
+    }
+
+    /// Waits until the client has as much as it can take, and asks for no more.
+    #[track_caller]
+    fn wait_until_full(&self) {
+        wait_until("a window that is full", || {
+            (self.relay.sent() > WAITING && self.under_way() == 0).then_some(())
+        });
+    }
+
+    /// Demands that nothing of the client is left, once its server is gone too.
+    #[track_caller]
+    fn no_receiver_stays(mut self) {
+        kill(&mut self.server);
+        proof::no_process_stays(&self.scratch);
+    }
+
+    /// Bytes that were asked for and have not come.
+    fn under_way(&self) -> u64 {
+        let total = |pieces: Vec<crate::support::relay::Piece>| -> u64 {
+            pieces.iter().map(|piece| piece.length).sum()
+        };
+        // In this order: what is asked for in between only makes it more.
+        let passed = total(self.relay.passed());
+        total(self.relay.asked()) - passed
+    }
+}
+
+/// The most memory that a process ever had.
+fn peak(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn the_bytes_go_to_standard_output_and_words_for_people_do_not() {
+    let path = Path::new("pipe", (6 << 20) + 5, Faults::default());
+    let said = Piped::start(&mut path.piping(5)).brings(&path.bytes);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(", md5 ok"), "{said}");
+    let quiet = Piped::start(path.piping(5).args(["-q", "--restart", "--no-sync"]));
+    assert_eq!(quiet.brings(&path.bytes), "");
+    assert_eq!(path.names().len(), 0);
+    path.no_receiver_stays();
+}
+
+#[test]
+fn files_of_every_size_come_however_they_are_checked() {
+    let scratch = Scratch::new("pipe-sizes");
+    let server = Server::start(&scratch, &[]);
+    for size in [0, 1, (128 << 10) - 1, 128 << 10, (128 << 10) + 1, 700_001] {
+        let bytes = content(size);
+        scratch.write("file", &bytes);
+        for (threads, verify) in [(1, "md5"), (7, "md5"), (3, "crc32c"), (3, "none")] {
+            let mut client = scratch.client(server.address, threads, "file", "-");
+            Piped::start(client.args(["--verify", verify])).brings(&bytes);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_the_shell_has_opened_is_written_where_it_stands() {
+    let scratch = Scratch::new("pipe-append");
+    let server = Server::start(&scratch, &[]);
+    let bytes = content(300_000);
+    scratch.write("file", &bytes);
+    scratch.write("out", b"before");
+    let mut client = scratch.client(server.address, 3, "file", "-");
+    client.current_dir(scratch.folder());
+    for setting in ["exec >>out", "exec 1<>out"] {
+        run(&mut after(setting, &client)).succeeded();
+    }
+    let expected = [&bytes[..], &bytes[bytes.len() - 6..]].concat();
+    assert_same(&fs::read(scratch.path("out")).unwrap(), &expected, "both");
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_the_fetch() {
+    let path = Path::new("pipe-head", 16 << 20, Faults::default());
+    let mut client = Piped::start(&mut path.piping(4));
+    assert_eq!(client.read(1), path.bytes[..1]);
+    client.child.stdout = None;
+    let (_, code, said) = client.finish();
+    assert_eq!(code, Some(SYSTEM), "{said}");
+    assert_eq!(said, "client: standard output: Broken pipe\n");
+    path.no_receiver_stays();
+}
+
+#[test]
+fn a_full_device_is_an_error() {
+    let path = Path::new("pipe-full", 300_000, Faults::default());
+    let outcome = run(&mut after("exec >/dev/full", &path.piping(2)));
+    outcome.failed(SYSTEM, "client", "standard output: No space left on device");
+}
+
+#[test]
+fn a_terminal_is_refused() {
+    let scratch = Scratch::new("pipe-terminal");
+    let Ok(terminal) = File::options().read(true).write(true).open("/dev/ptmx") else {
+        return eprintln!("not tried: there is no /dev/ptmx");
+    };
+    let mut client = scratch.client("127.0.0.1:1", 2, "file", "-");
+    let output = client.stdout(terminal).stderr(Stdio::piped()).spawn().unwrap();
+    let output = output.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(USAGE), "{said}");
+    assert!(said.starts_with("client: ofile: standard output is a terminal"), "{said}");
+}
+
+#[test]
+fn an_output_that_does_not_block_is_waited_for() {
+    let path = Path::new("pipe-nonblocking", 6 << 20, Faults::default());
+    let (write, mut read) = UnixStream::pair().unwrap();
+    write.set_nonblocking(true).unwrap();
+    let mut client = path.piping(3);
+    let client = client.stdout(OwnedFd::from(write)).stderr(Stdio::piped()).spawn().unwrap();
+    read.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut bytes = vec![0; path.bytes.len()];
+    read.read_exact(&mut bytes).unwrap();
+    assert_same(&bytes, &path.bytes, "the socket");
+    let output = client.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_closed_standard_output_is_an_error() {
+    let path = Path::new("pipe-closed", 1000, Faults::default());
+    let outcome = run(&mut after("exec >&-", &path.piping(2)));
+    outcome.failed(1, "client", "standard output: Bad file descriptor");
+}
+
+#[test]
+fn while_nobody_reads_nothing_is_asked_for_and_no_stream_counts_as_stalled() {
+    let scratch = Scratch::new("pipe-pause");
+    let server = Server::start(&scratch, &["--stall-timeout", "3"]);
+    let bytes = content(80 << 20);
+    scratch.write("file", &bytes);
+    scratch.make_dir("folder");
+    let relay = Relay::start(&scratch, server.address, Faults::default());
+    let path = Path { scratch, server, relay, bytes };
+    let client = Piped::start(&mut path.piping(4));
+    path.wait_until_full();
+    // Longer than the server lets a stream take nothing: these are not asked to.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(path.under_way(), 0);
+    assert!(path.relay.sent() < MOST_MEMORY, "{}", path.relay.sent());
+    let receiver = proof::children(client.child.id(), 1)[0];
+    assert!(peak(receiver) < MOST_MEMORY, "{}", peak(receiver));
+    let said = client.brings(&path.bytes);
+    assert!(!said.contains("reconnect") && !said.contains("slowest"), "{said}");
+    assert_eq!(path.relay.streams(), 4);
+}
+
+#[test]
+fn a_session_that_had_to_make_room_while_nobody_read_is_had_anew() {
+    let scratch = Scratch::new("pipe-room");
+    let server = Server::start(&scratch, &["--max-transfers", "1", "--idle-timeout", "1"]);
+    let bytes = content(80 << 20);
+    scratch.write("file", &bytes);
+    scratch.write("other", b"other");
+    let mut paused = Piped::start(&mut scratch.client(server.address, 4, "file", "-"));
+    assert_eq!(paused.read(1), bytes[..1]);
+    // There is one place, which the paused one has: it cannot have ended.
+    run(&mut scratch.client(server.address, 2, "other", scratch.path("out"))).succeeded();
+    let said = paused.brings(&bytes[1..]);
+    assert!(said.contains("reconnects"), "{said}");
+}
+
+#[test]
+fn what_comes_too_early_is_held_in_bounded_memory() {
+    let gate = Arc::new(Gate::default());
+    let own = gate.clone();
+    let faults = Faults::of_blocks(move |block| {
+        // Every copy of the first block: all others have to wait for it.
+        if block.bytes[8..16] == [0; 8] {
+            own.pass();
+        }
+        Step::Pass
+    });
+    let path = Path::new("pipe-window", 80 << 20, faults);
+    let client = Piped::start(&mut path.piping(8));
+    // The window's last bytes were asked for, and what does not wait behind that block has
+    // come; nobody asks for later ones.
+    let window = 40 << 20;
+    wait_until("a window that is full", || {
+        let asked: u64 =
+            path.relay.asked().iter().map(|piece| piece.offset + piece.length).max()?;
+        let come: u64 = path.relay.passed().iter().map(|piece| piece.length).sum();
+        (asked == window && come >= window / 2).then_some(())
+    });
+    let receiver = proof::children(client.child.id(), 1)[0];
+    let held = peak(receiver);
+    gate.open();
+    client.brings(&path.bytes);
+    assert!((window / 2..MOST_MEMORY).contains(&held), "{held}");
+}
+
+#[test]
+fn damage_and_resets_on_the_way_do_not_show() {
+    let path = Path::new(
+        "pipe-faults",
+        16 << 20,
+        Faults::of_blocks(|block| {
+            let number = scatter(block.number);
+            match number % 8 {
+                0 => flip(&mut block.bytes[HEADER_SIZE..], number as usize % 1000),
+                1 if block.number < 60 => return Step::Cut(number as usize % block.bytes.len()),
+                _ => {}
+            }
+            Step::Pass
+        }),
+    );
+    let mut client = path.piping(4);
+    let said = Piped::start(client.args(["--verify", "crc32c"])).brings(&path.bytes);
+    assert!(said.contains("damaged") && said.contains("reconnects"), "{said}");
+}
+
+#[test]
+fn a_server_that_was_killed_and_comes_back_is_gone_on_with_in_the_pipe() {
+    let (gate, faults) = Gate::after(20);
+    let mut path = Path::new("pipe-killed", 5 << 20, faults);
+    let client = Piped::start(&mut path.piping(2));
+    gate.wait_until_reached();
+    kill(&mut path.server);
+    restart(&mut path);
+    gate.open();
+    client.brings(&path.bytes);
+}
+
+#[test]
+fn a_server_that_stays_away_ends_the_fetch_and_nothing_is_left_to_go_on_with() {
+    let (gate, faults) = Gate::after(20);
+    let mut path = Path::new("pipe-gone", 5 << 20, faults);
+    let client = Piped::start(path.piping(1).args(["--retry-for", "1", "--verify", "crc32c"]));
+    gate.wait_until_reached();
+    kill(&mut path.server);
+    gate.open();
+    let (bytes, code, said) = client.finish();
+    assert_eq!(code, Some(NETWORK), "{said}");
+    assert!(said.starts_with("client: lost the server"), "{said}");
+    assert!(!said.contains("same command"), "{said}");
+    assert!(bytes.len() < path.bytes.len() && path.bytes.starts_with(&bytes));
+    assert_eq!(path.names().len(), 0);
+}
+
+#[test]
+fn a_digest_that_differs_shows_in_the_exit_code() {
+    let reply = |request: &str, head: String| {
+        let value = head.split("\r\nRepr-Digest: ").nth(1).filter(|_| request.starts_with("HEAD "));
+        let Some(value) = value.and_then(|rest| rest.split("\r\n").next()) else {
+            return Some(head);
+        };
+        Some(head.replace(value, &format_md5(&[7; 16])))
+    };
+    let faults = Faults { reply: Box::new(reply), ..Faults::default() };
+    let path = Path::new("pipe-digest", 700_000, faults);
+    let (bytes, code, said) = Piped::start(&mut path.piping(3)).finish();
+    assert_eq!(code, Some(INTEGRITY), "{said}");
+    assert!(said.starts_with("client: standard output: MD5 differs: "), "{said}");
+    assert!(said.contains("; the fault is on the server's side: "), "{said}");
+    assert!(said.contains("the bytes that were written are not the file"), "{said}");
+    assert_same(&bytes, &path.bytes, "what was written");
+}
+
+#[test]
+fn a_signal_ends_a_fetch_that_nobody_reads() {
+    let path = Path::new("pipe-signal", 40 << 20, Faults::default());
+    let client = Piped::start(&mut path.piping(3));
+    path.wait_until_full();
+    signal(client.child.id(), libc::SIGTERM);
+    let (bytes, code, said) = client.finish();
+    assert_eq!(code, Some(TERMINATED), "{said}");
+    assert!(path.bytes.starts_with(&bytes) && bytes.len() < path.bytes.len());
+    path.no_receiver_stays();
+}
+
+#[test]
+fn holes_are_written_as_zeros() {
+    let scratch = Scratch::new("pipe-holes");
+    let server = Server::start(&scratch, &[]);
+    let size = 24 << 20;
+    drop(sparse(&scratch.path("file"), size, &[(5 << 20, 300_000), (20 << 20, 1 << 20)]));
+    let expected = fs::read(scratch.path("file")).unwrap();
+    for threads in [1, 5] {
+        Piped::start(&mut scratch.client(server.address, threads, "file", "-")).brings(&expected);
+    }
+}
+
+#[test]
+fn an_archive_is_unpacked_while_it_comes() {
+    let scratch = Scratch::new("pipe-tar");
+    if !Command::new("tar").arg("--version").output().is_ok_and(|tar| tar.status.success()) {
+        return eprintln!("not tried: there is no tar");
+    }
+    let server = Server::start(&scratch, &[]);
+    let bytes = content(3 << 20);
+    scratch.make_dir("data");
+    scratch.make_dir("home");
+    scratch.write("data/one", &bytes);
+    scratch.write("data/two", b"2");
+    let pack = "tar cf backup.tar data";
+    let mut pack = after(pack, &Command::new("true"));
+    assert!(pack.current_dir(scratch.folder()).status().unwrap().success());
+    let mut unpack = Command::new("sh");
+    unpack.args(["-c", "\"$0\" \"$@\" | tar xf -"]);
+    let client = scratch.client(server.address, 4, "backup.tar", "-");
+    unpack.arg(client.get_program()).args(client.get_args()).stdin(Stdio::null());
+    let outcome = run(unpack.current_dir(scratch.path("home")));
+    assert!(outcome.status.success(), "{outcome:?}");
+    assert_same(&fs::read(scratch.path("home/data/one")).unwrap(), &bytes, "one");
+    assert_eq!(fs::read(scratch.path("home/data/two")).unwrap(), b"2");
+}

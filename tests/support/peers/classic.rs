@@ -1,0 +1,286 @@
+//! A client and a server that speak the classic protocol and nothing else, written
+//! from section 2 of the design and from none of the programs' code.
+
+use crate::support::harness::{LIMIT, Scratch, Server};
+use ropewalk::sys::poll;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+
+/// A reply to an HTTP request.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// Everything before the body.
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    /// The value of a field.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (own, value) = line.split_once(':')?;
+            own.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+
+    /// What the server says is wrong.
+    #[track_caller]
+    pub(crate) fn error(&self) -> &str {
+        let body = self.body.trim_end();
+        let words = body.strip_prefix("{\"error\": \"").or(body.strip_prefix("{\"error\":\""));
+        words.and_then(|words| words.strip_suffix("\"}")).unwrap_or_else(|| panic!("{self:?}"))
+    }
+}
+
+/// An HTTP connection on which anything can be sent.
+pub(crate) struct Http {
+    pub(crate) stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Http {
+    pub(crate) fn connect(server: SocketAddr) -> Http {
+        Http { stream: connect(server), buffer: Vec::new() }
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Waits for a reply, which has a Content-Length.
+    #[track_caller]
+    pub(crate) fn receive(&mut self) -> Reply {
+        let end = loop {
+            match self.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                Some(end) => break end + 4,
+                None => self.fill(),
+            }
+        };
+        let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut reply = Reply { status, head, body: String::new() };
+        let length: usize = reply.field("Content-Length").unwrap().parse().unwrap();
+        while self.buffer.len() < length {
+            self.fill();
+        }
+        reply.body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
+        reply
+    }
+
+    #[track_caller]
+    fn fill(&mut self) {
+        let mut piece = [0; 4096];
+        let count = read_some(&mut self.stream, &mut piece).unwrap();
+        assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.buffer));
+        self.buffer.extend_from_slice(&piece[..count]);
+    }
+
+    /// Whether the server has closed, or does so now, with nothing more to say.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.buffer.is_empty() && matches!(read_some(&mut self.stream, &mut [0]), Ok(0))
+    }
+}
+
+/// Sends these bytes over a new connection, and waits for the reply.
+#[track_caller]
+pub(crate) fn reply(server: &Server, bytes: impl AsRef<[u8]>) -> (Reply, Http) {
+    let mut http = Http::connect(server.address);
+    http.send(bytes);
+    (http.receive(), http)
+}
+
+/// Reads what is there. A wait with a time limit is not restarted after a signal, even
+/// one that is ignored (signal(7)), and this process gets SIGCHLD.
+pub(crate) fn read_some(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Connects, and never waits for ever.
+#[track_caller]
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, LIMIT).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_write_timeout(Some(LIMIT)).unwrap();
+    stream
+}
+
+/// Accepts one connection, and never waits for ever.
+#[track_caller]
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
+    let ready = poll::readable(&[listener.as_fd()], Some(LIMIT)).unwrap();
+    assert_eq!(ready, [true], "nobody connected");
+    let stream = listener.accept().unwrap().0;
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_write_timeout(Some(LIMIT)).unwrap();
+    stream
+}
+
+/// A classic request.
+pub(crate) fn request(file: &[u8], threads: usize) -> Vec<u8> {
+    let body = format!("{{\"threads\": {threads}}}");
+    let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    [b"POST ", file, b" HTTP/1.1\r\n", length.as_bytes()].concat()
+}
+
+/// A server's answer to a classic request: the MD5, and where its sender listens.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub(crate) hash: String,
+    pub(crate) sender: SocketAddr,
+}
+
+/// Asks for a file, and demands that it is offered.
+#[track_caller]
+pub(crate) fn ask(server: SocketAddr, file: impl AsRef<[u8]>, threads: usize) -> Offer {
+    let mut http = Http::connect(server);
+    http.send(request(file.as_ref(), threads));
+    let reply = http.receive();
+    assert_eq!(reply.status, 200, "{reply:?}");
+    // The seed's own client looks for these two keys and passes over what else there is.
+    let value = |key: &str| {
+        let (_, rest) = reply.body.split_once(&format!("\"{key}\":")).unwrap();
+        rest.split([',', '}']).next().unwrap().trim().trim_matches('"').to_string()
+    };
+    let port = value("port").parse().unwrap();
+    Offer { hash: value("hash"), sender: SocketAddr::new(server.ip(), port) }
+}
+
+/// Opens stream `number`.
+#[track_caller]
+pub(crate) fn open_stream(sender: SocketAddr, number: u8) -> TcpStream {
+    let mut stream = connect(sender);
+    stream.write_all(&[number]).unwrap();
+    stream
+}
+
+/// Reads a stream to its end.
+#[track_caller]
+pub(crate) fn read_all(mut stream: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Fetches a file as a classic client does, with its streams opened in this `order`,
+/// and joins the blocks in numeric order.
+#[track_caller]
+pub(crate) fn fetch(server: SocketAddr, file: impl AsRef<[u8]>, order: &[u8]) -> Vec<u8> {
+    let offer = ask(server, file, order.len());
+    let streams: Vec<(u8, TcpStream)> =
+        order.iter().map(|number| (*number, open_stream(offer.sender, *number))).collect();
+    // None is closed before all have begun, so that they are under way at once.
+    for (_, stream) in &streams {
+        while matches!(stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::Interrupted)
+        {
+        }
+    }
+    let mut blocks: Vec<(u8, Vec<u8>)> =
+        streams.into_iter().map(|(number, stream)| (number, read_all(stream))).collect();
+    blocks.sort();
+    blocks.into_iter().flat_map(|(_, block)| block).collect()
+}
+
+/// Which bytes of a file stream `number` of `threads` carries.
+pub(crate) fn block(bytes: &[u8], number: u8, threads: usize) -> &[u8] {
+    let size = bytes.len() / threads + 1;
+    let start = (size * usize::from(number)).min(bytes.len());
+    &bytes[start..(start + size).min(bytes.len())]
+}
+
+/// A classic server, step by step: a test can stop between any two.
+pub(crate) struct ClassicServer {
+    control: TcpListener,
+    data: TcpListener,
+}
+
+impl ClassicServer {
+    pub(crate) fn bind(scratch: &Scratch) -> ClassicServer {
+        let bind = || TcpListener::bind((scratch.address(), 0)).unwrap();
+        ClassicServer { control: bind(), data: bind() }
+    }
+
+    /// What a client is told.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.control.local_addr().unwrap()
+    }
+
+    /// Where its streams go.
+    pub(crate) fn data_port(&self) -> u16 {
+        self.data.local_addr().unwrap().port()
+    }
+
+    /// Waits for a request and hands it on, with the connection for the answer.
+    #[track_caller]
+    pub(crate) fn accept_request(&self) -> (String, TcpStream) {
+        let mut http = Http { stream: accept(&self.control), buffer: Vec::new() };
+        loop {
+            let text = String::from_utf8_lossy(&http.buffer).into_owned();
+            // Every request of ours ends with its one JSON object.
+            if text.contains("\r\n\r\n") && text.ends_with('}') {
+                return (text, http.stream);
+            }
+            http.fill();
+        }
+    }
+
+    /// Answers the next request with these bytes, and closes. Hands on the request.
+    #[track_caller]
+    pub(crate) fn answer(&self, bytes: impl AsRef<[u8]>) -> String {
+        let (request, mut stream) = self.accept_request();
+        stream.write_all(bytes.as_ref()).unwrap();
+        request
+    }
+
+    /// The seed's own reply: HTTP/1.0, no length, ended by the close.
+    #[track_caller]
+    pub(crate) fn offer(&self, hash: &str) -> String {
+        let port = self.data_port();
+        self.answer(seed_reply(&format!("{{\"hash\": \"{hash}\", \"port\": {port}}}")))
+    }
+
+    /// Waits for this many streams, and says each one's number.
+    #[track_caller]
+    pub(crate) fn accept_streams(&self, threads: usize) -> Vec<(u8, TcpStream)> {
+        (0..threads)
+            .map(|_| {
+                let mut stream = accept(&self.data);
+                let mut number = [0];
+                stream.read_exact(&mut number).unwrap();
+                (number[0], stream)
+            })
+            .collect()
+    }
+
+    /// Sends the whole of `bytes` over this many streams.
+    #[track_caller]
+    pub(crate) fn send(&self, bytes: &[u8], threads: usize) {
+        let streams = self.accept_streams(threads);
+        // All at once, as they would come: a client may wait for any of them.
+        std::thread::scope(|scope| {
+            for (number, mut stream) in streams {
+                scope.spawn(move || stream.write_all(block(bytes, number, threads)).unwrap());
+            }
+        });
+    }
+}
+
+/// A reply such as Python's `http.server` makes.
+pub(crate) fn seed_reply(body: &str) -> Vec<u8> {
+    let head = "HTTP/1.0 200 OK\r\nServer: BaseHTTP/0.6 Python/3.8.2\r\n\
+                Date: Sat, 02 May 2020 10:00:00 GMT\r\nContent-type: text/plain\r\n\r\n";
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
+/// An MD5 as a server writes it.
+pub(crate) fn md5(bytes: &[u8]) -> String {
+    let mut digest = ropewalk::hash::md5::Md5::new();
+    digest.update(bytes);
+    ropewalk::hash::hex(&digest.finish())
+}
