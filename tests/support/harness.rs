@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -335,6 +336,12 @@ impl Server {
         }
     }
 
+    /// Kills it, and its senders with it.
+    pub(crate) fn kill(&mut self) {
+        self.running.signal(libc::SIGKILL);
+        self.running.finish_ref();
+    }
+
     /// Ends it as an init system would.
     pub(crate) fn stop(self) -> Outcome {
         self.running.signal(libc::SIGTERM);
@@ -385,4 +392,15 @@ pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 /// Bytes as a file's name.
 pub(crate) fn name(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
+}
+
+/// A file of so many bytes, with `length` bytes of data at each of these offsets.
+pub(crate) fn sparse(path: &Path, size: u64, data: &[(u64, usize)]) -> fs::File {
+    let file = fs::File::options().read(true).write(true).create(true).truncate(true).open(path);
+    let file = file.unwrap();
+    file.set_len(size).unwrap();
+    for (offset, length) in data {
+        file.write_all_at(&content(*length), *offset).unwrap();
+    }
+    file
 }

@@ -16,6 +16,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 
+/// Bytes of a block where there are few streams.
+pub(crate) const BLOCK: u64 = 128 << 10;
+
 /// What a summary may count: one of it, and several.
 pub(crate) const DAMAGED: [&str; 2] =
     ["damaged block asked for again", "damaged blocks asked for again"];
@@ -56,6 +59,16 @@ impl Path {
             self.scratch.client(self.server.address, threads, "file", self.folder("out"));
         client.args(["--verify", "crc32c"]);
         client
+    }
+
+    /// Starts a server with these options at the address of the one that was killed.
+    pub(crate) fn restart(&mut self, options: &[&str]) {
+        let mut command = self.scratch.program("server");
+        command.args(options);
+        command.arg("--bind").arg(self.scratch.address().to_string());
+        command.arg(self.server.address.port().to_string()).current_dir(self.scratch.folder());
+        self.server.running = Running::start(&mut command);
+        self.server.running.next_line();
     }
 
     /// The path of `name` in the client's folder.

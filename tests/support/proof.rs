@@ -207,3 +207,12 @@ fn parse_end(text: &str) -> (IpAddr, u16) {
     };
     (address.to_canonical(), u16::from_str_radix(port, 16).unwrap())
 }
+
+/// Demands that this process may leave no core file.
+#[track_caller]
+pub(crate) fn leaves_no_core(pid: u32) {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let words: Vec<&str> = core.split_whitespace().collect();
+    assert_eq!(words.get(4..6), Some(&["0", "0"][..]), "{core}");
+}

@@ -1,9 +1,11 @@
 //! Everything that can go wrong for a client: each time one clear line, the right
 //! exit code, the old output as it was, and nothing left behind.
 
+use crate::support::exit::{INTEGRITY, NETWORK, PROTOCOL, REFUSED, SYSTEM};
 use crate::support::harness::{
     Outcome, Running, Scratch, Server, after, assert_same, content, name, run,
 };
+use crate::support::namespace::on_a_small_disk;
 use crate::support::peers::classic::{ClassicServer, accept, md5, seed_reply};
 use crate::support::proof;
 use crate::support::system::{fill_backlog, reserve, without_privileges};
@@ -12,13 +14,6 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
-
-/// The codes of src/common/error.rs, which README lists.
-const SYSTEM: i32 = 1;
-const NETWORK: i32 = 3;
-const REFUSED: i32 = 4;
-const PROTOCOL: i32 = 5;
-const INTEGRITY: i32 = 6;
 
 /// An output that exists, alone in its folder.
 fn old_output(scratch: &Scratch) -> std::path::PathBuf {
@@ -334,21 +329,9 @@ fn a_full_disk_is_an_error() {
     let scratch = Scratch::new("full");
     let (server, _) = megabyte(&scratch);
     let folder = scratch.make_dir("small");
-    // In a mount namespace of its own, which ends with the shell.
-    let mount = format!("mount -t tmpfs -o size=256k tmpfs '{}'", folder.display());
-    let mut probe = Command::new("unshare");
-    probe.args(["-m", "sh", "-c", &mount]);
-    if !probe.output().is_ok_and(|output| output.status.success()) {
-        eprintln!("not tried: this user cannot mount a tmpfs");
-        return;
-    }
     let client = scratch.client(server.address, 4, "file", folder.join("out"));
-    let mut shell = after("", &client);
-    let script =
-        format!("{mount}; \"$0\" \"$@\"; code=$?; ls -A '{}'; exit $code", folder.display());
-    let mut shared = Command::new("unshare");
-    shared.args(["-m", "sh", "-c", &script]).args(shell.get_args().skip(2));
-    shared.envs(shell.stdin(std::process::Stdio::null()).get_envs().map(|(k, v)| (k, v.unwrap())));
+    let script = "\"$0\" \"$@\"; code=$?; ls -A; exit $code";
+    let Some(mut shared) = on_a_small_disk(&folder, "256k", script, &client) else { return };
     run(&mut shared).failed(SYSTEM, "client", "out: No space left on device");
 }
 

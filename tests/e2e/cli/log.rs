@@ -1,7 +1,7 @@
 //! The server's log: time stamps, refused requests, and a file of its own.
 
-use crate::security::user::{NOBODY, can_be_tried};
 use crate::support::harness::{Scratch, Server, run, wait_until};
+use crate::support::user::{NOBODY, can_be_tried};
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,8 +1,8 @@
 //! What a client says while it fetches where no person watches: objects for a program, a
 //! plain line now and then, or nothing; and the command that goes on.
 
-use crate::resume::part_file::{kill, restart};
 use crate::support::harness::{Running, Scratch, Server, name, run};
+use crate::support::path::BLOCK;
 use crate::support::path::{Gate, Path, flip, leave};
 use crate::support::relay::{Faults, Step};
 use crate::support::system::reserve;
@@ -13,8 +13,6 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-const BLOCK: u64 = 128 << 10;
 
 /// The object that a line is.
 #[track_caller]
@@ -239,7 +237,7 @@ fn a_plain_line_tells_of_a_lost_server_at_once() {
     let begun = Instant::now();
     let mut client = Running::start(command.arg("--progress=plain"));
     gate.wait_until_reached();
-    kill(&mut path.server);
+    path.server.kill();
     gate.open();
     loop {
         let line = client.next_error_line();
@@ -250,7 +248,7 @@ fn a_plain_line_tells_of_a_lost_server_at_once() {
         // Each of the others takes ten seconds.
         assert!(begun.elapsed() < Duration::from_secs(60), "{line}");
     }
-    restart(&mut path);
+    path.restart(&[]);
     client.finish().succeeded();
     path.is_whole();
 }

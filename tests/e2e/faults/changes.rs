@@ -1,15 +1,14 @@
 //! What goes wrong on either disk while a ropewalk transfer is under way: the file
 //! changes on the server, or the client's disk fills up.
 
+use crate::support::exit::CHANGED;
 use crate::support::harness::{Running, Scratch, after, assert_same, content, run, wait_until};
+use crate::support::namespace::on_a_small_disk;
 use crate::support::path::{Gate, Path, scatter};
 use crate::support::peers::classic::{ClassicServer, md5};
 use crate::support::relay::Relay;
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::process::{Command, Stdio};
-
-const CHANGED: i32 = 7;
 
 /// Does something to the file while a client waits for the rest of it.
 #[track_caller]
@@ -77,24 +76,6 @@ fn a_file_that_is_rewritten_with_its_old_time_is_noticed_all_the_same() {
     });
 }
 
-/// A shell script in a mount namespace of its own, with the client's command line as its
-/// arguments; `None` where this user cannot mount.
-fn in_a_small_disk(folder: &std::path::Path, client: &Command, script: &str) -> Option<Command> {
-    let shown = folder.display();
-    let mount = format!("mount -t tmpfs -o size=3m tmpfs '{shown}'");
-    let mut probe = Command::new("unshare");
-    probe.args(["-m", "sh", "-c", &mount]);
-    if !probe.output().is_ok_and(|output| output.status.success()) {
-        eprintln!("not tried: this user cannot mount a tmpfs");
-        return None;
-    }
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", &format!("{mount} && cd '{shown}' || exit 99\n{script}")]);
-    command.arg(client.get_program()).args(client.get_args()).stdin(Stdio::null());
-    command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Some(command)
-}
-
 /// Runs the client, fills the disk when the test says so, lets the client fail, makes
 /// room again and runs it once more. All that is not the client's is said on stdout.
 const FILL_AND_GO_ON: &str = r#"
@@ -124,7 +105,7 @@ fn a_disk_that_fills_up_at_any_block_keeps_what_came_and_goes_on_with_room() {
         path.bytes.resize(4 << 20, 0);
         let signal = path.scratch.path("signal");
         let Some(mut command) =
-            in_a_small_disk(&path.scratch.path("folder"), &path.client(1), FILL_AND_GO_ON)
+            on_a_small_disk(&path.scratch.path("folder"), "3m", FILL_AND_GO_ON, &path.client(1))
         else {
             return;
         };
@@ -163,7 +144,7 @@ fn the_parts_of_a_classic_fetch_are_joined_in_the_room_of_the_file_and_a_part() 
     let client = scratch.client(server.address(), 4, "file", "out");
     let script = "\"$0\" \"$@\" && cat out >\"$COPY\"";
     let folder = scratch.make_dir("folder");
-    let Some(mut command) = in_a_small_disk(&folder, &client, script) else { return };
+    let Some(mut command) = on_a_small_disk(&folder, "3m", script, &client) else { return };
     let client = Running::start(command.env("COPY", scratch.path("copy")));
     server.offer(&md5(&bytes));
     server.send(&bytes, 4);
@@ -194,7 +175,7 @@ fn a_disk_without_enough_room_is_an_error_before_anything_is_sent() {
         let relay = Relay::start(&scratch, server.address, Default::default());
         let client = scratch.client(relay.address, 2, file, "out");
         let script = "\"$0\" \"$@\"; echo $?; ls -A";
-        let Some(mut command) = in_a_small_disk(&folder, &client, script) else { return };
+        let Some(mut command) = on_a_small_disk(&folder, "3m", script, &client) else { return };
         let outcome = run(&mut command);
         assert_eq!(outcome.out, "1\n", "{outcome:?}");
         assert!(outcome.err.contains("out: No space left on device; "), "{outcome:?}");

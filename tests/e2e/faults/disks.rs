@@ -3,19 +3,20 @@
 //! stands before the C library where no such disk is to be had; it is not for programs of
 //! another machine.
 
-use crate::security::user::{NOBODY, can_be_tried};
+use crate::support::exit::SYSTEM;
 use crate::support::harness::{Running, Scratch, Server, after, assert_same, content, run};
+use crate::support::namespace::script_in;
+use crate::support::path::BLOCK;
 use crate::support::path::{Gate, Path};
+use crate::support::preload::preload;
 use crate::support::relay::Faults;
 use crate::support::system::without_privileges;
+use crate::support::user::{NOBODY, can_be_tried};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-
-const SYSTEM: i32 = 1;
-const BLOCK: u64 = 128 << 10;
 
 /// Refuses what the variable DISK names.
 const SOURCE: &str = r#"
@@ -70,11 +71,8 @@ int fstatfs64(int fd, struct statfs64 *to) {
 
 /// A command whose disk lacks these things.
 fn on_a_disk_without(what: &str, scratch: &Scratch, mut command: Command) -> Command {
-    let (source, library) = (scratch.write("disk.c", SOURCE.as_bytes()), scratch.path("disk.so"));
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl");
-    assert!(compiler.status().unwrap().success(), "the linker of these tests is a C compiler");
-    command.env("LD_PRELOAD", library).env("DISK", what);
+    preload(scratch, SOURCE, &mut command);
+    command.env("DISK", what);
     command
 }
 
@@ -168,27 +166,6 @@ fn an_inode_that_is_made_up_is_not_in_the_etag() {
     assert_eq!(tag("exfat", ""), tag("inodes", ""));
 }
 
-/// A shell script in a mount namespace of its own, with the client's command line as its
-/// arguments, after `mount` in `folder`; `None` where this user cannot do that.
-fn mounted(
-    folder: &std::path::Path,
-    mount: &str,
-    client: &Command,
-    script: &str,
-) -> Option<Command> {
-    let begin = format!("cd '{}' && {mount}", folder.display());
-    let mut probe = Command::new("unshare");
-    if !probe.args(["-m", "sh", "-c", &begin]).output().is_ok_and(|probe| probe.status.success()) {
-        eprintln!("not tried: this user cannot do: {mount}");
-        return None;
-    }
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", &format!("{begin} || exit 99\n{script}")]);
-    command.arg(client.get_program()).args(client.get_args()).stdin(Stdio::null());
-    command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Some(command)
-}
-
 #[test]
 fn a_disk_that_tells_no_size_is_not_full() {
     let scratch = Scratch::new("ramfs");
@@ -196,9 +173,10 @@ fn a_disk_that_tells_no_size_is_not_full() {
     scratch.write("file", &content(1 << 20));
     let folder = scratch.make_dir("folder");
     let client = scratch.client(server.address, 2, scratch.path("file"), folder.join("out"));
-    let mount = "mount -t ramfs ramfs . && cd \"$PWD\"";
+    let shown = folder.display();
+    let mount = format!("mount -t ramfs ramfs '{shown}' && cd '{shown}'");
     let script = "\"$0\" \"$@\" && cmp out ../file && ls -A";
-    let Some(mut command) = mounted(&folder, mount, &client, script) else { return };
+    let Some(mut command) = script_in("-m", &mount, script, &client) else { return };
     let outcome = run(&mut command);
     assert_eq!(outcome.err, "");
     assert!(outcome.succeeded().ends_with("\nout\n"));
@@ -212,8 +190,8 @@ fn an_output_that_something_is_mounted_at_is_refused_at_the_start() {
     let folder = scratch.make_dir("folder");
     let client = scratch.client(server.address, 2, "file", folder.join("out"));
     let script = "\"$0\" \"$@\"; echo $?; cat out; ls -A";
-    let mount = "echo old >out && mount --bind out out";
-    let Some(mut command) = mounted(&folder, mount, &client, script) else { return };
+    let mount = format!("cd '{}' && echo old >out && mount --bind out out", folder.display());
+    let Some(mut command) = script_in("-m", &mount, script, &client) else { return };
     let outcome = run(&mut command);
     let words = "out: cannot be replaced: it is a mount point; choose another output, or '-' and";
     assert!(outcome.err.contains(words), "{outcome:?}");

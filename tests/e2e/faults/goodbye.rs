@@ -1,8 +1,9 @@
 //! A client that ends early ends its session too, whatever ends it and however far it is:
 //! the place on the server is free at once.
 
-use crate::resume::part_file::{kill, restart};
+use crate::support::exit::{CHANGED, SYSTEM};
 use crate::support::harness::{Running, Scratch, Server, content, run};
+use crate::support::path::BLOCK;
 use crate::support::path::{Gate, Path};
 use crate::support::peers::sink::{ask, closed_unserved};
 use crate::support::proof;
@@ -11,10 +12,6 @@ use crate::support::system::signal;
 use ropewalk::codec::wire::{HELLO_SIZE, Request};
 use std::io::Write;
 use std::sync::Arc;
-
-const SYSTEM: i32 = 1;
-const CHANGED: i32 = 7;
-const BLOCK: u64 = 128 << 10;
 
 /// Demands that the next session that ends does so because its client said it. A server
 /// that misses the streams says something else, half a minute later.
@@ -86,9 +83,9 @@ fn another_session_that_is_of_no_use_is_given_back() {
     let (gate, faults) = Gate::before_a_cut(3);
     let mut path = Path::new("goodbye-other", (40 * BLOCK) as usize, faults);
     let client = path.begin(&gate, 3, path.client(1));
-    kill(&mut path.server);
+    path.server.kill();
     path.scratch.write("file", &content((40 * BLOCK) as usize + 1)[1..]);
-    restart(&mut path);
+    path.restart(&[]);
     gate.open();
     client.finish().failed(CHANGED, "client", "the file on the server has changed");
     was_left(&mut path.server);

@@ -1,10 +1,9 @@
 //! A disk that is slow to sync, or says late that it has lost what was written: a library of
 //! the tests' own stands before the C library's. Not for programs of another machine.
 
-use crate::support::harness::{Running, Scratch, wait_until};
+use crate::support::harness::{Running, wait_until};
 use crate::support::path::{Gate, Path};
-use std::path::PathBuf;
-use std::process::Command;
+use crate::support::preload::preload;
 
 /// Says when it begins, and fails after three seconds. poll(2) is what a receiver may call.
 const SOURCE: &str = r#"
@@ -31,20 +30,12 @@ int fsync(int fd) {
 }
 "#;
 
-fn library(scratch: &Scratch, source: &str) -> PathBuf {
-    let (source, library) = (scratch.write("slow.c", source.as_bytes()), scratch.path("slow.so"));
-    let mut compiler = Command::new("cc");
-    let built = compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
-    assert!(built.unwrap().success(), "the linker of these tests is a C compiler");
-    library
-}
-
 #[test]
 fn a_sync_that_fails_after_the_last_byte_is_no_success() {
     let (gate, faults) = Gate::after(20);
     let path = Path::new("late-sync", 40 << 17, faults);
     let mut client = path.client(2);
-    client.env("LD_PRELOAD", library(&path.scratch, SOURCE));
+    preload(&path.scratch, SOURCE, &mut client);
     let mut client = Running::start(&mut client);
     assert_eq!(client.next_error_line(), "syncing\n");
     gate.open(); // all the rest comes before the sync has failed
@@ -62,7 +53,7 @@ fn what_an_earlier_run_left_is_not_synced_before_the_rest_is_asked_for() {
     client.signal(libc::SIGKILL);
     client.finish();
     let mut client = path.client(1);
-    client.env("LD_PRELOAD", library(&path.scratch, SPEAKING));
+    preload(&path.scratch, SPEAKING, &mut client);
     let client = Running::start(&mut client);
     let goes_on = || path.relay.asked().iter().any(|piece| piece.stream > 0).then_some(());
     wait_until("a request of the second run", goes_on);

@@ -1,6 +1,7 @@
 //! Ropewalk transfers over a path that damages, cuts, stalls and slows the streams: the
 //! file is right, and what had to be mended is counted.
 
+use crate::support::exit::INTEGRITY;
 use crate::support::harness::{LIMIT, run};
 use crate::support::path::{self, DAMAGED, Path, RECONNECTS, count, flip, scatter};
 use crate::support::relay::{Faults, Step};
@@ -8,8 +9,6 @@ use ropewalk::codec::wire::HEADER_SIZE;
 use ropewalk::transfer::queue::HOLD_BACK;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-const INTEGRITY: i32 = 6;
 
 /// Flips one bit of the payload of each block that `which` chooses.
 fn flipping(which: impl Fn(u64) -> bool + Send + Sync + 'static) -> (Arc<AtomicU64>, Faults) {

@@ -1,7 +1,9 @@
 //! Senders that break the rules of the ropewalk protocol, played by the tests: such a
 //! stream is closed, nothing of it reaches the file, and the transfer goes on.
 
+use crate::support::exit::{CHANGED, INTEGRITY, NETWORK, PROTOCOL, REFUSED};
 use crate::support::harness::{LIMIT, Outcome, Scratch, assert_same, content, run, wait_until};
+use crate::support::path;
 use crate::support::path::{Gate, RECONNECTS, count};
 use crate::support::peers::classic::accept;
 use crate::support::peers::sink::begins_as_stream;
@@ -16,14 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-const NETWORK: i32 = 3;
-const REFUSED: i32 = 4;
-const PROTOCOL: i32 = 5;
-const INTEGRITY: i32 = 6;
-const CHANGED: i32 = 7;
-
 /// Bytes of a block, as one stream asks for them.
-const BLOCK: usize = 128 << 10;
+const BLOCK: usize = path::BLOCK as usize;
 
 /// How many streams misbehave before they turn honest.
 const BAD: usize = 3;

@@ -1,5 +1,6 @@
 //! Every wait ends: with the file, or with an error that says what was waited for.
 
+use crate::support::exit::{NETWORK, REFUSED};
 use crate::support::harness::{Outcome, Running, Scratch, Server, content, run, wait_until};
 use crate::support::path::{Gate, Path};
 use crate::support::peers::classic::{ClassicServer, md5, reply, request, seed_reply};
@@ -11,9 +12,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-const NETWORK: i32 = 3;
-const REFUSED: i32 = 4;
 
 /// What keeps the bytes for the next run.
 const KEPT: [&str; 2] = ["out.part", "out.part.journal"];

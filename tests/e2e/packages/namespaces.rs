@@ -2,6 +2,7 @@
 //! two machines on one link, a root without /dev.
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
+use crate::support::namespace::apart;
 use crate::support::peers::classic::accept;
 use crate::support::system::{fill_backlog, reserve};
 use std::fs;
@@ -9,24 +10,6 @@ use std::io::Read;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// The command in new namespaces (of unshare(1)) after `setting`, a line of a shell; `None`
-/// where this user cannot have them.
-fn apart(namespaces: &str, setting: &str, command: &Command) -> Option<Command> {
-    let shell = |script: String| {
-        let mut shell = Command::new("unshare");
-        shell.args([namespaces, "sh", "-c", &script]).stdin(Stdio::null());
-        shell
-    };
-    if !shell(setting.into()).output().is_ok_and(|output| output.status.success()) {
-        eprintln!("not tried: this user cannot do this: {setting}");
-        return None;
-    }
-    let mut shell = shell(format!("({setting}) || exit 99; exec \"$0\" \"$@\""));
-    shell.arg(command.get_program()).args(command.get_args());
-    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Some(shell)
-}
 
 /// The name of two addresses: of `port` at ::1, where connections wait for ever, and of the
 /// test's own.

@@ -1,17 +1,15 @@
 //! Files of others that have the name of a part file or of a journal: none of them is lost,
 //! and what a run leaves is known again.
 
+use crate::support::exit::{PROTOCOL, SYSTEM};
 use crate::support::harness::{Running, Scratch, Server, after, assert_same, content, run};
+use crate::support::path::BLOCK;
 use crate::support::path::{Gate, Path};
 use crate::support::peers::classic::{ClassicServer, md5, seed_reply};
 use crate::support::system::without_privileges;
 use ropewalk::codec::etag::MAX_OPAQUE;
 use std::fs;
 use std::io::Write;
-
-const SYSTEM: i32 = 1;
-const PROTOCOL: i32 = 5;
-const BLOCK: u64 = 128 << 10;
 
 #[test]
 fn a_part_file_of_another_program_is_refused_and_stays() {

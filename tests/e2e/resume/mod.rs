@@ -1,5 +1,5 @@
 //! Transfers that stop and go on: what counts, what does not, and what survives.
 
 mod foreign_files;
-pub(crate) mod part_file;
+mod part_file;
 mod sessions;

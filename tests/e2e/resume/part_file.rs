@@ -1,7 +1,9 @@
 //! Transfers that are killed, cut off or run out of room, and go on: what was there
 //! counts, what is damaged does not, and nothing is ever mixed.
 
-use crate::support::harness::{Running, Server, assert_same, content, run, wait_until};
+use crate::support::exit::{NETWORK, SYSTEM};
+use crate::support::harness::{Running, assert_same, content, run, wait_until};
+use crate::support::path::BLOCK;
 use crate::support::path::{Gate, Path, scatter, total, vouched};
 use crate::support::peers::classic::accept;
 use crate::support::proof;
@@ -13,9 +15,6 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
-
-const SYSTEM: i32 = 1;
-const NETWORK: i32 = 3;
 
 #[test]
 fn thirty_kills_cost_less_than_half_of_the_file_again() {
@@ -53,7 +52,6 @@ struct Half {
 }
 
 const BLOCKS: u64 = 20;
-const BLOCK: u64 = 128 << 10;
 
 /// Of a file of 32 blocks and a bit, 20 have come when the client is killed.
 fn half(test: &str) -> Half {
@@ -307,34 +305,13 @@ fn a_second_client_on_one_output_is_refused_and_told_by_whom() {
     path.is_whole();
 }
 
-/// Kills the server, its senders too.
-pub(crate) fn kill(server: &mut Server) {
-    server.running.signal(libc::SIGKILL);
-    server.running.finish_ref();
-}
-
-/// Starts a server where one was.
-pub(crate) fn restart(path: &mut Path) {
-    restart_with(path, &[]);
-}
-
-/// The same with these options.
-pub(crate) fn restart_with(path: &mut Path, options: &[&str]) {
-    let mut command = path.scratch.program("server");
-    command.args(options);
-    command.arg("--bind").arg(path.scratch.address().to_string());
-    command.arg(path.server.address.port().to_string()).current_dir(path.scratch.folder());
-    path.server.running = Running::start(&mut command);
-    path.server.running.next_line();
-}
-
 #[test]
 fn a_server_that_was_killed_and_comes_back_is_gone_on_with() {
     let (gate, faults) = Gate::before_a_cut(BLOCKS);
     let mut path = Path::new("server-killed", (40 * BLOCK) as usize, faults);
     let client = path.begin(&gate, BLOCKS, path.client(1));
-    kill(&mut path.server);
-    restart(&mut path);
+    path.server.kill();
+    path.restart(&[]);
     gate.open();
     client.finish().succeeded();
     path.is_whole();
@@ -346,7 +323,7 @@ fn a_server_that_comes_back_full_is_asked_again_when_it_says_so() {
     let (gate, faults) = Gate::before_a_cut(BLOCKS);
     let mut path = Path::new("server-full", (40 * BLOCK) as usize, faults);
     let client = path.begin(&gate, BLOCKS, path.client(1));
-    kill(&mut path.server);
+    path.server.kill();
     let full = TcpListener::bind(path.server.address).unwrap();
     gate.open();
     let mut refused = accept(&full);
@@ -357,7 +334,7 @@ fn a_server_that_comes_back_full_is_asked_again_when_it_says_so() {
     assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
     stop_listening(full);
     drop((refused, again));
-    restart(&mut path);
+    path.restart(&[]);
     client.finish().succeeded();
     path.is_whole();
 }
@@ -369,14 +346,14 @@ fn a_server_that_stays_away_ends_the_transfer_and_keeps_what_came() {
     let mut command = path.client(1);
     command.args(["--retry-for", "2"]);
     let client = path.begin(&gate, BLOCKS, command);
-    kill(&mut path.server);
+    path.server.kill();
     gate.open();
     let outcome = client.finish();
     outcome.failed(NETWORK, "client", "lost the server, and could not reach it again in 2 s");
     assert!(outcome.err.contains(".part keeps 5"), "{outcome:?}");
     assert!(outcome.err.contains("%; to go on: "), "{outcome:?}");
     assert_eq!(path.names(), ["out.part", "out.part.journal"]);
-    restart(&mut path);
+    path.restart(&[]);
     let said = path.fetch(1);
     assert!(said.contains(", resumed at 5"), "{said}");
 }
@@ -386,9 +363,9 @@ fn a_server_that_comes_back_with_another_file_is_not_gone_on_with() {
     let (gate, faults) = Gate::before_a_cut(BLOCKS);
     let mut path = Path::new("server-other", (40 * BLOCK) as usize, faults);
     let client = path.begin(&gate, BLOCKS, path.client(1));
-    kill(&mut path.server);
+    path.server.kill();
     path.scratch.write("file", &content((40 * BLOCK) as usize + 1)[1..]);
-    restart(&mut path);
+    path.restart(&[]);
     gate.open();
     let words = "the file on the server has changed; the same command fetches it as it is";
     client.finish().failed(7, "client", words);

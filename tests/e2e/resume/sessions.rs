@@ -2,7 +2,9 @@
 //! is left of the last one, and a server that answers in another way ends no more than
 //! the run.
 
+use crate::support::exit::PROTOCOL;
 use crate::support::harness::{Running, Scratch, content, wait_until};
+use crate::support::path;
 use crate::support::peers::classic::{ClassicServer, md5};
 use ropewalk::codec::json::{Value, parse};
 use ropewalk::codec::wire::{ErrorCode, HELLO_SIZE, Header, REQUEST_SIZE, Request};
@@ -11,8 +13,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-const PROTOCOL: i32 = 5;
-const BLOCK: usize = 128 << 10;
+const BLOCK: usize = path::BLOCK as usize;
 
 /// A client with two streams, of which one was told that there is no such session: it
 /// asks for another one, and has not been answered.

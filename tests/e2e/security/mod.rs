@@ -3,5 +3,5 @@
 mod client_passwords;
 mod passwords;
 mod root;
-pub(crate) mod sandbox;
-pub(crate) mod user;
+mod sandbox;
+mod user;

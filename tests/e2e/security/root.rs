@@ -1,10 +1,10 @@
 //! `--root`: nothing outside is served, by any method and in any spelling, and a
 //! stranger cannot tell what is outside from what is not there.
 
-use crate::security::user::{NOBODY, can_be_tried};
 use crate::support::harness::{Outcome, Running, Scratch, Server, run};
 use crate::support::peers::classic::{Http, Reply, reply, request};
 use crate::support::system::without_privileges;
+use crate::support::user::{NOBODY, can_be_tried};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;

@@ -5,6 +5,7 @@ use crate::support::harness::{Running, Scratch, Server, assert_same, content, ru
 use crate::support::path::{Gate, Path};
 use crate::support::peers::classic::ask;
 use crate::support::proof;
+use crate::support::proof::leaves_no_core;
 use crate::support::relay::Relay;
 use std::fs;
 
@@ -27,15 +28,6 @@ fn confined(pid: u32) {
         assert!(text.is_empty() || text.contains("Seccomp:\t2"), "{text}");
     }
     leaves_no_core(pid);
-}
-
-/// Demands that this process may leave no core file.
-#[track_caller]
-pub(crate) fn leaves_no_core(pid: u32) {
-    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    let words: Vec<&str> = core.split_whitespace().collect();
-    assert_eq!(words.get(4..6), Some(&["0", "0"][..]), "{core}");
 }
 
 #[test]

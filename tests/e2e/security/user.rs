@@ -1,27 +1,14 @@
 //! `--user`: what a server that was started as root still is and can do afterwards.
 
-use crate::security::sandbox::leaves_no_core;
-use crate::support::harness::{Running, Scratch, Server, program_path, run};
+use crate::support::harness::{Running, Scratch, Server, run};
 use crate::support::proof;
+use crate::support::proof::leaves_no_core;
 use crate::support::system::reserve;
+use crate::support::user::{NOBODY, can_be_tried};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-
-/// What most systems call the user that owns nothing, with its number.
-pub(crate) const NOBODY: (&str, u32) = ("nobody", 65534);
-
-/// Whether this is root, and the programs are where nobody can start them.
-pub(crate) fn can_be_tried() -> bool {
-    let mut command = Command::new(program_path("sender"));
-    command.arg("-V").uid(NOBODY.1).stdout(Stdio::null()).stderr(Stdio::null());
-    let possible = command.status().is_ok_and(|status| status.success());
-    if !possible {
-        eprintln!("not tried: needs root, and a repository that everybody can read");
-    }
-    possible
-}
+use std::process::Command;
 
 #[test]
 fn a_server_stops_being_root_and_still_serves() {

@@ -1,7 +1,6 @@
 //! `auto` in place of the number of streams, through the programs. When it opens more of
 //! them, and when not, is a matter of `src/common/transfer/growth.rs` and its tests.
 
-use crate::resume::part_file::{kill, restart_with};
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
 use crate::support::path::Path;
 use crate::support::peers::classic::{ClassicServer, md5, reply, seed_reply};
@@ -60,8 +59,8 @@ fn a_server_that_comes_back_and_grants_fewer_streams_gets_no_more() {
     let mut path = Path::new("auto-fewer", 1_500_000, faults);
     let client = Running::start(&mut path.client("auto"));
     wait_until("some bytes", || (path.relay.sent() > 100_000).then_some(()));
-    kill(&mut path.server);
-    restart_with(&mut path, &["--max-streams", "1"]);
+    path.server.kill();
+    path.restart(&["--max-streams", "1"]);
     let said = client.finish().succeeded();
     path.is_whole();
     // Those that stayed: one brings the rest, which takes it seconds.

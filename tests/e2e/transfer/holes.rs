@@ -1,22 +1,12 @@
 //! Files with holes: they arrive as they are, take as little room, and only what they
 //! store is sent.
 
+use crate::support::harness::sparse;
 use crate::support::harness::{Scratch, Server, content, run};
 use crate::support::path::{Gate, Path};
 use ropewalk::sys::file::{next_data, next_hole};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
-
-/// A file of so many bytes, with `length` bytes of data at each of these offsets.
-pub(crate) fn sparse(path: &std::path::Path, size: u64, data: &[(u64, usize)]) -> File {
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
-    let file = file.unwrap();
-    file.set_len(size).unwrap();
-    for (offset, length) in data {
-        file.write_all_at(&content(*length), *offset).unwrap();
-    }
-    file
-}
 
 /// Demands that two files are equal, without reading what neither stores.
 #[track_caller]

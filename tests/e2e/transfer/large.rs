@@ -1,10 +1,10 @@
 //! Files past 4 GiB, where a number of 32 bits wraps. All of each is read, and of a classic
 //! one all is written, so these are run by `scripts/check/cross.sh` only.
 
+use crate::support::harness::sparse;
 use crate::support::harness::{Scratch, assert_same, content};
 use crate::support::path::{Gate, Path};
 use crate::support::peers::classic::{ClassicServer, seed_reply};
-use crate::transfer::holes::sparse;
 use ropewalk::hash::{hex, md5::Md5};
 use std::fs::File;
 use std::io::Write;

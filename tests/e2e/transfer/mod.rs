@@ -3,11 +3,11 @@
 mod auto;
 mod data_ports;
 mod files;
-pub(crate) mod holes;
+mod holes;
 mod large;
 mod one_port;
 mod outputs;
-pub(crate) mod piped;
+mod piped;
 mod piped_classic;
 mod slow_stream;
 mod small_files;

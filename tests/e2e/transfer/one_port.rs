@@ -2,7 +2,9 @@
 //! else's, or is not wanted; over a path that cuts and damages; and what strangers get
 //! there.
 
+use crate::support::exit::NETWORK;
 use crate::support::harness::{Running, Scratch, Server, after, assert_same, content, run};
+use crate::support::path;
 use crate::support::path::{DAMAGED, Gate, Path, RECONNECTS, count, flip, scatter};
 use crate::support::peers::classic::{Http, connect, fetch, read_some, reply};
 use crate::support::peers::sink::{Offer, ask, block, closed_unserved, payload, request};
@@ -13,8 +15,6 @@ use ropewalk::codec::wire::{ErrorCode, HEADER_SIZE, Header, Request};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
-
-const NETWORK: i32 = 3;
 
 /// What the summary says where streams went to the control port.
 const WORDS: &str = " through the control port";
@@ -150,7 +150,7 @@ fn a_damaged_hello_at_the_control_port_comes_again() {
 }
 
 const BLOCKS: u64 = 20;
-const BLOCK: usize = 128 << 10;
+const BLOCK: usize = path::BLOCK as usize;
 
 #[test]
 fn a_server_that_comes_back_is_gone_on_with_through_one_port() {

@@ -1,29 +1,25 @@
 //! OFILE `-`: the bytes on standard output, in order, whatever becomes of streams and
 //! server, in bounded memory, and at the pace of whoever reads them.
 
-use crate::resume::part_file::{kill, restart};
+use crate::support::exit::{INTEGRITY, NETWORK, SYSTEM, USAGE};
+use crate::support::harness::sparse;
 use crate::support::harness::{
     LIMIT, Scratch, Server, after, assert_same, content, run, wait_until,
 };
 use crate::support::path::{Gate, Path, flip, scatter};
+use crate::support::piped::Piped;
 use crate::support::proof;
 use crate::support::relay::{Faults, Relay, Step};
 use crate::support::system::signal;
-use crate::transfer::holes::sparse;
 use ropewalk::codec::{repr_digest::format_md5, wire::HEADER_SIZE};
-use ropewalk::sys::poll;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-const SYSTEM: i32 = 1;
-const USAGE: i32 = 2;
-const NETWORK: i32 = 3;
-const INTEGRITY: i32 = 6;
 const TERMINATED: i32 = 143;
 
 /// What a receiver may hold, and all that it is besides.
@@ -31,61 +27,6 @@ const MOST_MEMORY: u64 = 64 << 20;
 
 /// What waits for a reader that takes nothing, once it can be no more.
 const WAITING: u64 = 16 << 20;
-
-/// A client whose standard output the test reads, as it pleases.
-pub(crate) struct Piped {
-    child: Child,
-}
-
-impl Piped {
-    pub(crate) fn start(command: &mut Command) -> Piped {
-        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Piped { child: command.spawn().unwrap() }
-    }
-
-    /// The next `count` bytes.
-    #[track_caller]
-    fn read(&mut self, count: usize) -> Vec<u8> {
-        let (mut bytes, mut filled) = (vec![0; count], 0);
-        let out = self.child.stdout.as_mut().unwrap();
-        while filled < count {
-            assert_eq!(poll::readable(&[out.as_fd()], Some(LIMIT)).unwrap(), [true], "{filled}");
-            match out.read(&mut bytes[filled..]).unwrap() {
-                0 => panic!("it ended after {filled} bytes"),
-                count => filled += count,
-            }
-        }
-        bytes
-    }
-
-    /// Reads the rest. Answers it with the exit code and what came on standard error.
-    pub(crate) fn finish(mut self) -> (Vec<u8>, Option<i32>, String) {
-        let (mut bytes, mut said) = (Vec::new(), String::new());
-        if let Some(mut out) = self.child.stdout.take() {
-            out.read_to_end(&mut bytes).unwrap();
-        }
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (bytes, self.child.wait().unwrap().code(), said)
-    }
-
-    /// Demands success and these bytes. Answers what it said.
-    #[track_caller]
-    fn brings(self, expected: &[u8]) -> String {
-        let (bytes, code, said) = self.finish();
-        assert_eq!(code, Some(0), "{said}");
-        assert_same(&bytes, expected, "standard output");
-        said
-    }
-}
-
-impl Drop for Piped {
-    fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
 
 impl Path {
     /// A client that writes the file to its standard output.
@@ -106,7 +47,7 @@ impl Path {
     /// Demands that nothing of the client is left, once its server is gone too.
     #[track_caller]
     fn no_receiver_stays(mut self) {
-        kill(&mut self.server);
+        self.server.kill();
         proof::no_process_stays(&self.scratch);
     }
 
@@ -317,8 +258,8 @@ fn a_server_that_was_killed_and_comes_back_is_gone_on_with_in_the_pipe() {
     let mut path = Path::new("pipe-killed", 5 << 20, faults);
     let client = Piped::start(&mut path.piping(2));
     gate.wait_until_reached();
-    kill(&mut path.server);
-    restart(&mut path);
+    path.server.kill();
+    path.restart(&[]);
     gate.open();
     client.brings(&path.bytes);
 }
@@ -329,7 +270,7 @@ fn a_server_that_stays_away_ends_the_fetch_and_nothing_is_left_to_go_on_with() {
     let mut path = Path::new("pipe-gone", 5 << 20, faults);
     let client = Piped::start(path.piping(1).args(["--retry-for", "1", "--verify", "crc32c"]));
     gate.wait_until_reached();
-    kill(&mut path.server);
+    path.server.kill();
     gate.open();
     let (bytes, code, said) = client.finish();
     assert_eq!(code, Some(NETWORK), "{said}");

@@ -1,12 +1,11 @@
 //! OFILE `-` from a classic server: its streams come one after the other.
 
+use crate::support::exit::INTEGRITY;
 use crate::support::harness::{Scratch, assert_same, content};
 use crate::support::peers::classic::{ClassicServer, block, md5};
-use crate::transfer::piped::Piped;
+use crate::support::piped::Piped;
 use std::fs;
 use std::io::Write;
-
-const INTEGRITY: i32 = 6;
 
 const THREADS: usize = 5;
 

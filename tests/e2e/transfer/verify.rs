@@ -1,6 +1,7 @@
 //! The whole file's digest on the ropewalk protocol, what is asked for with each way to
 //! verify, and names and sizes of every kind.
 
+use crate::support::exit::{CHANGED, INTEGRITY, PROTOCOL, REFUSED};
 use crate::support::harness::{Scratch, Server, assert_same, content, name, run, wait_until};
 use crate::support::path::{Gate, Path, flip};
 use crate::support::peers::classic;
@@ -14,11 +15,6 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-const REFUSED: i32 = 4;
-const PROTOCOL: i32 = 5;
-const INTEGRITY: i32 = 6;
-const CHANGED: i32 = 7;
 
 /// How many files may be about to be hashed at once.
 const MOST_HASHES: usize = 256;
