@@ -326,6 +326,13 @@ impl Server {
         Server { running, address, _port: port }
     }
 
+    /// A server with the file `file` of so many bytes, and these.
+    pub(crate) fn with_file(scratch: &Scratch, size: usize) -> (Server, Vec<u8>) {
+        let bytes = content(size);
+        scratch.write("file", &bytes);
+        (Server::start(scratch, &[]), bytes)
+    }
+
     /// Waits for the next line of the log that is not about a refused request.
     pub(crate) fn next_log_line(&mut self) -> String {
         loop {

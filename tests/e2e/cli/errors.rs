@@ -2,18 +2,14 @@
 //! exit code, the old output as it was, and nothing left behind.
 
 use crate::support::exit::{INTEGRITY, NETWORK, PROTOCOL, REFUSED, SYSTEM};
-use crate::support::harness::{
-    Outcome, Running, Scratch, Server, after, assert_same, content, name, run,
-};
-use crate::support::namespace::on_a_small_disk;
+use crate::support::harness::{Running, Scratch, Server, after, content, run};
 use crate::support::peers::classic::{ClassicServer, accept, md5, seed_reply};
 use crate::support::proof;
-use crate::support::system::{fill_backlog, reserve, without_privileges};
-use std::fs::{self, Permissions};
+use crate::support::system::{fill_backlog, reserve};
+use ropewalk::codec::etag::MAX_OPAQUE;
+use std::fs::{self};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::Command;
 
 /// An output that exists, alone in its folder.
 fn old_output(scratch: &Scratch) -> std::path::PathBuf {
@@ -301,17 +297,10 @@ fn an_md5_that_differs_is_named() {
     old_output_survives(&scratch);
 }
 
-/// A server with a file of a megabyte, for outputs that have no room for it.
-fn megabyte(scratch: &Scratch) -> (Server, Vec<u8>) {
-    let bytes = content(1 << 20);
-    scratch.write("file", &bytes);
-    (Server::start(scratch, &[]), bytes)
-}
-
 #[test]
 fn a_file_size_limit_is_an_error_and_no_death() {
     let scratch = Scratch::new("fsize");
-    let (server, _) = megabyte(&scratch);
+    let (server, _) = Server::with_file(&scratch, 1 << 20);
     let output = old_output(&scratch);
     for threads in [1, 4] {
         let client = scratch.client(server.address, threads, "file", &output);
@@ -325,119 +314,37 @@ fn a_file_size_limit_is_an_error_and_no_death() {
 }
 
 #[test]
-fn a_full_disk_is_an_error() {
-    let scratch = Scratch::new("full");
-    let (server, _) = megabyte(&scratch);
-    let folder = scratch.make_dir("small");
-    let client = scratch.client(server.address, 4, "file", folder.join("out"));
-    let script = "\"$0\" \"$@\"; code=$?; ls -A; exit $code";
-    let Some(mut shared) = on_a_small_disk(&folder, "256k", script, &client) else { return };
-    run(&mut shared).failed(SYSTEM, "client", "out: No space left on device");
-}
-
-#[test]
-fn a_folder_without_permission_is_an_error() {
-    let scratch = Scratch::new("permission");
-    let (server, _) = megabyte(&scratch);
-    let folder = scratch.make_dir("locked");
-    fs::set_permissions(&folder, Permissions::from_mode(0o555)).unwrap();
-    let mut client = scratch.client(server.address, 2, "file", folder.join("out"));
-    without_privileges(&mut client);
-    run(&mut client).failed(SYSTEM, "client", "locked/out: Permission denied");
-    assert_eq!(Scratch::names(&folder).len(), 0);
-}
-
-#[test]
-fn a_folder_that_is_not_there_is_an_error() {
-    let scratch = Scratch::new("no-folder");
-    let output = scratch.path("missing/out");
-    let outcome = run(&mut scratch.client("127.0.0.1:1", 2, "file", output));
-    outcome.failed(SYSTEM, "client", "missing/out: No such file or directory");
-}
-
-#[test]
-fn an_output_that_is_no_regular_file_is_refused_before_anybody_is_asked() {
-    let scratch = Scratch::new("not-regular");
-    let server = ClassicServer::bind(&scratch);
-    let fifo = scratch.path("fifo");
-    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let _socket = std::os::unix::net::UnixListener::bind(scratch.path("s")).unwrap();
-    symlink("/dev/null", scratch.path("link")).unwrap();
+fn a_client_without_descriptors_leaves_nothing() {
+    let scratch = Scratch::new("few-descriptors");
+    let server = Server::start(&scratch, &[]);
+    scratch.write("file", b"bytes");
     scratch.make_dir("folder");
-    scratch.make_dir("folder/file");
-    let before = Scratch::names(scratch.folder());
-    for (output, words) in [
-        (name(b"folder"), "folder/file: Is a directory"),
-        (name(b"folder/"), "folder/file: Is a directory"),
-        (name(b"/dev/null"), "/dev/null: exists and is not a regular file"),
-        (name(b"/dev/full"), "/dev/full: exists and is not a regular file"),
-        (fifo.as_os_str(), "fifo: exists and is not a regular file"),
-        (name(b"s"), "s: exists and is not a regular file"),
-        (name(b"link"), "link: exists and is not a regular file"),
-        (name(b"new/"), "new/file: No such file or directory"),
-        (name(b"new/."), "new/.: Is a directory"),
-    ] {
-        let mut client = scratch.client(server.address(), 2, "file", output);
-        let outcome: Outcome = run(client.current_dir(scratch.folder()));
-        outcome.failed(SYSTEM, "client", words);
+    let mut failed = 0;
+    for limit in 8..40 {
+        let client = scratch.client(server.address, 1, "file", scratch.path("folder/out"));
+        let outcome = run(&mut after(&format!("ulimit -n {limit}"), &client));
+        let names = Scratch::names(&scratch.path("folder"));
+        match outcome.status.success() {
+            true => assert_eq!(names, ["out"], "{limit}"),
+            false => assert!(names.is_empty(), "{limit}: {names:?}, {outcome:?}"),
+        }
+        failed += u32::from(!outcome.status.success());
+        let _ = fs::remove_file(scratch.path("folder/out"));
     }
-    assert_eq!(Scratch::names(scratch.folder()), before);
-    assert!(fs::symlink_metadata("/dev/null").is_ok_and(|null| !null.is_file()));
+    assert!((1..32).contains(&failed), "{failed}");
 }
 
 #[test]
-fn a_link_s_target_is_replaced_and_the_link_stays() {
-    let scratch = Scratch::new("link");
-    let (server, bytes) = megabyte(&scratch);
-    scratch.make_dir("sub");
-    scratch.write("sub/target", b"old");
-    symlink("sub/target", scratch.path("link")).unwrap();
-    run(&mut scratch.client(server.address, 2, "file", scratch.path("link"))).succeeded();
-    assert_eq!(fs::read_link(scratch.path("link")).unwrap().to_str(), Some("sub/target"));
-    assert_same(&fs::read(scratch.path("sub/target")).unwrap(), &bytes, "the target");
-    assert_eq!(Scratch::names(&scratch.path("sub")), ["target"]);
-}
-
-fn mode(scratch: &Scratch, name: &str) -> u32 {
-    fs::metadata(scratch.path(name)).unwrap().permissions().mode() & 0o7777
-}
-
-#[test]
-fn a_new_file_s_mode_follows_the_umask() {
-    let scratch = Scratch::new("umask");
-    let (server, _) = megabyte(&scratch);
-    for (umask, expected) in [("077", 0o600), ("022", 0o644), ("002", 0o664)] {
-        let client = scratch.client(server.address, 2, "file", scratch.path(umask));
-        run(&mut after(&format!("umask {umask}"), &client)).succeeded();
-        assert_eq!(mode(&scratch, umask), expected, "umask {umask}");
-    }
-}
-
-#[test]
-fn a_replaced_file_keeps_its_mode() {
-    let scratch = Scratch::new("keep-mode");
-    let (server, _) = megabyte(&scratch);
-    for kept in [0o400, 0o640, 0o755] {
-        let output = scratch.write("out", b"old");
-        fs::set_permissions(&output, Permissions::from_mode(kept)).unwrap();
-        let client = scratch.client(server.address, 2, "file", output);
-        run(&mut after("umask 077", &client)).succeeded();
-        assert_eq!(mode(&scratch, "out"), kept);
-        fs::remove_file(scratch.path("out")).unwrap();
-    }
-}
-
-#[test]
-fn a_very_long_output_name_is_no_obstacle() {
-    // Escaped, as errors show it, it is five times as long as it is.
-    let scratch = Scratch::new("long-output");
-    let (server, bytes) = megabyte(&scratch);
-    let mut folder = std::path::PathBuf::from("x");
-    for _ in 0..15 {
-        folder = folder.join(name(&[0xff; 250]));
-    }
-    fs::create_dir_all(scratch.path(&folder)).unwrap();
-    let mut client = scratch.client(server.address, 3, "file", folder.join("out"));
-    run(client.current_dir(scratch.folder())).succeeded();
-    assert_same(&fs::read(scratch.path(&folder).join("out")).unwrap(), &bytes, "the output");
+fn a_tag_that_is_too_long_is_named() {
+    let scratch = Scratch::new("long-tag");
+    let server = ClassicServer::bind(&scratch);
+    let client =
+        Running::start(&mut scratch.client(server.address(), 1, "file", scratch.path("out")));
+    let (_, mut stream) = server.accept_request();
+    let tag = "t".repeat(MAX_OPAQUE + 3);
+    let body = "{\"protocol\":2,\"port\":80,\"session\":\"00112233445566778899aabbccddeeff\",\
+                \"size\":1,\"stored\":1}";
+    let fields = format!("ETag: \"{tag}\"\r\nContent-Length: {}", body.len());
+    stream.write_all(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{body}").as_bytes()).unwrap();
+    client.finish().failed(PROTOCOL, "client", "the reply's ETag is longer than 1024 bytes");
 }

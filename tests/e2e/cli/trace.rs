@@ -2,13 +2,14 @@
 //! fetch that failed too, and costs no fetch anything. How it is drawn is a matter of
 //! `src/bin/client/trace` and its tests.
 
-use crate::support::harness::{Running, Scratch, content, run, wait_until};
+use crate::support::harness::{Outcome, Running, Scratch, Server, content, run, wait_until};
 use crate::support::path::{DAMAGED, Gate, Path, RECONNECTS, count, flip};
 use crate::support::peers::classic::{ClassicServer, md5};
 use crate::support::relay::{Faults, Step};
 use ropewalk::codec::wire::HEADER_SIZE;
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -140,4 +141,45 @@ fn a_classic_transfer_has_its_lanes_too() {
     server.send(&bytes, 3);
     client.finish().succeeded();
     assert_eq!(lanes(&fs::read_to_string(picture).unwrap()), 3);
+}
+
+/// A client that draws into this pipe, which it is the first to open.
+fn drawing_into_pipe(scratch: &Scratch, server: &Server) -> Command {
+    let pipe = scratch.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut client = scratch.client(server.address, 2, "file", scratch.path("out"));
+    client.arg("--trace").arg(pipe);
+    client
+}
+
+#[test]
+fn a_picture_that_nobody_reads_is_not_waited_for() {
+    let scratch = Scratch::new("wait-pipe");
+    let server = Server::start(&scratch, &[]);
+    scratch.write("file", b"bytes");
+    let outcome: Outcome = run(&mut drawing_into_pipe(&scratch, &server));
+    assert!(outcome.err.contains("pipe: no program reads this pipe"), "{outcome:?}");
+    outcome.succeeded();
+    assert_eq!(fs::read(scratch.path("out")).unwrap(), b"bytes");
+}
+
+#[test]
+fn a_picture_that_is_read_from_a_pipe_arrives() {
+    let scratch = Scratch::new("wait-slow-pipe");
+    let server = Server::start(&scratch, &[]);
+    scratch.write("file", &content(3 << 20));
+    let mut client = drawing_into_pipe(&scratch, &server);
+    let pipe = scratch.path("pipe");
+    let reading = std::thread::spawn(move || {
+        let mut svg = String::new();
+        File::open(pipe).unwrap().read_to_string(&mut svg).unwrap();
+        svg
+    });
+    // Its open waits for the client's, which does not wait for it.
+    wait_until("the reader", || {
+        run(&mut client).succeeded();
+        reading.is_finished().then_some(())
+    });
+    let svg = reading.join().unwrap();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
 }

@@ -1,22 +1,20 @@
-//! Disks that are not ext4, folders with other rights, and outputs that are no files: what is
-//! there is used, and what is missing is said in one warning. A library of the tests' own
-//! stands before the C library where no such disk is to be had; it is not for programs of
-//! another machine.
+//! Disks that fill up, lose what was written, or lack what others have. Where no such disk is
+//! to be had, a library of the tests' own plays it; this does not work for programs of another
+//! machine.
 
 use crate::support::exit::SYSTEM;
-use crate::support::harness::{Running, Scratch, Server, after, assert_same, content, run};
-use crate::support::namespace::script_in;
-use crate::support::path::BLOCK;
-use crate::support::path::{Gate, Path};
+use crate::support::harness::{
+    Running, Scratch, Server, after, assert_same, content, run, wait_until,
+};
+use crate::support::namespace::{on_a_small_disk, script_in};
+use crate::support::path::{BLOCK, Gate, Path, scatter};
+use crate::support::peers::classic::{ClassicServer, md5};
 use crate::support::preload::preload;
-use crate::support::relay::Faults;
+use crate::support::relay::{Faults, Relay};
 use crate::support::system::without_privileges;
-use crate::support::user::{NOBODY, can_be_tried};
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 /// Refuses what the variable DISK names.
 const SOURCE: &str = r#"
@@ -183,41 +181,6 @@ fn a_disk_that_tells_no_size_is_not_full() {
 }
 
 #[test]
-fn an_output_that_something_is_mounted_at_is_refused_at_the_start() {
-    let scratch = Scratch::new("bind-mount");
-    let server = Server::start(&scratch, &[]);
-    scratch.write("file", b"bytes");
-    let folder = scratch.make_dir("folder");
-    let client = scratch.client(server.address, 2, "file", folder.join("out"));
-    let script = "\"$0\" \"$@\"; echo $?; cat out; ls -A";
-    let mount = format!("cd '{}' && echo old >out && mount --bind out out", folder.display());
-    let Some(mut command) = script_in("-m", &mount, script, &client) else { return };
-    let outcome = run(&mut command);
-    let words = "out: cannot be replaced: it is a mount point; choose another output, or '-' and";
-    assert!(outcome.err.contains(words), "{outcome:?}");
-    assert_eq!(outcome.out, "1\nold\nout\n");
-    assert_eq!(server.stop().err, "", "nobody was asked for anything");
-}
-
-#[test]
-fn an_output_that_its_folder_lets_nobody_else_replace_is_refused_at_the_start() {
-    if !can_be_tried() {
-        return;
-    }
-    let scratch = Scratch::new("sticky");
-    let server = Server::start(&scratch, &[]);
-    scratch.write("file", b"bytes");
-    let folder = scratch.make_dir("folder");
-    fs::set_permissions(&folder, Permissions::from_mode(0o1777)).unwrap();
-    let out = scratch.write("folder/out", b"root's");
-    fs::set_permissions(&out, Permissions::from_mode(0o666)).unwrap();
-    let mut client = scratch.client(server.address, 2, "file", &out);
-    let outcome = run(client.uid(NOBODY.1));
-    outcome.failed(SYSTEM, "client", "out: cannot be replaced: Operation not permitted; choose");
-    assert_eq!(Scratch::names(&folder), ["out"]);
-}
-
-#[test]
 fn a_folder_that_cannot_be_read_is_written_to_and_gone_on_in() {
     let (gate, faults) = Gate::after(20);
     let path = Path::new("drop-box", (40 * BLOCK) as usize, faults);
@@ -238,88 +201,152 @@ fn a_folder_that_cannot_be_read_is_written_to_and_gone_on_in() {
     path.is_whole();
 }
 
+/// Says when it begins, and fails after three seconds. poll(2) is what a receiver may call.
+const FAILING_LATE: &str = r#"
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+int fdatasync(int fd) {
+    (void)fd;
+    if (write(2, "syncing\n", 8) != 8) return 0;
+    poll(0, 0, 3000);
+    errno = EIO;
+    return -1;
+}
+"#;
+
 #[test]
-fn a_new_file_has_the_rights_that_touch_would_give_it() {
-    let scratch = Scratch::new("default-acl");
-    let server = Server::start(&scratch, &[]);
-    scratch.write("file", b"bytes");
-    let folder = scratch.make_dir("folder");
-    let acl = "u::rwx,g::rwx,o::---,u:65534:rwx,m::rwx";
-    let mut setfacl = Command::new("setfacl");
-    let set = setfacl.args(["-d", "-m", acl]).arg(&folder).stderr(Stdio::null()).status();
-    if !set.is_ok_and(|set| set.success()) {
-        eprintln!("not tried: setfacl is not there, or the file system has no ACLs");
-        return;
-    }
-    for umask in ["022", "077"] {
-        let rights = |name: &str| {
-            let path = folder.join(name);
-            let mode = fs::metadata(&path).unwrap().mode() & 0o7777;
-            let acl = Command::new("getfacl").arg("-cp").arg(path).output().unwrap().stdout;
-            (mode, String::from_utf8(acl).unwrap())
+fn a_sync_that_fails_after_the_last_byte_is_no_success() {
+    let (gate, faults) = Gate::after(20);
+    let path = Path::new("late-sync", 40 << 17, faults);
+    let mut client = path.client(2);
+    preload(&path.scratch, FAILING_LATE, &mut client);
+    let mut client = Running::start(&mut client);
+    assert_eq!(client.next_error_line(), "syncing\n");
+    gate.open(); // all the rest comes before the sync has failed
+    let outcome = client.finish();
+    assert_eq!(outcome.status.code(), Some(1), "{outcome:?}");
+    assert!(outcome.err.contains("out: Input/output error"), "{outcome:?}");
+    assert_eq!(path.names(), ["out.part", "out.part.journal"]);
+}
+
+/// Runs the client, fills the disk when the test says so, lets the client fail, makes
+/// room again and runs it once more. All that is not the client's is said on stdout.
+const FILL_AND_GO_ON: &str = r#"
+"$0" "$@" & client=$!
+until [ -e "$SIGNAL.fill" ]; do sleep 0.01; done
+cat /dev/zero >filler 2>/dev/null
+: >"$SIGNAL.filled"
+wait $client; echo "first: $?"
+ls -A
+"$0" "$@"; echo "still full: $?"
+rm filler
+"$0" "$@"; echo "second: $?"
+ls -A
+cat out >"$SIGNAL.out"
+"#;
+
+#[test]
+fn a_disk_that_fills_up_at_any_block_keeps_what_came_and_goes_on_with_room() {
+    for round in 0..4 {
+        // Small enough for the disk, and stored only in part, so that no space is taken in
+        // advance: each block may be the one that does not fit.
+        let blocks = 2 + scatter(round) % 10;
+        let (gate, faults) = Gate::after(blocks);
+        let mut path = Path::new("fills-up", 2 << 20, faults);
+        let file = fs::File::options().write(true).open(path.scratch.path("file")).unwrap();
+        file.set_len(4 << 20).unwrap();
+        path.bytes.resize(4 << 20, 0);
+        let signal = path.scratch.path("signal");
+        let Some(mut command) =
+            on_a_small_disk(&path.scratch.path("folder"), "3m", FILL_AND_GO_ON, &path.client(1))
+        else {
+            return;
         };
-        let mut touch = Command::new("touch");
-        touch.arg(folder.join("touched"));
-        run(&mut after(&format!("umask {umask}"), &touch)).succeeded();
-        let client = scratch.client(server.address, 2, "file", folder.join("out"));
-        run(&mut after(&format!("umask {umask}"), &client)).succeeded();
-        assert_eq!(rights("out"), rights("touched"), "{umask}");
-        assert_eq!(rights("out").0, 0o660);
-        fs::remove_file(folder.join("out")).unwrap();
-    }
-}
-
-/// Runs `script` with the client's command line up to OFILE as its arguments.
-fn script(scratch: &Scratch, server: &Server, shell: &str, script: &str) -> Option<Running> {
-    let client = scratch.client(server.address, 2, "file", "OFILE");
-    let arguments = client.get_args().filter(|argument| *argument != "OFILE");
-    let mut command = Command::new(shell);
-    command.arg("-c").arg(script).arg(client.get_program()).args(arguments);
-    command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.stdin(Stdio::null()).current_dir(scratch.folder());
-    if Command::new(shell).args(["-c", ":"]).status().is_err() {
-        eprintln!("not tried: no {shell}");
-        return None;
-    }
-    Some(Running::start(&mut command))
-}
-
-#[test]
-fn names_of_descriptors_get_the_bytes_where_they_stand() {
-    let scratch = Scratch::new("descriptors");
-    let server = Server::start(&scratch, &[]);
-    let bytes = content(300_000);
-    scratch.write("file", &bytes);
-    std::os::unix::fs::symlink("/dev/stdout", scratch.path("link")).unwrap();
-    let expected = [b"before\n", bytes.as_slice(), b"behind\n"].concat();
-    for (ofile, redirection) in
-        [("/dev/stdout", ">"), ("/proc/self/fd/1", ">"), ("link", ">"), ("/dev/fd/7", "7>")]
-    {
-        let number = if redirection == ">" { 1 } else { 7 };
-        let text = format!(
-            "exec {redirection}log; echo before >&{number}; \"$0\" -q \"$@\" {ofile} || exit; \
-             echo behind >&{number}"
-        );
-        let log: PathBuf = scratch.write("log", b"");
-        let before = fs::metadata(&log).unwrap().ino();
-        script(&scratch, &server, "sh", &text).unwrap().finish().succeeded();
-        assert_eq!(fs::metadata(&log).unwrap().ino(), before, "{ofile}");
-        assert_same(&fs::read(&log).unwrap(), &expected, ofile);
-    }
-    let text = "\"$0\" -q \"$@\" >(cat >copy); code=$?; wait $!; exit $code";
-    if let Some(running) = script(&scratch, &server, "bash", text) {
-        running.finish().succeeded();
-        assert_same(&fs::read(scratch.path("copy")).unwrap(), &bytes, "the copy");
+        let running = Running::start(command.env("SIGNAL", &signal));
+        gate.wait_until_reached();
+        fs::write(path.scratch.path("signal.fill"), b"").unwrap();
+        wait_until("a full disk", || path.scratch.path("signal.filled").exists().then_some(()));
+        gate.open();
+        let outcome = running.finish();
+        let lines: Vec<&str> = outcome.out.lines().collect();
+        let failed = ["first: 1", "filler", "out.part", "out.part.journal", "still full: 1"];
+        assert_eq!(lines[..5], failed, "{blocks}: {outcome:?}");
+        let said: Vec<&str> = outcome.err.lines().collect();
+        assert_eq!(said.len(), 2, "{outcome:?}");
+        for error in said {
+            let words = [
+                "out: No space left on device; ",
+                "iB more are needed; ",
+                "out.part keeps ",
+                "%; to go on: ",
+            ];
+            assert!(words.iter().all(|words| error.contains(words)), "{error}");
+        }
+        assert!(lines[5].contains(", resumed at "), "{outcome:?}");
+        assert_eq!(lines[6..], ["second: 0", "out"], "{outcome:?}");
+        let output = fs::read(path.scratch.path("signal.out")).unwrap();
+        assert_same(&output, &path.bytes, "the output");
     }
 }
 
 #[test]
-fn a_descriptor_that_cannot_be_written_to_is_refused() {
-    let scratch = Scratch::new("descriptor-read");
-    let server = Server::start(&scratch, &[]);
-    scratch.write("file", b"bytes");
-    let text = "exec 7<file; exec \"$0\" \"$@\" /dev/fd/7";
-    let outcome = script(&scratch, &server, "sh", text).unwrap().finish();
-    outcome.failed(SYSTEM, "client", "descriptor 7: Bad file descriptor");
-    assert_eq!(fs::read(scratch.path("file")).unwrap(), b"bytes");
+fn the_parts_of_a_classic_fetch_are_joined_in_the_room_of_the_file_and_a_part() {
+    let scratch = Scratch::new("classic-room");
+    let server = ClassicServer::bind(&scratch);
+    let bytes = content(2_300_000);
+    let client = scratch.client(server.address(), 4, "file", "out");
+    let script = "\"$0\" \"$@\" && cat out >\"$COPY\"";
+    let folder = scratch.make_dir("folder");
+    let Some(mut command) = on_a_small_disk(&folder, "3m", script, &client) else { return };
+    let client = Running::start(command.env("COPY", scratch.path("copy")));
+    server.offer(&md5(&bytes));
+    server.send(&bytes, 4);
+    client.finish().succeeded();
+    assert_same(&fs::read(scratch.path("copy")).unwrap(), &bytes, "the output");
+}
+
+#[test]
+fn a_limit_of_the_file_s_size_is_an_error_in_the_first_second() {
+    let path = Path::new("file-limit", 2 << 20, Default::default());
+    let outcome = run(&mut after("ulimit -f 1024", &path.client(2)));
+    outcome.failed(1, "client", "out: File too large");
+    assert_eq!((path.relay.sent(), path.names().len()), (0, 0));
+    path.fetch(2);
+}
+
+#[test]
+fn a_disk_without_enough_room_is_an_error_before_anything_is_sent() {
+    let scratch = Scratch::new("no-room");
+    let server = crate::support::harness::Server::start(&scratch, &[]);
+    scratch.write("file", &content(6 << 20));
+    // The same bytes, and so many that are not stored that it is no whole file.
+    scratch.write("sparse", &content(5 << 20));
+    let sparse = fs::File::options().write(true).open(scratch.path("sparse")).unwrap();
+    sparse.set_len(1 << 30).unwrap();
+    let folder = scratch.make_dir("folder");
+    for file in ["file", "sparse"] {
+        let relay = Relay::start(&scratch, server.address, Default::default());
+        let client = scratch.client(relay.address, 2, file, "out");
+        let script = "\"$0\" \"$@\"; echo $?; ls -A";
+        let Some(mut command) = on_a_small_disk(&folder, "3m", script, &client) else { return };
+        let outcome = run(&mut command);
+        assert_eq!(outcome.out, "1\n", "{outcome:?}");
+        assert!(outcome.err.contains("out: No space left on device; "), "{outcome:?}");
+        assert!(outcome.err.contains(" MiB more are needed\n"), "{outcome:?}");
+        assert_eq!((relay.sent(), relay.asked()), (0, Vec::new()), "{file}");
+        wait_until("the goodbye", || (relay.streams() > 0).then_some(()));
+        assert_eq!(relay.streams(), 1, "{file}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let scratch = Scratch::new("full");
+    let (server, _) = Server::with_file(&scratch, 1 << 20);
+    let folder = scratch.make_dir("small");
+    let client = scratch.client(server.address, 4, "file", folder.join("out"));
+    let script = "\"$0\" \"$@\"; code=$?; ls -A; exit $code";
+    let Some(mut shared) = on_a_small_disk(&folder, "256k", script, &client) else { return };
+    run(&mut shared).failed(SYSTEM, "client", "out: No space left on device");
 }

@@ -1,14 +1,14 @@
 //! Every wait ends: with the file, or with an error that says what was waited for.
 
 use crate::support::exit::{NETWORK, REFUSED};
-use crate::support::harness::{Outcome, Running, Scratch, Server, content, run, wait_until};
+use crate::support::harness::{Running, Scratch, Server, content, run, wait_until};
 use crate::support::path::{Gate, Path};
 use crate::support::peers::classic::{ClassicServer, md5, reply, request, seed_reply};
 use crate::support::relay::Faults;
-use crate::support::system::{connect_from, limit_descriptors, signal_thread, user_timeouts};
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use crate::support::system::{limit_descriptors, signal_thread, user_timeouts};
+use std::fs::{self};
+use std::io::Write;
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -175,47 +175,6 @@ fn a_request_that_nobody_acknowledges_is_given_up_after_two_minutes() {
     drop(stream);
 }
 
-/// A client that draws into this pipe, which it is the first to open.
-fn drawing_into_pipe(scratch: &Scratch, server: &Server) -> Command {
-    let pipe = scratch.path("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let mut client = scratch.client(server.address, 2, "file", scratch.path("out"));
-    client.arg("--trace").arg(pipe);
-    client
-}
-
-#[test]
-fn a_picture_that_nobody_reads_is_not_waited_for() {
-    let scratch = Scratch::new("wait-pipe");
-    let server = Server::start(&scratch, &[]);
-    scratch.write("file", b"bytes");
-    let outcome: Outcome = run(&mut drawing_into_pipe(&scratch, &server));
-    assert!(outcome.err.contains("pipe: no program reads this pipe"), "{outcome:?}");
-    outcome.succeeded();
-    assert_eq!(fs::read(scratch.path("out")).unwrap(), b"bytes");
-}
-
-#[test]
-fn a_picture_that_is_read_from_a_pipe_arrives() {
-    let scratch = Scratch::new("wait-slow-pipe");
-    let server = Server::start(&scratch, &[]);
-    scratch.write("file", &content(3 << 20));
-    let mut client = drawing_into_pipe(&scratch, &server);
-    let pipe = scratch.path("pipe");
-    let reading = std::thread::spawn(move || {
-        let mut svg = String::new();
-        File::open(pipe).unwrap().read_to_string(&mut svg).unwrap();
-        svg
-    });
-    // Its open waits for the client's, which does not wait for it.
-    wait_until("the reader", || {
-        run(&mut client).succeeded();
-        reading.is_finished().then_some(())
-    });
-    let svg = reading.join().unwrap();
-    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
-}
-
 /// The thread of a process that has this name.
 fn thread_called(pid: u32, name: &str) -> Option<u32> {
     fs::read_dir(format!("/proc/{pid}/task")).unwrap().find_map(|entry| {
@@ -253,49 +212,4 @@ fn a_server_whose_wait_for_workers_fails_once_goes_on() {
     limit_descriptors(pid, 1024);
     let mut client = scratch.client(server.address, 2, "file", scratch.path("out"));
     run(client.args(["--retry-for", "0"])).succeeded();
-}
-
-#[test]
-fn slow_downloads_of_many_addresses_make_room_for_others() {
-    let scratch = Scratch::new("wait-slow");
-    let server = Server::start(&scratch, &["--max-connections", "8", "--stall-timeout", "3600"]);
-    scratch.sparse("huge", 1 << 40);
-    scratch.write("file", b"bytes");
-    let SocketAddr::V4(control) = server.address else { panic!("{}", server.address) };
-    let path = scratch.path("huge").into_os_string().into_string().unwrap();
-    let slow = |number: u8| {
-        let mut slow = connect_from(Ipv4Addr::new(127, 0, 0, 2 + number % 3), control);
-        slow.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
-        let mut status = [0; 12];
-        slow.read_exact(&mut status).unwrap();
-        assert!(status.ends_with(b" 200"), "{}", String::from_utf8_lossy(&status));
-        slow
-    };
-    let all: Vec<TcpStream> = (0..8).map(slow).collect();
-    // It is asked again for a minute: how fast they are takes a while to tell.
-    run(&mut scratch.client(server.address, 2, "file", scratch.path("out"))).succeeded();
-    drop(all);
-}
-
-#[test]
-fn a_password_goes_out_by_md5_only_on_request() {
-    let scratch = Scratch::new("wait-md5-login");
-    let login = scratch.write("login", b"ann:sesame");
-    fs::set_permissions(&login, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let challenge = "HTTP/1.1 401 No\r\nConnection: close\r\nContent-Length: 0\r\n\
-                     WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n\r\n";
-    let server = ClassicServer::bind(&scratch);
-    let start = |options: &[&str]| {
-        let mut client = scratch.client(server.address(), 1, "file", scratch.path("out"));
-        Running::start(client.arg("--auth").arg(&login).args(options))
-    };
-    let client = start(&[]);
-    server.answer(challenge);
-    client.finish().failed(REFUSED, "client", "by MD5 only; --auth-md5 allows that");
-    let client = start(&["--auth-md5"]);
-    server.answer(challenge);
-    let (request, mut stream) = server.accept_request();
-    assert!(request.contains("\r\nAuthorization: Digest "), "{request}");
-    stream.write_all(b"HTTP/1.1 404 None\r\nContent-Length: 0\r\n\r\n").unwrap();
-    client.finish().failed(REFUSED, "client", "404 None");
 }

@@ -6,7 +6,7 @@ use crate::support::peers::classic::{Http, fetch, reply, request};
 use crate::support::proof;
 use crate::support::system::connect_from;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 #[test]
 fn one_connection_serves_many_requests() {
@@ -143,4 +143,26 @@ fn slow_downloads_of_one_address_shut_nobody_out() {
     let counted = |status: &str| said.iter().filter(|(own, _)| own.ends_with(status)).count();
     assert_eq!((counted(" 200"), counted(" 503")), (6, 2));
     run(&mut scratch.client(server.address, 2, "file", scratch.path("out"))).succeeded();
+}
+
+#[test]
+fn slow_downloads_of_many_addresses_make_room_for_others() {
+    let scratch = Scratch::new("wait-slow");
+    let server = Server::start(&scratch, &["--max-connections", "8", "--stall-timeout", "3600"]);
+    scratch.sparse("huge", 1 << 40);
+    scratch.write("file", b"bytes");
+    let SocketAddr::V4(control) = server.address else { panic!("{}", server.address) };
+    let path = scratch.path("huge").into_os_string().into_string().unwrap();
+    let slow = |number: u8| {
+        let mut slow = connect_from(Ipv4Addr::new(127, 0, 0, 2 + number % 3), control);
+        slow.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+        let mut status = [0; 12];
+        slow.read_exact(&mut status).unwrap();
+        assert!(status.ends_with(b" 200"), "{}", String::from_utf8_lossy(&status));
+        slow
+    };
+    let all: Vec<TcpStream> = (0..8).map(slow).collect();
+    // It is asked again for a minute: how fast they are takes a while to tell.
+    run(&mut scratch.client(server.address, 2, "file", scratch.path("out"))).succeeded();
+    drop(all);
 }

@@ -1,10 +1,12 @@
 //! `Want-Repr-Digest`, and the hashing behind it and behind the classic reply.
 
 use crate::http::harness::{Reply, Server};
-use std::fs;
+use crate::support::harness::{Scratch, wait_until};
+use crate::support::peers::classic;
+use crate::support::proof;
 use std::io::Write;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 const WANT: &str = "Want-Repr-Digest: md5=1";
 
@@ -134,4 +136,25 @@ fn a_stop_does_not_wait_for_hashes() {
     assert_eq!(server.stop(), Some(0));
     // It would wait for connections for five seconds, and the hash takes hours.
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// How many files may be about to be hashed at once.
+const MOST_HASHES: usize = 256;
+
+#[test]
+fn hashes_that_nobody_waits_for_keep_nobody_out() {
+    let scratch = Scratch::new("digest-abandoned");
+    let server = crate::support::harness::Server::start(&scratch, &["--max-connections", "600"]);
+    scratch.write("file", b"bytes");
+    for number in 0..MOST_HASHES {
+        scratch.sparse(&format!("huge{number}"), 1 << 40);
+        let mut http = classic::Http::connect(server.address);
+        let fields = "Host: x\r\nWant-Repr-Digest: md5=1";
+        http.send(format!("HEAD huge{number} HTTP/1.1\r\n{fields}\r\n\r\n"));
+    }
+    wait_until("every hash", || {
+        (proof::hashers(server.running.pid()) >= MOST_HASHES).then_some(())
+    });
+    let (reply, _) = classic::reply(&server, classic::request(b"file", 1));
+    assert_eq!(reply.status, 200, "{reply:?}");
 }

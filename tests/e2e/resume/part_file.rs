@@ -1,20 +1,20 @@
-//! Transfers that are killed, cut off or run out of room, and go on: what was there
-//! counts, what is damaged does not, and nothing is ever mixed.
+//! Part files and journals: what counts when a run goes on, what does not, and that files of
+//! other programs survive.
 
-use crate::support::exit::{NETWORK, SYSTEM};
-use crate::support::harness::{Running, assert_same, content, run, wait_until};
-use crate::support::path::BLOCK;
-use crate::support::path::{Gate, Path, scatter, total, vouched};
-use crate::support::peers::classic::accept;
+use crate::support::exit::SYSTEM;
+use crate::support::harness::{
+    Running, Scratch, Server, after, assert_same, content, run, wait_until,
+};
+use crate::support::path::{BLOCK, Gate, Path, scatter, total, vouched};
+use crate::support::peers::classic::{ClassicServer, md5, seed_reply};
+use crate::support::preload::preload;
 use crate::support::proof;
 use crate::support::relay::Faults;
-use crate::support::system::{Sync, on_a_failing_disk, signal, stop_listening};
+use crate::support::system::{Sync, on_a_failing_disk, signal, without_privileges};
 use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE};
 use std::fs;
-use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
 
 #[test]
 fn thirty_kills_cost_less_than_half_of_the_file_again() {
@@ -305,69 +305,160 @@ fn a_second_client_on_one_output_is_refused_and_told_by_whom() {
     path.is_whole();
 }
 
-#[test]
-fn a_server_that_was_killed_and_comes_back_is_gone_on_with() {
-    let (gate, faults) = Gate::before_a_cut(BLOCKS);
-    let mut path = Path::new("server-killed", (40 * BLOCK) as usize, faults);
-    let client = path.begin(&gate, BLOCKS, path.client(1));
-    path.server.kill();
-    path.restart(&[]);
-    gate.open();
-    client.finish().succeeded();
-    path.is_whole();
-    path.was_gone_on_from(BLOCKS * BLOCK);
+/// Says when a large file is synced.
+const SPEAKING: &str = r#"
+#include <sys/stat.h>
+#include <unistd.h>
+int fsync(int fd) {
+    struct stat found;
+    int large = fstat(fd, &found) == 0 && S_ISREG(found.st_mode) && found.st_size > 1 << 20;
+    return large && write(2, "syncing\n", 8) != 8;
 }
+"#;
 
 #[test]
-fn a_server_that_comes_back_full_is_asked_again_when_it_says_so() {
-    let (gate, faults) = Gate::before_a_cut(BLOCKS);
-    let mut path = Path::new("server-full", (40 * BLOCK) as usize, faults);
-    let client = path.begin(&gate, BLOCKS, path.client(1));
-    path.server.kill();
-    let full = TcpListener::bind(path.server.address).unwrap();
-    gate.open();
-    let mut refused = accept(&full);
-    let refusal = "HTTP/1.1 503 Full\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n";
-    let begun = Instant::now();
-    refused.write_all(refusal.as_bytes()).unwrap();
-    let again = accept(&full);
-    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
-    stop_listening(full);
-    drop((refused, again));
-    path.restart(&[]);
-    client.finish().succeeded();
-    path.is_whole();
-}
-
-#[test]
-fn a_server_that_stays_away_ends_the_transfer_and_keeps_what_came() {
-    let (gate, faults) = Gate::before_a_cut(BLOCKS);
-    let mut path = Path::new("server-gone", (40 * BLOCK) as usize, faults);
-    let mut command = path.client(1);
-    command.args(["--retry-for", "2"]);
-    let client = path.begin(&gate, BLOCKS, command);
-    path.server.kill();
-    gate.open();
+fn what_an_earlier_run_left_is_not_synced_before_the_rest_is_asked_for() {
+    let (gate, faults) = Gate::after(20);
+    let path = Path::new("resume-sync", 40 << 17, faults);
+    let client = path.begin(&gate, 20, path.client(1));
+    client.signal(libc::SIGKILL);
+    client.finish();
+    let mut client = path.client(1);
+    preload(&path.scratch, SPEAKING, &mut client);
+    let client = Running::start(&mut client);
+    let goes_on = || path.relay.asked().iter().any(|piece| piece.stream > 0).then_some(());
+    wait_until("a request of the second run", goes_on);
+    client.signal(libc::SIGKILL);
     let outcome = client.finish();
-    outcome.failed(NETWORK, "client", "lost the server, and could not reach it again in 2 s");
-    assert!(outcome.err.contains(".part keeps 5"), "{outcome:?}");
-    assert!(outcome.err.contains("%; to go on: "), "{outcome:?}");
-    assert_eq!(path.names(), ["out.part", "out.part.journal"]);
-    path.restart(&[]);
-    let said = path.fetch(1);
-    assert!(said.contains(", resumed at 5"), "{said}");
+    assert!(!outcome.err.contains("syncing"), "{outcome:?}");
+    gate.open();
 }
 
 #[test]
-fn a_server_that_comes_back_with_another_file_is_not_gone_on_with() {
-    let (gate, faults) = Gate::before_a_cut(BLOCKS);
-    let mut path = Path::new("server-other", (40 * BLOCK) as usize, faults);
-    let client = path.begin(&gate, BLOCKS, path.client(1));
-    path.server.kill();
-    path.scratch.write("file", &content((40 * BLOCK) as usize + 1)[1..]);
-    path.restart(&[]);
+fn a_part_file_of_another_program_is_refused_and_stays() {
+    let scratch = Scratch::new("foreign-part");
+    let server = Server::start(&scratch, &[]);
+    scratch.write("file", b"bytes");
+    scratch.make_dir("folder");
+    let (out, part) = (scratch.path("folder/out"), scratch.write("folder/out.part", b"browser's"));
+    let mut client = scratch.client(server.address, 2, "file", &out);
+    for _ in 0..2 {
+        let words = "out.part: was not left by this program: no journal belongs to it; move it";
+        run(&mut client).failed(SYSTEM, "client", words);
+        assert_eq!(fs::read(&part).unwrap(), b"browser's");
+        assert_eq!(Scratch::names(&scratch.path("folder")), ["out.part"]);
+    }
+    run(client.arg("--restart")).succeeded();
+    assert_eq!(fs::read(&out).unwrap(), b"bytes");
+    assert_eq!(Scratch::names(&scratch.path("folder")), ["out"]);
+}
+
+#[test]
+fn a_classic_fetch_refuses_it_too() {
+    let scratch = Scratch::new("foreign-classic");
+    let server = ClassicServer::bind(&scratch);
+    let part = scratch.write("out.part", b"browser's");
+    let mut client = scratch.client(server.address(), 2, "file", scratch.path("out"));
+    let client = Running::start(&mut client);
+    let (hash, port) = (md5(b"bytes"), server.data_port());
+    server.answer(seed_reply(&format!("{{\"hash\": \"{hash}\", \"port\": {port}}}")));
+    client.finish().failed(SYSTEM, "client", "out.part: was not left by this program");
+    assert_eq!(fs::read(&part).unwrap(), b"browser's");
+    assert!(!scratch.path("out.part.journal").exists());
+}
+
+/// A run for `out` that was killed, of a file of 40 blocks.
+fn killed(test: &str, setting: &str) -> Path {
+    let (gate, faults) = Gate::after(20);
+    let path = Path::new(test, (40 * BLOCK) as usize, faults);
+    let mut command = after(setting, &path.client(1));
+    without_privileges(&mut command);
+    let client = path.begin(&gate, 20, command);
+    client.signal(libc::SIGKILL);
+    client.finish();
     gate.open();
-    let words = "the file on the server has changed; the same command fetches it as it is";
-    client.finish().failed(7, "client", words);
-    assert_eq!(path.names().len(), 0);
+    path.scratch.write("other", b"another file");
+    path
+}
+
+fn fetch_other(path: &Path, name: &str) {
+    let server = path.server.address;
+    run(&mut path.scratch.client(server, 1, "other", path.folder(name))).succeeded();
+}
+
+#[test]
+fn a_file_that_was_fetched_as_out_part_survives_every_run_for_out() {
+    let path = killed("fetched-part", ":");
+    fetch_other(&path, "out.part");
+    for _ in 0..2 {
+        run(&mut path.direct(2)).failed(SYSTEM, "client", "out.part: was not left by this program");
+    }
+    assert_eq!(fs::read(path.folder("out.part")).unwrap(), b"another file");
+}
+
+#[test]
+fn a_file_that_was_fetched_as_the_journal_survives_every_run_for_out() {
+    let path = killed("fetched-journal", ":");
+    fetch_other(&path, "out.part.journal");
+    for option in [None, Some("--restart")] {
+        let outcome = run(path.direct(2).args(option));
+        outcome.failed(SYSTEM, "client", "out.part.journal: is not this program's journal");
+    }
+    fs::remove_file(path.folder("out.part")).unwrap();
+    run(&mut path.direct(2)).failed(SYSTEM, "client", "is not this program's journal");
+    assert_eq!(fs::read(path.folder("out.part.journal")).unwrap(), b"another file");
+    assert_eq!(path.names(), ["out.part.journal"]);
+}
+
+#[test]
+fn a_file_that_is_fetched_as_the_journal_meanwhile_survives() {
+    let (gate, faults) = Gate::after(20);
+    let path = Path::new("journal-meanwhile", (40 * BLOCK) as usize, faults);
+    path.scratch.write("other", b"another file");
+    let client = path.begin(&gate, 20, path.client(1));
+    fetch_other(&path, "out.part.journal");
+    gate.open();
+    client.finish().succeeded();
+    assert_eq!(fs::read(path.folder("out.part.journal")).unwrap(), b"another file");
+    assert_same(&fs::read(path.folder("out")).unwrap(), &path.bytes, "the output");
+}
+
+#[test]
+fn a_part_file_that_was_removed_and_made_anew_by_others_is_not_taken_for_ours() {
+    // It often gets the inode of the one that was removed.
+    let path = killed("removed-part", ":");
+    fs::remove_file(path.folder("out.part")).unwrap();
+    fs::write(path.folder("out.part"), content(1 << 20)).unwrap();
+    run(&mut path.direct(2)).failed(SYSTEM, "client", "out.part: was not left by this program");
+    assert_same(&fs::read(path.folder("out.part")).unwrap(), &content(1 << 20), "the part file");
+}
+
+#[test]
+fn what_a_run_leaves_under_any_umask_can_be_gone_on_with() {
+    let path = killed("umask", "umask 0477");
+    let mut again = after("umask 0477", &path.direct(2));
+    without_privileges(&mut again);
+    let said = run(&mut again).succeeded();
+    assert!(said.contains(", resumed at 50%"), "{said}");
+}
+
+#[test]
+fn a_name_of_the_greatest_length_is_fetched_and_gone_on_with() {
+    let (gate, faults) = Gate::after(20);
+    let path = Path::new("long-name", (40 * BLOCK) as usize, faults);
+    let name = "n".repeat(255);
+    let mut command = path.scratch.client(path.relay.address, 1, "file", path.folder(&name));
+    let client = Running::start(&mut command);
+    gate.wait_until_reached();
+    client.signal(libc::SIGINT);
+    let outcome = client.finish();
+    let names = path.names();
+    let part = names[0].to_str().unwrap();
+    assert!(part.starts_with(".ropewalk-") && part.len() == 42, "{names:?}");
+    assert_eq!(names[1].to_str().unwrap(), format!("{part}.journal"));
+    assert!(outcome.err.contains(&format!("/{part} keeps ")), "{outcome:?}");
+    gate.open();
+    let said = run(&mut command).succeeded();
+    assert!(said.contains(", resumed at "), "{said}");
+    assert_eq!(path.names(), [name.as_str()]);
 }

@@ -1,17 +1,18 @@
-//! What happens while a client asks for another session: its receiver goes on with what
-//! is left of the last one, and a server that answers in another way ends no more than
-//! the run.
+//! Clients that lose their session or their server: another session goes on with what is left
+//! of the last one, or the run ends and keeps what has come.
 
-use crate::support::exit::PROTOCOL;
+use crate::support::exit::{NETWORK, PROTOCOL};
 use crate::support::harness::{Running, Scratch, content, wait_until};
-use crate::support::path;
-use crate::support::peers::classic::{ClassicServer, md5};
+use crate::support::path::{self, Gate, Path};
+use crate::support::peers::classic::{ClassicServer, accept, md5};
+use crate::support::system::stop_listening;
 use ropewalk::codec::json::{Value, parse};
 use ropewalk::codec::wire::{ErrorCode, HELLO_SIZE, Header, REQUEST_SIZE, Request};
 use ropewalk::hash::crc32c::crc32c;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 const BLOCK: usize = path::BLOCK as usize;
 
@@ -99,4 +100,74 @@ fn a_classic_reply_to_a_second_request_keeps_what_has_come() {
     assert!(outcome.err.contains("%; to go on: "), "{outcome:?}");
     let names = Scratch::names(&asking.scratch.path("folder"));
     assert_eq!(names, ["out.part", "out.part.journal"]);
+}
+
+/// How many of 40 blocks have come when the server is lost.
+const BLOCKS: u64 = 20;
+
+#[test]
+fn a_server_that_was_killed_and_comes_back_is_gone_on_with() {
+    let (gate, faults) = Gate::before_a_cut(BLOCKS);
+    let mut path = Path::new("server-killed", 40 * BLOCK, faults);
+    let client = path.begin(&gate, BLOCKS, path.client(1));
+    path.server.kill();
+    path.restart(&[]);
+    gate.open();
+    client.finish().succeeded();
+    path.is_whole();
+    path.was_gone_on_from(BLOCKS * path::BLOCK);
+}
+
+#[test]
+fn a_server_that_comes_back_full_is_asked_again_when_it_says_so() {
+    let (gate, faults) = Gate::before_a_cut(BLOCKS);
+    let mut path = Path::new("server-full", 40 * BLOCK, faults);
+    let client = path.begin(&gate, BLOCKS, path.client(1));
+    path.server.kill();
+    let full = TcpListener::bind(path.server.address).unwrap();
+    gate.open();
+    let mut refused = accept(&full);
+    let refusal = "HTTP/1.1 503 Full\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n";
+    let begun = Instant::now();
+    refused.write_all(refusal.as_bytes()).unwrap();
+    let again = accept(&full);
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    stop_listening(full);
+    drop((refused, again));
+    path.restart(&[]);
+    client.finish().succeeded();
+    path.is_whole();
+}
+
+#[test]
+fn a_server_that_stays_away_ends_the_transfer_and_keeps_what_came() {
+    let (gate, faults) = Gate::before_a_cut(BLOCKS);
+    let mut path = Path::new("server-gone", 40 * BLOCK, faults);
+    let mut command = path.client(1);
+    command.args(["--retry-for", "2"]);
+    let client = path.begin(&gate, BLOCKS, command);
+    path.server.kill();
+    gate.open();
+    let outcome = client.finish();
+    outcome.failed(NETWORK, "client", "lost the server, and could not reach it again in 2 s");
+    assert!(outcome.err.contains(".part keeps 5"), "{outcome:?}");
+    assert!(outcome.err.contains("%; to go on: "), "{outcome:?}");
+    assert_eq!(path.names(), ["out.part", "out.part.journal"]);
+    path.restart(&[]);
+    let said = path.fetch(1);
+    assert!(said.contains(", resumed at 5"), "{said}");
+}
+
+#[test]
+fn a_server_that_comes_back_with_another_file_is_not_gone_on_with() {
+    let (gate, faults) = Gate::before_a_cut(BLOCKS);
+    let mut path = Path::new("server-other", 40 * BLOCK, faults);
+    let client = path.begin(&gate, BLOCKS, path.client(1));
+    path.server.kill();
+    path.scratch.write("file", &content(40 * BLOCK + 1)[1..]);
+    path.restart(&[]);
+    gate.open();
+    let words = "the file on the server has changed; the same command fetches it as it is";
+    client.finish().failed(7, "client", words);
+    assert_eq!(path.names().len(), 0);
 }

@@ -1,11 +1,14 @@
 //! Where a client has its password from: the environment, the file of all hosts, or the
 //! person at its terminal, who never sees it again.
 
+use crate::support::exit::REFUSED;
 use crate::support::harness::{Running, Scratch, Server, run, wait_until};
+use crate::support::peers::classic::ClassicServer;
 use crate::support::proof;
 use crate::support::pty::Pty;
 use crate::support::system::in_front_of;
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -188,4 +191,27 @@ fn a_client_whose_messages_go_to_a_file_asks_nobody() {
     let (_scratch, _server, mut client) = guarded("auth-unseen");
     let outcome = Running::start(&mut client).finish();
     outcome.failed(4, "client", "401 Unauthorized: a password is needed");
+}
+
+#[test]
+fn a_password_goes_out_by_md5_only_on_request() {
+    let scratch = Scratch::new("wait-md5-login");
+    let login = scratch.write("login", b"ann:sesame");
+    fs::set_permissions(&login, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let challenge = "HTTP/1.1 401 No\r\nConnection: close\r\nContent-Length: 0\r\n\
+                     WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n\r\n";
+    let server = ClassicServer::bind(&scratch);
+    let start = |options: &[&str]| {
+        let mut client = scratch.client(server.address(), 1, "file", scratch.path("out"));
+        Running::start(client.arg("--auth").arg(&login).args(options))
+    };
+    let client = start(&[]);
+    server.answer(challenge);
+    client.finish().failed(REFUSED, "client", "by MD5 only; --auth-md5 allows that");
+    let client = start(&["--auth-md5"]);
+    server.answer(challenge);
+    let (request, mut stream) = server.accept_request();
+    assert!(request.contains("\r\nAuthorization: Digest "), "{request}");
+    stream.write_all(b"HTTP/1.1 404 None\r\nContent-Length: 0\r\n\r\n").unwrap();
+    client.finish().failed(REFUSED, "client", "404 None");
 }

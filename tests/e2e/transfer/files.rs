@@ -2,16 +2,19 @@
 //! speaks only the classic protocol, and by workers that are run by hand.
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, name, run};
+use crate::support::path::{Gate, Path};
 use crate::support::peers::classic::{
     ClassicServer, ask, fetch, md5, open_stream, read_all, seed_reply,
 };
 use crate::support::proof;
+use crate::support::relay::{DataPorts, Faults, Relay, Step};
 use ropewalk::codec::amount;
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Fetches `bytes` over this many streams with our client from our server.
 #[track_caller]
@@ -302,7 +305,7 @@ fn a_name_that_no_classic_request_can_hold_is_an_error_and_not_sent() {
 /// Starts a sender by hand on any free port.
 fn sender_by_hand(
     scratch: &Scratch,
-    file: &Path,
+    file: &std::path::Path,
     block: u64,
     threads: usize,
 ) -> (Running, SocketAddr) {
@@ -375,4 +378,141 @@ fn a_receiver_run_by_hand_leaves_numbered_part_files() {
         assert_same(&part, block, &format!("part {number}"));
     }
     sender.finish().succeeded();
+}
+
+#[test]
+fn the_session_of_an_empty_file_ends_with_its_fetch() {
+    for options in [&[][..], &["--single-port"]] {
+        let scratch = Scratch::new("empty");
+        let mut server = Server::start(&scratch, &[]);
+        scratch.write("file", b"");
+        let mut client = scratch.client(server.address, 4, "file", scratch.path("out"));
+        run(client.args(options)).succeeded();
+        assert_eq!(fs::read(scratch.path("out")).unwrap(), b"");
+        let line = server.next_log_line();
+        assert!(line.ends_with(": complete\n"), "{line}");
+    }
+}
+
+#[test]
+fn the_session_of_an_empty_file_ends_where_one_port_is_open_too() {
+    let faults = Faults { data: DataPorts::Refused, ..Faults::default() };
+    let mut path = Path::new("empty-port", 0, faults);
+    path.fetch(2);
+    let line = path.server.next_log_line();
+    assert!(line.ends_with(": complete\n"), "{line}");
+}
+
+#[test]
+fn a_small_file_comes_once_over_a_slow_path_and_many_streams() {
+    let scratch = Scratch::new("slow-path");
+    let server = Server::start(&scratch, &["--limit-rate", "64K"]);
+    let bytes = content(300_000);
+    scratch.write("file", &bytes);
+    let said =
+        run(&mut scratch.client(server.address, 16, "file", scratch.path("out"))).succeeded();
+    assert!(!said.contains("asked for again"), "{said}");
+    assert_same(&fs::read(scratch.path("out")).unwrap(), &bytes, "the output");
+}
+
+#[test]
+fn no_more_streams_are_opened_than_the_file_has_blocks() {
+    for (size, most) in [(5, 1), (128 << 10, 1), ((256 << 10) + 1, 3)] {
+        for threads in ["16", "auto"] {
+            let path = Path::new("few-blocks", size, Faults::default());
+            let said = run(&mut path.client(threads)).succeeded();
+            assert!(path.relay.streams() <= most, "{size} {threads}: {}", path.relay.streams());
+            assert!(most > 1 || said.contains(" over 1 stream"), "{said}");
+            path.is_whole();
+        }
+    }
+}
+
+#[test]
+fn names_of_every_kind_arrive_as_they_are() {
+    let scratch = Scratch::new("names");
+    let server = Server::start(&scratch, &[]);
+    let relay = Relay::start(&scratch, server.address, Faults::default());
+    let names: [&[u8]; 10] = [
+        b"  a  file POST ",
+        b"100%",
+        b"%41%zz%",
+        b"what?x=1#y",
+        b"a\nb\r\nHost: x",
+        b"\xff\xfe caf\xe9 \\x",
+        "h\u{e4}user/\u{1F980}".as_bytes(),
+        b"+&;=@:[]{}|^`\"<>'",
+        b"*",
+        b"http:x",
+    ];
+    scratch.make_dir("h\u{e4}user");
+    for (number, bytes) in names.iter().enumerate() {
+        let found = format!("found {number}").into_bytes();
+        scratch.write(name(bytes), &found);
+        let output = scratch.path("out");
+        let outcome = run(&mut scratch.client(relay.address, 2, name(bytes), &output));
+        outcome.succeeded();
+        assert_eq!(fs::read(output).unwrap(), found, "{}", String::from_utf8_lossy(bytes));
+    }
+    // Each by the ropewalk protocol, and at the first attempt.
+    let posts = relay.controls().iter().filter(|head| head.starts_with("POST ")).count();
+    assert_eq!((posts, relay.streams() >= names.len()), (names.len(), true));
+}
+
+#[test]
+fn the_smallest_files_arrive_over_any_number_of_streams() {
+    let scratch = Scratch::new("smallest");
+    let server = Server::start(&scratch, &[]);
+    let output = scratch.path("out");
+    for size in [0, 1, 2, 127, 128 << 10, (128 << 10) + 1] {
+        let bytes = content(size);
+        scratch.write("file", &bytes);
+        for (threads, how) in [(1, "md5"), (7, "crc32c"), (255, "none"), (255, "md5")] {
+            let mut client = scratch.client(server.address, threads, "file", &output);
+            let said = run(client.args(["--verify", how])).succeeded();
+            let what = format!("{size} bytes, {threads} streams, {how}: {said}");
+            assert_same(&fs::read(&output).unwrap(), &bytes, &what);
+            assert!(said.starts_with(&format!("{} in ", amount::size(size as u64))), "{what}");
+        }
+    }
+    assert_eq!(Scratch::names(scratch.folder()), ["file", "out"]);
+    server.stop();
+    proof::nothing_stays(&scratch);
+}
+
+#[test]
+fn two_hundred_and_fifty_five_streams_all_bring_something() {
+    // Nothing comes before all are there and have asked for two blocks each; and no second
+    // one before all have brought the first.
+    let (asked, all) = (AtomicUsize::new(0), Arc::new(Gate::default()));
+    let (brought, each) = (AtomicUsize::new(0), Gate::default());
+    let blocks: Vec<AtomicUsize> = (0..255).map(|_| AtomicUsize::new(0)).collect();
+    let gate = all.clone();
+    let path = Path::new(
+        "streams-255",
+        24 << 20,
+        Faults {
+            message: Box::new(move |message| {
+                if message.number == 1 && asked.fetch_add(1, Ordering::SeqCst) == 254 {
+                    gate.open();
+                }
+            }),
+            block: Box::new(move |block| {
+                all.pass();
+                let blocks = blocks.get(block.stream);
+                if blocks.map(|blocks| blocks.fetch_add(1, Ordering::SeqCst)) == Some(1) {
+                    if brought.fetch_add(1, Ordering::SeqCst) == 254 {
+                        each.open();
+                    }
+                    each.pass();
+                }
+                Step::Pass
+            }),
+            ..Faults::default()
+        },
+    );
+    path.fetch(255);
+    let passed = path.relay.passed();
+    let quiet = (0..255).filter(|number| passed.iter().all(|piece| piece.stream != *number));
+    assert_eq!(quiet.collect::<Vec<usize>>(), []);
 }

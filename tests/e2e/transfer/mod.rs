@@ -8,7 +8,5 @@ mod large;
 mod one_port;
 mod outputs;
 mod piped;
-mod piped_classic;
 mod slow_stream;
-mod small_files;
 mod verify;

@@ -1,13 +1,11 @@
-//! The whole file's digest on the ropewalk protocol, what is asked for with each way to
-//! verify, and names and sizes of every kind.
+//! The digest of the whole file on the ropewalk protocol, and what the client asks for with
+//! each way to verify.
 
 use crate::support::exit::{CHANGED, INTEGRITY, PROTOCOL, REFUSED};
-use crate::support::harness::{Scratch, Server, assert_same, content, name, run, wait_until};
+use crate::support::harness::{run, wait_until};
 use crate::support::path::{Gate, Path, flip};
 use crate::support::peers::classic;
-use crate::support::proof;
-use crate::support::relay::{Faults, Relay, Step};
-use ropewalk::codec::amount;
+use crate::support::relay::{Faults, Step};
 use ropewalk::codec::repr_digest::format_md5;
 use ropewalk::codec::wire::HEADER_SIZE;
 use ropewalk::hash::crc32c::crc32c;
@@ -15,9 +13,6 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// How many files may be about to be hashed at once.
-const MOST_HASHES: usize = 256;
 
 /// What a client does whose HEAD request's reply becomes what `reply` makes of it.
 fn with_reply(
@@ -207,111 +202,4 @@ fn blocks_carry_a_checksum_unless_none_is_wanted() {
         run(client.args(["--verify", how])).succeeded();
         assert_eq!(*seen.lock().unwrap(), [expected; 3], "{how}");
     }
-}
-
-#[test]
-fn names_of_every_kind_arrive_as_they_are() {
-    let scratch = Scratch::new("names");
-    let server = Server::start(&scratch, &[]);
-    let relay = Relay::start(&scratch, server.address, Faults::default());
-    let names: [&[u8]; 10] = [
-        b"  a  file POST ",
-        b"100%",
-        b"%41%zz%",
-        b"what?x=1#y",
-        b"a\nb\r\nHost: x",
-        b"\xff\xfe caf\xe9 \\x",
-        "h\u{e4}user/\u{1F980}".as_bytes(),
-        b"+&;=@:[]{}|^`\"<>'",
-        b"*",
-        b"http:x",
-    ];
-    scratch.make_dir("h\u{e4}user");
-    for (number, bytes) in names.iter().enumerate() {
-        let found = format!("found {number}").into_bytes();
-        scratch.write(name(bytes), &found);
-        let output = scratch.path("out");
-        let outcome = run(&mut scratch.client(relay.address, 2, name(bytes), &output));
-        outcome.succeeded();
-        assert_eq!(fs::read(output).unwrap(), found, "{}", String::from_utf8_lossy(bytes));
-    }
-    // Each by the ropewalk protocol, and at the first attempt.
-    let posts = relay.controls().iter().filter(|head| head.starts_with("POST ")).count();
-    assert_eq!((posts, relay.streams() >= names.len()), (names.len(), true));
-}
-
-#[test]
-fn the_smallest_files_arrive_over_any_number_of_streams() {
-    let scratch = Scratch::new("smallest");
-    let server = Server::start(&scratch, &[]);
-    let output = scratch.path("out");
-    for size in [0, 1, 2, 127, 128 << 10, (128 << 10) + 1] {
-        let bytes = content(size);
-        scratch.write("file", &bytes);
-        for (threads, how) in [(1, "md5"), (7, "crc32c"), (255, "none"), (255, "md5")] {
-            let mut client = scratch.client(server.address, threads, "file", &output);
-            let said = run(client.args(["--verify", how])).succeeded();
-            let what = format!("{size} bytes, {threads} streams, {how}: {said}");
-            assert_same(&fs::read(&output).unwrap(), &bytes, &what);
-            assert!(said.starts_with(&format!("{} in ", amount::size(size as u64))), "{what}");
-        }
-    }
-    assert_eq!(Scratch::names(scratch.folder()), ["file", "out"]);
-    server.stop();
-    proof::nothing_stays(&scratch);
-}
-
-#[test]
-fn two_hundred_and_fifty_five_streams_all_bring_something() {
-    // Nothing comes before all are there and have asked for two blocks each; and no second
-    // one before all have brought the first.
-    let (asked, all) = (AtomicUsize::new(0), Arc::new(Gate::default()));
-    let (brought, each) = (AtomicUsize::new(0), Gate::default());
-    let blocks: Vec<AtomicUsize> = (0..255).map(|_| AtomicUsize::new(0)).collect();
-    let gate = all.clone();
-    let path = Path::new(
-        "streams-255",
-        24 << 20,
-        Faults {
-            message: Box::new(move |message| {
-                if message.number == 1 && asked.fetch_add(1, Ordering::SeqCst) == 254 {
-                    gate.open();
-                }
-            }),
-            block: Box::new(move |block| {
-                all.pass();
-                let blocks = blocks.get(block.stream);
-                if blocks.map(|blocks| blocks.fetch_add(1, Ordering::SeqCst)) == Some(1) {
-                    if brought.fetch_add(1, Ordering::SeqCst) == 254 {
-                        each.open();
-                    }
-                    each.pass();
-                }
-                Step::Pass
-            }),
-            ..Faults::default()
-        },
-    );
-    path.fetch(255);
-    let passed = path.relay.passed();
-    let quiet = (0..255).filter(|number| passed.iter().all(|piece| piece.stream != *number));
-    assert_eq!(quiet.collect::<Vec<usize>>(), []);
-}
-
-#[test]
-fn hashes_that_nobody_waits_for_keep_nobody_out() {
-    let scratch = Scratch::new("digest-abandoned");
-    let server = Server::start(&scratch, &["--max-connections", "600"]);
-    scratch.write("file", b"bytes");
-    for number in 0..MOST_HASHES {
-        scratch.sparse(&format!("huge{number}"), 1 << 40);
-        let mut http = classic::Http::connect(server.address);
-        let fields = "Host: x\r\nWant-Repr-Digest: md5=1";
-        http.send(format!("HEAD huge{number} HTTP/1.1\r\n{fields}\r\n\r\n"));
-    }
-    wait_until("every hash", || {
-        (proof::hashers(server.running.pid()) >= MOST_HASHES).then_some(())
-    });
-    let (reply, _) = classic::reply(&server, classic::request(b"file", 1));
-    assert_eq!(reply.status, 200, "{reply:?}");
 }
