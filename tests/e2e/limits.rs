@@ -5,8 +5,9 @@ use crate::support::exit::{CHANGED, SYSTEM};
 use crate::support::harness::{
     Outcome, Running, Scratch, Server, assert_same, content, run, wait_until,
 };
+use crate::support::http::{Http, reply};
 use crate::support::path::{BLOCK, Gate, Path};
-use crate::support::peers::classic::{ClassicServer, Http, ask, reply, request};
+use crate::support::peers::classic::{ClassicServer, ask, request};
 use crate::support::peers::sink::{self, closed_unserved};
 use crate::support::proof;
 use crate::support::relay::Faults;
@@ -30,8 +31,8 @@ fn at_a_limit_of_transfers_there_is_503_and_word_of_when_to_ask_again() {
         let _offers = [(); 2].map(|()| ask(server.address, "file", 1));
         let (refused, _) = reply(&server, request(b"file", 1));
         assert_eq!((refused.status, refused.error()), (503, words));
-        assert_eq!(refused.field("Retry-After"), Some("1"));
-        assert_eq!(refused.field("Connection"), None, "it can be asked again here");
+        assert_eq!(refused.find("Retry-After"), Some("1"));
+        assert_eq!(refused.find("Connection"), None, "it can be asked again here");
         // Files that need no sender are served all the same.
         let (got, _) = reply(&server, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
         assert_eq!(got.status, 404);
@@ -144,7 +145,7 @@ fn a_connection_stays_without_a_further_request_as_long_as_the_option_says() {
     let server = Server::start(&scratch, &["--idle-timeout", "1"]);
     let begun = Instant::now();
     let (answer, mut http) = reply(&server, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_eq!((answer.status, answer.field("Connection")), (404, None));
+    assert_eq!((answer.status, answer.find("Connection")), (404, None));
     assert!(http.is_closed());
     // The default would be thirty seconds.
     assert!((1000..30_000).contains(&begun.elapsed().as_millis()));
@@ -196,7 +197,7 @@ fn a_rate_is_shared_by_transfers_and_downloads() {
         scope.spawn(move || time(scratch, server, 4, &["--verify", "crc32c"]));
         scope.spawn(move || {
             let bytes = "GET /none HTTP/1.1\r\nHost: x\r\n\r\n".replace("/none", "file");
-            let mut http = crate::support::peers::classic::connect(server);
+            let mut http = crate::support::socket::connect(server);
             std::io::Write::write_all(&mut http, bytes.as_bytes()).unwrap();
             let mut got = vec![0; 3 << 20];
             std::io::Read::read_exact(&mut http, &mut got).unwrap();
@@ -223,9 +224,8 @@ fn bytes_are_counted_as_the_rate_lets_them_go() {
     let scratch = Scratch::new("rate-counted");
     let metrics = format!("{}:0", scratch.address());
     let options = ["--limit-rate", "16K", "--metrics", &metrics];
-    let mut server = Server::start(&scratch, &options);
-    let line = server.running.next_line();
-    let metrics: SocketAddr = line.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    let server = Server::start(&scratch, &options);
+    let metrics = server.metrics.unwrap();
     let block = 128 << 10;
     scratch.write("file", &content(block));
     let mut stream = sink::ask(&server, "file", 1).open();
@@ -233,8 +233,8 @@ fn bytes_are_counted_as_the_rate_lets_them_go() {
     let counted = wait_until("the first bytes", || {
         let mut http = Http::connect(metrics);
         http.send("GET /-/metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let text = http.receive().body;
-        let mut lines = text.lines();
+        let reply = http.receive();
+        let mut lines = reply.text().lines();
         let all = lines.find_map(|line| line.strip_prefix("ropewalk_transfer_bytes_total "));
         Some(all.unwrap().parse::<usize>().unwrap()).filter(|bytes| *bytes > 0)
     });

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -94,7 +95,12 @@ impl Scratch {
 
     /// One of the four programs, with its mark and with nothing to read.
     pub(crate) fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(program_path(name));
+        self.command(&program_path(name))
+    }
+
+    /// The same with a program at this path.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.env(MARK, &self.folder).stdin(Stdio::null());
         // The passwords of the person who runs the tests are not theirs.
         command.env("ROPEWALK_AUTH", "").env("XDG_CONFIG_HOME", self.folder.join(".config"));
@@ -155,7 +161,8 @@ pub(crate) fn after(setting: &str, command: &Command) -> Command {
 
 /// What a program printed, line by line as it comes.
 struct Lines {
-    come: Receiver<String>,
+    /// Locked only so that threads of a test may share the program.
+    come: Mutex<Receiver<String>>,
     seen: String,
 }
 
@@ -172,13 +179,13 @@ impl Lines {
                 }
             }
         });
-        Lines { come, seen: String::new() }
+        Lines { come: Mutex::new(come), seen: String::new() }
     }
 
     /// The next line; `None` at the end, which is when every process that could still
     /// write has ended.
     fn next(&mut self) -> Option<String> {
-        match self.come.recv_timeout(LIMIT) {
+        match self.come.get_mut().unwrap().recv_timeout(LIMIT) {
             Ok(line) => {
                 self.seen.push_str(&line);
                 Some(line)
@@ -256,6 +263,15 @@ impl Drop for Running {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+        if std::thread::panicking() {
+            // A worker that still ends may hold the output.
+            while let Ok(line) =
+                self.err.come.get_mut().unwrap().recv_timeout(Duration::from_secs(1))
+            {
+                self.err.seen.push_str(&line);
+            }
+            eprintln!("process {} wrote:\n{}", self.child.id(), self.err.seen);
+        }
     }
 }
 
@@ -294,6 +310,8 @@ impl Outcome {
 pub(crate) struct Server {
     pub(crate) running: Running,
     pub(crate) address: SocketAddr,
+    /// Where its metrics are, with `--metrics`.
+    pub(crate) metrics: Option<SocketAddr>,
     /// Nobody else gets the port, even while no server has it.
     _port: Reserved,
 }
@@ -312,9 +330,14 @@ impl Server {
         let number = port.address.port().to_string();
         command.arg("--bind").arg(scratch.address().to_string()).arg(number);
         let mut running = Running::start(&mut command);
-        let line = running.next_line();
-        let address = line.strip_prefix("listening on ").unwrap().trim_end().parse().unwrap();
+        let mut address_after = |words: &str| {
+            let line = running.next_line();
+            line.strip_prefix(words).unwrap().trim_end().parse().unwrap()
+        };
         let given: Vec<&OsStr> = command.get_args().collect();
+        let address = address_after("listening on ");
+        let metrics =
+            given.contains(&OsStr::new("--metrics")).then(|| address_after("metrics on "));
         if !["-q", "--quiet", "--root"].iter().any(|option| given.contains(&OsStr::new(option))) {
             // Every test would have to pass it over, so it is done here; none comes where
             // nobody can read it.
@@ -323,7 +346,7 @@ impl Server {
             }
             running.err.seen.clear();
         }
-        Server { running, address, _port: port }
+        Server { running, address, metrics, _port: port }
     }
 
     /// A server with the file `file` of so many bytes, and these.

@@ -3,6 +3,7 @@
 
 pub(crate) mod exit;
 pub(crate) mod harness;
+pub(crate) mod http;
 pub(crate) mod namespace;
 pub(crate) mod path;
 pub(crate) mod peers;
@@ -11,5 +12,7 @@ pub(crate) mod preload;
 pub(crate) mod proof;
 pub(crate) mod pty;
 pub(crate) mod relay;
+pub(crate) mod site;
+pub(crate) mod socket;
 pub(crate) mod system;
 pub(crate) mod user;

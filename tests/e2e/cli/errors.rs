@@ -3,8 +3,9 @@
 
 use crate::support::exit::{INTEGRITY, NETWORK, PROTOCOL, REFUSED, SYSTEM};
 use crate::support::harness::{Running, Scratch, Server, after, content, run};
-use crate::support::peers::classic::{ClassicServer, accept, md5, seed_reply};
+use crate::support::peers::classic::{ClassicServer, md5, seed_reply};
 use crate::support::proof;
+use crate::support::socket::accept;
 use crate::support::system::{fill_backlog, reserve};
 use ropewalk::codec::etag::MAX_OPAQUE;
 use std::fs::{self};

@@ -1,7 +1,7 @@
 //! A URL in place of address, threads and file, as a browser or an index page gives it.
 
 use crate::support::harness::{Scratch, Server, run};
-use crate::support::peers::classic::Http;
+use crate::support::http::Http;
 use std::fs;
 use std::process::Command;
 
@@ -22,7 +22,8 @@ fn a_url_of_an_index_page_is_enough() {
     let server = Server::start(&scratch, &["--index", "--root", "served"]);
     let mut http = Http::connect(server.address);
     http.send("GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n");
-    let page = http.receive().body;
+    let page = http.receive();
+    let page = page.text();
     // The link of the file is the only one that has a percent sign.
     let link = page.split("href=\"").filter_map(|rest| rest.split('"').next());
     let link = link.filter(|link| link.contains('%')).last().unwrap_or_else(|| panic!("{page}"));

@@ -2,7 +2,7 @@
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run};
 use crate::support::namespace::apart;
-use crate::support::peers::classic::accept;
+use crate::support::socket::accept;
 use crate::support::system::fill_backlog;
 use std::fs;
 use std::io::Read;

@@ -2,8 +2,9 @@
 //! them, and that a server is as it was when they are over.
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
-use crate::support::peers::classic::{Offer, ask, connect, fetch, open_stream, read_all};
+use crate::support::peers::classic::{Offer, ask, fetch, open_stream};
 use crate::support::proof;
+use crate::support::socket::{connect, read_all};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 

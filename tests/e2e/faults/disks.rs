@@ -154,9 +154,9 @@ fn an_inode_that_is_made_up_is_not_in_the_etag() {
         command.args(["-q", "--root", "."]).current_dir(scratch.path(folder));
         let server = Server::start_command(&scratch, on_a_disk_without(disk, &scratch, command));
         let request = "HEAD /file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        let mut http = crate::support::peers::classic::Http::connect(server.address);
+        let mut http = crate::support::http::Http::connect(server.address);
         http.send(request);
-        let head = crate::support::peers::classic::read_all(http.stream);
+        let head = crate::support::socket::read_all(http.stream);
         let head = String::from_utf8(head).unwrap();
         head.lines().find(|line| line.starts_with("ETag: ")).unwrap().to_string()
     };

@@ -3,9 +3,9 @@
 //! unharmed.
 
 use crate::support::harness::{Scratch, Server, assert_same, content, wait_until};
-use crate::support::peers::classic::{connect, read_some};
 use crate::support::peers::sink::{Offer, ask, block, closed_unserved, payload, request};
 use crate::support::proof;
+use crate::support::socket::{connect, read_some};
 use crate::support::system::connect_from;
 use ropewalk::codec::wire::{ErrorCode, HEADER_SIZE, Header, MAX_REQUEST, REQUEST_SIZE, Request};
 use ropewalk::hash::crc32c::crc32c;

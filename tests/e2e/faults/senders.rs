@@ -3,10 +3,9 @@
 
 use crate::support::exit::{CHANGED, INTEGRITY, NETWORK, PROTOCOL, REFUSED};
 use crate::support::harness::{LIMIT, Outcome, Scratch, assert_same, content, run, wait_until};
-use crate::support::path;
-use crate::support::path::{Gate, RECONNECTS, count};
-use crate::support::peers::classic::accept;
+use crate::support::path::{self, Gate, RECONNECTS, count};
 use crate::support::peers::sink::begins_as_stream;
+use crate::support::socket::accept;
 use ropewalk::codec::wire::{HELLO_SIZE, Header, Hello, REQUEST_SIZE, Request};
 use ropewalk::hash::crc32c::crc32c;
 use ropewalk::sys::poll;

@@ -4,8 +4,9 @@
 
 use crate::support::harness::{Outcome, Running, Scratch, Server, after, content, run, wait_until};
 use crate::support::path::leave;
-use crate::support::peers::classic::{ClassicServer, ask, md5, open_stream, read_some};
+use crate::support::peers::classic::{ClassicServer, ask, md5, open_stream};
 use crate::support::proof;
+use crate::support::socket::read_some;
 use crate::support::system::signal;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -75,7 +76,7 @@ fn a_server_that_is_stopped_while_it_hashes_gives_up_at_once() {
     let scratch = Scratch::new("server-hashing");
     let server = Server::start(&scratch, &[]);
     scratch.sparse("file", 1 << 40);
-    let mut http = crate::support::peers::classic::Http::connect(server.address);
+    let mut http = crate::support::http::Http::connect(server.address);
     http.send(crate::support::peers::classic::request(b"file", 1));
     proof::hashes(server.running.pid());
     assert_eq!(server.stop().status.code(), Some(0));

@@ -2,8 +2,9 @@
 
 use crate::support::exit::{NETWORK, REFUSED};
 use crate::support::harness::{Running, Scratch, Server, content, run, wait_until};
+use crate::support::http::reply;
 use crate::support::path::{Gate, Path};
-use crate::support::peers::classic::{ClassicServer, md5, reply, request, seed_reply};
+use crate::support::peers::classic::{ClassicServer, md5, request, seed_reply};
 use crate::support::relay::Faults;
 use crate::support::system::{limit_descriptors, signal_thread, user_timeouts};
 use std::fs::{self};

@@ -1,7 +1,8 @@
 //! A file that changes while a GET sends it: the client gets the bytes of one state of it,
 //! or sees that they are not all, and the log says which.
 
-use crate::http::harness::{Client, Server};
+use crate::support::http::Http;
+use crate::support::site::Site;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -10,11 +11,11 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 const SIZE: u64 = 64 << 20;
 
 /// A server whose file is on its way: its head and its first bytes are there.
-fn begun() -> (Server, String, Client) {
-    let server = Server::start(&["--metrics", "127.0.0.1:0"]);
+fn begun() -> (Site, String, Http) {
+    let server = Site::start(&["--metrics", "127.0.0.1:0"]);
     let path = server.sparse("file", SIZE);
     let mut client = server.connect();
-    client.say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
     assert_eq!(client.head().field("content-length"), SIZE.to_string());
     client.stream.read_exact(&mut [0; 1000]).unwrap();
     (server, path, client)
@@ -26,19 +27,19 @@ fn writer(path: &str) -> File {
 
 /// Demands that the rest does not come whole, and that the log says why.
 #[track_caller]
-fn is_cut(server: &mut Server, mut client: Client, words: &str) {
+fn is_cut(server: &mut Site, mut client: Http, words: &str) {
     let copied = std::io::copy(&mut client.stream, &mut std::io::sink()).unwrap();
     assert!(copied < SIZE - 1000, "{copied}");
     let line = server.log_line();
     assert!(line.ends_with(&format!(": {words}\n")), "{line}");
-    let metrics = Client::connect(server.metrics.unwrap()).ask("GET", "/-/metrics", &[]);
+    let metrics = Http::connect(server.metrics.unwrap()).ask("GET", "/-/metrics", &[]);
     let expected = "ropewalk_downloads_total{outcome=\"changed\"} 1";
     assert!(metrics.text().contains(expected), "{}", metrics.text());
 }
 
 /// Demands that the rest is what was in the file, and that the connection goes on.
 #[track_caller]
-fn comes_whole(server: &mut Server, mut client: Client) {
+fn comes_whole(server: &mut Site, mut client: Http) {
     let mut rest = Vec::new();
     (&mut client.stream).take(SIZE - 1000).read_to_end(&mut rest).unwrap();
     assert!(rest.len() as u64 == SIZE - 1000 && rest.iter().all(|&byte| byte == 0));

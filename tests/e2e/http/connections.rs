@@ -2,7 +2,8 @@
 //! that nobody's connection is in anybody else's way.
 
 use crate::support::harness::{Scratch, Server, assert_same, content, run};
-use crate::support::peers::classic::{Http, fetch, reply, request};
+use crate::support::http::{Http, reply};
+use crate::support::peers::classic::{fetch, request};
 use crate::support::proof;
 use crate::support::system::connect_from;
 use std::io::{Read, Write};
@@ -25,7 +26,7 @@ fn one_connection_serves_many_requests() {
         "POST none HTTP/1.1\r\nConnection: close\r\nContent-Length: 13\r\n\r\n{\"threads\":1}",
     );
     let last = http.receive();
-    assert_eq!((last.status, last.field("Connection")), (404, Some("close")));
+    assert_eq!((last.status, last.find("Connection")), (404, Some("close")));
     assert!(http.is_closed());
 }
 
@@ -38,7 +39,7 @@ fn an_http_1_0_connection_closes_unless_it_asks_to_stay() {
         format!("POST file HTTP/1.0\r\n{fields}Content-Length: 13\r\n\r\n{{\"threads\":1}}")
     };
     let (answer, mut http) = reply(&server, old(""));
-    assert_eq!((answer.status, answer.field("Connection")), (200, Some("close")));
+    assert_eq!((answer.status, answer.find("Connection")), (200, Some("close")));
     assert!(http.is_closed());
     let (answer, mut http) = reply(&server, old("Connection: Keep-Alive\r\n"));
     assert_eq!(answer.status, 200);
@@ -66,7 +67,7 @@ fn a_request_that_comes_byte_by_byte_is_understood() {
     let server = Server::start(&scratch, &[]);
     scratch.write("file", b"bytes");
     let mut http = Http::connect(server.address);
-    http.stream.set_nodelay(true).unwrap();
+    http.stream.get_ref().set_nodelay(true).unwrap();
     request(b"file", 1).chunks(1).for_each(|byte| http.send(byte));
     assert_eq!(http.receive().status, 200);
 }
@@ -79,7 +80,7 @@ fn idle_connections_shut_nobody_out() {
     let mut idle: Vec<Http> = (0..20).map(|_| Http::connect(server.address)).collect();
     for (number, http) in idle.iter_mut().enumerate() {
         if number % 2 == 1 {
-            let _ = http.stream.write_all(b"POST fi");
+            let _ = http.stream.get_mut().write_all(b"POST fi");
         }
     }
     assert_eq!(fetch(server.address, "file", &[0]), b"bytes");
@@ -102,7 +103,7 @@ fn hashing_one_large_file_holds_up_nobody_else() {
         assert_same(&fetch(server.address, "file", &[1, 0]), &bytes, "the other file");
     }
     // It is still at it, and was not dropped for the others.
-    busy.stream.set_nonblocking(true).unwrap();
+    busy.stream.get_ref().set_nonblocking(true).unwrap();
     let error = busy.stream.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     assert_eq!(server.stop().status.code(), Some(0));

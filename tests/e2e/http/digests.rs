@@ -1,9 +1,9 @@
 //! `Want-Repr-Digest`, and the hashing behind it and behind the classic reply.
 
-use crate::http::harness::{Reply, Server};
-use crate::support::harness::{Scratch, wait_until};
-use crate::support::peers::classic;
+use crate::support::harness::wait_until;
+use crate::support::http::Reply;
 use crate::support::proof;
+use crate::support::site::Site;
 use std::io::Write;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -31,7 +31,7 @@ fn together(ask: impl Fn() -> Reply + Sync) -> Vec<Reply> {
 
 #[test]
 fn a_head_brings_the_digest_only_when_it_is_wanted() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let path = server.file("file", b"");
     let mut client = server.connect();
     assert_eq!(client.ask("HEAD", &path, &[WANT]).field("repr-digest"), NOTHING);
@@ -44,7 +44,7 @@ fn a_head_brings_the_digest_only_when_it_is_wanted() {
 
 #[test]
 fn a_head_for_another_file_s_tag_does_not_hash() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let path = server.sparse("file", ENDLESS);
     assert_eq!(server.ask("HEAD", &path, &[WANT, "If-Match: \"x\""]).status, 412);
     assert_eq!(server.ask("HEAD", &path, &[]).status, 200);
@@ -52,7 +52,7 @@ fn a_head_for_another_file_s_tag_does_not_hash() {
 
 #[test]
 fn a_crowd_has_a_file_hashed_once() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let (alone, shared) = (server.sparse("alone", ZEROS), server.sparse("shared", ZEROS));
     assert_eq!(server.ask("HEAD", &alone, &[WANT]).field("repr-digest"), DIGEST_OF_ZEROS);
     let once = server.processor_time();
@@ -65,7 +65,7 @@ fn a_crowd_has_a_file_hashed_once() {
 
 #[test]
 fn a_classic_crowd_has_a_file_hashed_once() {
-    let server = Server::start(&["--idle-timeout", "1"]);
+    let server = Site::start(&["--idle-timeout", "1"]);
     let path = server.sparse("file", ZEROS);
     for reply in together(|| server.post(&path, "{\"threads\": 1}")) {
         assert!(reply.text().contains(MD5_OF_ZEROS), "{}", reply.text());
@@ -76,7 +76,7 @@ fn a_classic_crowd_has_a_file_hashed_once() {
 
 #[test]
 fn a_digest_of_a_settled_file_is_remembered_and_told_with_a_get() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let path = server.sparse("file", ZEROS);
     // Its stamps have to be older than two seconds, and one of them cannot be set.
     thread::sleep(Duration::from_millis(2_200));
@@ -94,26 +94,26 @@ fn a_digest_of_a_settled_file_is_remembered_and_told_with_a_get() {
 
 #[test]
 fn a_file_that_changes_while_it_is_hashed_has_no_digest() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let path = server.sparse("file", 1 << 30);
     let mut client = server.connect();
-    client.say(&format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
+    client.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
     // Hashing has begun when the processor has been busy with it.
     while server.processor_time() < 0.1 {
         thread::yield_now();
     }
     fs::File::options().append(true).open(&path).unwrap().write_all(b"x").unwrap();
-    assert_eq!(client.reply("HEAD").status, 412);
+    assert_eq!(client.receive_for("HEAD").status, 412);
 }
 
 #[test]
 fn hashing_long_files_keeps_nobody_from_a_short_one() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let short = server.file("short", b"");
     let waiting = ["1", "2", "3", "4", "5"].map(|name| {
         let path = server.sparse(name, ENDLESS);
         let mut client = server.connect();
-        client.say(&format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
+        client.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
         client
     });
     assert_eq!(server.ask("HEAD", &short, &[WANT]).field("repr-digest"), NOTHING);
@@ -122,11 +122,11 @@ fn hashing_long_files_keeps_nobody_from_a_short_one() {
 
 #[test]
 fn a_stop_does_not_wait_for_hashes() {
-    let mut server = Server::start(&[]);
+    let mut server = Site::start(&[]);
     let path = server.sparse("file", ENDLESS);
     let mut clients = [server.connect(), server.connect()];
-    clients[0].say(&format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
-    clients[1].say(&format!(
+    clients[0].send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
+    clients[1].send(format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 13\r\n\r\n{{\"threads\":1}}"
     ));
     while server.processor_time() < 0.1 {
@@ -143,18 +143,15 @@ const MOST_HASHES: usize = 256;
 
 #[test]
 fn hashes_that_nobody_waits_for_keep_nobody_out() {
-    let scratch = Scratch::new("digest-abandoned");
-    let server = crate::support::harness::Server::start(&scratch, &["--max-connections", "600"]);
-    scratch.write("file", b"bytes");
+    let server = Site::start(&["--max-connections", "600"]);
+    let short = server.file("short", b"bytes");
     for number in 0..MOST_HASHES {
-        scratch.sparse(&format!("huge{number}"), 1 << 40);
-        let mut http = classic::Http::connect(server.address);
-        let fields = "Host: x\r\nWant-Repr-Digest: md5=1";
-        http.send(format!("HEAD huge{number} HTTP/1.1\r\n{fields}\r\n\r\n"));
+        let path = server.sparse(&format!("huge{number}"), 1 << 40);
+        server.connect().send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
     }
     wait_until("every hash", || {
-        (proof::hashers(server.running.pid()) >= MOST_HASHES).then_some(())
+        (proof::hashers(server.server.running.pid()) >= MOST_HASHES).then_some(())
     });
-    let (reply, _) = classic::reply(&server, classic::request(b"file", 1));
+    let reply = server.post(&short, "{\"threads\": 1}");
     assert_eq!(reply.status, 200, "{reply:?}");
 }

@@ -1,6 +1,7 @@
 //! GET and HEAD: whole files, parts, conditions, names, and connections that last.
 
-use crate::http::harness::{Server, content};
+use crate::support::harness::content;
+use crate::support::site::Site;
 use ropewalk::codec::date;
 use std::fs;
 use std::io::{Read, Write};
@@ -9,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 #[test]
 fn a_file_comes_whole_with_what_describes_it() {
-    let mut server = Server::start(&[]);
+    let mut server = Site::start(&[]);
     let bytes = content(3_000_001);
     let path = server.file("a.txt", &bytes);
     let reply = server.ask("GET", &path, &[]);
@@ -28,7 +29,7 @@ fn a_file_comes_whole_with_what_describes_it() {
 
 #[test]
 fn a_head_says_what_a_get_would() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let path = server.file("a.tar.gz", &content(1000));
     let mut client = server.connect();
     let (get, head) = (client.ask("GET", &path, &[]), client.ask("HEAD", &path, &[]));
@@ -41,7 +42,7 @@ fn a_head_says_what_a_get_would() {
 
 #[test]
 fn one_range_is_a_part_and_several_are_the_whole() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let bytes = content(10_000);
     let path = server.file("file", &bytes);
     let mut client = server.connect();
@@ -72,7 +73,7 @@ fn one_range_is_a_part_and_several_are_the_whole() {
 
 #[test]
 fn an_empty_file_comes_whole_to_who_begins_at_its_start() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let path = server.file("empty", b"");
     let mut client = server.connect();
     for field in ["X: y", "Range: bytes=0-", "Range: bytes=0-1048575", "Range: bytes=-5"] {
@@ -84,7 +85,7 @@ fn an_empty_file_comes_whole_to_who_begins_at_its_start() {
 
 #[test]
 fn conditions_are_those_of_the_file_as_it_is_now() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let path = server.file("file", b"first");
     let mut client = server.connect();
     let first = client.ask("HEAD", &path, &[]);
@@ -104,7 +105,7 @@ fn conditions_are_those_of_the_file_as_it_is_now() {
 
 #[test]
 fn a_date_that_is_still_to_come_is_told_as_that_of_the_answer() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let path = server.file("file", b"x");
     let day = Duration::from_secs(86_400);
     fs::File::open(&path).unwrap().set_modified(SystemTime::now() + day).unwrap();
@@ -121,7 +122,7 @@ fn a_date_that_is_still_to_come_is_told_as_that_of_the_answer() {
 
 #[test]
 fn a_unit_counts_in_any_case_and_a_list_is_the_whole() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let path = server.file("file", b"0123456789");
     let mut client = server.connect();
     for (range, status, text) in [
@@ -141,7 +142,7 @@ fn a_unit_counts_in_any_case_and_a_list_is_the_whole() {
 
 #[test]
 fn a_tag_in_a_list_counts_and_a_date_beside_it_does_not() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let path = server.file("file", b"x");
     let mut client = server.connect();
     let head = client.ask("HEAD", &path, &[]);
@@ -159,7 +160,7 @@ fn a_tag_in_a_list_counts_and_a_date_beside_it_does_not() {
 
 #[test]
 fn names_are_decoded_and_end_before_the_query() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let name = std::ffi::OsStr::from_bytes(b"a b?%41\xff.txt");
     fs::write(server.folder.join(name), b"x").unwrap();
     let folder = server.folder.to_str().unwrap();
@@ -178,7 +179,7 @@ fn names_are_decoded_and_end_before_the_query() {
 
 #[test]
 fn only_regular_files_are_there_and_only_three_methods() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let folder = server.folder.to_str().unwrap().to_string();
     let mut client = server.connect();
     for target in ["/", &folder, "/dev/null", "/nothing", "*", "/etc/passwd/", "?"] {
@@ -193,40 +194,43 @@ fn only_regular_files_are_there_and_only_three_methods() {
 
 #[test]
 fn requests_that_come_together_are_answered_in_order() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let paths = ["a", "b", "c"].map(|name| server.file(name, name.as_bytes()));
     let mut client = server.connect();
     let requests: String =
         paths.iter().map(|path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
-    client.say(&requests);
-    assert_eq!(["a", "b", "c"].map(|_| client.reply("GET").text().to_string()), ["a", "b", "c"]);
+    client.send(&requests);
+    assert_eq!(
+        ["a", "b", "c"].map(|_| client.receive_for("GET").text().to_string()),
+        ["a", "b", "c"]
+    );
 }
 
 #[test]
 fn a_connection_lasts_as_long_as_its_client_wants() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let path = server.file("file", b"x");
     let mut client = server.connect();
     assert_eq!(client.ask("GET", &path, &["Connection: close"]).field("connection"), "close");
-    client.is_closed();
+    assert!(client.is_closed());
     let mut client = server.connect();
-    client.say(&format!("GET {path} HTTP/1.0\r\n\r\n"));
-    assert_eq!(client.reply("GET").text(), "x");
-    client.is_closed();
+    client.send(format!("GET {path} HTTP/1.0\r\n\r\n"));
+    assert_eq!(client.receive_for("GET").text(), "x");
+    assert!(client.is_closed());
     let mut client = server.connect();
     for _ in 0..2 {
-        client.say(&format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
-        assert_eq!(client.reply("GET").field("connection"), "keep-alive");
+        client.send(format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+        assert_eq!(client.receive_for("GET").field("connection"), "keep-alive");
     }
 }
 
 #[test]
 fn a_file_that_grows_meanwhile_is_cut_where_it_was() {
-    let server = Server::start(&[]);
+    let server = Site::start(&[]);
     let size = 64 << 20;
     let path = server.sparse("file", size);
     let mut client = server.connect();
-    client.say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
     assert_eq!(client.head().field("content-length"), size.to_string());
     fs::File::options().append(true).open(&path).unwrap().write_all(b"more").unwrap();
     let copied = std::io::copy(&mut client.stream.by_ref().take(size), &mut std::io::sink());
@@ -236,10 +240,10 @@ fn a_file_that_grows_meanwhile_is_cut_where_it_was() {
 
 #[test]
 fn a_file_that_shrinks_meanwhile_ends_the_connection() {
-    let mut server = Server::start(&[]);
+    let mut server = Site::start(&[]);
     let path = server.sparse("file", 1 << 30);
     let mut client = server.connect();
-    client.say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
     client.head();
     client.stream.read_exact(&mut [0; 1000]).unwrap();
     fs::File::options().write(true).open(&path).unwrap().set_len(1000).unwrap();
@@ -251,20 +255,20 @@ fn a_file_that_shrinks_meanwhile_ends_the_connection() {
 
 #[test]
 fn one_who_takes_nothing_is_left_in_time() {
-    let mut server = Server::start(&["--stall-timeout", "1"]);
+    let mut server = Site::start(&["--stall-timeout", "1"]);
     let path = server.sparse("file", 1 << 30);
     let mut client = server.connect();
-    client.say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
     let line = server.log_line();
     assert!(line.ends_with(": took no data for 1 s\n"), "{line}");
 }
 
 #[test]
 fn a_download_is_not_put_out_by_newcomers() {
-    let server = Server::start(&["--max-connections", "1"]);
+    let server = Site::start(&["--max-connections", "1"]);
     let path = server.sparse("file", 64 << 20);
     let mut client = server.connect();
-    client.say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
     client.head();
     assert_eq!(server.connect().head().status, 503);
     let copied = std::io::copy(&mut client.stream.by_ref().take(64 << 20), &mut std::io::sink());
@@ -273,10 +277,10 @@ fn a_download_is_not_put_out_by_newcomers() {
 
 #[test]
 fn a_stop_ends_downloads_under_way() {
-    let mut server = Server::start(&[]);
+    let mut server = Site::start(&[]);
     let path = server.sparse("file", 1 << 40);
     let mut client = server.connect();
-    client.say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
     client.head();
     assert_eq!(server.stop(), Some(0));
     std::io::copy(&mut client.stream, &mut std::io::sink()).unwrap();

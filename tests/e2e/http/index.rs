@@ -1,6 +1,7 @@
 //! `--index`: what a folder shows, in which form, and that no name in it does harm.
 
-use crate::http::harness::{Reply, Server};
+use crate::support::http::Reply;
+use crate::support::site::Site;
 use ropewalk::codec::json::{self, Value};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -27,8 +28,8 @@ const NAMES: [&[u8]; 10] = [
 ];
 
 /// A server of its folder, which has `sub` with a file, and something hidden.
-fn shown() -> Server {
-    let server = Server::start(&["--root", ".", "--index"]);
+fn shown() -> Site {
+    let server = Site::start(&["--root", ".", "--index"]);
     fs::create_dir(server.folder.join("sub")).unwrap();
     server.file("sub/file", b"four");
     server.file("a", b"");
@@ -66,7 +67,7 @@ fn paths(reply: &Reply) -> Vec<String> {
 
 #[test]
 fn without_the_option_no_folder_is_there() {
-    let server = Server::start(&["--root", "."]);
+    let server = Site::start(&["--root", "."]);
     for target in ["/", "//", "/."] {
         assert_eq!(server.ask("GET", target, &[JSON]).status, 404, "{target}");
     }
@@ -217,7 +218,7 @@ fn links_are_shown_as_what_they_lead_to_and_not_when_that_is_outside() {
 
 #[test]
 fn without_a_root_every_folder_is_shown_but_nothing_above_the_top() {
-    let server = Server::start(&["--index"]);
+    let server = Site::start(&["--index"]);
     server.file("a b", b"");
     let folder = server.folder.to_str().unwrap();
     assert_eq!(paths(&server.ask("GET", &format!("{folder}/"), &[JSON])), ["a%20b"]);
@@ -231,13 +232,13 @@ fn without_a_root_every_folder_is_shown_but_nothing_above_the_top() {
 
 #[test]
 fn devices_and_pipes_are_not_shown() {
-    let server = Server::start(&["--index"]);
+    let server = Site::start(&["--index"]);
     let found = paths(&server.ask("GET", "/dev/", &[JSON]));
     assert!(!found.iter().any(|path| path == "null" || path == "tty"), "{found:?}");
 }
 
 /// A folder with so many files whose names are their numbers and this.
-fn filled(server: &Server, count: usize, rest: &str) -> BTreeSet<String> {
+fn filled(server: &Site, count: usize, rest: &str) -> BTreeSet<String> {
     let huge = server.folder.join("huge");
     fs::create_dir(&huge).unwrap();
     let names = (0..count).map(|number| format!("{number}{rest}"));
@@ -276,7 +277,7 @@ fn an_index_that_is_too_long_for_memory_is_sent_while_it_is_read() {
         assert_eq!(client.ask("HEAD", "/huge/", &[accept]).field("transfer-encoding"), "chunked");
     }
     // An old client is given all until the connection ends, also if it wants to go on.
-    client.say(&format!("GET /huge/ HTTP/1.0\r\nConnection: keep-alive\r\n{JSON}\r\n\r\n"));
+    client.send(format!("GET /huge/ HTTP/1.0\r\nConnection: keep-alive\r\n{JSON}\r\n\r\n"));
     let head = client.head();
     assert_eq!((head.field("connection"), head.find("transfer-encoding")), ("close", None));
     let mut body = Vec::new();
@@ -314,7 +315,7 @@ fn an_index_is_behind_the_door() {
     fs::write(&users, b"user:password\n").unwrap();
     fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).unwrap();
     let options = ["--root", ".", "--index", "--auth", users.to_str().unwrap()];
-    let server = Server::start(&options);
+    let server = Site::start(&options);
     server.file("a", b"");
     let expected = server.ask("GET", "/nothing", &[]);
     let found = server.ask("GET", "/", &[]);

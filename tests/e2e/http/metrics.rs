@@ -1,21 +1,23 @@
 //! `--metrics`: the format, and that the numbers move with what the server does.
 
-use crate::http::harness::{Client, Reply, Server, content};
+use crate::support::exit::SYSTEM;
+use crate::support::harness::{content, run};
+use crate::support::http::{Http, Reply};
+use crate::support::site::Site;
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 
 /// Samples by their name and labels, as the text has them.
 type Samples = BTreeMap<String, f64>;
 
-fn serving() -> Server {
-    Server::start(&["--metrics", "127.0.0.1:0"])
+fn serving() -> Site {
+    Site::start(&["--metrics", "127.0.0.1:0"])
 }
 
-fn ask(server: &Server, method: &str, target: &str) -> Reply {
-    Client::connect(server.metrics.unwrap()).ask(method, target, &[])
+fn ask(server: &Site, method: &str, target: &str) -> Reply {
+    Http::connect(server.metrics.unwrap()).ask(method, target, &[])
 }
 
-fn samples(server: &Server) -> Samples {
+fn samples(server: &Site) -> Samples {
     let reply = ask(server, "GET", "/-/metrics");
     assert_eq!((reply.status, reply.field("content-type")), (200, "text/plain; version=0.0.4"));
     parse(reply.text())
@@ -78,13 +80,8 @@ fn a_transfer_moves_the_numbers() {
     let mut server = serving();
     let bytes = content(3_000_000);
     let path = server.file("file", &bytes);
-    let output = server.folder.join("out");
-    let fetched = Command::new(env!("CARGO_BIN_EXE_client"))
-        .args([&server.address.to_string(), "4", &path])
-        .arg(&output)
-        .output()
-        .unwrap();
-    assert!(fetched.status.success(), "{fetched:?}");
+    let output = server.scratch.path("out");
+    run(&mut server.scratch.client(server.address, 4, path, output)).succeeded();
     server.log_line(); // the transfer has ended, and is counted
     let now = samples(&server);
     assert_eq!(now["ropewalk_transfers_total{outcome=\"complete\"}"], 1.0);
@@ -99,7 +96,7 @@ fn a_transfer_moves_the_numbers() {
 
 #[test]
 fn a_transfer_that_nobody_comes_for_is_under_way_and_then_failed() {
-    let mut server = Server::start(&["--metrics", "127.0.0.1:0", "--idle-timeout", "1"]);
+    let mut server = Site::start(&["--metrics", "127.0.0.1:0", "--idle-timeout", "1"]);
     let path = server.file("file", b"x");
     server.post(&path, "{\"threads\": 1, \"protocol\": 2}");
     // It may have ended before anybody looks, on a machine that is slow enough.
@@ -138,7 +135,7 @@ fn a_get_under_way_is_seen() {
     let server = serving();
     let path = server.sparse("file", 1 << 40);
     let mut client = server.connect();
-    client.say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
     client.head();
     assert_eq!(samples(&server)["ropewalk_downloads_active"], 1.0);
 }
@@ -156,7 +153,7 @@ fn each_port_serves_its_own_only() {
 
 #[test]
 fn on_the_other_port_it_is_a_name_like_any_other() {
-    let server = Server::start(&["--root", ".", "--metrics", "127.0.0.1:0"]);
+    let server = Site::start(&["--root", ".", "--metrics", "127.0.0.1:0"]);
     std::fs::create_dir(server.folder.join("-")).unwrap();
     server.file("-/metrics", b"mine");
     assert_eq!(server.ask("GET", "/-/metrics", &[]).text(), "mine");
@@ -165,10 +162,10 @@ fn on_the_other_port_it_is_a_name_like_any_other() {
 
 #[test]
 fn strangers_at_the_metrics_keep_nobody_from_his_file() {
-    let server = Server::start(&["--metrics", "127.0.0.1:0", "--max-connections", "2"]);
+    let server = Site::start(&["--metrics", "127.0.0.1:0", "--max-connections", "2"]);
     let path = server.file("file", b"x");
     let address = server.metrics.unwrap();
-    let strangers: Vec<Client> = (0..50).map(|_| Client::connect(address)).collect();
+    let strangers: Vec<Http> = (0..50).map(|_| Http::connect(address)).collect();
     assert_eq!(server.ask("GET", &path, &[]).text(), "x");
     drop(strangers);
     assert!(!samples(&server).is_empty());
@@ -178,11 +175,7 @@ fn strangers_at_the_metrics_keep_nobody_from_his_file() {
 fn an_address_that_is_taken_ends_the_server_at_the_start() {
     let server = serving();
     let taken = server.metrics.unwrap().to_string();
-    let ran = Command::new(env!("CARGO_BIN_EXE_server"))
-        .args(["--bind", "127.0.0.1", "--metrics", &taken, "0"])
-        .output()
-        .unwrap();
-    assert_eq!(ran.status.code(), Some(1));
-    let words = String::from_utf8(ran.stderr).unwrap();
-    assert!(words.contains("--metrics: Address already in use"), "{words}");
+    let mut other = server.scratch.program("server");
+    let outcome = run(other.args(["-q", "--bind", "127.0.0.1", "--metrics", &taken, "0"]));
+    outcome.failed(SYSTEM, "server", "--metrics: Address already in use");
 }

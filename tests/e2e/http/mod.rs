@@ -4,7 +4,6 @@ mod changes;
 mod connections;
 mod digests;
 mod files;
-mod harness;
 mod index;
 mod metrics;
 mod offers;

@@ -1,7 +1,8 @@
 //! A server with a sender that does what the test says: what the job holds, and how
 //! hashing keeps close to what the sender reports.
 
-use crate::http::harness::{Client, Server};
+use crate::support::http::Http;
+use crate::support::site::Site;
 use std::fs;
 use std::io::Read;
 use std::process::Command;
@@ -24,22 +25,22 @@ const ROPEWALK: &str = "{\"threads\": 3, \"protocol\": 2}";
 const LONG: Duration = Duration::from_secs(3);
 
 /// A server, and the path of its file, of which a transfer is under way.
-fn begun() -> (Server, String) {
-    let server = Server::with_sender(SENDER);
+fn begun() -> (Site, String) {
+    let server = Site::with_sender(SENDER);
     let path = server.sparse("file", SIZE);
     assert!(Command::new("mkfifo").arg(server.folder.join("go")).status().unwrap().success());
     assert_eq!(server.post(&path, ROPEWALK).status, 200);
     (server, path)
 }
 
-fn ask(server: &Server, path: &str) -> Client {
+fn ask(server: &Site, path: &str) -> Http {
     let mut client = server.connect();
-    client.say(&format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nWant-Repr-Digest: md5=1\r\n\r\n"));
+    client.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nWant-Repr-Digest: md5=1\r\n\r\n"));
     client
 }
 
 #[track_caller]
-fn nothing_comes(client: &mut Client) {
+fn nothing_comes(client: &mut Http) {
     let stream = client.stream.get_ref();
     let usual = stream.read_timeout().unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
@@ -53,7 +54,7 @@ fn a_hash_keeps_close_to_its_transfer() {
     let mut client = ask(&server, &path);
     nothing_comes(&mut client);
     fs::write(server.folder.join("go"), b"\n").unwrap();
-    assert!(client.reply("HEAD").find("repr-digest").is_some());
+    assert!(client.receive_for("HEAD").find("repr-digest").is_some());
 }
 
 #[test]
@@ -62,8 +63,8 @@ fn one_who_has_no_transfer_does_not_wait_for_another_s() {
     let mut first = ask(&server, &path);
     nothing_comes(&mut first);
     let mut second = ask(&server, &path);
-    assert!(second.reply("HEAD").find("repr-digest").is_some());
-    assert!(first.reply("HEAD").find("repr-digest").is_some());
+    assert!(second.receive_for("HEAD").find("repr-digest").is_some());
+    assert!(first.receive_for("HEAD").find("repr-digest").is_some());
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! What people see in a browser: the page of a folder in the order of their choice, the page
 //! of a file with the command that fetches it, files that are shown, and errors.
 
-use crate::http::harness::{Reply, Server};
+use crate::support::http::Reply;
+use crate::support::site::Site;
 use std::fs::{self, File};
 use std::time::{Duration, UNIX_EPOCH};
 
 const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 const SHOWN: &str = "text/plain; charset=utf-8";
 
-fn server() -> Server {
-    let server = Server::start(&["--root", ".", "--index"]);
+fn server() -> Site {
+    let server = Site::start(&["--root", ".", "--index"]);
     fs::create_dir(server.folder.join("sub")).unwrap();
     server
 }
@@ -106,8 +107,8 @@ fn the_page_of_a_file_has_the_command_that_fetches_it() {
         let mut client = server.connect();
         let field = if host.is_empty() { String::new() } else { format!("Host: {host}\r\n") };
         let version = if host.is_empty() { "1.0" } else { "1.1" };
-        client.say(&format!("GET /sub/{link}?get HTTP/{version}\r\n{field}\r\n"));
-        let reply = client.reply("GET");
+        client.send(format!("GET /sub/{link}?get HTTP/{version}\r\n{field}\r\n"));
+        let reply = client.receive_for("GET");
         assert_eq!((reply.status, reply.field("content-type")), (200, "text/html; charset=utf-8"));
         let rest = reply.text().split("<code id=\"command\">").nth(1).unwrap();
         rest.split("</code>").next().unwrap().to_string()
@@ -148,6 +149,6 @@ fn robots_have_rules_unless_there_are_others() {
     assert_eq!(server.ask("GET", "/sub/robots.txt", &[]).status, 404);
     server.file("robots.txt", b"own");
     assert_eq!(server.ask("GET", "/robots.txt", &[]).text(), "own");
-    let without = Server::start(&["--root", "."]);
+    let without = Site::start(&["--root", "."]);
     assert_eq!(without.ask("GET", "/robots.txt", &[]).status, 404);
 }

@@ -1,7 +1,8 @@
 //! Requests byte by byte: every status, and the limits on both of their sides.
 
 use crate::support::harness::{Scratch, Server, wait_until};
-use crate::support::peers::classic::{Http, ask, fetch, reply, request};
+use crate::support::http::{Http, reply};
+use crate::support::peers::classic::{ask, fetch, request};
 use crate::support::system::without_privileges;
 use std::fs::{self, Permissions};
 use std::net::Shutdown;
@@ -21,9 +22,9 @@ fn refused(test: &str, status: u16, requests: &[&[u8]]) {
         let (reply, mut http) = reply(&server, bytes);
         assert_eq!(reply.status, status, "{shown}: {reply:?}");
         assert!(!reply.error().is_empty(), "{shown}");
-        assert_eq!(reply.field("Content-Type"), Some("application/json"));
-        assert_eq!(reply.field("Connection"), Some("close"), "{shown}: {reply:?}");
-        http.stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(reply.find("Content-Type"), Some("application/json"));
+        assert_eq!(reply.find("Connection"), Some("close"), "{shown}: {reply:?}");
+        http.stream.get_ref().shutdown(Shutdown::Write).unwrap();
         assert!(http.is_closed(), "{shown}");
     }
     assert_eq!(fetch(server.address, "file", &[0]), b"bytes");
@@ -42,7 +43,7 @@ fn refused_and_kept(test: &str, status: u16, requests: &[&[u8]]) {
         let reply = http.receive();
         assert_eq!(reply.status, status, "{}: {reply:?}", String::from_utf8_lossy(bytes));
         assert!(!reply.error().is_empty());
-        assert_eq!(reply.field("Connection"), None);
+        assert_eq!(reply.find("Connection"), None);
     }
     http.send(request(b"file", 1));
     assert_eq!(http.receive().status, 200);
@@ -149,7 +150,7 @@ fn another_method_gets_405_and_is_told_which_there_are() {
     for method in ["PUT", "DELETE", "OPTIONS", "get"] {
         let (reply, _) = reply(&server, format!("{method} file HTTP/1.1\r\n\r\n"));
         assert_eq!(reply.status, 405, "{method}");
-        assert_eq!(reply.field("Allow"), Some("GET, HEAD, POST"));
+        assert_eq!(reply.find("Allow"), Some("GET, HEAD, POST"));
         assert!(!reply.error().is_empty());
     }
 }
@@ -162,8 +163,7 @@ fn the_answer_to_a_head_request_has_no_body() {
     for (name, status, length) in [("file", "200", "5"), ("nothing", "404", "25")] {
         let mut http = Http::connect(server.address);
         http.send(format!("HEAD {name} HTTP/1.1\r\nConnection: close\r\n\r\n"));
-        let text =
-            String::from_utf8(crate::support::peers::classic::read_all(http.stream)).unwrap();
+        let text = String::from_utf8(crate::support::socket::read_all(http.stream)).unwrap();
         assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
         assert!(text.contains(&format!("\r\nContent-Length: {length}\r\n")), "{text}");
         assert!(text.ends_with("\r\n\r\n"), "{text}");

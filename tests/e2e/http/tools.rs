@@ -1,19 +1,21 @@
 //! Other people's clients, where they are installed: they get the right file, whole, in
 //! parts, and resumed.
 
-use crate::http::harness::{Client, Server, content, with_usual_signals};
-use std::fs;
+use crate::support::harness::content;
+use crate::support::http::Http;
+use crate::support::site::Site;
+use crate::support::system::{signal, with_usual_signals};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 /// How much of the file is there before it is resumed: whole pieces, as aria2c counts.
 const BEGUN: usize = 1 << 20;
 
 /// A server with one file.
 struct Setup {
-    server: Server,
+    server: Site,
     bytes: Vec<u8>,
     url: String,
     out: String,
@@ -31,7 +33,7 @@ impl Setup {
             eprintln!("skipped: {tool} is not installed");
             return None;
         }
-        let server = Server::start(options);
+        let server = Site::start(options);
         let bytes = content(5_000_003);
         let path = server.file("a file.bin", &bytes);
         let url = format!("http://{}{}", server.address, path.replace(' ', "%20"));
@@ -159,8 +161,7 @@ fn axel_goes_on_where_it_was_interrupted() {
             None => thread::sleep(Duration::from_millis(10)),
         }
     };
-    // SAFETY: kill takes two numbers; the child has not been reaped.
-    assert_eq!(unsafe { libc::kill(begun.id() as libc::pid_t, libc::SIGINT) }, 0);
+    signal(begun.id(), libc::SIGINT);
     begun.wait().unwrap();
     // A byte that it has is changed, to be known by in the end.
     let mut changed = fs::read(out).unwrap();
@@ -216,7 +217,7 @@ fn wget_mirrors_a_huge_folder_and_asks_for_it_once() {
     setup.run("wget", &["-q", "-m", "-np", "-nH", "--cut-dirs=1", "-P", into, &url]);
     mirrored(&copy, 10_500);
     // Each file once, and each folder once.
-    let metrics = Client::connect(setup.server.metrics.unwrap()).ask("GET", "/-/metrics", &[]);
+    let metrics = Http::connect(setup.server.metrics.unwrap()).ask("GET", "/-/metrics", &[]);
     let expected = format!("ropewalk_downloads_total{{outcome=\"complete\"}} {}\n", 2 + 10_501);
     assert!(metrics.text().contains(&expected), "{}", metrics.text());
 }

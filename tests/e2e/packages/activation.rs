@@ -1,8 +1,9 @@
 //! A server that is started with sockets, as an init system hands them over.
 
 use crate::support::harness::{Running, Scratch, after, run, wait_until};
-use crate::support::peers::classic::{ask, open_stream, read_all};
+use crate::support::peers::classic::{ask, open_stream};
 use crate::support::proof;
+use crate::support::socket::read_all;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;

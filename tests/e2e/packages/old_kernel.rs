@@ -2,8 +2,9 @@
 //! its fallback, so the same files arrive in the same ways.
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run};
+use crate::support::http::{Http, reply};
 use crate::support::path::{Gate, Path};
-use crate::support::peers::classic::{ClassicServer, Http, fetch, md5, reply, seed_reply};
+use crate::support::peers::classic::{ClassicServer, fetch, md5, seed_reply};
 use crate::support::proof;
 use crate::support::system::on_an_old_kernel;
 use std::fs;
@@ -130,7 +131,7 @@ fn a_folder_is_shown() {
     for (folder, names) in [("/", "sub/ file"), ("/sub/", "link")] {
         http.send(format!("GET {folder} HTTP/1.1\r\nAccept: application/json\r\n\r\n"));
         let reply = http.receive();
-        let paths = reply.body.split("\"path\":\"").skip(1);
+        let paths = reply.text().split("\"path\":\"").skip(1);
         let paths: Vec<&str> = paths.map(|text| text.split('"').next().unwrap()).collect();
         assert_eq!((reply.status, paths.join(" ").as_str()), (200, names), "{folder}");
     }
@@ -144,9 +145,9 @@ fn get_and_head_give_the_file_and_its_length() {
     let mut http = Http::connect(server.address);
     http.send("GET /file HTTP/1.1\r\nHost: x\r\n\r\n");
     let reply = http.receive();
-    assert_eq!((reply.status, reply.body), (200, "text\n".repeat(100_000)));
+    assert_eq!((reply.status, reply.text()), (200, "text\n".repeat(100_000).as_str()));
     http.send("HEAD /file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    let head = String::from_utf8(crate::support::peers::classic::read_all(http.stream)).unwrap();
+    let head = String::from_utf8(crate::support::socket::read_all(http.stream)).unwrap();
     assert!(head.contains("\r\nContent-Length: 500000\r\n"), "{head}");
 }
 

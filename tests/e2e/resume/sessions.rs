@@ -4,7 +4,8 @@
 use crate::support::exit::{NETWORK, PROTOCOL};
 use crate::support::harness::{Running, Scratch, content, wait_until};
 use crate::support::path::{self, Gate, Path};
-use crate::support::peers::classic::{ClassicServer, accept, md5};
+use crate::support::peers::classic::{ClassicServer, md5};
+use crate::support::socket::accept;
 use crate::support::system::stop_listening;
 use ropewalk::codec::json::{Value, parse};
 use ropewalk::codec::wire::{ErrorCode, HELLO_SIZE, Header, REQUEST_SIZE, Request};

@@ -2,8 +2,9 @@
 //! them, and when not, is a matter of `src/common/transfer/growth.rs` and its tests.
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
+use crate::support::http::reply;
 use crate::support::path::Path;
-use crate::support::peers::classic::{ClassicServer, md5, reply, seed_reply};
+use crate::support::peers::classic::{ClassicServer, md5, seed_reply};
 use crate::support::relay::Faults;
 use std::fs;
 
@@ -35,7 +36,7 @@ fn a_server_grants_as_many_streams_as_it_allows() {
         let request = format!("POST file HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}");
         let (reply, _) = reply(&server, request);
         assert_eq!(reply.status, 200);
-        let text = reply.body.replace(' ', "");
+        let text = reply.text().replace(' ', "");
         assert!(text.contains(&format!("\"max_threads\":{granted}")), "{text}");
     }
 }

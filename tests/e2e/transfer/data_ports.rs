@@ -1,9 +1,11 @@
 //! `--data-ports`: where senders listen, and what there is when all of it is taken.
 
 use crate::support::harness::{Scratch, Server, assert_same, content, run, wait_until};
-use crate::support::peers::classic::{ask, open_stream, read_all, reply, request};
+use crate::support::http::reply;
+use crate::support::peers::classic::{ask, open_stream, request};
 use crate::support::peers::sink;
 use crate::support::proof;
+use crate::support::socket::read_all;
 use crate::support::system::{Reserved, reserve};
 
 /// Two neighbouring ports at the test's address, for senders alone.
@@ -27,7 +29,7 @@ fn senders_listen_in_the_range_and_nowhere_else() {
     // All are taken: for both protocols there is word of when to ask again.
     let (refused, _) = reply(&server, request(b"file", 1));
     assert_eq!((refused.status, refused.error()), (503, "every data port is taken"));
-    assert_eq!(refused.field("Retry-After"), Some("1"));
+    assert_eq!(refused.find("Retry-After"), Some("1"));
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
     let outcome = run(client.args(["--retry-for", "0"]));
     outcome.failed(4, "client", "503 Service Unavailable: every data port is taken");

@@ -3,11 +3,10 @@
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, name, run};
 use crate::support::path::{Gate, Path};
-use crate::support::peers::classic::{
-    ClassicServer, ask, fetch, md5, open_stream, read_all, seed_reply,
-};
+use crate::support::peers::classic::{ClassicServer, ask, fetch, md5, open_stream, seed_reply};
 use crate::support::proof;
 use crate::support::relay::{DataPorts, Faults, Relay, Step};
+use crate::support::socket::read_all;
 use ropewalk::codec::amount;
 use std::ffi::OsString;
 use std::fs;

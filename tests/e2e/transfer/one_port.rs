@@ -4,12 +4,13 @@
 
 use crate::support::exit::NETWORK;
 use crate::support::harness::{Running, Scratch, Server, after, assert_same, content, run};
-use crate::support::path;
-use crate::support::path::{DAMAGED, Gate, Path, RECONNECTS, count, flip, scatter};
-use crate::support::peers::classic::{Http, connect, fetch, read_some, reply};
+use crate::support::http::{Http, reply};
+use crate::support::path::{self, DAMAGED, Gate, Path, RECONNECTS, count, flip, scatter};
+use crate::support::peers::classic::fetch;
 use crate::support::peers::sink::{Offer, ask, block, closed_unserved, payload, request};
 use crate::support::proof;
 use crate::support::relay::{DataPorts, Faults, Step};
+use crate::support::socket::{connect, read_some};
 use crate::support::system::{connect_from, signal};
 use ropewalk::codec::wire::{ErrorCode, HEADER_SIZE, Header, Request};
 use std::io::{Read, Write};

@@ -1,126 +1,11 @@
 //! A client and a server that speak the classic protocol and nothing else, written
 //! from section 2 of the design and from none of the programs' code.
 
-use crate::support::harness::{LIMIT, Scratch, Server};
-use ropewalk::sys::poll;
+use crate::support::harness::Scratch;
+use crate::support::http::Http;
+use crate::support::socket::{accept, connect, read_all, read_some};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
-
-/// A reply to an HTTP request.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    /// Everything before the body.
-    pub(crate) head: String,
-    pub(crate) body: String,
-}
-
-impl Reply {
-    /// The value of a field.
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (own, value) = line.split_once(':')?;
-            own.eq_ignore_ascii_case(name).then_some(value.trim())
-        })
-    }
-
-    /// What the server says is wrong.
-    #[track_caller]
-    pub(crate) fn error(&self) -> &str {
-        let body = self.body.trim_end();
-        let words = body.strip_prefix("{\"error\": \"").or(body.strip_prefix("{\"error\":\""));
-        words.and_then(|words| words.strip_suffix("\"}")).unwrap_or_else(|| panic!("{self:?}"))
-    }
-}
-
-/// An HTTP connection on which anything can be sent.
-pub(crate) struct Http {
-    pub(crate) stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-impl Http {
-    pub(crate) fn connect(server: SocketAddr) -> Http {
-        Http { stream: connect(server), buffer: Vec::new() }
-    }
-
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).unwrap();
-    }
-
-    /// Waits for a reply, which has a Content-Length.
-    #[track_caller]
-    pub(crate) fn receive(&mut self) -> Reply {
-        let end = loop {
-            match self.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-                Some(end) => break end + 4,
-                None => self.fill(),
-            }
-        };
-        let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut reply = Reply { status, head, body: String::new() };
-        let length: usize = reply.field("Content-Length").unwrap().parse().unwrap();
-        while self.buffer.len() < length {
-            self.fill();
-        }
-        reply.body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
-        reply
-    }
-
-    #[track_caller]
-    fn fill(&mut self) {
-        let mut piece = [0; 4096];
-        let count = read_some(&mut self.stream, &mut piece).unwrap();
-        assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.buffer));
-        self.buffer.extend_from_slice(&piece[..count]);
-    }
-
-    /// Whether the server has closed, or does so now, with nothing more to say.
-    pub(crate) fn is_closed(&mut self) -> bool {
-        self.buffer.is_empty() && matches!(read_some(&mut self.stream, &mut [0]), Ok(0))
-    }
-}
-
-/// Sends these bytes over a new connection, and waits for the reply.
-#[track_caller]
-pub(crate) fn reply(server: &Server, bytes: impl AsRef<[u8]>) -> (Reply, Http) {
-    let mut http = Http::connect(server.address);
-    http.send(bytes);
-    (http.receive(), http)
-}
-
-/// Reads what is there. A wait with a time limit is not restarted after a signal, even
-/// one that is ignored (signal(7)), and this process gets SIGCHLD.
-pub(crate) fn read_some(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match stream.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
-}
-
-/// Connects, and never waits for ever.
-#[track_caller]
-pub(crate) fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, LIMIT).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream.set_write_timeout(Some(LIMIT)).unwrap();
-    stream
-}
-
-/// Accepts one connection, and never waits for ever.
-#[track_caller]
-pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
-    let ready = poll::readable(&[listener.as_fd()], Some(LIMIT)).unwrap();
-    assert_eq!(ready, [true], "nobody connected");
-    let stream = listener.accept().unwrap().0;
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream.set_write_timeout(Some(LIMIT)).unwrap();
-    stream
-}
 
 /// A classic request.
 pub(crate) fn request(file: &[u8], threads: usize) -> Vec<u8> {
@@ -143,13 +28,8 @@ pub(crate) fn ask(server: SocketAddr, file: impl AsRef<[u8]>, threads: usize) ->
     http.send(request(file.as_ref(), threads));
     let reply = http.receive();
     assert_eq!(reply.status, 200, "{reply:?}");
-    // The seed's own client looks for these two keys and passes over what else there is.
-    let value = |key: &str| {
-        let (_, rest) = reply.body.split_once(&format!("\"{key}\":")).unwrap();
-        rest.split([',', '}']).next().unwrap().trim().trim_matches('"').to_string()
-    };
-    let port = value("port").parse().unwrap();
-    Offer { hash: value("hash"), sender: SocketAddr::new(server.ip(), port) }
+    let port = reply.member("port").parse().unwrap();
+    Offer { hash: reply.member("hash").to_string(), sender: SocketAddr::new(server.ip(), port) }
 }
 
 /// Opens stream `number`.
@@ -158,14 +38,6 @@ pub(crate) fn open_stream(sender: SocketAddr, number: u8) -> TcpStream {
     let mut stream = connect(sender);
     stream.write_all(&[number]).unwrap();
     stream
-}
-
-/// Reads a stream to its end.
-#[track_caller]
-pub(crate) fn read_all(mut stream: TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
-    bytes
 }
 
 /// Fetches a file as a classic client does, with its streams opened in this `order`,
@@ -219,14 +91,17 @@ impl ClassicServer {
     /// Waits for a request and hands it on, with the connection for the answer.
     #[track_caller]
     pub(crate) fn accept_request(&self) -> (String, TcpStream) {
-        let mut http = Http { stream: accept(&self.control), buffer: Vec::new() };
+        let (mut stream, mut request) = (accept(&self.control), Vec::<u8>::new());
         loop {
-            let text = String::from_utf8_lossy(&http.buffer).into_owned();
-            // Every request of ours ends with its one JSON object.
+            let text = String::from_utf8_lossy(&request).into_owned();
+            // Every request of ours ends with its JSON object.
             if text.contains("\r\n\r\n") && text.ends_with('}') {
-                return (text, http.stream);
+                return (text, stream);
             }
-            http.fill();
+            let mut piece = [0; 4096];
+            let count = read_some(&mut stream, &mut piece).unwrap();
+            assert!(count > 0, "the client closed after {text:?}");
+            request.extend_from_slice(&piece[..count]);
         }
     }
 

@@ -1,7 +1,8 @@
 //! A client of the ropewalk protocol that the tests play by hand, message by message.
 
 use crate::support::harness::{LIMIT, Server, assert_same};
-use crate::support::peers::classic::{Http, connect, read_some};
+use crate::support::http::Http;
+use crate::support::socket::{connect, read_some};
 use ropewalk::codec::wire::{HEADER_SIZE, HELLO_MARK, Header, Hello, REQUEST_SIZE, Request};
 use ropewalk::hash::crc32c::crc32c;
 use ropewalk::hash::from_hex;
@@ -31,12 +32,8 @@ pub(crate) fn ask(server: &Server, file: &str, threads: usize) -> Offer {
     let reply = http.receive();
     assert_eq!(reply.status, 200, "{reply:?}");
     assert!(http.is_closed());
-    let value = |key: &str| {
-        let (_, rest) = reply.body.split_once(&format!("\"{key}\":")).unwrap();
-        rest.split([',', '}']).next().unwrap().trim().trim_matches('"').to_string()
-    };
-    let sender = SocketAddr::new(server.address.ip(), value("port").parse().unwrap());
-    Offer { sender, session: value("session"), threads }
+    let sender = SocketAddr::new(server.address.ip(), reply.member("port").parse().unwrap());
+    Offer { sender, session: reply.member("session").to_string(), threads }
 }
 
 impl Offer {

@@ -1,6 +1,6 @@
 //! Whole messages, as a relay takes them from its two sides.
 
-use crate::support::peers::classic::read_some;
+use crate::support::socket::read_some;
 use ropewalk::codec::wire::HEADER_SIZE;
 use std::io::{self, Read};
 use std::net::TcpStream;
