@@ -20,7 +20,7 @@ status=0
 # seccomp(2) nor Landlock.
 tests=${TESTS:-"transfer::files:: transfer::verify:: transfer::holes:: transfer::auto::
     transfer::one_port:: transfer::outputs:: transfer::piped resume:: faults::network::
-    faults::changes:: faults::disks::a_disk_that_fills_up faults::disks::the_parts_of_a_classic
+    faults::changes:: faults::disks::a_disk_that_fills_up faults::disks::a_classic_fetch_joins
     faults::disks::a_limit_of faults::disks::a_disk_without_enough http::requests:: security::root::
     security::passwords:: packages::old_kernel::"}
 
@@ -73,9 +73,9 @@ run() {
     folder=$(realpath "$target/$triple/release")
     case $triple in arm* | i?86-*) large=transfer::large:: ;; esac
     # This one has the sender say that it is confined.
-    [ -z "$(emulator "$triple")" ] || skip="--skip old_kernel::what_is_newer"
+    [ -z "$(emulator "$triple")" ] || skip="--skip old_kernel::the_programs_miss"
     # This one loads a library, which is for native programs.
-    skip="$skip --skip part_file::what_an_earlier_run_left"
+    skip="$skip --skip part_file::a_resumed_run_asks"
     echo "$script: $triple: its $(echo "$side" | tr 'A-Z' 'a-z')"
     # shellcheck disable=SC2086
     on "$triple" env "ROPEWALK_TEST_$side=$folder" \

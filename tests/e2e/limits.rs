@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[test]
-fn at_a_limit_of_transfers_there_is_503_and_word_of_when_to_ask_again() {
+fn at_a_limit_of_transfers_the_server_says_503_and_when_to_ask_again() {
     for (options, words) in [
         (["--max-transfers", "2"], "too many transfers"),
         (["--max-per-address", "2"], "too many transfers for your address"),
@@ -45,7 +45,7 @@ fn silent(server: &Server) -> TcpStream {
 }
 
 #[test]
-fn at_a_limit_of_transfers_the_session_goes_that_was_silent_for_longest() {
+fn at_a_limit_of_transfers_the_longest_silent_session_ends() {
     for option in ["--max-transfers", "--max-per-address"] {
         let scratch = Scratch::new(&format!("limit-silent{option}"));
         let mut server = Server::start(&scratch, &[option, "2", "--idle-timeout", "2"]);
@@ -80,7 +80,7 @@ fn a_session_that_moves_something_keeps_its_place() {
 }
 
 #[test]
-fn a_client_waits_for_its_turn_but_not_for_ever() {
+fn a_client_waits_for_its_turn_until_its_retry_time_ends() {
     let scratch = Scratch::new("limit-wait");
     let options = ["--max-transfers", "1", "--idle-timeout", "2"];
     let server = Server::start(&scratch, &options);
@@ -101,7 +101,7 @@ fn a_client_waits_for_its_turn_but_not_for_ever() {
 }
 
 #[test]
-fn a_client_waits_for_as_long_as_a_full_server_says() {
+fn a_client_waits_as_long_as_a_full_server_says() {
     let scratch = Scratch::new("limit-when");
     let server = ClassicServer::bind(&scratch);
     let mut client =
@@ -128,7 +128,7 @@ fn more_streams_than_are_allowed_are_refused() {
 }
 
 #[test]
-fn a_request_has_the_time_that_the_option_gives_it() {
+fn the_option_bounds_how_long_a_request_may_take() {
     let scratch = Scratch::new("limit-request");
     let server = Server::start(&scratch, &["--request-timeout", "1"]);
     let begun = Instant::now();
@@ -140,7 +140,7 @@ fn a_request_has_the_time_that_the_option_gives_it() {
 }
 
 #[test]
-fn a_connection_stays_without_a_further_request_as_long_as_the_option_says() {
+fn the_option_bounds_how_long_a_connection_stays_idle() {
     let scratch = Scratch::new("limit-idle");
     let server = Server::start(&scratch, &["--idle-timeout", "1"]);
     let begun = Instant::now();
@@ -208,7 +208,7 @@ fn a_rate_is_shared_by_transfers_and_downloads() {
 }
 
 #[test]
-fn sessions_that_ask_for_nothing_leave_the_rate_to_others() {
+fn idle_sessions_leave_their_share_of_the_rate_to_others() {
     let scratch = Scratch::new("rate-silent");
     scratch.write("file", &content(3 << 20));
     let server = Server::start(&scratch, &["--limit-rate", "2M"]);
@@ -220,7 +220,7 @@ fn sessions_that_ask_for_nothing_leave_the_rate_to_others() {
 }
 
 #[test]
-fn bytes_are_counted_as_the_rate_lets_them_go() {
+fn bytes_are_counted_at_the_rate_at_which_they_leave() {
     let scratch = Scratch::new("rate-counted");
     let metrics = format!("{}:0", scratch.address());
     let options = ["--limit-rate", "16K", "--metrics", &metrics];
@@ -278,7 +278,7 @@ fn a_client_whose_receiver_is_killed_frees_its_place() {
 }
 
 #[test]
-fn a_client_of_which_no_stream_has_come_yet_frees_its_place() {
+fn a_client_without_a_stream_yet_frees_its_place() {
     let gate = Arc::new(Gate::default());
     let own = gate.clone();
     // The hello of the first stream, which is the only one, does not get through.
@@ -308,7 +308,7 @@ fn a_client_that_cannot_write_its_output_frees_its_place() {
 }
 
 #[test]
-fn another_session_that_is_of_no_use_is_given_back() {
+fn a_client_ends_a_new_session_that_it_cannot_use() {
     let (gate, faults) = Gate::before_a_cut(3);
     let mut path = Path::new("goodbye-other", (40 * BLOCK) as usize, faults);
     let client = path.begin(&gate, 3, path.client(1));
@@ -321,7 +321,7 @@ fn another_session_that_is_of_no_use_is_given_back() {
 }
 
 #[test]
-fn the_one_word_ends_the_session_at_either_port() {
+fn a_leave_request_ends_the_session_at_either_port() {
     let scratch = Scratch::new("goodbye-word");
     let mut server = Server::start(&scratch, &[]);
     scratch.write("file", b"bytes");

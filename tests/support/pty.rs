@@ -173,7 +173,7 @@ pub(crate) fn seen(written: &str, columns: usize) -> Vec<String> {
 }
 
 #[test]
-fn of_what_was_written_the_end_is_printed() {
+fn debug_prints_the_end_of_what_was_written() {
     let (short, long) = (Written("a\rb".into()), Written("\r 50%  €".repeat(2000) + "end"));
     assert_eq!(format!("{short:?}"), "\"a\\rb\"");
     let printed = format!("{long:?}");

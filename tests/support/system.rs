@@ -340,7 +340,7 @@ pub(crate) fn user_timeouts(pid: u32) -> Option<Vec<i32>> {
 }
 
 #[test]
-fn a_reserved_port_is_given_to_nobody_and_refuses_until_somebody_listens() {
+fn a_reserved_port_stays_free_and_refuses_until_the_test_listens() {
     let scratch = crate::support::harness::Scratch::new("reserved");
     let reserved = reserve(scratch.address(), 0).unwrap();
     let address = reserved.address;

@@ -99,7 +99,7 @@ fn a_classic_server_s_refusal_is_shown_with_its_reason() {
 }
 
 #[test]
-fn a_folder_is_named_as_what_cannot_be_fetched() {
+fn the_error_says_that_the_name_is_a_folder() {
     let scratch = Scratch::new("folder-asked-for");
     let server = Server::start(&scratch, &[]);
     scratch.make_dir("data");
@@ -112,7 +112,7 @@ fn a_folder_is_named_as_what_cannot_be_fetched() {
 }
 
 #[test]
-fn a_server_that_is_another_kind_of_http_server_is_named_with_what_fetches_from_it() {
+fn the_error_names_another_kind_of_server_and_a_tool_that_fetches_from_it() {
     let advice =
         "; the server there is not ropewalk (nginx/1.22.1); to fetch from it: curl -O http://";
     for (number, status) in
@@ -182,7 +182,7 @@ fn a_reply_that_is_not_the_json_expected_is_named() {
 }
 
 #[test]
-fn what_is_wrong_with_an_offer_is_named() {
+fn the_error_says_why_an_offer_is_invalid() {
     let offer = |protocol: u8, fields: &str| {
         let session = "59843ddebe0a9675580d96b8bfb4b196";
         let body = format!(
@@ -260,7 +260,7 @@ fn a_sender_that_never_listens_is_named_after_a_while() {
 }
 
 #[test]
-fn a_sender_that_listens_a_moment_after_the_reply_is_waited_for() {
+fn the_client_waits_for_a_sender_that_listens_late() {
     let scratch = Scratch::new("listens-late");
     let server = ClassicServer::bind(&scratch);
     let port = reserve(scratch.address(), 0).unwrap();
@@ -299,7 +299,7 @@ fn an_md5_that_differs_is_named() {
 }
 
 #[test]
-fn a_file_size_limit_is_an_error_and_no_death() {
+fn a_file_size_limit_is_an_error_and_does_not_kill_the_client() {
     let scratch = Scratch::new("fsize");
     let (server, _) = Server::with_file(&scratch, 1 << 20);
     let output = old_output(&scratch);

@@ -56,7 +56,7 @@ fn each_line_has_a_time_stamp_and_a_refusal_says_peer_name_and_reason() {
 }
 
 #[test]
-fn the_owner_hears_why_a_file_is_refused_and_the_stranger_does_not() {
+fn the_log_says_why_a_file_is_refused_and_the_reply_does_not() {
     if !can_be_tried() {
         return;
     }
@@ -109,7 +109,7 @@ fn a_quiet_server_still_logs_what_the_system_refused_it() {
 }
 
 #[test]
-fn a_log_file_that_was_moved_away_is_opened_anew_on_sigusr1() {
+fn sigusr1_opens_a_log_file_anew_that_was_moved_away() {
     let scratch = Scratch::new("log-file");
     let (log, moved) = (scratch.path("log"), scratch.path("log.1"));
     let server = Server::start(&scratch, &["--root", ".", "--log", "log"]);
@@ -144,7 +144,7 @@ fn a_log_that_is_a_pipe_without_a_reader_is_an_error_at_the_start() {
 }
 
 #[test]
-fn a_log_that_is_a_pipe_holds_up_nobody_while_its_reader_takes_nothing() {
+fn a_pipe_that_is_not_read_does_not_block_the_server_that_logs_to_it() {
     let scratch = Scratch::new("log-full");
     let pipe = make_pipe(&scratch);
     // For writing too: so it can be opened before there is a server, and be filled.
@@ -166,7 +166,7 @@ fn a_log_that_is_a_pipe_holds_up_nobody_while_its_reader_takes_nothing() {
 }
 
 #[test]
-fn a_trusted_proxy_names_the_client_and_nobody_else_does() {
+fn only_a_trusted_proxy_may_name_the_client() {
     let field = "X-Forwarded-For: 198.51.100.1, 192.0.2.7";
     for (options, client) in
         [(&["--trust-proxy", "127.0.0.1"][..], "192.0.2.7:0"), (&[][..], "127.0.0.1:")]

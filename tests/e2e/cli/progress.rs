@@ -51,7 +51,7 @@ fn progress_with(client: &mut Running, key: &str, wanted: u64) -> Value {
 }
 
 #[test]
-fn objects_come_from_the_start_to_the_end_also_while_nothing_else_does() {
+fn objects_come_from_start_to_end_even_while_no_bytes_come() {
     let (gate, faults) = Gate::after(10);
     let path = Path::new("json", 20 << 17, faults);
     let mut command = path.client(1);
@@ -95,7 +95,7 @@ fn objects_come_from_the_start_to_the_end_also_while_nothing_else_does() {
 }
 
 #[test]
-fn of_what_an_earlier_run_left_is_told_how_much_has_been_checked() {
+fn progress_tells_how_much_of_the_part_file_has_been_checked() {
     let (gate, faults) = Gate::after(10);
     let path = Path::new("json-resumed", 20 << 17, faults);
     let client = path.begin(&gate, 10, path.client(1));
@@ -146,7 +146,7 @@ fn a_failure_is_the_last_object_and_no_line_of_text() {
 }
 
 #[test]
-fn what_else_is_said_is_an_object_too() {
+fn errors_and_warnings_are_objects_too() {
     let path = Path::new("json-message", 1000, Faults::default());
     leave(&path.folder("out"), b"from somewhere");
     let outcome = run(path.client(1).arg("--progress=json"));
@@ -186,7 +186,7 @@ fn blocks_that_are_sent_again_are_counted() {
 }
 
 #[test]
-fn of_a_classic_transfer_bytes_and_streams_are_known() {
+fn progress_of_a_classic_transfer_counts_bytes_and_streams() {
     use crate::support::peers::classic::{ClassicServer, md5};
     use std::io::Write;
     let scratch = Scratch::new("json-classic");
@@ -309,18 +309,18 @@ fn progress_with_or_start(client: &mut Running, bytes: u64) {
 }
 
 #[test]
-fn the_command_that_goes_on_does_so_as_it_stands() {
+fn the_printed_command_resumes_the_fetch_as_it_stands() {
     goes_on("again", "sh", OsStr::new("file"), OsStr::new("out"));
 }
 
 #[test]
-fn the_command_that_goes_on_is_quoted_where_it_has_to_be() {
+fn the_printed_command_is_quoted_where_the_shell_needs_it() {
     let file = OsStr::new("it's $(a) \"file\"; *");
     goes_on("again-quoted", "sh", file, OsStr::new("o  ut & \\n~"));
 }
 
 #[test]
-fn the_command_that_goes_on_has_bytes_that_are_no_text() {
+fn the_printed_command_quotes_bytes_that_are_not_text() {
     if !Command::new("bash").arg("-c").arg(":").status().is_ok_and(|status| status.success()) {
         eprintln!("not tried: there is no bash");
         return;

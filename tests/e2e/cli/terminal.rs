@@ -66,7 +66,7 @@ fn the_bar_fits_its_window_and_is_gone_at_the_end() {
 }
 
 #[test]
-fn a_bar_in_a_window_that_becomes_narrower_does_too() {
+fn the_bar_fits_a_window_that_becomes_narrower() {
     let Half { path, gate, mut pty } = half("bar-resized", 80, &[]);
     pty.resize(40);
     let before = pty.written.len();
@@ -100,7 +100,7 @@ fn an_error_stands_where_the_bar_was() {
 }
 
 #[test]
-fn the_bar_says_that_the_md5_is_waited_for() {
+fn the_bar_says_that_the_client_waits_for_the_md5() {
     let gate = Arc::new(Gate::default());
     let own = gate.clone();
     let reply = move |request: &str, head| {
@@ -166,7 +166,7 @@ fn an_error_and_the_ok_of_the_summary_are_colored_where_the_terminal_can() {
 }
 
 #[test]
-fn what_goes_to_a_file_has_no_color() {
+fn output_to_a_file_has_no_color() {
     let scratch = Scratch::new("colors-file");
     let server = Server::start(&scratch, &["--root", "."]);
     scratch.write("file", b"bytes");

@@ -51,7 +51,7 @@ fn every_stream_has_a_lane() {
 }
 
 #[test]
-fn what_befell_a_stream_is_in_the_picture_as_often_as_in_the_summary() {
+fn the_picture_shows_each_event_of_a_stream_as_often_as_the_summary() {
     let faults = Faults::of_blocks(|block| match block.number {
         3 | 9 => {
             flip(&mut block.bytes[HEADER_SIZE..], 77);
@@ -153,7 +153,7 @@ fn drawing_into_pipe(scratch: &Scratch, server: &Server) -> Command {
 }
 
 #[test]
-fn a_picture_that_nobody_reads_is_not_waited_for() {
+fn the_client_does_not_wait_for_a_reader_of_its_picture() {
     let scratch = Scratch::new("wait-pipe");
     let server = Server::start(&scratch, &[]);
     scratch.write("file", b"bytes");
@@ -164,7 +164,7 @@ fn a_picture_that_nobody_reads_is_not_waited_for() {
 }
 
 #[test]
-fn a_picture_that_is_read_from_a_pipe_arrives() {
+fn a_picture_arrives_through_a_pipe() {
     let scratch = Scratch::new("wait-slow-pipe");
     let server = Server::start(&scratch, &[]);
     scratch.write("file", &content(3 << 20));

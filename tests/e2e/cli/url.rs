@@ -64,7 +64,7 @@ fn the_classic_form_wins_where_it_fits() {
 }
 
 #[test]
-fn a_url_of_an_ipv6_address_and_none_of_a_port_is_understood() {
+fn a_url_may_have_an_ipv6_address_and_no_port() {
     let scratch = Scratch::new("url-ipv6");
     let mut client = client(&scratch, &["http://[::1]/file"]);
     let outcome = run(client.args(["--connect-timeout", "1"]));

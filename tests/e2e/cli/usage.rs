@@ -88,7 +88,7 @@ fn the_version_goes_to_standard_output() {
 }
 
 #[test]
-fn help_that_nobody_can_write_is_an_error_and_no_panic() {
+fn help_into_a_full_device_is_an_error_and_no_panic() {
     let scratch = Scratch::new("help-full");
     each(&scratch, &["--help"], |name, command| {
         let outcome = run(&mut after("exec >/dev/full", command));
@@ -126,7 +126,7 @@ fn outputs_that_are_closed_or_full_never_cause_a_panic() {
 }
 
 #[test]
-fn a_fetch_succeeds_though_nobody_can_read_its_summary() {
+fn a_fetch_succeeds_where_its_summary_cannot_be_written() {
     let scratch = Scratch::new("summary-full");
     let server = Server::start(&scratch, &[]);
     scratch.write("file", b"bytes");
@@ -192,7 +192,7 @@ fn the_log_has_one_line_for_a_transfer_and_one_for_a_refusal() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_in_the_c_library_s_words() {
+fn the_error_names_a_taken_port_in_the_c_library_s_words() {
     let scratch = Scratch::new("in-use");
     let taken = TcpListener::bind((scratch.address(), 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

@@ -81,7 +81,7 @@ const SECOND: &str = "nsenter --net=/proc/PID/ns/net ip link set there netns $$ 
      ip addr add fe80::2/64 dev there nodad && ip link set there up";
 
 #[test]
-fn machines_on_one_link_need_no_more_than_its_name() {
+fn a_link_local_address_works_with_the_name_of_its_link() {
     let scratch = Scratch::new("link");
     let bytes = content(300_000);
     scratch.write("file", &bytes);

@@ -78,7 +78,7 @@ fn a_stream_number_that_came_before_closes_that_stream_alone() {
 }
 
 #[test]
-fn a_stream_that_says_no_number_harms_no_other() {
+fn a_stream_without_a_number_harms_no_other_stream() {
     let scratch = Scratch::new("no-number");
     let bytes = content(9000);
     let (server, offer) = offered(&scratch, &bytes, 3);
@@ -88,7 +88,7 @@ fn a_stream_that_says_no_number_harms_no_other() {
 }
 
 #[test]
-fn a_stream_that_says_more_than_its_number_is_served() {
+fn a_stream_that_sends_more_than_its_number_is_served() {
     let scratch = Scratch::new("says-more");
     let bytes = content(9000);
     let (server, offer) = offered(&scratch, &bytes, 1);
@@ -124,7 +124,7 @@ fn a_stream_from_another_address_than_the_request_is_closed_and_harms_no_other()
 }
 
 #[test]
-fn a_transfer_that_no_stream_comes_to_ends() {
+fn a_transfer_without_any_stream_ends() {
     let scratch = Scratch::new("idle");
     let mut server = Server::start(&scratch, &["--idle-timeout", "1"]);
     scratch.write("file", b"never fetched");
@@ -212,7 +212,7 @@ fn settled_holdings(pid: u32) -> (usize, usize) {
 }
 
 #[test]
-fn a_client_that_is_gone_after_its_request_costs_a_place_only_for_a_while() {
+fn a_client_that_vanishes_after_its_request_holds_its_place_only_for_a_while() {
     let scratch = Scratch::new("gone");
     let options = ["--idle-timeout", "1", "--max-transfers", "1"];
     let mut server = Server::start(&scratch, &options);

@@ -113,7 +113,7 @@ fn a_disk_that_cannot_sync_gets_the_file_and_one_warning() {
 }
 
 #[test]
-fn a_file_grows_with_what_comes_where_zeros_would_be_written() {
+fn a_part_file_grows_block_by_block_where_preallocation_would_write_zeros() {
     let (gate, faults) = Gate::after(20);
     let path = Path::new("grows", (40 * BLOCK + 7) as usize, faults);
     let on_exfat = |command| on_a_disk_without("exfat allocation", &path.scratch, command);
@@ -132,7 +132,7 @@ fn a_file_grows_with_what_comes_where_zeros_would_be_written() {
 }
 
 #[test]
-fn a_hole_at_the_end_gives_a_file_that_grows_its_length() {
+fn a_file_that_grows_gets_its_length_from_a_hole_at_the_end() {
     let scratch = Scratch::new("grows-hole");
     let server = Server::start(&scratch, &[]);
     let file = fs::File::create(scratch.path("file")).unwrap();
@@ -146,7 +146,7 @@ fn a_hole_at_the_end_gives_a_file_that_grows_its_length() {
 }
 
 #[test]
-fn an_inode_that_is_made_up_is_not_in_the_etag() {
+fn the_etag_leaves_out_an_inode_that_the_file_system_makes_up() {
     let scratch = Scratch::new("etag-inode");
     scratch.write("file", b"bytes");
     let tag = |disk: &str, folder: &str| {
@@ -165,7 +165,7 @@ fn an_inode_that_is_made_up_is_not_in_the_etag() {
 }
 
 #[test]
-fn a_disk_that_tells_no_size_is_not_full() {
+fn a_disk_that_reports_no_size_does_not_count_as_full() {
     let scratch = Scratch::new("ramfs");
     let server = Server::start(&scratch, &[]);
     scratch.write("file", &content(1 << 20));
@@ -216,7 +216,7 @@ int fdatasync(int fd) {
 "#;
 
 #[test]
-fn a_sync_that_fails_after_the_last_byte_is_no_success() {
+fn a_sync_that_fails_after_the_last_byte_is_an_error() {
     let (gate, faults) = Gate::after(20);
     let path = Path::new("late-sync", 40 << 17, faults);
     let mut client = path.client(2);
@@ -291,7 +291,7 @@ fn a_disk_that_fills_up_at_any_block_keeps_what_came_and_goes_on_with_room() {
 }
 
 #[test]
-fn the_parts_of_a_classic_fetch_are_joined_in_the_room_of_the_file_and_a_part() {
+fn a_classic_fetch_joins_its_parts_in_the_room_of_the_file_and_a_part() {
     let scratch = Scratch::new("classic-room");
     let server = ClassicServer::bind(&scratch);
     let bytes = content(2_300_000);

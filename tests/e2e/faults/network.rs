@@ -73,7 +73,7 @@ fn a_hundred_damaged_blocks_in_a_row_cost_nothing_that_came_before() {
 }
 
 #[test]
-fn ninety_nine_damaged_blocks_in_a_row_do_not() {
+fn ninety_nine_damaged_blocks_in_a_row_do_not_end_the_transfer() {
     let (_, faults) = flipping(|number| (1..100).contains(&number));
     let said = Path::new("flips-99", 4 << 20, faults).fetch(1);
     assert_eq!(count(&said, DAMAGED), 99, "{said}");
@@ -124,7 +124,7 @@ fn a_flipped_bit_in_a_request_gets_an_error_and_another_stream() {
 }
 
 #[test]
-fn a_flipped_bit_in_a_hello_is_a_stranger_s_and_the_stream_comes_again() {
+fn a_stream_whose_hello_has_a_flipped_bit_is_refused_and_comes_again() {
     let path = Path::new(
         "flips-hello",
         4 << 20,
@@ -168,7 +168,7 @@ fn streams_that_are_reset_at_random_moments_come_again() {
 }
 
 #[test]
-fn what_a_stalled_stream_owes_is_asked_for_on_another() {
+fn another_stream_asks_for_the_ranges_that_a_stalled_stream_owes() {
     let path = Path::new(
         "stalled",
         16 << 20,
@@ -235,7 +235,7 @@ fn a_lone_stream_that_stalls_is_given_up_after_thirty_seconds() {
 }
 
 #[test]
-fn what_holds_the_prefix_back_is_asked_for_again_before_the_file_goes_on() {
+fn the_sink_asks_again_for_the_range_that_holds_the_prefix_back_first() {
     let path = Path::new(
         "held-back",
         (3 * HOLD_BACK) as usize,
@@ -257,7 +257,7 @@ fn what_holds_the_prefix_back_is_asked_for_again_before_the_file_goes_on() {
 }
 
 #[test]
-fn a_slow_stream_among_fast_ones_does_not_hold_the_end_back() {
+fn a_slow_stream_among_fast_streams_does_not_delay_the_end() {
     let size = 32 << 20;
     let path = Path::new(
         "slow",

@@ -83,7 +83,7 @@ fn a_wrong_token_gets_nothing_after_a_while_and_harms_nobody() {
 }
 
 #[test]
-fn strangers_at_the_client_s_own_address_take_no_place_of_a_stream() {
+fn strangers_at_the_client_s_address_take_no_stream_s_place() {
     let scratch = Scratch::new("crowd");
     let (mut server, bytes) = serving(&scratch, &[], 250_000);
     let offer = ask(&server, "file", 2);
@@ -98,7 +98,7 @@ fn strangers_at_the_client_s_own_address_take_no_place_of_a_stream() {
 }
 
 #[test]
-fn strangers_do_not_keep_a_session_that_nobody_comes_to() {
+fn strangers_do_not_keep_a_session_without_a_stream_alive() {
     let scratch = Scratch::new("crowd-idle");
     let (mut server, _) = serving(&scratch, &["--idle-timeout", "1"], 100);
     let offer = ask(&server, "file", 2);
@@ -143,7 +143,7 @@ fn a_hello_and_requests_that_come_byte_by_byte_are_understood() {
 }
 
 #[test]
-fn a_version_that_is_not_spoken_is_told_so() {
+fn a_hello_of_an_unknown_version_gets_an_error_block() {
     let scratch = Scratch::new("version");
     let (mut server, bytes) = serving(&scratch, &[], 1000);
     // Room for all: a place is given back a moment after its stream was closed.
@@ -159,7 +159,7 @@ fn a_version_that_is_not_spoken_is_told_so() {
 }
 
 #[test]
-fn flags_and_reserved_bytes_that_nobody_knows_are_passed_over() {
+fn the_server_ignores_unknown_flags_and_reserved_bytes() {
     let scratch = Scratch::new("flags");
     let (mut server, bytes) = serving(&scratch, &[], 1000);
     let offer = ask(&server, "file", 1);
@@ -174,7 +174,7 @@ fn flags_and_reserved_bytes_that_nobody_knows_are_passed_over() {
 }
 
 #[test]
-fn requests_that_cannot_be_are_told_so() {
+fn invalid_requests_get_an_error_block() {
     let scratch = Scratch::new("requests");
     let size = 200_000;
     let (mut server, bytes) = serving(&scratch, &[], size);
@@ -212,7 +212,7 @@ fn requests_that_cannot_be_are_told_so() {
 }
 
 #[test]
-fn what_is_no_hello_gets_nothing() {
+fn a_connection_without_a_hello_gets_nothing() {
     let scratch = Scratch::new("no-hello");
     let (mut server, bytes) = serving(&scratch, &[], 1000);
     let offer = ask(&server, "file", 20);
@@ -302,7 +302,7 @@ fn streams_above_twice_the_number_asked_for_are_closed() {
 }
 
 #[test]
-fn a_stream_that_asks_for_nothing_is_idle_and_one_that_takes_nothing_is_stalled() {
+fn a_stream_without_requests_is_idle_and_a_stream_that_takes_no_bytes_is_stalled() {
     let scratch = Scratch::new("idle-stalled");
     let options = ["--idle-timeout", "1", "--stall-timeout", "1"];
     let (mut server, bytes) = serving(&scratch, &options, 48 << 20);
@@ -320,7 +320,7 @@ fn a_stream_that_asks_for_nothing_is_idle_and_one_that_takes_nothing_is_stalled(
 }
 
 #[test]
-fn a_session_that_nobody_comes_to_ends() {
+fn a_session_without_a_stream_ends() {
     let scratch = Scratch::new("session-idle");
     let (mut server, _) = serving(&scratch, &["--idle-timeout", "1"], 100);
     let offer = ask(&server, "file", 2);
@@ -332,7 +332,7 @@ fn a_session_that_nobody_comes_to_ends() {
 }
 
 #[test]
-fn every_stream_hears_at_once_that_the_file_has_changed_and_a_new_one_that_it_is_too_late() {
+fn every_stream_hears_at_once_that_the_file_has_changed_and_a_new_stream_is_refused() {
     let scratch = Scratch::new("changed-all");
     let (server, bytes) = serving(&scratch, &[], 400_000);
     let offer = ask(&server, "file", 3);

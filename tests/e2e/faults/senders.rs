@@ -242,7 +242,7 @@ fn a_block_that_nobody_asked_for_closes_its_stream() {
 }
 
 #[test]
-fn a_block_that_is_out_of_the_file_closes_its_stream() {
+fn a_block_outside_of_the_file_closes_its_stream() {
     misbehaves("outside", |_, _| junk(20 * BLOCK as u64 + 99, 4096));
     misbehaves("far-outside", |_, _| junk(u64::MAX - 4096, 4096));
     misbehaves("wrapping", |_, _| junk(u64::MAX - 5, 4096));
@@ -298,7 +298,7 @@ fn garbage_closes_its_stream() {
 }
 
 #[test]
-fn an_error_that_is_none_of_the_known_ones_closes_its_stream() {
+fn an_unknown_error_code_closes_its_stream() {
     misbehaves("error-other", |_, _| error(77, b"\x1b[2J\x9b0m"));
     misbehaves("error-request", |_, _| error(4, b"no such range"));
     misbehaves("error-empty", |_, _| error(99, b""));
@@ -341,7 +341,7 @@ fn a_hundred_streams_in_a_row_without_a_good_block_end_the_transfer() {
 }
 
 #[test]
-fn a_good_block_between_bad_ones_begins_the_count_anew() {
+fn a_good_block_between_bad_blocks_restarts_the_count() {
     let peer = Peer::start("evil-often", |number, stream| {
         if number == 60 {
             let request = stream.request().unwrap();
@@ -358,7 +358,7 @@ fn a_good_block_between_bad_ones_begins_the_count_anew() {
 }
 
 #[test]
-fn streams_that_are_closed_at_once_come_again_until_the_time_is_up() {
+fn streams_that_are_closed_at_once_come_again_until_the_retry_time_ends() {
     let close = |stream: &mut Stream| drop(stream.socket.shutdown(std::net::Shutdown::Both));
     let peer = Peer::start("closes", move |number, stream| match number {
         0..3 => close(stream),
@@ -374,7 +374,7 @@ fn streams_that_are_closed_at_once_come_again_until_the_time_is_up() {
 }
 
 #[test]
-fn a_stream_that_brings_nothing_at_all_holds_up_nobody() {
+fn a_silent_stream_does_not_delay_the_transfer() {
     let gate = Arc::new(Gate::default());
     let peer = Peer::start("silent", move |number, stream| match number {
         1 => gate.open(),
@@ -389,7 +389,7 @@ fn a_stream_that_brings_nothing_at_all_holds_up_nobody() {
 }
 
 #[test]
-fn one_good_stream_among_bad_ones_brings_the_file() {
+fn one_good_stream_among_bad_streams_brings_the_file() {
     let peer = Peer::start("one-good", |number, stream| match number {
         2 => stream.serve(),
         _ => stream.send(&junk(7, 7)),

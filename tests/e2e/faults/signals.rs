@@ -72,7 +72,7 @@ fn sigkill_at_a_server_ends_its_senders_and_their_sockets() {
 }
 
 #[test]
-fn a_server_that_is_stopped_while_it_hashes_gives_up_at_once() {
+fn sigterm_ends_a_server_that_hashes_at_once() {
     let scratch = Scratch::new("server-hashing");
     let server = Server::start(&scratch, &[]);
     scratch.sparse("file", 1 << 40);
@@ -257,7 +257,7 @@ fn sigkill_at_a_client_ends_its_receiver_and_leaves_the_old_output() {
 }
 
 #[test]
-fn two_signals_at_once_leave_nothing_either() {
+fn two_signals_at_once_leave_nothing_behind() {
     for round in 0..10 {
         let mut receiving = receiving(&format!("client-twice-{round}"), ":");
         // Stopped meanwhile, so that it finds both at once.
@@ -348,7 +348,7 @@ fn a_receiver_that_is_killed_is_an_error_of_the_client() {
 }
 
 #[test]
-fn a_client_whose_words_nobody_takes_can_be_ended_all_the_same() {
+fn a_signal_ends_a_client_whose_output_is_not_read() {
     let scratch = Scratch::new("client-unheard");
     let server = Server::start(&scratch, &[]);
     scratch.write("file", &content(1000));
@@ -376,8 +376,8 @@ fn these_tests_pass_where_signals_are_ignored_too() {
     let mut tests = Command::new(std::env::current_exe().unwrap());
     tests.args([
         "--exact",
-        "signals::a_client_whose_words_nobody_takes_can_be_ended_all_the_same",
-        "terminal::an_error_stands_where_the_bar_was",
+        "faults::signals::a_signal_ends_a_client_whose_output_is_not_read",
+        "cli::terminal::an_error_stands_where_the_bar_was",
     ]);
     tests.current_dir(scratch.folder());
     let said = run(&mut after("trap '' HUP INT QUIT", &tests)).succeeded();

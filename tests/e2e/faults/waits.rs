@@ -52,7 +52,7 @@ fn a_file_that_the_server_cannot_read_is_an_error_at_once() {
 }
 
 #[test]
-fn a_server_that_never_has_room_for_the_md5_is_left_when_the_time_is_up() {
+fn the_client_gives_up_on_a_server_that_never_has_room_for_the_md5() {
     for (number, field) in ["Retry-After: 1\r\n", ""].into_iter().enumerate() {
         let reply = format!("HTTP/1.1 503 Full\r\n{field}Content-Length: 0\r\n\r\n");
         let path = before_head(&format!("wait-503-{number}"), move |_| Some(reply.clone()));
@@ -64,7 +64,7 @@ fn a_server_that_never_has_room_for_the_md5_is_left_when_the_time_is_up() {
 }
 
 #[test]
-fn a_head_that_was_lost_on_its_way_is_sent_again() {
+fn the_client_sends_a_lost_head_again() {
     let late = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n";
     let lost = AtomicUsize::new(0);
     let path = before_head("wait-408", move |head| match lost.fetch_add(1, Ordering::SeqCst) {
@@ -80,7 +80,7 @@ fn a_head_that_was_lost_on_its_way_is_sent_again() {
 }
 
 #[test]
-fn a_post_that_was_lost_on_its_way_is_a_lost_connection() {
+fn a_lost_post_is_a_lost_connection() {
     let (_scratch, _server, client, mut stream) = asking("wait-408-post", &[]);
     stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").unwrap();
     client.finish().failed(NETWORK, "client", ": 408 Request Timeout");
@@ -97,7 +97,7 @@ fn asking(test: &str, options: &[&str]) -> (Scratch, ClassicServer, Running, Tcp
 }
 
 #[test]
-fn a_server_that_is_silent_after_a_post_is_left_when_the_user_bounds_that() {
+fn timeout_bounds_the_wait_for_the_reply_to_a_post() {
     let (_scratch, _server, client, stream) = asking("wait-post", &["--connect-timeout", "1"]);
     let outcome = client.finish();
     outcome.failed(NETWORK, "client", ": no reply within 1 s; the server may be hashing");
@@ -105,7 +105,7 @@ fn a_server_that_is_silent_after_a_post_is_left_when_the_user_bounds_that() {
 }
 
 #[test]
-fn interim_replies_without_end_are_silence() {
+fn endless_interim_replies_count_as_silence() {
     let (_scratch, _server, client, mut stream) =
         asking("wait-interim", &["--connect-timeout", "1"]);
     let talking =
@@ -130,7 +130,7 @@ fn held_head(test: &str) -> (Path, Arc<Gate>) {
 }
 
 #[test]
-fn a_server_that_is_silent_after_a_head_is_left_when_the_user_bounds_that() {
+fn timeout_bounds_the_wait_for_the_reply_to_a_head() {
     let (path, gate) = held_head("wait-head");
     let outcome = run(&mut client(&path, &["--connect-timeout", "1"]));
     outcome.failed(NETWORK, "client", ": no MD5 within 1 s; the server may be hashing");
@@ -141,7 +141,7 @@ fn a_server_that_is_silent_after_a_head_is_left_when_the_user_bounds_that() {
 }
 
 #[test]
-fn who_waits_for_a_reply_hears_of_it_every_ten_seconds() {
+fn the_client_says_every_ten_seconds_that_it_waits_for_a_reply() {
     let (scratch, server, mut client, mut stream) = asking("wait-says", &[]);
     let line = client.next_error_line();
     assert!(line.contains(": no reply for 10 s, still waiting: "), "{line}");
@@ -155,7 +155,7 @@ fn who_waits_for_a_reply_hears_of_it_every_ten_seconds() {
 }
 
 #[test]
-fn who_waits_for_the_md5_hears_of_it_every_ten_seconds() {
+fn the_client_says_every_ten_seconds_that_it_waits_for_the_md5() {
     let (path, gate) = held_head("wait-says-md5");
     let mut client = Running::start(&mut client(&path, &[]));
     let line = client.next_error_line();
@@ -167,7 +167,7 @@ fn who_waits_for_the_md5_hears_of_it_every_ten_seconds() {
 }
 
 #[test]
-fn a_request_that_nobody_acknowledges_is_given_up_after_two_minutes() {
+fn the_client_gives_up_a_request_without_an_acknowledgement_after_two_minutes() {
     let (_scratch, _server, client, stream) = asking("wait-dead", &[]);
     // Neither old kernels nor every sandbox shows this.
     if let Some(found) = user_timeouts(client.pid()) {

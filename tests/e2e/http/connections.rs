@@ -73,7 +73,7 @@ fn a_request_that_comes_byte_by_byte_is_understood() {
 }
 
 #[test]
-fn idle_connections_shut_nobody_out() {
+fn idle_connections_do_not_shut_out_other_clients() {
     let scratch = Scratch::new("idle");
     let server = Server::start(&scratch, &["--max-connections", "8"]);
     scratch.write("file", b"bytes");
@@ -91,7 +91,7 @@ fn idle_connections_shut_nobody_out() {
 }
 
 #[test]
-fn hashing_one_large_file_holds_up_nobody_else() {
+fn hashing_a_large_file_delays_no_other_client() {
     let scratch = Scratch::new("hashing");
     let server = Server::start(&scratch, &["--max-connections", "2"]);
     scratch.sparse("huge", 1 << 40);
@@ -112,7 +112,7 @@ fn hashing_one_large_file_holds_up_nobody_else() {
 }
 
 #[test]
-fn when_all_connections_are_being_served_the_next_one_gets_503() {
+fn the_next_connection_gets_503_when_all_are_being_served() {
     let scratch = Scratch::new("all-served");
     let server = Server::start(&scratch, &["--max-connections", "1"]);
     scratch.sparse("huge", 1 << 40);
@@ -125,7 +125,7 @@ fn when_all_connections_are_being_served_the_next_one_gets_503() {
 }
 
 #[test]
-fn slow_downloads_of_one_address_shut_nobody_out() {
+fn slow_downloads_of_one_address_do_not_shut_out_other_clients() {
     let scratch = Scratch::new("slow-downloads");
     let server = Server::start(&scratch, &["--max-connections", "8"]);
     scratch.sparse("huge", 1 << 40);

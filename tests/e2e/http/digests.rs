@@ -30,7 +30,7 @@ fn together(ask: impl Fn() -> Reply + Sync) -> Vec<Reply> {
 }
 
 #[test]
-fn a_head_brings_the_digest_only_when_it_is_wanted() {
+fn a_head_brings_the_digest_only_where_the_client_wants_it() {
     let server = Site::start(&[]);
     let path = server.file("file", b"");
     let mut client = server.connect();
@@ -51,7 +51,7 @@ fn a_head_for_another_file_s_tag_does_not_hash() {
 }
 
 #[test]
-fn a_crowd_has_a_file_hashed_once() {
+fn the_server_hashes_a_file_once_for_many_clients() {
     let server = Site::start(&[]);
     let (alone, shared) = (server.sparse("alone", ZEROS), server.sparse("shared", ZEROS));
     assert_eq!(server.ask("HEAD", &alone, &[WANT]).field("repr-digest"), DIGEST_OF_ZEROS);
@@ -64,7 +64,7 @@ fn a_crowd_has_a_file_hashed_once() {
 }
 
 #[test]
-fn a_classic_crowd_has_a_file_hashed_once() {
+fn the_server_hashes_a_file_once_for_many_classic_clients() {
     let server = Site::start(&["--idle-timeout", "1"]);
     let path = server.sparse("file", ZEROS);
     for reply in together(|| server.post(&path, "{\"threads\": 1}")) {
@@ -75,7 +75,7 @@ fn a_classic_crowd_has_a_file_hashed_once() {
 }
 
 #[test]
-fn a_digest_of_a_settled_file_is_remembered_and_told_with_a_get() {
+fn the_server_remembers_the_digest_of_a_settled_file_and_sends_it_with_a_get() {
     let server = Site::start(&[]);
     let path = server.sparse("file", ZEROS);
     // Its stamps have to be older than two seconds, and one of them cannot be set.
@@ -107,7 +107,7 @@ fn a_file_that_changes_while_it_is_hashed_has_no_digest() {
 }
 
 #[test]
-fn hashing_long_files_keeps_nobody_from_a_short_one() {
+fn hashing_long_files_does_not_delay_the_hash_of_a_short_file() {
     let server = Site::start(&[]);
     let short = server.file("short", b"");
     let waiting = ["1", "2", "3", "4", "5"].map(|name| {
@@ -142,7 +142,7 @@ fn a_stop_does_not_wait_for_hashes() {
 const MOST_HASHES: usize = 256;
 
 #[test]
-fn hashes_that_nobody_waits_for_keep_nobody_out() {
+fn abandoned_hashes_do_not_shut_out_other_clients() {
     let server = Site::start(&["--max-connections", "600"]);
     let short = server.file("short", b"bytes");
     for number in 0..MOST_HASHES {

@@ -41,7 +41,7 @@ fn a_head_says_what_a_get_would() {
 }
 
 #[test]
-fn one_range_is_a_part_and_several_are_the_whole() {
+fn one_range_gets_a_part_and_several_get_the_whole_file() {
     let server = Site::start(&[]);
     let bytes = content(10_000);
     let path = server.file("file", &bytes);
@@ -72,7 +72,7 @@ fn one_range_is_a_part_and_several_are_the_whole() {
 }
 
 #[test]
-fn an_empty_file_comes_whole_to_who_begins_at_its_start() {
+fn a_range_from_the_start_of_an_empty_file_gets_the_whole_file() {
     let server = Site::start(&[]);
     let path = server.file("empty", b"");
     let mut client = server.connect();
@@ -84,7 +84,7 @@ fn an_empty_file_comes_whole_to_who_begins_at_its_start() {
 }
 
 #[test]
-fn conditions_are_those_of_the_file_as_it_is_now() {
+fn conditions_apply_to_the_current_state_of_the_file() {
     let server = Site::start(&[]);
     let path = server.file("file", b"first");
     let mut client = server.connect();
@@ -104,7 +104,7 @@ fn conditions_are_those_of_the_file_as_it_is_now() {
 }
 
 #[test]
-fn a_date_that_is_still_to_come_is_told_as_that_of_the_answer() {
+fn last_modified_is_never_later_than_the_reply() {
     let server = Site::start(&[]);
     let path = server.file("file", b"x");
     let day = Duration::from_secs(86_400);
@@ -121,7 +121,7 @@ fn a_date_that_is_still_to_come_is_told_as_that_of_the_answer() {
 }
 
 #[test]
-fn a_unit_counts_in_any_case_and_a_list_is_the_whole() {
+fn the_range_unit_has_any_case_and_a_list_of_ranges_gets_the_whole_file() {
     let server = Site::start(&[]);
     let path = server.file("file", b"0123456789");
     let mut client = server.connect();
@@ -141,7 +141,7 @@ fn a_unit_counts_in_any_case_and_a_list_is_the_whole() {
 }
 
 #[test]
-fn a_tag_in_a_list_counts_and_a_date_beside_it_does_not() {
+fn if_none_match_takes_a_list_and_makes_the_server_ignore_the_date() {
     let server = Site::start(&[]);
     let path = server.file("file", b"x");
     let mut client = server.connect();
@@ -254,7 +254,7 @@ fn a_file_that_shrinks_meanwhile_ends_the_connection() {
 }
 
 #[test]
-fn one_who_takes_nothing_is_left_in_time() {
+fn a_client_that_takes_no_bytes_is_dropped_in_time() {
     let mut server = Site::start(&["--stall-timeout", "1"]);
     let path = server.sparse("file", 1 << 30);
     let mut client = server.connect();
@@ -264,7 +264,7 @@ fn one_who_takes_nothing_is_left_in_time() {
 }
 
 #[test]
-fn a_download_is_not_put_out_by_newcomers() {
+fn a_new_connection_does_not_end_a_download() {
     let server = Site::start(&["--max-connections", "1"]);
     let path = server.sparse("file", 64 << 20);
     let mut client = server.connect();

@@ -66,7 +66,7 @@ fn paths(reply: &Reply) -> Vec<String> {
 }
 
 #[test]
-fn without_the_option_no_folder_is_there() {
+fn without_index_a_folder_is_not_found() {
     let server = Site::start(&["--root", "."]);
     for target in ["/", "//", "/."] {
         assert_eq!(server.ask("GET", target, &[JSON]).status, 404, "{target}");
@@ -85,7 +85,7 @@ fn a_page_shows_folders_first_and_nothing_hidden() {
 }
 
 #[test]
-fn json_is_for_those_who_ask_for_it() {
+fn a_client_that_asks_for_json_gets_json() {
     let server = shown();
     fs::File::open(server.folder.join("sub/file"))
         .unwrap()
@@ -130,7 +130,7 @@ fn every_name_is_a_link_that_leads_to_its_file_and_nothing_else() {
 }
 
 #[test]
-fn a_page_may_do_nothing_in_a_browser() {
+fn a_page_can_run_no_script() {
     let server = shown();
     let reply = server.ask("GET", "/", &[]);
     assert_eq!(reply.field("x-content-type-options"), "nosniff");
@@ -178,7 +178,7 @@ fn a_head_of_a_folder_says_what_a_get_would() {
 }
 
 #[test]
-fn an_index_is_known_again_until_something_in_it_changes() {
+fn the_etag_of_an_index_holds_until_an_entry_changes() {
     let server = shown();
     let mut client = server.connect();
     let tag = client.ask("GET", "/sub/", &[]).field("etag").to_string();
@@ -200,7 +200,7 @@ fn an_index_has_no_parts() {
 }
 
 #[test]
-fn links_are_shown_as_what_they_lead_to_and_not_when_that_is_outside() {
+fn a_link_is_shown_as_its_target_and_not_at_all_if_that_is_outside() {
     let server = shown();
     let link = |to: &str, name: &str| symlink(to, server.folder.join(name)).unwrap();
     link("sub", "link");
@@ -308,7 +308,7 @@ fn a_person_gets_pages_each_with_a_link_to_the_next() {
 }
 
 #[test]
-fn an_index_is_behind_the_door() {
+fn an_index_needs_the_password_too() {
     let folder = std::env::temp_dir().join(format!("ropewalk-index-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let users = folder.join("users");

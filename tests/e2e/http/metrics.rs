@@ -95,7 +95,7 @@ fn a_transfer_moves_the_numbers() {
 }
 
 #[test]
-fn a_transfer_that_nobody_comes_for_is_under_way_and_then_failed() {
+fn a_transfer_without_a_stream_counts_as_active_and_then_as_failed() {
     let mut server = Site::start(&["--metrics", "127.0.0.1:0", "--idle-timeout", "1"]);
     let path = server.file("file", b"x");
     server.post(&path, "{\"threads\": 1, \"protocol\": 2}");
@@ -131,7 +131,7 @@ fn gets_and_errors_are_counted() {
 }
 
 #[test]
-fn a_get_under_way_is_seen() {
+fn a_get_under_way_is_counted() {
     let server = serving();
     let path = server.sparse("file", 1 << 40);
     let mut client = server.connect();
@@ -152,7 +152,7 @@ fn each_port_serves_its_own_only() {
 }
 
 #[test]
-fn on_the_other_port_it_is_a_name_like_any_other() {
+fn the_name_of_the_metrics_is_an_ordinary_name_at_the_control_port() {
     let server = Site::start(&["--root", ".", "--metrics", "127.0.0.1:0"]);
     std::fs::create_dir(server.folder.join("-")).unwrap();
     server.file("-/metrics", b"mine");
@@ -161,7 +161,7 @@ fn on_the_other_port_it_is_a_name_like_any_other() {
 }
 
 #[test]
-fn strangers_at_the_metrics_keep_nobody_from_his_file() {
+fn connections_to_the_metrics_shut_out_no_client() {
     let server = Site::start(&["--metrics", "127.0.0.1:0", "--max-connections", "2"]);
     let path = server.file("file", b"x");
     let address = server.metrics.unwrap();
@@ -172,7 +172,7 @@ fn strangers_at_the_metrics_keep_nobody_from_his_file() {
 }
 
 #[test]
-fn an_address_that_is_taken_ends_the_server_at_the_start() {
+fn a_taken_address_for_metrics_ends_the_server_at_its_start() {
     let server = serving();
     let taken = server.metrics.unwrap().to_string();
     let mut other = server.scratch.program("server");

@@ -23,7 +23,7 @@ fn a_ropewalk_offer_comes_at_once_however_long_the_file() {
 }
 
 #[test]
-fn a_newer_protocol_is_answered_with_ours() {
+fn a_request_for_a_newer_protocol_gets_this_version() {
     let server = Site::start(&[]);
     let path = server.file("file", b"x");
     let reply = server.post(&path, "{\"threads\": 4, \"protocol\": 99}");
@@ -31,7 +31,7 @@ fn a_newer_protocol_is_answered_with_ours() {
 }
 
 #[test]
-fn what_is_no_protocol_is_a_bad_request() {
+fn an_invalid_protocol_number_is_a_bad_request() {
     let server = Site::start(&[]);
     let path = server.file("file", b"x");
     for text in ["\"2\"", "2.5", "null", "0", "-2"] {
@@ -41,7 +41,7 @@ fn what_is_no_protocol_is_a_bad_request() {
 }
 
 #[test]
-fn only_a_ropewalk_request_has_its_name_decoded() {
+fn the_server_decodes_the_name_of_a_ropewalk_request_only() {
     let server = Site::start(&[]);
     fs::write(server.folder.join("a b"), b"x").unwrap();
     fs::write(server.folder.join("c%20d?e"), b"x").unwrap();
@@ -57,7 +57,7 @@ fn only_a_ropewalk_request_has_its_name_decoded() {
 }
 
 #[test]
-fn a_classic_offer_is_what_it_always_was() {
+fn a_classic_offer_has_the_seed_s_form() {
     let server = Site::start(&[]);
     let path = server.file("file", b"abc");
     let reply = server.post(&path, "{\"threads\": 2}");

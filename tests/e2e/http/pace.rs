@@ -58,7 +58,7 @@ fn a_hash_keeps_close_to_its_transfer() {
 }
 
 #[test]
-fn one_who_has_no_transfer_does_not_wait_for_another_s() {
+fn a_request_beyond_the_transfers_does_not_wait_for_one() {
     let (server, path) = begun();
     let mut first = ask(&server, &path);
     nothing_comes(&mut first);
@@ -74,7 +74,7 @@ fn a_classic_request_does_not_wait_for_a_transfer() {
 }
 
 #[test]
-fn the_sender_s_job_says_everything() {
+fn the_sender_s_job_has_every_member() {
     let (server, path) = begun();
     // The sender has said nothing before it kept its job.
     nothing_comes(&mut ask(&server, &path));

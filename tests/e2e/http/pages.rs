@@ -67,7 +67,7 @@ fn a_person_searches_in_all_pages_of_a_folder() {
 }
 
 #[test]
-fn a_file_is_shown_only_to_who_asks_for_that_and_does_nothing() {
+fn a_file_is_shown_only_on_request_and_can_run_no_script() {
     let server = server();
     for name in ["a.html", "a.svg", "a.pdf", "a.iso"] {
         server.file(name, b"<script>alert(1)</script>");
@@ -141,7 +141,7 @@ fn errors_are_pages_for_people_and_json_for_programs() {
 }
 
 #[test]
-fn robots_have_rules_unless_there_are_others() {
+fn robots_txt_has_rules_unless_the_folder_has_its_own() {
     let server = server();
     let rules = server.ask("GET", "/robots.txt", &[]);
     assert_eq!((rules.status, rules.field("content-type")), (200, "text/plain"));

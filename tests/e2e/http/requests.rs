@@ -67,7 +67,7 @@ fn a_malformed_head_gets_400_and_a_close() {
 }
 
 #[test]
-fn what_smuggles_a_request_gets_400_and_a_close() {
+fn an_attempt_to_smuggle_a_request_gets_400_and_a_close() {
     refused("400-smuggle", 400, &[
         b"POST file HTTP/1.1\r\nContent-Length: 14\r\nContent-Length: 15\r\n\r\n{\"threads\": 4}",
         b"POST file HTTP/1.1\r\nContent-Length: 14\r\ncontent-length: 14\r\n\r\n{\"threads\": 4}",
@@ -83,7 +83,7 @@ fn what_smuggles_a_request_gets_400_and_a_close() {
 }
 
 #[test]
-fn a_body_that_asks_for_nothing_sensible_gets_400() {
+fn an_invalid_body_gets_400() {
     let bodies: [&[u8]; 14] = [
         b"",
         b"4",
@@ -115,7 +115,7 @@ fn a_name_without_a_file_gets_404() {
 }
 
 #[test]
-fn what_is_no_regular_file_gets_404_at_once() {
+fn a_name_that_is_not_a_regular_file_gets_404_at_once() {
     let scratch = Scratch::new("404-special");
     let server = Server::start(&scratch, &[]);
     assert!(Command::new("mkfifo").arg(scratch.path("fifo")).status().unwrap().success());
@@ -143,7 +143,7 @@ fn a_file_that_the_server_may_not_read_gets_403() {
 }
 
 #[test]
-fn another_method_gets_405_and_is_told_which_there_are() {
+fn another_method_gets_405_and_the_list_of_methods() {
     let scratch = Scratch::new("405");
     let server = Server::start(&scratch, &[]);
     scratch.write("file", b"bytes");

@@ -100,7 +100,7 @@ fn sockets_meant_for_another_process_are_left_alone() {
 }
 
 #[test]
-fn a_port_beside_sockets_is_a_mistake() {
+fn a_port_beside_handed_sockets_is_a_usage_error() {
     let scratch = Scratch::new("activation-port");
     for arguments in [&["8080"][..], &["--bind", "127.0.0.1"], &["--bind", "127.0.0.1", "0"]] {
         let (mut command, _) = with_socket(&scratch, ONE, arguments);
@@ -109,7 +109,7 @@ fn a_port_beside_sockets_is_a_mistake() {
 }
 
 #[test]
-fn what_is_no_listening_socket_is_refused() {
+fn a_descriptor_that_is_not_a_listening_socket_is_refused() {
     let scratch = Scratch::new("activation-bad");
     for (setting, words) in [
         ("exec 3</dev/null", "LISTEN_FDS: descriptor 3 is not a TCP socket that listens"),

@@ -25,7 +25,7 @@ fn old(mut command: Command) -> Command {
 }
 
 #[test]
-fn what_is_newer_than_the_kernel_is_missed_by_the_programs() {
+fn the_programs_miss_the_calls_that_the_kernel_lacks() {
     let scratch = Scratch::new("old-missed");
     let mut server = old_server(&scratch, &["-v"]);
     scratch.write("file", b"bytes");
@@ -76,7 +76,7 @@ fn a_classic_server_s_file_is_fetched() {
 }
 
 #[test]
-fn a_transfer_that_was_killed_goes_on() {
+fn a_killed_transfer_resumes() {
     let (gate, faults) = Gate::after(20);
     let path = Path::new("old-resume", (40 << 17) + 7, faults);
     let client = path.begin(&gate, 20, old(path.client(1)));
@@ -100,7 +100,7 @@ fn holes_stay_holes() {
 }
 
 #[test]
-fn a_folder_s_files_are_served_and_what_is_outside_is_not() {
+fn the_files_of_root_are_served_and_files_outside_are_not() {
     let scratch = Scratch::new("old-root");
     let root = scratch.make_dir("root");
     scratch.make_dir("root/sub");
@@ -152,7 +152,7 @@ fn get_and_head_give_the_file_and_its_length() {
 }
 
 #[test]
-fn a_password_is_asked_for_and_proved() {
+fn the_client_proves_its_password() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = Scratch::new("old-auth");
     let passwords = scratch.write("passwords", b"me:secret\n");

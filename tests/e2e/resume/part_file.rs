@@ -139,7 +139,7 @@ fn a_journal_that_is_damaged_anywhere_counts_up_to_there() {
 }
 
 #[test]
-fn a_journal_of_another_file_or_without_its_part_is_stale() {
+fn a_journal_needs_the_part_file_that_it_was_made_for() {
     let half = half("journal-stale");
     // Another inode, with the same bytes.
     half.restore(&half.journal);
@@ -177,7 +177,7 @@ fn bytes_that_were_damaged_on_the_disk_are_fetched_again() {
 }
 
 #[test]
-fn what_was_cut_off_the_part_file_is_fetched_again() {
+fn bytes_that_were_cut_off_the_part_file_are_fetched_again() {
     let half = half("part-cut");
     let part = fs::File::options().write(true).open(half.path.folder("out.part")).unwrap();
     part.set_len(7 * BLOCK + 1).unwrap();
@@ -196,7 +196,7 @@ fn a_journal_counts_for_nothing_beside_an_empty_part_file() {
 }
 
 #[test]
-fn what_the_disk_could_not_keep_counts_for_nothing() {
+fn bytes_that_a_failed_sync_lost_do_not_count() {
     let (gate, faults) = Gate::after(BLOCKS);
     let path = Path::new("failing-disk", (32 * BLOCK + 7) as usize, faults);
     let mut client = path.client(1);
@@ -211,7 +211,7 @@ fn what_the_disk_could_not_keep_counts_for_nothing() {
 }
 
 #[test]
-fn a_sync_that_fails_at_the_start_makes_what_is_there_doubtful() {
+fn after_a_failed_sync_at_the_start_only_durable_blocks_count() {
     let half = half("failing-start");
     let boot = || {
         let journal = fs::read(half.path.folder("out.part.journal")).unwrap();
@@ -229,7 +229,7 @@ fn a_sync_that_fails_at_the_start_makes_what_is_there_doubtful() {
 }
 
 #[test]
-fn bytes_that_another_program_puts_behind_the_end_do_not_get_into_the_file() {
+fn bytes_that_another_program_appends_to_the_part_file_are_cut_off() {
     let half = half("too-long");
     let part = fs::File::options().write(true).open(half.path.folder("out.part")).unwrap();
     part.write_all_at(b"not the file's", 33 * BLOCK).unwrap();
@@ -239,7 +239,7 @@ fn bytes_that_another_program_puts_behind_the_end_do_not_get_into_the_file() {
 }
 
 #[test]
-fn restart_ignores_what_is_there() {
+fn restart_ignores_the_part_file() {
     let half = half("restart");
     let before = half.path.relay.sent();
     let said = run(half.path.client(2).arg("--restart")).succeeded();
@@ -249,7 +249,7 @@ fn restart_ignores_what_is_there() {
 }
 
 #[test]
-fn another_file_under_the_name_starts_over_and_says_so() {
+fn the_client_starts_over_for_another_file_of_the_name_and_says_so() {
     let mut half = half("replaced-between");
     half.path.bytes = content(half.path.bytes.len() + 1)[1..].to_vec();
     half.path.scratch.write("new", &half.path.bytes);
@@ -262,7 +262,7 @@ fn another_file_under_the_name_starts_over_and_says_so() {
 }
 
 #[test]
-fn a_client_that_is_interrupted_says_how_to_go_on_and_does() {
+fn an_interrupted_client_says_how_to_resume_and_resumes() {
     let (gate, faults) = Gate::after(BLOCKS);
     let path = Path::new("interrupted", (40 * BLOCK) as usize, faults);
     let client = path.begin(&gate, BLOCKS, path.client(1));
@@ -276,7 +276,7 @@ fn a_client_that_is_interrupted_says_how_to_go_on_and_does() {
 }
 
 #[test]
-fn a_client_that_is_interrupted_before_it_knows_the_file_says_what_is_there_too() {
+fn a_client_that_is_interrupted_before_the_reply_says_what_the_part_file_keeps() {
     let half = half("interrupted-early");
     let silent = TcpListener::bind((half.path.scratch.address(), 0)).unwrap();
     let server = silent.local_addr().unwrap();
@@ -291,7 +291,7 @@ fn a_client_that_is_interrupted_before_it_knows_the_file_says_what_is_there_too(
 }
 
 #[test]
-fn a_second_client_on_one_output_is_refused_and_told_by_whom() {
+fn a_second_client_for_the_same_output_is_refused_with_the_first_client_s_number() {
     let (gate, faults) = Gate::after(3);
     let path = Path::new("locked", (40 * BLOCK) as usize, faults);
     let client = path.begin(&gate, 3, path.client(1));
@@ -317,7 +317,7 @@ int fsync(int fd) {
 "#;
 
 #[test]
-fn what_an_earlier_run_left_is_not_synced_before_the_rest_is_asked_for() {
+fn a_resumed_run_asks_for_the_rest_before_it_syncs_the_part_file() {
     let (gate, faults) = Gate::after(20);
     let path = Path::new("resume-sync", 40 << 17, faults);
     let client = path.begin(&gate, 20, path.client(1));
@@ -354,7 +354,7 @@ fn a_part_file_of_another_program_is_refused_and_stays() {
 }
 
 #[test]
-fn a_classic_fetch_refuses_it_too() {
+fn a_classic_fetch_refuses_a_foreign_part_file_too() {
     let scratch = Scratch::new("foreign-classic");
     let server = ClassicServer::bind(&scratch);
     let part = scratch.write("out.part", b"browser's");
@@ -424,7 +424,7 @@ fn a_file_that_is_fetched_as_the_journal_meanwhile_survives() {
 }
 
 #[test]
-fn a_part_file_that_was_removed_and_made_anew_by_others_is_not_taken_for_ours() {
+fn a_part_file_that_another_program_made_anew_is_not_taken_for_ours() {
     // It often gets the inode of the one that was removed.
     let path = killed("removed-part", ":");
     fs::remove_file(path.folder("out.part")).unwrap();
@@ -434,7 +434,7 @@ fn a_part_file_that_was_removed_and_made_anew_by_others_is_not_taken_for_ours() 
 }
 
 #[test]
-fn what_a_run_leaves_under_any_umask_can_be_gone_on_with() {
+fn a_run_resumes_whatever_the_umask_was() {
     let path = killed("umask", "umask 0477");
     let mut again = after("umask 0477", &path.direct(2));
     without_privileges(&mut again);
@@ -443,7 +443,7 @@ fn what_a_run_leaves_under_any_umask_can_be_gone_on_with() {
 }
 
 #[test]
-fn a_name_of_the_greatest_length_is_fetched_and_gone_on_with() {
+fn a_name_of_the_greatest_length_is_fetched_and_resumed() {
     let (gate, faults) = Gate::after(20);
     let path = Path::new("long-name", (40 * BLOCK) as usize, faults);
     let name = "n".repeat(255);

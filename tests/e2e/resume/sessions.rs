@@ -77,7 +77,7 @@ fn answer(stream: &mut TcpStream, bytes: &[u8]) {
 }
 
 #[test]
-fn what_comes_while_another_session_is_asked_for_is_counted() {
+fn blocks_that_come_while_the_client_asks_for_a_new_session_are_counted() {
     let mut asking = asking("renewal-reports", &["--progress=json"]);
     for _ in 0..5 {
         answer(&mut asking.stream, &asking.bytes);
@@ -107,7 +107,7 @@ fn a_classic_reply_to_a_second_request_keeps_what_has_come() {
 const BLOCKS: u64 = 20;
 
 #[test]
-fn a_server_that_was_killed_and_comes_back_is_gone_on_with() {
+fn the_client_goes_on_after_the_server_was_killed_and_restarted() {
     let (gate, faults) = Gate::before_a_cut(BLOCKS);
     let mut path = Path::new("server-killed", 40 * BLOCK, faults);
     let client = path.begin(&gate, BLOCKS, path.client(1));
@@ -120,7 +120,7 @@ fn a_server_that_was_killed_and_comes_back_is_gone_on_with() {
 }
 
 #[test]
-fn a_server_that_comes_back_full_is_asked_again_when_it_says_so() {
+fn the_client_asks_a_full_server_again_when_the_server_says() {
     let (gate, faults) = Gate::before_a_cut(BLOCKS);
     let mut path = Path::new("server-full", 40 * BLOCK, faults);
     let client = path.begin(&gate, BLOCKS, path.client(1));
@@ -160,7 +160,7 @@ fn a_server_that_stays_away_ends_the_transfer_and_keeps_what_came() {
 }
 
 #[test]
-fn a_server_that_comes_back_with_another_file_is_not_gone_on_with() {
+fn the_client_does_not_resume_with_another_file_after_a_restart_of_the_server() {
     let (gate, faults) = Gate::before_a_cut(BLOCKS);
     let mut path = Path::new("server-other", 40 * BLOCK, faults);
     let client = path.begin(&gate, BLOCKS, path.client(1));

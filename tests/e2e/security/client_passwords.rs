@@ -110,7 +110,7 @@ fn asked(test: &str) -> (Scratch, Server, Pty) {
 }
 
 #[test]
-fn a_password_is_asked_for_at_the_terminal_and_not_shown() {
+fn the_client_prompts_for_a_password_and_does_not_echo_it() {
     let (scratch, _server, mut pty) = asked("auth-asked");
     pty.type_in("sesame\n");
     pty.wait_for(0, |written| written.contains("5 bytes in "));
@@ -122,7 +122,7 @@ fn a_password_is_asked_for_at_the_terminal_and_not_shown() {
 }
 
 #[test]
-fn a_wrong_password_is_asked_for_again() {
+fn the_client_prompts_again_after_a_wrong_password() {
     let (_scratch, _server, mut pty) = asked("auth-asked-again");
     pty.type_in("wrong\n");
     let before = pty.written.len();
@@ -144,7 +144,7 @@ fn no_answer_is_no_password() {
 }
 
 #[test]
-fn the_terminal_shows_what_is_typed_after_every_way_out() {
+fn the_terminal_echoes_again_after_every_way_out() {
     use libc::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     for signals in [&[SIGINT][..], &[SIGTERM], &[SIGHUP], &[SIGQUIT], &[SIGINT, SIGINT]] {
         let (scratch, server, mut pty) = asked("auth-signals");
@@ -187,7 +187,7 @@ fn ctrl_z_at_the_prompt_gives_the_terminal_back_and_asks_again_afterwards() {
 }
 
 #[test]
-fn a_client_whose_messages_go_to_a_file_asks_nobody() {
+fn a_client_whose_messages_go_to_a_file_does_not_prompt() {
     let (_scratch, _server, mut client) = guarded("auth-unseen");
     let outcome = Running::start(&mut client).finish();
     outcome.failed(4, "client", "401 Unauthorized: a password is needed");

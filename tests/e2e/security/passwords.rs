@@ -117,7 +117,7 @@ fn a_wrong_password_is_refused_after_a_while_and_logged_without_it() {
 }
 
 #[test]
-fn those_who_fail_keep_nobody_out() {
+fn failed_passwords_do_not_shut_out_other_clients() {
     let (scratch, mut server) = guarded("auth-flood", &["--max-connections", "8"]);
     let login = secret(&scratch, "login", "ann:sesame");
     let strangers: Vec<Http> = (0..40)

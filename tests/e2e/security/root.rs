@@ -74,14 +74,14 @@ fn files_of_the_folder_are_served_under_relative_and_absolute_names() {
 }
 
 #[test]
-fn what_is_outside_looks_like_what_is_not_there() {
+fn files_outside_of_root_look_like_missing_files() {
     let (scratch, server) = rooted("root-outside");
     let here = ["sub", "/", "."].map(|name| name.as_bytes().to_vec());
     assert_hidden(&scratch, &server, &here);
 }
 
 #[test]
-fn with_an_index_what_is_outside_looks_like_what_is_not_there_too() {
+fn with_an_index_files_outside_of_root_look_like_missing_files_too() {
     let (scratch, server) = rooted_with("root-index-outside", &["--index"]);
     assert_hidden(&scratch, &server, &[]);
 }
@@ -167,7 +167,7 @@ fn an_index_shows_what_is_served_and_nothing_else() {
 }
 
 #[test]
-fn a_root_that_cannot_be_had_is_an_error_at_the_start() {
+fn an_invalid_root_is_an_error_at_the_start() {
     let scratch = Scratch::new("root-none");
     scratch.write("file", b"bytes");
     for (root, words) in [("none", "No such file"), ("file", "Not a directory")] {
@@ -178,7 +178,7 @@ fn a_root_that_cannot_be_had_is_an_error_at_the_start() {
 }
 
 #[test]
-fn without_a_root_there_is_one_warning_and_with_one_or_q_none() {
+fn the_server_warns_once_without_root_and_not_at_all_with_root_or_q() {
     let scratch = Scratch::new("root-warning");
     let users = scratch.write("users", b"ann:sesame\n");
     fs::set_permissions(users, Permissions::from_mode(0o600)).unwrap();
@@ -205,7 +205,7 @@ fn without_a_root_there_is_one_warning_and_with_one_or_q_none() {
 }
 
 #[test]
-fn the_warning_is_stronger_for_root_and_for_nobody_else() {
+fn the_warning_is_stronger_for_the_root_user_only() {
     let scratch = Scratch::new("root-louder");
     let warning = |user: Option<u32>| {
         let mut command = scratch.program("server");

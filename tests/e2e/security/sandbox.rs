@@ -56,7 +56,7 @@ fn a_running_sender_and_receiver_have_given_up_their_rights() {
 }
 
 #[test]
-fn a_confined_receiver_goes_on_with_what_an_earlier_one_left() {
+fn a_confined_receiver_resumes_a_part_file() {
     let (gate, faults) = Gate::after(20);
     let path = Path::new("confined-resume", 40 << 17, faults);
     let client = path.begin(&gate, 20, path.client(1));

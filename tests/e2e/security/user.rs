@@ -50,7 +50,7 @@ fn a_server_stops_being_root_and_still_serves() {
 }
 
 #[test]
-fn a_user_that_cannot_be_is_refused() {
+fn an_invalid_user_is_refused() {
     let scratch = Scratch::new("user-none");
     for (name, code, words) in [
         ("ropewalk-no-such", 2, "--user: this machine has no user 'ropewalk-no-such'"),
@@ -63,7 +63,7 @@ fn a_user_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn a_server_s_memory_is_for_no_core_file_and_no_other_process_of_its_user() {
+fn a_server_s_memory_is_closed_to_core_files_and_other_processes_of_its_user() {
     if !can_be_tried() {
         return;
     }
@@ -98,7 +98,7 @@ fn groups_of_nobody() -> Vec<u32> {
 }
 
 #[test]
-fn a_port_that_is_root_s_is_taken_before_root_is_left() {
+fn the_server_binds_a_privileged_port_before_it_leaves_root() {
     if !can_be_tried() {
         return;
     }

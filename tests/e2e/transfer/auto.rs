@@ -9,7 +9,7 @@ use crate::support::relay::Faults;
 use std::fs;
 
 #[test]
-fn more_streams_are_opened_where_the_first_leave_room() {
+fn the_client_opens_more_streams_where_the_first_leave_room() {
     let rate = |_| Some(1_000_000);
     let faults = Faults { rate: Box::new(rate), ..Faults::default() };
     // Four of them take six seconds for it, and more come after two.
@@ -42,7 +42,7 @@ fn a_server_grants_as_many_streams_as_it_allows() {
 }
 
 #[test]
-fn a_server_that_allows_fewer_than_the_first_streams_is_no_obstacle() {
+fn auto_works_with_a_server_that_allows_fewer_than_the_first_streams() {
     let scratch = Scratch::new("auto-few");
     let server = Server::start(&scratch, &["--max-streams", "2"]);
     let bytes = content(5_000_000);
@@ -54,7 +54,7 @@ fn a_server_that_allows_fewer_than_the_first_streams_is_no_obstacle() {
 }
 
 #[test]
-fn a_server_that_comes_back_and_grants_fewer_streams_gets_no_more() {
+fn a_restarted_server_that_grants_fewer_streams_gets_no_more() {
     let rate = |_| Some(300_000);
     let faults = Faults { rate: Box::new(rate), ..Faults::default() };
     let mut path = Path::new("auto-fewer", 1_500_000, faults);

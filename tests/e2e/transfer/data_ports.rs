@@ -45,7 +45,7 @@ fn senders_listen_in_the_range_and_nowhere_else() {
 }
 
 #[test]
-fn a_silent_session_gives_up_its_data_port_to_who_asks_again() {
+fn a_silent_session_gives_up_its_data_port_to_the_next_client() {
     let scratch = Scratch::new("range-silent");
     let reserved = two_ports(&scratch);
     let port = reserved[0].address.port();

@@ -103,7 +103,7 @@ fn fifty_clients_at_once_all_get_their_file() {
 }
 
 #[test]
-fn a_name_that_is_no_utf_8_is_sent_as_it_is() {
+fn a_name_that_is_not_utf_8_is_sent_as_it_is() {
     let scratch = Scratch::new("name-bytes");
     let server = Server::start(&scratch, &[]);
     let file = scratch.write(name(b"\xff\xfe caf\xe9 %41?#\\x"), b"found");
@@ -228,7 +228,7 @@ fn more_than_ten_streams_of_a_classic_server_are_joined_in_numeric_order() {
 }
 
 #[test]
-fn a_reply_s_fields_and_keys_may_be_more_and_in_any_order() {
+fn a_reply_may_have_more_fields_and_keys_in_any_order() {
     from_classic("classic-extra", 2, |hash, port| {
         let body = format!(
             "\r\n {{\"more\": [1, {{\"hash\": 2}}], \"port\": {port},\"x\":null,\"hash\":\"{hash}\"}}\n"
@@ -246,7 +246,7 @@ fn a_reply_without_any_field_and_with_bare_newlines_is_understood() {
 }
 
 #[test]
-fn an_interim_reply_before_the_real_one_is_passed_over() {
+fn the_client_skips_an_interim_reply() {
     from_classic("classic-interim", 3, |hash, port| {
         format!(
             "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.0 200 OK\r\n\r\n{{\"port\":{port},\"hash\":\"{hash}\"}}"
@@ -271,7 +271,7 @@ fn a_classic_server_that_does_not_decode_is_asked_with_the_name_itself() {
 }
 
 #[test]
-fn a_refusal_is_the_last_word_where_asking_again_can_change_nothing() {
+fn a_refusal_is_final_where_another_spelling_cannot_help() {
     for (file, refusal) in [
         // Nothing is encoded in this name.
         ("plain", "HTTP/1.0 404 Not Found\r\n\r\n"),
@@ -394,7 +394,7 @@ fn the_session_of_an_empty_file_ends_with_its_fetch() {
 }
 
 #[test]
-fn the_session_of_an_empty_file_ends_where_one_port_is_open_too() {
+fn the_session_of_an_empty_file_ends_through_one_port_too() {
     let faults = Faults { data: DataPorts::Refused, ..Faults::default() };
     let mut path = Path::new("empty-port", 0, faults);
     path.fetch(2);
@@ -480,7 +480,7 @@ fn the_smallest_files_arrive_over_any_number_of_streams() {
 }
 
 #[test]
-fn two_hundred_and_fifty_five_streams_all_bring_something() {
+fn each_of_255_streams_brings_a_block() {
     // Nothing comes before all are there and have asked for two blocks each; and no second
     // one before all have brought the first.
     let (asked, all) = (AtomicUsize::new(0), Arc::new(Gate::default()));

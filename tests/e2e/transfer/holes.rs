@@ -148,7 +148,7 @@ fn a_resumed_transfer_keeps_its_holes() {
 }
 
 #[test]
-fn a_hole_of_the_part_file_that_was_written_to_is_made_a_hole_again() {
+fn a_resumed_run_punches_holes_again_that_were_written_to() {
     let (path, file) = half("holes-damaged");
     let part = File::options().write(true).open(path.folder("out.part")).unwrap();
     part.write_all_at(&content(300_000), 20 << 20).unwrap();

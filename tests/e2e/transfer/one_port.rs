@@ -36,23 +36,23 @@ fn falls_back(test: &str, data: DataPorts, threads: usize) {
 }
 
 #[test]
-fn a_data_port_that_refuses_is_done_without() {
+fn a_client_does_without_a_data_port_that_refuses() {
     falls_back("port-refused", DataPorts::Refused, 4);
 }
 
 #[test]
-fn a_data_port_that_does_not_answer_is_done_without() {
+fn a_client_does_without_a_data_port_that_does_not_answer() {
     falls_back("port-silent", DataPorts::Silent, 3);
 }
 
 #[test]
-fn a_data_port_that_takes_streams_and_says_nothing_is_done_without() {
+fn a_client_does_without_a_data_port_that_takes_streams_and_stays_silent() {
     let hold: fn(TcpStream) = |mut client| drop(client.read_to_end(&mut Vec::new()));
     falls_back("port-holds", DataPorts::Foreign(hold), 3);
 }
 
 #[test]
-fn a_data_port_that_is_somebody_else_s_is_done_without() {
+fn a_client_does_without_a_data_port_of_another_program() {
     falls_back("port-closes", DataPorts::Foreign(drop), 3);
     falls_back(
         "port-http",
@@ -89,7 +89,7 @@ fn a_data_port_that_works_is_used() {
 }
 
 #[test]
-fn with_single_port_no_data_port_is_tried() {
+fn single_port_tries_no_data_port() {
     let path = Path::new("single-port", 2 << 20, Faults::default());
     let said = run(path.client(4).arg("--single-port")).succeeded();
     assert!(said.contains(WORDS), "{said}");
@@ -106,7 +106,7 @@ fn two_hundred_and_fifty_five_streams_come_through_one_port() {
 }
 
 #[test]
-fn when_neither_port_works_both_are_named() {
+fn the_error_names_both_ports_when_neither_works() {
     let faults = Faults { message: Box::new(|message| message.bytes[0] = 0), ..Faults::default() };
     let faults = Faults { data: DataPorts::Refused, ..faults };
     let path = Path::new("port-none", 1 << 20, faults);
@@ -134,7 +134,7 @@ fn damage_and_cuts_are_mended_through_one_port_too() {
 }
 
 #[test]
-fn a_damaged_hello_at_the_control_port_comes_again() {
+fn a_stream_with_a_damaged_hello_at_the_control_port_comes_again() {
     let faults = Faults {
         message: Box::new(|message| {
             // Each in another field: mark, token, checksum.
@@ -154,7 +154,7 @@ const BLOCKS: u64 = 20;
 const BLOCK: usize = path::BLOCK as usize;
 
 #[test]
-fn a_server_that_comes_back_is_gone_on_with_through_one_port() {
+fn the_client_goes_on_after_a_restart_of_the_server_through_one_port() {
     let (gate, faults) = Gate::before_a_cut(BLOCKS);
     let faults = Faults { data: DataPorts::Refused, ..faults };
     let mut path = Path::new("port-killed", 40 * BLOCK, faults);
@@ -174,7 +174,7 @@ fn a_server_that_comes_back_is_gone_on_with_through_one_port() {
 }
 
 #[test]
-fn a_sender_that_died_is_replaced_through_one_port() {
+fn a_dead_sender_is_replaced_through_one_port() {
     let (gate, faults) = Gate::before_a_cut(BLOCKS);
     let faults = Faults { data: DataPorts::Refused, ..faults };
     let path = Path::new("port-sender", 40 * BLOCK, faults);
@@ -196,7 +196,7 @@ fn serving(scratch: &Scratch, options: &[&str], size: usize) -> (Server, Vec<u8>
 }
 
 #[test]
-fn a_wrong_token_at_the_control_port_gets_no_more_than_that_word() {
+fn a_wrong_token_at_the_control_port_gets_only_the_error_session() {
     let scratch = Scratch::new("port-token");
     let (mut server, bytes) = serving(&scratch, &[], 400_000);
     let offer = ask(&server, "file", 2);
@@ -262,7 +262,7 @@ fn half(server: &Server, offer: &Offer, length: usize) -> TcpStream {
 }
 
 #[test]
-fn a_hello_that_does_not_end_is_a_connection_that_has_to_go_for_another() {
+fn a_full_server_drops_a_hello_that_does_not_end_for_a_new_connection() {
     let scratch = Scratch::new("port-half-goes");
     let options = ["--request-timeout", "1000", "--max-connections", "2"];
     let (mut server, bytes) = serving(&scratch, &options, 1000);
@@ -278,7 +278,7 @@ fn a_hello_that_does_not_end_is_a_connection_that_has_to_go_for_another() {
 }
 
 #[test]
-fn a_stream_that_was_handed_on_is_no_connection_any_more() {
+fn a_stream_that_was_handed_on_no_longer_counts_as_a_connection() {
     let scratch = Scratch::new("port-places");
     let (mut server, bytes) = serving(&scratch, &["--max-connections", "1"], 1000);
     let offer = ask(&server, "file", 5);
@@ -304,7 +304,7 @@ fn a_stream_that_was_handed_on_is_no_connection_any_more() {
 }
 
 #[test]
-fn streams_above_twice_the_number_are_closed_wherever_they_come() {
+fn streams_above_twice_the_number_are_closed_at_either_port() {
     let scratch = Scratch::new("port-flood");
     let (mut server, bytes) = serving(&scratch, &[], 1000);
     let offer = ask(&server, "file", 3);
@@ -326,7 +326,7 @@ fn streams_above_twice_the_number_are_closed_wherever_they_come() {
 }
 
 #[test]
-fn streams_that_a_sender_has_no_descriptors_for_are_lost_and_it_is_not() {
+fn a_sender_without_descriptors_loses_new_streams_and_goes_on() {
     let scratch = Scratch::new("port-descriptors");
     let command = after("ulimit -n 40", scratch.program("server").current_dir(scratch.folder()));
     let mut server = Server::start_command(&scratch, command);

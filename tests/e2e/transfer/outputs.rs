@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 #[test]
-fn a_folder_or_no_name_at_all_means_the_file_s_own_name() {
+fn a_folder_or_no_output_means_the_file_s_own_name() {
     let scratch = Scratch::new("own-name");
     let server = Server::start(&scratch, &[]);
     scratch.make_dir("data");
@@ -63,7 +63,7 @@ fn a_folder_that_is_not_there_is_an_error() {
 }
 
 #[test]
-fn an_output_that_is_no_regular_file_is_refused_before_anybody_is_asked() {
+fn an_output_that_is_not_a_regular_file_is_refused_before_any_request() {
     let scratch = Scratch::new("not-regular");
     let server = ClassicServer::bind(&scratch);
     let fifo = scratch.path("fifo");
@@ -135,7 +135,7 @@ fn a_replaced_file_keeps_its_mode() {
 }
 
 #[test]
-fn a_very_long_output_name_is_no_obstacle() {
+fn a_very_long_output_name_works() {
     // Escaped, as errors show it, it is five times as long as it is.
     let scratch = Scratch::new("long-output");
     let (server, bytes) = Server::with_file(&scratch, 1 << 20);
@@ -150,7 +150,7 @@ fn a_very_long_output_name_is_no_obstacle() {
 }
 
 #[test]
-fn an_output_that_something_is_mounted_at_is_refused_at_the_start() {
+fn an_output_that_is_a_mount_point_is_refused_at_the_start() {
     let scratch = Scratch::new("bind-mount");
     let server = Server::start(&scratch, &[]);
     scratch.write("file", b"bytes");
@@ -167,7 +167,7 @@ fn an_output_that_something_is_mounted_at_is_refused_at_the_start() {
 }
 
 #[test]
-fn an_output_that_its_folder_lets_nobody_else_replace_is_refused_at_the_start() {
+fn an_output_in_a_sticky_folder_of_another_user_is_refused_at_the_start() {
     if !can_be_tried() {
         return;
     }
@@ -185,7 +185,7 @@ fn an_output_that_its_folder_lets_nobody_else_replace_is_refused_at_the_start() 
 }
 
 #[test]
-fn a_new_file_has_the_rights_that_touch_would_give_it() {
+fn a_new_file_has_the_permissions_that_touch_gives() {
     let scratch = Scratch::new("default-acl");
     let server = Server::start(&scratch, &[]);
     scratch.write("file", b"bytes");
@@ -231,7 +231,7 @@ fn script(scratch: &Scratch, server: &Server, shell: &str, script: &str) -> Opti
 }
 
 #[test]
-fn names_of_descriptors_get_the_bytes_where_they_stand() {
+fn names_of_descriptors_are_written_to_at_their_position() {
     let scratch = Scratch::new("descriptors");
     let server = Server::start(&scratch, &[]);
     let bytes = content(300_000);

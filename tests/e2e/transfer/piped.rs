@@ -71,7 +71,7 @@ fn peak(pid: u32) -> u64 {
 }
 
 #[test]
-fn the_bytes_go_to_standard_output_and_words_for_people_do_not() {
+fn standard_output_gets_the_bytes_and_no_messages() {
     let path = Path::new("pipe", (6 << 20) + 5, Faults::default());
     let said = Piped::start(&mut path.piping(5)).brings(&path.bytes);
     assert_eq!(said.lines().count(), 1, "{said}");
@@ -83,7 +83,7 @@ fn the_bytes_go_to_standard_output_and_words_for_people_do_not() {
 }
 
 #[test]
-fn files_of_every_size_come_however_they_are_checked() {
+fn files_of_every_size_come_with_each_way_to_verify() {
     let scratch = Scratch::new("pipe-sizes");
     let server = Server::start(&scratch, &[]);
     for size in [0, 1, (128 << 10) - 1, 128 << 10, (128 << 10) + 1, 700_001] {
@@ -97,7 +97,7 @@ fn files_of_every_size_come_however_they_are_checked() {
 }
 
 #[test]
-fn a_file_that_the_shell_has_opened_is_written_where_it_stands() {
+fn a_file_that_the_shell_has_opened_is_written_at_its_position() {
     let scratch = Scratch::new("pipe-append");
     let server = Server::start(&scratch, &[]);
     let bytes = content(300_000);
@@ -113,7 +113,7 @@ fn a_file_that_the_shell_has_opened_is_written_where_it_stands() {
 }
 
 #[test]
-fn a_reader_that_has_enough_ends_the_fetch() {
+fn a_reader_that_closes_the_pipe_ends_the_fetch() {
     let path = Path::new("pipe-head", 16 << 20, Faults::default());
     let mut client = Piped::start(&mut path.piping(4));
     assert_eq!(client.read(1), path.bytes[..1]);
@@ -146,7 +146,7 @@ fn a_terminal_is_refused() {
 }
 
 #[test]
-fn an_output_that_does_not_block_is_waited_for() {
+fn the_client_waits_for_a_nonblocking_output() {
     let path = Path::new("pipe-nonblocking", 6 << 20, Faults::default());
     let (write, mut read) = UnixStream::pair().unwrap();
     write.set_nonblocking(true).unwrap();
@@ -168,7 +168,7 @@ fn a_closed_standard_output_is_an_error() {
 }
 
 #[test]
-fn while_nobody_reads_nothing_is_asked_for_and_no_stream_counts_as_stalled() {
+fn a_reader_that_pauses_stops_the_requests_and_stalls_no_stream() {
     let scratch = Scratch::new("pipe-pause");
     let server = Server::start(&scratch, &["--stall-timeout", "3"]);
     let bytes = content(80 << 20);
@@ -190,7 +190,7 @@ fn while_nobody_reads_nothing_is_asked_for_and_no_stream_counts_as_stalled() {
 }
 
 #[test]
-fn a_session_that_had_to_make_room_while_nobody_read_is_had_anew() {
+fn a_piped_fetch_asks_for_a_new_session_if_its_own_ended_while_the_reader_paused() {
     let scratch = Scratch::new("pipe-room");
     let server = Server::start(&scratch, &["--max-transfers", "1", "--idle-timeout", "1"]);
     let bytes = content(80 << 20);
@@ -205,7 +205,7 @@ fn a_session_that_had_to_make_room_while_nobody_read_is_had_anew() {
 }
 
 #[test]
-fn what_comes_too_early_is_held_in_bounded_memory() {
+fn blocks_that_come_too_early_are_held_in_bounded_memory() {
     let gate = Arc::new(Gate::default());
     let own = gate.clone();
     let faults = Faults::of_blocks(move |block| {
@@ -234,7 +234,7 @@ fn what_comes_too_early_is_held_in_bounded_memory() {
 }
 
 #[test]
-fn damage_and_resets_on_the_way_do_not_show() {
+fn damage_and_resets_on_the_way_do_not_change_the_output() {
     let path = Path::new(
         "pipe-faults",
         16 << 20,
@@ -254,7 +254,7 @@ fn damage_and_resets_on_the_way_do_not_show() {
 }
 
 #[test]
-fn a_server_that_was_killed_and_comes_back_is_gone_on_with_in_the_pipe() {
+fn a_piped_fetch_goes_on_after_a_restart_of_the_server() {
     let (gate, faults) = Gate::after(20);
     let mut path = Path::new("pipe-killed", 5 << 20, faults);
     let client = Piped::start(&mut path.piping(2));
@@ -266,7 +266,7 @@ fn a_server_that_was_killed_and_comes_back_is_gone_on_with_in_the_pipe() {
 }
 
 #[test]
-fn a_server_that_stays_away_ends_the_fetch_and_nothing_is_left_to_go_on_with() {
+fn a_lost_server_ends_a_piped_fetch_without_a_part_file() {
     let (gate, faults) = Gate::after(20);
     let mut path = Path::new("pipe-gone", 5 << 20, faults);
     let client = Piped::start(path.piping(1).args(["--retry-for", "1", "--verify", "crc32c"]));
@@ -301,7 +301,7 @@ fn a_digest_that_differs_shows_in_the_exit_code() {
 }
 
 #[test]
-fn a_signal_ends_a_fetch_that_nobody_reads() {
+fn a_signal_ends_a_fetch_whose_pipe_is_not_read() {
     let path = Path::new("pipe-signal", 40 << 20, Faults::default());
     let client = Piped::start(&mut path.piping(3));
     path.wait_until_full();

@@ -18,7 +18,7 @@ const ROUNDS: usize = 5;
 
 #[test]
 #[ignore = "a benchmark: scripts/bench/slow.sh runs it"]
-fn one_slow_stream_of_four_beside_the_ideal() {
+fn one_slow_stream_of_four_takes_little_longer_than_the_ideal() {
     let rate = |stream: usize| Some(if stream % 4 == 0 { SLOW } else { FAST });
     let faults = Faults { rate: Box::new(rate), ..Faults::default() };
     let path = Path::new("slow-stream", SIZE, faults);

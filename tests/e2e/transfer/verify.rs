@@ -67,7 +67,7 @@ fn a_digest_that_differs_since_the_file_changed_says_so() {
 }
 
 #[test]
-fn a_part_file_that_another_program_changed_is_this_side_s_fault() {
+fn a_part_file_that_another_program_changed_is_a_local_error() {
     // The first block comes last: what is behind it is not hashed before it was changed.
     let gate = Arc::new(Gate::default());
     let own = gate.clone();
@@ -100,7 +100,7 @@ fn a_part_file_that_another_program_changed_is_this_side_s_fault() {
 }
 
 #[test]
-fn a_block_that_lies_with_a_right_checksum_is_caught_by_the_md5() {
+fn the_md5_catches_a_wrong_block_with_a_right_checksum() {
     let path = Path::new(
         "lies",
         3 << 20,
@@ -122,7 +122,7 @@ fn a_block_that_lies_with_a_right_checksum_is_caught_by_the_md5() {
 }
 
 #[test]
-fn a_server_without_a_digest_is_believed() {
+fn a_fetch_succeeds_where_the_server_has_no_digest() {
     let (path, outcome) = with_reply("digest-none", |head| {
         let line = format!("Repr-Digest: {}\r\n", digest(&head));
         Some(head.replace(&line, ""))
@@ -132,7 +132,7 @@ fn a_server_without_a_digest_is_believed() {
 }
 
 #[test]
-fn a_digest_that_is_none_is_an_error() {
+fn an_invalid_digest_is_an_error() {
     for digits in ["md5=:AAAA:", "md5=:!:", "md5"] {
         let (path, outcome) =
             with_reply("digest-odd", |head| Some(head.replace(digest(&head), digits)));
@@ -152,7 +152,7 @@ fn a_digest_that_is_refused_is_an_error() {
 }
 
 #[test]
-fn a_digest_whose_connection_is_lost_is_asked_for_again() {
+fn the_client_asks_for_the_digest_again_after_a_lost_connection() {
     let losses = AtomicUsize::new(0);
     let (path, outcome) = with_reply("digest-lost", move |head| {
         (losses.fetch_add(1, Ordering::SeqCst) >= 2).then_some(head)
