@@ -1,5 +1,5 @@
-//! What every test stands on: a folder and an address of its own, programs that are
-//! started, read and always ended, and file content that anybody can make again.
+//! The base of every test: a folder and an address of its own, programs that it starts, reads
+//! and always ends, and file content that each run makes again.
 
 use crate::support::system::{Reserved, reserve, signal, with_usual_signals};
 use std::ffi::{OsStr, OsString};
@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// How long anything may take that is waited for. Only a failing test waits so long; a
-/// machine that is busy with other things may need much of it.
+/// The longest wait of a test for any event. Only a failing test waits so long. A busy machine
+/// may need much of it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
-/// Every program that a test starts, and every program that that one starts, has this
-/// variable, with the test's folder in it: so they are all found again.
+/// The programs of a test and their children have this variable, with the test's folder in it.
+/// So a test finds all of them again.
 pub(crate) const MARK: &str = "ROPEWALK_TEST_FOLDER";
 
 /// A test's own folder, and a loopback address that no other test uses.
@@ -31,7 +31,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// A new one. `test` is for people who look into the folder.
+    /// Makes both. `test` names the folder for people.
     pub(crate) fn new(test: &str) -> Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -54,7 +54,7 @@ impl Scratch {
         self.address
     }
 
-    /// Another one, at which nothing of the test listens that it did not put there.
+    /// Another address, where only the test itself listens.
     pub(crate) fn elsewhere(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.address) + (64 << 16))
     }
@@ -102,7 +102,7 @@ impl Scratch {
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env(MARK, &self.folder).stdin(Stdio::null());
-        // The passwords of the person who runs the tests are not theirs.
+        // Keeps the passwords of the user from the tests.
         command.env("ROPEWALK_AUTH", "").env("XDG_CONFIG_HOME", self.folder.join(".config"));
         with_usual_signals(&mut command);
         command
@@ -247,7 +247,7 @@ impl Running {
         self.finish_ref()
     }
 
-    /// The same for one that is part of something.
+    /// The same for a program that is a part of a struct.
     pub(crate) fn finish_ref(&mut self) -> Outcome {
         while self.out.next().is_some() {}
         while self.err.next().is_some() {}
@@ -312,7 +312,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// Where its metrics are, with `--metrics`.
     pub(crate) metrics: Option<SocketAddr>,
-    /// Nobody else gets the port, even while no server has it.
+    /// Reserves the port, even while no server has it.
     _port: Reserved,
 }
 
@@ -339,8 +339,8 @@ impl Server {
         let metrics =
             given.contains(&OsStr::new("--metrics")).then(|| address_after("metrics on "));
         if !["-q", "--quiet", "--root"].iter().any(|option| given.contains(&OsStr::new(option))) {
-            // Every test would have to pass it over, so it is done here; none comes where
-            // nobody can read it.
+            // Skipped here, so that no test has to. There is no warning where standard error
+            // is closed.
             if let Some(line) = running.err.next() {
                 assert!(line.contains("warning: ") && line.contains("--root"), "{line}");
             }
@@ -406,7 +406,7 @@ pub(crate) fn assert_same(got: &[u8], expected: &[u8], what: &str) {
     );
 }
 
-/// Waits for something that tells nobody when it happens, by looking again and again.
+/// Waits for a state that sends no event, by looking every 2 ms.
 #[track_caller]
 pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + LIMIT;
