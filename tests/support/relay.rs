@@ -9,7 +9,7 @@ pub(crate) use plan::{Block, DataPorts, Faults, Message, Piece, Step};
 
 use crate::support::harness::Scratch;
 use crate::support::peers::sink::begins_as_stream;
-use crate::support::system::fill_backlog;
+use crate::support::system::{fill_backlog, shut_down};
 use messages::{read_block, read_message};
 use ropewalk::codec::wire::{HEADER_SIZE, HELLO_SIZE, REQUEST_SIZE};
 use ropewalk::sys::poll;
@@ -18,11 +18,8 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
-
-/// How often those that wait look whether the relay is at its end.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Bytes written at once on a stream that is held to a rate.
 const PACED: usize = 8 << 10;
@@ -52,6 +49,10 @@ struct Shared {
     passed: Mutex<Vec<Piece>>,
     controls: Mutex<Vec<String>>,
     links: Mutex<Vec<Weak<Link>>>,
+    /// Shut down at the end, which wakes the threads that accept.
+    listeners: Mutex<Vec<TcpListener>>,
+    /// What fills the queue of a data port that does not answer.
+    waiting: Mutex<Vec<TcpStream>>,
 }
 
 impl Relay {
@@ -77,14 +78,12 @@ impl Relay {
             passed: Mutex::default(),
             controls: Mutex::default(),
             links: Mutex::default(),
+            listeners: Mutex::default(),
+            waiting: Mutex::default(),
         });
-        let own = shared.clone();
-        std::thread::spawn(move || {
-            own.accept(&listener, |client| {
-                let shared = own.clone();
-                std::thread::spawn(move || shared.control(client));
-                true
-            });
+        shared.accept(listener, |shared, client| {
+            std::thread::spawn(move || shared.control(client));
+            true
         });
         Relay { address, shared }
     }
@@ -123,6 +122,9 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
+        for listener in self.shared.listeners.lock().unwrap().iter() {
+            shut_down(listener);
+        }
         for link in self.shared.links.lock().unwrap().iter().filter_map(Weak::upgrade) {
             link.end();
         }
@@ -133,23 +135,33 @@ impl Drop for Relay {
 struct Link {
     client: TcpStream,
     server: TcpStream,
-    ended: AtomicBool,
+    ended: Mutex<bool>,
+    end: Condvar,
 }
 
 impl Link {
     fn is_over(&self) -> bool {
-        self.ended.load(Ordering::SeqCst)
+        *self.ended.lock().unwrap()
+    }
+
+    fn wait_for_end(&self) {
+        drop(self.end.wait_while(self.ended.lock().unwrap(), |ended| !*ended).unwrap());
+    }
+
+    fn set_over(&self) {
+        *self.ended.lock().unwrap() = true;
+        self.end.notify_all();
     }
 
     fn end(&self) {
-        self.ended.store(true, Ordering::SeqCst);
+        self.set_over();
         let _ = self.client.shutdown(Shutdown::Both);
         let _ = self.server.shutdown(Shutdown::Both);
     }
 
     /// Both sides see a reset, once the threads of the stream have let go of it.
     fn reset(&self) {
-        self.ended.store(true, Ordering::SeqCst);
+        self.set_over();
         for socket in [&self.client, &self.server] {
             let _ = reset_on_close(socket.as_fd(), true);
             let _ = socket.shutdown(Shutdown::Read);
@@ -162,23 +174,35 @@ impl Shared {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Accepts until the relay is over, or `take` wants no more.
-    fn accept(&self, listener: &TcpListener, take: impl Fn(TcpStream) -> bool) {
-        while !self.is_over() {
-            if poll::readable(&[listener.as_fd()], Some(LOOK)).unwrap() == [true] {
-                let Ok((client, _)) = listener.accept() else { continue };
-                if !take(client) {
+    /// Accepts in a thread of its own until the relay is over, or `take` wants no more.
+    fn accept(
+        self: &Arc<Shared>,
+        listener: TcpListener,
+        take: impl Fn(Arc<Shared>, TcpStream) -> bool + Send + 'static,
+    ) {
+        self.listeners.lock().unwrap().push(listener.try_clone().unwrap());
+        if self.is_over() {
+            return; // nobody would wake the thread
+        }
+        let own = self.clone();
+        std::thread::spawn(move || {
+            while !own.is_over() {
+                if let Ok((client, _)) = listener.accept()
+                    && !take(own.clone(), client)
+                {
+                    // A clone is left: without this the kernel would go on accepting.
+                    shut_down(&listener);
                     return;
                 }
             }
-        }
+        });
     }
 
     fn link(&self, client: TcpStream, server: TcpStream) -> Arc<Link> {
         for socket in [&client, &server] {
             let _ = socket.set_nodelay(true);
         }
-        let link = Arc::new(Link { client, server, ended: AtomicBool::new(false) });
+        let link = Arc::new(Link { client, server, ended: Mutex::new(false), end: Condvar::new() });
         self.links.lock().unwrap().push(Arc::downgrade(&link));
         link
     }
@@ -215,22 +239,15 @@ impl Shared {
             DataPorts::Carried => return self.listen(port),
             DataPorts::Refused => {}
             DataPorts::Silent => {
-                let (listener, own) = (listen(), self.clone());
-                let waiting = fill_backlog(&listener);
-                std::thread::spawn(move || {
-                    while !own.is_over() {
-                        std::thread::sleep(LOOK);
-                    }
-                    drop((listener, waiting));
-                });
+                let listener = listen();
+                self.waiting.lock().unwrap().extend(fill_backlog(&listener));
+                self.listeners.lock().unwrap().push(listener);
             }
             DataPorts::Foreign(serve) => {
-                let (listener, own, serve) = (listen(), self.clone(), *serve);
-                std::thread::spawn(move || {
-                    own.accept(&listener, |client| {
-                        std::thread::spawn(move || serve(client));
-                        true
-                    });
+                let serve = *serve;
+                self.accept(listen(), move |_, client| {
+                    std::thread::spawn(move || serve(client));
+                    true
                 });
             }
         }
@@ -242,13 +259,10 @@ impl Shared {
         let listener = TcpListener::bind((self.here, 0)).unwrap();
         let own = listener.local_addr().unwrap().port();
         let sender = SocketAddr::new(self.server.ip(), port);
-        let shared = self.clone();
-        std::thread::spawn(move || {
-            shared.accept(&listener, |client| {
-                let Ok(server) = TcpStream::connect(sender) else { return false };
-                shared.carry(client, server);
-                true
-            });
+        self.accept(listener, move |shared, client| {
+            let Ok(server) = TcpStream::connect(sender) else { return false };
+            shared.carry(client, server);
+            true
         });
         own
     }
@@ -327,10 +341,7 @@ impl Shared {
                         return link.reset();
                     }
                     Step::Stall => {
-                        while !self.is_over() && !link.is_over() {
-                            std::thread::sleep(LOOK);
-                        }
-                        return;
+                        return link.wait_for_end();
                     }
                 }
                 pieces.push(Piece { stream, offset, length });

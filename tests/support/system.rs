@@ -175,9 +175,13 @@ pub(crate) fn reserve(address: Ipv4Addr, port: u16) -> Option<Reserved> {
 /// Ends a listener so that its port can be listened at again. To drop it is not enough: a
 /// program that another test is just starting has a copy until its exec, which keeps the port.
 pub(crate) fn stop_listening(listener: TcpListener) {
+    assert!(shut_down(&listener), "{}", std::io::Error::last_os_error());
+}
+
+/// The same for a listener that may have ended. Wakes the threads that accept there.
+pub(crate) fn shut_down(listener: &TcpListener) -> bool {
     // SAFETY: takes numbers only and touches no memory; the descriptor is open.
-    let done = unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RD) };
-    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RD) == 0 }
 }
 
 /// A new socket, close-on-exec.

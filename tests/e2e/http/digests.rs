@@ -92,16 +92,19 @@ fn the_server_remembers_the_digest_of_a_settled_file_and_sends_it_with_a_get() {
     assert_eq!(client.ask("GET", &path, &[WANT, range]).field("repr-digest"), DIGEST_OF_ZEROS);
 }
 
+/// Waits until hashing has begun: until the processor has been busy with it.
+#[track_caller]
+fn hashes_already(server: &Site) {
+    wait_until("a hash under way", || (server.processor_time() >= 0.1).then_some(()));
+}
+
 #[test]
 fn a_file_that_changes_while_it_is_hashed_has_no_digest() {
     let server = Site::start(&[]);
     let path = server.sparse("file", 1 << 30);
     let mut client = server.connect();
     client.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
-    // Hashing has begun when the processor has been busy with it.
-    while server.processor_time() < 0.1 {
-        thread::yield_now();
-    }
+    hashes_already(&server);
     fs::File::options().append(true).open(&path).unwrap().write_all(b"x").unwrap();
     assert_eq!(client.receive_for("HEAD").status, 412);
 }
@@ -129,9 +132,7 @@ fn a_stop_does_not_wait_for_hashes() {
     clients[1].send(format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 13\r\n\r\n{{\"threads\":1}}"
     ));
-    while server.processor_time() < 0.1 {
-        thread::yield_now();
-    }
+    hashes_already(&server);
     let begun = Instant::now();
     assert_eq!(server.stop(), Some(0));
     // It would wait for connections for five seconds, and the hash takes hours.

@@ -1,14 +1,13 @@
 //! Other people's clients, where they are installed: they get the right file, whole, in
 //! parts, and resumed.
 
-use crate::support::harness::content;
+use crate::support::harness::{content, wait_until};
 use crate::support::http::Http;
 use crate::support::site::Site;
 use crate::support::system::{signal, with_usual_signals};
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
-use std::{fs, thread};
 
 /// How much of the file is there before it is resumed: whole pieces, as aria2c counts.
 const BEGUN: usize = 1 << 20;
@@ -154,13 +153,9 @@ fn axel_goes_on_where_it_was_interrupted() {
     let out = setup.out.as_str();
     let arguments = |url| ["-q", "-n", "4", "-o", out, url];
     let mut begun = setup.command("axel", &arguments(&slow.url)).spawn().unwrap();
-    let some_byte = loop {
-        let bytes = fs::read(out).unwrap_or_default();
-        match bytes.iter().position(|&byte| byte != 0) {
-            Some(at) => break at,
-            None => thread::sleep(Duration::from_millis(10)),
-        }
-    };
+    let some_byte = wait_until("the first bytes", || {
+        fs::read(out).unwrap_or_default().iter().position(|&byte| byte != 0)
+    });
     signal(begun.id(), libc::SIGINT);
     begun.wait().unwrap();
     // A byte that it has is changed, to be known by in the end.
