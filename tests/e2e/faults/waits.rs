@@ -191,7 +191,7 @@ fn a_server_whose_wait_for_workers_fails_once_goes_on() {
     let server = Server::start(&scratch, &[]);
     scratch.write("file", b"bytes");
     let pid = server.running.pid();
-    let supervisor = thread_called(pid, "supervisor").unwrap();
+    let supervisor = wait_until("the supervisor", || thread_called(pid, "supervisor"));
     // The main thread waits already: its own wait may not fail.
     wait_until("a server that waits", || {
         let status = fs::read_to_string(format!("/proc/{pid}/task/{pid}/status")).ok()?;
