@@ -2,10 +2,10 @@
 
 use crate::check::{Expected, OTHER_BOOT, empty, lay};
 use crate::disk::Change;
-use crate::harness::{Scratch, run};
 use crate::history::{History, Step};
 use crate::promise::{JOURNAL, OUT, PART, Promise, counting, records};
 use crate::states::State;
+use crate::support::harness::{Scratch, run};
 use crate::testing::Random;
 use crate::world::World;
 use ropewalk::transfer::journal::Subject;

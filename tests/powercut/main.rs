@@ -11,11 +11,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 #[allow(dead_code)] // what tests/e2e alone needs
-#[path = "../e2e/harness.rs"]
-mod harness;
-#[allow(dead_code)]
-#[path = "../e2e/system.rs"]
-mod system;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod check;
 mod disk;

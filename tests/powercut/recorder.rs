@@ -1,8 +1,8 @@
 //! Runs a client under recorder.c, and reads what it and its worker did to their folder.
 
 use crate::disk::{Change, Content, Naming, SECTOR};
-use crate::harness::{Outcome, run};
 use crate::history::{File, History, Step, Synced};
+use crate::support::harness::{Outcome, run};
 use ropewalk::sys::file::extents;
 use std::collections::BTreeMap;
 use std::fs;

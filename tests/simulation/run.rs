@@ -156,7 +156,7 @@ impl Run<'_> {
         let done = sink.dial(&dialler, |report| match report {
             Report::Lost { .. } => {
                 let token = Token::random().unwrap();
-                self.next_kill().map(drop::<u64>);
+                self.next_kill();
                 self.network.lose_session();
                 serving.push(self.start_source(token));
                 dialler.renew(&session(token.bytes(), plan.streams));
@@ -200,7 +200,7 @@ impl Run<'_> {
                     return source.fail(Error::new(ExitCode::Network, "lost"));
                 }
                 let token = Token::random().unwrap();
-                self.next_kill().map(drop::<u64>);
+                self.next_kill();
                 serving = Some(self.start_sink(token, self.store().0));
                 dialler.renew(&session(token.bytes(), plan.streams));
             }
