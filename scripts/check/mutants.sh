@@ -4,7 +4,7 @@
 # docs/MUTANTS.md.
 #
 #   scripts/check/mutants.sh codec                          all of src/common/codec
-#   TESTS=transfer::ranges scripts/check/mutants.sh transfer -f '*/ranges.rs'
+#   TESTS=transfer::queue::ranges scripts/check/mutants.sh transfer -f '*/ranges.rs'
 #                                                           one file, by its own tests
 #   scripts/check/mutants.sh codec --iterate                what survived last time
 #

@@ -13,6 +13,3 @@ pub mod signals;
 pub mod supervise;
 pub mod terminal;
 pub mod workers;
-
-pub use crate::sys::thread as threads;
-pub use crate::sys::thread::STACK as SMALL_STACK;

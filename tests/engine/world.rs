@@ -4,13 +4,13 @@
 
 use crate::network::Way;
 use ropewalk::codec::message::verify::Verify;
-use ropewalk::transfer::identity::Version;
-use ropewalk::transfer::journal::{Journal, Subject};
 use ropewalk::transfer::link::acceptor::Acceptor;
-use ropewalk::transfer::outlet::Outlet;
-use ropewalk::transfer::rate::Throttle;
+use ropewalk::transfer::queue::rate::Throttle;
 use ropewalk::transfer::sink::{Sink, Wanted};
 use ropewalk::transfer::source::Source;
+use ropewalk::transfer::source::identity::Version;
+use ropewalk::transfer::store::journal::{Journal, Subject};
+use ropewalk::transfer::store::pipe::Pipe;
 use ropewalk::transfer::store::{Kept, Store};
 use ropewalk::transfer::timing::Timing;
 use std::fs::{self, File};
@@ -86,7 +86,7 @@ impl World {
 
     /// Gives bytes out in order.
     pub(crate) fn piped(&self, to: OwnedFd) -> Store {
-        Store::piped(Outlet::new(to))
+        Store::piped(Pipe::new(to))
     }
 
     /// Whether the part file is the file.

@@ -8,7 +8,7 @@ use crate::states::State;
 use crate::support::harness::{Scratch, run};
 use crate::testing::Random;
 use crate::world::World;
-use ropewalk::transfer::journal::Subject;
+use ropewalk::transfer::store::journal::Subject;
 use std::collections::HashSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -10,8 +10,8 @@ use ropewalk::error::{Error, ExitCode};
 use ropewalk::hash::{Md5, hex};
 use ropewalk::transfer::link::End;
 use ropewalk::transfer::link::dialler::Dialler;
-use ropewalk::transfer::rate::{Rate, Throttle};
-use ropewalk::transfer::session::Token;
+use ropewalk::transfer::link::token::Token;
+use ropewalk::transfer::queue::rate::{Rate, Throttle};
 use ropewalk::transfer::store::Store;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -161,11 +161,11 @@ impl Run<'_> {
                 serving.push(self.start_source(token));
                 dialler.renew(&session(token.bytes(), plan.streams));
             }
-            Report::Progress(tally) if kill_at.is_some_and(|at| tally.bytes >= at) => {
-                if tally.bytes < self.world.size {
-                    *killed.lock().unwrap() = true;
-                    sink.fail(Error::new(ExitCode::Terminated, "killed"));
-                }
+            Report::Progress(tally)
+                if kill_at.is_some_and(|at| (at..self.world.size).contains(&tally.bytes)) =>
+            {
+                *killed.lock().unwrap() = true;
+                sink.fail(Error::new(ExitCode::Terminated, "killed"));
             }
             _ => {}
         });

@@ -7,7 +7,7 @@ use crate::support::harness::{
 use crate::support::relay::{Faults, Relay, Step};
 use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE, Record};
 use ropewalk::hash::crc32c;
-use ropewalk::transfer::journal::{Journal, Subject};
+use ropewalk::transfer::store::journal::{Journal, Subject};
 use std::ffi::OsString;
 use std::fs;
 use std::ops::Range;

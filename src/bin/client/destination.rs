@@ -5,7 +5,7 @@
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::sys::inherited;
-use ropewalk::transfer::output::Output;
+use ropewalk::transfer::store::output::Output;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::IsTerminal;

@@ -9,14 +9,14 @@ use ropewalk::app::resolve::resolve;
 use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol, Sink};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
-use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::classic::piped::Piped;
-use ropewalk::transfer::journal::Journal;
 use ropewalk::transfer::link::dial::TcpDial;
 use ropewalk::transfer::link::dialler::Dialler;
-use ropewalk::transfer::outlet::Outlet;
-use ropewalk::transfer::rate::Rate;
+use ropewalk::transfer::queue::rate::Rate;
 use ropewalk::transfer::sink::{self, Wanted};
+use ropewalk::transfer::store::journal::Journal;
+use ropewalk::transfer::store::pipe::Pipe;
 use ropewalk::transfer::store::{Kept, Store};
 use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::Recorder;
@@ -57,10 +57,10 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     let rate = limit.map(Rate::new);
     match protocol {
         ReceiverProtocol::Classic { address, streams, piped: true } => {
-            let outlet = Outlet::new(job.descriptor()?);
+            let pipe = Pipe::new(job.descriptor()?);
             let recorder = trace.then(Recorder::default);
             let timing = Timing::default();
-            let piped = Piped { address, streams, shown, rate, recorder, outlet, timing };
+            let piped = Piped { address, streams, shown, rate, recorder, pipe, timing };
             Ok(Transfer::ClassicPiped(Box::new(piped)))
         }
         ReceiverProtocol::Classic { address, streams, piped: false } => {
@@ -69,13 +69,13 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let addresses = vec![address];
             Ok(Transfer::Classic(Target { addresses, shown, rate, trace, files }))
         }
-        ReceiverProtocol::Pulled { session, sink, size, grows, verify, single_port } => {
+        ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } => {
             let (streams, timing) = (session.streams, Timing::default());
             let dial = TcpDial::new(session, single_port, timing)
                 .map_err(|error| Error::system("start", &error))?;
             let dialler = Dialler::new(Box::new(dial), session.token, streams, timing);
             let store = match sink {
-                Sink::Piped => Store::piped(Outlet::new(job.descriptor()?)),
+                Sink::Piped => Store::piped(Pipe::new(job.descriptor()?)),
                 Sink::Kept { sync } => Store::Kept(kept(job, sync, &shown)?),
             };
             let wanted = Wanted { size, streams, grows, verify, limit, rate, trace, shown, store };

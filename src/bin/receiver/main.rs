@@ -14,10 +14,10 @@ use ropewalk::codec::message::session::Session;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use ropewalk::sys::{process, sandbox};
-use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::transfer::classic::blocks::MAX_STREAMS;
+use ropewalk::transfer::classic::pieces;
 use ropewalk::transfer::classic::sink;
 use ropewalk::transfer::meter::Reading;
-use ropewalk::transfer::pieces;
 use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::{Recorder, Standing};
 

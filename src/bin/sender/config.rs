@@ -10,11 +10,11 @@ use ropewalk::codec::message::sender_job::{SenderJob, SenderProtocol};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{file, socket};
-use ropewalk::transfer::blocks::{BlockPlan, MAX_STREAMS};
+use ropewalk::transfer::classic::blocks::{BlockPlan, MAX_STREAMS};
 use ropewalk::transfer::classic::source::ClassicSource;
 use ropewalk::transfer::link::acceptor::Acceptor;
-use ropewalk::transfer::rate::{Rate, Throttle};
-use ropewalk::transfer::session::Token;
+use ropewalk::transfer::link::token::Token;
+use ropewalk::transfer::queue::rate::{Rate, Throttle};
 use ropewalk::transfer::source::Source;
 use ropewalk::transfer::timing::Timing;
 use std::fs::File;
@@ -53,7 +53,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
             let source = ClassicSource::new(file, plan, streams, throttle, timing);
             (Transfer::Classic(Box::new(source)), Some(peer))
         }
-        SenderProtocol::Pulled { token, stored, version, peer } => {
+        SenderProtocol::Ropewalk { token, stored, version, peer } => {
             let source = Source::new(file, version, stored, throttle, timing).map_err(failed)?;
             let (source, token) = (Box::new(source), Token::from_bytes(token));
             (Transfer::Ropewalk { source, token, streams }, peer)

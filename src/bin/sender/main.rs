@@ -15,7 +15,7 @@ use ropewalk::codec::message::rate::NewRate;
 use ropewalk::error::{ExitCode, Result};
 use ropewalk::sys::stream::Stream;
 use ropewalk::sys::{process, sandbox};
-use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::meter::Reading;
 
 /// Descriptors of a sender: twice as many streams as there can be, since a stream that

@@ -5,7 +5,7 @@
 
 use crate::sending::{Broken, Sending};
 use ropewalk::hash::crc32c;
-use ropewalk::transfer::identity::Version;
+use ropewalk::transfer::source::identity::Version;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;

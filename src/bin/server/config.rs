@@ -7,7 +7,7 @@ use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;

@@ -11,7 +11,7 @@ mod schedule;
 use ropewalk::sys::hangup::{self, Wake, Watch};
 use ropewalk::sys::sync::{lock, wait, wait_for};
 use ropewalk::sys::thread;
-use ropewalk::transfer::identity::Identity;
+use ropewalk::transfer::source::identity::Identity;
 use schedule::{Outcome, Schedule, Step};
 use std::fs::File;
 use std::io;

@@ -18,7 +18,7 @@ use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
 use ropewalk::codec::range::{self, RangeOutcome};
 use ropewalk::codec::repr_digest;
-use ropewalk::transfer::identity::Identity;
+use ropewalk::transfer::source::identity::Identity;
 
 /// The answer to a GET or a HEAD.
 pub(crate) fn answer(

@@ -24,7 +24,7 @@ use page::{Form, Page};
 use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
 use ropewalk::codec::{accept, json};
-use ropewalk::transfer::identity;
+use ropewalk::transfer::source::identity;
 use std::net::SocketAddr;
 
 /// The path of the rules for robots (RFC 9309).

@@ -26,7 +26,7 @@ use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::connect::advise_zone;
 use ropewalk::sys::socket::{self, Keepalive};
 use ropewalk::sys::{process, user};
-use ropewalk::transfer::confine::Root;
+use ropewalk::transfer::source::confine::Root;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;

@@ -27,8 +27,8 @@ use ropewalk::error::ExitCode;
 use ropewalk::hash::hex;
 use ropewalk::sys::process::Ended;
 use ropewalk::sys::thread;
-use ropewalk::transfer::blocks::BlockPlan;
-use ropewalk::transfer::session::Token;
+use ropewalk::transfer::classic::blocks::BlockPlan;
+use ropewalk::transfer::link::token::Token;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -130,7 +130,7 @@ impl Transfers {
         let (token, stored, version) = (session.bytes(), identity.stored, identity.version);
         // The token says which transfer a stream belongs to, so its address need not.
         let peer = (!self.any_address).then(|| connection.peer().ip());
-        let protocol = SenderProtocol::Pulled { token, stored, version, peer };
+        let protocol = SenderProtocol::Ropewalk { token, stored, version, peer };
         let size = identity.version.size;
         let mut transfer = self.transfer(connection, entry, &wanted, size);
         transfer.token = Some(session);

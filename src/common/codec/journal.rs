@@ -1,5 +1,5 @@
 //! The bytes of `OUT.part.journal`: a header, and records of the content of `OUT.part`.
-//! Big-endian, so that a disk can move to another machine. transfer/journal.rs reads and writes
+//! Big-endian, so that a disk can move to another machine. transfer/store/journal.rs reads and writes
 //! the file.
 
 #![forbid(unsafe_code)]

@@ -120,11 +120,9 @@ impl Stream {
     /// Has the kernel notice a peer that is gone: a silent one by probes, and one that
     /// acknowledges nothing after `limit`. Does nothing for a Unix socket, whose peer cannot
     /// go without a word.
-    pub fn notice_a_dead_peer(&self, probes: socket::Keepalive, limit: Duration) {
+    pub fn detect_dead_peer(&self, probes: socket::Keepalive, limit: Duration) {
         if self.tcp {
-            let socket::Keepalive { idle, interval, count } = probes;
-            let _ = socket::set_keepalive(self.as_fd(), idle, interval, count);
-            let _ = socket::set_user_timeout(self.as_fd(), limit);
+            let _ = socket::detect_dead_peer(self.as_fd(), probes, limit);
         }
     }
 
@@ -176,7 +174,7 @@ mod tests {
         here.send_at_once();
         here.reset_on_close(true);
         let second = Duration::from_secs(1);
-        here.notice_a_dead_peer(
+        here.detect_dead_peer(
             socket::Keepalive { idle: second, interval: second, count: 1 },
             second,
         );

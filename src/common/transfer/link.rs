@@ -16,6 +16,7 @@ pub mod dialler;
 pub mod hello;
 pub mod open;
 pub mod route;
+pub mod token;
 
 use crate::codec::wire::Hello;
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! The queue of work of a pulled transfer: which bytes of the file are still to be
+//! The queue of work of a transfer of the ropewalk protocol: which bytes of the file are still to be
 //! asked for, by whom they are owed, and which are on the disk. Streams pull from it;
 //! that alone balances fast and slow ones, resumes, and recovers broken ones.
 //!
@@ -16,6 +16,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod growth;
+pub mod ranges;
+pub mod rate;
+pub mod window;
+
 mod state;
 
 #[cfg(test)]
@@ -23,9 +28,9 @@ mod tests;
 
 use state::State;
 
-use super::ranges::RangeSet;
+use self::ranges::RangeSet;
 use super::timing::Timing;
-use crate::sys::sync::{lock, wait, wait_for};
+use crate::sys::sync::{lock, wait, wait_for, wait_until};
 use std::ops::Range;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -314,15 +319,7 @@ impl Queue {
     }
 
     fn wait_until(&self, limit: Duration, come: impl Fn(&State) -> bool) {
-        let deadline = Instant::now() + limit;
-        let mut state = lock(&self.state);
-        while !come(&state) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            state = wait_for(&self.milestone, state, left);
-        }
+        drop(wait_until(&self.milestone, lock(&self.state), Instant::now() + limit, come));
     }
 
     /// Waits until more than `known` bytes from the start of the file are done, or the

@@ -3,17 +3,20 @@
 
 #![forbid(unsafe_code)]
 
+pub mod confine;
+pub mod identity;
+
 mod answers;
 mod ending;
 
-use super::identity::Version;
+use self::identity::Version;
 use super::link::acceptor::Acceptor;
 use super::link::dialler::Dialler;
 use super::link::hello::{Accepted, Greeter, tell};
+use super::link::token::Token;
 use super::link::{End, Event, Joined, Link, Stop, Terms};
 use super::meter::{Meter, Reading};
-use super::rate::{Rate, Throttle};
-use super::session::Token;
+use super::queue::rate::{Rate, Throttle};
 use super::timing::Timing;
 use crate::codec::message::report::Report;
 use crate::codec::wire::{ErrorCode, MAX_BLOCK, REQUEST_SIZE, Request};
@@ -27,15 +30,13 @@ use ending::Ending;
 use std::fs::File;
 use std::io;
 use std::sync::{Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Requests that are read at once.
 const REQUEST_BATCH: usize = 64;
 
-/// A stream that asks for nothing is idle. A peer that is gone without a word is noticed within
-/// two minutes.
-const KEEPALIVE: Keepalive =
-    Keepalive { idle: Duration::from_secs(30), interval: Duration::from_secs(15), count: 4 };
+/// Probes of a stream that asks for nothing: the kernel finds a dead peer within two minutes.
+const PROBES: u8 = 4;
 
 /// A file to send.
 pub struct Source {
@@ -212,7 +213,10 @@ impl Source {
         stream.send_at_once();
         stream.set_read_timeout(None)?;
         stream.set_write_timeout(Some(self.timing.source_stall))?;
-        stream.notice_a_dead_peer(KEEPALIVE, self.timing.source_stall + socket::SILENCE);
+        stream.detect_dead_peer(
+            Keepalive::probes(PROBES),
+            self.timing.source_stall + socket::SILENCE,
+        );
         // Whatever ends the stream, no socket waits for a peer that takes no more.
         stream.reset_on_close(true);
         if let Some(hello) = joined.hello {

@@ -3,10 +3,17 @@
 
 #![forbid(unsafe_code)]
 
-use super::journal::{Contents, Journal};
-use super::outlet::Outlet;
-use super::ranges::RangeSet;
-use super::ring::Ring;
+pub mod journal;
+pub mod output;
+pub mod partial;
+pub mod pipe;
+pub mod ring;
+pub mod space;
+
+use self::journal::{Contents, Journal};
+use self::pipe::Pipe;
+use self::ring::Ring;
+use super::queue::ranges::RangeSet;
 use crate::sys::file;
 use std::fs::File;
 use std::io;
@@ -41,13 +48,13 @@ pub struct Kept {
 /// Bytes are held until all before them have gone out.
 pub struct Piped {
     window: Ring,
-    outlet: Outlet,
+    pipe: Pipe,
 }
 
 impl Store {
-    /// Bytes go out to `outlet`.
-    pub fn piped(outlet: Outlet) -> Store {
-        Store::Piped(Piped { window: Ring::new(WINDOW), outlet })
+    /// Bytes go out to `pipe`.
+    pub fn piped(pipe: Pipe) -> Store {
+        Store::Piped(Piped { window: Ring::new(WINDOW), pipe })
     }
 
     /// What is there from an earlier run.
@@ -99,7 +106,7 @@ impl Store {
             Store::Kept(kept) => kept.part.read_exact_at(bytes, offset),
             Store::Piped(piped) => {
                 piped.window.read(offset, bytes);
-                piped.outlet.write(bytes)
+                piped.pipe.write(bytes)
             }
         }
     }
@@ -108,7 +115,7 @@ impl Store {
     pub fn follow_hole(&self, length: u64) -> io::Result<()> {
         match self {
             Store::Kept(_) => Ok(()),
-            Store::Piped(piped) => piped.outlet.write_zeros(length),
+            Store::Piped(piped) => piped.pipe.write_zeros(length),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! `auto` in place of the number of streams, through the programs. When it opens more of
-//! them, and when not, is a matter of `src/common/transfer/growth.rs` and its tests.
+//! them, and when not, is a matter of `src/common/transfer/queue/growth.rs` and its tests.
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
 use crate::support::http::reply;

@@ -7,8 +7,8 @@
 use super::Fetch;
 use crate::control::Server;
 use ropewalk::error::{Error, ExitCode};
-use ropewalk::transfer::journal::{AUDIT_BUFFER, Journal};
-use ropewalk::transfer::output::PartFile;
+use ropewalk::transfer::store::journal::{AUDIT_BUFFER, Journal};
+use ropewalk::transfer::store::output::PartFile;
 use std::fs::File;
 
 const SERVER_SIDE: &str = "the fault is on the server's side: these are the bytes that it sent, \

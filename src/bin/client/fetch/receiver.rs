@@ -100,7 +100,7 @@ impl Transfer<'_> {
 
     fn job(&self, sink: Sink, shown: &str) -> ReceiverJob {
         let config = self.fetch.config;
-        let protocol = ReceiverProtocol::Pulled {
+        let protocol = ReceiverProtocol::Ropewalk {
             session: self.session(self.offer),
             sink,
             size: self.offer.size,

@@ -4,7 +4,7 @@
 
 use ropewalk::codec::amount;
 use ropewalk::error::Error;
-use ropewalk::transfer::output::Output;
+use ropewalk::transfer::store::output::Output;
 
 /// Adds to `error` the share of the file that is kept and `command`, which continues the
 /// fetch. Adds nothing where nothing is kept.

@@ -15,10 +15,10 @@ use ropewalk::codec::amount;
 use ropewalk::codec::message::receiver_job::Sink;
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::transfer::journal::{self, Subject};
-use ropewalk::transfer::output::{Output, PartFile};
-use ropewalk::transfer::partial::{self, Start};
-use ropewalk::transfer::space;
+use ropewalk::transfer::store::journal::{self, Subject};
+use ropewalk::transfer::store::output::{Output, PartFile};
+use ropewalk::transfer::store::partial::{self, Start};
+use ropewalk::transfer::store::space;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 

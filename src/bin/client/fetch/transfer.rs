@@ -7,7 +7,7 @@ use super::session_guard::SessionGuard;
 use crate::config::StreamCount;
 use crate::control::{RopewalkOffer, Server};
 use ropewalk::codec::message::session::Session;
-use ropewalk::transfer::growth::FIRST_STREAMS;
+use ropewalk::transfer::queue::growth::FIRST_STREAMS;
 
 /// A transfer with one server. It says nothing of the sink: its worker gets that.
 pub(super) struct Transfer<'a> {

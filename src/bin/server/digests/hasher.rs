@@ -6,7 +6,7 @@
 use super::{Hashed, NoDigest};
 use ropewalk::hash::Md5;
 use ropewalk::sys::file::{Extent, extents};
-use ropewalk::transfer::identity::{Identity, Version};
+use ropewalk::transfer::source::identity::{Identity, Version};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;

@@ -7,7 +7,7 @@ use super::{command, folder_page, frame};
 use crate::media;
 use ropewalk::codec::text::escape;
 use ropewalk::codec::{amount, html, percent};
-use ropewalk::transfer::identity::Version;
+use ropewalk::transfer::source::identity::Version;
 use std::io::{self, Write};
 
 /// The page of the file that the client names `path`, at this URL.
@@ -55,7 +55,7 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ropewalk::transfer::identity::Stamp;
+    use ropewalk::transfer::source::identity::Stamp;
 
     fn page_of(path: &[u8], size: u64) -> String {
         let stamp = Stamp { seconds: 784_111_777, nanoseconds: 0 };

@@ -5,8 +5,8 @@
 use super::totals::Kind;
 use ropewalk::app::job;
 use ropewalk::codec::message::rate::NewRate;
-use ropewalk::transfer::rate::Rate;
-use ropewalk::transfer::session::Token;
+use ropewalk::transfer::link::token::Token;
+use ropewalk::transfer::queue::rate::Rate;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Shutdown};
 use std::os::unix::net::UnixStream;

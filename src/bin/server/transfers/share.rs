@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::row::{Row, Rows};
-use ropewalk::transfer::rate::MIN_BURST;
+use ropewalk::transfer::queue::rate::MIN_BURST;
 use std::time::{Duration, Instant};
 
 /// How long a row that moves nothing keeps its whole share.

@@ -42,7 +42,7 @@ pub enum ReceiverProtocol {
         piped: bool,
     },
     /// The ropewalk protocol.
-    Pulled {
+    Ropewalk {
         /// The first session.
         session: Session,
         /// Where the bytes go.
@@ -91,7 +91,7 @@ impl ReceiverJob {
                 members.extend(rate);
                 members.extend(is_piped.then_some(piped));
             }
-            ReceiverProtocol::Pulled { session, sink, size, grows, verify, single_port } => {
+            ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } => {
                 members.extend(session.members());
                 members.extend([
                     match sink {
@@ -125,7 +125,7 @@ impl ReceiverJob {
                 streams: fields.streams("threads")?,
                 piped,
             },
-            2 => ReceiverProtocol::Pulled {
+            2 => ReceiverProtocol::Ropewalk {
                 session: Session::from_fields(&fields)?,
                 sink: match piped {
                     true => Sink::Piped,
@@ -158,7 +158,7 @@ mod tests {
         r#""shown":"out","rate":7,"piped":1}"#
     );
 
-    const PULLED: &str = concat!(
+    const ROPEWALK: &str = concat!(
         r#"{"address":"192.0.2.1:46687","control":"192.0.2.1:8080","#,
         r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"sync":1,"shown":"out","#,
         r#""protocol":2,"size":10,"grows":0,"trace":1,"verify":"md5","single_port":0}"#
@@ -185,9 +185,9 @@ mod tests {
 
     #[test]
     fn a_ropewalk_job_survives_the_socket() {
-        let job = read(PULLED).unwrap();
+        let job = read(ROPEWALK).unwrap();
         assert!(job.trace && job.rate.is_none());
-        let ReceiverProtocol::Pulled { session, sink, size, grows, verify, single_port } =
+        let ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } =
             job.protocol
         else {
             panic!("another protocol");
@@ -195,22 +195,22 @@ mod tests {
         assert_eq!((session.address.port(), session.streams), (46687, 4));
         assert_eq!((sink, size, verify), (Sink::Kept { sync: true }, 10, Verify::Md5));
         assert!(!grows && !single_port);
-        assert!(survives(PULLED));
+        assert!(survives(ROPEWALK));
     }
 
     #[test]
     fn a_piped_ropewalk_job_survives_the_socket() {
-        let text = PULLED.replace("\"sync\":1", "\"piped\":1").replace(":0}", ":1,\"rate\":9}");
+        let text = ROPEWALK.replace("\"sync\":1", "\"piped\":1").replace(":0}", ":1,\"rate\":9}");
         let job = read(&text).unwrap();
-        assert!(matches!(job.protocol, ReceiverProtocol::Pulled { sink: Sink::Piped, .. }));
+        assert!(matches!(job.protocol, ReceiverProtocol::Ropewalk { sink: Sink::Piped, .. }));
         assert!(survives(&text));
     }
 
     #[test]
     fn optional_flags_are_off_without_their_keys() {
-        let job = read(&PULLED.replace("grows", "other").replace("trace", "more")).unwrap();
+        let job = read(&ROPEWALK.replace("grows", "other").replace("trace", "more")).unwrap();
         assert!(!job.trace);
-        assert!(matches!(job.protocol, ReceiverProtocol::Pulled { grows: false, .. }));
+        assert!(matches!(job.protocol, ReceiverProtocol::Ropewalk { grows: false, .. }));
     }
 
     #[test]
@@ -218,8 +218,8 @@ mod tests {
         let classic = ["protocol", "address", "threads", "shown"].map(|key| (CLASSIC, key));
         let session = ["address", "control", "session", "threads"];
         let others = ["sync", "shown", "protocol", "size", "verify", "single_port"];
-        let pulled = session.into_iter().chain(others).map(|key| (PULLED, key));
-        for (text, key) in classic.into_iter().chain(pulled) {
+        let ropewalk = session.into_iter().chain(others).map(|key| (ROPEWALK, key));
+        for (text, key) in classic.into_iter().chain(ropewalk) {
             let lacking = text.replace(&format!("\"{key}\""), "\"other\"");
             let error = read(&lacking).err().unwrap().to_string();
             assert_eq!(error, format!("the job lacks '{key}'"));
@@ -234,7 +234,7 @@ mod tests {
             ("sync", "\"sync\":1", "\"sync\":2"),
             ("threads", "\"threads\":4", "\"threads\":0"),
         ] {
-            let error = read(&PULLED.replace(right, wrong)).err().unwrap().to_string();
+            let error = read(&ROPEWALK.replace(right, wrong)).err().unwrap().to_string();
             assert_eq!(error, format!("the job has an invalid '{key}'"));
         }
     }

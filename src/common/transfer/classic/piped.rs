@@ -11,8 +11,8 @@ use crate::error::{Error, ExitCode, Result};
 use crate::hash::{Md5, hex};
 use crate::sys::thread;
 use crate::transfer::meter::Meter;
-use crate::transfer::outlet::Outlet;
-use crate::transfer::rate::Rate;
+use crate::transfer::queue::rate::Rate;
+use crate::transfer::store::pipe::Pipe;
 use crate::transfer::timing::Timing;
 use crate::transfer::trace::{Mark, Recorder, Standing};
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ pub struct Piped {
     /// What each stream does, where that is to be reported.
     pub recorder: Option<Recorder>,
     /// Where the bytes go.
-    pub outlet: Outlet,
+    pub pipe: Pipe,
     /// How long to wait.
     pub timing: Timing,
 }
@@ -67,7 +67,7 @@ impl Piped {
         for number in 0..self.streams {
             let _open = meter.open();
             let carried = self.carry(number, &mut buffer, |piece| {
-                self.outlet.write(piece).map_err(|error| Error::system(&self.shown, &error))?;
+                self.pipe.write(piece).map_err(|error| Error::system(&self.shown, &error))?;
                 digest.update(piece);
                 bytes += piece.len() as u64;
                 meter.add(piece.len() as u64, bytes);

@@ -9,7 +9,7 @@ use crate::sys::stream::Stream;
 use crate::sys::sync::lock;
 use crate::sys::thread;
 use crate::transfer::meter::{Meter, Reading};
-use crate::transfer::rate::Rate;
+use crate::transfer::queue::rate::Rate;
 use crate::transfer::timing::Timing;
 use crate::transfer::trace::{Mark, Recorder};
 use std::fs::File;

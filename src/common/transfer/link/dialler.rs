@@ -11,9 +11,9 @@ use super::open::OpenStreams;
 use super::{End, Event, Joined, Link, Stop, Terms};
 use crate::codec::message::session::Session;
 use crate::codec::wire::Request;
-use crate::sys::random;
+use crate::sys::backoff::{Backoff, jitter};
 use crate::sys::stream::Stream;
-use crate::sys::sync::{lock, wait, wait_for};
+use crate::sys::sync::{lock, wait, wait_until};
 use crate::transfer::timing::Timing;
 use std::cell::Cell;
 use std::io;
@@ -80,7 +80,7 @@ impl Dialler {
     /// Keeps stream `number` of `end` connected until it is not wanted any more, or all is
     /// over.
     pub fn keep(&self, number: usize, end: &impl End) {
-        let mut backoff = self.timing.first_backoff;
+        let mut backoff = Backoff::new(self.timing.first_backoff, self.timing.last_backoff);
         let mut opened_before = false;
         while let Some(current) = self.current() {
             // A server that comes back may have a place for fewer streams than before.
@@ -96,7 +96,7 @@ impl Dialler {
                     }
                     let (stop, moved) = self.converse(&Arc::new(stream), number, current, end);
                     if moved {
-                        backoff = self.timing.first_backoff;
+                        backoff.reset();
                     }
                     end.notice(number, Event::Closed);
                     stop
@@ -110,9 +110,7 @@ impl Dialler {
                     let stalled = error.raw_os_error() == Some(libc::ETIMEDOUT);
                     end.notice(number, if stalled { Event::Stalled } else { Event::Broken });
                     self.failed(number, current.generation, &error);
-                    let delay = backoff;
-                    backoff = (backoff * 2).min(self.timing.last_backoff);
-                    delay
+                    backoff.delay()
                 }
                 Stop::Wrong(what) => {
                     end.notice(number, Event::Broken);
@@ -182,15 +180,10 @@ impl Dialler {
     /// is over. `false` when all is over.
     fn pause(&self, delay: Duration) -> bool {
         let deadline = Instant::now() + jitter(delay);
-        let mut state = lock(&self.state);
+        let state = lock(&self.state);
         let generation = state.generation;
-        while !state.over && state.generation == generation {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = wait_for(&self.changed, state, left);
-        }
+        let moves_on = |state: &State| state.over || state.generation != generation;
+        let state = wait_until(&self.changed, state, deadline, moves_on);
         !state.over
     }
 
@@ -273,11 +266,4 @@ impl Link for Dialler {
         self.open.end(complete.map(|_| Request::Finished));
         self.changed.notify_all();
     }
-}
-
-/// Between half of `delay` and all of it, so that streams do not come back at once.
-fn jitter(delay: Duration) -> Duration {
-    let mut byte = [255];
-    let _ = random::fill(&mut byte);
-    delay.mul_f64(0.5 + f64::from(byte[0]) / 510.0)
 }

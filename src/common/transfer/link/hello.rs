@@ -12,7 +12,7 @@ use crate::error::{Error, ExitCode};
 use crate::hash::crc32c::crc32c;
 use crate::sys::hangup;
 use crate::sys::stream::Stream;
-use crate::transfer::session::Token;
+use crate::transfer::link::token::Token;
 use crate::transfer::timing::Timing;
 use std::cell::Cell;
 use std::io;

@@ -4,7 +4,7 @@
 
 use crate::codec::wire::Request;
 use crate::sys::stream::Stream;
-use crate::sys::sync::{lock, wait_for};
+use crate::sys::sync::{lock, wait_until};
 use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -75,14 +75,8 @@ impl OpenStreams {
     /// Waits until no stream is connected, for `limit` at most.
     pub fn wait_until_empty(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
-        let mut state = lock(&self.state);
-        while !state.streams.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            state = wait_for(&self.removed, state, left);
-        }
+        let is_empty = |state: &State| state.streams.is_empty();
+        drop(wait_until(&self.removed, lock(&self.state), deadline, is_empty));
     }
 
     /// Whether no stream is connected.

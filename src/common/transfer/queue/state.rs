@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Claim, End, FAR_LAG, HOLD_BACK, MAX_COPIES, MAX_LAG, StreamId};
-use crate::transfer::ranges::RangeSet;
+use crate::transfer::queue::ranges::RangeSet;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};

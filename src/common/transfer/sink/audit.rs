@@ -4,8 +4,8 @@
 #![forbid(unsafe_code)]
 
 use super::Sink;
-use crate::transfer::journal::{AUDIT_BUFFER, Vouched};
 use crate::transfer::store::Kept;
+use crate::transfer::store::journal::{AUDIT_BUFFER, Vouched};
 
 /// Checks every range, in order, so that the prefix grows first.
 pub(super) fn run(sink: &Sink, kept: &Kept) {

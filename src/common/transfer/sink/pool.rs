@@ -5,9 +5,9 @@
 
 use super::{Sink, start_thread};
 use crate::error::Result;
-use crate::transfer::growth::Growth;
 use crate::transfer::link::Link;
 use crate::transfer::link::dialler::Dialler;
+use crate::transfer::queue::growth::Growth;
 use std::sync::atomic::Ordering;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Instant;

@@ -5,11 +5,11 @@
 use super::Source;
 use crate::codec::wire::{ErrorCode, HEADER_SIZE, Header, MIN_PART};
 use crate::hash::crc32c::crc32c;
-use crate::sys::file;
+use crate::sys::file::{self, Extent, extents};
 use crate::sys::stream::Stream;
-use crate::transfer::identity::Version;
 use crate::transfer::link::Terms;
-use crate::transfer::window::block_size;
+use crate::transfer::queue::window::block_size;
+use crate::transfer::source::identity::Version;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -85,23 +85,16 @@ impl<'a> Answers<'a> {
         if self.data.contains(&at) {
             return Ok(None);
         }
-        let (file, size) = (&self.source.file, self.source.version.size);
-        match file::next_data(file, at) {
-            // A hole too small for a block of its own goes as data.
-            Ok(Some(data)) if data >= end.min(at + u64::from(MIN_PART)) && data > at => {
-                return Ok(Some(data.min(size)));
-            }
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(Some(size)),
-            Err(_) => {
-                // A file system that does not tell: everything counts as stored.
-                self.data = 0..u64::MAX;
-                return Ok(None);
-            }
+        // `at` is before the end of the file, so there is an extent.
+        let next = extents(&self.source.file, at..self.source.version.size).next();
+        let Extent { range, hole } = next.unwrap_or(Extent { range: at..end, hole: false });
+        // A hole that is too small for a block of its own goes as data.
+        if hole && range.end >= end.min(at + u64::from(MIN_PART)) {
+            return Ok(Some(range.end));
         }
-        let hole = file::next_hole(file, at).ok().flatten().unwrap_or(u64::MAX);
-        // On by as much as a block has to have, whatever the file system says.
-        self.data = at..hole.max(at + u64::from(MIN_PART));
+        let stored = if hole { at } else { range.end };
+        // A block has so many bytes at least, whatever the file system says.
+        self.data = at..stored.max(at + u64::from(MIN_PART));
         Ok(None)
     }
 

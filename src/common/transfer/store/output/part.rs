@@ -7,7 +7,7 @@ use super::{JOURNAL, Output, PART, joined};
 use crate::error::{Error, Result, system_words};
 use crate::sys::dir::Access;
 use crate::sys::file;
-use crate::transfer::journal::{self, Journal, Subject, read_header};
+use crate::transfer::store::journal::{self, Journal, Subject, read_header};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::io;

@@ -3,7 +3,7 @@
 mod words;
 
 use super::*;
-use crate::transfer::journal::Subject;
+use crate::transfer::store::journal::Subject;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileExt, symlink};
 

@@ -1,5 +1,5 @@
 //! The length of a part file, and the disk space for it: taken or counted before the first
-//! byte of a pulled transfer is asked for.
+//! byte of a transfer of the ropewalk protocol is asked for.
 
 #![forbid(unsafe_code)]
 

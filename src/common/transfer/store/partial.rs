@@ -1,5 +1,5 @@
 //! Going on where an earlier run was, or starting over: what is decided before the
-//! first byte of a pulled transfer is asked for.
+//! first byte of a transfer of the ropewalk protocol is asked for.
 
 #![forbid(unsafe_code)]
 
@@ -127,8 +127,8 @@ fn begin(part: &mut PartFile, subject: &Subject, sync: bool) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transfer::output::Output;
-    use crate::transfer::space::missing_space;
+    use crate::transfer::store::output::Output;
+    use crate::transfer::store::space::missing_space;
     use std::os::unix::fs::FileExt;
     use std::path::PathBuf;
 

@@ -13,15 +13,15 @@ use std::os::fd::{AsFd, OwnedFd};
 const ZEROS: usize = 64 << 10;
 
 /// The descriptor.
-pub struct Outlet {
+pub struct Pipe {
     /// Of whatever kind it is: write(2) is the same for all.
     descriptor: File,
 }
 
-impl Outlet {
+impl Pipe {
     /// Writes to `descriptor` where it stands.
-    pub fn new(descriptor: OwnedFd) -> Outlet {
-        Outlet { descriptor: File::from(descriptor) }
+    pub fn new(descriptor: OwnedFd) -> Pipe {
+        Pipe { descriptor: File::from(descriptor) }
     }
 
     /// Writes all of `bytes`.
@@ -48,7 +48,7 @@ impl Outlet {
     /// Writes this many zeros.
     ///
     /// # Errors
-    /// As [`Outlet::write`].
+    /// As [`Pipe::write`].
     pub fn write_zeros(&self, count: u64) -> io::Result<()> {
         static NOTHING: [u8; ZEROS] = [0; ZEROS];
         let mut left = count;
@@ -70,16 +70,16 @@ mod tests {
     #[test]
     fn bytes_and_zeros_come_out_in_order() {
         let (here, mut there) = UnixStream::pair().unwrap();
-        let outlet = Outlet::new(here.into());
+        let pipe = Pipe::new(here.into());
         let reader = std::thread::spawn(move || {
             let mut all = Vec::new();
             there.read_to_end(&mut all).unwrap();
             all
         });
-        outlet.write(b"before").unwrap();
-        outlet.write_zeros(ZEROS as u64 + 1).unwrap();
-        outlet.write(b"behind").unwrap();
-        drop(outlet);
+        pipe.write(b"before").unwrap();
+        pipe.write_zeros(ZEROS as u64 + 1).unwrap();
+        pipe.write(b"behind").unwrap();
+        drop(pipe);
         let all = reader.join().unwrap();
         assert!(all.starts_with(b"before\0") && all.ends_with(b"\0behind"));
         assert_eq!(all.len(), 12 + ZEROS + 1);
@@ -89,9 +89,9 @@ mod tests {
     fn a_descriptor_that_does_not_block_is_waited_for() {
         let (here, mut there) = UnixStream::pair().unwrap();
         here.set_nonblocking(true).unwrap();
-        let outlet = Outlet::new(here.into());
+        let pipe = Pipe::new(here.into());
         let size = 8 << 20;
-        let writer = std::thread::spawn(move || outlet.write(&vec![7; size]));
+        let writer = std::thread::spawn(move || pipe.write(&vec![7; size]));
         let mut all = Vec::new();
         there.read_to_end(&mut all).unwrap();
         writer.join().unwrap().unwrap();
@@ -104,7 +104,7 @@ mod tests {
             let (here, there) = UnixStream::pair().unwrap();
             here.set_nonblocking(!blocking).unwrap();
             drop(there);
-            let error = Outlet::new(here.into()).write(b"x").unwrap_err();
+            let error = Pipe::new(here.into()).write(b"x").unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         }
     }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_device_that_is_full_is_an_error() {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let error = Outlet::new(full.into()).write(b"x").unwrap_err();
+        let error = Pipe::new(full.into()).write(b"x").unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
     }
 }
