@@ -1,6 +1,6 @@
-//! The table of all transfers and downloads under way: one lock over who they are, what they
-//! do, how far they are and how fast they may go. What is decided over it is in
-//! `admission.rs` and `share.rs`; here it is done.
+//! The table of all transfers and downloads under way: their clients, what they do, their
+//! progress and their rates, under one lock. `admission.rs` and `share.rs` decide over the rows;
+//! the table does what they decide.
 
 #![forbid(unsafe_code)]
 
@@ -41,21 +41,21 @@ struct Content {
     ended: Totals,
 }
 
-/// A row, until this is dropped. A row that is dropped without [`Content::end`] counts as one
-/// that never began.
+/// Owns a row, and removes it when dropped. A row that is removed before its end was counted
+/// never began, as far as the totals go.
 struct Entry {
     table: Arc<Table>,
     id: u64,
 }
 
-/// A transfer's row.
+/// Owns the row of a transfer.
 pub(crate) struct TransferEntry {
     entry: Entry,
     /// Whether a session had to go for it.
     replaced: bool,
 }
 
-/// A download's row.
+/// Owns the row of a download.
 pub(crate) struct DownloadEntry {
     entry: Entry,
     rate: Option<Arc<Rate>>,
@@ -71,7 +71,7 @@ impl Table {
     }
 
     /// Admits a transfer to a client at `address`. At a limit a silent session may lose its
-    /// place to it; the sender of that need not have ended when this returns.
+    /// place to it. The sender of that session may still be ending when this returns.
     ///
     /// # Errors
     /// 503 where there is no room.
@@ -101,7 +101,6 @@ impl Table {
     /// Adds a download by a client at `address`.
     pub(crate) fn add_download(self: &Arc<Table>, address: IpAddr, now: Instant) -> DownloadEntry {
         let mut content = lock(&self.content);
-        // Its rate is told at once, like that of every other row.
         let rate = self.rate.map(|limit| Arc::new(Rate::new(self.next(&content, limit, now))));
         let stage = Stage::Download(rate.clone());
         let id = content.add(Row::new(origin(address), stage, now));
@@ -250,7 +249,7 @@ impl TransferEntry {
         Ok(())
     }
 
-    /// The sender has come so far.
+    /// Records a report of the sender.
     pub(crate) fn reached(&self, tally: &Tally, now: Instant) {
         self.entry.change(now, |row| {
             // A hole has no bytes, but the offset moves.
@@ -304,7 +303,7 @@ impl DownloadEntry {
         }
     }
 
-    /// The download has ended after `took`, and its client's kernel took `bytes`.
+    /// The download has ended after `took`; the server's kernel took `bytes`.
     pub(crate) fn end(&self, bytes: u64, outcome: Outcome, took: Duration) {
         self.entry.change(Instant::now(), |row| row.bytes = bytes);
         self.entry.end(outcome, took);

@@ -1,4 +1,4 @@
-//! Tests of the table: who makes room, what is told, and what is counted.
+//! Tests of the table: which session makes room, what senders are told, and what is counted.
 
 #![forbid(unsafe_code)]
 
