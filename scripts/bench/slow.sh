@@ -4,5 +4,5 @@
 set -eu
 cd "$(dirname "$0")/../.."
 ${CARGO:-cargo} test --release --locked --quiet --target-dir target --test e2e -- \
-    --ignored --nocapture --exact slow_stream::one_slow_stream_of_four_beside_the_ideal |
+    --ignored --nocapture --exact transfer::slow_stream::one_slow_stream_of_four_takes_little_longer_than_the_ideal |
     grep '^one stream'

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks what the compiler does not: each layer imports only itself and those to its left, no
-# files import each other in a circle, unsafe code stands only where it may, and every file says
-# what it owns.
+# files import each other in a circle, unsafe code stands only where it may, every file says
+# what it owns, and no function has more than 70 lines.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 status=0
@@ -51,8 +51,8 @@ for file in $(grep -rlE 'libc::off_t|as off_t' src); do
     complain "$file names an offset type that has 32 bits on some systems"
 done
 
-for file in $(find src -name '*.rs'); do
-    lines=$(wc -l <"$file")
-    [ "$lines" -le 400 ] || complain "$file has $lines lines; 400 is the most"
-done
+# shellcheck disable=SC2046
+long=$(awk -f scripts/check/functions.awk -- $(find src -name '*.rs' | sort)) ||
+    complain "scripts/check/functions.awk has failed"
+[ -z "$long" ] || complain "functions of more than 70 lines:" "$long"
 exit $status

@@ -17,8 +17,8 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 
 # Code that makes no system call, besides asking for the time and for random bytes.
 pure="error:: hash:: codec:: app::options
-    transfer::blocks transfer::growth transfer::meter transfer::queue transfer::ranges
-    transfer::rate transfer::ring transfer::session transfer::trace transfer::window"
+    transfer::classic::blocks transfer::queue::growth transfer::meter transfer::queue transfer::queue::ranges
+    transfer::queue::rate transfer::store::ring transfer::link::token transfer::trace transfer::queue::window"
 
 # Of the server.
 pure_server="auth::nonces:: conditions:: digests::turns:: digests::remembered::"

@@ -4,7 +4,7 @@
 # docs/MUTANTS.md.
 #
 #   scripts/check/mutants.sh codec                          all of src/common/codec
-#   TESTS=transfer::ranges scripts/check/mutants.sh transfer -f '*/ranges.rs'
+#   TESTS=transfer::queue::ranges scripts/check/mutants.sh transfer -f '*/ranges.rs'
 #                                                           one file, by its own tests
 #   scripts/check/mutants.sh codec --iterate                what survived last time
 #
@@ -39,6 +39,7 @@ rm -rf "$copy/src"
 mkdir -p "$copy/src/common"
 sed '/^\[\[/,$d' Cargo.toml >"$copy/Cargo.toml"
 cp Cargo.lock "$copy/"
+cp src/common/testing.rs "$copy/src/common/"
 keep=''
 for part in $layers; do
     cp -r "src/common/$part.rs" "$copy/src/common/"

@@ -1,5 +1,5 @@
-//! What the four programs share above the data plane: options, HTTP over a
-//! socket, jobs, signals, supervision, the terminal.
+//! The parts that at least two programs share, above the engine: options, HTTP over a socket,
+//! jobs, signals, supervision, the terminal.
 
 pub mod http;
 pub mod job;
@@ -13,6 +13,3 @@ pub mod signals;
 pub mod supervise;
 pub mod terminal;
 pub mod workers;
-
-/// Stack of a thread that only moves bytes and waits.
-pub const SMALL_STACK: usize = 256 << 10;

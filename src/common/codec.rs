@@ -1,5 +1,5 @@
-//! Formats: bytes in, values out, and back. Sans-I/O: no sockets, no files, no
-//! clocks. A parser answers `Ok(None)` while it needs more bytes.
+//! Formats: bytes to values and back. No I/O: no sockets, no files, no clocks. A parser answers
+//! `Ok(None)` while it needs more bytes.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! The one error type of all four programs, and their exit codes. Prints nothing:
-//! the program's `main` does that, once.
+//! The one error type of all four programs, and their exit codes. Prints nothing: a program's
+//! `main` prints its error, once.
 
 #![forbid(unsafe_code)]
 
@@ -10,21 +10,21 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// The job was done, whole and verified.
+    /// The job is done, whole and verified.
     Success = 0,
-    /// The system said no: a file, a descriptor, memory, space.
+    /// A system call failed: a file, a descriptor, memory, disk space.
     System = 1,
-    /// The command line asks for something that cannot be.
+    /// The command line is wrong.
     Usage = 2,
     /// The peer could not be reached, or the connection was lost.
     Network = 3,
     /// The server refused the request.
     Refused = 4,
-    /// The peer said something that its protocol does not allow.
+    /// The peer broke the protocol.
     Protocol = 5,
-    /// The bytes that came are not the bytes that were sent.
+    /// The received bytes differ from the sent bytes.
     Integrity = 6,
-    /// The file changed on the server while it was being sent.
+    /// The file changed on the server during the transfer.
     Changed = 7,
     /// Ended by SIGHUP.
     HungUp = 129,
@@ -35,7 +35,7 @@ pub enum ExitCode {
 }
 
 impl ExitCode {
-    /// Every code, in the order of their numbers.
+    /// Every code, in ascending order.
     pub const ALL: [ExitCode; 11] = [
         ExitCode::Success,
         ExitCode::System,
@@ -50,12 +50,12 @@ impl ExitCode {
         ExitCode::Terminated,
     ];
 
-    /// The number that the program hands to its parent.
+    /// The number that the process exits with.
     pub fn number(self) -> u8 {
         self as u8
     }
 
-    /// What it tells, in a few words: man pages list it so.
+    /// The meaning in a few words, as the man pages list it.
     pub fn meaning(self) -> &'static str {
         match self {
             ExitCode::Success => "the job was done, whole and verified",
@@ -72,7 +72,7 @@ impl ExitCode {
         }
     }
 
-    /// The code with this number: a worker reports its own to its parent so.
+    /// The code with this number. A worker's report names its code by number.
     pub fn from_number(number: u64) -> Option<ExitCode> {
         ExitCode::ALL.into_iter().find(|code| u64::from(code.number()) == number)
     }
@@ -84,13 +84,13 @@ impl From<ExitCode> for std::process::ExitCode {
     }
 }
 
-/// A result of anything that can end a program.
+/// The result of a call whose error can end a program.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why something failed: a line for a person and the code that goes with it.
+/// An error: one line for a person, and the exit code that goes with it.
 ///
-/// The text carries no program name and no newline; whatever in it came from a
-/// peer or from a file name has been escaped by whoever made the error.
+/// The text has no program name and no newline. The code that makes the error escapes what comes
+/// from a peer or a file name.
 #[derive(Debug)]
 pub struct Error {
     code: ExitCode,
@@ -118,13 +118,12 @@ impl Error {
         Error::new(ExitCode::System, format!("{what}: {}", system_words(cause)))
     }
 
-    /// A failed call on a connection to `what`.
+    /// A failed call on a connection to `what` (an address).
     pub fn network(what: impl fmt::Display, cause: &io::Error) -> Error {
         Error::new(ExitCode::Network, format!("{what}: {}", system_words(cause)))
     }
 
-    /// The same error with what a person may do about it behind a semicolon. `advice` is
-    /// part of the one line.
+    /// The same error, with advice for the user behind a semicolon, on the same line.
     pub fn advise(self, advice: impl fmt::Display) -> Error {
         Error { text: format!("{}; {advice}", self.text), ..self }
     }
@@ -143,8 +142,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An I/O error in the C library's own words (`No space left on device`), without
-/// the number that Rust's standard library puts behind them.
+/// An I/O error in the words of the C library (`No space left on device`). Rust's standard
+/// library adds the error number; this function removes it.
 pub fn system_words(cause: &io::Error) -> String {
     let text = cause.to_string();
     match cause.raw_os_error() {

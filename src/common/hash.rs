@@ -1,8 +1,8 @@
-//! Checksums: bytes in, digests out. Nothing here does I/O or knows what a
-//! file is. `unsafe` only in the files that use a processor's own instructions.
+//! Checksums: bytes in, digests out. No I/O. Only the files that use a processor's own
+//! instructions contain `unsafe`.
 //!
-//! (No `forbid(unsafe_code)` in a module that has such a file below it: a lint
-//! once forbidden cannot be allowed again further down. The crate denies it.)
+//! (A module above such a file has no `forbid(unsafe_code)`: a forbidden lint cannot be allowed
+//! below. The crate denies it.)
 
 mod block;
 pub mod crc32c;

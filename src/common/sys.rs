@@ -1,9 +1,10 @@
-//! Safe functions over libc: the only layer, besides the hardware hashes, that
-//! holds `unsafe`. Each wrapper takes borrowed descriptors, returns an
-//! `io::Result`, retries when a signal interrupts it, and speaks 64-bit offsets.
+//! Safe functions over libc. Only this layer and the hardware hashes contain `unsafe`. Each
+//! wrapper takes borrowed descriptors, returns an `io::Result`, retries when a signal interrupts
+//! it, and speaks 64-bit offsets.
 
 #![allow(unsafe_code)]
 
+pub mod backoff;
 pub mod beneath;
 pub mod connect;
 pub mod dir;
@@ -20,24 +21,26 @@ pub mod random;
 pub mod sandbox;
 pub mod socket;
 mod standard;
+pub mod stream;
 pub mod sync;
 pub mod terminal;
+pub mod thread;
 pub mod user;
 pub mod volume;
 
 use std::io;
 
-/// Turns libc's -1 into the thread's errno.
+/// Turns the result -1 of a C function into the thread's errno.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// The same for calls that count bytes.
+/// As [`check`], for calls that return a number of bytes.
 fn check_size(result: libc::ssize_t) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
-/// Calls `call` again for as long as a signal interrupts it.
+/// Repeats `call` while signals interrupt it.
 fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

@@ -1,20 +1,12 @@
-//! What moving a file needs besides bytes: plans, queues, part files.
+//! The engine: moves a file from a source to a sink over many streams. It knows no process, no
+//! command line and no HTTP.
 
-pub mod blocks;
-pub mod confine;
-pub mod growth;
-pub mod identity;
-pub mod journal;
+pub mod classic;
+pub mod link;
 pub mod meter;
-pub mod outlet;
-pub mod output;
-pub mod partial;
-pub mod pieces;
 pub mod queue;
-pub mod ranges;
-pub mod rate;
-pub mod ring;
-pub mod session;
-pub mod space;
+pub mod sink;
+pub mod source;
+pub mod store;
+pub mod timing;
 pub mod trace;
-pub mod window;

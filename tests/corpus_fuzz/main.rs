@@ -1,15 +1,18 @@
 //! Fuzzing by corpus, without any tool: every fuzz target gets its seeds and mutations of
-//! them. The inputs are the same each time, so a failure's number finds it again.
+//! them. Each run has other mutations; `ROPEWALK_SEED`, which a failure prints, repeats it.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::panic)] // this is how a test fails
 
 mod targets;
+#[path = "../../src/common/testing.rs"]
+mod testing;
 
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 use targets::{TARGETS, Target};
+use testing::Random;
 
 /// How many inputs each target gets, besides the seeds themselves.
 const INPUTS: usize = 200_000;
@@ -24,28 +27,11 @@ const MAX_CHANGES: u64 = 6;
 const TELLING: &[u8] =
     b"\0\t\n\r \"%'()*+,-./0123456789:;<=>?@AEWZ[\\]aebfx{|}~\x7f\x80\xff\xc3\xa9";
 
-/// A generator of numbers (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// A number under `limit`; 0 if that is 0.
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % (limit as u64).max(1)) as usize
-    }
-
-    /// A place to cut out of a text of this length: where it begins and ends.
-    fn span(&mut self, length: usize) -> (usize, usize) {
-        let start = self.below(length + 1);
-        let most = if self.next() % 4 == 0 { length } else { 12 };
-        (start, (start + self.below(most + 1)).min(length))
-    }
+/// A random part of a text of this length: where it begins and ends.
+fn span(random: &mut Random, length: usize) -> (usize, usize) {
+    let start = random.below(length + 1);
+    let most = if random.below(4) == 0 { length } else { 12 };
+    (start, (start + random.below(most + 1)).min(length))
 }
 
 /// Changes `input` once.
@@ -57,18 +43,18 @@ fn mutate(input: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
         2 if !input.is_empty() => input[place] = random.next() as u8,
         3 => input.insert(place, TELLING[random.below(TELLING.len())]),
         4 => {
-            let (start, end) = random.span(input.len());
+            let (start, end) = span(random, input.len());
             input.drain(start..end);
         }
         5 => {
-            let (start, end) = random.span(input.len());
+            let (start, end) = span(random, input.len());
             let piece = input[start..end].to_vec();
             input.splice(place..place, piece);
         }
         6 => {
             let other = &seeds[random.below(seeds.len())];
-            let (start, end) = random.span(other.len());
-            let (from, to) = random.span(input.len());
+            let (start, end) = span(random, other.len());
+            let (from, to) = span(random, input.len());
             input.splice(from..to, other[start..end].iter().copied());
         }
         7 => {
@@ -108,7 +94,7 @@ fn run(name: &str, target: Target) {
     for (number, seed) in seeds.iter().enumerate() {
         try_input(name, target, number, seed);
     }
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new();
     for number in 0..INPUTS {
         let mut input = seeds[random.below(seeds.len())].clone();
         for _ in 0..=random.next() % MAX_CHANGES {

@@ -1,16 +1,26 @@
-//! Limits of a server that are options: what is refused at each, how, and that a client
-//! waits for its turn.
+//! Limits of a server: what it refuses at each, that a client waits for its turn, and that a
+//! client that ends early frees its place at once.
 
-use crate::classic_peers::{ClassicServer, Http, ask, reply, request};
-use crate::harness::{Outcome, Running, Scratch, Server, assert_same, content, run, wait_until};
-use crate::pulled_peers;
+use crate::support::exit::{CHANGED, SYSTEM};
+use crate::support::harness::{
+    Outcome, Running, Scratch, Server, assert_same, content, run, wait_until,
+};
+use crate::support::http::{Http, reply};
+use crate::support::path::{BLOCK, Gate, Path};
+use crate::support::peers::classic::{ClassicServer, ask, request};
+use crate::support::peers::sink::{self, closed_unserved};
+use crate::support::proof;
+use crate::support::relay::Faults;
+use crate::support::system::signal;
+use ropewalk::codec::wire::{HELLO_SIZE, Request};
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[test]
-fn at_a_limit_of_transfers_there_is_503_and_word_of_when_to_ask_again() {
+fn at_a_limit_of_transfers_the_server_says_503_and_when_to_ask_again() {
     for (options, words) in [
         (["--max-transfers", "2"], "too many transfers"),
         (["--max-per-address", "2"], "too many transfers for your address"),
@@ -21,8 +31,8 @@ fn at_a_limit_of_transfers_there_is_503_and_word_of_when_to_ask_again() {
         let _offers = [(); 2].map(|()| ask(server.address, "file", 1));
         let (refused, _) = reply(&server, request(b"file", 1));
         assert_eq!((refused.status, refused.error()), (503, words));
-        assert_eq!(refused.field("Retry-After"), Some("1"));
-        assert_eq!(refused.field("Connection"), None, "it can be asked again here");
+        assert_eq!(refused.find("Retry-After"), Some("1"));
+        assert_eq!(refused.find("Connection"), None, "it can be asked again here");
         // Files that need no sender are served all the same.
         let (got, _) = reply(&server, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
         assert_eq!(got.status, 404);
@@ -31,11 +41,11 @@ fn at_a_limit_of_transfers_there_is_503_and_word_of_when_to_ask_again() {
 
 /// A session with a stream that asks for nothing.
 fn silent(server: &Server) -> TcpStream {
-    pulled_peers::ask(server, "file", 1).open()
+    sink::ask(server, "file", 1).open()
 }
 
 #[test]
-fn at_a_limit_of_transfers_the_session_goes_that_was_silent_for_longest() {
+fn at_a_limit_of_transfers_the_longest_silent_session_ends() {
     for option in ["--max-transfers", "--max-per-address"] {
         let scratch = Scratch::new(&format!("limit-silent{option}"));
         let mut server = Server::start(&scratch, &[option, "2", "--idle-timeout", "2"]);
@@ -46,9 +56,9 @@ fn at_a_limit_of_transfers_the_session_goes_that_was_silent_for_longest() {
         });
         let line = server.next_log_line();
         assert!(line.ends_with(": moved nothing, and made room for another transfer\n"), "{line}");
-        assert!(pulled_peers::closed_unserved(longest));
-        other.write_all(&pulled_peers::request(1, 4)).unwrap();
-        assert_eq!(pulled_peers::payload(&mut other, 1, 4), b"ytes");
+        assert!(sink::closed_unserved(longest));
+        other.write_all(&sink::request(1, 4)).unwrap();
+        assert_eq!(sink::payload(&mut other, 1, 4), b"ytes");
     }
 }
 
@@ -60,17 +70,17 @@ fn a_session_that_moves_something_keeps_its_place() {
     // The older one, but it is never silent for long.
     let (mut moves, silent) = (silent(&server), silent(&server));
     wait_until("a place", || {
-        moves.write_all(&pulled_peers::request(0, 5)).unwrap();
-        assert_eq!(pulled_peers::payload(&mut moves, 0, 5), b"bytes");
+        moves.write_all(&sink::request(0, 5)).unwrap();
+        assert_eq!(sink::payload(&mut moves, 0, 5), b"bytes");
         (reply(&server, request(b"file", 1)).0.status == 200).then_some(())
     });
-    assert!(pulled_peers::closed_unserved(silent));
-    moves.write_all(&pulled_peers::request(0, 5)).unwrap();
-    assert_eq!(pulled_peers::payload(&mut moves, 0, 5), b"bytes");
+    assert!(sink::closed_unserved(silent));
+    moves.write_all(&sink::request(0, 5)).unwrap();
+    assert_eq!(sink::payload(&mut moves, 0, 5), b"bytes");
 }
 
 #[test]
-fn a_client_waits_for_its_turn_but_not_for_ever() {
+fn a_client_waits_for_its_turn_until_its_retry_time_ends() {
     let scratch = Scratch::new("limit-wait");
     let options = ["--max-transfers", "1", "--idle-timeout", "2"];
     let server = Server::start(&scratch, &options);
@@ -91,7 +101,7 @@ fn a_client_waits_for_its_turn_but_not_for_ever() {
 }
 
 #[test]
-fn a_client_waits_for_as_long_as_a_full_server_says() {
+fn a_client_waits_as_long_as_a_full_server_says() {
     let scratch = Scratch::new("limit-when");
     let server = ClassicServer::bind(&scratch);
     let mut client =
@@ -118,7 +128,7 @@ fn more_streams_than_are_allowed_are_refused() {
 }
 
 #[test]
-fn a_request_has_the_time_that_the_option_gives_it() {
+fn the_option_bounds_how_long_a_request_may_take() {
     let scratch = Scratch::new("limit-request");
     let server = Server::start(&scratch, &["--request-timeout", "1"]);
     let begun = Instant::now();
@@ -130,12 +140,12 @@ fn a_request_has_the_time_that_the_option_gives_it() {
 }
 
 #[test]
-fn a_connection_stays_without_a_further_request_as_long_as_the_option_says() {
+fn the_option_bounds_how_long_a_connection_stays_idle() {
     let scratch = Scratch::new("limit-idle");
     let server = Server::start(&scratch, &["--idle-timeout", "1"]);
     let begun = Instant::now();
     let (answer, mut http) = reply(&server, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_eq!((answer.status, answer.field("Connection")), (404, None));
+    assert_eq!((answer.status, answer.find("Connection")), (404, None));
     assert!(http.is_closed());
     // The default would be thirty seconds.
     assert!((1000..30_000).contains(&begun.elapsed().as_millis()));
@@ -187,7 +197,7 @@ fn a_rate_is_shared_by_transfers_and_downloads() {
         scope.spawn(move || time(scratch, server, 4, &["--verify", "crc32c"]));
         scope.spawn(move || {
             let bytes = "GET /none HTTP/1.1\r\nHost: x\r\n\r\n".replace("/none", "file");
-            let mut http = crate::classic_peers::connect(server);
+            let mut http = crate::support::socket::connect(server);
             std::io::Write::write_all(&mut http, bytes.as_bytes()).unwrap();
             let mut got = vec![0; 3 << 20];
             std::io::Read::read_exact(&mut http, &mut got).unwrap();
@@ -198,7 +208,7 @@ fn a_rate_is_shared_by_transfers_and_downloads() {
 }
 
 #[test]
-fn sessions_that_ask_for_nothing_leave_the_rate_to_others() {
+fn idle_sessions_leave_their_share_of_the_rate_to_others() {
     let scratch = Scratch::new("rate-silent");
     scratch.write("file", &content(3 << 20));
     let server = Server::start(&scratch, &["--limit-rate", "2M"]);
@@ -210,25 +220,118 @@ fn sessions_that_ask_for_nothing_leave_the_rate_to_others() {
 }
 
 #[test]
-fn bytes_are_counted_as_the_rate_lets_them_go() {
+fn bytes_are_counted_at_the_rate_at_which_they_leave() {
     let scratch = Scratch::new("rate-counted");
     let metrics = format!("{}:0", scratch.address());
     let options = ["--limit-rate", "16K", "--metrics", &metrics];
-    let mut server = Server::start(&scratch, &options);
-    let line = server.running.next_line();
-    let metrics: SocketAddr = line.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    let server = Server::start(&scratch, &options);
+    let metrics = server.metrics.unwrap();
     let block = 128 << 10;
     scratch.write("file", &content(block));
-    let mut stream = pulled_peers::ask(&server, "file", 1).open();
-    stream.write_all(&pulled_peers::request(0, block as u32)).unwrap();
+    let mut stream = sink::ask(&server, "file", 1).open();
+    stream.write_all(&sink::request(0, block as u32)).unwrap();
     let counted = wait_until("the first bytes", || {
         let mut http = Http::connect(metrics);
         http.send("GET /-/metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let text = http.receive().body;
-        let mut lines = text.lines();
+        let reply = http.receive();
+        let mut lines = reply.text().lines();
         let all = lines.find_map(|line| line.strip_prefix("ropewalk_transfer_bytes_total "));
         Some(all.unwrap().parse::<usize>().unwrap()).filter(|bytes| *bytes > 0)
     });
     // Else the block would count as moved at once, and then nothing for 8 s.
     assert!(counted < block, "{counted}");
+}
+
+/// Demands that the next session that ends does so because its client said it. A server
+/// that misses the streams says something else, half a minute later.
+#[track_caller]
+fn was_left(server: &mut Server) {
+    let mut line = server.next_log_line();
+    while line.contains(" warning: ") {
+        line = server.next_log_line(); // of a server that was started anew
+    }
+    assert!(line.ends_with(": the client has given up the rest\n"), "{line}");
+}
+
+#[test]
+fn a_client_that_a_signal_ends_frees_its_place() {
+    for (number, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143), (libc::SIGHUP, 129)] {
+        let (gate, faults) = Gate::after(3);
+        let mut path = Path::new(&format!("goodbye-{number}"), (40 * BLOCK) as usize, faults);
+        let client = path.begin(&gate, 3, path.client(2));
+        client.signal(number);
+        client.finish().failed(code, "client", "stopped by ");
+        was_left(&mut path.server);
+        gate.open();
+    }
+}
+
+#[test]
+fn a_client_whose_receiver_is_killed_frees_its_place() {
+    let (gate, faults) = Gate::after(3);
+    let mut path = Path::new("goodbye-receiver", (40 * BLOCK) as usize, faults);
+    let mut client = path.begin(&gate, 3, path.client(1));
+    signal(proof::children(client.pid(), 1)[0], libc::SIGKILL);
+    client.finish_ref().failed(SYSTEM, "client", "receiver: stopped by signal 9");
+    was_left(&mut path.server);
+    gate.open();
+}
+
+#[test]
+fn a_client_without_a_stream_yet_frees_its_place() {
+    let gate = Arc::new(Gate::default());
+    let own = gate.clone();
+    // The hello of the first stream, which is the only one, does not get through.
+    let hold = move |message: crate::support::relay::Message<'_>| {
+        if message.stream == 0 && message.bytes.len() == HELLO_SIZE {
+            own.pass();
+        }
+    };
+    let faults = Faults { message: Box::new(hold), ..Faults::default() };
+    let mut path = Path::new("goodbye-early", (40 * BLOCK) as usize, faults);
+    let client = Running::start(&mut path.client(1));
+    gate.wait_until_reached();
+    client.signal(libc::SIGINT);
+    client.finish().failed(130, "client", "stopped by SIGINT");
+    was_left(&mut path.server);
+    gate.open();
+}
+
+#[test]
+fn a_client_that_cannot_write_its_output_frees_its_place() {
+    let mut path = Path::new("goodbye-output", 1000, Faults::default());
+    path.scratch.make_dir("folder/out.part");
+    run(&mut path.client(1)).failed(SYSTEM, "client", "out.part");
+    was_left(&mut path.server);
+    run(path.client(1).arg("--single-port")).failed(SYSTEM, "client", "out.part");
+    was_left(&mut path.server);
+}
+
+#[test]
+fn a_client_ends_a_new_session_that_it_cannot_use() {
+    let (gate, faults) = Gate::before_a_cut(3);
+    let mut path = Path::new("goodbye-other", (40 * BLOCK) as usize, faults);
+    let client = path.begin(&gate, 3, path.client(1));
+    path.server.kill();
+    path.scratch.write("file", &content((40 * BLOCK) as usize + 1)[1..]);
+    path.restart(&[]);
+    gate.open();
+    client.finish().failed(CHANGED, "client", "the file on the server has changed");
+    was_left(&mut path.server);
+}
+
+#[test]
+fn a_leave_request_ends_the_session_at_either_port() {
+    let scratch = Scratch::new("goodbye-word");
+    let mut server = Server::start(&scratch, &[]);
+    scratch.write("file", b"bytes");
+    for control in [false, true] {
+        let offer = sink::ask(&server, "file", 2);
+        let idle = offer.open();
+        let address = if control { server.address } else { offer.sender };
+        // It is said on a stream that closes at once.
+        offer.open_at(address).write_all(&Request::Leave.encode()).unwrap();
+        was_left(&mut server);
+        assert!(closed_unserved(idle));
+    }
 }

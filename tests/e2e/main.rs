@@ -5,55 +5,14 @@
 // Clippy takes only the functions marked #[test] for tests; here everything is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
-mod classic_peers;
-mod harness;
-mod path;
-mod proof;
-mod pty;
-mod pulled_peers;
-mod relay;
-mod system;
+#[path = "../support/mod.rs"]
+mod support;
 
-mod activation;
-mod auth;
-mod auth_client;
-mod auto;
-mod changes;
-mod connections;
-mod data_ports;
-mod digest;
-mod disks;
-mod errors;
+mod cli;
 mod faults;
-mod goodbye;
-mod holes;
 mod http;
-mod large;
-mod late_sync;
 mod limits;
-mod log;
-mod namespaces;
-mod old_kernel;
-mod one_port;
-mod outputs;
-mod parts;
-mod peers;
-mod piped;
-mod piped_classic;
-mod progress;
-mod renewal;
+mod packages;
 mod resume;
-mod root;
-mod sandbox;
-mod signals;
-mod slow_stream;
-mod small_files;
-mod strangers;
-mod streams;
-mod terminal;
-mod trace;
-mod transfers;
-mod url;
-mod usage;
-mod user;
-mod waits;
+mod security;
+mod transfer;

@@ -1,6 +1,6 @@
-//! Makes the man pages and the completions of three shells from the tables of options, which
-//! `--help` shows too, and compares them with the files in `share/`. `make papers` writes the
-//! files anew. They are kept there, so that installing runs no program.
+//! Generates the man pages and the completions of three shells from the tables of options, and
+//! compares them with the files in `share/`. `make papers` writes these files. They are in the
+//! repository, so that an installation runs no program.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)] // this is how a test fails
@@ -85,7 +85,7 @@ fn kind_of(name: &'static str) -> Option<Kind> {
         "ADDR" | "ADDR:PORT" | "A-B" | "N" | "SECONDS" | "RATE" => Kind::Free,
         // Beside the numbers, which need no help.
         "N|auto" => Kind::OneOf(vec!["auto"]),
-        "port" | "threads" | "file" | "block_size" => Kind::Free,
+        "port" | "streams" | "file" | "block_size" => Kind::Free,
         _ if name.contains('|') => Kind::OneOf(name.split('|').collect()),
         _ => return None,
     })
@@ -100,7 +100,7 @@ fn kind(option: &Opt) -> Option<Kind> {
 fn place(program: &Program, name: &'static str) -> Kind {
     match (program.name, name) {
         // Beside the numbers, which need no help.
-        ("client", "threads") => Kind::OneOf(vec!["auto"]),
+        ("client", "streams") => Kind::OneOf(vec!["auto"]),
         _ => kind_of(name).unwrap_or(Kind::Free),
     }
 }

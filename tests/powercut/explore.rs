@@ -2,17 +2,17 @@
 
 use crate::check::{Expected, OTHER_BOOT, empty, lay};
 use crate::disk::Change;
-use crate::harness::{Scratch, run};
 use crate::history::{History, Step};
 use crate::promise::{JOURNAL, OUT, PART, Promise, counting, records};
-use crate::states::{Random, State};
+use crate::states::State;
+use crate::support::harness::{Scratch, run};
+use crate::testing::Random;
 use crate::world::World;
-use ropewalk::transfer::journal::Subject;
+use ropewalk::transfer::store::journal::Subject;
 use std::collections::HashSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// States by chance of one cut, one after the other.
 const OF_A_CUT: usize = 8;
@@ -23,12 +23,6 @@ const KEPT: usize = 200;
 /// A number from the environment.
 fn setting(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap())
-}
-
-/// Where the choices of this run begin.
-pub(crate) fn seed() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    setting("POWERCUT_SEED", now.as_nanos() as u64 % 1_000_000_000)
 }
 
 /// What was tried of a history.
@@ -64,7 +58,7 @@ impl Explorer<'_> {
         let folder = world.states_folder();
         let subject = self.subject();
         let expected = Expected { history, subject, bytes: &world.bytes, old, folder };
-        let mut random = Random(self.seed);
+        let mut random = Random::from_seed(self.seed);
         let mut figures = Figures::default();
         let mut seen = HashSet::new();
         let mut found = Vec::new();
@@ -221,7 +215,7 @@ impl Explorer<'_> {
         let (promise, journal) = (self.history.promise(length), state.names.get(JOURNAL));
         let journal = journal.map(|file| records(&state.files[*file].bytes()));
         panic!(
-            "{test}: {wrong}\nPOWERCUT_SEED={seed}, after {length} steps\nstate: {names:?}\n\
+            "{test}: {wrong}\nROPEWALK_SEED={seed}, after {length} steps\nstate: {names:?}\n\
              journal: {journal:?}\npromised: {promise:?}\n{shown}"
         );
     }

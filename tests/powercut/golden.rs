@@ -2,7 +2,7 @@
 
 use crate::disk::{Change, Content, Naming};
 use crate::history::{File, History, Step, Synced};
-use crate::states::Random;
+use crate::testing::Random;
 use std::collections::BTreeSet;
 
 const THREAD: u32 = 1;
@@ -57,7 +57,7 @@ fn a_write_is_torn_between_sectors_and_its_size_may_be_there_alone() {
 }
 
 #[test]
-fn what_is_synced_stays_and_what_replaces_it_is_old_or_new() {
+fn synced_bytes_stay_and_a_rename_leaves_the_old_or_the_new_file() {
     let mut steps = vec![write(0, b'a', 1024)];
     steps.extend(sync(Synced::File(0)));
     assert_states(steps.clone(), &["f:aa"]);
@@ -77,7 +77,7 @@ fn a_later_write_may_be_there_without_an_earlier_one() {
 }
 
 #[test]
-fn a_sync_speaks_of_what_was_written_before_it_began() {
+fn a_sync_covers_the_writes_before_it_began() {
     let mut steps = vec![Step::Change(0, Change::Size(1024)), write(0, b'a', 512)];
     let [begins, ends] = sync(Synced::File(0));
     steps.extend([begins.clone(), write(512, b'b', 512), ends]);
@@ -105,7 +105,7 @@ fn space_that_is_allocated_is_a_size() {
 }
 
 #[test]
-fn names_are_there_or_not_whatever_is_with_the_data() {
+fn a_name_may_be_lost_or_kept_independently_of_the_data() {
     let mut steps = vec![write(0, b'a', 512)];
     steps.extend(sync(Synced::File(0)));
     steps.push(Step::Name(Naming::Move("f".into(), "g".into(), 0)));
@@ -130,7 +130,7 @@ fn chance_finds_states_that_are_possible_and_all_of_few() {
     let cut = history.cut(4);
     let all: BTreeSet<String> =
         (0..cut.count().unwrap()).map(|number| format!("{:?}", cut.state(number))).collect();
-    let mut random = Random(7);
+    let mut random = Random::from_seed(7);
     let found: BTreeSet<String> =
         (0..20_000).map(|_| format!("{:?}", cut.by_chance(&mut random))).collect();
     assert_eq!(found, all);

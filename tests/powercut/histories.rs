@@ -1,11 +1,11 @@
 //! The histories, and what has to hold in every state that they can leave.
 
 use crate::check::lay;
-use crate::explore::{Explorer, seed};
-use crate::harness::content;
+use crate::explore::Explorer;
 use crate::history::{History, Step};
 use crate::recorder::{Run, can_record};
-use crate::states::Random;
+use crate::support::harness::content;
+use crate::testing::{Random, seed};
 use crate::world::{BLOCK, BLOCKS, SIZE, World};
 
 /// A run to the end.
@@ -36,7 +36,7 @@ fn calls(blocks: usize) -> usize {
 }
 
 #[test]
-fn every_state_of_a_small_fetch_is_gone_on_from() {
+fn a_small_fetch_resumes_from_every_state_of_the_disk() {
     let test = "every_state_of_a_small_fetch_is_gone_on_from";
     if !can_record(test) {
         return;
@@ -52,7 +52,7 @@ fn every_state_of_a_small_fetch_is_gone_on_from() {
 }
 
 #[test]
-fn a_small_fetch_that_is_killed_after_any_call_is_gone_on_from() {
+fn a_small_fetch_resumes_after_a_kill_at_any_call() {
     let test = "a_small_fetch_that_is_killed_after_any_call_is_gone_on_from";
     if !can_record(test) {
         return;
@@ -76,7 +76,7 @@ fn a_small_fetch_that_is_killed_after_any_call_is_gone_on_from() {
 }
 
 #[test]
-fn what_a_fetch_has_made_durable_stays() {
+fn durable_bytes_survive_a_power_cut() {
     let test = "what_a_fetch_has_made_durable_stays";
     if !can_record(test) {
         return;
@@ -90,13 +90,13 @@ fn what_a_fetch_has_made_durable_stays() {
 }
 
 #[test]
-fn a_fetch_over_an_old_file_that_is_killed_twice_is_gone_on_from() {
+fn a_fetch_over_an_old_file_resumes_after_two_kills() {
     let test = "a_fetch_over_an_old_file_that_is_killed_twice_is_gone_on_from";
     if !can_record(test) {
         return;
     }
     let (seed, world) = (seed(), World::new("killed", content(SIZE)));
-    let mut random = Random(seed);
+    let mut random = Random::from_seed(seed);
     let folder = world.folder("folder", Some(&content(3000)));
     let mut history = History::of(&folder);
     let first = 3 + random.below(calls(BLOCKS / 2));
@@ -118,7 +118,7 @@ fn holes_that_were_made_durable_stay_holes() {
     }
     bytes[18 * BLOCK..23 * BLOCK].fill(0);
     let (seed, world) = (seed(), World::with_holes("holes", bytes));
-    let mut random = Random(seed);
+    let mut random = Random::from_seed(seed);
     let folder = world.folder("folder", None);
     let mut history = History::of(&folder);
     world.run(&mut history, &folder, &dies("receiver", 8 + random.below(9)), false);
@@ -128,13 +128,13 @@ fn holes_that_were_made_durable_stay_holes() {
 }
 
 #[test]
-fn one_power_cut_after_the_other_costs_nothing_that_was_durable() {
+fn a_second_power_cut_costs_no_durable_byte() {
     let test = "one_power_cut_after_the_other_costs_nothing_that_was_durable";
     if !can_record(test) {
         return;
     }
     let (seed, world) = (seed(), World::new("again", content(SIZE)));
-    let mut random = Random(seed);
+    let mut random = Random::from_seed(seed);
     let folder = world.folder("folder", Some(b"old"));
     let mut history = History::of(&folder);
     world.run(&mut history, &folder, &dies("receiver", calls(BLOCKS - 2) + 3), true);
@@ -148,18 +148,18 @@ fn one_power_cut_after_the_other_costs_nothing_that_was_durable() {
         let how = if round == 0 { dies("receiver", 2 + random.below(8)) } else { WHOLE };
         world.run(&mut next, &folder, &how, round > 0);
         history = next;
-        explore(test, &world, &history, seed + round);
+        explore(test, &world, &history, seed);
     }
 }
 
 #[test]
-fn without_sync_no_wrong_byte_counts_and_what_was_durable_stays() {
+fn without_sync_no_wrong_byte_counts_and_durable_bytes_stay() {
     let test = "without_sync_no_wrong_byte_counts_and_what_was_durable_stays";
     if !can_record(test) {
         return;
     }
     let (seed, world) = (seed(), World::new("no-sync", content(SIZE)));
-    let mut random = Random(seed);
+    let mut random = Random::from_seed(seed);
     let folder = world.folder("folder", Some(b"old"));
     let mut history = History::of(&folder);
     world.run(&mut history, &folder, &dies("receiver", calls(BLOCKS - 3) + 3), true);
@@ -170,7 +170,7 @@ fn without_sync_no_wrong_byte_counts_and_what_was_durable_stays() {
 }
 
 #[test]
-fn a_file_that_has_changed_is_never_mixed_with_what_was_durable_of_the_old_one() {
+fn a_changed_file_is_never_mixed_with_durable_bytes_of_the_old_file() {
     let test = "a_file_that_has_changed_is_never_mixed_with_what_was_durable_of_the_old_one";
     if !can_record(test) {
         return;

@@ -4,18 +4,15 @@
 //! byte count as there, or a wrong file have the output's name.
 //!
 //! `POWERCUT_STATES` is how many states are tried of each history that has more than can all be
-//! tried, `POWERCUT_RESUMED` how many of those a real client goes on from. `POWERCUT_SEED`
+//! tried, `POWERCUT_RESUMED` how many of those a real client goes on from. `ROPEWALK_SEED`
 //! repeats the choices of a run; a failed one says which it was.
 
 // Clippy takes only the functions marked #[test] for tests; here everything is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 #[allow(dead_code)] // what tests/e2e alone needs
-#[path = "../e2e/harness.rs"]
-mod harness;
-#[allow(dead_code)]
-#[path = "../e2e/system.rs"]
-mod system;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod check;
 mod disk;
@@ -26,4 +23,7 @@ mod history;
 mod promise;
 mod recorder;
 mod states;
+#[allow(dead_code)]
+#[path = "../../src/common/testing.rs"]
+mod testing;
 mod world;

@@ -1,11 +1,12 @@
 //! Runs a client under recorder.c, and reads what it and its worker did to their folder.
 
 use crate::disk::{Change, Content, Naming, SECTOR};
-use crate::harness::{Outcome, run};
 use crate::history::{File, History, Step, Synced};
-use ropewalk::sys::file::{next_data, next_hole};
+use crate::support::harness::{Outcome, run};
+use ropewalk::sys::file::extents;
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -159,9 +160,8 @@ impl History {
 fn read(file: &fs::File) -> Content {
     let size = file.metadata().unwrap().len();
     let mut content = Content { size, ..Content::default() };
-    let mut at = 0;
-    while let Some(start) = next_data(file, at).unwrap().filter(|start| *start < size) {
-        let end = next_hole(file, start).unwrap().unwrap_or(size);
+    for extent in extents(file, 0..size).filter(|extent| !extent.hole) {
+        let Range { start, end } = extent.range;
         let mut bytes = vec![0; (end - start) as usize];
         file.read_exact_at(&mut bytes, start).unwrap();
         for (number, part) in (start / SECTOR..).zip(bytes.chunks(SECTOR as usize)) {
@@ -169,7 +169,6 @@ fn read(file: &fs::File) -> Content {
             sector[..part.len()].copy_from_slice(part);
             content.sectors.insert(number, Arc::new(sector));
         }
-        at = end;
     }
     content
 }

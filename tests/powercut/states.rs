@@ -2,6 +2,7 @@
 
 use crate::disk::{Content, Names, SECTOR};
 use crate::history::{Cut, Pending};
+use crate::testing::Random;
 use std::sync::Arc;
 
 /// One state of the folder.
@@ -11,24 +12,6 @@ pub(crate) struct State {
     pub(crate) files: Vec<Content>,
     /// Whether a sector holds what the disk held before, which may be anybody's.
     pub(crate) is_dirty: bool,
-}
-
-/// A generator of numbers (SplitMix64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    /// A number under `limit`, which is not 0.
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
 }
 
 /// How chance chooses for one file.

@@ -1,8 +1,8 @@
 //! A server with one file, and folders for a client.
 
-use crate::harness::{Scratch, Server};
 use crate::history::History;
 use crate::recorder::Run;
+use crate::support::harness::{Scratch, Server};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};

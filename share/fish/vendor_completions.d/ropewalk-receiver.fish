@@ -23,7 +23,7 @@ function __ropewalk_receiver_place
 end
 
 complete -c ropewalk-receiver -f
-complete -c ropewalk-receiver -l job -d 'take the job from the parent program, on standard input'
+complete -c ropewalk-receiver -l job -d 'read the job from the parent program, on standard input'
 complete -c ropewalk-receiver -s h -l help -d 'show this help'
 complete -c ropewalk-receiver -s V -l version -d 'show the version'
 complete -c ropewalk-receiver -n '__ropewalk_receiver_place 0' -a '(__fish_print_hostnames)' -d 'the host of the sender'

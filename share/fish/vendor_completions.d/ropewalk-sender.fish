@@ -23,7 +23,7 @@ function __ropewalk_sender_place
 end
 
 complete -c ropewalk-sender -f
-complete -c ropewalk-sender -l job -d 'take the job from the parent program, on standard input'
+complete -c ropewalk-sender -l job -d 'read the job from the parent program, on standard input'
 complete -c ropewalk-sender -s h -l help -d 'show this help'
 complete -c ropewalk-sender -s V -l version -d 'show the version'
 complete -c ropewalk-sender -n '__ropewalk_sender_place 1' -F -d 'the file to send'

@@ -2,30 +2,30 @@
 
 #![forbid(unsafe_code)]
 
-mod wanted;
+mod positionals;
 
 use crate::destination::{self, Destination};
 use crate::progress::style::Style;
+use positionals::Positionals;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve::without_zone;
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::shell;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
-use ropewalk::transfer::blocks::MAX_STREAMS;
-use ropewalk::transfer::growth::FIRST_STREAMS;
-use ropewalk::transfer::partial::Wishes;
+use ropewalk::transfer::classic::blocks::MAX_STREAMS;
+use ropewalk::transfer::queue::growth::FIRST_STREAMS;
+use ropewalk::transfer::store::partial::Wishes;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
-use wanted::Wanted;
 
-/// Seconds for one attempt to connect, unless the user says otherwise.
+/// Default of `--connect-timeout`: seconds for one attempt to connect.
 const DEFAULT_CONNECT_TIME: u64 = 10;
 
-/// Seconds for which a full server is waited for, and for which a transfer that has begun
-/// is tried to go on with, unless the user says otherwise.
+/// Default of `--retry-for`: seconds to wait for a full server, and seconds to reach a lost
+/// server again.
 const DEFAULT_RETRY_TIME: u64 = 60;
 
 /// What the user asked for.
@@ -34,82 +34,81 @@ pub(crate) struct Config {
     /// The server.
     pub(crate) server: Address,
     /// How many streams.
-    pub(crate) threads: Threads,
+    pub(crate) streams: StreamCount,
     /// The file as the server names it: bytes, not empty, without NUL.
     pub(crate) file: Vec<u8>,
-    /// Where it goes.
+    /// Where the file goes.
     pub(crate) destination: Destination,
-    /// The file with the name and the password, if there is one.
+    /// The file with the user and the password, if `--auth` names one.
     pub(crate) auth: Option<PathBuf>,
-    /// Whether a server may ask for the password by MD5 only.
+    /// Whether to answer a server that knows only MD5 for passwords.
     pub(crate) auth_md5: bool,
-    /// Whether streams go to the server's own port from the start.
+    /// Whether all streams go to the control port.
     pub(crate) single_port: bool,
-    /// How long one attempt to connect may take.
+    /// Time limit of one attempt to connect.
     pub(crate) connect_time: Duration,
-    /// How long the server may be silent after a request, where the user has said how long
-    /// an attempt to connect may take.
+    /// How long the server may be silent after a request; `None` without `--connect-timeout`.
     pub(crate) silence: Option<Duration>,
-    /// How long to wait for a full server, and to go on with a transfer that has begun.
+    /// How long to wait for a full server, and to try to reach a lost server again.
     pub(crate) retry_for: Duration,
-    /// Bytes per second at most.
+    /// The rate limit, in bytes per second.
     pub(crate) rate: Option<u64>,
-    /// How to check what comes.
+    /// How to check the blocks and the file.
     pub(crate) verify: Verify,
-    /// What to do with what an earlier run left, and with the disk.
+    /// Whether to continue an earlier run, and whether to wait for the disk.
     pub(crate) wishes: Wishes,
-    /// Where a picture of the transfer goes.
+    /// The file for the picture of the transfer.
     pub(crate) trace: Option<PathBuf>,
     /// Whether to print errors only.
     pub(crate) quiet: bool,
     /// Whether the summary has the digits of the MD5.
     pub(crate) verbose: bool,
-    /// How to say on standard error how it goes.
+    /// How to show progress on standard error.
     pub(crate) progress: Style,
-    /// The command that goes on with what this one leaves behind.
+    /// The command that continues this fetch.
     pub(crate) command: String,
 }
 
 /// How many streams a file is received over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Threads {
-    /// So many, 1 to 255.
+pub(crate) enum StreamCount {
+    /// Exactly this many, 1 to 255.
     Fixed(u8),
-    /// As many as help, which is found out during the transfer.
+    /// As many as help; the receiver finds out how many.
     Auto,
 }
 
-impl Threads {
-    /// How many there are where the number cannot change.
+impl StreamCount {
+    /// How many streams to ask for at first, 1 to 255.
     pub(crate) fn at_first(self) -> u8 {
         match self {
-            Threads::Fixed(threads) => threads,
-            Threads::Auto => FIRST_STREAMS,
+            StreamCount::Fixed(streams) => streams,
+            StreamCount::Auto => FIRST_STREAMS,
         }
     }
 
-    /// From the argument `threads` or the option `--streams`, of which one at most may be.
-    fn choose(threads: Option<&OsStr>, streams: Option<&OsStr>) -> Result<Threads> {
-        match (threads, streams) {
-            (None, None) => Ok(Threads::Auto),
-            (Some(threads), None) => Threads::parse("threads", threads),
-            (None, Some(streams)) => Threads::parse("--streams", streams),
+    /// From the argument `streams` or the option `--streams`. Both together are an error.
+    fn choose(argument: Option<&OsStr>, option: Option<&OsStr>) -> Result<StreamCount> {
+        match (argument, option) {
+            (None, None) => Ok(StreamCount::Auto),
+            (Some(argument), None) => StreamCount::parse("streams", argument),
+            (None, Some(option)) => StreamCount::parse("--streams", option),
             (Some(_), Some(_)) => {
-                let text = "--streams: must be left out where the argument threads is given";
+                let text = "--streams: cannot be combined with the argument streams";
                 Err(Error::usage(text))
             }
         }
     }
 
-    fn parse(what: &str, text: &OsStr) -> Result<Threads> {
+    fn parse(what: &str, text: &OsStr) -> Result<StreamCount> {
         match text == "auto" {
-            true => Ok(Threads::Auto),
-            false => Ok(Threads::Fixed(number(what, text, 1..=MAX_STREAMS)? as u8)),
+            true => Ok(StreamCount::Auto),
+            false => Ok(StreamCount::Fixed(number(what, text, 1..=MAX_STREAMS)? as u8)),
         }
     }
 }
 
-/// What `--verify` says.
+/// The value of `--verify`.
 fn parse_verify(text: Option<&OsStr>) -> Result<Verify> {
     let Some(text) = text else { return Ok(Verify::Md5) };
     text.to_str().and_then(Verify::from_word).ok_or_else(|| {
@@ -118,21 +117,22 @@ fn parse_verify(text: Option<&OsStr>) -> Result<Verify> {
     })
 }
 
-/// A host and a port, as typed and apart.
+/// A host and a port.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     /// `host:port` as typed.
     pub(crate) typed: String,
-    /// A name or an address, without brackets; an IPv6 address perhaps with its interface.
+    /// A name or an address without brackets. A link-local address has its interface.
     pub(crate) host: String,
     /// 1 to 65535.
     pub(crate) port: u16,
 }
 
 impl Config {
-    /// Understands the command line.
+    /// Validates the command line.
     pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Config> {
-        let Wanted { server, threads, file, ofile } = wanted::understand(arguments.positionals())?;
+        let Positionals { server, streams, file, ofile } =
+            positionals::parse(arguments.positionals())?;
         if file.is_empty() {
             return Err(Error::usage("file: must not be empty"));
         }
@@ -140,7 +140,7 @@ impl Config {
         let seconds = arguments.number("connect-timeout", 1..=3600)?;
         Ok(Config {
             server,
-            threads: Threads::choose(threads, arguments.value("streams"))?,
+            streams: StreamCount::choose(streams, arguments.value("streams"))?,
             file,
             destination,
             auth: arguments.value("auth").map(PathBuf::from),
@@ -163,7 +163,8 @@ impl Config {
     }
 }
 
-/// The command as it was typed, without what would throw away what is there.
+/// The command as the user typed it, without `--restart`, which would discard what has
+/// arrived.
 fn resuming(arguments: &Arguments) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "client".into());
     let words = std::iter::once(program.as_os_str()).chain(arguments.typed_without("restart"));
@@ -197,7 +198,7 @@ impl Address {
         Ok(Address { typed: typed.to_string(), host: host.to_string(), port: port as u16 })
     }
 
-    /// What a request's Host field says: as typed, but for an interface of this machine.
+    /// The Host field of a request: the address as typed, without an interface of this machine.
     pub(crate) fn host_field(&self) -> String {
         match without_zone(&self.host) {
             host if host == self.host => escape(self.typed.as_bytes()),
@@ -234,40 +235,40 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_cannot_be_are_refused() {
+    fn invalid_addresses_are_refused() {
         for text in ["box", "box:", "box:0", "box:65536", ":80", "::1:80", "[::1:80", "[]:80", ""] {
             assert!(config([text, "4", "f", "o"]).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn numbers_of_threads_that_cannot_be_are_refused() {
+    fn invalid_numbers_of_streams_are_refused() {
         for text in ["0", "256", "-4", "four", ""] {
             assert!(config(["box:80", text, "f", "o"]).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn the_number_of_threads_may_be_left_to_the_client() {
-        let threads = |text| config(["box:80", text, "f", "o"]).unwrap().threads;
-        assert_eq!(threads("255"), Threads::Fixed(255));
-        assert_eq!(threads("auto"), Threads::Auto);
+    fn the_client_may_choose_the_number_of_streams() {
+        let streams = |text| config(["box:80", text, "f", "o"]).unwrap().streams;
+        assert_eq!(streams("255"), StreamCount::Fixed(255));
+        assert_eq!(streams("auto"), StreamCount::Auto);
         assert!(config(["box:80", "Auto", "f", "o"]).is_err());
     }
 
     #[test]
     fn the_streams_of_a_url_are_those_of_the_option() {
-        let threads = |words: &[&str]| {
+        let streams = |words: &[&str]| {
             let Request::Run(arguments) = CLIENT.parse(words.iter().map(Into::into))? else {
                 panic!("help was asked for");
             };
-            Config::from_arguments(&arguments).map(|config| config.threads)
+            Config::from_arguments(&arguments).map(|config| config.streams)
         };
-        assert_eq!(threads(&["http://box/f"]).unwrap(), Threads::Auto);
-        assert_eq!(threads(&["http://box/f", "--streams=7"]).unwrap(), Threads::Fixed(7));
-        assert_eq!(threads(&["box:80/f", "o", "--streams=auto"]).unwrap(), Threads::Auto);
-        assert!(threads(&["box:80", "4", "f", "--streams=4"]).is_err());
-        assert!(threads(&["http://box/f", "--streams=0"]).is_err());
+        assert_eq!(streams(&["http://box/f"]).unwrap(), StreamCount::Auto);
+        assert_eq!(streams(&["http://box/f", "--streams=7"]).unwrap(), StreamCount::Fixed(7));
+        assert_eq!(streams(&["box:80/f", "o", "--streams=auto"]).unwrap(), StreamCount::Auto);
+        assert!(streams(&["box:80", "4", "f", "--streams=4"]).is_err());
+        assert!(streams(&["http://box/f", "--streams=0"]).is_err());
     }
 
     #[test]
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_that_goes_on_does_not_restart() {
+    fn the_command_that_continues_does_not_restart() {
         let words = ["-q", "--restart", "box:80", "4", "a file", "--limit-rate=1M", "o"];
         let Request::Run(arguments) = CLIENT.parse(words.map(Into::into)).unwrap() else {
             panic!("help was asked for");

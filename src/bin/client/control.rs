@@ -1,44 +1,43 @@
-//! The control conversation with a server: one connection, one request, one reply.
-//! What the replies say is in control/offer.rs.
+//! Requests to the control port of a server. Each connection carries one request and its reply.
+//! codec/message has the messages themselves.
 
 #![forbid(unsafe_code)]
 
 mod advice;
-mod login;
-mod offer;
-mod waiting;
+mod password_prompt;
+mod reply_time;
 
-pub(crate) use offer::{ClassicOffer, Offer, PulledOffer};
-pub(crate) use waiting::{Held, REMINDER};
+pub(crate) use reply_time::{HoldClock, REMINDER_INTERVAL};
+pub(crate) use ropewalk::codec::message::offer::{ClassicOffer, Offer, RopewalkOffer};
 
-use crate::config::{Config, Threads};
+use crate::config::{Config, StreamCount};
 use crate::interrupt::Interrupt;
 use crate::login::Login;
+use reply_time::retry_after;
 use ropewalk::app::http::{Http, NoReply};
-use ropewalk::app::resolve::{advise_zone, connect_any, resolve};
+use ropewalk::app::resolve::resolve;
 use ropewalk::app::terminal;
 use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
-use ropewalk::codec::json::{self, Value};
+use ropewalk::codec::json;
+use ropewalk::codec::message::reason::Reason;
+use ropewalk::codec::message::transfer_request::{Protocol, TransferRequest};
 use ropewalk::codec::percent::encode_path;
 use ropewalk::codec::repr_digest::{WANT_MD5, parse_md5};
 use ropewalk::codec::text::{escape, escape_limited};
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::socket;
-use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::sys::connect::{advise_zone, connect_any};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use waiting::{DEAD_TIME, KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, retry_after};
 
-/// Most bytes of a server's own words that are shown.
+/// The most bytes of a server's own words that messages show.
 const SHOWN_WORDS: usize = 200;
 
-/// How long a request may take that a server answers at once.
-const RENEWAL_TIME: Duration = Duration::from_secs(10);
+/// Time limit of a request that a server answers without hashing.
+const PROMPT_REPLY_TIME: Duration = Duration::from_secs(10);
 
-/// Where a server is, once its name was looked up and one address has answered.
+/// A server whose name was resolved, and of which one address has answered.
 #[derive(Clone)]
 pub(crate) struct Server {
     address: SocketAddr,
@@ -46,117 +45,110 @@ pub(crate) struct Server {
     typed: String,
     /// The Host field of a request.
     host: String,
-    limit: Duration,
-    /// How long it may be silent after a POST or a HEAD, where the user bounds that.
+    /// Time limit of one attempt to connect.
+    connect_time: Duration,
+    /// How long it may be silent after a POST or a HEAD, if the user limits that.
     silence: Option<Duration>,
-    /// Whether the user hears of errors only.
+    /// Whether to print errors only.
     quiet: bool,
-    /// Whose name and password are given where they are asked for. Shared by all
-    /// connections, so that no two count their requests the same.
+    /// The user and the password. All connections share it: the counter of requests must not
+    /// repeat (RFC 7616, section 3.4).
     login: Arc<Login>,
 }
 
-/// What comes of asking for another session.
-pub(crate) enum Again {
-    /// There may be one.
-    Offer(Offer),
-    /// The server has no room, and says after how long it wants to be asked again.
-    Later(Error, Duration),
-}
-
-/// What a server answers when it is asked for an MD5.
-pub(crate) enum Md5 {
-    /// Here it is; `None` when the server makes none.
-    Is(Option<[u8; 16]>),
-    /// Not now; and after how long it wants to be asked again.
+/// What a server answers to a request that it may put off.
+pub(crate) enum Answer<T> {
+    /// What was asked for.
+    Now(T),
+    /// A refusal for now, and after how long the server wants to be asked again.
     Later(Error, Duration),
 }
 
 /// A request before it has an `Authorization` field.
-struct Message<'a> {
+struct Request<'a> {
     method: &'a Method,
     target: &'a [u8],
     fields: &'a [(&'a str, &'a str)],
     body: &'a [u8],
-    /// How long the reply may take; without one, as long as it takes.
+    /// Time limit of the reply; `None` waits without limit.
     limit: Option<Duration>,
-    /// What notes down how long the server holds the request, and tells the user about a
-    /// long wait. Without it that is done here.
-    held: Option<&'a Held<'a>>,
+    /// Notes down how long the server holds the request; its owner tells the user about a
+    /// long wait. `None` where the request itself tells the user.
+    held: Option<&'a HoldClock<'a>>,
 }
 
 impl Server {
     /// Connects to the first address that answers.
     pub(crate) fn find(config: &Config, interrupt: &Arc<Interrupt>) -> Result<(Server, TcpStream)> {
-        let (server, limit) = (&config.server, config.connect_time);
-        let login = Arc::new(login::find(config, interrupt)?);
+        let (server, connect_time) = (&config.server, config.connect_time);
+        let login = Arc::new(password_prompt::login(config, interrupt)?);
         let typed = escape(server.typed.as_bytes());
         let addresses = resolve(&server.host, server.port).map_err(advice::unresolved)?;
-        let (stream, address) = connect_any(&addresses, limit).map_err(|cause| {
+        let (stream, address) = connect_any(&addresses, connect_time).map_err(|cause| {
             advise_zone(advice::unreachable(&typed, &cause), &cause, &addresses)
         })?;
         let (silence, quiet, host) = (config.silence, config.quiet, server.host_field());
-        Ok((Server { address, typed, host, limit, silence, quiet, login }, stream))
+        Ok((Server { address, typed, host, connect_time, silence, quiet, login }, stream))
     }
 
-    /// What the control connection reached.
+    /// The address that the control connection reached.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the data streams go: the address that the control connection reached.
+    /// The same address with another port, for data streams.
     pub(crate) fn data_address(&self, port: u16) -> SocketAddr {
         let mut address = self.address;
         address.set_port(port);
         address
     }
 
-    /// Connects to it once more: to the same address, never resolved again.
+    /// Connects once more, to the same address. It never resolves the name again, which may
+    /// lead to another server.
     pub(crate) fn connect(&self) -> Result<TcpStream> {
-        let connected = connect_any(&[self.address], self.limit);
+        let connected = connect_any(&[self.address], self.connect_time);
         let connected = connected.map(|(stream, _)| stream);
         connected.map_err(|error| advice::unreachable(&self.typed, &error))
     }
 
-    /// Asks for `file` over `threads` streams, for `patience` while there is no room: in the
-    /// ropewalk form, and where a server of another kind does not know the encoded name, in
-    /// the classic form.
-    pub(crate) fn ask(
+    /// Requests a transfer of `file`; waits for up to `patience` while the server is full. The
+    /// first request has the percent-encoded name. If a server of another kind does not know
+    /// that name, the client sends it as a classic client does.
+    pub(crate) fn request_transfer(
         &self,
         stream: TcpStream,
         file: &[u8],
-        threads: Threads,
+        streams: StreamCount,
         patience: Duration,
         interrupt: &Interrupt,
     ) -> Result<Offer> {
         let encoded = encode_path(file).into_bytes();
         let time = (patience, self.silence);
-        let (head, body) = self.post(stream, &encoded, threads, time, interrupt)?;
+        let (head, body) = self.post(stream, &encoded, streams, time, interrupt)?;
         let unknown =
             head.status == Status::NOT_FOUND.code() || head.status == Status::BAD_REQUEST.code();
         if unknown && !advice::is_ropewalk(&head) && encoded != file {
-            let (head, body) = self.post(self.connect()?, file, threads, time, interrupt)?;
+            let (head, body) = self.post(self.connect()?, file, streams, time, interrupt)?;
             return self.offer(&head, &body, file);
         }
         self.offer(&head, &body, file)
     }
 
-    /// Asks a server that is known to be ropewalk for another session. It answers such a
-    /// request at once, or is not to be counted on. Whether there is time to wait for one that
-    /// has no room the caller knows.
-    pub(crate) fn ask_again(
+    /// Requests another session from a server that is known to be ropewalk, once: it answers
+    /// such a request at once. The caller waits, if the server is full.
+    pub(crate) fn request_session(
         &self,
         stream: TcpStream,
         file: &[u8],
-        threads: Threads,
+        streams: StreamCount,
         interrupt: &Interrupt,
-    ) -> Result<Again> {
+    ) -> Result<Answer<Offer>> {
         let encoded = encode_path(file).into_bytes();
-        let once = (Duration::ZERO, Some(RENEWAL_TIME));
-        let (head, body) = self.post(stream, &encoded, threads, once, interrupt)?;
+        let once = (Duration::ZERO, Some(PROMPT_REPLY_TIME));
+        let (head, body) = self.post(stream, &encoded, streams, once, interrupt)?;
         match retry_after(&head) {
-            Some(delay) => Ok(Again::Later(self.refused(&head, &body, file), delay)),
-            None => self.offer(&head, &body, file).map(Again::Offer),
+            Some(delay) => Ok(Answer::Later(self.refused(&head, &body, file), delay)),
+            None => self.offer(&head, &body, file).map(Answer::Now),
         }
     }
 
@@ -164,46 +156,43 @@ impl Server {
         &self,
         stream: TcpStream,
         target: &[u8],
-        threads: Threads,
+        streams: StreamCount,
         (patience, limit): (Duration, Option<Duration>),
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
-        let mut body = vec![
-            ("threads", Value::from_u64(threads.at_first().into())),
-            ("protocol", Value::from_u64(2)),
-        ];
-        if threads == Threads::Auto {
-            body.push(("max_threads", Value::from_u64(MAX_STREAMS)));
-        }
-        let body = Value::object(body);
+        let body = TransferRequest {
+            streams: streams.at_first(),
+            most_streams: (streams == StreamCount::Auto).then_some(u8::MAX),
+            protocol: Protocol::Ropewalk,
+        };
+        let body = body.to_json().to_string().into_bytes();
         let fields = [("Host", self.host.as_str()), ("Content-Type", "application/json")];
-        let body = body.to_string().into_bytes();
         let method = &Method::Post;
-        let message = Message { method, target, fields: &fields, body: &body, limit, held: None };
-        self.converse(stream, &message, patience, interrupt)
+        let request = Request { method, target, fields: &fields, body: &body, limit, held: None };
+        self.exchange(stream, &request, patience, interrupt)
     }
 
     fn offer(&self, head: &ResponseHead, body: &[u8], file: &[u8]) -> Result<Offer> {
         if head.status != Status::OK.code() {
             return Err(self.refused(head, body, file));
         }
-        Offer::parse(&head.headers, body)
+        Offer::from_reply(&head.headers, body)
             .map_err(|why| advice::another_kind(self.wrong(&why), &self.typed, head, file))
     }
 
-    /// Asks once for the MD5 of `file` in the state `etag`.
+    /// Asks once for the MD5 of `file` in the state `etag`; `None` when the server makes none.
     pub(crate) fn ask_md5(
         &self,
         file: &[u8],
         etag: &str,
-        held: &Held<'_>,
+        held: &HoldClock<'_>,
         interrupt: &Interrupt,
-    ) -> Result<Md5> {
+    ) -> Result<Answer<Option<[u8; 16]>>> {
         let target = encode_path(file).into_bytes();
         let fields =
             [("Host", self.host.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
         let stream = self.connect()?;
-        let message = Message {
+        let request = Request {
             method: &Method::Head,
             target: &target,
             fields: &fields,
@@ -211,31 +200,31 @@ impl Server {
             limit: None,
             held: Some(held),
         };
-        let (head, body) = self.converse(stream, &message, Duration::ZERO, interrupt)?;
+        let (head, body) = self.exchange(stream, &request, Duration::ZERO, interrupt)?;
         let is = |status: Status| head.status == status.code();
         if is(Status::PRECONDITION_FAILED) {
             let text = format!("{}: the file changed on the server while it was sent", self.typed);
             return Err(Error::new(ExitCode::Changed, text));
         }
         if is(Status::SERVICE_UNAVAILABLE) || is(Status::REQUEST_TIMEOUT) {
-            // It is being stopped, or has too much to hash; or the request was lost on its way.
+            // The server is stopping or has too much to hash, or it got no whole request.
             let delay = retry_after(&head).unwrap_or_default();
-            return Ok(Md5::Later(self.refused(&head, &body, file), delay));
+            return Ok(Answer::Later(self.refused(&head, &body, file), delay));
         }
         if is(Status::INTERNAL_SERVER_ERROR) {
-            // The reply to a HEAD has no words of its own.
+            // The reply to a HEAD has no body, so it has no reason of its own.
             let text = format!("{}: the server cannot read the file for its MD5", self.typed);
             return Err(Error::new(ExitCode::Refused, text));
         }
         if !is(Status::OK) {
             return Err(self.refused(&head, &body, file));
         }
-        let Some(digest) = head.headers.joined("Repr-Digest") else { return Ok(Md5::Is(None)) };
+        let Some(digest) = head.headers.joined("Repr-Digest") else { return Ok(Answer::Now(None)) };
         let words = "its Repr-Digest field has no valid MD5";
-        parse_md5(&digest).map(Md5::Is).map_err(|_| self.wrong(words))
+        parse_md5(&digest).map(Answer::Now).map_err(|_| self.wrong(words))
     }
 
-    /// The server has said nothing of `what` for as long as the user gives it.
+    /// The error for a server that has sent no `what` within `limit`, which the user has set.
     pub(crate) fn silent(&self, what: &str, limit: Duration) -> Error {
         let text = format!("{}: no {what} within {} s", self.typed, limit.as_secs());
         let error = Error::new(ExitCode::Network, text);
@@ -244,35 +233,34 @@ impl Server {
         error.advise(advice)
     }
 
-    /// Whether the server says that `file` is not in the state `etag` any more. A server
-    /// that says nothing says no.
-    pub(crate) fn is_another(&self, file: &[u8], etag: &str, interrupt: &Interrupt) -> bool {
+    /// Whether the server says that `file` is not in the state `etag` any more. `false` where
+    /// it does not answer.
+    pub(crate) fn has_changed(&self, file: &[u8], etag: &str, interrupt: &Interrupt) -> bool {
         let target = encode_path(file).into_bytes();
         let fields = [("Host", self.host.as_str()), ("If-Match", etag)];
-        let (method, limit) = (&Method::Head, Some(RENEWAL_TIME));
-        let message =
-            Message { method, target: &target, fields: &fields, body: &[], limit, held: None };
+        let (method, limit) = (&Method::Head, Some(PROMPT_REPLY_TIME));
+        let request =
+            Request { method, target: &target, fields: &fields, body: &[], limit, held: None };
         let asked = self
             .connect()
-            .and_then(|stream| self.converse(stream, &message, Duration::ZERO, interrupt));
+            .and_then(|stream| self.exchange(stream, &request, Duration::ZERO, interrupt));
         asked.is_ok_and(|(head, _)| head.status == Status::PRECONDITION_FAILED.code())
     }
 
-    /// Sends one request and waits for its reply, for as long as it takes; again with a
-    /// name and a password where they are asked for, and for `patience` where a server
-    /// that has no room says when to ask again.
-    fn converse(
+    /// Sends one request and waits for its reply. Sends it again with a password where the
+    /// server asks for one, and for up to `patience` while a full server says when to.
+    fn exchange(
         &self,
         mut stream: TcpStream,
-        message: &Message<'_>,
+        request: &Request<'_>,
         patience: Duration,
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
         let deadline = Instant::now() + patience;
         let mut attempt = self.login.attempt();
         loop {
-            let field = attempt.authorization(message.method, message.target)?;
-            let (head, reply) = self.converse_once(stream, message, field.as_deref(), interrupt)?;
+            let field = attempt.authorization(request.method, request.target)?;
+            let (head, reply) = self.exchange_once(stream, request, field.as_deref(), interrupt)?;
             if head.status == Status::UNAUTHORIZED.code() {
                 let again = attempt.refused(&head).map_err(|error| {
                     Error::new(error.code(), format!("{}: {error}", self.typed))
@@ -292,43 +280,41 @@ impl Server {
     }
 
     /// Sends one request once.
-    fn converse_once(
+    fn exchange_once(
         &self,
         stream: TcpStream,
-        message: &Message<'_>,
+        request: &Request<'_>,
         authorization: Option<&str>,
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
-        let Message { method, target, fields, body, limit, held } = *message;
+        let Request { method, target, fields, body, limit, held } = *request;
         let mut fields = fields.to_vec();
         fields.extend(authorization.map(|field| ("Authorization", field)));
-        let _ = stream.set_nodelay(true);
-        let _ = socket::set_keepalive(
-            stream.as_fd(),
-            KEEPALIVE_IDLE,
-            KEEPALIVE_INTERVAL,
-            KEEPALIVE_COUNT,
-        );
-        let _ = socket::set_user_timeout(stream.as_fd(), DEAD_TIME);
+        reply_time::set_socket_options(&stream);
         let stream = Arc::new(stream);
         let _watched = interrupt.watch(&stream)?;
         let mut http = Http::new(stream.clone());
-        let request = encode_request(method, target, &fields, body)
+        let bytes = encode_request(method, target, &fields, body)
             .map_err(|error| self.wrong(error.reason()))?;
-        http.write(&request).map_err(|error| Error::network(&self.typed, &error))?;
+        http.write(&bytes).map_err(|error| Error::network(&self.typed, &error))?;
         match held {
-            Some(held) => held.begins(),
+            Some(held) => held.start(),
             None if self.quiet => {}
-            None => http.set_reminder(REMINDER, self.reminder()),
+            None => http.set_reminder(REMINDER_INTERVAL, self.reminder()),
         }
         let begun = Instant::now();
         http.set_reply_limit(limit);
         let reply = http.receive_reply(method);
         if let Some(held) = held {
             let dead = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-            held.ends(matches!(&reply, Err(NoReply::Broken(error)) if dead(error)));
+            held.stop(matches!(&reply, Err(NoReply::Broken(error)) if dead(error)));
         }
-        reply.map_err(|failure| match (failure, limit) {
+        reply.map_err(|failure| self.no_reply(failure, limit, begun.elapsed()))
+    }
+
+    /// The error for a reply that did not come within `limit`, or came broken, after `waited`.
+    fn no_reply(&self, failure: NoReply, limit: Option<Duration>, waited: Duration) -> Error {
+        match (failure, limit) {
             (NoReply::NotHttp(why), _) => self
                 .wrong(&format!("the reply is not HTTP: {why}"))
                 .advise("use the port of a ropewalk server"),
@@ -339,15 +325,15 @@ impl Server {
             (NoReply::Broken(error), Some(limit))
                 if error.kind() == io::ErrorKind::TimedOut
                     && self.silence == Some(limit)
-                    && begun.elapsed() >= limit =>
+                    && waited >= limit =>
             {
                 self.silent("reply", limit)
             }
             (NoReply::Broken(error), _) => Error::network(&self.typed, &error),
-        })
+        }
     }
 
-    /// What tells the user that a reply is still waited for.
+    /// Tells the user that the client still waits for a reply.
     fn reminder(&self) -> impl FnMut(Duration) + 'static {
         let typed = self.typed.clone();
         move |waited| {
@@ -359,18 +345,20 @@ impl Server {
         }
     }
 
+    /// The error for a reply that breaks the protocol.
     fn wrong(&self, what: &str) -> Error {
         Error::protocol(format!("{}: {what}", self.typed))
     }
 
-    /// The server's own words: of our server those in its JSON, of another one the
-    /// reason phrase.
+    /// The error for a refusal, with the server's own words: those in ropewalk's JSON, and the
+    /// reason phrase of any server.
     fn refused(&self, head: &ResponseHead, body: &[u8], file: &[u8]) -> Error {
         let reason = escape_limited(&head.reason, SHOWN_WORDS);
-        let words = json::parse(body)
-            .ok()
-            .and_then(|body| body.get("error").and_then(Value::as_str).map(str::to_string))
-            .map(|words| format!(": {}", escape_limited(words.as_bytes(), SHOWN_WORDS)))
+        let body = json::parse(body).ok();
+        let words = body
+            .as_ref()
+            .and_then(Reason::from_json)
+            .map(|reason| format!(": {}", escape_limited(reason.0.as_bytes(), SHOWN_WORDS)))
             .unwrap_or_default();
         let is = |known: Status| head.status == known.code();
         let named = match is(Status::NOT_FOUND) {
@@ -378,7 +366,7 @@ impl Server {
             false => String::new(),
         };
         let text = format!("{}: {} {reason}{words}{named}", self.typed, head.status);
-        // Where the request was lost on its way, the connection was bad and nothing refused.
+        // 408 means that the request got lost: the network failed, and nothing was refused.
         let code = match is(Status::REQUEST_TIMEOUT) {
             true => ExitCode::Network,
             false => ExitCode::Refused,

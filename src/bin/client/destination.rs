@@ -1,12 +1,11 @@
-//! Where the file is to go, from what the user typed: a name, a folder, `-`, a descriptor, or
-//! nothing. Looks whether something is a folder or a descriptor; opens and makes nothing.
+//! Where the file goes: a name, a folder, `-`, a descriptor, or nothing, as the user typed it.
 
 #![forbid(unsafe_code)]
 
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::sys::inherited;
-use ropewalk::transfer::output::Output;
+use ropewalk::transfer::store::output::Output;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::IsTerminal;
@@ -14,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// How many symbolic links are followed to a descriptor, as in the kernel.
+/// The most symbolic links that lead to a descriptor, as in the kernel.
 const MAX_LINKS: usize = 40;
 
 /// The number of standard output.
@@ -23,43 +22,42 @@ const STANDARD_OUTPUT: u32 = 1;
 /// Where the user wants the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// In a file.
+    /// Into a file.
     File(PathBuf),
-    /// On the descriptor with this number, in order; mostly standard output.
+    /// To the descriptor with this number, in order; mostly standard output.
     Descriptor(u32),
 }
 
-/// The same, found and fit to be written to.
-pub(crate) enum Goal {
-    /// An output that a part file becomes.
+/// A destination that can be written to.
+pub(crate) enum OpenDestination {
+    /// An output file, which begins as a part file.
     File(Output),
     /// A descriptor that gets the bytes in order.
-    Descriptor(Open),
+    Descriptor(OpenDescriptor),
 }
 
 /// A descriptor to write to.
-pub(crate) struct Open {
-    /// A copy of it.
+pub(crate) struct OpenDescriptor {
+    /// A copy of the descriptor.
     pub(crate) descriptor: OwnedFd,
     /// What it is called in messages.
     pub(crate) shown: String,
 }
 
 impl Destination {
-    /// Looks whether the file can go there, before anybody is asked for it, and a picture
-    /// to `trace`.
+    /// Checks before the first request that the file can go there, and a picture to `trace`.
     ///
     /// # Errors
-    /// Those of [`Output::locate`]; a picture in place of the output, or of what becomes it;
-    /// a descriptor that cannot be written to; and a terminal gets no file: most are not for
-    /// the eye, and what a server sends could tell it to do things.
-    pub(crate) fn locate(&self, trace: Option<&Path>) -> Result<Goal> {
+    /// Those of [`Output::locate`]; a picture in place of the output or its part file; a
+    /// descriptor that cannot be written to. A terminal is refused: the bytes of a server
+    /// could control it.
+    pub(crate) fn open(&self, trace: Option<&Path>) -> Result<OpenDestination> {
         match self {
             Destination::File(path) => {
                 let output = Output::locate(path)?;
                 match trace.is_some_and(|trace| output.has(trace)) {
                     true => Err(Error::usage("--trace: must not be the output file")),
-                    false => Ok(Goal::File(output)),
+                    false => Ok(OpenDestination::File(output)),
                 }
             }
             Destination::Descriptor(number) => {
@@ -73,18 +71,21 @@ impl Destination {
                     let text = format!("ofile: {shown} is a terminal; redirect with > or |");
                     return Err(Error::usage(text));
                 }
-                Ok(Goal::Descriptor(Open { descriptor, shown }))
+                Ok(OpenDestination::Descriptor(OpenDescriptor { descriptor, shown }))
             }
         }
     }
 }
 
-/// Standard output for `-`, and the descriptor where `ofile` leads to one. Else a path:
-/// `ofile` itself; or the last part of `file`'s name, in the folder `ofile` where it is one or
-/// is spelled like one, and in the current folder without `ofile`.
+/// The destination that `ofile` means:
+///
+/// - `-` is standard output, and a name that leads to a descriptor is that descriptor.
+/// - A folder, or a name with a slash at its end, gets the last part of `file` as a name in it.
+/// - Without `ofile` the current folder gets the last part of `file`.
+/// - Any other name is the output file.
 ///
 /// # Errors
-/// When a name has to be made of `file`, and its last part cannot be one.
+/// The last part of `file` is needed and is no file name.
 pub(crate) fn choose(ofile: Option<&OsStr>, file: &[u8]) -> Result<Destination> {
     let path = match ofile {
         None => PathBuf::from(base_name(file)?),
@@ -99,13 +100,13 @@ pub(crate) fn choose(ofile: Option<&OsStr>, file: &[u8]) -> Result<Destination> 
     Ok(Destination::File(path))
 }
 
-/// Whether a file cannot have this name because a folder has it, or only a folder could.
+/// Whether `path` is a folder, or ends in a slash.
 fn is_folder(path: &OsStr) -> bool {
     path.as_bytes().ends_with(b"/") || fs::metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-/// The descriptor of this process that `path` leads to: `/dev/stdout`, `/dev/fd/63`, and what
-/// links to such a name. What is behind it is not to be replaced.
+/// The descriptor of this process that `path` leads to: `/dev/stdout`, `/dev/fd/63`, or a
+/// link to such a name. The file behind it must not be replaced.
 fn descriptor(path: &Path) -> Option<u32> {
     let own = fs::canonicalize("/proc/self").ok()?;
     let mut path = path.to_path_buf();
@@ -125,10 +126,10 @@ fn descriptor(path: &Path) -> Option<u32> {
 /// What follows the last slash in `file`.
 fn base_name(file: &[u8]) -> Result<&OsStr> {
     match file.rsplit(|&byte| byte == b'/').next().unwrap_or_default() {
-        // A file called `-` would be taken for standard output the next time.
+        // The next command would take a file called `-` for standard output.
         b"" | b"." | b".." | b"-" => {
             let shown = escape(file);
-            Err(Error::usage(format!("ofile: '{shown}' gives the output no name; add one")))
+            Err(Error::usage(format!("ofile: cannot derive a name from '{shown}'; give OFILE")))
         }
         name => Ok(OsStr::from_bytes(name)),
     }
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spelled_like_a_folder_is_one_though_nothing_is_there() {
+    fn a_name_that_ends_in_a_slash_is_a_folder_though_nothing_is_there() {
         assert_eq!(chosen(Some("/no/such/"), "data/backup.tar"), "/no/such/backup.tar");
     }
 
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_a_file_cannot_have_is_not_made_up() {
+    fn a_name_that_no_file_can_have_is_refused() {
         for file in ["/", "data/", "data//", ".", "..", "data/.", "data/..", "-", "data/-"] {
             for ofile in [None, Some("/")] {
                 let error = choose(ofile.map(OsStr::new), file.as_bytes()).unwrap_err();
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_letter_is_refused() {
+    fn an_empty_name_is_refused() {
         assert!(choose(Some(OsStr::new("")), b"file").is_err());
     }
 }

@@ -1,93 +1,100 @@
-//! One fetch, from the first connection to the file in its place.
+//! One fetch, from the first connection to the file in place.
 
 #![forbid(unsafe_code)]
 
-mod blame;
-mod classic;
+mod classic_protocol;
+mod corruption;
 mod digest;
-pub(crate) mod kept;
-mod lease;
-mod piped;
-mod pulled;
-mod renewal;
+mod receiver;
+pub(crate) mod resume_hint;
+mod ropewalk_protocol;
+mod session_guard;
+mod session_request;
+mod to_descriptor;
 mod transfer;
 
 use crate::config::Config;
 use crate::control::{Offer, Server};
-use crate::destination::Goal;
+use crate::destination::OpenDestination;
 use crate::interrupt::Interrupt;
+use crate::picture::Collector;
 use crate::progress::Progress;
 use crate::summary::Summary;
-use crate::trace::Gathered;
-use lease::Lease;
-use ropewalk::app::report::Report;
-use ropewalk::app::supervise::{Supervisor, Worker};
+use ropewalk::app::supervise::Supervisor;
 use ropewalk::app::{terminal, workers};
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::process::Ended;
+use session_guard::SessionGuard;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What every fetch needs.
+/// What every step of a fetch uses.
 pub(crate) struct Fetch<'a> {
     /// What the user asked for.
     pub(crate) config: &'a Config,
-    /// Who starts the receiver.
+    /// Starts the receiver.
     pub(crate) supervisor: &'a Supervisor,
     /// What a signal ends.
     pub(crate) interrupt: &'a Arc<Interrupt>,
-    /// Where it is noted down how it goes.
+    /// Where the fetch notes down its progress.
     pub(crate) progress: &'a Progress,
+    /// The receiver program.
     receiver: PathBuf,
     begun: Instant,
-    gathered: &'a Gathered,
+    collector: &'a Collector,
 }
 
-/// Fetches what `config` asks for.
+/// Fetches the file that `config` names into `destination`, and draws the picture that
+/// `config` asks for.
 pub(crate) fn run(
     config: &Config,
-    goal: Goal,
+    destination: OpenDestination,
     supervisor: &Supervisor,
     interrupt: &Arc<Interrupt>,
     progress: &Progress,
 ) -> Result<Summary> {
-    let gathered = Gathered::default();
-    let outcome = fetch(config, goal, supervisor, interrupt, progress, &gathered);
-    gathered.draw(config, &outcome);
+    let begun = Instant::now();
+    let collector = Collector::default();
+    let outcome = workers::find("receiver").and_then(|receiver| {
+        let collector = &collector;
+        Fetch { config, supervisor, interrupt, progress, receiver, begun, collector }
+            .run(destination)
+    });
+    collector.draw(config, &outcome);
     outcome
 }
 
-fn fetch(
-    config: &Config,
-    goal: Goal,
-    supervisor: &Supervisor,
-    interrupt: &Arc<Interrupt>,
-    progress: &Progress,
-    gathered: &Gathered,
-) -> Result<Summary> {
-    let begun = Instant::now();
-    let receiver = workers::find("receiver")?;
-    let fetch = Fetch { config, supervisor, interrupt, progress, receiver, begun, gathered };
-    let (server, stream) = Server::find(config, interrupt)?;
-    let offer = server.ask(stream, &config.file, config.threads, config.retry_for, interrupt)?;
-    match offer {
-        Offer::Classic(offer) => match goal {
-            Goal::File(output) => classic::run(&fetch, output, &server, &offer),
-            Goal::Descriptor(open) => piped::classic(&fetch, &open, &server, &offer),
-        },
-        Offer::Pulled(offer) => {
-            let lease = Lease::new(&server, &offer, config.single_port);
-            match goal {
-                Goal::File(output) => pulled::run(&fetch, output, &server, &offer, &lease),
-                Goal::Descriptor(open) => piped::pulled(&fetch, &open, &server, &offer, &lease),
+impl Fetch<'_> {
+    /// Asks the server for the file, and fetches it over the protocol that the server speaks.
+    fn run(&self, destination: OpenDestination) -> Result<Summary> {
+        let Fetch { config, interrupt, .. } = self;
+        let (server, stream) = Server::find(config, interrupt)?;
+        let (file, streams) = (&config.file, config.streams);
+        let offer = server.request_transfer(stream, file, streams, config.retry_for, interrupt)?;
+        match offer {
+            Offer::Classic(offer) => match destination {
+                OpenDestination::File(output) => {
+                    classic_protocol::run(self, output, &server, &offer)
+                }
+                OpenDestination::Descriptor(open) => {
+                    to_descriptor::run_classic(self, &open, &server, &offer)
+                }
+            },
+            Offer::Ropewalk(offer) => {
+                let guard = SessionGuard::new(&server, &offer, config.single_port);
+                match destination {
+                    OpenDestination::File(output) => {
+                        ropewalk_protocol::run(self, output, &server, &offer, &guard)
+                    }
+                    OpenDestination::Descriptor(open) => {
+                        to_descriptor::run_ropewalk(self, &open, &server, &offer, &guard)
+                    }
+                }
             }
         }
     }
-}
 
-impl Fetch<'_> {
-    /// Says what the fetch has to do without, unless only errors are wanted.
+    /// Tells the user what the fetch has to do without, unless the user wants errors only.
     fn warn(&self, what: Option<String>) {
         if let Some(what) = what.filter(|_| !self.config.quiet) {
             terminal::log(format_args!("warning: {what}"));
@@ -95,19 +102,7 @@ impl Fetch<'_> {
     }
 }
 
-/// Waits for a worker that has said its last, and judges what that was.
-fn last_word(worker: &Worker, last: Option<Report>) -> Result<Report> {
-    let died = |what: &str| Error::new(ExitCode::System, format!("receiver: {what}"));
-    match (last, worker.wait()) {
-        (Some(Report::Failed { code, text }), _) => Err(Error::new(code, text)),
-        (Some(done @ Report::Done { .. }), Some(Ended::Exited(0))) => Ok(done),
-        (_, Some(Ended::Killed(signal))) => Err(died(&format!("stopped by signal {signal}"))),
-        (_, Some(Ended::Exited(code))) => Err(died(&format!("ended with exit code {code}"))),
-        (_, None) => Err(died("was lost")),
-    }
-}
-
-/// Compares the MD5 of what came, the output `shown`, with what the server said.
+/// Compares the MD5 `came` of the output `shown` with the MD5 `said` by the server.
 fn compare(shown: &str, came: &str, said: &str) -> Result<()> {
     if came == said {
         return Ok(());

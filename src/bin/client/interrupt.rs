@@ -1,17 +1,17 @@
-//! What a signal of the user ends: every wait of the fetch for the server.
+//! Ends every wait of the fetch when a signal comes.
 
 #![forbid(unsafe_code)]
 
 use ropewalk::app::signals::Signal;
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::sync::{lock, wait_for};
+use ropewalk::sys::sync::{lock, wait_until};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-/// What a signal has to end besides the workers: waits for the server.
+/// The waits that a signal ends. Workers are the supervisor's business.
 #[derive(Default)]
 pub(crate) struct Interrupt {
     state: Mutex<State>,
@@ -21,16 +21,17 @@ pub(crate) struct Interrupt {
 #[derive(Default)]
 struct State {
     stopped: Option<Signal>,
+    /// Connections that a signal shuts down.
     watched: Vec<Weak<TcpStream>>,
-    /// Closed when a signal comes.
-    bells: Vec<UnixStream>,
-    /// Whether the fetch has come as far as its first connection.
+    /// The far ends of wake sockets. A signal closes them.
+    wake_sockets: Vec<UnixStream>,
+    /// Whether the fetch has made its first connection.
     connected: bool,
 }
 
 impl Interrupt {
-    /// From now on a signal ends `stream` too, while the answer lives. The fetch leaves
-    /// nothing on the disk before it has called this once.
+    /// Lets a signal shut `stream` down, while the returned reference lives. Before its first
+    /// call the fetch leaves nothing on the disk.
     pub(crate) fn watch(&self, stream: &Arc<TcpStream>) -> Result<Arc<TcpStream>> {
         let mut state = lock(&self.state);
         match state.stopped {
@@ -44,36 +45,29 @@ impl Interrupt {
         }
     }
 
-    /// What becomes readable when a signal comes, for a wait that has more to wait for.
-    pub(crate) fn bell(&self) -> io::Result<UnixStream> {
+    /// A socket that becomes readable when a signal comes, for a poll on several descriptors.
+    pub(crate) fn wake_socket(&self) -> io::Result<UnixStream> {
         let (here, there) = UnixStream::pair()?;
         let mut state = lock(&self.state);
         if state.stopped.is_none() {
-            state.bells.push(there);
+            state.wake_sockets.push(there);
         }
         Ok(here)
     }
 
     /// Waits for `delay`. `false` when a signal has come.
     pub(crate) fn pause(&self, delay: Duration) -> bool {
-        let deadline = Instant::now() + delay;
-        let mut state = lock(&self.state);
-        while state.stopped.is_none() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            state = wait_for(&self.changed, state, left);
-        }
-        false
+        let (state, deadline) = (lock(&self.state), Instant::now() + delay);
+        let state = wait_until(&self.changed, state, deadline, |state| state.stopped.is_some());
+        state.stopped.is_none()
     }
 
-    /// Ends what is watched. `false` when there was nothing yet, so that the fetch has
-    /// nothing to clean up and never will.
+    /// Ends every wait. `false` when the fetch has not connected yet: then it has nothing to
+    /// clean up, and never will.
     pub(crate) fn stop(&self, signal: Signal) -> bool {
         let mut state = lock(&self.state);
         state.stopped = Some(signal);
-        state.bells.clear();
+        state.wake_sockets.clear();
         for stream in state.watched.iter().filter_map(Weak::upgrade) {
             let _ = stream.shutdown(Shutdown::Both);
         }

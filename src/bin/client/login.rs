@@ -1,5 +1,5 @@
-//! A client's side of Digest authentication: the answer to a server's challenge, for as
-//! many connections at once as the client has. Sends nothing itself.
+//! The client's side of Digest authentication (RFC 7616): answers a server's challenges for
+//! all connections of the client. It sends nothing itself.
 
 #![forbid(unsafe_code)]
 
@@ -16,14 +16,14 @@ use ropewalk::sys::sync::lock;
 use sources::Secret;
 use std::sync::Mutex;
 
-/// How often one request is sent again because its nonce was stale. A server with a
-/// sane clock needs one.
+/// How often one request is sent again because its nonce was stale. Once is enough with a
+/// sane server.
 pub(crate) const MAX_STALE: u8 = 3;
 
-/// How often a person is asked for a user and a password.
+/// How often the client asks a person for a user and a password.
 pub(crate) const MAX_ASKED: u8 = 3;
 
-/// A user and a password, or where to find them, and what the server last asked for.
+/// The sources of the user and the password, and the server's last challenge.
 pub(crate) struct Login {
     sources: Sources,
     state: Mutex<State>,
@@ -32,18 +32,17 @@ pub(crate) struct Login {
 #[derive(Default)]
 struct State {
     secret: Option<Secret>,
-    /// What may be wrong with it.
+    /// Advice for the user when the server refuses the secret.
     advice: String,
-    /// How often a person was asked.
+    /// How often the client has asked a person.
     asked: u8,
     challenge: Option<Challenge>,
-    /// How many requests were made with its nonce.
+    /// How many requests used the nonce of the challenge.
     count: u32,
 }
 
 impl Login {
-    /// Asks as this user, by SHA-256; `md5` allows MD5 where a server offers nothing better.
-    /// Whoever can change what is sent could make every server look so.
+    /// A login with this user. `md5` allows MD5 where a server offers nothing better.
     #[cfg(test)]
     pub(crate) fn new(user: &[u8], password: &[u8], md5: bool) -> Login {
         let secret = Secret { user: user.to_vec(), password: password.to_vec() };
@@ -51,11 +50,12 @@ impl Login {
         Login { sources: Sources { md5, ..Sources::default() }, state: Mutex::new(state) }
     }
 
-    /// Asks as the user that `sources` have, as soon as a server wants to know.
+    /// A login that reads `sources` when a server asks for a password. It reads the file of the
+    /// command line at once, so that its errors come first.
     ///
     /// # Errors
-    /// A file that the command line names, and that is not as a server's file has to be, or
-    /// has more lines than one.
+    /// The file of the command line: it cannot be read, others may read or change it, or it
+    /// has not exactly one line `user:password`.
     pub(crate) fn find(sources: Sources) -> Result<Login> {
         let login = Login { sources, state: Mutex::default() };
         if login.sources.option.is_some() {
@@ -64,18 +64,17 @@ impl Login {
         Ok(login)
     }
 
-    /// Whether there are a user and a password, after looking for them. What was found
-    /// stays.
-    fn is_known(&self) -> Result<bool> {
+    /// Looks for a user and a password, if there are none yet. `false` if there are none.
+    fn find_secret(&self) -> Result<bool> {
         if lock(&self.state).secret.is_some() {
             return Ok(true);
         }
         Ok(self.keep(self.sources.find()?))
     }
 
-    /// Forgets what was wrong. `true` where a person has given something else, which was
-    /// asked for [`MAX_ASKED`] times at most.
-    fn is_asked_again(&self) -> Result<bool> {
+    /// Asks a person again after a wrong password, at most [`MAX_ASKED`] times in all. `false`
+    /// if there is no new answer.
+    fn ask_again(&self) -> Result<bool> {
         let asked = lock(&self.state).asked;
         if asked == 0 || asked >= MAX_ASKED {
             return Ok(false);
@@ -98,21 +97,21 @@ impl Login {
     }
 }
 
-/// One request, that may be sent more than once.
+/// One request, which may be sent more than once.
 pub(crate) struct Attempt<'a> {
     login: &'a Login,
-    /// Whether it was last sent with credentials.
+    /// Whether the last sending had credentials.
     answered: bool,
     stale: u8,
 }
 
 impl Attempt<'_> {
-    /// The value of its `Authorization` field; `None` before any challenge came. Each
-    /// value is good for one sending.
+    /// The value of the `Authorization` field, good for one sending. `None` before the first
+    /// challenge.
     ///
     /// # Errors
-    /// What cannot be written in a field: a target that is too long or has control
-    /// characters, a name that is no UTF-8. No random bytes.
+    /// The target is too long or has control characters, the user's name is not UTF-8, or
+    /// there are no random bytes.
     pub(crate) fn authorization(
         &mut self,
         method: &Method,
@@ -145,12 +144,12 @@ impl Attempt<'_> {
         String::from_utf8(field).map(Some).map_err(|_| cannot("the name is not UTF-8"))
     }
 
-    /// Takes a 401 that came instead of an answer: `true` if the request shall be sent
-    /// again, with a new `Authorization`; `false` where there is no password to send.
+    /// Takes the reply 401. `true` if the request shall be sent again with a new
+    /// `Authorization`; `false` where there is no password to send.
     ///
     /// # Errors
-    /// The password is wrong, it cannot be read, or the server asks for what is not known
-    /// here.
+    /// The password is wrong or cannot be read, or the server asks for a login of another
+    /// kind.
     pub(crate) fn refused(&mut self, head: &ResponseHead) -> Result<bool> {
         let refused = |reason: &str| Error::new(ExitCode::Refused, reason);
         let field = head.headers.joined("WWW-Authenticate").unwrap_or_default();
@@ -159,23 +158,21 @@ impl Attempt<'_> {
         let best = all.iter().find(|challenge| challenge.algorithm == Algorithm::Sha256);
         let Some(challenge) = best.or(all.first()) else {
             let has_one = lock(&self.login.state).secret.is_some();
-            let error = refused(
-                "the server asks for a kind of login that this client does not \
-                                 know",
-            );
+            let error =
+                refused("the server asks for a kind of login that this client does not know");
             return if has_one { Err(error) } else { Ok(false) };
         };
         if challenge.algorithm == Algorithm::Md5 && !self.login.sources.md5 {
             let error = refused("the server takes the password by MD5 only");
             return Err(error.advise("--auth-md5 allows that"));
         }
-        if !self.login.is_known()? {
+        if !self.login.find_secret()? {
             return Ok(false);
         }
         if self.answered {
             self.stale += 1;
             if !challenge.stale || self.stale > MAX_STALE {
-                if !self.login.is_asked_again()? {
+                if !self.login.ask_again()? {
                     let error = refused("the server does not know this user or this password");
                     return Err(match lock(&self.login.state).advice.as_str() {
                         "" => error,
@@ -213,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_sent_before_it_is_asked_for() {
+    fn no_password_is_sent_before_a_challenge() {
         let login = Login::new(b"u", b"p", false);
         assert_eq!(login.attempt().authorization(&Method::Get, b"/x").unwrap(), None);
     }
@@ -259,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_is_asked_only_when_the_server_does_and_three_times_at_most() {
+    fn a_person_is_asked_after_a_challenge_and_three_times_at_most() {
         use std::sync::Arc;
         let asked = Arc::new(Mutex::new(Vec::new()));
         let own = asked.clone();
@@ -280,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_gives_a_password_the_server_s_answer_stands() {
+    fn without_a_password_the_server_s_reply_stands() {
         let silent: Ask = Box::new(|_| Ok(None));
         for ask in [None, Some(silent)] {
             let login = Login::find(Sources { ask, ..Sources::default() }).unwrap();
@@ -302,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_asks_for_something_else_is_refused() {
+    fn a_login_of_another_kind_is_refused() {
         for fields in [&[][..], &["Basic realm=\"r\""], &["Digest realm="]] {
             let login = Login::new(b"u", b"p", false);
             assert!(login.attempt().refused(&reply(fields)).is_err());
@@ -310,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_field_can_carry_is_an_error() {
+    fn a_name_or_target_that_no_field_can_carry_is_an_error() {
         let login = Login::new(b"u\xff", b"p", false);
         let mut attempt = login.attempt();
         attempt.refused(&reply(&[SHA256])).unwrap();

@@ -1,5 +1,5 @@
-//! The file download client: asks a server for a file, has a `receiver` fetch it,
-//! compares its digest and puts it in place.
+//! The client: asks a server for a file, lets a `receiver` fetch it, compares its MD5 and
+//! puts it in place.
 
 #![forbid(unsafe_code)]
 
@@ -10,52 +10,71 @@ mod fetch;
 mod interrupt;
 mod login;
 mod main_thread;
+mod picture;
 mod progress;
 mod summary;
-mod trace;
 
 use config::Config;
 use destination::Destination;
-use progress::{Progress, Watcher};
+use progress::{Display, Progress};
 use ropewalk::app::options::Arguments;
 use ropewalk::app::{program, programs, terminal};
 use ropewalk::error::{ExitCode, Result};
 use ropewalk::sys::process;
 use std::sync::Arc;
+use summary::Summary;
 
 fn main() -> std::process::ExitCode {
-    // A file-size limit is an error like any other, not the end of the process.
+    // A write beyond the file-size limit then fails with EFBIG and does not end the process.
     process::ignore(libc::SIGXFSZ);
-    // The files of up to 255 classic streams are open here at once. Where the limit
-    // cannot be raised, opening them says so.
+    // Up to 255 classic streams need a file each. Where the limit cannot be raised, opening
+    // these files fails with a message.
     let _ = process::raise_descriptor_limit();
     program::main(&programs::CLIENT, run)
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
     let config = Config::from_arguments(&arguments)?;
-    let (quiet, verbose) = (config.quiet, config.verbose);
-    let piped = matches!(config.destination, Destination::Descriptor(_));
+    let report = Report::of(&config);
     let progress = Arc::new(Progress::new());
-    let watcher = Watcher::start(&config, &progress)?;
+    let display = Display::start(&config, &progress)?;
     let outcome = main_thread::run_until_signal(config, progress);
-    let said = watcher.end(&outcome);
-    let summary = match outcome {
-        Ok(summary) => {
-            let colored =
-                if piped { terminal::is_colored() } else { terminal::output_is_colored() };
-            format!("{}\n", summary.line(verbose, colored))
-        }
-        Err(error) if said => return Ok(error.code()),
+    let was_shown = display.end(&outcome);
+    match outcome {
+        Ok(summary) => report.print(&summary, was_shown),
+        Err(error) if was_shown => return Ok(error.code()),
         Err(error) => return Err(error),
-    };
-    if !quiet {
-        // The file is in place, whether or not anybody can read this.
-        let _ = match piped {
-            true if said => Ok(()),
-            true => terminal::print_beside(summary.as_bytes()),
-            false => terminal::print(summary.as_bytes()),
-        };
     }
     Ok(ExitCode::Success)
+}
+
+/// How the client prints its summary.
+struct Report {
+    quiet: bool,
+    verbose: bool,
+    /// Whether the file goes to a descriptor, which may be standard output.
+    piped: bool,
+}
+
+impl Report {
+    fn of(config: &Config) -> Report {
+        let piped = matches!(config.destination, Destination::Descriptor(_));
+        Report { quiet: config.quiet, verbose: config.verbose, piped }
+    }
+
+    /// Prints the summary, on standard error where standard output may carry the file. An
+    /// error while printing is none of the fetch: the file is in place.
+    fn print(&self, summary: &Summary, was_shown: bool) {
+        if self.quiet {
+            return;
+        }
+        let colored =
+            if self.piped { terminal::is_colored() } else { terminal::output_is_colored() };
+        let line = format!("{}\n", summary.line(self.verbose, colored));
+        let _ = match self.piped {
+            true if was_shown => Ok(()),
+            true => terminal::print_beside(line.as_bytes()),
+            false => terminal::print(line.as_bytes()),
+        };
+    }
 }

@@ -1,11 +1,11 @@
-//! The client's main thread: waits for the fetch, which has a thread of its own, and
-//! for signals, which end it in order.
+//! The client's main thread: it starts the thread of the fetch, waits for its end, and stops
+//! it when a signal comes.
 
 #![forbid(unsafe_code)]
 
 use crate::config::Config;
-use crate::destination::Goal;
-use crate::fetch::{self, kept};
+use crate::destination::OpenDestination;
+use crate::fetch::{self, resume_hint};
 use crate::interrupt::{Interrupt, interrupted};
 use crate::progress::Progress;
 use crate::summary::Summary;
@@ -21,28 +21,30 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// Stack of the thread that looks names up: the C library's plug-ins for that need more
-/// than a thread that only moves bytes.
+/// Stack of the fetch thread, which resolves names: plug-ins of the C library for that need
+/// more than a small stack.
 const RESOLVER_STACK: usize = 1 << 20;
 
-/// How long the fetch has, after a second signal, to remove what it has written.
+/// Time for the fetch to remove its files after a second signal.
 const CLEAN_UP_TIME: Duration = Duration::from_millis(500);
 
-/// Fetches what `config` asks for, unless a signal ends that. Notes down how it goes.
+/// Fetches the file of `config`, unless a signal ends that.
 pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Result<Summary> {
-    let goal = config.destination.locate(config.trace.as_deref())?;
+    let destination = config.destination.open(config.trace.as_deref())?;
     let config = Arc::new(config);
     let signals = Signals::install(&MAIN_SIGNALS, &[]).map_err(failed)?;
-    let outcome = wait(&signals, &config, goal, progress);
-    // What is said now may wait for somebody who takes nothing, and no thread is left that
-    // could end that.
+    let outcome = wait(&signals, &config, destination, progress);
+    // From here on a message may block on a full pipe, and no thread is left that could end
+    // the wait: signals must end the process again.
     signals.release();
     outcome.map_err(|error| match error.code() {
         ExitCode::Interrupted | ExitCode::Terminated | ExitCode::HungUp => {
-            // Whenever the signal came: an earlier run may have left something too.
-            match config.destination.locate(None) {
-                Ok(Goal::File(output)) => kept::add(error, &output, &config.command),
-                Ok(Goal::Descriptor(_)) | Err(_) => error,
+            // Also when the signal came early: an earlier run may have left something.
+            match config.destination.open(None) {
+                Ok(OpenDestination::File(output)) => {
+                    resume_hint::add(error, &output, &config.command)
+                }
+                Ok(OpenDestination::Descriptor(_)) | Err(_) => error,
             }
         }
         _ => error,
@@ -56,7 +58,7 @@ fn failed(error: io::Error) -> Error {
 fn wait(
     signals: &Signals,
     config: &Arc<Config>,
-    goal: Goal,
+    destination: OpenDestination,
     progress: Arc<Progress>,
 ) -> Result<Summary> {
     let supervisor = Arc::new(Supervisor::start(&[]).map_err(failed)?);
@@ -69,8 +71,8 @@ fn wait(
             .name("fetch".into())
             .stack_size(RESOLVER_STACK)
             .spawn(move || {
-                let _finish = finish; // closed at the end, also by a panic
-                fetch::run(&config, goal, &supervisor, &interrupt, &progress)
+                let _finish = finish; // dropped at the end, also after a panic
+                fetch::run(&config, destination, &supervisor, &interrupt, &progress)
             })
             .map_err(failed)?
     };
@@ -79,7 +81,7 @@ fn wait(
         match wake.signal {
             None => break,
             Some(Signal::Pause) => pause(&supervisor).map_err(failed)?,
-            // The second one waits for no worker, and not long for the fetch to clean up.
+            // The second signal kills the workers, and gives the fetch a moment to clean up.
             Some(signal) if interrupt.stopped().is_some() => {
                 stop_workers(&supervisor, Duration::ZERO).map_err(failed)?;
                 let ended = poll::readable(&[finished.as_fd()], Some(CLEAN_UP_TIME));
@@ -93,7 +95,7 @@ fn wait(
                 return Err(interrupted(signal));
             }
             Some(_) => {
-                // Its end is seen as the end of the fetch.
+                // The end of the workers ends the fetch, which ends this loop.
                 supervisor.stop(STOP_GRACE).map_err(failed)?;
             }
         }
@@ -102,7 +104,7 @@ fn wait(
         Err(Error::new(ExitCode::System, "internal error: the fetch was lost"))
     });
     match (outcome, interrupt.stopped()) {
-        // What a signal has broken is not worth a word of its own.
+        // The signal is the cause of any other error.
         (Err(error), Some(signal)) if error.code() != interrupted(signal).code() => {
             Err(interrupted(signal))
         }
@@ -110,8 +112,8 @@ fn wait(
     }
 }
 
-/// Ctrl-Z: the receiver stops first, and goes on after this process does. The terminal is
-/// the shell's meanwhile, so nothing may be drawn any more.
+/// Ctrl-Z: stops the receiver, then this process, and resumes the receiver afterwards. The
+/// terminal belongs to the shell meanwhile, so nothing may be drawn.
 fn pause(supervisor: &Supervisor) -> io::Result<()> {
     supervisor.pause()?;
     {
@@ -125,6 +127,6 @@ fn pause(supervisor: &Supervisor) -> io::Result<()> {
 
 fn stop_workers(supervisor: &Supervisor, grace: Duration) -> io::Result<()> {
     let ended = supervisor.stop(grace)?;
-    // One that waits for a dead disk cannot even be killed.
+    // Not even SIGKILL ends a worker that waits for a dead disk.
     poll::readable(&[ended.as_fd()], Some(grace + CLEAN_UP_TIME)).map(drop)
 }

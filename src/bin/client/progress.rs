@@ -1,49 +1,48 @@
-//! How a fetch is doing: the fetch notes it down here, and whoever shows it takes a
-//! snapshot. What is shown, and where, is progress/'s business.
+//! The state of a fetch. The fetch updates it, and the display takes snapshots of it.
 
 #![forbid(unsafe_code)]
 
 mod bar;
+mod display;
 mod json;
 mod speed;
 pub(crate) mod style;
-mod watcher;
 
-pub(crate) use watcher::Watcher;
+pub(crate) use display::Display;
 
+use display::Wakeup;
 use ropewalk::app::report::Tally;
 use ropewalk::sys::sync::lock;
 use speed::Speed;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use watcher::Bell;
 
-/// The rate that is shown is that of the last seconds; the time left is reckoned with a
-/// longer memory, so that it does not jump.
+/// The rate is a mean over these last seconds. The time left uses a longer mean, so that it
+/// does not jump.
 const RATE_TIME: Duration = Duration::from_secs(2);
-const LEFT_TIME: Duration = Duration::from_secs(10);
+const TIME_LEFT_MEAN: Duration = Duration::from_secs(10);
 
-/// When no byte has come for this long, nothing moves, and nobody knows the time left.
+/// After so long without a byte the phase is not "moving", and the time left is unknown.
 const STILL_TIME: Duration = Duration::from_secs(2);
 
-/// What a fetch is at.
+/// What a fetch does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// It asks the server, which may hash the file first.
+    /// It waits for the server's reply; a classic server hashes the file first.
     Asking,
-    /// Bytes are on their way.
+    /// Bytes arrive.
     Moving,
-    /// The server is gone, and another session is asked for.
+    /// The server is lost, and the client asks for another session.
     Lost,
-    /// No byte is missing, or none comes, and what is there is not checked yet: against
-    /// the journal of an earlier run, or by its MD5.
+    /// All bytes are there, or none arrives, and the client checks them: against the journal
+    /// of an earlier run, or by the MD5.
     Checking,
-    /// All is checked, and written to the disk.
+    /// Every check is done, and the file goes to the disk.
     Saving,
 }
 
 impl Phase {
-    /// The word for it in JSON.
+    /// The phase in JSON.
     fn word(self) -> &'static str {
         match self {
             Phase::Asking => "asking",
@@ -61,40 +60,40 @@ pub(crate) struct Snapshot {
     /// Since the fetch began.
     pub(crate) time: Duration,
     pub(crate) phase: Phase,
-    /// Bytes that are there, with those of an earlier run.
+    /// Bytes that have arrived, with those of an earlier run.
     pub(crate) bytes: u64,
-    /// Bytes of the file; `None` while the server has not said.
+    /// Bytes of the file; `None` while it is unknown.
     pub(crate) size: Option<u64>,
-    /// Bytes a second, now.
+    /// Bytes per second, now.
     pub(crate) rate: f64,
-    /// Seconds to the last byte, where that can be told.
-    pub(crate) left: Option<u64>,
-    /// Streams that are open.
+    /// Seconds to the last byte, if known.
+    pub(crate) seconds_left: Option<u64>,
+    /// Open streams.
     pub(crate) streams: u64,
-    /// Blocks that were asked for again.
-    pub(crate) again: u64,
-    /// Bytes that an earlier run left.
-    pub(crate) kept: u64,
-    /// How many of them have been checked.
+    /// Blocks that the receiver asked for again.
+    pub(crate) resent: u64,
+    /// Bytes of an earlier run.
+    pub(crate) resumed: u64,
+    /// How many of the resumed bytes are checked.
     pub(crate) checked: u64,
-    /// Bytes that are in the MD5, where the receiver says it.
+    /// Bytes that the receiver's MD5 covers, if it makes one.
     pub(crate) hashed: Option<u64>,
 }
 
-/// What the fetch notes down.
+/// The state that the fetch updates.
 pub(crate) struct Progress {
     begun: Instant,
     state: Mutex<State>,
-    bell: Bell,
+    wakeup: Wakeup,
 }
 
 struct State {
     phase: Phase,
     size: Option<u64>,
-    /// Whether an MD5 is waited for after the last byte.
+    /// Whether the client waits for an MD5 after the last byte.
     md5: bool,
-    /// Bytes that an earlier run left.
-    kept: u64,
+    /// Bytes of an earlier run.
+    resumed: u64,
     tally: Tally,
     speed: Speed,
 }
@@ -106,31 +105,31 @@ impl Progress {
             phase: Phase::Asking,
             size: None,
             md5: true,
-            kept: 0,
+            resumed: 0,
             tally: Tally::default(),
-            speed: Speed::new(Duration::ZERO, 0, LEFT_TIME),
+            speed: Speed::new(Duration::ZERO, 0, TIME_LEFT_MEAN),
         };
-        Progress { begun: Instant::now(), state: Mutex::new(state), bell: Bell::default() }
+        Progress { begun: Instant::now(), state: Mutex::new(state), wakeup: Wakeup::default() }
     }
 
-    /// The server has said yes: `there` bytes are there already, of `size` where that is
-    /// known. Tells whether an MD5 is made of it.
-    pub(crate) fn begins(&self, size: Option<u64>, there: u64, md5: bool) {
+    /// The server has made an offer. `size` bytes are wanted, and `resumed` are here already.
+    /// `md5` tells whether the client waits for an MD5 after the last byte.
+    pub(crate) fn begin(&self, size: Option<u64>, resumed: u64, md5: bool) {
         let mut state = lock(&self.state);
-        let tally = Tally { bytes: there, held: there, ..Tally::default() };
-        let speed = Speed::new(self.begun.elapsed(), there, LEFT_TIME);
-        let phase = if there > 0 { Phase::Checking } else { Phase::Moving };
-        *state = State { phase, size, md5, kept: there, tally, speed };
+        let tally = Tally { bytes: resumed, held: resumed, ..Tally::default() };
+        let speed = Speed::new(self.begun.elapsed(), resumed, TIME_LEFT_MEAN);
+        let phase = if resumed > 0 { Phase::Checking } else { Phase::Moving };
+        *state = State { phase, size, md5, resumed, tally, speed };
     }
 
     /// The receiver has come this far.
-    pub(crate) fn moves(&self, tally: Tally) {
+    pub(crate) fn update(&self, tally: Tally) {
         let time = self.begun.elapsed();
         let mut state = lock(&self.state);
         state.speed.note(time, tally.bytes);
         let whole = match state.size {
             Some(size) => tally.bytes >= size,
-            // Of a classic transfer only the end of all streams is seen.
+            // The size of a classic transfer is unknown: the end of all streams ends it.
             None => tally.bytes > 0 && tally.streams == 0,
         };
         let still = state.speed.last_gain().is_none_or(|last| time - last > STILL_TIME);
@@ -143,32 +142,34 @@ impl Progress {
         state.tally = tally;
     }
 
-    /// The server is gone, and its streams with it.
-    pub(crate) fn is_lost(&self) {
+    /// The server is lost, and its streams with it.
+    pub(crate) fn server_lost(&self) {
         let mut state = lock(&self.state);
         let is_news = state.phase != Phase::Lost;
         state.phase = Phase::Lost;
         state.tally.streams = 0;
         drop(state);
         if is_news {
-            self.bell.ring_news();
+            self.wakeup.show_now();
         }
     }
 
-    /// All is there and checked: so many bytes.
-    pub(crate) fn is_saved(&self, bytes: u64) {
+    /// All bytes, so many, are here and checked.
+    pub(crate) fn saving(&self, bytes: u64) {
         let mut state = lock(&self.state);
         state.phase = Phase::Saving;
         state.size = Some(bytes);
         state.tally = Tally { bytes, streams: 0, held: 0, ..state.tally };
     }
 
-    /// How it is now.
+    /// The state now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let time = self.begun.elapsed();
         let state = lock(&self.state);
-        let left = match (state.phase, state.size) {
-            (Phase::Moving, Some(size)) => state.left(time, size.saturating_sub(state.tally.bytes)),
+        let seconds_left = match (state.phase, state.size) {
+            (Phase::Moving, Some(size)) => {
+                state.seconds_left(time, size.saturating_sub(state.tally.bytes))
+            }
             _ => None,
         };
         Snapshot {
@@ -177,23 +178,23 @@ impl Progress {
             bytes: state.tally.bytes,
             size: state.size,
             rate: state.speed.rate(time, RATE_TIME),
-            left,
+            seconds_left,
             streams: state.tally.streams,
-            again: state.tally.again,
-            kept: state.kept,
-            checked: state.kept.saturating_sub(state.tally.held),
+            resent: state.tally.again,
+            resumed: state.resumed,
+            checked: state.resumed.saturating_sub(state.tally.held),
             hashed: state.tally.hashed,
         }
     }
 }
 
 impl State {
-    /// Seconds until `rest` more bytes are there, as they came up to the last one: while
-    /// none comes the time left passes, and then is not known.
-    fn left(&self, time: Duration, rest: u64) -> Option<u64> {
+    /// Seconds until `rest` more bytes arrive, at the rate up to the last byte. While no byte
+    /// arrives the number counts down, and after [`STILL_TIME`] it is unknown.
+    fn seconds_left(&self, time: Duration, rest: u64) -> Option<u64> {
         let last = self.speed.last_gain()?;
         let passed = time.saturating_sub(last);
-        let rate = self.speed.rate(last, LEFT_TIME);
+        let rate = self.speed.rate(last, TIME_LEFT_MEAN);
         let known = passed <= STILL_TIME && rate > 0.0;
         known.then(|| (rest as f64 / rate - passed.as_secs_f64()).max(0.0).ceil() as u64)
     }
@@ -211,28 +212,28 @@ mod tests {
     fn the_phase_follows_what_the_receiver_reports() {
         let progress = Progress::new();
         assert_eq!(progress.snapshot().phase, Phase::Asking);
-        progress.begins(Some(100), 10, true);
+        progress.begin(Some(100), 10, true);
         let phase = |tally| {
-            progress.moves(tally);
+            progress.update(tally);
             progress.snapshot().phase
         };
         assert_eq!(phase(tally(50, 2)), Phase::Moving);
-        progress.is_lost();
+        progress.server_lost();
         assert_eq!(progress.snapshot().streams, 0);
         assert_eq!(phase(tally(50, 0)), Phase::Lost, "nothing new");
         assert_eq!(phase(tally(50, 1)), Phase::Moving);
         assert_eq!(phase(tally(100, 2)), Phase::Checking);
-        assert_eq!(phase(tally(90, 2)), Phase::Moving, "what was there was damaged");
+        assert_eq!(phase(tally(90, 2)), Phase::Moving, "a resumed range was damaged");
     }
 
     #[test]
-    fn until_bytes_come_what_is_there_is_checked() {
+    fn resumed_bytes_are_checked_until_bytes_arrive() {
         let progress = Progress::new();
-        progress.begins(Some(100), 70, true);
+        progress.begin(Some(100), 70, true);
         let at = |tally| {
-            progress.moves(tally);
+            progress.update(tally);
             let now = progress.snapshot();
-            (now.phase, now.checked, now.left.is_some())
+            (now.phase, now.checked, now.seconds_left.is_some())
         };
         let held = |bytes, held| Tally { held, ..tally(bytes, 1) };
         assert_eq!(at(held(70, 70)), (Phase::Checking, 0, false));
@@ -243,57 +244,57 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_checked_without_an_md5_too() {
+    fn resumed_bytes_are_checked_without_an_md5_too() {
         let progress = Progress::new();
-        progress.begins(Some(100), 70, false);
-        progress.moves(Tally { held: 10, ..tally(100, 1) });
+        progress.begin(Some(100), 70, false);
+        progress.update(Tally { held: 10, ..tally(100, 1) });
         assert_eq!(progress.snapshot().phase, Phase::Checking);
-        progress.moves(tally(100, 1));
+        progress.update(tally(100, 1));
         assert_eq!(progress.snapshot().phase, Phase::Moving);
     }
 
     #[test]
-    fn the_time_left_passes_while_nothing_comes_and_then_is_not_known() {
+    fn the_time_left_counts_down_while_no_byte_arrives_and_then_is_unknown() {
         let second = Duration::from_secs(1);
         let mut state = State {
             phase: Phase::Moving,
             size: Some(1000),
             md5: true,
-            kept: 0,
+            resumed: 0,
             tally: tally(100, 1),
-            speed: Speed::new(Duration::ZERO, 0, LEFT_TIME),
+            speed: Speed::new(Duration::ZERO, 0, TIME_LEFT_MEAN),
         };
         state.speed.note(second, 100);
-        assert_eq!(state.left(second, 900), Some(9));
+        assert_eq!(state.seconds_left(second, 900), Some(9));
         state.speed.note(2 * second, 100);
-        assert_eq!(state.left(2 * second, 900), Some(8), "not a later end than before");
-        assert_eq!(state.left(4 * second, 900), None);
+        assert_eq!(state.seconds_left(2 * second, 900), Some(8), "not a later end than before");
+        assert_eq!(state.seconds_left(4 * second, 900), None);
     }
 
     #[test]
     fn without_an_md5_nothing_is_checked_at_the_end() {
         let progress = Progress::new();
-        progress.begins(Some(100), 0, false);
-        progress.moves(tally(100, 1));
+        progress.begin(Some(100), 0, false);
+        progress.update(tally(100, 1));
         assert_eq!(progress.snapshot().phase, Phase::Moving);
     }
 
     #[test]
-    fn of_a_classic_transfer_the_end_of_all_streams_is_seen() {
+    fn the_end_of_all_streams_ends_a_classic_transfer() {
         let progress = Progress::new();
-        progress.begins(None, 0, true);
-        progress.moves(tally(70, 1));
+        progress.begin(None, 0, true);
+        progress.update(tally(70, 1));
         assert_eq!(progress.snapshot().phase, Phase::Moving);
-        progress.moves(tally(100, 0));
+        progress.update(tally(100, 0));
         assert_eq!(progress.snapshot().phase, Phase::Checking);
     }
 
     #[test]
-    fn what_was_there_before_is_no_speed() {
+    fn resumed_bytes_do_not_count_for_the_rate() {
         let progress = Progress::new();
-        progress.begins(Some(1000), 900, true);
-        progress.moves(tally(900, 1));
+        progress.begin(Some(1000), 900, true);
+        progress.update(tally(900, 1));
         let now = progress.snapshot();
-        assert_eq!((now.rate, now.left, now.bytes), (0.0, None, 900));
+        assert_eq!((now.rate, now.seconds_left, now.bytes), (0.0, None, 900));
     }
 }

@@ -1,4 +1,4 @@
-//! The one line that is said of a fetch that succeeded.
+//! The one line about a fetch that succeeded.
 
 #![forbid(unsafe_code)]
 
@@ -10,27 +10,27 @@ use std::time::Duration;
 /// In green (ECMA-48, SGR).
 const GREEN_OK: &str = "\x1b[32mok\x1b[0m";
 
-/// What is said.
+/// What the line tells.
 #[derive(Debug)]
 pub(crate) struct Summary {
     /// Bytes of the file.
     pub(crate) bytes: u64,
-    /// From the start of the program to the file in its place.
+    /// From the start of the program until the file is in place.
     pub(crate) time: Duration,
     /// The most streams that were open at once.
     pub(crate) streams: u64,
-    /// The MD5, where one was compared.
+    /// The MD5, if the client compared one.
     pub(crate) md5: Option<String>,
-    /// Bytes that were there before.
+    /// Bytes of an earlier run.
     pub(crate) resumed: u64,
-    /// What went wrong and was mended.
+    /// Faults that the receiver mended.
     pub(crate) mended: Mended,
-    /// Whether the MD5 held the transfer up.
+    /// Whether the MD5 was the slowest step.
     pub(crate) md5_was_slowest: bool,
 }
 
 impl Summary {
-    /// The line, with the digits of the MD5 and in color where that is wanted.
+    /// The line; the digits of the MD5 if `verbose`, color if `colored`.
     pub(crate) fn line(&self, verbose: bool, colored: bool) -> String {
         let digits = self.md5.as_deref().filter(|_| verbose);
         let mut ok = digits.map(|digits| format!("{digits} ")).unwrap_or_default();
@@ -69,7 +69,7 @@ impl fmt::Display for Summary {
                 write!(f, ", {count} {what}{plural}{again}")?;
             }
         }
-        // A few late blocks at the end are everyday.
+        // A few late blocks at the end are usual.
         let late = self.mended.asked_again;
         if late > self.bytes / 100 {
             write!(f, ", {} late, asked for again", amount::size(late))?;
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digits_of_the_md5_and_color_are_for_those_who_want_them() {
+    fn the_digits_of_the_md5_and_color_are_optional() {
         let ends = |verbose, colored| summary().line(verbose, colored).split_off(47);
         assert_eq!(ends(false, false), "md5 ok");
         assert_eq!(ends(true, false), "md5 d41d8cd98f00b204e9800998ecf8427e ok");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_fits_80_columns_whatever_is_usual() {
+    fn a_usual_line_fits_80_columns() {
         let mended = Mended { single_port: true, ..Mended::default() };
         for usual in [
             Summary { bytes: 999 << 20, streams: 255, mended, ..summary() },
@@ -125,13 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_before_does_not_count_as_moved() {
+    fn bytes_of_an_earlier_run_do_not_count_for_the_rate() {
         let text = Summary { resumed: 1 << 29, md5: None, streams: 1, ..summary() }.to_string();
         assert!(text.ends_with(" (222 MiB/s now) over 1 stream, resumed at 50%"), "{text}");
     }
 
     #[test]
-    fn what_was_mended_is_counted() {
+    fn mended_faults_are_counted() {
         let mended =
             Mended { bad_blocks: 3, reconnects: 2, asked_again: 90_000_000, ..Mended::default() };
         let text = Summary { mended, ..summary() }.to_string();
@@ -141,21 +141,21 @@ mod tests {
     }
 
     #[test]
-    fn one_of_a_kind_is_one() {
+    fn a_count_of_one_is_singular() {
         let mended = Mended { bad_blocks: 1, reconnects: 1, ..Mended::default() };
         let text = Summary { mended, ..summary() }.to_string();
         assert!(text.ends_with(", 1 damaged block asked for again, 1 reconnect"), "{text}");
     }
 
     #[test]
-    fn the_way_of_the_streams_is_told_where_it_is_not_the_usual_one() {
+    fn streams_through_the_control_port_are_mentioned() {
         let mended = Mended { single_port: true, ..Mended::default() };
         let text = Summary { mended, ..summary() }.to_string();
         assert!(text.contains(" over 4 streams through the control port, md5 ok"), "{text}");
     }
 
     #[test]
-    fn a_slow_md5_names_the_flag() {
+    fn a_slow_md5_names_the_option() {
         let text = Summary { md5_was_slowest: true, ..summary() }.to_string();
         assert!(text.ends_with("--verify crc32c leaves it out"));
     }

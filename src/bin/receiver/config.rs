@@ -3,19 +3,22 @@
 
 #![forbid(unsafe_code)]
 
-use crate::classic::Piped;
-use crate::pulled::sessions::Sessions;
-use crate::pulled::{self, Kept, Store};
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve::resolve;
 use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol, Sink};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
-use ropewalk::transfer::blocks::MAX_STREAMS;
-use ropewalk::transfer::journal::Journal;
-use ropewalk::transfer::outlet::Outlet;
-use ropewalk::transfer::rate::Rate;
+use ropewalk::transfer::classic::blocks::MAX_STREAMS;
+use ropewalk::transfer::classic::piped::Piped;
+use ropewalk::transfer::link::dial::TcpDial;
+use ropewalk::transfer::link::dialler::Dialler;
+use ropewalk::transfer::queue::rate::Rate;
+use ropewalk::transfer::sink::{self, Wanted};
+use ropewalk::transfer::store::journal::Journal;
+use ropewalk::transfer::store::pipe::Pipe;
+use ropewalk::transfer::store::{Kept, Store};
+use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::Recorder;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -28,9 +31,9 @@ pub(crate) enum Transfer {
     /// From a classic server.
     Classic(Target),
     /// The same, given out in order instead of being kept.
-    ClassicPiped(Piped),
+    ClassicPiped(Box<Piped>),
     /// From a ropewalk server.
-    Pulled(pulled::Job, Arc<Sessions>),
+    Ropewalk { sink: Box<sink::Sink>, dialler: Arc<Dialler> },
 }
 
 /// Where classic streams come from and where they go.
@@ -53,11 +56,12 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     let ReceiverJob { shown, trace, rate: limit, protocol } = ReceiverJob::from_json(job.object())?;
     let rate = limit.map(Rate::new);
     match protocol {
-        ReceiverProtocol::Classic { address, streams: threads, piped: true } => {
-            let outlet = Outlet::new(job.descriptor()?);
+        ReceiverProtocol::Classic { address, streams, piped: true } => {
+            let pipe = Pipe::new(job.descriptor()?);
             let recorder = trace.then(Recorder::default);
-            let piped = Piped { address, threads, shown, rate, recorder, outlet };
-            Ok(Transfer::ClassicPiped(piped))
+            let timing = Timing::default();
+            let piped = Piped { address, streams, shown, rate, recorder, pipe, timing };
+            Ok(Transfer::ClassicPiped(Box::new(piped)))
         }
         ReceiverProtocol::Classic { address, streams, piped: false } => {
             let files =
@@ -65,17 +69,18 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let addresses = vec![address];
             Ok(Transfer::Classic(Target { addresses, shown, rate, trace, files }))
         }
-        ReceiverProtocol::Pulled { session, sink, size, grows, verify, single_port } => {
-            let threads = session.streams;
-            let sessions = Sessions::new(session, single_port)
+        ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } => {
+            let (streams, timing) = (session.streams, Timing::default());
+            let dial = TcpDial::new(session, single_port, timing)
                 .map_err(|error| Error::system("start", &error))?;
+            let dialler = Dialler::new(Box::new(dial), session.token, streams, timing);
             let store = match sink {
-                Sink::Piped => Store::piped(Outlet::new(job.descriptor()?)),
+                Sink::Piped => Store::piped(Pipe::new(job.descriptor()?)),
                 Sink::Kept { sync } => Store::Kept(kept(job, sync, &shown)?),
             };
-            let job =
-                pulled::Job { size, threads, grows, verify, limit, rate, trace, shown, store };
-            Ok(Transfer::Pulled(job, Arc::new(sessions)))
+            let wanted = Wanted { size, streams, grows, verify, limit, rate, trace, shown, store };
+            let sink = Box::new(sink::Sink::new(wanted, timing));
+            Ok(Transfer::Ropewalk { sink, dialler: Arc::new(dialler) })
         }
     }
 }
@@ -92,7 +97,7 @@ fn kept(job: &mut Job, sync: bool, shown: &str) -> Result<Kept> {
 /// `HOST PORT THREADS DIRECTORY`.
 pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Target> {
     let port = number("port", arguments.positional(1), 1..=65535)? as u16;
-    let threads = number("threads", arguments.positional(2), 1..=MAX_STREAMS)?;
+    let threads = number("streams", arguments.positional(2), 1..=MAX_STREAMS)?;
     let host = arguments.positional(0);
     let host = host.to_str().ok_or_else(|| {
         Error::usage(format!("host: '{}' is not a host name", escape(host.as_bytes())))

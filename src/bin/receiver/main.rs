@@ -3,9 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-mod classic;
 mod config;
-mod pulled;
 
 use config::{Target, Transfer};
 use ropewalk::app::job::Job;
@@ -16,9 +14,12 @@ use ropewalk::codec::message::session::Session;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use ropewalk::sys::{process, sandbox};
-use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::transfer::classic::blocks::MAX_STREAMS;
+use ropewalk::transfer::classic::pieces;
+use ropewalk::transfer::classic::sink;
+use ropewalk::transfer::meter::Reading;
+use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::{Recorder, Standing};
-use ropewalk::transfer::{meter::Reading, pieces};
 
 /// Descriptors of a receiver: for each stream its socket, a copy of that and a file, and
 /// some for the rest.
@@ -52,14 +53,14 @@ fn run_job() -> Result<ExitCode> {
             job.watch_lifeline(|_, _| {})?;
             piped.receive(|report| report.send())
         }
-        Transfer::Pulled(pulled, sessions) => {
-            let renewed = sessions.clone();
+        Transfer::Ropewalk { sink, dialler } => {
+            let renewed = dialler.clone();
             job.watch_lifeline(move |object, _| {
                 if let Ok(session) = Session::from_json(&object) {
-                    renewed.renew(session);
+                    renewed.renew(&session);
                 }
             })?;
-            pulled::receive(pulled, sessions, |report| report.send())
+            sink.dial(&dialler, |report| report.send())
         }
     };
     match outcome {
@@ -84,7 +85,8 @@ fn receive_and_join(target: Target) -> Result<Report> {
         }
     };
     let (rate, streams) = (rate.as_ref(), recorder.as_ref());
-    let received = classic::receive(&addresses, &files, &shown, rate, streams, |reading| {
+    let timing = &Timing::default();
+    let received = sink::receive(&addresses, &files, &shown, rate, streams, timing, |reading| {
         Report::Progress(reading.into()).send();
         recorded();
     });
@@ -104,6 +106,7 @@ fn receive_and_join(target: Target) -> Result<Report> {
 fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
     let Target { addresses, shown, files, .. } = config::from_arguments(arguments)?;
     sandbox::confine_receiver(DESCRIPTORS);
-    classic::receive(&addresses, &files, &shown, None, None, |_: Reading| {})?;
+    let timing = &Timing::default();
+    sink::receive(&addresses, &files, &shown, None, None, timing, |_: Reading| {})?;
     Ok(ExitCode::Success)
 }

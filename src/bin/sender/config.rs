@@ -3,10 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-use crate::classic::Classic;
-use crate::pulled::Pulled;
-use crate::streams::{Limits, Pace};
-use crate::verdict::Verdict;
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::terminal;
@@ -14,68 +10,68 @@ use ropewalk::codec::message::sender_job::{SenderJob, SenderProtocol};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{file, socket};
-use ropewalk::transfer::blocks::{BlockPlan, MAX_STREAMS};
-use ropewalk::transfer::rate::Rate;
-use ropewalk::transfer::session::Token;
+use ropewalk::transfer::classic::blocks::{BlockPlan, MAX_STREAMS};
+use ropewalk::transfer::classic::source::ClassicSource;
+use ropewalk::transfer::link::acceptor::Acceptor;
+use ropewalk::transfer::link::token::Token;
+use ropewalk::transfer::queue::rate::{Rate, Throttle};
+use ropewalk::transfer::source::Source;
+use ropewalk::transfer::timing::Timing;
 use std::fs::File;
+use std::io;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What to do, in one of the two protocols.
+/// What to send, and where streams come in.
+pub(crate) struct Task {
+    pub(crate) transfer: Transfer,
+    pub(crate) acceptor: Acceptor,
+}
+
+/// The source, in one of the two protocols.
 pub(crate) enum Transfer {
     /// For a classic client.
-    Classic(Box<Classic>),
-    /// For a ropewalk client.
-    Pulled(Box<Pulled>),
+    Classic(Box<ClassicSource>),
+    /// For a ropewalk client: with what a stream has to show, and how many streams there are.
+    Ropewalk { source: Box<Source>, token: Token, streams: u8 },
 }
 
 /// The job that a server handed over: descriptors are the listener and the file.
 /// With them the limit on how fast to send, which the server may change.
-pub(crate) fn from_job(job: &mut Job) -> Result<(Transfer, TcpListener, Option<Arc<Rate>>)> {
+pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
     let listener = TcpListener::from(job.descriptor()?);
     let file = File::from(job.descriptor()?);
     let SenderJob { streams, idle, stall, rate, protocol } = SenderJob::from_json(job.object())?;
-    let limits = Limits { idle, stall };
-    let pace = Pace { rate: rate.map(|rate| Arc::new(Rate::new(rate))), streams };
-    let transfer = match protocol {
+    let timing = Timing { idle, source_stall: stall, ..Timing::default() };
+    let rate = rate.map(|rate| Arc::new(Rate::new(rate)));
+    let throttle = Throttle { rate: rate.clone(), streams };
+    let (transfer, peer) = match protocol {
         SenderProtocol::Classic { size, block_size, peer } => {
-            Transfer::Classic(Box::new(Classic {
-                file,
-                plan: BlockPlan::with_block_size(size, block_size),
-                threads: streams,
-                peer: Some(peer),
-                limits,
-                pace: pace.clone(),
-                meter: Default::default(),
-                numbers: Default::default(),
-                reports: true,
-            }))
+            let plan = BlockPlan::with_block_size(size, block_size);
+            let source = ClassicSource::new(file, plan, streams, throttle, timing);
+            (Transfer::Classic(Box::new(source)), Some(peer))
         }
-        SenderProtocol::Pulled { token, stored, version, peer } => {
-            Transfer::Pulled(Box::new(Pulled {
-                file,
-                version,
-                stored,
-                token: Token::from_bytes(token),
-                threads: streams,
-                peer,
-                limits,
-                pace: pace.clone(),
-                meter: Default::default(),
-                verdict: Verdict::new().map_err(|error| Error::system("start", &error))?,
-            }))
+        SenderProtocol::Ropewalk { token, stored, version, peer } => {
+            let source = Source::new(file, version, stored, throttle, timing).map_err(failed)?;
+            let (source, token) = (Box::new(source), Token::from_bytes(token));
+            (Transfer::Ropewalk { source, token, streams }, peer)
         }
     };
-    Ok((transfer, listener, pace.rate))
+    let acceptor = Acceptor::new(Some(listener), peer, timing).map_err(failed)?;
+    Ok((Task { transfer, acceptor }, rate))
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::system("start", &error)
 }
 
 /// `PORT PATH BLOCK_SIZE THREADS`.
-pub(crate) fn from_arguments(arguments: &Arguments) -> Result<(Classic, TcpListener)> {
+pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Task> {
     let port = number("port", arguments.positional(0), 0..=65535)? as u16;
     let block_size = number("block_size", arguments.positional(2), 1..=i64::MAX as u64)?;
-    let threads = number("threads", arguments.positional(3), 1..=MAX_STREAMS)? as u8;
+    let streams = number("streams", arguments.positional(3), 1..=MAX_STREAMS)? as u8;
     let path = Path::new(arguments.positional(1));
     let shown = escape(path.as_os_str().as_bytes());
     let failed = |error| Error::system(&shown, &error);
@@ -88,21 +84,13 @@ pub(crate) fn from_arguments(arguments: &Arguments) -> Result<(Classic, TcpListe
     let listener = socket::listen_everywhere(port)
         .map_err(|error| Error::system(format!("port {port}"), &error))?;
     if port == 0 {
-        // Whoever asks for any port has to be told which one it is.
+        // A caller that asks for any port has to be told which port it is.
         let failed = |error| Error::system("standard output", &error);
         let address = listener.local_addr().map_err(failed)?;
         terminal::print(format!("listening on {address}\n").as_bytes()).map_err(failed)?;
     }
-    let transfer = Classic {
-        file,
-        plan,
-        threads,
-        peer: None,
-        limits: Limits::default(),
-        pace: Pace::default(),
-        meter: Default::default(),
-        numbers: Default::default(),
-        reports: false,
-    };
-    Ok((transfer, listener))
+    let timing = Timing::default();
+    let source = ClassicSource::new(file, plan, streams, Throttle::default(), timing);
+    let acceptor = Acceptor::new(Some(listener), None, timing).map_err(crate::config::failed)?;
+    Ok(Task { transfer: Transfer::Classic(Box::new(source)), acceptor })
 }

@@ -3,16 +3,9 @@
 
 #![forbid(unsafe_code)]
 
-mod classic;
 mod config;
-mod places;
-mod pulled;
-mod streams;
-mod verdict;
 
-use classic::Classic;
-use config::Transfer;
-use pulled::Pulled;
+use config::{Task, Transfer};
 use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};
@@ -20,12 +13,10 @@ use ropewalk::app::{program, programs};
 use ropewalk::codec::message::handed::HandedStream;
 use ropewalk::codec::message::rate::NewRate;
 use ropewalk::error::{ExitCode, Result};
+use ropewalk::sys::stream::Stream;
 use ropewalk::sys::{process, sandbox};
-use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::meter::Reading;
-use std::net::TcpListener;
-use std::sync::Arc;
-use streams::Entrance;
 
 /// Descriptors of a sender: twice as many streams as there can be, since a stream that
 /// comes again does not wait for its dead one; as many strangers; and some for the rest.
@@ -46,21 +37,20 @@ fn main() -> std::process::ExitCode {
 /// Started by a server: reports go to it, errors too.
 fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
-    let (transfer, listener, rate) = config::from_job(&mut job)?;
+    let (task, rate) = config::from_job(&mut job)?;
     // Before the first thread, which Landlock would leave as it was.
     let confined = sandbox::confine_sender(DESCRIPTORS);
     Report::Confined { text: confined.to_string() }.send();
-    let entrance = Entrance::new();
-    let side = entrance.side();
+    let entrance = task.acceptor.entrance();
     job.watch_lifeline(move |word, descriptor| {
         if let (Some(rate), Ok(new)) = (&rate, NewRate::from_json(&word)) {
             rate.change(new.rate);
         }
         if let (Some(descriptor), Ok(handed)) = (descriptor, HandedStream::from_json(&word)) {
-            side.hand(descriptor.into(), handed.hello.to_vec());
+            entrance.hand(Stream::from(descriptor), handed.hello.to_vec());
         }
     })?;
-    match serve(transfer, listener, entrance) {
+    match run(task, |report| report.send()) {
         Ok(reading) => {
             let tally = Tally { streams: reading.peak, ..reading.into() };
             Report::Done { tally, md5: None, mended: Mended::default() }.send();
@@ -75,25 +65,17 @@ fn run_job() -> Result<ExitCode> {
 
 /// Started by hand: quiet when all goes well.
 fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
-    let (transfer, listener) = config::from_arguments(arguments)?;
+    let task = config::from_arguments(arguments)?;
     sandbox::confine_sender(DESCRIPTORS);
-    serve(Transfer::Classic(Box::new(transfer)), listener, Entrance::new())?;
+    run(task, |_| {})?;
     Ok(ExitCode::Success)
 }
 
-fn serve(transfer: Transfer, listener: TcpListener, entrance: Entrance) -> Result<Reading> {
-    match transfer {
-        Transfer::Classic(classic) => {
-            let idle = classic.limits.idle;
-            let classic: Arc<Classic> = Arc::from(classic);
-            streams::serve(&classic, listener, entrance, idle)?;
-            Ok(classic.meter.read())
-        }
-        Transfer::Pulled(pulled) => {
-            let idle = pulled.limits.idle;
-            let pulled: Arc<Pulled> = Arc::from(pulled);
-            streams::serve(&pulled, listener, entrance, idle)?;
-            Ok(pulled.meter.read())
+fn run(task: Task, report: impl FnMut(Report)) -> Result<Reading> {
+    match task.transfer {
+        Transfer::Classic(source) => source.accept(task.acceptor, report),
+        Transfer::Ropewalk { source, token, streams } => {
+            source.accept(task.acceptor, &token, streams, report)
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Socket activation (systemd.socket(5), sd_listen_fds(3)): whoever starts the program may
-//! hand it sockets that listen already. Says whether they are meant for this process.
+//! Socket activation (systemd.socket(5), sd_listen_fds(3)): sockets that listen already, and
+//! that the program was started with.
 
 #![forbid(unsafe_code)]
 
@@ -9,27 +9,30 @@ use ropewalk::sys::inherited;
 use std::ffi::{OsStr, OsString};
 use std::net::TcpListener;
 
-/// How many sockets are taken at most.
+/// The most sockets that are taken.
 const MAX_SOCKETS: u64 = 64;
 
-/// The process that the sockets are meant for.
+/// The variable with the process that the sockets are for.
 const PID: &str = "LISTEN_PID";
 
-/// How many there are.
+/// The variable with their number.
 const COUNT: &str = "LISTEN_FDS";
 
-/// What no other program that is started from here may see.
+/// The variables that no worker may see.
 pub(crate) const VARIABLES: [&str; 3] = [PID, COUNT, "LISTEN_FDNAMES"];
 
-/// The sockets that were handed to this process; none when the variables speak to another
-/// one, from which they were inherited.
+/// The sockets that are for this process. There are none when the variables are for another
+/// process, from which they were inherited.
+///
+/// # Errors
+/// The number is invalid, or a descriptor is not a listening TCP socket.
 pub(crate) fn listeners() -> Result<Vec<TcpListener>> {
     let count = count(std::env::var_os(PID), std::env::var_os(COUNT), std::process::id())?;
     let failed = |error| Error::usage(format!("{COUNT}: {error}"));
     inherited::listeners(count).map_err(failed)
 }
 
-/// How many sockets were handed to process `own`.
+/// How many sockets are for process `own`.
 fn count(pid: Option<OsString>, count: Option<OsString>, own: u32) -> Result<u8> {
     let ours = pid.is_some_and(|pid| pid == OsStr::new(&own.to_string()));
     match count {
@@ -47,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_count_only_for_the_process_that_they_are_meant_for() {
+    fn sockets_count_only_for_the_process_that_they_are_for() {
         assert_eq!(count_of("17", "2").unwrap(), 2);
         for other in ["1", "018", "17 ", "+17", "", "170"] {
             assert_eq!(count_of(other, "2").unwrap(), 0, "{other}");
@@ -57,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_sockets_that_cannot_be_is_refused() {
+    fn an_invalid_number_of_sockets_is_refused() {
         for bad in ["", "-1", "65", "two"] {
             assert!(count_of("17", bad).is_err(), "{bad}");
         }

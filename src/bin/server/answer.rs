@@ -1,26 +1,26 @@
-//! What every answer of the server has in common, and the answer to a request that is
-//! not served.
+//! The fields that every answer of the server has, and the answer to a refused request.
 
 #![forbid(unsafe_code)]
 
 use ropewalk::codec::date;
 use ropewalk::codec::http::{Refusal, Response, Status};
 use ropewalk::codec::json::Value;
+use ropewalk::codec::message::reason::Reason;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The `Server` field of every reply: a ropewalk client knows its own kind by it.
+/// The `Server` field of every reply. A ropewalk client recognises a ropewalk server by it.
 const SERVER: &str = concat!("ropewalk/", env!("CARGO_PKG_VERSION"));
 
-/// Seconds after which it is worth asking a full server again.
+/// Seconds after which a client may ask a full server again.
 const RETRY_AFTER: u64 = 1;
 
-/// Why a request gets something else than it asked for.
+/// Why a request is not served.
 #[derive(Debug)]
 pub(crate) enum NoAnswer {
-    /// It cannot have it.
+    /// The server refuses it.
     Refused(Refusal),
-    /// There is nobody to answer.
+    /// The client has gone.
     Gone,
 }
 
@@ -30,7 +30,7 @@ impl From<Refusal> for NoAnswer {
     }
 }
 
-/// A response with the fields that every one has.
+/// A response with the fields that every response has.
 pub(crate) fn begin(status: Status) -> Response {
     let response = Response::new(status).field("Server", SERVER);
     match now() {
@@ -49,22 +49,21 @@ pub(crate) fn respond(status: Status, body: &Value) -> Response {
     begin(status).body("application/json", format!("{body}\n").into_bytes())
 }
 
-/// The answer to a request that is not served.
+/// The answer to a refused request.
 pub(crate) fn refusal(refusal: &Refusal) -> Response {
-    let response =
-        respond(refusal.status, &Value::object([("error", Value::from(refusal.reason))]));
+    let response = respond(refusal.status, &Reason(refusal.reason).to_json());
     match refusal.status {
         Status::SERVICE_UNAVAILABLE => response.field("Retry-After", RETRY_AFTER.to_string()),
         _ => response,
     }
 }
 
-/// What to answer when the system refuses the server what a request needs.
+/// The refusal when the system has no room for what a request needs.
 pub(crate) fn unavailable(error: &io::Error) -> Refusal {
     no_room().because(error.raw_os_error())
 }
 
-/// What to answer when the server has come to a limit of its own.
+/// The refusal when the server has reached a limit of its own.
 pub(crate) fn no_room() -> Refusal {
     Refusal::new(Status::SERVICE_UNAVAILABLE, "the server has no room now")
 }

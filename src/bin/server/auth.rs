@@ -1,14 +1,14 @@
-//! `--auth`: judges every request before the server looks at anything about a file.
+//! `--auth`: checks the credentials of each request before the server looks at any file.
 
 #![forbid(unsafe_code)]
 
-mod gate;
+mod authenticator;
 mod nonces;
 mod passwords;
 
 use crate::answer::{refusal, unavailable};
 use crate::connections::Connection;
-use gate::{Decision, Gate, REALM};
+use authenticator::{Authenticator, Decision, REALM};
 use passwords::Passwords;
 use ropewalk::app::terminal;
 use ropewalk::codec::http::{Refusal, RequestHead, Response, Status};
@@ -21,37 +21,41 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Who may ask, and the file that says so.
+/// The authenticator of a server, and its file of users.
 pub(crate) struct Auth {
     path: PathBuf,
-    gate: Gate,
+    authenticator: Authenticator,
 }
 
 impl Auth {
-    /// Lets in who knows a password of the file at `path`.
+    /// Accepts the users of the file at `path`. With `md5` it also offers MD5.
+    ///
+    /// # Errors
+    /// The file is refused (`Passwords::read`), or the system has no random bytes.
     pub(crate) fn new(path: &Path, md5: bool) -> Result<Auth> {
         let passwords = Passwords::read(path, REALM)?;
-        let gate = Gate::new(passwords, md5).map_err(|error| Error::system("random", &error))?;
-        Ok(Auth { path: path.to_path_buf(), gate })
+        let authenticator = Authenticator::new(passwords, md5)
+            .map_err(|error| Error::system("no random bytes", &error))?;
+        Ok(Auth { path: path.to_path_buf(), authenticator })
     }
 
-    /// Reads the file again. If that fails the passwords stay as they are.
+    /// Reads the file again. If that fails, the server keeps the old passwords.
     pub(crate) fn reload(&self) {
         let shown = escape(self.path.as_os_str().as_bytes());
         match Passwords::read(&self.path, REALM) {
             Ok(passwords) => {
                 let count = passwords.count();
-                self.gate.replace(passwords);
+                self.authenticator.replace(passwords);
                 terminal::log(format_args!("{shown}: read again, users: {count}"));
             }
             Err(error) => terminal::complain(format_args!("{error}; the old passwords stay")),
         }
     }
 
-    /// What a request gets that may not come in. A failure takes its time here, while the
-    /// connection still counts as one that waits: it never keeps out anybody else.
+    /// The answer to a request that is not served; `None` for one that is. Failed credentials
+    /// wait here. Their connection meanwhile counts as idle, so it keeps no other out.
     pub(crate) fn refuses(&self, connection: &Connection, head: &RequestHead) -> Option<Response> {
-        let stale = match self.gate.decide(head, Instant::now()) {
+        let stale = match self.authenticator.decide(head, Instant::now()) {
             Decision::Allowed(_) => return None,
             Decision::Challenge { stale } => stale,
             Decision::Failure { delay, reason } => {
@@ -69,7 +73,7 @@ impl Auth {
     fn challenge(&self, stale: bool) -> io::Result<Response> {
         let refused = Refusal::new(Status::UNAUTHORIZED, "a password is needed");
         let mut response = refusal(&refused);
-        for challenge in self.gate.challenges(stale, Instant::now())? {
+        for challenge in self.authenticator.challenges(stale, Instant::now())? {
             let value = String::from_utf8(challenge).map_err(io::Error::other)?;
             response = response.field("WWW-Authenticate", value);
         }

@@ -1,5 +1,5 @@
-//! Whether a GET or a HEAD gets the file, a part of it, or word that nothing has
-//! changed: the conditional fields and ranges in the order of RFC 9110, section 13.2.2.
+//! Conditional requests and ranges, judged in the order of RFC 9110, section 13.2.2: a GET
+//! or a HEAD gets the file, a part of it, "not modified", or "precondition failed".
 
 #![forbid(unsafe_code)]
 
@@ -8,35 +8,34 @@ use ropewalk::codec::etag::{EntityTag, IfRange, TagList};
 use ropewalk::codec::http::Headers;
 use ropewalk::codec::range::{self, RangeOutcome};
 
-/// What conditions are compared with.
+/// The properties of a file that conditions are compared with.
 #[derive(Debug)]
 pub(crate) struct Validators {
     /// The file's entity tag.
     pub(crate) tag: EntityTag,
-    /// When it was last modified, in seconds since 1970; `None` for before that.
+    /// When the file was last modified, in seconds since 1970; `None` before 1970.
     pub(crate) modified: Option<u64>,
-    /// The date that the client is told of that, which is never one that is still to
-    /// come (RFC 9110, section 8.8.2.1): then it is that of the answer, equals nothing
-    /// in here, and lets no client keep what it has.
+    /// The value of `Last-Modified`, in seconds since 1970. For a file from the future it is
+    /// the date of the answer (RFC 9110, section 8.8.2.1), so it never equals `modified`.
     pub(crate) date: Option<u64>,
-    /// Its size in bytes.
+    /// The file's size in bytes.
     pub(crate) size: u64,
 }
 
-/// What the request gets.
+/// The kind of answer that a request gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// This much of the file: 200, 206 or 416.
+    /// The file or a part of it, or no such part: 200, 206 or 416.
     Send(RangeOutcome),
-    /// Word that the client's copy is still good: 304.
+    /// The client's copy is still valid: 304.
     NotModified,
-    /// Nothing, since the file is not the one that the client means: 412.
+    /// The file is not in the state that the client means: 412.
     Failed,
 }
 
 impl Validators {
-    /// Judges a request with these fields. Ranges are for GET alone (RFC 9110, section
-    /// 14.2).
+    /// Judges a request with these fields. `ranges` is true for a GET alone (RFC 9110,
+    /// section 14.2).
     pub(crate) fn judge(&self, fields: &Headers, ranges: bool) -> Verdict {
         if !self.is_expected(fields) {
             return Verdict::Failed;
@@ -44,7 +43,7 @@ impl Validators {
         if self.is_known(fields) {
             return Verdict::NotModified;
         }
-        // Several Range fields are no range at all.
+        // Several Range fields count as none.
         match fields.get_only("Range") {
             Some(value) if ranges && self.in_range_condition(fields) => {
                 Verdict::Send(range::resolve(value, self.size))
@@ -53,8 +52,8 @@ impl Validators {
         }
     }
 
-    /// If-Match, or without it If-Unmodified-Since. A list of tags that cannot be read
-    /// matches nothing: its sender wants this file or none.
+    /// Whether If-Match holds, or without that If-Unmodified-Since. A malformed list of tags
+    /// matches no file: its client wants a certain state of the file, or nothing.
     fn is_expected(&self, fields: &Headers) -> bool {
         match fields.joined("If-Match") {
             Some(tags) => {
@@ -67,7 +66,8 @@ impl Validators {
         }
     }
 
-    /// If-None-Match, or without it If-Modified-Since.
+    /// Whether the client has this state of the file, by If-None-Match, or without that by
+    /// If-Modified-Since.
     fn is_known(&self, fields: &Headers) -> bool {
         match fields.joined("If-None-Match") {
             Some(tags) => TagList::parse(&tags).is_some_and(|tags| tags.matches_weakly(&self.tag)),
@@ -78,15 +78,15 @@ impl Validators {
         }
     }
 
-    /// If-Range: whether the file is still the one of which the client has a part.
+    /// Whether If-Range holds: the client has a part of this state of the file.
     fn in_range_condition(&self, fields: &Headers) -> bool {
         if fields.get("If-Range").is_none() {
             return true;
         }
         match fields.get_only("If-Range").and_then(IfRange::parse) {
             Some(IfRange::Tag(tag)) => tag.same_bytes(&self.tag),
-            // Two changes within one second have the same date, so it vouches for no bytes;
-            // who has a date from here has the tag too.
+            // Two changes within one second have the same date, so a date proves nothing. A
+            // client that got a date from this server got the tag too.
             Some(IfRange::Date(_)) | None => false,
         }
     }
@@ -100,7 +100,7 @@ mod tests {
     const PART: Verdict = Verdict::Send(RangeOutcome::Part { start: 10, length: 10 });
     const RANGE: (&str, &str) = ("Range", "bytes=10-19");
 
-    /// The moment of the file's last change, and the seconds around it.
+    /// The file's last change, and one second before and after it.
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
@@ -118,25 +118,25 @@ mod tests {
     }
 
     #[test]
-    fn without_conditions_everything_is_sent() {
+    fn without_conditions_the_file_or_the_range_is_sent() {
         assert_eq!(judge(&[]), WHOLE);
         assert_eq!(judge(&[RANGE]), PART);
     }
 
     #[test]
-    fn a_range_of_a_head_is_passed_over() {
+    fn a_head_ignores_ranges() {
         let mut headers = Headers::new();
         headers.push(RANGE.0, RANGE.1);
         assert_eq!(file().judge(&headers, false), WHOLE);
     }
 
     #[test]
-    fn two_range_fields_are_none() {
+    fn two_range_fields_count_as_none() {
         assert_eq!(judge(&[RANGE, RANGE]), WHOLE);
     }
 
     #[test]
-    fn if_match_holds_for_its_tag_and_for_any() {
+    fn if_match_holds_for_the_file_s_tag_and_for_a_star() {
         for (value, verdict) in [
             ("\"now\"", WHOLE),
             ("\"then\", \"now\"", WHOLE),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_in_several_fields_are_one_list() {
+    fn tags_in_several_fields_form_one_list() {
         assert_eq!(judge(&[("If-Match", "\"then\""), ("If-Match", "\"now\"")]), WHOLE);
     }
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_count_to_the_second() {
+    fn dates_are_compared_to_the_second() {
         for (value, since, unmodified) in [
             (BEFORE, WHOLE, Verdict::Failed),
             (THEN, Verdict::NotModified, WHOLE),
@@ -181,18 +181,18 @@ mod tests {
     }
 
     #[test]
-    fn tags_count_before_dates() {
+    fn tags_take_precedence_over_dates() {
         assert_eq!(judge(&[("If-None-Match", "\"then\""), ("If-Modified-Since", AFTER)]), WHOLE);
         assert_eq!(judge(&[("If-Match", "\"now\""), ("If-Unmodified-Since", BEFORE)]), WHOLE);
     }
 
     #[test]
-    fn the_file_s_absence_of_change_counts_before_a_range() {
+    fn not_modified_takes_precedence_over_a_range() {
         assert_eq!(judge(&[RANGE, ("If-None-Match", "\"now\"")]), Verdict::NotModified);
     }
 
     #[test]
-    fn if_range_gives_the_whole_of_another_file() {
+    fn if_range_gets_the_whole_file_if_its_state_is_another() {
         for (value, verdict) in [
             ("\"now\"", PART),
             ("\"then\"", WHOLE),

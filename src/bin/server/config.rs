@@ -7,7 +7,7 @@ use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::transfer::blocks::MAX_STREAMS;
+use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -42,39 +42,39 @@ const MAX_SECONDS: u64 = 86_400;
 pub(crate) enum Volume {
     /// Errors only.
     Quiet,
-    /// A line for each transfer too.
+    /// Also a line for each transfer.
     Normal,
-    /// And what the workers say of themselves.
+    /// Also the rights that each worker has given up.
     Verbose,
 }
 
 /// Where to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// At this port (0 for any) of all addresses.
+pub(crate) enum ListenAt {
+    /// This port of all addresses; any free port for 0.
     Everywhere(u16),
-    /// At this address and port (0 for any).
-    At(SocketAddr),
-    /// At the sockets that the program was started with.
+    /// This address and port; any free port for 0.
+    Address(SocketAddr),
+    /// The sockets that the program was started with.
     Handed,
 }
 
-/// What the user asked for.
+/// The options of the user.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Config {
     /// Where to listen.
-    pub(crate) place: Place,
-    /// The folder beneath which files are served; all that can be read without one.
+    pub(crate) listen_at: ListenAt,
+    /// The folder beneath which files are served; without it, all that can be read.
     pub(crate) root: Option<PathBuf>,
     /// Whether a GET of a folder shows what is in it.
     pub(crate) index: bool,
-    /// Where senders listen; on any port without it.
+    /// The ports that senders listen on; without it, any free port.
     pub(crate) data_ports: Option<RangeInclusive<u16>>,
-    /// Whom to become once the port is taken.
+    /// The user to become after listening.
     pub(crate) user: Option<OsString>,
-    /// The file with the passwords; everybody is served without one.
+    /// The file with the passwords; without it every client is served.
     pub(crate) auth: Option<PathBuf>,
-    /// Whether MD5 is good enough to prove a password with.
+    /// Whether clients may prove a password with MD5 too.
     pub(crate) auth_md5: bool,
     /// Whether a session's streams may come from another address than its request.
     pub(crate) any_address: bool,
@@ -82,15 +82,15 @@ pub(crate) struct Config {
     pub(crate) max_connections: usize,
     /// Transfers under way at once.
     pub(crate) max_transfers: usize,
-    /// Of them for clients at one address.
+    /// Transfers under way at once for clients at one address.
     pub(crate) max_per_address: usize,
     /// Streams of one transfer.
     pub(crate) max_streams: u8,
     /// How long a client may take to send a request.
     pub(crate) request: Duration,
-    /// Where the server's numbers are served, if anywhere.
+    /// The address that serves the metrics, if any.
     pub(crate) metrics: Option<SocketAddr>,
-    /// Bytes per second of all transfers together.
+    /// Bytes per second of all transfers and downloads together.
     pub(crate) rate: Option<u64>,
     /// How long a transfer waits for a stream, and a connection for its next request.
     pub(crate) idle: Duration,
@@ -100,12 +100,15 @@ pub(crate) struct Config {
     pub(crate) volume: Volume,
     /// The file to log to; standard error without one.
     pub(crate) log: Option<PathBuf>,
-    /// The reverse proxy whose word about its clients counts.
+    /// The reverse proxy that is trusted to name its clients.
     pub(crate) proxy: Option<IpAddr>,
 }
 
 impl Config {
-    /// Understands the command line. `handed`: the program was started with sockets.
+    /// Validates the command line. `handed`: the program was started with sockets.
+    ///
+    /// # Errors
+    /// A wrong or missing value, or options that exclude each other.
     pub(crate) fn from_arguments(arguments: &Arguments, handed: bool) -> Result<Config> {
         let metrics = arguments.value("metrics").map(address_and_port);
         let limit = |name, default| -> Result<usize> {
@@ -126,7 +129,7 @@ impl Config {
             (true, true) => return Err(Error::usage("--quiet and --verbose: exclude each other")),
         };
         Ok(Config {
-            place: place(arguments, handed)?,
+            listen_at: listen_at(arguments, handed)?,
             data_ports: arguments
                 .value("data-ports")
                 .map(|text| ports::parse(&text.to_string_lossy()))
@@ -154,11 +157,11 @@ impl Config {
     }
 }
 
-/// Where to listen: a port, unless there are sockets, which have theirs.
-fn place(arguments: &Arguments, handed: bool) -> Result<Place> {
+/// Where to listen. Sockets that were handed over exclude a port and an address.
+fn listen_at(arguments: &Arguments, handed: bool) -> Result<ListenAt> {
     let (port, bind) = (arguments.optional(0), arguments.value("bind"));
     match (port, handed) {
-        (None, true) if bind.is_none() => Ok(Place::Handed),
+        (None, true) if bind.is_none() => Ok(ListenAt::Handed),
         (_, true) => {
             let text = "port and --bind: must be left out when sockets are handed over";
             Err(Error::usage(text))
@@ -167,13 +170,13 @@ fn place(arguments: &Arguments, handed: bool) -> Result<Place> {
         (Some(port), false) => {
             let port = number("port", port, 0..=65535)? as u16;
             let bind = bind.map(|text| address("--bind", text, port)).transpose()?;
-            Ok(bind.map_or(Place::Everywhere(port), Place::At))
+            Ok(bind.map_or(ListenAt::Everywhere(port), ListenAt::Address))
         }
     }
 }
 
-/// The address that is the value of `option`, with `port`; one of IPv6 may stand in brackets,
-/// and name its interface.
+/// The address that is the value of `option`, with `port`. An IPv6 address may stand in
+/// brackets, and name its interface.
 fn address(option: &str, text: &OsStr, port: u16) -> Result<SocketAddr> {
     let bad = || {
         let given = escape(text.as_bytes());
@@ -202,7 +205,7 @@ fn address_and_port(text: &OsStr) -> Result<SocketAddr> {
     if address.is_ipv6() == inner.is_some() { Ok(address) } else { Err(bad()) }
 }
 
-/// The address that an option's `text` is, with `port`; `None` where it is none.
+/// The address that an option's `text` is, with `port`; `None` if it is not an address.
 fn literal(option: &str, text: &str, port: u16) -> Result<Option<SocketAddr>> {
     resolve::literal(text, port)
         .map_err(|error| Error::new(ExitCode::System, format!("{option}: {error}")))
@@ -228,7 +231,8 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_readme() {
         let config = config("8080").unwrap();
-        assert_eq!((config.place, config.volume), (Place::Everywhere(8080), Volume::Normal));
+        let at = ListenAt::Everywhere(8080);
+        assert_eq!((config.listen_at, config.volume), (at, Volume::Normal));
         assert_eq!((config.max_connections, config.max_transfers), (256, 256));
         assert_eq!((config.max_per_address, config.max_streams, config.rate), (64, 255, None));
         assert_eq!(
@@ -240,16 +244,16 @@ mod tests {
     #[test]
     fn an_ipv6_address_may_stand_in_brackets() {
         for line in ["--bind ::1 0", "--bind [::1] 0"] {
-            let place = Place::At("[::1]:0".parse().unwrap());
-            assert_eq!(config(line).unwrap().place, place, "{line}");
+            let at = ListenAt::Address("[::1]:0".parse().unwrap());
+            assert_eq!(config(line).unwrap().listen_at, at, "{line}");
         }
     }
 
     #[test]
     fn an_ipv6_address_may_name_its_interface() {
-        let place = Place::At("[fe80::1%1]:80".parse().unwrap());
+        let at = ListenAt::Address("[fe80::1%1]:80".parse().unwrap());
         for line in ["--bind fe80::1%lo 80", "--bind fe80::1%1 80", "--bind [fe80::1%lo] 80"] {
-            assert_eq!(config(line).unwrap().place, place, "{line}");
+            assert_eq!(config(line).unwrap().listen_at, at, "{line}");
         }
         let metrics = config("--metrics [fe80::1%lo]:9100 80").unwrap().metrics;
         assert_eq!(metrics, Some("[fe80::1%1]:9100".parse().unwrap()));
@@ -258,8 +262,8 @@ mod tests {
     }
 
     #[test]
-    fn sockets_take_the_place_of_port_and_address() {
-        assert_eq!(config_with("-q", true).unwrap().place, Place::Handed);
+    fn handed_sockets_replace_port_and_address() {
+        assert_eq!(config_with("-q", true).unwrap().listen_at, ListenAt::Handed);
         for line in ["8080", "--bind ::1", "--bind ::1 0"] {
             assert!(config_with(line, true).is_err(), "{line}");
         }
@@ -277,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn invalid_command_lines_are_refused() {
         for line in [
             "",
             "65536",

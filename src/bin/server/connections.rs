@@ -1,48 +1,54 @@
-//! The control connections of a server: how many there may be, who has to go when
-//! one more comes, and that each ends alone.
+//! The control connections of a server: how many there may be, which of them is dropped for
+//! another one, and that each ends alone.
+//!
+//! They do not stand in the table of transfers. A connection waits for requests most of the
+//! time, serves many of them one after the other, and a transfer outlives the connection that
+//! asked for it. What counts here is how long a connection owes a request, and how fast its
+//! client takes what it is sent.
 
 #![forbid(unsafe_code)]
 
-mod taking;
+mod speed;
 
 use crate::origin::origin;
-use ropewalk::app::SMALL_STACK;
-use ropewalk::sys::sync::{lock, wait_for};
+use ropewalk::sys::sync::{lock, wait_until};
+use ropewalk::sys::thread;
+use speed::{MEASURE_TIME, Speed};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
-use taking::{LOOK_TIME, Taking};
 
 /// All connections that are open.
 pub(crate) struct Connections {
     limit: usize,
-    state: Mutex<State>,
+    registry: Mutex<Registry>,
+    /// Notified when the last connection is removed.
     emptied: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Registry {
     open: HashMap<u64, Entry>,
     last: u64,
     closing: bool,
-    /// When it was last looked how fast clients take what they are sent.
-    looked: Option<Instant>,
+    /// When the speed of clients was measured last.
+    measured: Option<Instant>,
 }
 
 struct Entry {
     stream: Arc<TcpStream>,
-    /// Whose it is: not the whole address.
+    /// The address that its limit counts for (`origin.rs`).
     origin: IpAddr,
     /// Since when it owes a complete request; `None` while one is being served.
     waiting_since: Option<Instant>,
-    /// While it is sent something.
-    taking: Option<Taking>,
+    /// The speed of its client, while it is sent a body.
+    speed: Option<Speed>,
 }
 
-/// A connection that was let in. It counts until this is dropped.
+/// An admitted connection. It counts until this is dropped.
 pub(crate) struct Connection {
     owner: Arc<Connections>,
     number: u64,
@@ -56,146 +62,140 @@ pub(crate) struct Connection {
 impl Connections {
     /// Room for `limit` connections.
     pub(crate) fn new(limit: usize) -> Arc<Connections> {
-        let (state, emptied) = (Mutex::default(), Condvar::new());
-        Arc::new(Connections { limit, state, emptied })
+        let (registry, emptied) = (Mutex::default(), Condvar::new());
+        Arc::new(Connections { limit, registry, emptied })
     }
 
-    /// Lets a connection in. When there is no room, the one that has gone longest
-    /// without a complete request goes, of those from the address that holds most (of IPv6
-    /// addresses the first half counts). One that is being served stays, unless it is sent
-    /// something and takes it too slowly. Gives the stream back when all
-    /// stay.
+    /// Admits a connection. When full, the server drops the longest-waiting connection of the
+    /// address that holds most (of IPv6 addresses the first half counts). A connection that is
+    /// being served stays, unless its client takes a body too slowly.
+    ///
+    /// # Errors
+    /// The stream, when no connection can be dropped for it.
     pub(crate) fn admit(
         self: &Arc<Connections>,
         stream: TcpStream,
         peer: SocketAddr,
     ) -> Result<Connection, TcpStream> {
-        let mut state = lock(&self.state);
-        if state.closing {
+        let mut registry = lock(&self.registry);
+        if registry.closing {
             return Err(stream);
         }
-        if state.open.len() >= self.limit {
-            let victim = state.victim().or_else(|| state.slowest(None));
+        if registry.open.len() >= self.limit {
+            let victim = registry.longest_waiting().or_else(|| registry.longest_slow(None));
             let Some(victim) = victim else { return Err(stream) };
-            state.end(victim);
+            registry.end(victim);
         }
         let stream = Arc::new(stream);
         let waiting_since = Some(Instant::now());
-        state.last += 1;
-        let number = state.last;
+        registry.last += 1;
+        let number = registry.last;
         let origin = origin(peer.ip());
-        let entry = Entry { stream: stream.clone(), origin, waiting_since, taking: None };
-        state.open.insert(number, entry);
+        let entry = Entry { stream: stream.clone(), origin, waiting_since, speed: None };
+        registry.open.insert(number, entry);
         let client = Cell::new(peer);
         Ok(Connection { owner: self.clone(), number, stream, end: peer, client })
     }
 
-    /// Lets nobody in any more, ends those that are open, and waits for their threads,
-    /// at most for `limit`. Says whether all have gone.
+    /// Admits no connection any more, ends those that are open, and waits for their threads,
+    /// at most for `limit`. Says whether all have ended.
     pub(crate) fn close(&self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
-        let mut state = lock(&self.state);
-        state.closing = true;
-        for entry in state.open.values() {
+        let mut registry = lock(&self.registry);
+        registry.closing = true;
+        for entry in registry.open.values() {
             let _ = entry.stream.shutdown(Shutdown::Both);
         }
-        while !state.open.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            state = wait_for(&self.emptied, state, left);
-        }
-        true
+        let deadline = Instant::now() + limit;
+        let registry = wait_until(&self.emptied, registry, deadline, |all| all.open.is_empty());
+        registry.open.is_empty()
     }
 
-    /// Looks how fast clients take what they are sent, where that is due; answers when it is
-    /// the next time, and `None` while there is room enough for everybody.
-    pub(crate) fn look(&self) -> Option<Duration> {
-        self.look_at(Instant::now())
+    /// Measures how fast clients take bodies, if that is due. The answer is when it is due
+    /// again; `None` while there is room for more connections.
+    pub(crate) fn measure(&self) -> Option<Duration> {
+        self.measure_at(Instant::now())
     }
 
-    fn look_at(&self, now: Instant) -> Option<Duration> {
-        let mut state = lock(&self.state);
-        if state.open.len() < self.part() {
+    fn measure_at(&self, now: Instant) -> Option<Duration> {
+        let mut registry = lock(&self.registry);
+        if registry.open.len() < self.most_served() {
             return None;
         }
-        if let Some(looked) = state.looked {
-            let left = LOOK_TIME.saturating_sub(now.saturating_duration_since(looked));
+        if let Some(measured) = registry.measured {
+            let left = MEASURE_TIME.saturating_sub(now.saturating_duration_since(measured));
             if !left.is_zero() {
                 return Some(left);
             }
         }
-        state.looked = Some(now);
-        for entry in state.open.values_mut() {
-            if let Some(taking) = &mut entry.taking {
-                taking.judge(&entry.stream, now);
+        registry.measured = Some(now);
+        for entry in registry.open.values_mut() {
+            if let Some(speed) = &mut entry.speed {
+                speed.measure(&entry.stream, now);
             }
         }
-        Some(LOOK_TIME)
+        Some(MEASURE_TIME)
     }
 
-    fn set_taking(&self, number: u64, taking: Option<Taking>) {
-        if let Some(entry) = lock(&self.state).open.get_mut(&number) {
-            entry.taking = taking;
+    fn set_speed(&self, number: u64, speed: Option<Speed>) {
+        if let Some(entry) = lock(&self.registry).open.get_mut(&number) {
+            entry.speed = speed;
         }
     }
 
     fn remove(&self, number: u64) -> Option<Entry> {
-        let mut state = lock(&self.state);
-        let entry = state.open.remove(&number);
-        if state.open.is_empty() {
+        let mut registry = lock(&self.registry);
+        let entry = registry.open.remove(&number);
+        if registry.open.is_empty() {
             self.emptied.notify_all();
         }
         entry
     }
 
-    /// How many connections of one address are served at once: three quarters, rounded
-    /// up. What nobody can take from it, a single stranger with slow downloads would.
-    fn part(&self) -> usize {
+    /// How many connections of one address are served at once: three quarters, rounded up.
+    /// Else a single client with slow downloads could keep out all others.
+    fn most_served(&self) -> usize {
         self.limit - self.limit / 4
     }
 
     fn begin_serving(&self, number: u64) -> bool {
-        let mut state = lock(&self.state);
-        let Some(origin) = state.open.get(&number).map(|entry| entry.origin) else {
+        let mut registry = lock(&self.registry);
+        let Some(origin) = registry.open.get(&number).map(|entry| entry.origin) else {
             return false;
         };
         let served = |entry: &&Entry| entry.waiting_since.is_none() && entry.origin == origin;
-        if state.open.values().filter(served).count() >= self.part() {
-            let Some(victim) = state.slowest(Some(origin)) else { return false };
-            state.end(victim);
+        if registry.open.values().filter(served).count() >= self.most_served() {
+            let Some(victim) = registry.longest_slow(Some(origin)) else { return false };
+            registry.end(victim);
         }
-        if let Some(entry) = state.open.get_mut(&number) {
+        if let Some(entry) = registry.open.get_mut(&number) {
             entry.waiting_since = None;
         }
         true
     }
 
     fn end_serving(&self, number: u64) {
-        if let Some(entry) = lock(&self.state).open.get_mut(&number) {
+        if let Some(entry) = lock(&self.registry).open.get_mut(&number) {
             entry.waiting_since = Some(Instant::now());
         }
     }
 }
 
-impl State {
-    /// The one that has to go, of those that owe a request.
-    fn victim(&self) -> Option<u64> {
+impl Registry {
+    /// The connection that has owed a request for longest, of the address that holds most.
+    fn longest_waiting(&self) -> Option<u64> {
         self.longest(|entry| entry.waiting_since)
     }
 
-    /// The one that has to go, of those that are too slow; of this origin alone, if any is
-    /// given.
-    fn slowest(&self, origin: Option<IpAddr>) -> Option<u64> {
+    /// The connection whose client has been too slow for longest, of the address that holds
+    /// most; only of this origin, if there is one.
+    fn longest_slow(&self, origin: Option<IpAddr>) -> Option<u64> {
         self.longest(|entry| {
             let counts = origin.is_none_or(|origin| entry.origin == origin);
-            entry.taking.as_ref().filter(|_| counts)?.slow_since()
+            entry.speed.as_ref().filter(|_| counts)?.slow_since()
         })
     }
 
-    /// Of those that have been at something `since` then, the one that has been for longest,
-    /// of the address that holds most.
+    /// The connection with the earliest `since`, of the address that holds most.
     fn longest(&self, since: impl Fn(&Entry) -> Option<Instant>) -> Option<u64> {
         let mut held: HashMap<IpAddr, usize> = HashMap::new();
         for entry in self.open.values() {
@@ -210,7 +210,7 @@ impl State {
             .map(|(_, _, number)| number)
     }
 
-    /// Ends one. Its thread finds the stream at its end, and then nothing to remove.
+    /// Ends a connection. Its thread reads the end of the stream, and finds nothing to remove.
     fn end(&mut self, number: u64) {
         if let Some(entry) = self.open.remove(&number) {
             let _ = entry.stream.shutdown(Shutdown::Both);
@@ -229,25 +229,25 @@ impl Connection {
         self.end
     }
 
-    /// The client whose request is served: the other end, unless [`Connection::serves`] says
-    /// otherwise.
+    /// The client whose request is served: the other end, or the client that
+    /// [`Connection::serves`] was told.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.client.get()
     }
 
-    /// From now on requests count as those of `client`; without one, of the other end. For a
-    /// proxy that asks for several clients.
+    /// From now on requests count as those of `client`; for `None`, of the other end. A proxy
+    /// asks for several clients on one connection.
     pub(crate) fn serves(&self, client: Option<SocketAddr>) {
         let client = client.unwrap_or(self.end);
         self.client.set(client);
-        if let Some(entry) = lock(&self.owner.state).open.get_mut(&self.number) {
+        if let Some(entry) = lock(&self.owner.registry).open.get_mut(&self.number) {
             entry.origin = origin(client.ip());
         }
     }
 
-    /// Serves a complete request: while `serve` runs, the connection cannot be chosen
-    /// to make room. `None` where that would leave its address more than its part, or
-    /// where it had to go already.
+    /// Serves a complete request. While `serve` runs, the connection is not dropped for
+    /// another one. `None` where its address has too many requests served already, or where
+    /// the connection was dropped.
     pub(crate) fn while_served<T>(&self, serve: impl FnOnce() -> T) -> Option<T> {
         if !self.owner.begin_serving(self.number) {
             return None;
@@ -257,18 +257,17 @@ impl Connection {
         Some(answer)
     }
 
-    /// Sends the client something that it may take its time for: while `send` runs, the
-    /// connection can be chosen to make room if it takes that too slowly.
+    /// Sends a body. While `send` runs, the connection may be dropped for another one if its
+    /// client is too slow.
     pub(crate) fn while_sending<T>(&self, send: impl FnOnce() -> T) -> T {
-        self.owner.set_taking(self.number, Some(Taking::begin(&self.stream)));
+        self.owner.set_speed(self.number, Some(Speed::begin(&self.stream)));
         let sent = send();
-        self.owner.set_taking(self.number, None);
+        self.owner.set_speed(self.number, None);
         sent
     }
 
-    /// Ends the connection's part in this: it counts no more, and is neither chosen to make
-    /// room nor ended with the others. `false` when it was ended before. For one whose
-    /// socket somebody else goes on with.
+    /// Takes the connection out of the registry: it counts no more, and nothing here ends it.
+    /// For a stream that is handed to a sender. `false` when it was dropped before.
     pub(crate) fn leave(&self) -> bool {
         self.owner.remove(self.number).is_some()
     }
@@ -276,10 +275,7 @@ impl Connection {
     /// Runs `handle` on a thread of its own, which owns this connection. A panic there
     /// ends this connection and nothing else.
     pub(crate) fn spawn(self, handle: impl FnOnce(&Connection) + Send + 'static) -> io::Result<()> {
-        std::thread::Builder::new()
-            .name("connection".into())
-            .stack_size(SMALL_STACK)
-            .spawn(move || handle(&self))?;
+        thread::spawn("connection", move || handle(&self))?;
         Ok(())
     }
 }

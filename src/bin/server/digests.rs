@@ -1,59 +1,58 @@
-//! The MD5 of whole files, made while they are sent: one hash for all who wait for the
-//! same entity tag, few at a time, and the last ones remembered. Which hash may go on
-//! and how far is `board`'s business; reading and hashing, `hasher`'s.
+//! The MD5 of whole files. Clients that want the same state of a file share one hash, and
+//! the last digests are remembered. `digests/schedule.rs` decides which hashes run;
+//! `digests/hasher.rs` reads and hashes a file.
 
 #![forbid(unsafe_code)]
 
-mod board;
 mod hasher;
 mod remembered;
-mod turns;
+mod schedule;
 
-use board::{Board, Slot, Step};
-use ropewalk::app::SMALL_STACK;
 use ropewalk::sys::hangup::{self, Wake, Watch};
 use ropewalk::sys::sync::{lock, wait, wait_for};
-use ropewalk::transfer::identity::Identity;
+use ropewalk::sys::thread;
+use ropewalk::transfer::source::identity::Identity;
+use schedule::{Outcome, Schedule, Step};
 use std::fs::File;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a client that sends no more, and so has most likely gone, still gets an
-/// answer. It counts as gone at once; some only close their sending side.
+/// How long a client that has closed its sending side still gets an answer. It has most
+/// likely gone, so its hash counts as abandoned at once; but some clients only close that
+/// side.
 const SILENT_WAIT: Duration = Duration::from_secs(10);
 
-/// What hashing a file gave.
+/// The result of hashing a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hashed {
-    /// The MD5 of what was read.
+    /// The MD5 of the bytes that were read.
     pub(crate) md5: [u8; 16],
-    /// How many bytes that was.
+    /// How many bytes were read.
     pub(crate) length: u64,
     /// Whether the file was the same before and after.
     pub(crate) unchanged: bool,
-    /// Whether its last change is so long ago that another one would show.
+    /// Whether the file's last change is so old that another change would show.
     settled: bool,
 }
 
 /// Why there is no digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoDigest {
-    /// The client that asked for it went away.
+    /// The client has gone.
     Gone,
-    /// The server is being stopped.
+    /// The server is stopping.
     Stopping,
-    /// Nobody had waited for it for too long.
+    /// No client has waited for the hash for too long.
     Abandoned,
     /// Too many files are being hashed.
     Busy,
-    /// The system has no room for it now; its error number.
+    /// The system has no room for the hash now; its error number.
     NoRoom(Option<i32>),
-    /// The file cannot be read, and will not be the next time either; the error number.
+    /// The file cannot be read, now or later; the system's error number.
     Failed(Option<i32>),
 }
 
@@ -63,30 +62,32 @@ impl From<io::Error> for NoDigest {
     }
 }
 
-/// How fast a waiter wants its digest.
+/// When a client needs its digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hurry {
-    /// As its transfer goes on: the hash need not run far ahead of that.
+    /// At the end of its transfer, so the hash may follow that.
     WithTransfer,
-    /// Before anything can be sent.
+    /// Before its transfer begins.
     BeforeTransfer,
 }
 
 /// All digests that are known or being made.
 pub(crate) struct Digests {
-    board: Mutex<Board>,
-    stirred: Condvar,
+    schedule: Mutex<Schedule>,
 }
 
 impl Digests {
-    /// None yet; at most as many hashes at a time as there are cores.
+    /// No digests yet; at most as many files are hashed at a time as there are cores.
     pub(crate) fn new() -> Arc<Digests> {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        Arc::new(Digests { board: Mutex::new(Board::new(cores)), stirred: Condvar::new() })
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Arc::new(Digests { schedule: Mutex::new(Schedule::new(cores)) })
     }
 
-    /// Waits for the digest of `file` for as long as `client` does. `identity` is what
-    /// the file was when it was opened.
+    /// Waits for the digest of `file` for as long as `client` does. `identity` is that of
+    /// the file when it was opened.
+    ///
+    /// # Errors
+    /// Any [`NoDigest`] but `Abandoned`.
     pub(crate) fn digest(
         self: &Arc<Digests>,
         file: &File,
@@ -94,172 +95,159 @@ impl Digests {
         client: &TcpStream,
         hurry: Hurry,
     ) -> Result<Hashed, NoDigest> {
-        let tag = identity.key();
+        let key = identity.key();
         loop {
-            if let Some(hashed) = lock(&self.board).recall(&tag) {
+            if let Some(hashed) = lock(&self.schedule).recall(&key) {
                 return Ok(hashed);
             }
-            match self.join(&tag, file, identity, hurry)?.wait(client) {
-                // It was given up in the very moment in which this one came.
+            match self.join(&key, file, identity, hurry)?.wait(client) {
+                // The hash was given up just before this client joined it.
                 Err(NoDigest::Abandoned) => {}
                 other => return other,
             }
         }
     }
 
-    /// The digest for `tag` if it is known already.
-    pub(crate) fn known(&self, tag: &str) -> Option<[u8; 16]> {
-        lock(&self.board).recall(tag).map(|hashed| hashed.md5)
+    /// The digest for the key of a file's identity, if it is known already.
+    pub(crate) fn known(&self, key: &str) -> Option<[u8; 16]> {
+        lock(&self.schedule).recall(key).map(|hashed| hashed.md5)
     }
 
-    /// Has hashes of `tag` keep close to a transfer that begins, until the answer is
-    /// dropped.
-    pub(crate) fn pace(self: &Arc<Digests>, tag: &str) -> Pace {
-        lock(&self.board).begin_transfer(tag);
-        Pace { owner: self.clone(), tag: tag.to_string() }
+    /// Makes hashes of the file with this key follow a transfer that begins. The transfer
+    /// ends when the answer is dropped.
+    pub(crate) fn follow(self: &Arc<Digests>, key: &str) -> Followed {
+        lock(&self.schedule).begin_transfer(key);
+        Followed { digests: self.clone(), key: key.to_string() }
     }
 
     /// Ends all hashing.
     pub(crate) fn stop(&self) {
-        lock(&self.board).stop();
-        self.stirred.notify_all();
+        lock(&self.schedule).stop();
     }
 
-    /// Becomes one of those who wait for a hash, and starts it for the first.
+    /// Joins the clients that wait for a hash, and starts the hash for the first of them.
     fn join(
         self: &Arc<Digests>,
-        tag: &str,
+        key: &str,
         file: &File,
         identity: &Identity,
         hurry: Hurry,
-    ) -> Result<Waiter, NoDigest> {
+    ) -> Result<Waiting, NoDigest> {
         let (bell, ringer) = UnixStream::pair()?;
-        let joined = lock(&self.board).join(tag, hurry, ringer)?;
-        let waiter = Waiter {
-            owner: self.clone(),
-            tag: tag.to_string(),
+        let joined = lock(&self.schedule).join(key, hurry, ringer, Instant::now())?;
+        let waiting = Waiting {
+            digests: self.clone(),
+            key: key.to_string(),
             number: joined.number,
-            slot: joined.slot,
+            outcome: joined.outcome,
             bell,
         };
-        // A slower transfer is not waited for any more.
-        self.stirred.notify_all();
         if joined.first {
-            if let Err(error) = self.start(tag, file, *identity) {
-                lock(&self.board).finish(tag, Err(error.into()));
+            if let Err(error) = self.start(key, file, *identity, joined.wake) {
+                lock(&self.schedule).finish(key, Err(error.into()));
             }
         }
-        Ok(waiter)
+        Ok(waiting)
     }
 
-    fn start(self: &Arc<Digests>, tag: &str, file: &File, identity: Identity) -> io::Result<()> {
+    /// Starts the thread of a hash.
+    fn start(
+        self: &Arc<Digests>,
+        key: &str,
+        file: &File,
+        identity: Identity,
+        wake: Arc<Condvar>,
+    ) -> io::Result<()> {
         let file = file.try_clone()?;
-        let (owner, tag) = (self.clone(), tag.to_string());
-        thread::Builder::new().name("hasher".into()).stack_size(SMALL_STACK).spawn(move || {
-            let mut finish = Finish { owner, tag, outcome: None };
-            let outcome = {
-                let Finish { owner, tag, .. } = &finish;
-                hasher::hash(&file, &identity, |offset| owner.next(tag, offset))
-            };
+        let (digests, key) = (self.clone(), key.to_string());
+        thread::spawn("hasher", move || {
+            let mut finish = Finish { digests, key, outcome: None };
+            let next = |offset| finish.digests.next(&finish.key, offset, &wake);
+            let outcome = hasher::hash(&file, &identity, next);
             finish.outcome = Some(outcome);
         })?;
         Ok(())
     }
 
-    /// Waits until the hash of `tag` may go on from `offset`; the answer says how far.
-    fn next(&self, tag: &str, offset: u64) -> Result<u64, NoDigest> {
-        let mut board = lock(&self.board);
+    /// Waits until the hash of `key` may go on from `offset`, and returns how far.
+    fn next(&self, key: &str, offset: u64, wake: &Condvar) -> Result<u64, NoDigest> {
+        let mut schedule = lock(&self.schedule);
         loop {
             let now = Instant::now();
-            let step = board.step(tag, offset, now);
-            if board.take_stir() {
-                self.stirred.notify_all();
-            }
-            board = match step {
+            schedule = match schedule.step(key, offset, now) {
                 Step::Go(end) => return Ok(end),
                 Step::Stop(why) => return Err(why),
-                Step::Wait(None) => wait(&self.stirred, board),
+                Step::Wait(None) => wait(wake, schedule),
                 Step::Wait(Some(until)) => {
-                    wait_for(&self.stirred, board, until.saturating_duration_since(now))
+                    wait_for(wake, schedule, until.saturating_duration_since(now))
                 }
             }
         }
     }
 }
 
-/// Ends a hash with its outcome, also when its thread panics.
+/// Tells the schedule the outcome of a hash when its thread ends, also by a panic.
 struct Finish {
-    owner: Arc<Digests>,
-    tag: String,
+    digests: Arc<Digests>,
+    key: String,
     outcome: Option<Result<Hashed, NoDigest>>,
 }
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        let outcome = self.outcome.take();
-        let outcome = outcome.unwrap_or(Err(NoDigest::Failed(None)));
-        lock(&self.owner.board).finish(&self.tag, outcome);
-        self.owner.stirred.notify_all();
+        let outcome = self.outcome.take().unwrap_or(Err(NoDigest::Failed(None)));
+        lock(&self.digests.schedule).finish(&self.key, outcome);
     }
 }
 
-/// One who waits for a hash.
-struct Waiter {
-    owner: Arc<Digests>,
-    tag: String,
+/// A client that waits for a hash.
+struct Waiting {
+    digests: Arc<Digests>,
+    key: String,
     number: u64,
-    slot: Slot,
-    /// At its end when the hash is.
+    outcome: Outcome,
+    /// At its end once the outcome is there.
     bell: UnixStream,
 }
 
-impl Waiter {
+impl Waiting {
     fn wait(&self, client: &TcpStream) -> Result<Hashed, NoDigest> {
         let (bell, client) = (self.bell.as_fd(), client.as_fd());
         let mut wake = hangup::wait(bell, client, Watch::Silence, None)?;
         if wake == Wake::HungUp {
-            self.leave();
+            lock(&self.digests.schedule).leave(&self.key, self.number, Instant::now());
             wake = hangup::wait(bell, client, Watch::End, Some(SILENT_WAIT))?;
         }
         match wake {
-            // The outcome is there before the bell rings.
-            Wake::Rung => self.slot.get().cloned().unwrap_or(Err(NoDigest::Stopping)),
+            // The outcome is set before the bell rings.
+            Wake::Rung => self.outcome.get().cloned().unwrap_or(Err(NoDigest::Stopping)),
             Wake::HungUp | Wake::Late => Err(NoDigest::Gone),
         }
     }
-
-    /// The hash need not go on for this one.
-    fn leave(&self) {
-        lock(&self.owner.board).leave(&self.tag, self.number, Instant::now());
-        self.owner.stirred.notify_all();
-    }
 }
 
-impl Drop for Waiter {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.leave();
-        lock(&self.owner.board).forget_bell(&self.tag, self.number);
+        lock(&self.digests.schedule).remove(&self.key, self.number, Instant::now());
     }
 }
 
-/// A transfer that is under way, as far as hashes are concerned.
-pub(crate) struct Pace {
-    owner: Arc<Digests>,
-    tag: String,
+/// A transfer under way, which hashes of its file follow.
+pub(crate) struct Followed {
+    digests: Arc<Digests>,
+    key: String,
 }
 
-impl Pace {
-    /// The transfer has come to `offset`.
+impl Followed {
+    /// The transfer has reached `offset`.
     pub(crate) fn reached(&self, offset: u64) {
-        lock(&self.owner.board).reached(&self.tag, offset);
-        self.owner.stirred.notify_all();
+        lock(&self.digests.schedule).reached(&self.key, offset);
     }
 }
 
-impl Drop for Pace {
+impl Drop for Followed {
     fn drop(&mut self) {
-        lock(&self.owner.board).end_transfer(&self.tag);
-        self.owner.stirred.notify_all();
+        lock(&self.digests.schedule).end_transfer(&self.key);
     }
 }
 

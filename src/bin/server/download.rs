@@ -1,15 +1,14 @@
-//! What a GET or a HEAD gets: a message, or a file or an index that is sent piece by piece.
+//! The answer to a GET or a HEAD: a message, or a file or an index that is sent piece by
+//! piece.
 
 #![forbid(unsafe_code)]
 
-use crate::body::{Body, Sent};
+use crate::body::Body;
 use crate::index::page::Page;
-use crate::shares::DownloadShare;
+use crate::sending::{Broken, Sending};
 use ropewalk::codec::http::Response;
-use std::net::TcpStream;
-use std::time::Duration;
 
-/// What a request gets.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// This, with its body.
@@ -23,18 +22,18 @@ pub(crate) enum Answer {
 pub(crate) struct Download {
     /// The head.
     pub(crate) response: Response,
-    /// What follows it.
+    /// The body.
     pub(crate) body: Payload,
     /// The path, for the log.
     pub(crate) path: Vec<u8>,
 }
 
-/// What follows a head.
+/// The body behind a head.
 #[derive(Debug)]
 pub(crate) enum Payload {
     /// A file, or a part of it.
     Part(Body),
-    /// What is in a folder.
+    /// The index of a folder.
     Index(Box<Page>),
 }
 
@@ -47,17 +46,14 @@ impl Payload {
         }
     }
 
-    /// Sends all of it; gives up when the client takes nothing for `stall`. No faster
-    /// than its share allows.
-    pub(crate) fn send(
-        &self,
-        stream: &TcpStream,
-        stall: Duration,
-        share: Option<&DownloadShare>,
-    ) -> Sent {
+    /// Sends all of it.
+    ///
+    /// # Errors
+    /// The file has changed, or a read or a write failed.
+    pub(crate) fn send(&self, out: &mut Sending<'_>) -> Result<(), Broken> {
         match self {
-            Payload::Part(body) => body.send(stream, stall, share),
-            Payload::Index(page) => page.send(stream, stall, share),
+            Payload::Part(body) => body.send(out),
+            Payload::Index(page) => Ok(page.send(out)?),
         }
     }
 }

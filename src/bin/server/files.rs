@@ -1,5 +1,5 @@
-//! GET and HEAD: the server as an ordinary HTTP file server, for other people's
-//! clients; and the digest of a file, for ropewalk's own.
+//! GET and HEAD: the server as an ordinary HTTP file server for any client. A HEAD also
+//! brings the MD5 of a file to ropewalk's client.
 
 #![forbid(unsafe_code)]
 
@@ -18,7 +18,7 @@ use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
 use ropewalk::codec::range::{self, RangeOutcome};
 use ropewalk::codec::repr_digest;
-use ropewalk::transfer::identity::Identity;
+use ropewalk::transfer::source::identity::Identity;
 
 /// The answer to a GET or a HEAD.
 pub(crate) fn answer(
@@ -36,14 +36,26 @@ pub(crate) fn answer(
         }
         opened => opened?,
     };
-    let identity = opened.identity;
     if service.index && index::asks_for(&head.target, "get") {
-        return index::card(connection, head, &path, &identity.version).map(Answer::Message);
+        let version = &opened.identity.version;
+        return index::file_page(connection, head, &path, version).map(Answer::Message);
     }
+    file(service, connection, head, path, opened)
+}
+
+/// The answer to a GET or a HEAD of a file.
+fn file(
+    service: &Service,
+    connection: &Connection,
+    head: &RequestHead,
+    path: Vec<u8>,
+    opened: Opened,
+) -> Result<Answer, NoAnswer> {
+    let identity = opened.identity;
+    let size = identity.version.size;
     let validators = validators(&identity)?;
     let get = head.method == Method::Get;
-    let size = identity.version.size;
-    let part = match validators.judge(&head.headers, get) {
+    let (response, start, length) = match validators.judge(&head.headers, get) {
         Verdict::Failed => return Err(changed().into()),
         Verdict::NotModified => {
             let response = describe(begin(Status::NOT_MODIFIED), &validators);
@@ -55,14 +67,11 @@ pub(crate) fn answer(
                 .field("Content-Range", range::unsatisfied_range(size));
             return Ok(Answer::Message(response));
         }
-        Verdict::Send(RangeOutcome::Whole) => None,
-        Verdict::Send(RangeOutcome::Part { start, length }) => Some((start, length)),
-    };
-    let (start, length) = part.unwrap_or((0, size));
-    let response = match part {
-        None => begin(Status::OK),
-        Some(_) => begin(Status::PARTIAL_CONTENT)
-            .field("Content-Range", range::content_range(start, length, size)),
+        Verdict::Send(RangeOutcome::Whole) => (begin(Status::OK), 0, size),
+        Verdict::Send(RangeOutcome::Part { start, length }) => {
+            let range = range::content_range(start, length, size);
+            (begin(Status::PARTIAL_CONTENT).field("Content-Range", range), start, length)
+        }
     };
     let response = describe(response, &validators)
         .field("Accept-Ranges", "bytes")
@@ -70,7 +79,8 @@ pub(crate) fn answer(
     let mut response = present(response, &head.target, &path);
     if wants_md5(&head.headers) {
         let md5 = match get {
-            true => service.digests.known(&identity.key()), // its client can read, and need not wait
+            // A GET does not wait: its client can hash the bytes itself.
+            true => service.digests.known(&identity.key()),
             false => Some(md5(service, connection, &opened)?),
         };
         if let Some(md5) = md5 {
@@ -88,7 +98,7 @@ pub(crate) fn answer(
     })
 }
 
-/// What conditions are compared with.
+/// The properties of the file that conditions are compared with.
 fn validators(identity: &Identity) -> Result<Validators, Refusal> {
     let tag = EntityTag::strong(&identity.etag())
         .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;
@@ -97,8 +107,8 @@ fn validators(identity: &Identity) -> Result<Validators, Refusal> {
     Ok(Validators { tag, modified, date, size: identity.version.size })
 }
 
-/// Says what the file is, and whether a browser is to save it, or to show it because its
-/// user asked for that.
+/// Adds the file's media type and disposition: a browser saves the file, or shows it if the
+/// target asks for that.
 fn present(response: Response, target: &[u8], path: &[u8]) -> Response {
     let shown = media::view_type(path).filter(|_| index::asks_for(target, "view"));
     let response = response
@@ -110,7 +120,7 @@ fn present(response: Response, target: &[u8], path: &[u8]) -> Response {
     }
 }
 
-/// Adds the fields by which a client recognises the file later.
+/// Adds the fields by which a client recognises this state of the file later.
 fn describe(response: Response, validators: &Validators) -> Response {
     let response = response.field("ETag", validators.tag.to_string());
     match validators.date {
@@ -143,7 +153,7 @@ impl From<NoDigest> for NoAnswer {
         match why {
             NoDigest::Gone => NoAnswer::Gone,
             NoDigest::NoRoom(cause) => NoAnswer::Refused(no_room().because(cause)),
-            // Asking again is of no use.
+            // Permanent, so the client should not ask again.
             NoDigest::Failed(cause) => NoAnswer::Refused(
                 Refusal::new(Status::INTERNAL_SERVER_ERROR, "the server cannot read the file")
                     .because(cause),

@@ -1,13 +1,13 @@
-//! The index of a folder: a page for people, and for programs all entries, as HTML or as
-//! JSON. Only with `--index`. `index/listing.rs` decides what may be seen of a folder,
-//! `index/query.rs` which part of it is asked for, `index/page.rs` how it goes out.
+//! `--index`: the index of a folder, as pages for people, or with all entries as HTML or JSON
+//! for programs. `index/listing.rs` reads the entries of a folder that a client may see,
+//! `index/query.rs` reads which of them a request asks for, and `index/page.rs` sends them.
 
 #![forbid(unsafe_code)]
 
-mod card;
 mod command;
+mod file_page;
+mod folder_page;
 mod frame;
-mod html;
 mod listing;
 pub(crate) mod page;
 mod query;
@@ -24,14 +24,14 @@ use page::{Form, Page};
 use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
 use ropewalk::codec::{accept, json};
-use ropewalk::transfer::identity;
+use ropewalk::transfer::source::identity;
 use std::net::SocketAddr;
 
-/// Where robots look for rules.
+/// The path of the rules for robots (RFC 9309).
 pub(crate) const ROBOTS_PATH: &[u8] = b"/robots.txt";
 
-/// The rules for robots where there is no file of that name: the same folder in another
-/// order is nothing new. Not more than that: `wget -m` keeps to them too.
+/// The rules for robots where there is no such file. They forbid queries, which only show
+/// the same folder in another order. They forbid no more, since `wget -m` obeys them too.
 const ROBOTS: &str = "User-agent: *\nDisallow: /*?\n";
 
 /// The answer to a GET or a HEAD of [`ROBOTS_PATH`].
@@ -39,20 +39,20 @@ pub(crate) fn robots() -> Response {
     begin(Status::OK).body("text/plain", ROBOTS)
 }
 
-/// The page of a file.
-pub(crate) fn card(
+/// The page of one file, with the command that fetches it.
+pub(crate) fn file_page(
     connection: &Connection,
     head: &RequestHead,
     path: &[u8],
     version: &identity::Version,
 ) -> Result<Response, NoAnswer> {
     let url = command::url(head, local(connection)?)?;
-    let page = card::page(path, &url, version).map_err(|error| unavailable(&error))?;
+    let page = file_page::page(path, &url, version).map_err(|error| unavailable(&error))?;
     let response = begin(Status::OK).field("Cache-Control", "no-cache");
     Ok(frame::describe(response).body(frame::CONTENT_TYPE, page))
 }
 
-/// The answer as a page, if it says that something was wrong, and a person asked.
+/// Turns an error into a page, if the client is a browser.
 pub(crate) fn for_people(head: &RequestHead, response: Response) -> Response {
     let asked = matches!(head.method, Method::Get | Method::Head);
     if response.status().code() < 400 || !asked || form(&head.headers) != Form::Browser {
@@ -83,11 +83,11 @@ pub(crate) fn answer(
     folder: Folder,
 ) -> Result<Answer, NoAnswer> {
     if !folder.path().ends_with(b"/") {
-        // The links in the page would lead elsewhere. A path from the root is what every
-        // client understands, BusyBox's wget too.
+        // Without the slash the links in the page would lead elsewhere. `Location` is an
+        // absolute path, which every client understands, BusyBox's wget too.
         let response = begin(Status::MOVED_PERMANENTLY)
             .field("Location", target::reference(&head.target)? + "/")
-            .field("Cache-Control", "no-cache"); // it may be a file tomorrow
+            .field("Cache-Control", "no-cache"); // the name may become that of a file
         return Ok(Answer::Message(response));
     }
     let path = folder.path().to_vec();
@@ -114,7 +114,8 @@ pub(crate) fn answer(
     })
 }
 
-/// The index in the form that the client wants. A person gets a page of it, a program all.
+/// The index in the form that the client wants. A browser gets the first entries, a program
+/// all of them.
 fn page(
     connection: &Connection,
     head: &RequestHead,
@@ -141,18 +142,18 @@ fn page(
     Ok((form, page))
 }
 
-/// What the request's conditions say of a page with this tag.
+/// Judges the request's conditions for a page with this tag.
 fn judge(head: &RequestHead, tag: &str, page: &Page) -> Result<Verdict, Refusal> {
     let tag = EntityTag::strong(tag)
         .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;
-    // The folder's own date does not tell when a file in it was written to.
+    // No date, since a folder's own date does not change when a file in it is written to.
     let size = page.length().unwrap_or(0);
     let validators = Validators { tag, modified: None, date: None, size };
     Ok(validators.judge(&head.headers, false))
 }
 
-/// Adds the fields by which a client recognises the index later. It may keep it, but
-/// has to ask each time whether it is still right.
+/// Adds the fields by which a client recognises the index later. A client may keep the
+/// index, but has to ask each time whether it has changed.
 fn describe(response: Response, tag: Option<&str>) -> Response {
     let response = response.field("Cache-Control", "no-cache").field("Vary", "Accept");
     match tag.and_then(EntityTag::strong) {
@@ -161,8 +162,8 @@ fn describe(response: Response, tag: Option<&str>) -> Response {
     }
 }
 
-/// In which form the client wants an index: JSON only if it wants that more, and the page
-/// for people only if it names HTML, as browsers do.
+/// The form in which the client wants an index: JSON only if it prefers that to HTML, and
+/// the page for people only if it names HTML, as browsers do.
 fn form(fields: &Headers) -> Form {
     let Some(accept) = fields.joined("Accept") else { return Form::Plain };
     let (json, html) = (accept::weight(&accept, Form::Json.media_type()), Form::Plain.media_type());
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_is_for_those_who_ask_for_it() {
+    fn accept_decides_the_form() {
         for (accept, expected) in [
             (&[][..], Form::Plain),
             (&["*/*"], Form::Plain),

@@ -1,31 +1,32 @@
-//! The server's main thread: takes connections, and ends everything when told to.
+//! The server's main thread: accepts connections, and ends the server on a signal.
 
 #![forbid(unsafe_code)]
 
 use crate::activation;
 use crate::answer;
 use crate::auth::Auth;
-use crate::config::{Config, Place, Volume};
+use crate::config::{Config, ListenAt, Volume};
 use crate::connections::{Connection, Connections};
 use crate::digests::Digests;
 use crate::log::Log;
 use crate::metrics::counters::Counters;
 use crate::metrics::{Listening, Metrics};
 use crate::service::Service;
-use crate::sessions::Sessions;
-use crate::shares::Shares;
 use crate::target::Tree;
-use crate::transfers::Transfers;
+use crate::transfers::admission::Limits;
+use crate::transfers::table::Table;
+use crate::transfers::{Transfers, handover};
 use ropewalk::app::http::{Http, NoRequest, Patience};
-use ropewalk::app::resolve::advise_zone;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::app::{terminal, workers};
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::sys::{process, socket, user};
-use ropewalk::transfer::confine::Root;
+use ropewalk::sys::connect::advise_zone;
+use ropewalk::sys::socket::{self, Keepalive};
+use ropewalk::sys::{process, user};
+use ropewalk::transfer::source::confine::Root;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
@@ -35,19 +36,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many connections that were refused are kept a while.
+/// How many refused connections are kept open for a while.
 const MAX_TURNED_AWAY: usize = 64;
 
-/// How long no connection is taken after the system ran out of descriptors.
-const BACKOFF: Duration = Duration::from_millis(100);
-
-/// How long the threads of connections have to end when the server does.
+/// How long connections and transfers have to end when the server does.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Keepalive of control connections: a dead client is noticed within two minutes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_COUNT: u8 = 4;
+const KEEPALIVE: Keepalive = Keepalive::probes(4);
 
 /// A server that listens.
 pub(crate) struct Server {
@@ -56,36 +52,22 @@ pub(crate) struct Server {
     connections: Arc<Connections>,
     service: Arc<Service>,
     supervisor: Arc<Supervisor>,
-    /// Connections that were refused and are still open: one that is closed while its
-    /// request is on its way is reset, and its client does not read why.
+    /// Refused connections that are still open. If one was closed while its request is on its
+    /// way, it would be reset, and its client would not read why.
     turned_away: VecDeque<Arc<TcpStream>>,
     metrics: Option<Metrics>,
 }
 
 impl Server {
-    /// Takes the port, and everything else that can fail before the first request.
-    /// `handed` are the sockets that the program was started with.
+    /// Listens, and does everything else that can fail before the first request. `handed` are
+    /// the sockets that the program was started with.
     pub(crate) fn bind(config: Config, handed: Vec<TcpListener>) -> Result<Server> {
         let sender = workers::find("sender")?;
         let tree = tree(&config)?;
         let auth = config.auth.as_deref().map(|path| Auth::new(path, config.auth_md5));
         let auth = auth.transpose()?;
-        let listeners = match config.place {
-            Place::Everywhere(port) => {
-                vec![socket::listen_everywhere(port).map_err(|error| no_port(port, None, &error))?]
-            }
-            Place::At(address) => vec![listen(address)?],
-            Place::Handed => handed,
-        };
-        for listener in &listeners {
-            listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
-        }
-        let metrics = config.metrics.map(|address| {
-            Listening::on(address).map_err(|cause| {
-                advise_zone(Error::system("--metrics", &cause), &cause, &[address])
-            })
-        });
-        let metrics = metrics.transpose()?;
+        let listeners = listeners(config.listen_at, handed)?;
+        let metrics = config.metrics.map(listen_for_metrics).transpose()?;
         let failed = |error: io::Error| Error::system("start", &error);
         // Each control connection and each transfer holds descriptors.
         process::raise_descriptor_limit().map_err(failed)?;
@@ -97,43 +79,40 @@ impl Server {
         let wanted = [&MAIN_SIGNALS[..], &[Signal::User]].concat();
         let signals = Signals::install(&wanted, always).map_err(failed)?;
         let supervisor = Arc::new(Supervisor::start(&activation::VARIABLES).map_err(failed)?);
-        let connections = Connections::new(config.max_connections);
-        let shares = Shares::new(config.rate);
+        let limits = Limits {
+            transfers: config.max_transfers,
+            per_origin: config.max_per_address,
+            patience: config.idle,
+        };
+        let table = Table::new(limits, config.rate);
         let counters = Counters::new();
-        let metrics = metrics.map(|listening| listening.serve(counters.clone()));
+        let metrics = metrics.map(|listening| listening.serve(counters.clone(), table.clone()));
         let metrics = metrics.transpose().map_err(failed)?;
-        let sessions = Arc::new(Sessions::default());
-        let transfers = Transfers::new(
-            &config,
-            sender,
-            supervisor.clone(),
-            shares.clone(),
-            counters.clone(),
-            sessions.clone(),
-        );
-        let (digests, stall, volume) = (Digests::new(), config.stall, config.volume);
-        let (max_streams, index) = (config.max_streams, config.index);
-        let (request, idle) = (config.request, config.idle);
-        let log = Log::begin(config.log.as_deref(), volume)?;
         let service = Service {
             auth,
             tree: Arc::new(tree),
-            index,
-            transfers,
-            sessions,
-            digests,
+            index: config.index,
+            transfers: Transfers::new(&config, sender, supervisor.clone(), table.clone()),
+            table,
+            digests: Digests::new(),
             counters,
-            shares,
-            max_streams,
-            request,
-            idle,
-            stall,
-            volume,
-            log,
+            max_streams: config.max_streams,
+            request: config.request,
+            idle: config.idle,
+            stall: config.stall,
+            volume: config.volume,
+            log: Log::begin(config.log.as_deref(), config.volume)?,
             proxy: config.proxy,
         };
-        let (service, turned_away) = (Arc::new(service), VecDeque::new());
-        Ok(Server { listeners, signals, connections, service, supervisor, turned_away, metrics })
+        Ok(Server {
+            listeners,
+            signals,
+            connections: Connections::new(config.max_connections),
+            service: Arc::new(service),
+            supervisor,
+            turned_away: VecDeque::new(),
+            metrics,
+        })
     }
 
     /// Says that the server is ready, and where.
@@ -164,7 +143,7 @@ impl Server {
             if backoff.is_none() {
                 listening.extend(self.listeners.iter().map(TcpListener::as_fd));
             }
-            let limit = [backoff.take(), self.connections.look()].into_iter().flatten().min();
+            let limit = [backoff.take(), self.connections.measure()].into_iter().flatten().min();
             let wake = self.signals.wait(&listening, limit).map_err(failed)?;
             match wake.signal {
                 Some(Signal::Pause) => self.pause().map_err(failed)?,
@@ -183,8 +162,8 @@ impl Server {
         self.service.auth.as_ref().map(Auth::reload).is_some()
     }
 
-    /// Takes one connection of each listener that is ready. Answers how long to take none
-    /// when there is no room.
+    /// Accepts one connection of each listener that is ready. The answer is how long to accept
+    /// none, where the system has no room.
     fn accept(&mut self, ready: &[bool]) -> Option<Duration> {
         let mut backoff = None;
         let ready = self.listeners.iter().zip(ready).filter(|(_, ready)| **ready);
@@ -192,8 +171,8 @@ impl Server {
         for connection in accepted {
             match connection {
                 Ok((stream, peer)) => self.admit(stream, peer),
-                Err(error) if socket::out_of_room(&error) => backoff = Some(BACKOFF),
-                Err(_) => {} // the client went away again, or was never there
+                Err(error) if socket::out_of_room(&error) => backoff = Some(socket::ROOM_PAUSE),
+                Err(_) => {} // the client has gone already
             }
         }
         backoff
@@ -202,9 +181,9 @@ impl Server {
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         let _ = socket::set_keepalive(
             stream.as_fd(),
-            KEEPALIVE_IDLE,
-            KEEPALIVE_INTERVAL,
-            KEEPALIVE_COUNT,
+            KEEPALIVE.idle,
+            KEEPALIVE.interval,
+            KEEPALIVE.count,
         );
         let _ = socket::set_user_timeout(stream.as_fd(), self.service.stall + socket::SILENCE);
         let _ = stream.set_nodelay(true);
@@ -212,13 +191,13 @@ impl Server {
         match self.connections.admit(stream, peer) {
             Ok(connection) => {
                 let service = self.service.clone();
-                // A thread that cannot be had ends this connection and no other.
+                // Without a thread this connection ends, and no other.
                 let _ = connection.spawn(move |connection| {
                     converse(connection, &service);
                 });
             }
             Err(stream) => {
-                // The socket's buffer is empty, so this does not wait.
+                // The socket's buffer is empty, so this does not block.
                 let refusal = Refusal::new(Status::SERVICE_UNAVAILABLE, "too many connections");
                 self.service.counters.answered(refusal.status);
                 self.service.log.refused(peer, None, &refusal);
@@ -234,34 +213,54 @@ impl Server {
         }
     }
 
-    /// Ctrl-Z: the senders stop first, and go on after this process does.
+    /// Ctrl-Z: the senders stop before this process, and continue after it.
     fn pause(&self) -> io::Result<()> {
         self.supervisor.pause()?;
         process::stop_self()?;
         self.supervisor.resume()
     }
 
-    /// Ends connections and senders; a second signal ends the senders at once.
+    /// Ends connections and senders. A second signal kills the senders at once.
     fn stop(self) -> io::Result<()> {
         drop(self.listeners);
-        self.service.transfers.stop();
+        self.service.table.stop();
         self.service.digests.stop();
         let mut stopped = self.supervisor.stop(STOP_GRACE)?;
         while self.signals.wait(&[stopped.as_fd()], None)?.ready == [false] {
             stopped = self.supervisor.stop(Duration::ZERO)?;
         }
         self.connections.close(CLOSE_LIMIT);
-        self.service.transfers.wait_until_logged(CLOSE_LIMIT);
+        self.service.table.wait_until_logged(CLOSE_LIMIT);
         drop(self.metrics);
         Ok(())
     }
+}
+
+/// Listens where the user wants it, or takes the sockets that were handed over.
+fn listeners(at: ListenAt, handed: Vec<TcpListener>) -> Result<Vec<TcpListener>> {
+    let listeners = match at {
+        ListenAt::Everywhere(port) => {
+            vec![socket::listen_everywhere(port).map_err(|error| no_port(port, None, &error))?]
+        }
+        ListenAt::Address(address) => vec![listen(address)?],
+        ListenAt::Handed => handed,
+    };
+    for listener in &listeners {
+        listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
+    }
+    Ok(listeners)
+}
+
+fn listen_for_metrics(address: SocketAddr) -> Result<Listening> {
+    Listening::on(address)
+        .map_err(|cause| advise_zone(Error::system("--metrics", &cause), &cause, &[address]))
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener> {
     socket::listen(address).map_err(|error| no_port(address.port(), Some(address), &error))
 }
 
-/// Why a port cannot be had, of one address or of all, and what to do about it.
+/// Why a port of one address or of all is not free, and what to do about it.
 fn no_port(port: u16, address: Option<SocketAddr>, cause: &io::Error) -> Error {
     let error = Error::system(format!("port {port}"), cause);
     match cause.kind() {
@@ -278,7 +277,7 @@ fn no_port(port: u16, address: Option<SocketAddr>, cause: &io::Error) -> Error {
     }
 }
 
-/// Stops being root, for good.
+/// Becomes another user, for good.
 fn become_user(name: &OsStr) -> Result<()> {
     let shown = escape(name.as_bytes());
     let failed = |error| Error::system(format!("--user {shown}"), &error);
@@ -288,14 +287,14 @@ fn become_user(name: &OsStr) -> Result<()> {
     user::become_user(&found).map_err(failed)
 }
 
-/// What may be sent.
+/// The files that may be sent.
 fn tree(config: &Config) -> Result<Tree> {
     let Some(path) = &config.root else { return Ok(Tree::Everything) };
     let failed = |error| Error::system(escape(path.as_os_str().as_bytes()), &error);
     Root::open(path).map(Tree::Beneath).map_err(failed)
 }
 
-/// What somebody who starts a server without a root has to know.
+/// The warning about a server without `--root`.
 fn warning(is_root: bool, is_guarded: bool) -> String {
     let (who, advice) = match is_guarded {
         true => ("every user of --auth", "--root"),
@@ -312,10 +311,11 @@ fn warning(is_root: bool, is_guarded: bool) -> String {
     }
 }
 
-/// One connection, from its first request to its end; or until it turns out to be a stream.
+/// Serves one connection from its first request to its end, or until it turns out to be a
+/// stream.
 fn converse(connection: &Connection, service: &Service) {
     let deadline = Instant::now() + service.request;
-    if service.sessions.take(connection, deadline) {
+    if handover::take(&service.table, connection, deadline) {
         return;
     }
     let mut http = Http::new(connection.stream().clone());

@@ -1,5 +1,5 @@
-//! The server's log: where its lines go, their time stamps, and a bound on the lines that
-//! strangers can cause.
+//! The server's log: the file of its lines, their time stamps, and a limit on the lines
+//! that strangers can cause.
 
 #![forbid(unsafe_code)]
 
@@ -25,77 +25,83 @@ use std::time::{Duration, Instant};
 /// The variable in which systemd names the journal's socket (systemd.exec(5)).
 const JOURNAL: &str = "JOURNAL_STREAM";
 
-/// The mode of a log file that the server makes: others may have no business with peers
-/// and names.
+/// The mode of a log file that the server makes. The log shows addresses and file names,
+/// so it is not for everybody.
 const MODE: u32 = 0o640;
 
-/// Lines about refused requests: so many at once, and one more each so often.
+/// The most lines about refused requests at once.
 const BURST: u32 = 100;
+
+/// The time after which one more line may be written, up to [`BURST`].
 const REFILL: Duration = Duration::from_millis(100);
 
-/// Characters of a name in a line about a refused request.
+/// The most bytes of a file's name in a line about a refused request.
 const MAX_NAME: usize = 512;
 
-/// The log of a server that runs.
+/// The log of a running server.
 pub(crate) struct Log {
-    place: Option<Arc<Place>>,
+    /// `None` for standard error.
+    file: Option<Arc<LogFile>>,
     volume: Volume,
     budget: Mutex<Budget>,
 }
 
 /// A log file.
-struct Place {
+struct LogFile {
     path: PathBuf,
     file: Mutex<File>,
 }
 
 impl Log {
     /// Sends all lines of this program to the file at `path`, or leaves them on standard
-    /// error; with time stamps, unless the journal makes its own.
+    /// error. They get time stamps, unless the journal makes its own.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
     pub(crate) fn begin(path: Option<&Path>, volume: Volume) -> Result<Log> {
-        let place = match path {
+        let file = match path {
             Some(path) => {
                 let file = Mutex::new(open(path).map_err(|error| failed(path, &error))?);
-                Some(Arc::new(Place { path: path.to_path_buf(), file }))
+                Some(Arc::new(LogFile { path: path.to_path_buf(), file }))
             }
             None => None,
         };
-        let (file, stamped) = (place.clone(), place.is_some() || !is_journal());
+        let (log_file, stamped) = (file.clone(), file.is_some() || !is_journal());
         terminal::divert(move |line| {
             let line = if stamped { format!("{} {line}\n", stamp()) } else { format!("{line}\n") };
-            // A log that cannot be written ends nothing: there is nobody to tell.
-            let _ = match &file {
-                Some(place) => lock(&place.file).write_all(line.as_bytes()),
+            // The server goes on without a log that cannot be written.
+            let _ = match &log_file {
+                Some(log) => lock(&log.file).write_all(line.as_bytes()),
                 None => io::stderr().write_all(line.as_bytes()),
             };
         });
-        Ok(Log { place, volume, budget: Mutex::new(Budget::new(Instant::now())) })
+        Ok(Log { file, volume, budget: Mutex::new(Budget::new(Instant::now())) })
     }
 
-    /// Opens the file at the log's path anew, for a log that was moved away. Where that
-    /// fails, the old file stays in use.
+    /// Opens the file at the log's path again, after the old file was renamed. If that fails,
+    /// the old file stays in use.
     pub(crate) fn reopen(&self) {
-        let Some(place) = &self.place else { return };
-        match open(&place.path) {
-            Ok(file) => *lock(&place.file) = file,
+        let Some(log) = &self.file else { return };
+        match open(&log.path) {
+            Ok(file) => *lock(&log.file) = file,
             Err(error) => {
                 terminal::complain(format_args!(
                     "{}; the old log stays",
-                    failed(&place.path, &error)
+                    failed(&log.path, &error)
                 ));
             }
         }
     }
 
-    /// Logs a refused request. `asked` is its method and name, where they were understood.
-    /// The line says the cause, which the peer does not hear.
+    /// Logs a refused request. `asked` has its method and file name, if they could be read.
+    /// The line also shows the cause, which the answer does not.
     pub(crate) fn refused(
         &self,
         peer: SocketAddr,
         asked: Option<(&str, &[u8])>,
         refusal: &Refusal,
     ) {
-        // What the system refused the server is an error of the server's own.
+        // With a cause from the system, a status of 500 and above is the server's own error.
         let is_error = refusal.status.code() >= Status::INTERNAL_SERVER_ERROR.code()
             && refusal.cause().is_some();
         if self.volume == Volume::Quiet && !is_error {
@@ -111,7 +117,7 @@ impl Log {
             let _ = write!(line, " {method} {name}");
         }
         let _ = write!(line, " refused: {refusal}");
-        // That a file is not there says no more than the refusal itself.
+        // "No such file" would only repeat the refusal.
         let cause = refusal.cause().filter(|cause| cause.kind() != io::ErrorKind::NotFound);
         if let Some(cause) = cause {
             let _ = write!(line, " ({})", system_words(&cause));
@@ -120,9 +126,8 @@ impl Log {
     }
 }
 
-/// Opens the log at `path` without blocking: a pipe without a reader is an error, and one
-/// that is full loses lines. Whole ones: a pipe takes a short line in one piece or not at
-/// all (pipe(7)).
+/// Opens the log at `path` without blocking. A pipe without a reader is an error. A full
+/// pipe loses whole lines, since it takes a short line in one piece or not at all (pipe(7)).
 fn open(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     File::options().append(true).create(true).mode(MODE).custom_flags(flags).open(path)
@@ -132,24 +137,24 @@ fn failed(path: &Path, error: &io::Error) -> Error {
     Error::system(format!("--log {}", escape(path.as_os_str().as_bytes())), error)
 }
 
-/// The time now (RFC 3339), in UTC; a dash on a machine without a clock.
+/// The time now in UTC (RFC 3339); a dash on a machine without a clock.
 fn stamp() -> String {
     now().map_or_else(|| "-".to_string(), date::format_rfc3339)
 }
 
-/// Whether standard error is the journal, which stamps each line itself.
+/// Whether standard error is systemd's journal, which adds the time to each line.
 fn is_journal() -> bool {
     let named = std::env::var(JOURNAL).unwrap_or_default();
     let own = io::stderr().as_fd().try_clone_to_owned().map(File::from);
     own.and_then(|file| file.metadata()).is_ok_and(|own| names(&named, &own))
 }
 
-/// Whether `named`, a device and an inode with a colon between them, is `file`.
+/// Whether `named`, the text `device:inode`, names `file`.
 fn names(named: &str, file: &Metadata) -> bool {
     named == format!("{}:{}", file.dev(), file.ino())
 }
 
-/// How many lines may still be written: refilled with time, up to [`BURST`].
+/// The lines that may be written now. Their number grows with time, up to [`BURST`].
 struct Budget {
     left: u32,
     refilled: Instant,
@@ -161,7 +166,7 @@ impl Budget {
         Budget { left: BURST, refilled: now, left_out: 0 }
     }
 
-    /// Whether a line may be written at `now`; if so, how many were left out before it.
+    /// `None` if no line may be written at `now`; else how many were left out before it.
     fn admit(&mut self, now: Instant) -> Option<u64> {
         let passed = now.saturating_duration_since(self.refilled);
         let refill =
@@ -198,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_time_refills_no_more_than_a_burst() {
+    fn a_quiet_time_allows_no_more_than_a_burst() {
         let begun = Instant::now();
         let mut budget = Budget::new(begun);
         let later = begun + Duration::from_secs(3600);
@@ -207,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_is_known_by_device_and_inode() {
+    fn the_journal_is_recognised_by_device_and_inode() {
         let file = File::open("/dev/null").unwrap().metadata().unwrap();
         assert!(names(&format!("{}:{}", file.dev(), file.ino()), &file));
         for other in ["", "8:1", ":", &format!("{}:0", file.dev())] {

@@ -1,6 +1,6 @@
-//! The file download server: listens, answers requests, hashes files, and has a
-//! `sender` carry each one. It never moves bytes over a data stream itself; only a GET
-//! gets them on the control connection.
+//! The file download server: listens, answers requests, hashes files, and starts a `sender`
+//! for each transfer. It moves no bytes over data streams itself. Only the answer to a GET
+//! carries a file on the control connection.
 
 #![forbid(unsafe_code)]
 
@@ -20,14 +20,15 @@ mod log;
 mod media;
 mod metrics;
 mod origin;
-mod places;
 mod ports;
 mod post;
 mod requests;
+mod sending;
 mod service;
-mod sessions;
-mod shares;
 mod target;
+#[cfg(test)]
+#[path = "../../common/testing.rs"]
+mod testing;
 mod transfers;
 
 use config::Config;
@@ -42,8 +43,8 @@ fn main() -> process::ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
-    // Before there are passwords and tokens in it. A system that refuses that is served
-    // just the same.
+    // A core dump would show passwords and tokens. The server runs also where the system
+    // refuses this.
     let _ = sandbox::limit_core_dumps();
     let handed = activation::listeners()?;
     let config = Config::from_arguments(&arguments, !handed.is_empty())?;

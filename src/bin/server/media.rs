@@ -1,12 +1,12 @@
-//! What a file's name says about it to a browser: its media type, and the name under
-//! which it is to be saved. Does not look into the file.
+//! Media types and file names for browsers, made from the name of a file. The content of
+//! the file does not count.
 
 #![forbid(unsafe_code)]
 
-/// The type of a file whose name says nothing.
+/// The media type of a file with an unknown name.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// Types by the end of the name, in lower case.
+/// Media types by the extension in lower case.
 const TYPES: &[(&str, &str)] = &[
     ("7z", "application/x-7z-compressed"),
     ("bz2", "application/x-bzip2"),
@@ -50,8 +50,8 @@ pub(crate) fn content_type(path: &[u8]) -> &'static str {
     known.map_or(UNKNOWN, |(_, media_type)| media_type)
 }
 
-/// Files that are shown as plain text, by the end of the name, beside those whose type
-/// begins with `text/`. What a browser would run is shown, and does nothing.
+/// The extensions of more files that a browser shows as plain text, beside those of the
+/// types `text/*`. As plain text, scripts and pages are shown and do not run.
 const TEXTS: &[&str] = &[
     "adoc",
     "asc",
@@ -105,7 +105,7 @@ const TEXTS: &[&str] = &[
     "zig",
 ];
 
-/// And by the whole name, in lower case.
+/// Whole names, in lower case, of files that a browser shows as plain text.
 const TEXT_NAMES: &[&str] = &[
     "authors",
     "changelog",
@@ -124,8 +124,8 @@ const TEXT_NAMES: &[&str] = &[
     "todo",
 ];
 
-/// As what a browser may show a file with this path; `None` for one that it is better
-/// not to show.
+/// The media type as which a browser may show a file with this path; `None` for a file that
+/// it may only save.
 pub(crate) fn view_type(path: &[u8]) -> Option<&'static str> {
     const TEXT: &str = "text/plain; charset=utf-8";
     let name = base_name(path).to_ascii_lowercase();
@@ -142,9 +142,8 @@ pub(crate) fn view_type(path: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What a shown file may do in a browser: nothing. A picture that is text may have
-/// scripts in it. The viewer of a PDF is a program of the browser's own, which does not
-/// start in a sandbox.
+/// The `Content-Security-Policy` of a shown file, which may run no script: an SVG picture
+/// may have scripts in it. A browser's viewer for PDF does not start in a sandbox.
 pub(crate) fn view_policy(media_type: &str) -> &'static str {
     match media_type {
         "application/pdf" => {
@@ -158,9 +157,9 @@ pub(crate) fn view_policy(media_type: &str) -> &'static str {
     }
 }
 
-/// The value of `Content-Disposition` (RFC 6266): whether a file with this path is shown,
-/// or saved, under its own name. A name that is more than plain ASCII comes twice: for old
-/// programs with `_` for what they would not understand, and as RFC 8187 has it.
+/// The value of `Content-Disposition` (RFC 6266) for a file with this path, which is shown
+/// or else saved. A name that is not plain ASCII comes twice: for old programs with `_` in
+/// place of other bytes, and encoded by RFC 8187.
 pub(crate) fn disposition(shown: bool, path: &[u8]) -> String {
     let name = base_name(path);
     let plain: String = name
@@ -174,7 +173,7 @@ pub(crate) fn disposition(shown: bool, path: &[u8]) -> String {
     let kind = if shown { "inline" } else { "attachment" };
     let mut value = format!("{kind}; filename=\"{plain}\"");
     let is_plain = name.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"\"\\%".contains(byte));
-    // In what is no UTF-8 there is nothing to say beyond the plain form.
+    // A name that is not UTF-8 has no encoded form.
     if let (false, Ok(name)) = (is_plain, std::str::from_utf8(name)) {
         value.push_str("; filename*=UTF-8''");
         name.bytes().for_each(|byte| push_extended(&mut value, byte));
@@ -191,13 +190,13 @@ fn push_extended(value: &mut String, byte: u8) {
     }
 }
 
-/// What follows the last dot of a name that does not begin with it.
+/// The bytes after the last dot of a name, unless the name begins with that dot.
 fn extension(name: &[u8]) -> Option<&[u8]> {
     let dot = name.iter().rposition(|&byte| byte == b'.').filter(|dot| *dot > 0)?;
     name.get(dot + 1..)
 }
 
-/// What follows the last slash.
+/// The bytes after the last slash.
 fn base_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
@@ -207,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_type_is_that_of_the_last_extension() {
+    fn the_last_extension_decides_the_type() {
         for (path, expected) in [
             ("/srv/a.txt", "text/plain"),
             ("A.TAR.GZ", "application/gzip"),
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn text_pictures_and_pdf_are_shown_and_nothing_that_runs() {
+    fn text_pictures_and_pdf_are_shown_and_never_run() {
         let text = Some("text/plain; charset=utf-8");
         for (path, expected) in [
             ("/a.txt", text),
@@ -254,12 +253,12 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_name_comes_once() {
+    fn a_plain_name_is_sent_once() {
         assert_eq!(disposition(false, b"/srv/a b.txt"), "attachment; filename=\"a b.txt\"");
     }
 
     #[test]
-    fn other_names_come_twice() {
+    fn other_names_are_sent_twice() {
         assert_eq!(
             disposition(false, "/srv/Übung €.txt".as_bytes()),
             "attachment; filename=\"__bung ___.txt\"; \
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_name_ends_the_field() {
+    fn no_byte_of_a_name_ends_the_field() {
         assert_eq!(
             disposition(false, b"a\r\nX: y\x7f"),
             "attachment; filename=\"a__X: y_\"; filename*=UTF-8''a%0D%0AX%3A%20y%7F"

@@ -1,6 +1,6 @@
 //! `--metrics`: the server's numbers for Prometheus, on an address of their own and
-//! nowhere else. One thread answers one request after the other, each in bounded time,
-//! so whoever comes here takes nothing from anybody who fetches a file.
+//! nowhere else. One thread answers one request after the other, each in bounded time, so
+//! that no request here slows a transfer down.
 
 #![forbid(unsafe_code)]
 
@@ -9,12 +9,12 @@ mod text;
 
 use crate::answer::{begin, refusal};
 use crate::target;
+use crate::transfers::table::Table;
 use counters::Counters;
-use ropewalk::app::SMALL_STACK;
 use ropewalk::app::http::{Http, NoRequest, Patience};
 use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status};
 use ropewalk::sys::sync::lock;
-use ropewalk::sys::{poll, socket};
+use ropewalk::sys::{poll, socket, thread};
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -29,11 +29,14 @@ const PATH: &[u8] = b"/-/metrics";
 /// How long a client may take to send its request. Others wait meanwhile.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 
-/// How long no connection is taken after the system ran out of descriptors.
-const BACKOFF: Duration = Duration::from_secs(1);
-
 /// An address that is taken and not served yet.
 pub(crate) struct Listening(TcpListener);
+
+/// Where the numbers come from.
+struct Source {
+    counters: Arc<Counters>,
+    table: Arc<Table>,
+}
 
 /// The connection that is answered, if there is one.
 type Current = Arc<Mutex<Option<Arc<TcpStream>>>>;
@@ -57,21 +60,19 @@ impl Listening {
     }
 
     /// Starts to answer.
-    pub(crate) fn serve(self, counters: Arc<Counters>) -> io::Result<Metrics> {
+    pub(crate) fn serve(self, counters: Arc<Counters>, table: Arc<Table>) -> io::Result<Metrics> {
         let (bell, ear) = UnixStream::pair()?;
         let address = self.0.local_addr()?;
         let current = Current::default();
         let shared = current.clone();
-        let thread = std::thread::Builder::new()
-            .name("metrics".into())
-            .stack_size(SMALL_STACK)
-            .spawn(move || answer_all(&self.0, &ear, &shared, &counters))?;
+        let source = Source { counters, table };
+        let thread = thread::spawn("metrics", move || answer_all(&self.0, &ear, &shared, &source))?;
         Ok(Metrics { address, current, bell: Some(bell), thread: Some(thread) })
     }
 }
 
 impl Metrics {
-    /// Where it answers, with the port that was taken where any would do.
+    /// The address that it answers at, with the port that the system chose where that was 0.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -90,7 +91,7 @@ impl Drop for Metrics {
 }
 
 /// Answers one connection after the other until the bell rings.
-fn answer_all(listener: &TcpListener, ear: &UnixStream, current: &Current, counters: &Counters) {
+fn answer_all(listener: &TcpListener, ear: &UnixStream, current: &Current, source: &Source) {
     loop {
         match poll::readable(&[ear.as_fd(), listener.as_fd()], None).as_deref() {
             Ok([false, true]) => {}
@@ -104,12 +105,12 @@ fn answer_all(listener: &TcpListener, ear: &UnixStream, current: &Current, count
                 // The bell rings before anybody looks for a connection to end.
                 if poll::readable(&[ear.as_fd()], Some(Duration::ZERO)).is_ok_and(|r| r == [false])
                 {
-                    converse(Http::new(stream), counters);
+                    converse(Http::new(stream), source);
                 }
                 *lock(current) = None;
             }
             Err(error) if socket::out_of_room(&error) => {
-                let _ = poll::readable(&[ear.as_fd()], Some(BACKOFF));
+                let _ = poll::readable(&[ear.as_fd()], Some(socket::ROOM_PAUSE));
             }
             Err(_) => {} // the client went away again
         }
@@ -117,10 +118,10 @@ fn answer_all(listener: &TcpListener, ear: &UnixStream, current: &Current, count
 }
 
 /// One request, and its answer. There is no second one on a connection.
-fn converse(mut http: Http, counters: &Counters) {
+fn converse(mut http: Http, source: &Source) {
     let patience = Patience { request: REQUEST_TIME, idle: None };
     let (response, head_only) = match http.receive_request(patience) {
-        Ok((head, _)) => (answer(&head, counters), head.method == Method::Head),
+        Ok((head, _)) => (answer(&head, source), head.method == Method::Head),
         Err(NoRequest::Refused(refused)) => (refusal(&refused), false),
         Err(NoRequest::Closed) => return,
     };
@@ -129,10 +130,11 @@ fn converse(mut http: Http, counters: &Counters) {
     }
 }
 
-fn answer(head: &RequestHead, counters: &Counters) -> Response {
+fn answer(head: &RequestHead, source: &Source) -> Response {
     match head.method {
         Method::Get | Method::Head if target::without_query(&head.target) == PATH => {
-            begin(Status::OK).body(text::CONTENT_TYPE, text::format(counters))
+            let text = text::format(&source.counters, &source.table.totals());
+            begin(Status::OK).body(text::CONTENT_TYPE, text)
         }
         Method::Get | Method::Head => {
             refusal(&Refusal::new(Status::NOT_FOUND, "this address serves only /-/metrics"))
@@ -145,11 +147,13 @@ fn answer(head: &RequestHead, counters: &Counters) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfers::admission::Limits;
     use std::io::{Read, Write};
 
     fn serving() -> (Metrics, SocketAddr) {
         let listening = Listening::on("127.0.0.1:0".parse().unwrap()).unwrap();
-        let metrics = listening.serve(Counters::new()).unwrap();
+        let limits = Limits { transfers: 1, per_origin: 1, patience: REQUEST_TIME };
+        let metrics = listening.serve(Counters::new(), Table::new(limits, None)).unwrap();
         let address = metrics.address();
         (metrics, address)
     }
@@ -181,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_says_nothing_is_left_and_the_next_is_answered() {
+    fn a_silent_client_is_left_and_the_next_is_answered() {
         let (_metrics, address) = serving();
         let mut silent = TcpStream::connect(address).unwrap();
         let reply = ask(address, "GET /-/metrics HTTP/1.1\r\n\r\n");

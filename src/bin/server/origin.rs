@@ -1,14 +1,14 @@
-//! Who counts as one peer where there is so much for each: an IPv4 address, or of IPv6 the
-//! network of one customer, who has all addresses in it.
+//! The origin of a client: the addresses that count as one for limits per address. Of IPv4 it
+//! is one address. Of IPv6 it is a network, since one customer has all addresses in it.
 
 #![forbid(unsafe_code)]
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The bits of an IPv6 address that count: nobody is given less than such a network.
+/// The bits of an IPv6 address that count. No customer gets a smaller network.
 pub(crate) const IPV6_BITS: u32 = 64;
 
-/// What stands for all addresses that count as one with `address`.
+/// The origin of `address`: an address that stands for all that count as one with it.
 pub(crate) fn origin(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

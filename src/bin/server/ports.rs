@@ -1,4 +1,4 @@
-//! The ports that senders listen on: any that is free, or those of `--data-ports`.
+//! The ports that senders listen on: any free port, or those of `--data-ports`.
 
 #![forbid(unsafe_code)]
 
@@ -10,25 +10,25 @@ use std::net::{SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::sync::Mutex;
 
-/// Where senders listen.
+/// The ports that senders listen on.
 pub(crate) struct DataPorts {
     /// Without it the system chooses.
     range: Option<RangeInclusive<u16>>,
-    /// How many were taken from the range so far: the next one is another than the last,
-    /// since a classic stream that comes late has no token to be told by.
+    /// How many were taken from the range so far. Ports are taken in turn: a late classic
+    /// stream has no token, and must not come to the next transfer.
     taken: Mutex<usize>,
 }
 
 impl DataPorts {
-    /// Those of `range`; any without one.
+    /// The ports of `range`; without it, any free port.
     pub(crate) fn new(range: Option<RangeInclusive<u16>>) -> DataPorts {
         DataPorts { range, taken: Mutex::default() }
     }
 
-    /// Listens on a free one, at the address of `local`.
+    /// Listens on a free port at the address of `local`.
     ///
     /// # Errors
-    /// `AddrInUse` when all are taken; what bind(2) gives.
+    /// `AddrInUse` when all ports of the range are taken; what bind(2) gives.
     pub(crate) fn listen(&self, mut local: SocketAddr) -> io::Result<TcpListener> {
         let Some(range) = &self.range else {
             local.set_port(0);
@@ -48,7 +48,7 @@ impl DataPorts {
     }
 }
 
-/// `A-B`, two ports of which the second is not the lower one.
+/// Reads `A-B`, two ports of which the second is not lower.
 pub(crate) fn parse(text: &str) -> Result<RangeInclusive<u16>> {
     let port = |text: &str| text.parse().ok().filter(|port| *port > 0);
     text.split_once('-')

@@ -1,4 +1,4 @@
-//! Answers each request: finds the part of the server that is asked, and writes and counts
+//! Answers each request: finds the part of the server that it is for, and writes and counts
 //! the answer.
 
 #![forbid(unsafe_code)]
@@ -7,8 +7,9 @@ use crate::answer::{NoAnswer, refusal};
 use crate::config::Volume;
 use crate::connections::Connection;
 use crate::download::{Answer, Download};
-use crate::metrics::counters::{Kind, Outcome};
+use crate::sending;
 use crate::service::Service;
+use crate::transfers::totals::Outcome;
 use crate::{files, index, post};
 use ropewalk::app::http::Http;
 use ropewalk::app::terminal;
@@ -17,19 +18,19 @@ use ropewalk::codec::text::escape;
 use std::io;
 use std::time::Instant;
 
-/// What methods there are, for a request with another one.
+/// The methods that are served, for a request with another method.
 const ALLOW: &str = "GET, HEAD, POST";
 
 impl Service {
-    /// Has a request of the trusted proxy count as that of the client that the proxy names. Of
-    /// everybody else the field counts for nothing: any client can write it.
+    /// A request of the trusted proxy counts as one of the client that the proxy names. From
+    /// any other client the field is ignored: every client can write it.
     pub(crate) fn name_client(&self, connection: &Connection, head: &RequestHead) {
         if self.proxy == Some(connection.end().ip()) {
             connection.serves(forwarded::client(&head.headers));
         }
     }
 
-    /// Answers a complete request, and says whether another one may follow.
+    /// Answers a complete request, and says whether another request may follow.
     pub(crate) fn serve(
         &self,
         connection: &Connection,
@@ -55,8 +56,8 @@ impl Service {
         }
     }
 
-    /// Turns a request away that may not come in. `None` for one that may; else whether
-    /// another one may follow.
+    /// Refuses a request without the right password. `None` for a request that may be served;
+    /// else whether another request may follow.
     pub(crate) fn turn_away(
         &self,
         connection: &Connection,
@@ -67,8 +68,8 @@ impl Service {
         Some(self.write(http, head, response))
     }
 
-    /// Refuses a request for which its address is served too often already, and says
-    /// whether another one may follow.
+    /// Refuses a request of an address that has as many requests served as it may. Says
+    /// whether another request may follow.
     pub(crate) fn put_off(&self, connection: &Connection, http: &Http, head: &RequestHead) -> bool {
         let words = "too many requests from your address";
         let refused = Refusal::new(Status::SERVICE_UNAVAILABLE, words);
@@ -105,18 +106,17 @@ impl Service {
     /// Sends a file behind its head, counts and logs that.
     fn send(&self, connection: &Connection, http: &Http, download: &Download) -> io::Result<()> {
         let begun = Instant::now();
-        let mut counted = self.counters.begin(Kind::Download);
+        let entry = self.table.add_download(connection.peer().ip(), begun);
         http.write_response(&download.response, true)?;
-        let share = self.shares.add_download();
-        let sent = connection
-            .while_sending(|| download.body.send(connection.stream(), self.stall, share.as_ref()));
-        drop(share);
-        counted.reached(sent.bytes, 0);
-        counted.end(match (&sent.broken, sent.changed) {
+        let sent = connection.while_sending(|| {
+            sending::send(connection.stream(), self.stall, &entry, |out| download.body.send(out))
+        });
+        let outcome = match (&sent.broken, sent.changed) {
             (None, _) => Outcome::Complete,
             (Some(_), true) => Outcome::Changed,
             (Some(_), false) => Outcome::Failed,
-        });
+        };
+        entry.end(sent.bytes, outcome, begun.elapsed());
         if self.volume > Volume::Quiet {
             terminal::log(format_args!(
                 "{} GET {} {} bytes{} in {:.3} s: {}",
@@ -135,8 +135,8 @@ impl Service {
     }
 }
 
-/// The method of a request, for the log: of another method than the known ones no name, since
-/// that is a stranger's text.
+/// The method of a request, for the log. The name of an unknown method is a stranger's text,
+/// and stays out of it.
 fn method(head: &RequestHead) -> &'static str {
     match head.method {
         Method::Get => "GET",
@@ -146,7 +146,7 @@ fn method(head: &RequestHead) -> &'static str {
     }
 }
 
-/// Says whether the connection stays open.
+/// Adds the field that says whether the connection stays open.
 fn with_connection(head: &RequestHead, response: Response) -> Response {
     match (head.keep_alive() && !response.is_until_close(), head.version) {
         (false, _) => response.close(),

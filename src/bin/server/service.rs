@@ -1,4 +1,4 @@
-//! What all connections of a server share.
+//! The parts of a server that all its connections share.
 
 #![forbid(unsafe_code)]
 
@@ -7,32 +7,29 @@ use crate::config::Volume;
 use crate::digests::Digests;
 use crate::log::Log;
 use crate::metrics::counters::Counters;
-use crate::sessions::Sessions;
-use crate::shares::Shares;
 use crate::target::Tree;
 use crate::transfers::Transfers;
+use crate::transfers::table::Table;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What all connections share.
+/// The parts that all connections share.
 pub(crate) struct Service {
-    /// Who may come in; everybody without one.
+    /// Checks passwords; without it every client is served.
     pub(crate) auth: Option<Auth>,
     /// The files that clients may have.
     pub(crate) tree: Arc<Tree>,
     /// Whether folders are shown.
     pub(crate) index: bool,
-    /// Transfers under way.
-    pub(crate) transfers: Arc<Transfers>,
-    /// Whose streams come to the control port.
-    pub(crate) sessions: Arc<Sessions>,
+    /// Starts transfers.
+    pub(crate) transfers: Transfers,
+    /// All transfers and downloads under way.
+    pub(crate) table: Arc<Table>,
     /// Digests of whole files.
     pub(crate) digests: Arc<Digests>,
-    /// What there has been so far.
+    /// Error responses so far.
     pub(crate) counters: Arc<Counters>,
-    /// Who shares the limit of bytes per second.
-    pub(crate) shares: Arc<Shares>,
     /// Streams that a transfer may have.
     pub(crate) max_streams: u8,
     /// How long a client may take to send a request.
@@ -45,6 +42,6 @@ pub(crate) struct Service {
     pub(crate) volume: Volume,
     /// Where refused requests are logged.
     pub(crate) log: Log,
-    /// The reverse proxy whose word about its clients counts.
+    /// The reverse proxy that is trusted to name its clients.
     pub(crate) proxy: Option<IpAddr>,
 }

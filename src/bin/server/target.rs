@@ -1,5 +1,5 @@
-//! From a request's target to an open file or folder. `Tree` is the only place where
-//! the server opens what a client names.
+//! From a request's target to an open file or folder. Only `Tree` opens files and folders
+//! that a client names.
 
 #![forbid(unsafe_code)]
 
@@ -8,8 +8,8 @@ use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::percent;
 use ropewalk::sys::dir::{Access, Dir};
 use ropewalk::sys::file;
-use ropewalk::transfer::confine::{Refused, Root};
-use ropewalk::transfer::identity::Identity;
+use ropewalk::transfer::source::confine::{Refused, Root};
+use ropewalk::transfer::source::identity::Identity;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -18,36 +18,39 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A regular file that a client may have.
+/// An open regular file that a client may fetch.
 #[derive(Debug)]
 pub(crate) struct Opened {
     /// The file.
     pub(crate) file: File,
-    /// What it was when it was opened.
+    /// Its identity when it was opened.
     pub(crate) identity: Identity,
 }
 
-/// The path that a target means to HTTP: without a query, and decoded. An absolute one
-/// names a file from the root, another one from the server's working directory.
+/// The path in a target, decoded and without the query. A path that begins with a slash is
+/// absolute; any other starts at the server's working directory.
+///
+/// # Errors
+/// 400 for a malformed percent-encoding.
 pub(crate) fn path(target: &[u8]) -> Result<Vec<u8>, Refusal> {
     decode(without_query(target))
 }
 
-/// The path in a target as the client wrote it.
+/// The path in a target, as the client encoded it.
 pub(crate) fn without_query(target: &[u8]) -> &[u8] {
     let target = after_authority(target).unwrap_or(target);
     target.split(|&byte| byte == b'?').next().unwrap_or_default()
 }
 
-/// Decodes a path or a part of one.
+/// Decodes a percent-encoded path, or a part of it.
 pub(crate) fn decode(path: &[u8]) -> Result<Vec<u8>, Refusal> {
     percent::decode(path)
         .map_err(|_| Refusal::new(Status::BAD_REQUEST, "the path is not percent-encoded"))
 }
 
-/// The target's path as a reference to the same host, encoded anew: what comes may have
-/// any bytes in it. It begins with exactly one slash, since two would begin a host. Of a
-/// target without a slash at its start, which no browser sends, it is the last segment.
+/// The target's path as a link on the same host, encoded anew, since a target may have any
+/// bytes in it. The link begins with exactly one slash, since two would begin a host. Of a
+/// target that begins with no slash, which no browser sends, it is the last segment.
 pub(crate) fn reference(target: &[u8]) -> Result<String, Refusal> {
     let path = without_query(target);
     let encode = |segment| decode(segment).map(|segment| percent::encode_segment(&segment));
@@ -59,8 +62,8 @@ pub(crate) fn reference(target: &[u8]) -> Result<String, Refusal> {
     })
 }
 
-/// What follows the host of a target in absolute form, which every server has to
-/// understand (RFC 9112, section 3.2.2).
+/// The part behind the host of a target in absolute form, which every server must accept
+/// (RFC 9112, section 3.2.2).
 fn after_authority(target: &[u8]) -> Option<&[u8]> {
     let begins = |scheme: &&[u8]| {
         target.get(..scheme.len()).is_some_and(|own| own.eq_ignore_ascii_case(scheme))
@@ -72,18 +75,20 @@ fn after_authority(target: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The files that clients may have.
+/// The files that clients may fetch.
 #[derive(Debug)]
 pub(crate) enum Tree {
-    /// Those that this process can read.
+    /// Every file that this process can read.
     Everything,
-    /// Those of them that are beneath a folder. Of what is not served a stranger is
-    /// told nothing, not even whether it is there.
+    /// The files beneath a folder. An answer does not show whether any other file exists.
     Beneath(Root),
 }
 
 impl Tree {
-    /// Opens the regular file that `path` names, byte for byte.
+    /// Opens the regular file at `path`, which is not decoded any further.
+    ///
+    /// # Errors
+    /// 404 or 403 for a file that is not served, 503 where the system has no room.
     pub(crate) fn open(&self, path: &[u8]) -> Result<Opened, Refusal> {
         match self {
             Tree::Everything => open_anywhere(path),
@@ -98,7 +103,10 @@ impl Tree {
         }
     }
 
-    /// Opens the folder that `path` names, to be listed.
+    /// Opens the folder at `path` for a listing.
+    ///
+    /// # Errors
+    /// As for [`Tree::open`].
     pub(crate) fn open_folder(self: &Arc<Tree>, path: &[u8]) -> Result<Folder, Refusal> {
         let dir = match &**self {
             Tree::Everything => Dir::open(as_path(path)).map_err(|error| unreadable(&error))?,
@@ -108,7 +116,7 @@ impl Tree {
     }
 }
 
-/// A folder that a client may see.
+/// An open folder that a client may list.
 #[derive(Debug)]
 pub(crate) struct Folder {
     tree: Arc<Tree>,
@@ -117,7 +125,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Its path, as the client named it.
+    /// The folder's path, as the client named it.
     pub(crate) fn path(&self) -> &[u8] {
         &self.path
     }
@@ -127,7 +135,7 @@ impl Folder {
         &self.dir
     }
 
-    /// Whether no folder above it is served.
+    /// Whether the folder above this one is not served.
     pub(crate) fn is_top(&self) -> bool {
         let top = match &*self.tree {
             Tree::Everything => fs::metadata("/").ok(),
@@ -139,14 +147,14 @@ impl Folder {
         top.is_none_or(same)
     }
 
-    /// What a name in it leads to, if a client would get that.
+    /// The metadata of a name in the folder, with links followed, if a client may fetch it.
     pub(crate) fn look(&self, name: &OsStr) -> Option<Metadata> {
         let itself = self.dir.open_file(name, Access::Look).ok()?.metadata().ok()?;
         let found = if itself.is_symlink() { self.follow(name)? } else { itself };
         self.dir.may_read(name, found.is_dir()).then_some(found)
     }
 
-    /// What a link leads to that may be followed.
+    /// The metadata of a link's target, if the link may be followed.
     fn follow(&self, name: &OsStr) -> Option<Metadata> {
         let path = [&self.path, &b"/"[..], name.as_bytes()].concat();
         match &*self.tree {
@@ -174,8 +182,8 @@ fn no_such_file() -> Refusal {
 fn open_anywhere(path: &[u8]) -> Result<Opened, Refusal> {
     let path = as_path(path);
     let not_regular = Refusal::new(Status::NOT_FOUND, "not a regular file");
-    // Looked at before it is opened, since opening a device can have effects; and
-    // after, since it may have been replaced in between.
+    // Checked before it is opened, since opening a device can have effects. Checked again
+    // after that, since another file may have taken its place meanwhile.
     if !fs::metadata(path).map_err(|error| unreadable(&error))?.is_file() {
         return Err(not_regular);
     }
@@ -190,7 +198,7 @@ fn open_anywhere(path: &[u8]) -> Result<Opened, Refusal> {
     }
 }
 
-/// What to answer when a file cannot be opened.
+/// The answer where a file cannot be opened.
 fn unreadable(error: &io::Error) -> Refusal {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => Refusal::new(Status::FORBIDDEN, "permission denied"),
@@ -208,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_not_found() {
+    fn a_file_that_is_not_regular_is_not_found() {
         for target in ["/", "/dev/null", "/nonexistent", "/etc/passwd/x", "/dev/stdin/../.."] {
             assert_eq!(
                 Tree::Everything.open(target.as_bytes()).unwrap_err().status.code(),
@@ -255,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_an_absolute_form_is_passed_over() {
+    fn the_host_of_an_absolute_form_is_ignored() {
         assert_eq!(decoded("http://host:8080/a%20b?c"), b"/a b");
         assert_eq!(decoded("HTTP://host"), b"/");
         assert_eq!(decoded("https://host/a"), b"/a");

@@ -1,5 +1,5 @@
-//! HTTP over a socket: bytes in and out with deadlines. What they mean is the
-//! business of `codec::http`; what to answer, that of the programs.
+//! HTTP over a socket: bytes in and out with deadlines. `codec::http` interprets them; the
+//! programs decide the answers.
 
 #![forbid(unsafe_code)]
 
@@ -11,17 +11,17 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longest body of a reply that a client takes, in bytes.
+/// Longest body of a reply that a client accepts, in bytes.
 pub const MAX_REPLY_BODY: usize = 64 << 10;
 
 /// How long a peer may take to accept a reply.
 pub const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Bytes asked of the socket at once.
+/// Bytes of one read from the socket.
 const READ_SIZE: usize = 4096;
 
-/// After a refusal, how long and how much of what the peer still sends is thrown
-/// away, so that it reads the answer before its connection is reset.
+/// After a refusal, the server discards the peer's bytes for this long and up to this many, so
+/// that the peer reads the answer before a reset.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
@@ -30,39 +30,39 @@ const LINGER_BYTES: usize = 1 << 20;
 pub struct Patience {
     /// From the first byte of a request to its last.
     pub request: Duration,
-    /// For the first byte, on a connection that has served a request before. A new
-    /// one has no such time: its request is late `request` after it was opened.
+    /// For the first byte on a connection that has served a request. On a new connection,
+    /// `request` counts from its opening.
     pub idle: Option<Duration>,
 }
 
-/// What came instead of a request.
+/// Why there is no request.
 #[derive(Debug)]
 pub enum NoRequest {
     /// The peer closed the connection, or it broke, or stayed idle.
     Closed,
-    /// It must be answered so, and closed.
+    /// The caller answers with this refusal, and closes.
     Refused(Refusal),
 }
 
-/// What came instead of a reply.
+/// Why there is no reply.
 #[derive(Debug)]
 pub enum NoReply {
     /// The connection broke.
     Broken(io::Error),
-    /// What came is not HTTP: in a few words.
+    /// The bytes are not HTTP: the reason in a few words.
     NotHttp(&'static str),
 }
 
-/// A connection, and the bytes of it that were read and not used yet.
+/// A connection, and its bytes that were read and not used yet.
 pub struct Http {
     stream: Arc<TcpStream>,
     buffer: Vec<u8>,
-    /// Until when a reply has to be there.
+    /// The deadline of a reply.
     reply_by: Option<Instant>,
     reminder: Option<Reminder>,
 }
 
-/// What is called while a reply does not come.
+/// The function that is called while a reply is late.
 struct Reminder {
     begun: Instant,
     every: Duration,
@@ -71,7 +71,7 @@ struct Reminder {
 }
 
 impl Reminder {
-    /// Calls where it is time, and answers when it is the next time.
+    /// Calls the function if it is due, and answers when it is next due.
     fn look(&mut self) -> Instant {
         let now = Instant::now();
         if now >= self.next {
@@ -110,7 +110,7 @@ impl Http {
                 Err(refusal) => return Err(NoRequest::Refused(refusal)),
             }
         };
-        // `body_length` has bounded the length; memory is taken as bytes arrive.
+        // `body_length` bounds the length. Memory grows as bytes arrive.
         let length = head.body_length().map_err(NoRequest::Refused)?.unwrap_or(0) as usize;
         if head.expects_continue() && self.buffer.len() < length {
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| NoRequest::Closed)?;
@@ -135,22 +135,20 @@ impl Http {
         }
     }
 
-    /// Bounds the wait for a reply, from now on. Without a bound it takes as long as it
-    /// takes.
+    /// Bounds the wait for a reply, from now on. `None` waits forever.
     pub fn set_reply_limit(&mut self, limit: Option<Duration>) {
         self.reply_by = limit.map(|limit| Instant::now() + limit);
     }
 
-    /// From now on, calls `say` whenever another `every` has gone by without the whole
-    /// reply, with the time since now.
+    /// Calls `say` after each further `every` without a whole reply, with the time since this
+    /// call.
     pub fn set_reminder(&mut self, every: Duration, say: impl FnMut(Duration) + 'static) {
         let begun = Instant::now();
         self.reminder = Some(Reminder { begun, every, next: begun + every, say: Box::new(say) });
     }
 
-    /// Waits for the reply to a request of this `method`, for as long as its limit allows,
-    /// whatever comes before it: a classic server hashes the whole file first. Keepalive
-    /// finds a dead peer.
+    /// Waits for the reply to a request of this `method`, until its limit. A classic server
+    /// hashes the whole file first. Keepalive detects a dead peer.
     pub fn receive_reply(&mut self, method: &Method) -> Result<(ResponseHead, Vec<u8>), NoReply> {
         let head = loop {
             match ResponseHead::parse(&self.buffer) {
@@ -189,7 +187,7 @@ impl Http {
         Ok((head, body))
     }
 
-    /// Reads more of a reply, and reminds meanwhile.
+    /// Reads more of a reply, and calls the reminder meanwhile.
     fn fill_reminded(&mut self) -> io::Result<usize> {
         loop {
             let remind_at = self.reminder.as_mut().map(Reminder::look);
@@ -212,8 +210,8 @@ impl Http {
         }
     }
 
-    /// Appends what comes next to the buffer; `TimedOut` when nothing came until
-    /// `deadline`. 0 when the peer has closed.
+    /// Appends the next bytes to the buffer. `TimedOut` if none came until `deadline`; 0 if the
+    /// peer has closed.
     fn fill(&mut self, deadline: Option<Instant>) -> io::Result<usize> {
         let limit = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         if limit == Some(Duration::ZERO) {
@@ -234,7 +232,7 @@ impl Http {
         Ok(count)
     }
 
-    /// Writes all of `bytes`, within [`WRITE_LIMIT`] for each part that the peer takes.
+    /// Writes all of `bytes`, within [`WRITE_LIMIT`] for each part that the peer accepts.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         self.stream.set_write_timeout(Some(WRITE_LIMIT))?;
         self.stream.as_ref().write_all(bytes)
@@ -246,8 +244,7 @@ impl Http {
         self.write(&bytes.map_err(|error| io::Error::other(error.reason()))?)
     }
 
-    /// Closes in order: says that nothing more comes, and waits a little until the
-    /// peer has read that.
+    /// Closes in order: ends its direction, and waits a little until the peer has read that.
     pub fn close_gently(mut self) {
         let deadline = Instant::now() + LINGER_TIME;
         if self.stream.shutdown(Shutdown::Write).is_err() {

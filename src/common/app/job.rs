@@ -1,14 +1,17 @@
-//! How a parent tells a worker what to do: one JSON object and some descriptors over
-//! the Unix stream socket that is the worker's standard input. The same socket is
-//! the lifeline afterwards: its end of file means that the parent is gone.
+//! The transport of a job from a parent to its worker. The parent starts the worker with the
+//! one argument `--job` and a Unix stream socket as standard input. The job is one line of
+//! JSON (codec/message) with its descriptors (SCM_RIGHTS):
 //!
 //! ```text
-//! {"parent": PID, "descriptors": D, ...}\n      with D descriptors (SCM_RIGHTS)
+//! {"parent": PID, "descriptors": D, ...}\n      with D descriptors
 //! ```
 //!
-//! The first message carries the whole text; descriptors that do not fit beside it
-//! follow, each message of them with one space for a byte. What the parent says later is
-//! one line a message, with one descriptor at most.
+//! The first descriptors come with the first byte of the text, each further group with one
+//! space behind the text. The worker ends if PID is not its own parent.
+//!
+//! The socket stays open as the lifeline: when it ends, the parent is gone, and the worker
+//! exits with code 143. Later messages of the parent are one line each, with at most one
+//! descriptor: a new rate, a handed stream, another session.
 
 #![forbid(unsafe_code)]
 
@@ -16,20 +19,20 @@ use crate::codec::json::{self, Value};
 use crate::codec::message::envelope;
 use crate::error::{Error, ExitCode, Result};
 use crate::sys::pass::{self, Received};
-use crate::sys::process;
+use crate::sys::{process, thread};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// Longest job in bytes, newline included. A socket's buffer takes that much even
-/// when nobody reads, so sending a job never blocks.
+/// Longest job in bytes, newline included. A socket's buffer takes that much even without a
+/// reader, so sending a job never blocks.
 pub const MAX_JOB: usize = 64 << 10;
 
 /// Most descriptors with a job: one for each of 255 streams, and a few.
 pub const MAX_JOB_DESCRIPTORS: usize = 300;
 
-/// Sends `job`, with the keys that every job has, over `socket`.
+/// Sends `job`, with the keys of the transport, over `socket`.
 pub fn send(socket: &UnixStream, job: Value, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let job = envelope::seal_job(std::process::id(), descriptors.len(), job);
     let text = format!("{job}\n").into_bytes();
@@ -47,16 +50,15 @@ pub fn send(socket: &UnixStream, job: Value, descriptors: &[BorrowedFd<'_>]) -> 
     Ok(())
 }
 
-/// Says something more to a worker that has its job.
+/// Sends a later message to a worker.
 pub fn say(mut socket: &UnixStream, object: &Value) -> io::Result<()> {
     socket.write_all(format!("{object}\n").as_bytes())
 }
 
-/// Says something more, and hands over a descriptor with it. Never waits: a worker that
-/// does not listen gets nothing.
+/// Sends a later message with a descriptor. Never waits: fails if the socket's buffer is full.
 pub fn hand(socket: &UnixStream, object: Value, descriptor: BorrowedFd<'_>) -> io::Result<()> {
     let text = format!("{}\n", envelope::seal_handed(object)).into_bytes();
-    // So small a message goes whole or not at all (unix(7)).
+    // A message this small goes whole or not at all (unix(7)).
     match pass::send_now(socket, &text, &[descriptor])? {
         count if count == text.len() => Ok(()),
         _ => Err(io::ErrorKind::WriteZero.into()),
@@ -75,7 +77,7 @@ impl Job {
     /// Takes the job from standard input, and ties this process to its parent: when
     /// the parent dies, this process does.
     pub fn from_parent() -> Result<Job> {
-        // Asked for before the parent is compared: it can die at any moment.
+        // Set before the check of the parent, which can die at any moment.
         process::set_parent_death_signal(libc::SIGKILL)
             .map_err(|error| Error::system("prctl", &error))?;
         let lifeline = io::stdin()
@@ -125,39 +127,36 @@ impl Job {
         &self.object
     }
 
-    /// The next of the descriptors, in the order in which they were sent.
+    /// The next descriptor, in the order of sending.
     pub fn descriptor(&mut self) -> Result<OwnedFd> {
         self.descriptors.next().ok_or_else(|| Error::protocol("the job lacks a descriptor"))
     }
 
-    /// Starts a thread that ends this process when the parent closes the lifeline, and
-    /// hands what the parent says later, one JSON object a line, to `hear`, with what came
-    /// beside it. It lives as long as the process.
+    /// Starts a thread that ends this process when the parent closes the lifeline. It passes each
+    /// later message of the parent to `hear`, with its descriptor. It lives as long as the
+    /// process.
     pub fn watch_lifeline(
         &self,
         mut hear: impl FnMut(Value, Option<OwnedFd>) + Send + 'static,
     ) -> Result<()> {
         let failed = |error: io::Error| Error::system("lifeline", &error);
         let mut words = Words::new(self.lifeline.try_clone().map_err(failed)?);
-        std::thread::Builder::new()
-            .name("lifeline".into())
-            .stack_size(super::SMALL_STACK)
-            .spawn(move || {
-                while let Some((object, descriptor)) = words.next_word() {
-                    hear(object, descriptor);
-                }
-                std::process::exit(ExitCode::Terminated.number().into());
-            })
-            .map_err(failed)?;
+        let listen = move || -> () {
+            while let Some((object, descriptor)) = words.next_word() {
+                hear(object, descriptor);
+            }
+            std::process::exit(ExitCode::Terminated.number().into());
+        };
+        thread::spawn("lifeline", listen).map_err(failed)?;
         Ok(())
     }
 }
 
-/// What a parent says after the job.
+/// The later messages of a parent.
 struct Words {
     lifeline: OwnedFd,
     text: Vec<u8>,
-    /// Descriptors whose lines have not been read yet; `None` for one that was lost.
+    /// Descriptors whose lines are not read yet; `None` for a lost one.
     arrived: VecDeque<Option<OwnedFd>>,
 }
 
@@ -166,7 +165,7 @@ impl Words {
         Words { lifeline, text: Vec::new(), arrived: VecDeque::new() }
     }
 
-    /// Waits for the next one. `None` when the parent is gone.
+    /// Waits for the next message. `None` when the parent is gone.
     fn next_word(&mut self) -> Option<(Value, Option<OwnedFd>)> {
         loop {
             while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn more_descriptors_than_one_message_holds() {
+    fn a_job_may_have_more_descriptors_than_one_message() {
         assert_eq!(round_trip(MAX_JOB_DESCRIPTORS).descriptors.len(), MAX_JOB_DESCRIPTORS);
     }
 
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn later_words_have_the_descriptors_that_came_with_them() {
+    fn later_messages_have_their_descriptors() {
         let (here, there) = UnixStream::pair().unwrap();
         let word = |number| Value::object([("number", Value::from_u64(number))]);
         say(&here, &word(0)).unwrap();
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_word_of_a_descriptor_that_was_lost_takes_no_other_s() {
+    fn a_message_whose_descriptor_was_lost_takes_no_other_one() {
         let (here, there) = UnixStream::pair().unwrap();
         let mut words = Words::new(there.into());
         words.arrived.push_back(None);

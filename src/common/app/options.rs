@@ -1,5 +1,5 @@
-//! The command line of all four programs: one table for each program, from which the
-//! parser and `--help` are made. Knows nothing of what an option means.
+//! Command lines: a table for each program, which drives the parser and `--help`. Knows the
+//! meaning of no option.
 
 #![forbid(unsafe_code)]
 
@@ -11,23 +11,23 @@ use crate::error::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// An argument that is told by its place.
+/// A positional argument.
 pub struct Positional {
     /// Its name in the usage line.
     pub name: &'static str,
     /// One line about it.
     pub help: &'static str,
-    /// Whether it may be left out; then so may those after it.
+    /// Whether it may be left out. Then every later one may be, too.
     pub optional: bool,
 }
 
-/// An argument that is told by its name.
+/// An option.
 pub struct Opt {
     /// `-q` in `-q, --quiet`.
     pub short: Option<char>,
     /// `quiet` in `-q, --quiet`.
     pub long: &'static str,
-    /// The name of its value, for one that takes a value.
+    /// The name of its value, if it takes one.
     pub value: Option<&'static str>,
     /// One line about it.
     pub help: &'static str,
@@ -35,17 +35,17 @@ pub struct Opt {
 
 /// Options that belong together.
 pub struct Group {
-    /// What they are about: a heading in `--help` and in the man page.
+    /// Their heading in `--help` and in the man page.
     pub title: &'static str,
     /// The options.
     pub options: &'static [Opt],
 }
 
-/// An option of another program that people try here, and what to do instead.
+/// An option of another program that people try here, and the advice for it.
 pub struct Habit {
     /// Its spellings, with their dashes, with one space between two.
     pub spellings: &'static str,
-    /// What this program has instead, or that it has nothing: a clause behind a semicolon.
+    /// The advice: a clause after a semicolon.
     pub instead: &'static str,
 }
 
@@ -57,12 +57,12 @@ pub struct Program {
     pub summary: &'static str,
     /// Each way to write its arguments, without the program's name and the options.
     pub forms: &'static [&'static str],
-    /// Arguments told by their place; those that may be left out are the last ones.
+    /// Positional arguments, the optional ones last.
     pub positionals: &'static [Positional],
-    /// Arguments told by their name, besides `--help` and `--version`.
+    /// Options, besides `--help` and `--version`.
     pub groups: &'static [Group],
-    /// What each shows, and its command line, with `{}` for the program's name. The first
-    /// one is shown to a person who typed no argument.
+    /// Examples: a title and a command line, with `{}` for the program's name. A person who types
+    /// no argument sees the first one.
     pub examples: &'static [(&'static str, &'static str)],
     /// Options of other programs.
     pub habits: &'static [Habit],
@@ -81,19 +81,19 @@ pub enum Request {
     Version,
 }
 
-/// A command line taken apart, not yet understood.
+/// A parsed command line, not yet interpreted.
 #[derive(Debug, Default)]
 pub struct Arguments {
     positionals: Vec<OsString>,
     options: Vec<(&'static str, OsString)>,
-    /// All words as they were typed.
+    /// All words as the user typed them.
     words: Vec<OsString>,
-    /// Which of them are an option with two dashes: neither its value nor a name.
+    /// The indices of the words that are options with two dashes.
     dashed: Vec<usize>,
 }
 
 impl Arguments {
-    /// The words as they were typed, less the option `long`, which is one without a value.
+    /// The words as the user typed them, without the option `long`, which takes no value.
     pub fn typed_without(&self, long: &str) -> Vec<&OsStr> {
         let option = format!("--{long}");
         let words = self.words.iter().enumerate();
@@ -108,13 +108,13 @@ impl Arguments {
         self.options.iter().any(|(name, _)| *name == long)
     }
 
-    /// The value of an option; of several the last.
+    /// The value of an option; the last one if it comes several times.
     pub fn value(&self, long: &str) -> Option<&OsStr> {
         self.options.iter().rev().find(|(name, _)| *name == long).map(|(_, v)| v.as_os_str())
     }
 
-    /// The positional argument at `index`; empty only where it may be left out, or where
-    /// the program's table has none.
+    /// The positional argument at `index`; empty if it is optional and left out, or not in the
+    /// table.
     pub fn positional(&self, index: usize) -> &OsStr {
         self.optional(index).unwrap_or_default()
     }
@@ -124,7 +124,7 @@ impl Arguments {
         &self.positionals
     }
 
-    /// The positional argument at `index`, where it was given.
+    /// The positional argument at `index`, if it was given.
     pub fn optional(&self, index: usize) -> Option<&OsStr> {
         self.positionals.get(index).map(OsString::as_os_str)
     }
@@ -140,7 +140,7 @@ impl Arguments {
     }
 }
 
-/// The whole number that `text` is, or an error that names `what` and the range.
+/// The whole number in `text`, or an error that names `what` and the range.
 pub fn number(what: &str, text: &OsStr, range: std::ops::RangeInclusive<u64>) -> Result<u64> {
     let digits = text.to_str().filter(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit()));
     digits.and_then(|digits| digits.parse().ok()).filter(|n| range.contains(n)).ok_or_else(|| {
@@ -150,7 +150,7 @@ pub fn number(what: &str, text: &OsStr, range: std::ops::RangeInclusive<u64>) ->
     })
 }
 
-/// The least limit in bytes per second: with less, streams would seem to have stalled.
+/// The lowest limit, in bytes per second. Below it, streams would seem to stall.
 pub const MIN_RATE: u64 = 16 << 10;
 
 /// Bytes per second: digits, and K, M or G for KiB, MiB or GiB.
@@ -180,7 +180,7 @@ const VERSION: Opt =
 const GENERAL: Group = Group { title: "help", options: &[HELP, VERSION] };
 
 impl Program {
-    /// All groups of options, that of every program last.
+    /// All groups of options, the common one last.
     pub fn all_groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().chain([&GENERAL])
     }
@@ -190,7 +190,7 @@ impl Program {
         self.all_groups().flat_map(|group| group.options)
     }
 
-    /// Takes `arguments` (without the program's own name) apart.
+    /// Parses `arguments`, without the program's own name.
     pub fn parse(&self, arguments: impl IntoIterator<Item = OsString>) -> Result<Request> {
         let mut parsed = Arguments::default();
         let words: Vec<OsString> = arguments.into_iter().collect();
@@ -292,7 +292,7 @@ impl Program {
     }
 }
 
-/// The first letter alone: behind an option that is not known may stand a secret.
+/// Shows the first letter only: a secret may follow an unknown option.
 fn first_letter(letters: &[u8]) -> &[u8] {
     let length = letters.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
     &letters[..length.map_or(1, char::len_utf8)]

@@ -1,4 +1,4 @@
-//! What `main` of all four programs does: arguments in, one error line and an exit code out.
+//! The `main` of all four programs: arguments in, one error line and an exit code out.
 
 #![forbid(unsafe_code)]
 
@@ -7,8 +7,8 @@ use super::terminal::{self, prompt};
 use crate::error::{Error, ExitCode, Result};
 use std::ffi::OsString;
 
-/// Runs a program: takes its command line apart, lets `run` do the job, prints its
-/// error if there is one, and says with which code to exit.
+/// Runs a program: parses its command line, calls `run`, prints the error if there is one, and
+/// returns the exit code.
 pub fn main(
     program: &'static Program,
     run: impl FnOnce(Arguments) -> Result<ExitCode>,

@@ -1,5 +1,5 @@
-//! The command lines of the four programs: the one place where an option's name
-//! and its help are written down. Those of server and client have files of their own.
+//! The command lines of the four programs: the names and the help of all arguments and
+//! options.
 
 #![forbid(unsafe_code)]
 
@@ -21,14 +21,14 @@ const JOB: Opt = Opt {
     short: None,
     long: "job",
     value: None,
-    help: "take the job from the parent program, on standard input",
+    help: "read the job from the parent program, on standard input",
 };
 
 /// `sender`.
 pub static SENDER: Program = Program {
     name: "sender",
     summary: "Sends one file over several streams. The server starts it; it also runs by hand.",
-    forms: &["port path block_size threads"],
+    forms: &["port path block_size streams"],
     positionals: &[
         Positional {
             name: "port",
@@ -37,7 +37,7 @@ pub static SENDER: Program = Program {
         },
         Positional { name: "path", help: "the file to send", optional: false },
         Positional { name: "block_size", help: "number of bytes per stream", optional: false },
-        Positional { name: "threads", help: "number of streams, 1 to 255", optional: false },
+        Positional { name: "streams", help: "number of streams, 1 to 255", optional: false },
     ],
     groups: &[Group { title: "options", options: &[JOB] }],
     examples: &[("Send a file of 64 MiB over 4 streams", "{} 9000 file 16777217 4")],
@@ -49,11 +49,11 @@ pub static SENDER: Program = Program {
 pub static RECEIVER: Program = Program {
     name: "receiver",
     summary: "Receives one file over several streams. The client starts it; it also runs by hand.",
-    forms: &["host port threads directory"],
+    forms: &["host port streams directory"],
     positionals: &[
         Positional { name: "host", help: "the host of the sender", optional: false },
         Positional { name: "port", help: "the port of the sender", optional: false },
-        Positional { name: "threads", help: "number of streams, 1 to 255", optional: false },
+        Positional { name: "streams", help: "number of streams, 1 to 255", optional: false },
         Positional {
             name: "directory",
             help: "the folder for the part files 0.prt, 1.prt, ...",
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_is_required_follows_what_may_be_left_out() {
+    fn no_required_argument_follows_an_optional_one() {
         for program in [&SERVER, &CLIENT, &SENDER, &RECEIVER] {
             let optional = program.positionals.iter().map(|positional| positional.optional);
             assert!(optional.is_sorted(), "{}", program.name);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn no_option_is_written_down_twice() {
+    fn every_option_is_defined_once() {
         for program in [&SERVER, &CLIENT, &SENDER, &RECEIVER] {
             let options: Vec<&Opt> = program.all_options().collect();
             for (index, option) in options.iter().enumerate() {

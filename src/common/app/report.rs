@@ -1,5 +1,6 @@
-//! What a worker tells its parent: one JSON object a line on standard output, at
-//! most ten of a kind a second. The parent always reads them, so a worker never waits for it.
+//! The transport of reports from a worker to its parent: one JSON object a line on standard
+//! output, at most ten of a kind a second. The parent reads them all the time, so a worker never
+//! waits for it.
 
 #![forbid(unsafe_code)]
 
@@ -11,15 +12,15 @@ use crate::error::Error;
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
-/// The least time between two progress reports.
+/// The shortest time between two progress reports.
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Longest line that a parent reads, in bytes.
 pub const MAX_LINE: usize = 64 << 10;
 
 impl Report {
-    /// Writes the report to standard output. A parent that is gone does not read it:
-    /// the lifeline tells the worker so, not this.
+    /// Writes the report to standard output. Ignores errors: the lifeline tells the worker that
+    /// the parent is gone.
     pub fn send(&self) {
         let _ = terminal::print(format!("{}\n", self.to_json()).as_bytes());
     }
@@ -39,7 +40,7 @@ impl<R: Read> Reports<R> {
     /// Waits for the next report. `None` when the worker has closed its output.
     ///
     /// # Errors
-    /// `InvalidData` for a line that is too long or no report; what the pipe gives.
+    /// `InvalidData` for a line that is too long or no report; an error of the pipe.
     pub fn next_report(&mut self) -> io::Result<Option<Report>> {
         let mut line = Vec::new();
         let taken = self.lines.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line)?;
@@ -67,7 +68,7 @@ mod tests {
         Reports::new(text.as_bytes()).next_report()
     }
 
-    /// The longest that there can be.
+    /// The longest possible slice.
     fn slice() -> Slice {
         let cell = Cell { bytes: i64::MAX as u64, open: true, marks: [u16::MAX; Mark::ALL.len()] };
         let standing = Standing { prefix: i64::MAX as u64, hashed: Some(i64::MAX as u64) };
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_that_is_none_is_an_error() {
+    fn an_invalid_slice_is_an_error() {
         let slice = |lanes: &str| {
             read(&format!("{{\"state\":\"trace\",\"at\":1,\"prefix\":0,\"lanes\":{lanes}}}\n"))
         };
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_greatest_length_is_read_and_one_past_it_is_not() {
+    fn the_limit_of_a_line_is_exact() {
         let report = "{\"state\":\"failed\",\"text\":\"\"}";
         let padding = MAX_LINE - report.len() - 1;
         assert!(read(&format!("{report}{}\n", " ".repeat(padding))).is_ok());

@@ -1,20 +1,13 @@
-//! Names of hosts to addresses, by the system's own resolver, and connections to them.
+//! Names of hosts to addresses, by the system's own resolver.
 
 #![forbid(unsafe_code)]
 
 use crate::codec::text::escape;
 use crate::error::{Error, ExitCode, Result};
-use crate::sys::connect::connect;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-/// How long an address may be silent before the next one is tried too (RFC 8305, section 8).
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-
-/// All addresses of `host`, with `port`; at least one. IPv6 and IPv4 take turns (RFC 8305,
-/// section 4), and else the system's order holds. An IPv6 address may name its interface:
+/// All addresses of `host`, with `port`; at least one. IPv6 and IPv4 alternate (RFC 8305, section
+/// 4); otherwise the order is the system's. An IPv6 address may name its interface:
 /// `fe80::1%eth0`, or `fe80::1%2` by number.
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     let unknown =
@@ -25,7 +18,7 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
             if zone(host).is_some() {
                 return unknown("this machine has no such interface");
             }
-            // std puts its own words before the C library's.
+            // std adds its own words before those of the C library.
             let text = error.to_string();
             unknown(text.rsplit(": ").next().unwrap_or(&text))
         })?
@@ -33,8 +26,8 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     if found.is_empty() { Err(unknown("has no address")) } else { Ok(interleaved(found)) }
 }
 
-/// The address that `text` is, with `port`; `None` where it is none. An IPv6 address may name
-/// its interface.
+/// The address in `text`, with `port`; `None` if it is no address. An IPv6 address may name its
+/// interface.
 ///
 /// # Errors
 /// This machine has no such interface.
@@ -51,26 +44,9 @@ fn zone(host: &str) -> Option<&str> {
     address.parse::<Ipv6Addr>().is_ok().then_some(zone)
 }
 
-/// `host` without an interface, which means something on this machine only (RFC 6874,
-/// section 4).
+/// `host` without its interface, whose name is valid on this machine only (RFC 6874, section 4).
 pub fn without_zone(host: &str) -> &str {
     zone(host).and_then(|zone| host.strip_suffix(zone)?.strip_suffix('%')).unwrap_or(host)
-}
-
-/// Adds what to do to an error that has this cause and to which `addresses` led: a link-local
-/// address is of use only together with its interface.
-pub fn advise_zone(error: Error, cause: &io::Error, addresses: &[SocketAddr]) -> Error {
-    let lacks_zone = |address: &SocketAddr| match address {
-        SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() && v6.scope_id() == 0,
-        SocketAddr::V4(_) => false,
-    };
-    match addresses.iter().find(|address| lacks_zone(address)) {
-        Some(address) if cause.kind() == io::ErrorKind::InvalidInput => error.advise(format!(
-            "a link-local address needs its interface: {}%eth0, say",
-            address.ip()
-        )),
-        _ => error,
-    }
 }
 
 /// The addresses of both families in turn, each family in its order, the first one first.
@@ -90,31 +66,6 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// Connects to the first of `addresses` that answers, each for `limit` at most. An address that
-/// is silent holds up the next one for 250 ms only.
-///
-/// # Errors
-/// Those of [`connect`].
-pub fn connect_any(
-    addresses: &[SocketAddr],
-    limit: Duration,
-) -> io::Result<(TcpStream, SocketAddr)> {
-    connect(addresses, ATTEMPT_DELAY, limit, None)
-}
-
-/// Connects to `address`, for `limit` at most, and gives up at once when `bell` becomes
-/// readable or is closed.
-///
-/// # Errors
-/// Those of [`connect`].
-pub fn connect_unless(
-    address: SocketAddr,
-    limit: Duration,
-    bell: BorrowedFd<'_>,
-) -> io::Result<TcpStream> {
-    connect(&[address], ATTEMPT_DELAY, limit, Some(bell)).map(|(stream, _)| stream)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_cannot_be_is_refused_in_the_c_library_s_words() {
+    fn an_invalid_name_is_refused_in_the_c_library_s_words() {
         let error = resolve("no such host", 80).unwrap_err();
         assert_eq!(error.to_string(), "no such host: Name or service not known");
     }
@@ -144,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_is_told_to_nobody_else() {
+    fn an_interface_is_not_sent_to_the_server() {
         assert_eq!(without_zone("fe80::1%eth0"), "fe80::1");
         for host in ["fe80::1", "box", "a%b", "127.0.0.1"] {
             assert_eq!(without_zone(host), host);
@@ -152,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_families_take_turns() {
+    fn the_families_alternate() {
         let addresses = |all: [&str; 5]| all.map(|text| SocketAddr::new(text.parse().unwrap(), 1));
         let given = addresses(["::1", "::2", "::3", "192.0.2.1", "192.0.2.2"]);
         let turns = addresses(["::1", "192.0.2.1", "::2", "192.0.2.2", "::3"]);

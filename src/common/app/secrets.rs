@@ -1,5 +1,5 @@
-//! Files of secrets, `user:password` a line, that nobody but their owner may read: the
-//! passwords of a server, and the logins of a client.
+//! Files of secrets, `user:password` a line, that only their owner may read: the passwords of a
+//! server and the logins of a client.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,7 @@ pub const MAX_FILE: usize = 1 << 20;
 /// The longest name of a user, and the longest password, in bytes.
 pub const MAX_SECRET: usize = 1000;
 
-/// What a file's mode must not have: the group's and everybody's rights.
+/// The mode bits that a file must not have: rights of group and others.
 const OTHERS: u32 = 0o077;
 
 /// Lines that are not empty, with their numbers from 1 and without their ends.
@@ -27,10 +27,10 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     (1..).zip(bare).filter(|(_, line)| !line.is_empty())
 }
 
-/// Takes a line apart: `user:password`. A password may have colons.
+/// Splits a line: `user:password`. A password may have colons.
 ///
 /// # Errors
-/// What is wrong with the line, in words that show none of it.
+/// The reason, without any text of the line.
 pub fn parse_line(line: &[u8]) -> std::result::Result<(&[u8], &[u8]), &'static str> {
     let mut parts = line.splitn(2, |&byte| byte == b':');
     let (Some(user), Some(password)) = (parts.next(), parts.next()) else {
@@ -51,14 +51,14 @@ pub fn parse_line(line: &[u8]) -> std::result::Result<(&[u8], &[u8]), &'static s
 /// The text of the file of secrets at `path`.
 ///
 /// # Errors
-/// One line for a person, without any text of the file: it cannot be read, is no regular
-/// file, is longer than [`MAX_FILE`], or others may read or change it.
+/// The file cannot be read, is no regular file, is longer than [`MAX_FILE`], or others may read
+/// or change it. The error shows no text of the file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let name = path.as_os_str().as_bytes();
     let shown = escape(name);
     let failed = |error| Error::system(&shown, &error);
     let file = open_without_blocking(path).map_err(|error| match name.contains(&b':') {
-        // The secret itself, perhaps, and not the file's name.
+        // The argument may be the secret itself instead of a file's name.
         true => Error::usage("--auth: takes the name of a file with user:password in it"),
         false => failed(error),
     })?;
@@ -77,7 +77,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Why the file of secrets at `path` is not used.
+/// The error that refuses the file of secrets at `path`.
 pub fn refused(path: &Path, reason: &str) -> Error {
     let shown = escape(path.as_os_str().as_bytes());
     Error::new(ExitCode::System, format!("{shown}: {reason}"))

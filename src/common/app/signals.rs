@@ -1,6 +1,5 @@
-//! Signals as events that a main thread waits for beside its descriptors.
-//! signal-hook restarts interrupted calls, so waiting here is the only way to
-//! notice a signal.
+//! Signals as events: a main thread waits for them together with its descriptors. signal-hook
+//! restarts interrupted calls, so only a wait in this file notices a signal.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +23,7 @@ pub enum Signal {
     Pause,
     /// SIGCHLD: a child ended or stopped.
     Child,
-    /// SIGUSR1: what the program makes of it.
+    /// SIGUSR1: the program defines its meaning.
     User,
 }
 
@@ -45,7 +44,7 @@ impl Signal {
 pub const MAIN_SIGNALS: [Signal; 4] =
     [Signal::Interrupt, Signal::Terminate, Signal::HangUp, Signal::Pause];
 
-/// One pipe for each signal that is waited for.
+/// One pipe for each signal.
 pub struct Signals {
     pipes: Vec<(Signal, UnixStream)>,
 }
@@ -53,15 +52,15 @@ pub struct Signals {
 /// What ended a wait.
 #[derive(Debug)]
 pub struct Wake {
-    /// A signal that came, if one did.
+    /// A signal, if one came.
     pub signal: Option<Signal>,
     /// For each of the descriptors waited for, whether it is readable or closed.
     pub ready: Vec<bool>,
 }
 
 impl Signals {
-    /// Handles `wanted` from now on. One that is ignored stays ignored, as nohup(1)
-    /// and a shell's `&` want it, unless it is one of `always`.
+    /// Handles `wanted` from now on. An ignored signal stays ignored, as nohup(1) and a shell's
+    /// `&` require, unless `always` has it.
     pub fn install(wanted: &[Signal], always: &[Signal]) -> io::Result<Signals> {
         let mut pipes = Vec::new();
         for &signal in wanted {
@@ -89,7 +88,7 @@ impl Signals {
         let raised = ready.split_off(descriptors.len());
         let signal =
             self.pipes.iter().zip(raised).find(|(_, raised)| *raised).map(|((signal, pipe), _)| {
-                // However often it came since the last look, it counts once.
+                // It counts once, however often it came since the last wait.
                 let mut reader: &UnixStream = pipe;
                 while matches!(reader.read(&mut [0; 64]), Ok(64)) {}
                 *signal
@@ -97,7 +96,7 @@ impl Signals {
         Ok(Wake { signal, ready })
     }
 
-    /// Nobody waits any more: each of them does again what it does to any program.
+    /// Restores the default action of each signal.
     pub fn release(self) {
         self.pipes.iter().for_each(|(signal, _)| process::restore(signal.number()));
     }

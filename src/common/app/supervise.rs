@@ -1,8 +1,8 @@
 //! Workers as child processes: one thread starts, signals and reaps them all, and
 //! lives as long as the program (a worker's parent-death signal is tied to it).
 //!
-//! A worker leads a process group of its own. From the moment it is started until
-//! it is reaped it is in the supervisor's list, and only then is its group signalled.
+//! A worker leads a process group of its own. It is in the supervisor's list from its start until
+//! it is reaped. Only a group in the list gets signals.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ use super::signals::{Signal, Signals};
 use crate::codec::json::Value;
 use crate::sys::process::{self, Ended, Pid};
 use crate::sys::sync::lock;
+use crate::sys::thread;
 use signal_hook::consts::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,12 +26,12 @@ use std::time::{Duration, Instant};
 /// How long a worker has between SIGTERM and SIGKILL.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// The pause after a wait that has failed by itself.
+/// The pause after a wait that failed.
 const FAILED_WAIT: Duration = Duration::from_millis(100);
 
-/// A worker that was started. Dropping it closes its lifeline, which ends it.
+/// A running worker. Dropping this closes its lifeline, which ends it.
 pub struct Worker {
-    /// What it tells.
+    /// Its reports.
     pub reports: Reports<ChildStdout>,
     lifeline: UnixStream,
     ended: mpsc::Receiver<Ended>,
@@ -42,21 +43,20 @@ impl Worker {
         &self.lifeline
     }
 
-    /// Waits until the worker has ended and was reaped. `None` only when the
-    /// supervisor itself is gone.
+    /// Waits until the worker has ended and is reaped. `None` only if the supervisor is gone.
     pub fn wait(&self) -> Option<Ended> {
         self.ended.recv().ok()
     }
 }
 
-/// What the thread is asked to do.
+/// An order to the thread.
 enum Order {
     Start { program: PathBuf, input: OwnedFd, answer: mpsc::SyncSender<io::Result<Started>> },
     Signal { number: i32, done: mpsc::SyncSender<()> },
     Stop { grace: Duration, done: UnixStream },
 }
 
-/// A worker as the thread hands it over.
+/// The thread's answer to a start.
 struct Started {
     output: ChildStdout,
     ended: mpsc::Receiver<Ended>,
@@ -79,10 +79,7 @@ impl Supervisor {
         let signals = Signals::install(&[Signal::Child], &[Signal::Child])?;
         let children = Vec::new();
         let state = Thread { inbox, ring, signals, kept_back, children, stopping: None };
-        let thread = std::thread::Builder::new()
-            .name("supervisor".into())
-            .stack_size(super::SMALL_STACK)
-            .spawn(move || state.run())?;
+        let thread = thread::spawn("supervisor", move || state.run())?;
         Ok(Supervisor { orders: Mutex::new(Some(orders)), bell, thread: Some(thread) })
     }
 
@@ -94,8 +91,8 @@ impl Supervisor {
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<Worker> {
         let (lifeline, input) = UnixStream::pair()?;
-        // Sent before the worker exists: it finds the whole job when it looks, and
-        // the buffer of the socket holds it until then.
+        // Sent before the worker exists. The buffer of the socket holds the whole job until the
+        // worker reads it.
         job::send(&lifeline, job, descriptors)?;
         let (answer, started) = mpsc::sync_channel(1);
         self.order(Order::Start { program: program.into(), input: input.into(), answer })?;
@@ -103,14 +100,13 @@ impl Supervisor {
         Ok(Worker { reports: Reports::new(started.output), lifeline, ended: started.ended })
     }
 
-    /// Stops every worker in its tracks, until [`Supervisor::resume`]. They have their
-    /// signals when this returns: the caller may stop its own process next, and with
-    /// it the thread that sends them.
+    /// Pauses every worker (SIGSTOP) until [`Supervisor::resume`]. The signals are sent when this
+    /// returns: the caller may then stop its own process, and with it the thread that sends them.
     pub fn pause(&self) -> io::Result<()> {
         self.signal(SIGSTOP)
     }
 
-    /// Lets paused workers go on.
+    /// Resumes paused workers.
     pub fn resume(&self) -> io::Result<()> {
         self.signal(SIGCONT)
     }
@@ -121,9 +117,9 @@ impl Supervisor {
         wait.recv().map_err(|_| gone())
     }
 
-    /// Ends every worker, and starts no other: SIGTERM, SIGKILL for those that are
-    /// left after `grace`. The answer comes to its end (is readable) when all are
-    /// reaped, so that a main thread can wait for it and for a second signal.
+    /// Ends every worker, and starts no other: SIGTERM, then SIGKILL after `grace`. The answer
+    /// reaches its end of file when all are reaped, so a main thread can wait for it and for a
+    /// second signal.
     pub fn stop(&self, grace: Duration) -> io::Result<UnixStream> {
         let (done, wait) = UnixStream::pair()?;
         self.order(Order::Stop { grace, done })?;
@@ -172,7 +168,7 @@ struct Thread {
 struct Stopping {
     /// When SIGKILL follows; `None` after it did.
     kill_at: Option<Instant>,
-    /// Those who wait see their sockets end when these are dropped.
+    /// Dropped when all workers are reaped: the callers' sockets then end.
     done: Vec<UnixStream>,
 }
 
@@ -183,8 +179,8 @@ impl Thread {
             let kill_at = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
             let limit = kill_at.map(|at| at.saturating_duration_since(Instant::now()));
             if self.signals.wait(&[self.ring.as_fd()], limit).is_err() {
-                // Without this thread no worker is ever started again. It goes on with what
-                // there is to do, and does not spin.
+                // The thread goes on, since no worker could start without it. The pause keeps it
+                // from spinning.
                 std::thread::sleep(FAILED_WAIT);
             }
             while matches!(self.ring.read(&mut [0; 64]), Ok(1..)) {}
@@ -194,7 +190,7 @@ impl Thread {
         }
     }
 
-    /// Does what was asked. `false` when nobody can ask any more.
+    /// Carries out the orders. `false` when the owner is gone.
     fn take_orders(&mut self) -> bool {
         loop {
             match self.inbox.try_recv() {
@@ -253,7 +249,7 @@ impl Thread {
         }
     }
 
-    /// Reaps those that have ended, and what they may have left in their groups.
+    /// Reaps workers that have ended, and kills the rest of their groups.
     fn reap(&mut self) {
         self.children.retain(|(pid, tell)| {
             if !process::has_ended(*pid).unwrap_or(true) {
@@ -266,7 +262,8 @@ impl Thread {
         });
     }
 
-    /// Moves a stop on: SIGKILL when its time has come, word when all is over.
+    /// Continues a stop: sends SIGKILL when it is due, and ends the callers' wait when all are
+    /// reaped.
     fn escalate(&mut self) {
         let Some(stopping) = &mut self.stopping else { return };
         if self.children.is_empty() {
@@ -353,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_ignores_sigterm_is_killed() {
+    fn a_worker_that_ignores_sigterm_is_killed() {
         let supervisor = Supervisor::start(&[]).unwrap();
         let worker =
             running(&supervisor, "kill", "trap '' TERM; READY; while :; do sleep 0.1; done");

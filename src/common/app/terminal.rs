@@ -1,9 +1,9 @@
-//! Standard output and standard error. Nothing else in the project writes to them,
-//! and nothing here panics when they are closed or full.
+//! Standard output and standard error. No other file writes to them. Nothing here panics when
+//! they are closed or full.
 //!
-//! Below the lines that stay there may be one live line, which is drawn again and again.
-//! The cursor waits at its start: when the window becomes narrower, a terminal that breaks
-//! the line anew leaves the cursor above all of its pieces, so that they can be erased.
+//! Below the permanent lines there may be one live line, which is redrawn. The cursor stays at
+//! its start. When the window becomes narrower and the terminal rewraps the line, the cursor is
+//! above all of its pieces, so they can be erased.
 
 #![forbid(unsafe_code)]
 
@@ -19,39 +19,39 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
-/// What makes text red, and what ends that (ECMA-48, SGR).
+/// The codes that begin and end red text (ECMA-48, SGR).
 const RED: (&str, &str) = ("\x1b[31m", "\x1b[0m");
 
-/// Columns of a terminal that does not know how many it has.
+/// The width of a terminal that does not know its width, in columns.
 const USUAL_COLUMNS: usize = 80;
 
 static PROGRAM_NAME: OnceLock<String> = OnceLock::new();
 
-/// Where lines go in place of standard error.
+/// The sink of lines in place of standard error.
 type Sink = Box<dyn Fn(&str) + Send + Sync>;
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
 static SCREEN: Mutex<Screen> = Mutex::new(Screen { live: 0, json: false, asks: false });
 
-/// What is on standard error now.
+/// The state of standard error.
 struct Screen {
     /// Columns of the live line; 0 while there is none.
     live: usize,
-    /// Whether each line is to be a JSON object.
+    /// Whether each line is a JSON object.
     json: bool,
-    /// Whether a person is asked for something: then nothing is drawn.
+    /// Whether a question to the user is open: then nothing is drawn.
     asks: bool,
 }
 
-/// Remembers the name that this program was started under: `ropewalk-client` where it
-/// was installed so, else `otherwise`.
+/// Remembers the name of this program: `ropewalk-client` if it was started under such a name,
+/// else `otherwise`.
 pub fn set_program_name(started_as: Option<&OsStr>, otherwise: &str) {
     let name = started_as.and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str);
     PROGRAM_NAME.get_or_init(|| name.unwrap_or(otherwise).to_string());
 }
 
-/// The name that this program was started under.
+/// The name of this program.
 pub fn program_name() -> &'static str {
     PROGRAM_NAME.get().map_or("ropewalk", String::as_str)
 }
@@ -72,23 +72,21 @@ pub fn output_is_colored() -> bool {
     io::stdout().is_terminal() && knows_colors(|name| std::env::var_os(name))
 }
 
-/// Whether a terminal in this environment shows colors, and its user wants them
-/// (no-color.org).
+/// Whether this environment has a terminal with colors, and its user wants them (no-color.org).
 fn knows_colors(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     let kind = variable("TERM").unwrap_or_default();
     !unwanted && !kind.is_empty() && kind != "dumb"
 }
 
-/// Writes an error to standard error: a line with the program's name and a colon before it,
-/// which are red where there are colors. What a peer or a file name put into `line` has
-/// been escaped before.
+/// Writes an error to standard error: the program's name, a colon and `line`. Name and colon are
+/// red if colors are on. The caller escapes what comes from a peer or a file name.
 pub fn complain(line: impl Display) {
     say(line, is_colored());
 }
 
-/// From now on `sink` gets each line of [`complain`] and [`log`], without the program's name
-/// and without the line's end. The first sink of a program stays.
+/// Redirects the lines of [`complain`] and [`log`] to `sink`, without the program's name and the
+/// line's end. Only the first call has an effect.
 pub fn divert(sink: impl Fn(&str) + Send + Sync + 'static) {
     SINK.get_or_init(|| Box::new(sink));
 }
@@ -108,7 +106,7 @@ fn say(line: impl Display, colored: bool) {
     screen.write_line(&line);
 }
 
-/// Writes a line of the log: the same place and form as an error, without color.
+/// Writes a line of the log: as an error, but without color.
 pub fn log(line: impl Display) {
     say(line, false);
 }
@@ -124,8 +122,7 @@ pub fn print_object(object: &Value) {
     lock(&SCREEN).write_line(&object.to_string());
 }
 
-/// Writes `bytes` to standard error, as they are: for what would go to standard output,
-/// where that has something else in it.
+/// Writes `bytes` to standard error, as they are: used if standard output carries the file.
 pub fn print_beside(bytes: &[u8]) -> io::Result<()> {
     drop(hush());
     io::stderr().lock().write_all(bytes)
@@ -139,15 +136,15 @@ pub fn print(bytes: &[u8]) -> io::Result<()> {
     output.flush()
 }
 
-/// Draws the live line that `layout` makes for so many columns, in place of the last one.
-/// Where standard error is a terminal, a program in its background draws nothing.
+/// Draws the live line that `layout` makes for this many columns, in place of the last one. A
+/// program in the background of its terminal draws nothing.
 pub fn draw(layout: impl FnOnce(usize) -> String) {
     let mut screen = lock(&SCREEN);
     if screen.asks || terminal::is_in_background(io::stderr().as_fd()) {
-        screen.live = 0; // what is there now is somebody else's
+        screen.live = 0; // the cursor is not on the live line any more
         return;
     }
-    // The last column stays free: after it some terminals begin a new line.
+    // The last column stays free: some terminals begin a new line after it.
     let room = columns() - 1;
     let line = layout(room);
     let drawn = redraw(screen.live, &line, room);
@@ -155,28 +152,27 @@ pub fn draw(layout: impl FnOnce(usize) -> String) {
     write(&drawn);
 }
 
-/// Takes the live line away. While the answer lives nothing is drawn and nothing is said:
-/// what does either waits.
+/// Erases the live line. While the answer lives, other threads wait before they draw or write.
 pub fn hush() -> Hush {
     let mut screen = lock(&SCREEN);
     write(&screen.wiped());
     Hush { _screen: screen }
 }
 
-/// Keeps standard error as it is.
+/// Holds standard error.
 pub struct Hush {
     _screen: MutexGuard<'static, Screen>,
 }
 
 impl Screen {
-    /// Writes one line above the live one, which comes back when it is drawn next. One
-    /// write, so that the lines of several threads and programs do not mix.
+    /// Writes one line in place of the live one, which the next draw restores. It is one write:
+    /// lines of several threads and programs do not mix.
     fn write_line(&mut self, line: &str) {
         let wiped = self.wiped();
         write(&format!("{wiped}{line}\n"));
     }
 
-    /// What takes the live line away.
+    /// The bytes that erase the live line.
     fn wiped(&mut self) -> String {
         match std::mem::take(&mut self.live) {
             0 => String::new(),
@@ -185,9 +181,9 @@ impl Screen {
     }
 }
 
-/// What puts `line`, which fits into `room` columns, where a line of `live` columns was.
-/// Spaces cover what was longer, as any terminal understands; only where the window has
-/// become too narrow for the old line its pieces have to be erased (ECMA-48, ED).
+/// The bytes that replace a line of `live` columns by `line`, in a window of `room` columns.
+/// Spaces cover the rest of a longer line, which works on any terminal. If the window has become
+/// too narrow for the old line, its pieces are erased (ECMA-48, ED).
 fn redraw(live: usize, line: &str, room: usize) -> String {
     if live > room {
         return format!("\r\x1b[J{line}\r");
@@ -213,7 +209,7 @@ fn columns_of(output: BorrowedFd<'_>) -> usize {
     }
 }
 
-/// If nobody can read it, there is nobody to tell.
+/// Errors are ignored: there is no place left to report them.
 fn write(text: &str) {
     if !text.is_empty() {
         let _ = io::stderr().lock().write_all(text.as_bytes());
@@ -245,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_the_window_has_broken_is_erased() {
+    fn a_rewrapped_line_is_erased() {
         assert_eq!(redraw(40, "abc", 39), "\r\x1b[Jabc\r");
     }
 }

@@ -1,5 +1,5 @@
-//! Where the worker programs are: beside the program that starts them, as make
-//! leaves them, or in `../libexec/ropewalk`, where `make install` puts them.
+//! The paths of the worker programs: beside the program that starts them, after `make`, or in
+//! `../libexec/ropewalk`, after `make install`.
 
 #![forbid(unsafe_code)]
 
@@ -9,12 +9,12 @@ use crate::sys::process;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What the names of installed programs begin with.
+/// The prefix of the names of installed programs.
 const INSTALLED: &[u8] = b"ropewalk-";
 
-/// Finds the worker `name`, with links in this program's own path resolved first.
+/// Finds the worker `name`. Resolves links in this program's own path first.
 pub fn find(name: &str) -> Result<PathBuf> {
-    // Where there is no /proc, what exec was given says the same.
+    // Without /proc, the path that exec got is the same.
     let own = std::env::current_exe().or_else(|_| process::executed_as().canonicalize());
     let own = own.map_err(|error| Error::system("/proc/self/exe", &error))?;
     let folders = folders(&own);
@@ -26,11 +26,11 @@ pub fn find(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// Where the workers of the program `own` may be, the likelier place first.
+/// The folders where the workers of the program `own` may be, the likelier one first.
 fn folders(own: &Path) -> [PathBuf; 2] {
     let beside = own.parent().unwrap_or(Path::new("/"));
     let mut folders = [beside.to_owned(), beside.join("../libexec/ropewalk")];
-    // Beside an installed program is PATH, where `sender` may be anybody's.
+    // The folder of an installed program is in PATH: any program there may be called `sender`.
     if own.file_name().is_some_and(|name| name.as_bytes().starts_with(INSTALLED)) {
         folders.reverse();
     }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_installed_program_looks_in_libexec_first_and_another_beside_itself() {
+    fn only_an_installed_program_looks_in_libexec_first() {
         let [first, second] = ["/opt/bin", "/opt/bin/../libexec/ropewalk"].map(PathBuf::from);
         assert_eq!(folders(Path::new("/opt/bin/server")), [first.clone(), second.clone()]);
         assert_eq!(folders(Path::new("/opt/bin/ropewalk-server")), [second, first]);

@@ -1,14 +1,14 @@
-//! `Accept` (RFC 9110, section 12.5.1): how much a client wants a media type. Neither
-//! knows what there is to choose from, nor chooses.
+//! `Accept` (RFC 9110, section 12.5.1): how much a client wants a media type. The caller chooses
+//! among the types that it has.
 
 #![forbid(unsafe_code)]
 
 use super::http::trim_ows;
 
-/// The quality of what has no `q`, and the greatest there is.
+/// The quality of a range without `q`, and the highest quality.
 const WHOLE: u16 = 1000;
 
-/// How closely a range of media types names one.
+/// How specific a range of media types is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Precision {
     /// `*/*`.
@@ -19,9 +19,9 @@ enum Precision {
     Exact,
 }
 
-/// How much a client wants a media type. Of two, the greater is wanted more: the one of
-/// greater quality, and of equal quality the one that was named more closely, for a
-/// client that names a type and adds `*/*` means that it takes others too.
+/// How much a client wants a media type; a greater value means more. Quality decides first. At
+/// equal quality the more specific range decides: a client that names a type and adds `*/*`
+/// prefers that type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Weight {
     /// In thousandths.
@@ -30,21 +30,20 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// Whether the client takes it at all.
+    /// Whether the client accepts the type at all.
     pub fn is_acceptable(self) -> bool {
         self.quality > 0
     }
 
-    /// Whether the client takes it, and named it itself, not only a range that holds it.
+    /// Whether the client accepts the type and names it in full, not only by a wildcard.
     pub fn is_named(self) -> bool {
         self.is_acceptable() && self.precision == Precision::Exact
     }
 }
 
-/// How much the client wants `media_type`, by the value of its `Accept` field: of all
-/// ranges that hold the type the one that names it most closely says so, and of equal
-/// ones the one with the greatest quality. What is no range or has a broken `q` is
-/// passed over, and so is every other parameter.
+/// How much the client wants `media_type`, by the value of its `Accept` field. The most specific
+/// range that matches decides; among equally specific ranges, the highest quality. Invalid
+/// ranges, ranges with an invalid `q` and other parameters are ignored.
 pub fn weight(accept: &[u8], media_type: &str) -> Weight {
     let ranges = split(accept, b',').filter_map(|range| {
         let mut parts = split(range, b';');
@@ -55,7 +54,7 @@ pub fn weight(accept: &[u8], media_type: &str) -> Weight {
     Weight { quality, precision }
 }
 
-/// How closely a range names the type; `None` if it does not hold it.
+/// How specifically a range matches the type; `None` if it does not match.
 fn precision(range: &[u8], media_type: &[u8]) -> Option<Precision> {
     if range.eq_ignore_ascii_case(media_type) {
         return Some(Precision::Exact);
@@ -68,7 +67,7 @@ fn precision(range: &[u8], media_type: &[u8]) -> Option<Precision> {
     }
 }
 
-/// What the parameters of a range say about its quality; `None` for a broken `q`.
+/// The quality in the parameters of a range; `None` for an invalid `q`.
 fn quality<'a>(mut parameters: impl Iterator<Item = &'a [u8]>) -> Option<u16> {
     let weight = parameters.find_map(|parameter| match trim_ows(parameter) {
         [b'q' | b'Q', b'=', value @ ..] => Some(value),
@@ -97,8 +96,7 @@ fn thousandths(text: &[u8]) -> Option<u16> {
     }
 }
 
-/// What stands between the separators that are not in a quoted string (RFC 9110,
-/// section 5.6.4).
+/// The parts between separators outside quoted strings (RFC 9110, section 5.6.4).
 fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |&byte| {
@@ -124,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_is_named_is_wanted_and_one_that_is_not_is_not() {
+    fn only_a_named_type_is_wanted() {
         assert!(json("application/json"));
         assert!(json("Application/JSON ; charset=utf-8"));
         assert!(!json("text/html"));
@@ -134,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_and_tools_send_by_themselves_asks_for_no_json() {
+    fn the_defaults_of_browsers_and_tools_do_not_ask_for_json() {
         for accept in [
             "*/*",
             "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
@@ -160,14 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn the_range_that_names_it_most_closely_counts() {
+    fn the_most_specific_range_decides() {
         assert!(!json("application/json;q=0.1, application/*;q=0.9, */*, text/html;q=0.2"));
         assert!(json("application/*;q=0.9, text/html;q=0.8, */*;q=0.1"));
         assert!(json("application/json;q=0.1, application/json;q=0.9, text/html;q=0.5"));
     }
 
     #[test]
-    fn of_equal_quality_the_one_that_is_named_is_wanted() {
+    fn a_named_type_wins_at_equal_quality() {
         assert!(json("application/json, text/plain, */*"));
         assert!(!json("text/html, application/*"));
         assert!(json("application/json, text/*"));
@@ -181,12 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_another_family_does_not_hold_it() {
+    fn a_range_of_another_family_does_not_match() {
         assert!(!weight(b"image/*", "text/html").is_acceptable());
     }
 
     #[test]
-    fn what_looks_like_a_range_in_a_quoted_string_is_none() {
+    fn a_quoted_string_holds_no_range() {
         let html = |accept: &[u8]| weight(accept, "text/html").is_acceptable();
         assert!(!html(br#"x/y;z="a,text/html,b""#));
         assert!(!html(br#"x/y;z="\",text/html,b""#));

@@ -1,5 +1,4 @@
-//! Sizes, rates and times as people read them. For showing only: what a program reads
-//! gets the plain numbers.
+//! Sizes, rates and times as people read them. Programs get the plain numbers.
 
 #![forbid(unsafe_code)]
 
@@ -19,7 +18,7 @@ pub fn size(bytes: u64) -> String {
     }
     let mut value = bytes as f64 / 1024.0;
     let mut unit = 0;
-    // What would be rounded to four digits is one of the next unit.
+    // A number that rounds to four digits gets the next unit.
     while value >= 999.5 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
@@ -65,7 +64,7 @@ pub fn clock(seconds: u64) -> String {
     }
 }
 
-/// How many hundredths of `whole` are in `part`, rounded down; of nothing all are there.
+/// `part` as a percentage of `whole`, rounded down; 100 if `whole` is 0.
 pub fn percent(part: u64, whole: u64) -> u64 {
     match whole {
         0 => 100,
@@ -73,7 +72,7 @@ pub fn percent(part: u64, whole: u64) -> u64 {
     }
 }
 
-/// With as many decimals as make three digits.
+/// A number with three digits in all, decimals included.
 fn three_digits(value: f64) -> String {
     match value {
         0.0..0.9995 => format!("{value:.3}"),

@@ -1,5 +1,5 @@
-//! Base64 with the standard alphabet and padding (RFC 4648, section 4). Strict:
-//! one text for every sequence of bytes, and no other.
+//! Base64 with the standard alphabet and padding (RFC 4648, section 4). Strict: each sequence of
+//! bytes has exactly one text.
 
 #![forbid(unsafe_code)]
 
@@ -21,9 +21,8 @@ pub fn encode(bytes: &[u8]) -> String {
 
 /// Decodes a text. The result has three quarters of its length.
 ///
-/// `None` for a character outside of the alphabet (white space too), padding that is
-/// missing or too much (RFC 4648, section 3.2), or bits behind the last byte that
-/// are not zero (section 3.5).
+/// `None` for a character outside the alphabet, white space too; for missing or excess padding
+/// (RFC 4648, section 3.2); and for bits after the last byte that are not zero (section 3.5).
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     if text.len() % 4 != 0 {
         return None;
@@ -45,7 +44,7 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The six bits that a character stands for.
+/// The six bits of a character.
 fn value(character: u8) -> Option<u8> {
     match character {
         b'A'..=b'Z' => Some(character - b'A'),

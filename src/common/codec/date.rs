@@ -1,9 +1,9 @@
-//! Dates as HTTP writes them (RFC 9110, section 5.6.7), to and from seconds since
-//! 1970, with a calendar of its own. Asks no clock for the time.
+//! Dates as HTTP writes them (RFC 9110, section 5.6.7), to and from seconds since 1970. Does the
+//! calendar's arithmetic itself, and reads no clock.
 
 #![forbid(unsafe_code)]
 
-/// The last second of the year 9999: no later one can be written with four digits.
+/// The last second of the year 9999: later years need more than four digits.
 pub const MAX_SECONDS: u64 = 253_402_300_799;
 
 const DAY: u64 = 86_400;
@@ -12,13 +12,13 @@ const DAY_NAMES: [&str; 7] =
 const MONTH_NAMES: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// The date as IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`. `seconds` count from the
-/// start of 1970 (UTC, without leap seconds); past [`MAX_SECONDS`] that is written.
+/// The date as IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`. `seconds` count from the start of
+/// 1970 (UTC, without leap seconds); values above [`MAX_SECONDS`] are written as [`MAX_SECONDS`].
 pub fn format(seconds: u64) -> String {
     let seconds = seconds.min(MAX_SECONDS);
     let (days, time) = (seconds / DAY, seconds % DAY);
     let (year, month, day) = civil(days);
-    // The 1st of January 1970 was a Thursday. Both indices are inside by arithmetic.
+    // The 1st of January 1970 was a Thursday. The arithmetic keeps both indices in bounds.
     let weekday = DAY_NAMES.into_iter().cycle().nth((days % 7) as usize + 3).unwrap_or_default();
     let month = MONTH_NAMES.into_iter().nth(month).unwrap_or_default();
     let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
@@ -44,13 +44,13 @@ pub fn format_rfc3339(seconds: u64) -> String {
     format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", month + 1)
 }
 
-/// Reads a date in any of its three forms, in seconds since 1970: IMF-fixdate, that of
-/// RFC 850 (`Sunday, 06-Nov-94 08:49:37 GMT`), and that of C's asctime (`Sun Nov  6
-/// 08:49:37 1994`). A year of two digits is one from 1970 to 2069.
+/// Reads a date in any of its three forms, in seconds since 1970: IMF-fixdate, that of RFC 850
+/// (`Sunday, 06-Nov-94 08:49:37 GMT`), and that of C's asctime (`Sun Nov  6 08:49:37 1994`).
+/// Years of two digits are 1970 to 2069.
 ///
-/// `None` for any other text, a day or time that does not exist, and a date before
-/// 1970. The name of the day is not compared with the date. A leap second (`:60`) is
-/// the second after it.
+/// `None` for any other text, a day or time that does not exist, and a date before 1970. The name
+/// of the day is not checked against the date. A leap second (`:60`) counts as the second after
+/// it.
 pub fn parse(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     let parts: Vec<&str> = text.splitn(7, ' ').collect();
@@ -84,12 +84,12 @@ pub fn parse(text: &[u8]) -> Option<u64> {
     Some(days_before(year, month).checked_add(day - 1)? * DAY + time_of_day(time)?)
 }
 
-/// Whether this is the name of a day in three letters.
+/// Whether this is the three-letter name of a day.
 fn short_weekday(text: &str) -> Option<()> {
     DAY_NAMES.iter().any(|name| name.get(..3) == Some(text)).then_some(())
 }
 
-/// A number of exactly so many digits.
+/// A number of exactly this many digits.
 fn digits(text: &str, count: usize) -> Option<u64> {
     if text.len() != count || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

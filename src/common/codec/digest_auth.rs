@@ -1,6 +1,5 @@
-//! Digest authentication (RFC 7616) with `qop=auth`: the fields of both sides and
-//! the arithmetic between them. A map; the work is in `digest_auth/*.rs`. Keeps no
-//! passwords, makes no nonces, and does not judge whether a nonce is fresh.
+//! Digest authentication (RFC 7616) with `qop=auth`: the fields of both sides, and the proof of a
+//! password. The caller keeps passwords and makes and checks nonces.
 
 #![forbid(unsafe_code)]
 
@@ -14,8 +13,8 @@ pub use credentials::Credentials;
 pub use params::{MAX_PARAMS, MAX_SCHEMES, MAX_TEXT, MAX_URI, MAX_VALUE};
 pub use proof::{Algorithm, Proof, key};
 
-/// Why a field of Digest authentication is not taken, or cannot be written: a few
-/// fixed words, safe to log.
+/// Why a field of Digest authentication is refused or cannot be written: fixed words, safe to
+/// log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DigestError {
     reason: &'static str,

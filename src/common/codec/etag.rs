@@ -1,6 +1,5 @@
-//! Entity tags (RFC 9110, section 8.8.3) and the conditions made of them:
-//! `If-Match`, `If-None-Match`, `If-Range`. Neither makes a file's tag nor decides
-//! what a request gets.
+//! Entity tags (RFC 9110, section 8.8.3) and the conditions that use them: `If-Match`,
+//! `If-None-Match`, `If-Range`. The caller makes the tag of a file and decides the answer.
 
 #![forbid(unsafe_code)]
 
@@ -23,8 +22,8 @@ pub struct EntityTag {
 }
 
 impl EntityTag {
-    /// A strong tag with this between its quotes; `None` for what must not be there:
-    /// a quote, a space, a control character, or more than [`MAX_OPAQUE`] bytes.
+    /// The strong tag with this opaque part. `None` if it has a quote, a space, a control
+    /// character, or more than [`MAX_OPAQUE`] bytes.
     pub fn strong(opaque: &str) -> Option<EntityTag> {
         let right = opaque.len() <= MAX_OPAQUE && opaque.bytes().all(is_opaque);
         right.then(|| EntityTag { weak: false, opaque: opaque.into() })
@@ -36,13 +35,13 @@ impl EntityTag {
         rest.is_empty().then_some(tag)
     }
 
-    /// Whether the tag is weak: the same for what is nearly the same.
+    /// Whether the tag is weak: files that are equivalent, but differ in bytes, share it.
     pub fn is_weak(&self) -> bool {
         self.weak
     }
 
-    /// Strong comparison (RFC 9110, section 8.8.3.2): the same bytes for certain. For
-    /// `If-Match` and `If-Range`.
+    /// Strong comparison (RFC 9110, section 8.8.3.2): whether the bytes are certainly the same.
+    /// For `If-Match` and `If-Range`.
     pub fn same_bytes(&self, other: &EntityTag) -> bool {
         !self.weak && !other.weak && self.opaque == other.opaque
     }
@@ -53,8 +52,8 @@ impl EntityTag {
     }
 }
 
-/// The tag as a field has it, with its quotes. Bytes over 0x7F, which only a tag of
-/// a peer has, are shown as `?`.
+/// The tag as a field has it, with its quotes. Bytes above 0x7F, which only a peer's tag has, are
+/// shown as `?`.
 impl fmt::Display for EntityTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let opaque: String =
@@ -73,8 +72,8 @@ pub enum TagList {
 }
 
 impl TagList {
-    /// Reads the value; `None` if it is broken, empty, or has more than [`MAX_TAGS`]
-    /// tags. Several fields are to be joined first.
+    /// Reads the value; `None` if it is invalid, empty, or has more than [`MAX_TAGS`] tags. The
+    /// caller joins several fields first.
     pub fn parse(text: &[u8]) -> Option<TagList> {
         let mut rest = trim_ows(text);
         if rest == b"*" {
@@ -128,8 +127,8 @@ pub enum IfRange {
 }
 
 impl IfRange {
-    /// Reads the value; `None` if it is neither, and then the condition is false: the
-    /// whole file is to be sent.
+    /// Reads the value. `None` if it is neither: then the condition is false, and the server
+    /// sends the whole file.
     pub fn parse(text: &[u8]) -> Option<IfRange> {
         match EntityTag::parse(text) {
             Some(tag) => Some(IfRange::Tag(tag)),
@@ -138,12 +137,12 @@ impl IfRange {
     }
 }
 
-/// What may be between a tag's quotes.
+/// Whether a byte may be between a tag's quotes.
 fn is_opaque(byte: u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x7e | 0x80..=0xff)
 }
 
-/// A tag from the start of a text, and what is behind it.
+/// A tag at the start of a text, and the rest of the text.
 fn take_tag(text: &[u8]) -> Option<(EntityTag, &[u8])> {
     let (weak, quoted) = match text.strip_prefix(b"W/") {
         Some(quoted) => (true, quoted),
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_in_a_tag_is_not_made_one() {
+    fn invalid_bytes_make_no_tag() {
         for opaque in ["a\"b", "a b", "a\nb", "\u{7f}"] {
             assert_eq!(EntityTag::strong(opaque), None, "{opaque:?}");
         }

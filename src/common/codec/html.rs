@@ -1,21 +1,20 @@
-//! Text made safe to stand in an HTML page. Writes no page.
+//! Text escaped for an HTML page. Writes no page.
 
 #![forbid(unsafe_code)]
 
-/// A name of so many bytes is short enough to stand in one line anywhere.
+/// A name of up to this many bytes fits into one line of any page.
 const SHORT_NAME: usize = 20;
 
-/// The text with every character replaced that could end it or begin something else,
-/// between two tags and in an attribute's quotes. Not for the inside of a script, of a
-/// style or of a comment.
+/// The text, escaped for a place between two tags or in an attribute's quotes. Not for the inside
+/// of a script, a style or a comment.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| push(&mut out, c));
     out
 }
 
-/// A file's name, escaped for the text between two tags. A long one may be broken where
-/// people would do that: before a dot, and behind other signs between words.
+/// A file's name, escaped for the text between two tags. A long name gets places where a browser
+/// may break the line: before a dot, and after other signs between words.
 pub fn escape_breakable(name: &str) -> String {
     if name.len() <= SHORT_NAME {
         return escape(name);

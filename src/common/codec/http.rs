@@ -1,6 +1,5 @@
-//! HTTP/1.x messages (RFC 9110, RFC 9112): the head of a request or a response
-//! from bytes and to bytes. A map; the work is in `http/*.rs`. Nothing here reads
-//! a body, knows a URL's meaning or decides what a server answers.
+//! HTTP/1.x messages (RFC 9110, RFC 9112): the heads of requests and responses, from bytes and to
+//! bytes. Nothing here reads a body, interprets a URL or decides a server's answer.
 
 #![forbid(unsafe_code)]
 
@@ -26,6 +25,6 @@ pub use response::{BodyFraming, MAX_STATUS_LINE, ResponseHead};
 pub use section::{MAX_FIELD_BYTES, MAX_FIELDS};
 pub use status::Status;
 
-/// As many bytes as any head can have, in bytes, with its line ends: with so many
-/// at hand `parse` never asks for more.
+/// The longest head, in bytes, with its line ends. Given this many bytes, `parse` never asks for
+/// more.
 pub const MAX_HEAD: usize = 2 * MAX_EMPTY_LINES + MAX_REQUEST_LINE + 2 + MAX_FIELD_BYTES + 2;

@@ -1,6 +1,6 @@
-//! The bytes of `OUT.part.journal`: a header, and records of what is in `OUT.part`.
-//! Big-endian, so that a disk can be moved to another machine. Reads and writes no
-//! file: transfer/journal.rs does.
+//! The bytes of `OUT.part.journal`: a header, and records of the content of `OUT.part`.
+//! Big-endian, so that a disk can move to another machine. transfer/store/journal.rs reads and writes
+//! the file.
 
 #![forbid(unsafe_code)]
 
@@ -14,8 +14,8 @@ pub const MAGIC: [u8; 8] = *b"ropewj1\n";
 /// Longest name of a file on a server that a journal can hold, in bytes.
 pub const MAX_NAME: usize = 8192;
 
-/// Longest entity tag that a journal can hold, in bytes: the longest one that is taken from
-/// a server, with its quotes.
+/// Longest entity tag that a journal can hold, in bytes: the longest that the client accepts,
+/// with its quotes.
 pub const MAX_ETAG: usize = MAX_OPAQUE + 2;
 
 /// Bytes of the header before the name.
@@ -24,7 +24,7 @@ pub const HEADER_SIZE: usize = 64;
 /// Bytes of a record.
 pub const RECORD_SIZE: usize = 28;
 
-/// Which transfer a journal is about.
+/// The header: which transfer a journal is about.
 ///
 /// ```text
 ///  0       8          10         12     16    20     28         36
@@ -40,10 +40,10 @@ pub const RECORD_SIZE: usize = 28;
 /// The CRC covers everything before it. Device and inode are those of the part file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalHeader {
-    /// A random number that is mixed into the CRC of each record, so that records that
-    /// an older journal left on the disk are not taken for this one's.
+    /// A random number in the CRC of each record. Records of an older journal, left on the disk,
+    /// then have a wrong CRC.
     pub salt: u32,
-    /// The process that holds the part file, for those who are refused.
+    /// The process that holds the part file, for the message to a second client.
     pub pid: u32,
     /// The file's size on the server, in bytes.
     pub size: u64,
@@ -53,7 +53,7 @@ pub struct JournalHeader {
     pub inode: u64,
     /// The boot in which the records were written.
     pub boot: [u8; 16],
-    /// The file's name on the server, for a person who looks.
+    /// The file's name on the server, for a person who looks at the journal.
     pub name: Vec<u8>,
     /// The file's entity tag.
     pub etag: Vec<u8>,
@@ -82,8 +82,8 @@ impl JournalHeader {
         out
     }
 
-    /// Takes the header from the start of `bytes`, and says how many bytes it had.
-    /// `None` where they are no whole and undamaged header.
+    /// Reads the header at the start of `bytes`. The answer is its length in bytes and the
+    /// header; `None` if it is incomplete or damaged.
     pub fn parse(bytes: &[u8]) -> Option<(usize, JournalHeader)> {
         let fixed: &[u8; HEADER_SIZE] = bytes.first_chunk()?;
         let number = |at: usize, count: usize| {
@@ -115,7 +115,7 @@ impl JournalHeader {
     }
 }
 
-/// What a journal records.
+/// A record.
 ///
 /// ```text
 ///  0      1          4             8        16       24       28
@@ -129,7 +129,7 @@ impl JournalHeader {
 pub enum Record {
     /// Kind `W`: the range was written, and its bytes have this CRC32C.
     Written {
-        /// Where in the part file.
+        /// The offset in the part file, in bytes.
         range: Range<u64>,
         /// The CRC32C of the bytes there.
         crc: u32,
@@ -139,10 +139,10 @@ pub enum Record {
         /// Where in the part file.
         range: Range<u64>,
     },
-    /// Kind `D`: what the records in the first `journal` bytes of this journal say is
-    /// on the disk. The length is 0.
+    /// Kind `D`: the disk has the data that the records in the first `journal` bytes of this
+    /// journal name. The length is 0.
     Durable {
-        /// How many bytes of the journal, from its start.
+        /// A length of the journal from its start, in bytes.
         journal: u64,
     },
     /// Kind `X`: no record before this one counts. Offset and length are 0.
@@ -175,7 +175,7 @@ impl Record {
         out
     }
 
-    /// The record that `bytes` are; `None` where they are damaged or none.
+    /// The record in `bytes`; `None` if they are damaged or no record.
     pub fn parse(bytes: &[u8; RECORD_SIZE], salt: u32) -> Option<Record> {
         let number = |at: usize, count: usize| {
             bytes[at..at + count].iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte))
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn a_written_journal_reads_back() {
         let bytes = header().encode();
         assert_eq!(JournalHeader::parse(&bytes), Some((bytes.len(), header())));
         for record in [

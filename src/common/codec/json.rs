@@ -1,6 +1,5 @@
-//! JSON values (RFC 8259) as the control channel uses them: building, looking
-//! into, writing on one line. Reading is in `json/parser.rs`. Knows no message
-//! of ropewalk's own.
+//! JSON values (RFC 8259): building, access, writing on one line. `json/parser.rs` reads them.
+//! Knows no message of ropewalk.
 
 #![forbid(unsafe_code)]
 
@@ -26,26 +25,24 @@ pub enum Value {
     Bool(bool),
     /// A number without fraction and exponent that fits 64 bits with sign.
     Integer(i64),
-    /// Any other number. Finite when it was read; one that is not is written `null`.
+    /// Any other number. The parser makes finite ones only; another one is written as `null`.
     Float(f64),
     /// A string, with its escapes undone.
     String(String),
     /// An array.
     Array(Vec<Value>),
-    /// An object in the order of its text; what was read has no name twice.
+    /// An object, in the order of its text. The parser refuses a name that comes twice.
     Object(Vec<(String, Value)>),
 }
 
 impl Value {
-    /// An object of these members, in this order. The caller sees to it that no
-    /// name comes twice.
+    /// An object of these members, in this order. No name may come twice.
     pub fn object<'a>(members: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
         Value::Object(members.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
     }
 
-    /// An integer, or `i64::MAX` for one that is greater: no file, offset or count
-    /// gets there (`off_t` ends at the same number), and an integer that saturates
-    /// stays an integer, where a float would lose its low digits.
+    /// An integer; `i64::MAX` for a greater one. No file, offset or count is that great: `off_t`
+    /// ends at the same number. A float would lose the low digits.
     pub fn from_u64(number: u64) -> Value {
         Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
     }
@@ -60,8 +57,7 @@ impl Value {
         }
     }
 
-    /// The number, if it is an integer and not negative. A float never is one, not
-    /// even `1.0`.
+    /// The number, if it is an integer and not negative. `None` for a float, even `1.0`.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Value::Integer(number) => u64::try_from(*number).ok(),
@@ -93,7 +89,7 @@ impl Value {
         }
     }
 
-    /// Writes the value; containers inside more than `room` others become `null`.
+    /// Writes the value. Containers nested deeper than `room` become `null`.
     fn write(&self, f: &mut fmt::Formatter<'_>, room: usize) -> fmt::Result {
         match self {
             Value::Null => f.write_str("null"),
@@ -130,8 +126,8 @@ impl Value {
     }
 }
 
-/// Compact JSON on one line. What is nested deeper than [`MAX_DEPTH`], which
-/// [`parse`] would refuse, is written as `null`.
+/// Compact JSON on one line. Containers nested deeper than [`MAX_DEPTH`], which [`parse`]
+/// refuses, are written as `null`.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f, MAX_DEPTH)
@@ -187,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn a_written_value_reads_back() {
         let all: String =
             (0..0x300).filter_map(char::from_u32).chain("\u{1f600}".chars()).collect();
         let value = Value::object([
@@ -209,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_too_deep_is_written_as_null() {
+    fn a_value_that_is_nested_too_deep_is_written_as_null() {
         let text = nested(MAX_DEPTH + 1).to_string();
         assert_eq!(text, format!("{}null{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH)));
     }

@@ -1,4 +1,5 @@
-//! The messages between a program and its worker, one type each: to JSON and from JSON.
+//! The messages between the programs, one type each: to JSON and from JSON. The offer, the
+//! transfer request and the reason go over HTTP, the others between a parent and its worker.
 //! Pure: descriptors and sockets are in `app/job.rs`. A reader ignores keys that it does
 //! not know. A key that is missing or wrong is an error that names the key.
 
@@ -7,11 +8,14 @@
 pub mod envelope;
 mod fields;
 pub mod handed;
+pub mod offer;
 pub mod rate;
+pub mod reason;
 pub mod receiver_job;
 pub mod report;
 pub mod sender_job;
 pub mod session;
 pub mod slice;
+pub mod transfer_request;
 pub mod verify;
 pub mod version;

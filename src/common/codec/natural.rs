@@ -1,19 +1,19 @@
-//! The order in which people expect names: `file9` before `file10`, and letters without
-//! regard to case. Knows no language: letters beyond ASCII keep the order of their bytes.
+//! The order in which people expect names: `file9` before `file10`, and letters without regard to
+//! case. Letters beyond ASCII keep the order of their bytes.
 
 #![forbid(unsafe_code)]
 
 use std::cmp::Ordering;
 
-/// Compares two names. Digits in a row count as a number of any length, ASCII letters as
-/// lower case, every other byte as itself. Only names of equal bytes are equal.
+/// Compares two names. A row of digits counts as a number of any length, an ASCII letter as lower
+/// case, every other byte as itself. Only names of the same bytes are equal.
 pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
     let (mut left, mut right) = (a, b);
     loop {
         let order = match (left.first(), right.first()) {
             (Some(x), Some(y)) if x.is_ascii_digit() && y.is_ascii_digit() => {
                 let (x, y) = (take_number(&mut left), take_number(&mut right));
-                // Without zeros in front the longer number is the greater one.
+                // Without leading zeros, the longer number is greater.
                 x.len().cmp(&y.len()).then_with(|| x.cmp(y))
             }
             (Some(x), Some(y)) => {
@@ -22,7 +22,7 @@ pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
                 right = right.get(1..).unwrap_or_default();
                 order
             }
-            // One is the beginning of the other, or both are the same but for case and zeros.
+            // One is a prefix of the other, or they differ only in case and zeros.
             (x, y) => return x.is_some().cmp(&y.is_some()).then_with(|| a.cmp(b)),
         };
         if order.is_ne() {
@@ -31,7 +31,7 @@ pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
     }
 }
 
-/// Takes the digits at the start, and returns them without the zeros in front.
+/// Takes the digits at the start, and returns them without leading zeros.
 fn take_number<'a>(text: &mut &'a [u8]) -> &'a [u8] {
     let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at_checked(end).unwrap_or_default();

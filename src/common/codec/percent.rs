@@ -1,5 +1,5 @@
-//! Percent-encoding (RFC 3986, section 2.1) of paths. Does not split a URL, and
-//! does not judge whether a path may be opened.
+//! Percent-encoding (RFC 3986, section 2.1) of paths. Does not split a URL, and does not decide
+//! whether a path may be opened.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,7 @@ use std::fmt;
 /// Why a text cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PercentError {
-    /// A `%` without two hexadecimal digits behind it.
+    /// A `%` without two hexadecimal digits after it.
     BadEscape,
     /// A NUL byte, encoded or not: no path has one.
     Nul,
@@ -25,8 +25,8 @@ impl fmt::Display for PercentError {
 
 impl std::error::Error for PercentError {}
 
-/// Replaces every `%NN` by its byte, once: what is decoded twice is two names. The
-/// result is never longer than the text, and any byte but NUL may be in it, `/` too.
+/// Replaces every `%NN` by its byte, once: a second pass could give another name. The result is
+/// never longer than the text. It may have any byte but NUL, `/` too.
 ///
 /// # Errors
 ///
@@ -56,20 +56,19 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, PercentError> {
     Ok(out)
 }
 
-/// Encodes a path: unreserved characters (RFC 3986, section 2.3) and `/` are kept,
-/// every other byte becomes `%NN`. No slash is added or taken away.
+/// Encodes a path: keeps unreserved characters (RFC 3986, section 2.3) and `/`; every other byte
+/// becomes `%NN`. Adds and removes no slash.
 pub fn encode_path(path: &[u8]) -> String {
     encode(path, |byte| byte == b'/')
 }
 
-/// Encodes one segment of a path, so that it stays one: `/` becomes `%2F` too. What
-/// comes out is a relative reference (RFC 3986, section 4.2) that can name neither a
-/// scheme nor a host.
+/// Encodes one segment of a path: `/` becomes `%2F` too. The result is a relative reference (RFC
+/// 3986, section 4.2) that can name neither a scheme nor a host.
 pub fn encode_segment(name: &[u8]) -> String {
     encode(name, |_| false)
 }
 
-/// Keeps unreserved characters and what `keep` says, and encodes every other byte.
+/// Keeps unreserved characters and the bytes that `keep` accepts; encodes every other byte.
 fn encode(text: &[u8], keep: impl Fn(u8) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for &byte in text {
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_decodes() {
+    fn an_encoded_path_decodes() {
         let every: Vec<u8> = (1..=255).collect();
         assert_eq!(decode(encode_path(&every).as_bytes()), Ok(every.clone()));
         assert_eq!(decode(encode_segment(&every).as_bytes()), Ok(every));

@@ -1,5 +1,5 @@
-//! Byte ranges (RFC 9110, section 14): what a `Range` field asks of a file of a
-//! known size, and `Content-Range`. Does not read the file.
+//! Byte ranges (RFC 9110, section 14): the part of a file that a `Range` field asks for, and
+//! `Content-Range`. Does not read the file.
 
 #![forbid(unsafe_code)]
 
@@ -8,22 +8,22 @@ use super::http::{parse_digits, trim_ows};
 /// What to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeOutcome {
-    /// All of it, with 200: the field asks for nothing that is done here, and may be
-    /// passed over (RFC 9110, section 14.2).
+    /// The whole file, with 200: the field asks for something unsupported, and may be ignored
+    /// (RFC 9110, section 14.2).
     Whole,
     /// A part of it, with 206.
     Part {
         /// Where the part begins, in bytes from the start.
         start: u64,
-        /// How many bytes it has: at least one, and never past the end.
+        /// Its length in bytes: at least one, and never past the end.
         length: u64,
     },
     /// Nothing, with 416.
     Unsatisfiable,
 }
 
-/// What the value of a `Range` field asks of a file of `size` bytes. A broken value,
-/// an unknown unit and several ranges ask for the whole.
+/// The answer to the value of a `Range` field, for a file of `size` bytes. An invalid value, an
+/// unknown unit or several ranges get the whole file.
 pub fn resolve(value: &[u8], size: u64) -> RangeOutcome {
     part(value, size).unwrap_or(RangeOutcome::Whole)
 }
@@ -49,7 +49,7 @@ fn part(value: &[u8], size: u64) -> Option<RangeOutcome> {
         return None;
     }
     let (start, length) = match (first, last) {
-        // The last so many bytes: none of them, or those of an empty file.
+        // The last bytes of the file: zero of them, or of an empty file.
         ([], suffix) => match parse_digits(suffix)? {
             _ if size == 0 => return None,
             0 => return Some(RangeOutcome::Unsatisfiable),
@@ -62,8 +62,8 @@ fn part(value: &[u8], size: u64) -> Option<RangeOutcome> {
                 return None;
             }
             if start >= size {
-                // An empty file has no first byte, but a client that begins there wants all
-                // of it; caches that fetch in slices do, and take a 416 for a failure.
+                // An empty file has no first byte. A client that begins at 0 wants the whole
+                // file, as caches do that fetch in slices: a 416 would be a failure to them.
                 return if start == 0 { None } else { Some(RangeOutcome::Unsatisfiable) };
             }
             (start, last.min(size - 1) - start + 1)
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_behind_the_end_is_not_satisfied() {
+    fn a_range_after_the_end_is_not_satisfied() {
         assert_eq!(of_100("bytes=100-"), RangeOutcome::Unsatisfiable);
         assert_eq!(of_100("bytes=100-200"), RangeOutcome::Unsatisfiable);
         assert_eq!(of_100("bytes=99999999999999999999999-"), RangeOutcome::Unsatisfiable);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_comes_whole_to_who_begins_at_its_start() {
+    fn a_range_from_0_of_an_empty_file_gets_the_whole_file() {
         for range in ["bytes=0-", "bytes=0-0", "bytes=0-1048575", "bytes=-1", "bytes=-0"] {
             assert_eq!(resolve(range.as_bytes(), 0), RangeOutcome::Whole, "{range}");
         }

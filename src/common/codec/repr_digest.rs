@@ -1,12 +1,12 @@
-//! The digest fields (RFC 9530) as far as MD5 goes: `Repr-Digest` both ways and
-//! `Want-Repr-Digest`. Computes no digest.
+//! The digest fields (RFC 9530), for MD5 only: `Repr-Digest` and `Want-Repr-Digest`. Computes no
+//! digest.
 
 #![forbid(unsafe_code)]
 
 use super::base64;
 use super::structured::{Item, NotStructured, member};
 
-/// What a client sends as `Want-Repr-Digest` to be told the MD5 (RFC 9530, section 4).
+/// The value of `Want-Repr-Digest` that asks for the MD5 (RFC 9530, section 4).
 pub const WANT_MD5: &str = "md5=1";
 
 /// The value of a `Repr-Digest` field for this MD5 of a whole representation (RFC
@@ -15,13 +15,13 @@ pub fn format_md5(digest: &[u8; 16]) -> String {
     format!("md5=:{}:", base64::encode(digest))
 }
 
-/// The MD5 in the value of a `Repr-Digest` field, or in several joined to one;
-/// `None` if there is none among the digests.
+/// The MD5 in the value of a `Repr-Digest` field, or in several fields joined to one; `None` if
+/// the digests have no MD5.
 ///
 /// # Errors
 ///
-/// A value that is no dictionary, or an MD5 that is not 16 bytes: no reason to take
-/// the file for broken, but none to take it for whole either.
+/// A value that is no dictionary, or an MD5 that is not 16 bytes. It proves neither that the file
+/// is whole nor that it is damaged.
 pub fn parse_md5(value: &[u8]) -> Result<Option<[u8; 16]>, NotStructured> {
     match member(value, "md5")? {
         None => Ok(None),
@@ -33,8 +33,8 @@ pub fn parse_md5(value: &[u8]) -> Result<Option<[u8; 16]>, NotStructured> {
     }
 }
 
-/// Whether the value of a `Want-Repr-Digest` field asks for an MD5: with a preference
-/// of 1 to 10 (RFC 9530, section 4). A broken value asks for nothing.
+/// Whether the value of a `Want-Repr-Digest` field asks for an MD5: with a preference of 1 to 10
+/// (RFC 9530, section 4). An invalid value asks for nothing.
 pub fn wants_md5(value: &[u8]) -> bool {
     matches!(member(value, "md5"), Ok(Some(Item::Integer(1..=10))))
 }

@@ -1,21 +1,20 @@
-//! A command line as a shell takes it apart again: for showing a command that a person
-//! can run as it stands (POSIX, Shell Command Language, 2.2 Quoting).
+//! A command line, quoted for a shell: a person can copy and run it (POSIX, Shell Command
+//! Language, 2.2 Quoting).
 
 #![forbid(unsafe_code)]
 
 use super::text::escape;
 
-/// The words as one line, each quoted where it needs it. A word that is not printable
-/// text gets `$'...'`, which POSIX has since 2024: bash, zsh, ksh and BusyBox know it,
-/// dash does not.
+/// The words as one line, each quoted if necessary. A word that is not printable text becomes
+/// `$'...'`, which POSIX has since 2024: bash, zsh, ksh and BusyBox support it, dash does not.
 pub fn command<W: AsRef<[u8]>>(words: impl IntoIterator<Item = W>) -> String {
     words.into_iter().map(|word| quote(word.as_ref())).collect::<Vec<String>>().join(" ")
 }
 
 fn quote(word: &[u8]) -> String {
-    // Some shells look for a command's path behind a leading equals sign.
+    // Some shells expand a leading equals sign to a command's path.
     let plain = !word.is_empty() && word[0] != b'=' && word.iter().all(|byte| is_plain(*byte));
-    // A backslash is all that `escape` writes differently in text that is printable.
+    // In printable text, `escape` changes backslashes only.
     let printable = escape(word).replace("\\\\", "\\").as_bytes() == word;
     match (plain, std::str::from_utf8(word)) {
         (true, Ok(text)) => text.to_string(),
@@ -27,7 +26,7 @@ fn quote(word: &[u8]) -> String {
     }
 }
 
-/// Whether a byte means itself everywhere in a word.
+/// Whether no shell treats the byte specially anywhere in a word.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte)
 }
@@ -49,13 +48,13 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn what_needs_no_quotes_gets_none() {
+    fn a_plain_word_gets_no_quotes() {
         let words = ["./client", "host:8080", "4", "data/file.iso", "--verify=none", "a%b@c,d_+"];
         assert_eq!(command(words), words.join(" "));
     }
 
     #[test]
-    fn what_a_shell_would_touch_is_quoted() {
+    fn a_word_with_special_characters_is_quoted() {
         for (word, quoted) in [
             ("", "''"),
             ("a b", "'a b'"),
@@ -72,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_terminal_should_show_is_written_in_hex() {
+    fn an_unprintable_byte_is_written_in_hex() {
         assert_eq!(command([b"a\xffb"]), "$'a\\xffb'");
         assert_eq!(command([b"it's\n\\"]), "$'it\\'s\\x0a\\\\'");
         assert_eq!(command(["\u{202e}x"]), "$'\\xe2\\x80\\xaex'");
@@ -90,7 +89,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "needs programs")]
-    fn shells_take_it_apart_into_the_same_words() {
+    fn shells_split_the_line_into_the_same_words() {
         let printable: [&[u8]; 9] = [
             b"./client",
             b"",

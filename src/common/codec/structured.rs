@@ -1,12 +1,11 @@
-//! Dictionaries of structured fields (RFC 9651, which contains RFC 8941): from
-//! bytes, only as deep as ropewalk's fields need. Values of kinds that no field of
-//! ropewalk has are checked and passed over.
+//! Dictionaries of structured fields (RFC 9651, which contains RFC 8941): from bytes, as far as
+//! ropewalk's fields need it. Values of other kinds are checked and ignored.
 
 #![forbid(unsafe_code)]
 
 use super::base64;
 
-/// The longest dictionary that is read, in bytes.
+/// The longest dictionary that is accepted, in bytes.
 pub const MAX_TEXT: usize = 8 * 1024;
 
 /// The value of a dictionary's member, without its parameters.
@@ -14,7 +13,7 @@ pub const MAX_TEXT: usize = 8 * 1024;
 pub enum Item {
     /// An integer of at most 15 digits.
     Integer(i64),
-    /// A boolean; a member that is only a key is true.
+    /// A boolean. A member without a value is true.
     Boolean(bool),
     /// A byte sequence.
     Bytes(Vec<u8>),
@@ -22,14 +21,14 @@ pub enum Item {
     Other,
 }
 
-/// The member with this key, from a field's value (RFC 9651, section 4.2.2). Other
-/// members are checked, for a dictionary is taken whole or not at all; of several
-/// with one key the last counts. `Ok(None)` if there is none.
+/// The member with this key, from a field's value (RFC 9651, section 4.2.2). Other members are
+/// checked too: one invalid member makes the whole dictionary invalid. The last member with the
+/// key counts. `Ok(None)` if there is none.
 ///
 /// # Errors
 ///
-/// `Err` if the text is no dictionary, or longer than [`MAX_TEXT`]: then the field
-/// is to be treated as if it were not there (section 4.2).
+/// The text is no dictionary, or longer than [`MAX_TEXT`]: then the caller ignores the field
+/// (section 4.2).
 pub fn member(text: &[u8], key: &str) -> Result<Option<Item>, NotStructured> {
     if text.len() > MAX_TEXT {
         return Err(NotStructured);
@@ -37,7 +36,7 @@ pub fn member(text: &[u8], key: &str) -> Result<Option<Item>, NotStructured> {
     dictionary_member(text, key.as_bytes()).ok_or(NotStructured)
 }
 
-/// A text that is not the structured field that it should be.
+/// The text is not a structured field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotStructured;
 
@@ -49,7 +48,7 @@ impl std::fmt::Display for NotStructured {
 
 impl std::error::Error for NotStructured {}
 
-/// What [`member`] answers; `None` for what is no dictionary.
+/// The answer of [`member`]; `None` for an invalid dictionary.
 fn dictionary_member(text: &[u8], wanted: &[u8]) -> Option<Option<Item>> {
     let mut found = None;
     let mut reader = Reader { rest: text };
@@ -76,7 +75,7 @@ fn dictionary_member(text: &[u8], wanted: &[u8]) -> Option<Option<Item>> {
     Some(found)
 }
 
-/// A place in a text; every step answers `None` where the text is broken.
+/// A position in a text. Every step answers `None` if the text is invalid there.
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -96,7 +95,7 @@ impl<'a> Reader<'a> {
         found
     }
 
-    /// Takes bytes as long as they are of a kind.
+    /// Takes bytes while they are of one kind.
     fn take_while(&mut self, of_kind: impl Fn(u8) -> bool) -> &'a [u8] {
         let length = self.rest.iter().position(|&b| !of_kind(b)).unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at_checked(length).unwrap_or_default();

@@ -1,23 +1,21 @@
-//! Bytes of a peer or of a file's name made safe to show: on a terminal, in a log
-//! of one line an entry. For showing only: never a format that something parses.
+//! Bytes of a peer or a file name, made safe for a terminal and for a log of one line an entry.
+//! Only people read the result; no program parses it.
 
 #![forbid(unsafe_code)]
 
-/// What stands for the rest of a text that was cut.
+/// The mark for the rest of a text that was cut.
 const CUT: &str = "...";
 
-/// The bytes as one line of printable text. Printable UTF-8 is kept; bytes of
-/// anything else are written `\xNN`, a backslash `\\`, so that two different texts
-/// never look the same. Anything else is: control characters (C0, DEL, C1), line and
-/// paragraph separators (U+2028, U+2029), characters that change the direction of
-/// writing (U+202A to U+202E, U+2066 to U+2069), and what is no UTF-8.
+/// The bytes as one line of printable text. Printable UTF-8 is kept, a backslash becomes `\\`,
+/// and other bytes become `\xNN`. So two different texts never look the same. Other bytes are:
+/// control characters (C0, DEL, C1), line and paragraph separators (U+2028, U+2029), characters
+/// that change the direction of writing (U+202A to U+202E, U+2066 to U+2069), and invalid UTF-8.
 pub fn escape(bytes: &[u8]) -> String {
     escape_limited(bytes, usize::MAX)
 }
 
-/// Like [`escape`], but at most `max` bytes long, cut between two characters with
-/// `...` for the rest (and fewer dots if `max` is under 3). Takes no more time or
-/// memory than `max` asks for.
+/// Like [`escape`], but at most `max` bytes long, cut between two characters with `...` for the
+/// rest (and fewer dots if `max` is under 3). Time and memory are bounded by `max`.
 pub fn escape_limited(bytes: &[u8], max: usize) -> String {
     let mut out = Limited { text: String::new(), cut: 0, max };
     for chunk in bytes.utf8_chunks() {
@@ -40,7 +38,7 @@ pub fn escape_limited(bytes: &[u8], max: usize) -> String {
     out.text
 }
 
-/// Whether a character must not reach a terminal or a log as it is.
+/// Whether a character is unsafe on a terminal or in a log.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -54,13 +52,13 @@ fn hex(bytes: &[u8]) -> String {
 /// A text that grows up to a limit.
 struct Limited {
     text: String,
-    /// How much of the text leaves room for [`CUT`].
+    /// The length of the text that leaves room for [`CUT`].
     cut: usize,
     max: usize,
 }
 
 impl Limited {
-    /// Adds a piece that is not cut itself; `false` if it does not fit.
+    /// Adds a piece whole; `false` if it does not fit.
     fn push(&mut self, piece: &str) -> bool {
         if self.text.len() + CUT.len() <= self.max {
             self.cut = self.text.len();
@@ -72,7 +70,7 @@ impl Limited {
         true
     }
 
-    /// The text that a piece did not fit behind.
+    /// The cut text, after a piece did not fit.
     fn finish(mut self) -> String {
         self.text.truncate(self.cut);
         let room = self.max - self.cut;
@@ -114,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_utf_8_is_written_in_hex() {
+    fn invalid_utf_8_is_written_in_hex() {
         assert_eq!(
             escape(b"a\xff\xc3(\xed\xa0\x80\xe2\x82"),
             "a\\xff\\xc3(\\xed\\xa0\\x80\\xe2\\x82"
@@ -128,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_cut_in_its_middle() {
+    fn no_character_is_cut_in_its_middle() {
         assert_eq!(escape_limited("aéé".as_bytes(), 4), "a...");
         assert_eq!(escape_limited("ééé".as_bytes(), 4), "...");
         assert_eq!(escape_limited(b"ab\nab", 7), "ab...");

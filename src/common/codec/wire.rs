@@ -1,8 +1,8 @@
-//! The ropewalk protocol's data streams: what the receiver writes (a hello, then
-//! requests) and what the sender writes (blocks). Big-endian, every message with a
-//! CRC32C of its own, so that a flipped bit is never taken for an order.
+//! The ropewalk protocol's data streams: the messages of the sink (a hello, then requests) and of
+//! the source (blocks). Big-endian. Every message has its own CRC32C, so a flipped bit is always
+//! noticed.
 //!
-//! The drawings are repeated in PROTOCOL.md; the golden-bytes tests below hold them.
+//! PROTOCOL.md repeats the drawings; the golden-bytes tests hold both to the code.
 
 #![forbid(unsafe_code)]
 
@@ -14,8 +14,8 @@ pub const VERSION: u8 = 2;
 /// The first byte of a hello. No classic stream has this number.
 pub const HELLO_MARK: u8 = 0xff;
 
-/// How a reply of a server begins that took a stream for a request. No block's kind has
-/// the number of its first byte.
+/// The start of an HTTP reply, which a server sends if it takes a stream for a request. No block
+/// has its first byte as its kind.
 const HTTP_MARK: &[u8] = b"HTTP/";
 
 /// Bytes of a hello.
@@ -27,33 +27,33 @@ pub const REQUEST_SIZE: usize = 24;
 /// Bytes of a block's header.
 pub const HEADER_SIZE: usize = 32;
 
-/// Largest payload of a block that a receiver may ask for, and so what a sender may
-/// have to hold, in bytes.
+/// Largest payload of a block that a sink may ask for, in bytes. A source may have to hold that
+/// much.
 pub const MAX_BLOCK: u32 = 1 << 20;
 
-/// Smallest payload that a receiver may ask a sender to cut blocks to, in bytes.
+/// Smallest limit for the payload of a block that a sink may ask for, in bytes.
 pub const MIN_BLOCK: u32 = 4 << 10;
 
 /// Most bytes that one request may ask for.
 pub const MAX_REQUEST: u32 = 1 << 20;
 
-/// A block that does not answer its request to the end has at least so many bytes.
+/// A block that is not the last answer to its request has at least this many bytes.
 pub const MIN_PART: u32 = 512;
 
 /// Longest text of an error block, in bytes.
 pub const MAX_ERROR_TEXT: u32 = 256;
 
-/// Why bytes are not a message of this protocol.
+/// Why bytes are no message of this protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WireError {
-    /// The checksum over the message's own bytes differs.
+    /// The checksum of the message differs.
     Checksum,
-    /// The first byte of a hello is another one; or a server speaks HTTP where a block
-    /// should be: to it the stream was one request too many, or one that it cannot read.
+    /// The first byte is not that of a hello; or HTTP came in place of a block: the server took
+    /// the stream for a request.
     NotRopewalk,
-    /// The hello is of a version that is not spoken here.
+    /// The hello has an unsupported version.
     Version(u8),
-    /// A field has a value that it cannot have.
+    /// A field is invalid.
     Field(&'static str),
 }
 
@@ -63,14 +63,14 @@ impl std::fmt::Display for WireError {
             WireError::Checksum => f.write_str("a message's checksum differs"),
             WireError::NotRopewalk => f.write_str("not a ropewalk stream"),
             WireError::Version(version) => write!(f, "version {version} is not supported"),
-            WireError::Field(name) => write!(f, "the field '{name}' has an invalid value"),
+            WireError::Field(name) => write!(f, "invalid field '{name}'"),
         }
     }
 }
 
 impl std::error::Error for WireError {}
 
-/// How a stream begins.
+/// The first message of a stream.
 ///
 /// ```text
 ///  0       1        2       3          4               20          24       28
@@ -79,19 +79,22 @@ impl std::error::Error for WireError {}
 /// +-------+--------+-------+----------+---------------+-----------+--------+
 /// ```
 ///
-/// Flags: 0x01, blocks need no payload CRC. Other flags and the reserved byte are 0;
-/// a sender passes over those that it does not know. The CRC covers bytes 0 to 23.
+/// Flags: 0x01, blocks need no payload CRC; 0x02, the dialler is the source. Other flags and
+/// the reserved byte are 0; the acceptor ignores flags that it does not know. The CRC covers bytes 0 to 23.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// The session that the stream belongs to.
     pub token: [u8; 16],
-    /// The largest payload that the receiver will take, [`MIN_BLOCK`] to [`MAX_BLOCK`].
+    /// The largest payload that the sink accepts, [`MIN_BLOCK`] to [`MAX_BLOCK`].
     pub max_block: u32,
-    /// Whether payloads are to be sent without a CRC.
+    /// Whether payloads come without a CRC.
     pub unchecked: bool,
+    /// Whether the dialler is the source, and the acceptor the sink.
+    pub from_source: bool,
 }
 
 const FLAG_UNCHECKED: u8 = 0x01;
+const FLAG_FROM_SOURCE: u8 = 0x02;
 
 impl Hello {
     /// The hello's bytes.
@@ -99,15 +102,16 @@ impl Hello {
         let mut out = [0; HELLO_SIZE];
         out[0] = HELLO_MARK;
         out[1] = VERSION;
-        out[2] = if self.unchecked { FLAG_UNCHECKED } else { 0 };
+        out[2] = (if self.unchecked { FLAG_UNCHECKED } else { 0 })
+            | (if self.from_source { FLAG_FROM_SOURCE } else { 0 });
         out[4..20].copy_from_slice(&self.token);
         out[20..24].copy_from_slice(&self.max_block.to_be_bytes());
         seal(&mut out);
         out
     }
 
-    /// The token of a hello of any version, all of which have it in the same place; `None`
-    /// where the bytes are damaged. Whoever has the token judges the rest.
+    /// The token of a hello of any version: all versions have it at the same offset. `None` if
+    /// the bytes are damaged. The owner of the token checks the rest.
     pub fn token(bytes: &[u8; HELLO_SIZE]) -> Option<[u8; 16]> {
         if bytes[0] != HELLO_MARK || check(bytes).is_err() {
             return None;
@@ -117,15 +121,15 @@ impl Hello {
         Some(token)
     }
 
-    /// Takes a hello from the start of `bytes`; `None` while it is not whole. Bytes
-    /// that cannot begin one are refused as soon as they are seen.
+    /// Reads a hello from the start of `bytes`; `None` while it is incomplete. A wrong first byte
+    /// is refused at once.
     pub fn parse(bytes: &[u8]) -> Result<Option<(usize, Hello)>, WireError> {
         if bytes.first().is_some_and(|first| *first != HELLO_MARK) {
             return Err(WireError::NotRopewalk);
         }
         let Some(message) = bytes.first_chunk::<HELLO_SIZE>() else { return Ok(None) };
         check(message)?;
-        // Only a version that was not damaged is worth an answer.
+        // Only an undamaged version gets an answer.
         if message[1] != VERSION {
             return Err(WireError::Version(message[1]));
         }
@@ -135,11 +139,12 @@ impl Hello {
         }
         let token = Hello::token(message).ok_or(WireError::Checksum)?;
         let unchecked = message[2] & FLAG_UNCHECKED != 0;
-        Ok(Some((HELLO_SIZE, Hello { token, max_block, unchecked })))
+        let from_source = message[2] & FLAG_FROM_SOURCE != 0;
+        Ok(Some((HELLO_SIZE, Hello { token, max_block, unchecked, from_source })))
     }
 }
 
-/// What a receiver asks for.
+/// A request of the sink.
 ///
 /// ```text
 ///  0      1          4            8        16       20       24
@@ -148,7 +153,7 @@ impl Hello {
 /// +------+----------+------------+--------+--------+--------+
 /// ```
 ///
-/// The CRC covers bytes 0 to 19. Reserved bytes are 0 and passed over.
+/// The CRC covers bytes 0 to 19. Reserved bytes are 0; the source ignores them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Kind 1: the bytes of a range, 1 to [`MAX_REQUEST`] of them.
@@ -160,10 +165,10 @@ pub enum Request {
         /// How many bytes it has.
         length: u32,
     },
-    /// Kind 2: everything has arrived, and the session is over. Other fields are 0.
+    /// Kind 2: the sink has everything, and the session is over. Other fields are 0.
     Finished,
-    /// Kind 3: the client gives up what is missing, and the session is over. Other fields
-    /// are 0.
+    /// Kind 3: the client gives up the missing ranges, and the session is over. Other fields are
+    /// 0.
     Leave,
 }
 
@@ -189,7 +194,7 @@ impl Request {
         out
     }
 
-    /// Takes a request from the start of `bytes`; `None` while it is not whole.
+    /// Reads a request from the start of `bytes`; `None` while it is incomplete.
     pub fn parse(bytes: &[u8]) -> Result<Option<(usize, Request)>, WireError> {
         let Some(message) = bytes.first_chunk::<REQUEST_SIZE>() else { return Ok(None) };
         check(message)?;
@@ -212,7 +217,7 @@ impl Request {
     }
 }
 
-/// What stands before the bytes of a block.
+/// The header of a block.
 ///
 /// ```text
 ///  0      1      2          4        8        16    24            28           32
@@ -226,11 +231,11 @@ impl Request {
 pub enum Header {
     /// Kind 1: `length` bytes of the file follow.
     Data {
-        /// Where in the file they belong.
+        /// Their offset in the file.
         offset: u64,
-        /// How many follow.
+        /// How many bytes follow.
         length: u32,
-        /// Their CRC32C; 0 where the hello asked for none.
+        /// Their CRC32C; 0 if the hello asks for none.
         crc: u32,
     },
     /// Kind 2: the file stores nothing here, and nothing follows.
@@ -239,8 +244,8 @@ pub enum Header {
         offset: u64,
         /// How many bytes of the request it answers.
         length: u32,
-        /// How far the hole goes on, from `offset`; at least `length`. The receiver
-        /// need not ask for the rest of it.
+        /// The length of the hole from `offset` on; at least `length`. The sink need not ask for
+        /// the rest of it.
         run: u64,
     },
     /// Kind 3: the request cannot be answered. A text of `length` bytes follows, at
@@ -255,21 +260,21 @@ pub enum Header {
     },
 }
 
-/// Why a sender cannot go on.
+/// Why a source cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// 1: the file is not the one any more that the session is about.
+    /// 1: the file is not in the state that the session is about.
     Changed,
     /// 2: the file cannot be read.
     Read,
-    /// 3: the hello's version is not spoken.
+    /// 3: the hello's version is not supported.
     Version,
-    /// 4: the request cannot be: past the end of the file, or of no file.
+    /// 4: the request is invalid: past the end of the file, or of no file.
     Request,
-    /// 5: there is no session with that token, or not any more. A server says so at its
-    /// control port, and a sender after it has told error 1 or 2.
+    /// 5: no session has that token, or not any more. A server sends it at its control port, and
+    /// a source after it has sent error 1 or 2.
     Session,
-    /// Any other number: the text says what it is.
+    /// Any other number: the text has the reason.
     Other(u8),
 }
 
@@ -328,7 +333,7 @@ impl Header {
         out
     }
 
-    /// Takes a header from the start of `bytes`; `None` while it is not whole.
+    /// Reads a header from the start of `bytes`; `None` while it is incomplete.
     pub fn parse(bytes: &[u8]) -> Result<Option<(usize, Header)>, WireError> {
         let Some(message) = bytes.first_chunk::<HEADER_SIZE>() else { return Ok(None) };
         if message.starts_with(HTTP_MARK) {

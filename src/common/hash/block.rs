@@ -1,19 +1,18 @@
-//! The framing that MD5 and SHA-256 share: cuts what comes into blocks of 64
-//! bytes, keeps the unfinished one and pads the last. Knows no hash function.
+//! The framing that MD5 and SHA-256 share: cuts the message into blocks of 64 bytes, keeps the
+//! unfinished one and pads the last. Knows no hash function.
 
 #![forbid(unsafe_code)]
 
 /// Bytes in one block of either function (RFC 1321, section 3; FIPS 180-4, section 5.2.1).
 pub(super) const BLOCK: usize = 64;
 
-/// Where the length stands in the last block, in bytes from its start.
+/// The offset of the length in the last block, in bytes.
 const LENGTH_AT: usize = BLOCK - 8;
 
-/// The zeros that `feed_zeros` hashes, over and over.
+/// The zeros that `feed_zeros` feeds repeatedly.
 static ZEROS: [u8; 4096] = [0; 4096];
 
-/// A message on its way through a hash function: how long it is so far and
-/// those of its bytes that do not fill a block yet.
+/// The state of a message: its length so far, and the bytes that do not fill a block yet.
 #[derive(Clone)]
 pub(super) struct Blocks {
     /// The message's last `total % BLOCK` bytes, at the front.
@@ -33,8 +32,8 @@ impl Blocks {
         self.total.wrapping_mul(8)
     }
 
-    /// Appends `bytes`. `compress` gets every block that is now full, in order, in
-    /// slices of one or more whole blocks; those within `bytes` are not copied.
+    /// Appends `bytes`. `compress` gets every full block, in order, in slices of one or more
+    /// whole blocks. Blocks within `bytes` are not copied.
     pub(super) fn feed(&mut self, bytes: &[u8], mut compress: impl FnMut(&[u8])) {
         let kept = self.kept();
         self.total = self.total.wrapping_add(bytes.len() as u64);
@@ -79,7 +78,7 @@ impl Blocks {
         compress(&self.partial);
     }
 
-    /// How many bytes of `partial` are the message's: less than `BLOCK`.
+    /// The used length of `partial`: less than `BLOCK`.
     fn kept(&self) -> usize {
         (self.total % BLOCK as u64) as usize
     }
@@ -89,7 +88,7 @@ impl Blocks {
 mod tests {
     use super::*;
 
-    /// Everything that `compress` is given for a message fed in these pieces.
+    /// All bytes that `compress` gets for a message fed in these pieces.
     fn framed(pieces: &[&[u8]]) -> Vec<u8> {
         let mut blocks = Blocks::new();
         let mut out = Vec::new();

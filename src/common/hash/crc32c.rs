@@ -1,5 +1,5 @@
-//! CRC-32C (Castagnoli; RFC 3720, section 12.1): one value for each chunk that
-//! a stream carries. Chooses how it is computed, once; the ways are below.
+//! CRC-32C (Castagnoli; RFC 3720, section 12.1): the checksum of blocks and headers. Chooses the
+//! fastest implementation of this processor, once.
 
 pub mod table;
 
@@ -12,7 +12,7 @@ mod x86;
 
 use std::sync::OnceLock;
 
-/// One way of doing what `extend` does.
+/// An implementation of `extend`.
 type Extend = fn(u32, &[u8]) -> u32;
 
 /// The checksum of `bytes`: `0xe3069283` for `123456789`.
@@ -20,8 +20,8 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     extend(0, bytes)
 }
 
-/// The checksum of a message whose checksum was `crc` before `bytes` were
-/// appended to it. That of no message at all is 0.
+/// The checksum of a message whose checksum was `crc` before `bytes` were appended to it. The
+/// checksum of the empty message is 0.
 pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
     static FASTEST: OnceLock<Extend> = OnceLock::new();
     FASTEST.get_or_init(|| accelerated().unwrap_or(table::extend))(crc, bytes)

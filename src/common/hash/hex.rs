@@ -1,5 +1,4 @@
-//! Digests as text: lower-case hexadecimal, two digits a byte. Knows neither
-//! how a digest is made nor how long one is.
+//! Digests as text: lower-case hexadecimal, two digits a byte. Any length.
 
 #![forbid(unsafe_code)]
 
@@ -16,8 +15,8 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes that `text` spells in hexadecimal digits of either case. `None` if
-/// there is anything else in it (a sign, a space), or an odd number of digits.
+/// The bytes of `text` in hexadecimal digits of either case. `None` for any other character (a
+/// sign, a space) or an odd number of digits.
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     if digits.len() % 2 != 0 {
@@ -26,7 +25,7 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     digits.chunks_exact(2).map(|pair| Some(value(pair[0])? << 4 | value(pair[1])?)).collect()
 }
 
-/// What one hexadecimal digit is worth.
+/// The value of one hexadecimal digit.
 fn value(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digit_is_refused() {
+    fn other_characters_are_refused() {
         for text in ["0g", "+1", "-1", " 1", "1 ", "0x", "é"] {
             assert_eq!(from_hex(text), None, "{text}");
         }

@@ -1,14 +1,14 @@
-//! HMAC-SHA-256 (RFC 2104): a tag that only who has the key can make. Compares
-//! nothing; [`same_secretly`] does, without telling by its time where two differ.
+//! HMAC-SHA-256 (RFC 2104): a tag that only an owner of the key can make. [`same_secretly`]
+//! compares two tags in constant time.
 
 #![forbid(unsafe_code)]
 
 use super::Sha256;
 
-/// How many bytes SHA-256 takes at once.
+/// The block size of SHA-256, in bytes.
 const BLOCK: usize = 64;
 
-/// The tag of these parts, one behind the other, under `key`.
+/// The tag of these parts, joined, under `key`.
 pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut block = [0; BLOCK];
     if key.len() > BLOCK {
@@ -29,7 +29,7 @@ pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     outer.finish()
 }
 
-/// Whether two texts are the same, in a time that does not tell where they differ.
+/// Whether two texts are the same. The time does not depend on where they differ.
 pub fn same_secretly(a: &[u8], b: &[u8]) -> bool {
     let difference = a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b));
     a.len() == b.len() && std::hint::black_box(difference) == 0

@@ -1,10 +1,8 @@
-//! MD5 (RFC 1321), for comparing files with what `md5sum` says of them: it
-//! tells an accident from a success, not a forgery from the truth.
+//! MD5 (RFC 1321), to compare files as `md5sum` does. It detects accidents, not forgeries.
 //!
-//! Each of a block's 64 steps waits for the one before, so that MD5 is as fast
-//! as the longest chain of dependent operations through a step is short. Hence
-//! the shape of the step functions below: whatever does not need the newest
-//! word is added up first, and the newest word (always `b`) comes in last.
+//! Each of a block's 64 steps depends on the one before, so the longest chain of dependent
+//! operations in a step limits the speed. The step functions therefore add the words that do not
+//! need the newest word first; the newest word (always `b`) comes last.
 
 #![forbid(unsafe_code)]
 
@@ -47,12 +45,12 @@ pub struct Md5 {
 }
 
 impl Md5 {
-    /// The digest of no bytes yet.
+    /// The digest of the empty message.
     pub const fn new() -> Md5 {
         Md5 { state: START, blocks: Blocks::new() }
     }
 
-    /// Appends `bytes` to what is digested.
+    /// Appends `bytes` to the message.
     pub fn update(&mut self, bytes: &[u8]) {
         let state = &mut self.state;
         self.blocks.feed(bytes, |whole| compress(state, whole));
@@ -83,16 +81,16 @@ impl Default for Md5 {
     }
 }
 
-/// Step of round 1: F selects `c` where `b` has a one, else `d`. `known` is the
-/// message word plus the sine: both are there long before `b`.
+/// Step of round 1: F selects `c` where `b` has a one, else `d`. `known` is the message word plus
+/// the sine, which are known long before `b`.
 #[inline(always)]
 fn f(a: u32, [b, c, d]: [u32; 3], known: u32, shift: u32) -> u32 {
     let sum = a.wrapping_add(known);
     sum.wrapping_add(((c ^ d) & b) ^ d).rotate_left(shift).wrapping_add(b)
 }
 
-/// Step of round 2: G selects `b` where `d` has a one, else `c`. Its halves have
-/// no bit in common, so that adding them is joining them: `c`'s needs no `b`.
+/// Step of round 2: G selects `b` where `d` has a one, else `c`. Its halves have no bit in
+/// common, so a sum joins them: the half of `c` needs no `b`.
 #[inline(always)]
 fn g(a: u32, [b, c, d]: [u32; 3], known: u32, shift: u32) -> u32 {
     let sum = a.wrapping_add(known).wrapping_add(c & !d);
@@ -115,15 +113,15 @@ fn i(a: u32, [b, c, d]: [u32; 3], known: u32, shift: u32) -> u32 {
 
 /// Takes whole blocks into the state (RFC 1321, section 3.4).
 fn compress(state: &mut State, whole: &[u8]) {
-    // Hidden from the compiler, which would take a constant out of the early sum
-    // and add it last: one operation more in every step's chain, a sixth of the speed.
+    // Hidden from the compiler: it would add a constant last, one more operation in the chain of
+    // every step, a sixth of the speed.
     let sines: &[u32; 64] = black_box(&SINES);
     let [mut a, mut b, mut c, mut d] = *state;
     let mut rest = whole;
     while let Some((block, tail)) = rest.split_first_chunk::<BLOCK>() {
         let before = [a, b, c, d];
 
-        // What a step knows before it starts: its message word and its sine.
+        // The early sum of a step: its message word and its sine.
         macro_rules! known {
             ($at:expr, $word:expr) => {
                 word(block, ($word) % 16).wrapping_add(sines[$at])
@@ -269,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_goes_its_own_way() {
+    fn a_clone_is_independent() {
         let mut hash = Md5::default();
         hash.update(b"ab");
         let fork = hash.clone();

@@ -1,5 +1,5 @@
-//! SHA-256 (FIPS 180-4), for whoever wants a digest that nobody can forge.
-//! Chooses how blocks are compressed, once; the ways are below.
+//! SHA-256 (FIPS 180-4), a digest that nobody can forge. Chooses the fastest implementation of
+//! this processor, once.
 
 mod scalar;
 
@@ -15,7 +15,7 @@ use super::block::Blocks;
 /// The eight words a to h (FIPS 180-4, section 6.2).
 type State = [u32; 8];
 
-/// One way of taking whole blocks into the state (FIPS 180-4, section 6.2.2).
+/// An implementation of the compression of whole blocks (FIPS 180-4, section 6.2.2).
 type Compress = fn(&mut State, &[u8]);
 
 /// Their values before the first block (FIPS 180-4, section 5.3.3).
@@ -55,8 +55,7 @@ pub struct Sha256 {
 }
 
 impl Sha256 {
-    /// The digest of no bytes yet, computed with this processor's own
-    /// instructions if it has them.
+    /// The digest of the empty message, with this processor's own instructions if it has them.
     pub fn new() -> Sha256 {
         static FASTEST: OnceLock<Compress> = OnceLock::new();
         let fastest = FASTEST.get_or_init(|| accelerated().unwrap_or(scalar::compress));
@@ -68,7 +67,7 @@ impl Sha256 {
         Sha256::with(scalar::compress)
     }
 
-    /// Appends `bytes` to what is digested.
+    /// Appends `bytes` to the message.
     pub fn update(&mut self, bytes: &[u8]) {
         let state = &mut self.state;
         self.blocks.feed(bytes, |whole| (self.compress)(state, whole));

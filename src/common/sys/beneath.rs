@@ -1,7 +1,7 @@
-//! Regular files and folders looked up beneath a folder held open, and nowhere else, however a
-//! name is spelled and whatever is renamed meanwhile: by openat2(2) where the kernel
-//! has it, else step by step (`beneath/walk.rs`). Does not judge which names may be
-//! asked for; a name is relative here, so an absolute one is refused.
+//! Looks up regular files and folders beneath an open folder, and nowhere else, whatever the name
+//! is and whatever is renamed meanwhile: with openat2(2) if the kernel has it, else step by step
+//! (`beneath/walk.rs`). Names are relative; an absolute one is refused. The caller decides which
+//! names are allowed.
 
 mod walk;
 
@@ -19,20 +19,20 @@ pub use walk::MAX_LINKS;
 /// NUL at the end.
 pub const MAX_NAME: usize = libc::PATH_MAX as usize - 1;
 
-/// How often openat2(2) is asked again when something else was renamed during a
-/// lookup with `..` in it (EAGAIN). Then the walk, which does not mind, is taken.
+/// How often openat2(2) is repeated if a rename disturbs a lookup with `..` (EAGAIN). After that
+/// the walk does the lookup: renames do not disturb it.
 const MAX_ATTEMPTS: usize = 64;
 
-/// How often a file is looked up again that was replaced between looking and opening,
-/// where that can happen at all: without /proc.
+/// How often a lookup is repeated if the file was replaced between the check and the opening.
+/// That can only happen without /proc.
 const MAX_SWAPS: usize = 64;
 
 /// openat2(2)'s `resolve`: nothing outside the folder, no absolute link.
 const RESOLVE_BENEATH: u64 = 0x08;
-/// openat2(2)'s `resolve`: no link of /proc that is a door rather than a name.
+/// openat2(2)'s `resolve`: no magic link of /proc, which leads to an open file and not to a name.
 const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
 
-/// Who looks a name up.
+/// The way of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
     /// The kernel if it can, else the walk.
@@ -46,9 +46,9 @@ pub enum Lookup {
 /// What a descriptor is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    /// To see what it is: nothing is opened in a device's sense.
+    /// To inspect it (O_PATH): no device is opened.
     Look,
-    /// To read it; never blocks, never becomes the terminal.
+    /// To read it. Never blocks, and never becomes the controlling terminal.
     Read,
 }
 
@@ -65,20 +65,19 @@ impl Purpose {
 /// How a file is opened for reading.
 const READ: libc::c_int = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
 
-/// Opens the folder at `path` as a place to look names up in. Needs no permission to
-/// list it.
+/// Opens the folder at `path` for lookups. Needs no permission to list it.
 pub fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     Ok(File::options().read(true).custom_flags(flags).open(path)?.into())
 }
 
-/// Opens the regular file `name` beneath `root` for reading. What it is, is known
-/// before it is opened, and again after: a FIFO or a device is left alone.
+/// Opens the regular file `name` beneath `root` for reading. Its type is checked before and after
+/// the opening: no FIFO or device is opened.
 ///
 /// # Errors
-/// `EXDEV` for a name that leaves `root`, `ELOOP` for a magic link or too many links,
-/// `InvalidInput` for a name with NUL or an empty one and for what is no regular file;
-/// else what the system says.
+/// `EXDEV` for a name that leaves `root`; `ELOOP` for a magic link or too many links;
+/// `InvalidInput` for an empty name, a name with NUL and anything but a regular file; other
+/// errors of the system.
 pub fn open_regular(root: BorrowedFd<'_>, name: &[u8], lookup: Lookup) -> io::Result<File> {
     let name = c_name(name)?;
     for _ in 0..MAX_SWAPS {
@@ -97,21 +96,20 @@ pub fn open_regular(root: BorrowedFd<'_>, name: &[u8], lookup: Lookup) -> io::Re
     Err(io::Error::from_raw_os_error(libc::EAGAIN))
 }
 
-/// Opens the folder `name` beneath `root` to read the names in it. A file is not
-/// opened.
+/// Opens the folder `name` beneath `root` to list it. Does not open a file.
 ///
 /// # Errors
-/// Those of [`open_regular`], and `ENOTDIR` for what is no folder.
+/// Those of [`open_regular`], and `ENOTDIR` for anything but a folder.
 pub fn open_dir(root: BorrowedFd<'_>, name: &[u8], lookup: Lookup) -> io::Result<File> {
     let seen = resolve(root, &c_name(name)?, Purpose::Look, lookup)?;
-    // `.` in an open folder is that folder, whatever has its name by now.
+    // `.` in an open folder is that folder, even if its name now means something else.
     walk::openat(seen.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY)
 }
 
-/// What `name` beneath `root` is, or what it leads to. Opens it for looking only.
+/// The metadata of `name` beneath `root`, with links followed. Opens it only to inspect it.
 ///
 /// # Errors
-/// Those of [`open_regular`], but that it may be anything.
+/// Those of [`open_regular`], but any type of file is allowed.
 pub fn look(root: BorrowedFd<'_>, name: &[u8], lookup: Lookup) -> io::Result<Metadata> {
     resolve(root, &c_name(name)?, Purpose::Look, lookup)?.metadata()
 }
@@ -122,15 +120,15 @@ fn same_regular(seen: &File, opened: &File) -> io::Result<bool> {
     Ok(opened.is_file() && (seen.dev(), seen.ino()) == (opened.dev(), opened.ino()))
 }
 
-/// Opens for reading what is open for looking, without its name: no swap can come
-/// in between.
+/// Opens an inspected file for reading, through its descriptor and not its name: nothing can
+/// replace it in between.
 fn reopen(seen: &File) -> io::Result<File> {
     let path = format!("/proc/self/fd/{}", seen.as_raw_fd());
     File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
-/// Whether [`reopen`] failed for want of /proc: a link of it leads to an open file, so
-/// that cannot be what is not found.
+/// Whether [`reopen`] failed for lack of /proc: a link of /proc leads to an open file, so the
+/// file itself exists.
 fn lacks_proc(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
 }
@@ -145,7 +143,7 @@ fn resolve(
         Lookup::Kernel => by_kernel(root, name, purpose),
         Lookup::Walk => walk::resolve(root, name, purpose),
         Lookup::Best => match by_kernel(root, name, purpose) {
-            // No such call, one that a container's filter refuses, or a busy system.
+            // The kernel lacks the call, a container's filter refuses it, or the system is busy.
             Err(error)
                 if matches!(
                     error.raw_os_error(),

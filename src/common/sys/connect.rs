@@ -2,15 +2,59 @@
 
 use super::socket::{raw_address, tcp_socket};
 use super::{check, poll};
+use crate::error::Error;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// Most attempts under way at once: each has a descriptor, and names may have any number of
-/// addresses.
+/// The most attempts at once. Each has a descriptor, and a name may have any number of addresses.
 const MAX_ATTEMPTS: usize = 32;
+
+/// How long an address may be silent before the next one is tried too (RFC 8305, section 8).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Connects to the first of `addresses` that answers, each for `limit` at most. An address that
+/// is silent holds up the next one for 250 ms only.
+///
+/// # Errors
+/// Those of [`race`].
+pub fn connect_any(
+    addresses: &[SocketAddr],
+    limit: Duration,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    race(addresses, ATTEMPT_DELAY, limit, None)
+}
+
+/// Connects to `address`, for `limit` at most, and gives up at once when `bell` becomes
+/// readable or is closed.
+///
+/// # Errors
+/// Those of [`race`].
+pub fn connect_unless(
+    address: SocketAddr,
+    limit: Duration,
+    bell: BorrowedFd<'_>,
+) -> io::Result<TcpStream> {
+    race(&[address], ATTEMPT_DELAY, limit, Some(bell)).map(|(stream, _)| stream)
+}
+
+/// Adds what to do to an error that has this cause and to which `addresses` led: a link-local
+/// address is of use only together with its interface.
+pub fn advise_zone(error: Error, cause: &io::Error, addresses: &[SocketAddr]) -> Error {
+    let lacks_zone = |address: &SocketAddr| match address {
+        SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() && v6.scope_id() == 0,
+        SocketAddr::V4(_) => false,
+    };
+    match addresses.iter().find(|address| lacks_zone(address)) {
+        Some(address) if cause.kind() == io::ErrorKind::InvalidInput => error.advise(format!(
+            "a link-local address needs its interface: {}%eth0, say",
+            address.ip()
+        )),
+        _ => error,
+    }
+}
 
 /// Connects to the first of `addresses` that answers. A further attempt begins when the one
 /// before it has failed, or after `delay` without an answer; the earlier ones go on. Each may
@@ -20,7 +64,7 @@ const MAX_ATTEMPTS: usize = 32;
 /// `Interrupted` for the bell. Else what became of the attempts: a refusal counts most, then
 /// `ETIMEDOUT`, then what else socket(2) and connect(2) gave. `AddrNotAvailable` without an
 /// address.
-pub fn connect(
+pub fn race(
     addresses: &[SocketAddr],
     delay: Duration,
     limit: Duration,
@@ -53,7 +97,7 @@ pub fn connect(
     }
 }
 
-/// What is left to try, what is under way, and what became of the others.
+/// The remaining addresses, the attempts under way, and the results of the others.
 struct Race {
     left: VecDeque<SocketAddr>,
     attempts: Vec<Attempt>,
@@ -62,7 +106,7 @@ struct Race {
     failure: io::Error,
 }
 
-/// A connection that is being made.
+/// An attempt under way.
 struct Attempt {
     stream: TcpStream,
     address: SocketAddr,
@@ -90,14 +134,14 @@ impl Race {
         }
     }
 
-    /// When there is something to do even if nothing answers; `None` when nothing is under way.
+    /// The time of the next action if no address answers; `None` if nothing is under way.
     fn deadline(&self) -> Option<Instant> {
         let first = self.attempts.iter().map(|attempt| attempt.until).min()?;
         Some(if self.has_more() { first.min(self.next) } else { first })
     }
 
-    /// The connection that was made, if one was. Attempts that failed, or whose time is up,
-    /// are closed.
+    /// The established connection, if there is one. Closes attempts that have failed or timed
+    /// out.
     fn look(&mut self, ready: &[bool]) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         let now = Instant::now();
         for (attempt, ready) in std::mem::take(&mut self.attempts).into_iter().zip(ready) {
@@ -133,7 +177,7 @@ impl Race {
     }
 }
 
-/// Begins to connect. The socket becomes writable when that is done, or has failed.
+/// Begins to connect. The socket becomes writable when the attempt has succeeded or failed.
 fn begin(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::from(tcp_socket(address, libc::SOCK_NONBLOCK)?);
     let (storage, length) = raw_address(address);
@@ -141,7 +185,7 @@ fn begin(address: SocketAddr) -> io::Result<TcpStream> {
     // SAFETY: `storage` holds an address of `length` bytes and lives through the call.
     let begun = check(unsafe { libc::connect(descriptor, (&raw const storage).cast(), length) });
     match begun {
-        // A signal does not end the attempt either (connect(2)).
+        // A signal does not end the attempt (connect(2)).
         Err(error)
             if [Some(libc::EINPROGRESS), Some(libc::EINTR)].contains(&error.raw_os_error()) =>
         {
@@ -161,7 +205,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
     const SHORT: Duration = Duration::from_millis(20);
 
-    /// A listener that takes nobody and whose queue is full, so that connections to it wait.
+    /// A listener that accepts nothing and whose queue is full: connections to it wait.
     struct Silent {
         address: SocketAddr,
         listener: TcpListener,
@@ -174,12 +218,11 @@ mod tests {
         assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
         let address = listener.local_addr().unwrap();
         let limit = Duration::from_millis(300);
-        let queue =
-            std::iter::from_fn(|| connect(&[address], limit, limit, None).ok()).map(|it| it.0);
+        let queue = std::iter::from_fn(|| race(&[address], limit, limit, None).ok()).map(|it| it.0);
         Silent { address, queue: queue.collect(), listener }
     }
 
-    /// A port that is taken and at which nobody listens: connections to it are refused.
+    /// A bound port without a listener: connections to it are refused.
     struct Refusing {
         address: SocketAddr,
         _socket: OwnedFd,
@@ -198,23 +241,23 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_address_holds_up_the_next_one_for_the_delay_alone() {
+    fn a_silent_address_delays_the_next_one_only_by_the_delay() {
         let (silent, listener) = (silent(), TcpListener::bind("127.0.0.1:0").unwrap());
         let good = listener.local_addr().unwrap();
         let begun = Instant::now();
-        let (stream, address) = connect(&[silent.address, good], SHORT, LONG, None).unwrap();
+        let (stream, address) = race(&[silent.address, good], SHORT, LONG, None).unwrap();
         assert_eq!((stream.peer_addr().unwrap(), address), (good, good));
         assert!((SHORT..LONG / 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     }
 
     #[test]
-    fn a_refusal_does_not_hold_up_the_next_address() {
+    fn a_refusal_does_not_delay_the_next_address() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         let (silent, refusing) = (silent(), refusing());
-        assert_eq!(connect(&[refusing.address, good], LONG, LONG, None).unwrap().1, good);
+        assert_eq!(race(&[refusing.address, good], LONG, LONG, None).unwrap().1, good);
         let all = [silent.address, refusing.address, good];
-        assert_eq!(connect(&all, SHORT, LONG, None).unwrap().1, good);
+        assert_eq!(race(&all, SHORT, LONG, None).unwrap().1, good);
     }
 
     #[test]
@@ -222,9 +265,9 @@ mod tests {
         let (silent, refusing) = (silent(), refusing());
         let addresses = [silent.address, refusing.address];
         std::thread::scope(|scope| {
-            let attempt = scope.spawn(|| connect(&addresses, SHORT, LONG, None).unwrap().1);
+            let attempt = scope.spawn(|| race(&addresses, SHORT, LONG, None).unwrap().1);
             std::thread::sleep(SHORT * 5);
-            // The kernel asks again after a second, and there is room then.
+            // The kernel tries again after a second, and there is room then.
             for _ in 0..=silent.queue.len() {
                 silent.listener.accept().unwrap();
             }
@@ -233,31 +276,30 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_rather_than_silence() {
+    fn a_refusal_is_reported_rather_than_a_timeout() {
         let (silent, refusing) = (silent(), refusing());
         let limit = Duration::from_millis(100);
         let all = [silent.address, refusing.address];
-        let error = connect(&all, SHORT, limit, None).unwrap_err();
+        let error = race(&all, SHORT, limit, None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        let error = connect(&all[..1], SHORT, limit, None).unwrap_err();
+        let error = race(&all[..1], SHORT, limit, None).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ETIMEDOUT));
-        let error = connect(&[], SHORT, limit, None).unwrap_err();
+        let error = race(&[], SHORT, limit, None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     }
 
     #[test]
-    fn a_bell_calls_all_attempts_off() {
+    fn a_bell_ends_all_attempts() {
         let (silent, listener) = (silent(), TcpListener::bind("127.0.0.1:0").unwrap());
         let good = listener.local_addr().unwrap();
         let (bell, ringer) = UnixStream::pair().unwrap();
-        connect(&[good], SHORT, LONG, Some(bell.as_fd())).unwrap();
+        race(&[good], SHORT, LONG, Some(bell.as_fd())).unwrap();
         std::thread::scope(|scope| {
-            let waiting =
-                scope.spawn(|| connect(&[silent.address], SHORT, LONG, Some(bell.as_fd())));
+            let waiting = scope.spawn(|| race(&[silent.address], SHORT, LONG, Some(bell.as_fd())));
             drop(ringer);
             assert_eq!(waiting.join().unwrap().unwrap_err().kind(), io::ErrorKind::Interrupted);
         });
-        let error = connect(&[good], SHORT, LONG, Some(bell.as_fd())).unwrap_err();
+        let error = race(&[good], SHORT, LONG, Some(bell.as_fd())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Interrupted);
     }
 }

@@ -1,5 +1,5 @@
-//! A folder held open, and names looked up in it and nowhere else (openat(2) and
-//! its family): a folder that is renamed in the meantime stays the same folder.
+//! An open folder, and lookups of names in it (openat(2) and its family). A rename of the folder
+//! does not redirect them.
 
 use super::entries::Entries;
 use super::file::is_unknown_sync;
@@ -19,7 +19,7 @@ use libc::{fstatat64, stat64};
 /// How a name is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// For its metadata only; a symbolic link is opened itself.
+    /// For its metadata only. Opens a symbolic link itself.
     Look,
     /// For reading and writing; it must exist. Symbolic links are refused.
     Update,
@@ -41,8 +41,8 @@ impl Dir {
         Ok(Dir { descriptor: folder.into() })
     }
 
-    /// Opens the folder at `path` to look names up in it and to change them. It need not be
-    /// readable: then its names cannot be listed.
+    /// Opens the folder at `path` to look up and change names in it. An unreadable folder works
+    /// too, but cannot be listed.
     pub fn open_to_change(path: &Path) -> io::Result<Dir> {
         use std::os::unix::fs::OpenOptionsExt;
         match Dir::open(path) {
@@ -72,11 +72,11 @@ impl Dir {
         Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
-    /// Creates a file without a name, for reading and writing (O_TMPFILE, Linux 3.11). It gets
-    /// the mode that a file with a name would get.
+    /// Creates a file without a name, for reading and writing (O_TMPFILE, Linux 3.11). Its mode
+    /// is that of a new named file.
     ///
     /// # Errors
-    /// Various ones where the kernel or the file system has no such thing.
+    /// Various errors if the kernel or the file system does not support this.
     pub fn create_nameless(&self, mode: u32) -> io::Result<File> {
         let flags = libc::O_RDWR | libc::O_TMPFILE | libc::O_CLOEXEC | libc::O_LARGEFILE;
         let descriptor = retry(|| {
@@ -88,40 +88,39 @@ impl Dir {
         Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
-    /// Has [`Dir::entries`] begin at the first name again.
+    /// Restarts [`Dir::entries`] at the first name.
     pub fn rewind(&self) -> io::Result<()> {
         File::from(self.descriptor.try_clone()?).rewind()
     }
 
-    /// The names in this folder, in no order. Asked again, it goes on where it ended; see
-    /// [`Dir::rewind`].
+    /// The names in this folder, in no order. A second call continues at the end of the first;
+    /// see [`Dir::rewind`].
     pub fn entries(&self) -> Entries<'_> {
         Entries::new(self.descriptor.as_fd())
     }
 
-    /// What the folder itself is.
+    /// The metadata of the folder itself.
     pub fn metadata(&self) -> io::Result<Metadata> {
         File::from(self.descriptor.try_clone()?).metadata()
     }
 
-    /// Whether this process may read what `name` leads to, and of a folder also look
-    /// names up in it (access(2), which asks for the real user's rights). Opens nothing.
+    /// Whether this process may read the target of `name`, and search it if it is a folder
+    /// (access(2), which checks the real user's rights). Opens nothing.
     pub fn may_read(&self, name: &OsStr, is_folder: bool) -> bool {
         let Ok(name) = component(name) else { return false };
         let mode = if is_folder { libc::R_OK | libc::X_OK } else { libc::R_OK };
         let folder = self.descriptor.as_raw_fd();
         let asked = retry(|| {
-            // The oldest call of its kind: some C libraries ask a newer one first, and
-            // take a container's refusal of that for the answer.
-            // SAFETY: `name` is a live C string; the folder is open.
+            // The oldest call of its kind: some C libraries try a newer one first, and take a
+            // container's refusal of it as the answer. SAFETY: `name` is a live C string; the
+            // folder is open.
             let asked = unsafe { libc::syscall(libc::SYS_faccessat, folder, name.as_ptr(), mode) };
             check(asked as libc::c_int)
         });
         asked.is_ok()
     }
 
-    /// The device and the inode of what `name` is; a symbolic link is not followed. Takes no
-    /// descriptor.
+    /// The device and the inode of `name`. Does not follow a symbolic link. Needs no descriptor.
     pub fn number_of(&self, name: &OsStr) -> io::Result<(u64, u64)> {
         let name = component(name)?;
         // SAFETY: all-zero is a valid stat.
@@ -135,9 +134,9 @@ impl Dir {
         Ok((stat.st_dev as u64, stat.st_ino as u64))
     }
 
-    /// Whether a rename may replace the file `name`, as far as rights and attributes go. It
-    /// is asked to be removed as the folder that it is not: the kernel looks at the rights
-    /// before it sees that.
+    /// Whether rights and attributes allow a rename to replace the file `name`. The test is to
+    /// remove it as a folder: the kernel checks the rights before it finds that the file is no
+    /// folder.
     pub fn may_replace(&self, name: &OsStr) -> io::Result<()> {
         const REFUSALS: [libc::c_int; 3] = [libc::EPERM, libc::EACCES, libc::EROFS];
         match self.unlink(name, libc::AT_REMOVEDIR) {
@@ -148,23 +147,23 @@ impl Dir {
         }
     }
 
-    /// Whether something is mounted at the file `name`, so that no rename can replace it.
-    /// `false` where the kernel does not tell (before Linux 3.15, or without /proc).
+    /// Whether the file `name` is a mount point, which no rename can replace. `false` if the
+    /// kernel does not tell (before Linux 3.15, or without /proc).
     pub fn is_mount_point(&self, name: &OsStr) -> bool {
         let Ok(file) = self.open_file(name, Access::Look) else { return false };
         let folder = mount_of(self.descriptor.as_fd());
         folder.is_some() && folder != mount_of(file.as_fd())
     }
 
-    /// Makes the folder `name`, and opens it to change names in it. It gets this mode, less
-    /// the umask.
+    /// Creates the folder `name` with this mode, less the umask, and opens it to change names in
+    /// it.
     pub fn make_dir(&self, name: &OsStr, mode: u32) -> io::Result<Dir> {
         let c_name = component(name)?;
         // SAFETY: `c_name` is a live C string; the folder is open.
         check(unsafe {
             libc::mkdirat(self.descriptor.as_raw_fd(), c_name.as_ptr(), mode as libc::mode_t)
         })?;
-        // The umask may take the right to read it away.
+        // The umask may remove the right to read it.
         let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
         let descriptor = retry(|| {
             // SAFETY: `c_name` is a live C string; the folder is open.
@@ -192,7 +191,7 @@ impl Dir {
         Ok(())
     }
 
-    /// Gives the file `from` the name `to`, in one step; a file that had it is gone.
+    /// Renames the file `from` to `to` atomically. Replaces a file called `to`.
     pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         let (from, to) = (component(from)?, component(to)?);
         let folder = self.descriptor.as_raw_fd();
@@ -201,13 +200,13 @@ impl Dir {
         Ok(())
     }
 
-    /// Waits until the names in this folder are on the disk; `file` is one in it. File
-    /// systems that cannot sync a folder (fsync(2)) have nothing to wait for.
+    /// Waits until the names in this folder are on the disk; `file` is a file in it. Does nothing
+    /// on file systems that cannot sync a folder (fsync(2)).
     pub fn sync(&self, file: &File) -> io::Result<()> {
         // SAFETY: takes a number only and touches no memory of ours.
         match retry(|| check(unsafe { libc::fsync(self.descriptor.as_raw_fd()) })) {
             Err(error) if is_unknown_sync(&error) => Ok(()),
-            // It was opened to change names only.
+            // The folder was opened only to change names.
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => volume::sync(file),
             Err(error) => Err(error),
             Ok(_) => Ok(()),
@@ -215,14 +214,14 @@ impl Dir {
     }
 }
 
-/// A folder that was opened elsewhere.
+/// A folder that the caller has opened.
 impl From<File> for Dir {
     fn from(folder: File) -> Dir {
         Dir { descriptor: folder.into() }
     }
 }
 
-/// The number of the mount that an open file was found in (proc_pid_fdinfo(5)).
+/// The number of the mount of an open file (proc_pid_fdinfo(5)).
 fn mount_of(file: BorrowedFd<'_>) -> Option<u64> {
     let path = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
     let text = std::fs::read_to_string(path).ok()?;
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_read_what_is_known_without_opening_it() {
+    fn the_right_to_read_is_known_without_an_open() {
         let (path, dir) = folder("access");
         std::fs::write(path.join("a"), b"x").unwrap();
         std::fs::create_dir(path.join("b")).unwrap();

@@ -1,6 +1,6 @@
-//! The names in an open folder, as the kernel hands them out (getdents64(2)): in no
-//! order, without `.` and `..`. Its numbers have 64 bits on every system, where some C
-//! libraries' readdir fails on what does not fit into 32. Looks at no file.
+//! The names in an open folder, from getdents64(2): in no order, without `.` and `..`. Its
+//! numbers have 64 bits on every system; the readdir of some C libraries fails on numbers beyond
+//! 32 bits. Opens no file.
 
 use super::{check_size, retry};
 use std::ffi::OsString;
@@ -8,27 +8,26 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 
-/// Bytes of names that the kernel is asked for at once.
+/// Size of the buffer of one call, in bytes.
 const BUFFER_SIZE: usize = 32 << 10;
 
-/// Where a record has its own length, and where its name begins (`struct
-/// linux_dirent64`): behind an inode number and an offset, and behind a byte that
-/// tells a kind where the file system knows it.
+/// The offsets of a record's length and of its name (`struct linux_dirent64`). An inode number
+/// and an offset come first; a byte with the type comes before the name.
 const LENGTH_AT: usize = 16;
 const NAME_AT: usize = 19;
 
-/// Goes through the names of a folder once.
+/// Iterates over the names of a folder once.
 #[derive(Debug)]
 pub struct Entries<'a> {
     folder: BorrowedFd<'a>,
     buffer: Vec<u8>,
-    /// The part of the buffer that is not used yet.
+    /// The unread part of the buffer.
     rest: std::ops::Range<usize>,
 }
 
 impl Entries<'_> {
-    /// From where the descriptor stands, and moves it: for a folder that was opened for
-    /// this.
+    /// Begins at the descriptor's position, and moves it: the folder must be opened for this
+    /// alone.
     pub(super) fn new(folder: BorrowedFd<'_>) -> Entries<'_> {
         Entries { folder, buffer: vec![0; BUFFER_SIZE], rest: 0..0 }
     }
@@ -59,7 +58,7 @@ impl Entries<'_> {
     }
 }
 
-/// The length of the first record and its name. `None` for what is no record.
+/// The length of the first record, and its name. `None` for an invalid record.
 fn take(bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
     let length = bytes.get(LENGTH_AT..)?.first_chunk().map(|two| u16::from_ne_bytes(*two))?;
     let name = bytes.get(NAME_AT..usize::from(length))?;
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_comes_once_however_many_there_are() {
+    fn every_name_of_a_large_folder_comes_once() {
         let path = folder("many");
         let mut names: BTreeSet<OsString> =
             (0..2000).map(|n| format!("{n}{}", "x".repeat(n % 200)).into()).collect();
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_refused() {
+    fn an_invalid_record_is_refused() {
         let record =
             |length: u16, name: &[u8]| [&[0; 16][..], &length.to_ne_bytes(), &[8], name].concat();
         assert_eq!(take(&record(22, b"ab\0")), Some((22, b"ab".to_vec())));

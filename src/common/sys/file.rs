@@ -1,10 +1,11 @@
-//! What std's `File` lacks: zero copy, preallocation, locks, holes. Positioned
-//! reads and writes are std's own (`read_at`, `write_at`), which are 64-bit
-//! everywhere; no other file may name an offset type of libc.
+//! What std's `File` lacks: zero copy, preallocation, locks, holes. std has positioned reads and
+//! writes (`read_at`, `write_at`), 64-bit everywhere. No other file may name an offset type of
+//! libc.
 
 use super::{check, check_size, retry};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -14,26 +15,25 @@ use libc::{fallocate as fallocate64, lseek as lseek64, sendfile as sendfile64};
 #[cfg(not(target_env = "musl"))]
 use libc::{fallocate64, lseek64, sendfile64};
 
-/// Opens `path` for reading without ever blocking, not even on a FIFO. The caller
-/// looks at what it got.
+/// Opens `path` for reading. Never blocks, even on a FIFO. The caller checks the type.
 pub fn open_without_blocking(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
-/// Opens `path` for writing, empty, and makes it where it is not there; never blocks. A write
+/// Opens `path` for writing, truncates it, and creates it if it is missing. Never blocks. A write
 /// to a pipe or a terminal does not block either.
 ///
 /// # Errors
-/// `ENXIO` for a FIFO that nobody reads; what open(2) gives.
+/// `ENXIO` for a FIFO without a reader; the errors of open(2).
 pub fn create_without_blocking(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     File::options().write(true).create(true).truncate(true).custom_flags(flags).open(path)
 }
 
-/// Sends up to `count` bytes of `file` from `offset` into `socket` without copying
-/// them through this process. Returns how many went; 0 at the end of the file.
+/// Sends up to `count` bytes of `file` from `offset` into `socket`, without a copy through this
+/// process. Returns the number of bytes sent; 0 at the end of the file.
 pub fn send_to_socket(
     socket: BorrowedFd<'_>,
     file: &File,
@@ -50,11 +50,11 @@ pub fn send_to_socket(
     })
 }
 
-/// Gives `file` its `length` and the disk space for it, with fallocate(2) itself and
-/// never with the C library's emulation, which writes every block.
+/// Sets the length of `file` and allocates its disk space, with fallocate(2). Never uses the C
+/// library's emulation, which writes every block.
 ///
 /// # Errors
-/// `EOPNOTSUPP` or `ENOSYS` where the file system or the kernel cannot; `ENOSPC`.
+/// `EOPNOTSUPP` or `ENOSYS` if the file system or the kernel cannot do this; `ENOSPC`.
 pub fn preallocate(file: &File, length: u64) -> io::Result<()> {
     let length = signed(length)?;
     retry(|| {
@@ -64,8 +64,8 @@ pub fn preallocate(file: &File, length: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives `file` its `length`. A file that has it is left alone: some file systems refuse the
-/// call (FUSE).
+/// Sets the length of `file`. Does nothing if the file has it already: some file systems (FUSE)
+/// refuse the call.
 pub fn set_length(file: &File, length: u64) -> io::Result<()> {
     match file.metadata()?.len() == length {
         true => Ok(()),
@@ -73,7 +73,7 @@ pub fn set_length(file: &File, length: u64) -> io::Result<()> {
     }
 }
 
-/// Takes the disk space for `length` bytes of `file`, and leaves the file as long as it is.
+/// Allocates the disk space for `length` bytes of `file`, and keeps its length.
 ///
 /// # Errors
 /// As [`preallocate`].
@@ -86,12 +86,12 @@ pub fn preallocate_behind(file: &File, length: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until `file` is on its disk. `false` where the file system has no such call (fsync(2)).
+/// Waits until `file` is on its disk. `false` if the file system does not support fsync(2).
 pub fn sync(file: &File) -> io::Result<bool> {
     done_or_unknown(file.sync_all())
 }
 
-/// The same of its bytes and its length alone (fdatasync(2)).
+/// As [`sync`], for the bytes and the length only (fdatasync(2)).
 pub fn sync_data(file: &File) -> io::Result<bool> {
     done_or_unknown(file.sync_data())
 }
@@ -103,19 +103,20 @@ fn done_or_unknown(synced: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// Whether a sync failed because the file system has none. No failure of a disk says so.
+/// Whether a sync failed because the file system does not support it. A disk failure has other
+/// errors.
 pub(super) fn is_unknown_sync(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
 }
 
-/// Whether the file system of `file` knows files of this length. Moves the descriptor's own
+/// Whether the file system of `file` supports files of this length. Moves the descriptor's
 /// position, which this project never uses.
 pub fn can_be_as_long(file: &File, length: u64) -> bool {
     seek(file, length, libc::SEEK_SET).is_ok()
 }
 
-/// Turns `length` bytes of `file` from `offset` back into a hole, so that they read
-/// as zeros and take no space.
+/// Turns `length` bytes of `file` from `offset` into a hole: they read as zeros and take no
+/// space.
 pub fn punch_hole(file: &File, offset: u64, length: u64) -> io::Result<()> {
     let (offset, length) = (signed(offset)?, signed(length)?);
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
@@ -126,8 +127,7 @@ pub fn punch_hole(file: &File, offset: u64, length: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `file` stores nothing from `start` to `end`. `false` where the file system
-/// does not tell.
+/// Whether `file` stores nothing from `start` to `end`. `false` if the file system does not tell.
 pub fn is_hole(file: &File, start: u64, end: u64) -> bool {
     match next_data(file, start) {
         Ok(data) => data.is_none_or(|data| data >= end),
@@ -135,12 +135,12 @@ pub fn is_hole(file: &File, start: u64, end: u64) -> bool {
     }
 }
 
-/// Makes the bytes from `start` to `end`, which is more, read as zeros: nothing is done where
-/// nothing is stored, a hole is punched where the file system can, and zeros are written
-/// where it cannot. A file that is shorter is as long as `end` afterwards.
+/// Makes the bytes from `start` to `end` read as zeros; `end` is greater. Does nothing in a hole,
+/// else punches one, or writes zeros if the file system cannot punch holes. A shorter file is
+/// extended to `end`.
 pub fn make_hole(file: &File, start: u64, end: u64) -> io::Result<()> {
     if is_hole(file, start, end) {
-        // Not with ftruncate: another thread may write behind the end at the same time.
+        // Not with ftruncate: another thread may write after the end at the same time.
         return match file.metadata()?.len() < end {
             true => file.write_all_at(&[0], end - 1),
             false => Ok(()),
@@ -164,7 +164,7 @@ pub fn make_hole(file: &File, start: u64, end: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the exclusive flock(2) of `file`. `false` when somebody else has it.
+/// Takes the exclusive flock(2) of `file`. `false` if another descriptor holds it.
 pub fn try_lock(file: &File) -> io::Result<bool> {
     let locked = retry(|| {
         // SAFETY: takes numbers only and touches no memory of ours.
@@ -177,17 +177,63 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// The first offset at or after `offset` at which `file` stores data; `None` when
-/// there is only a hole up to the end. Moves the descriptor's own position, which
-/// this project never uses.
+/// The first offset at or after `offset` at which `file` stores data; `None` if there is only a
+/// hole up to the end. Moves the descriptor's position, which this project never uses.
 pub fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
     seek(file, offset, libc::SEEK_DATA)
 }
 
-/// The first offset at or after `offset` that lies in a hole; the end of the file
-/// counts as one. `None` when `offset` is past the end.
+/// The first offset at or after `offset` in a hole; the end of the file counts as a hole. `None`
+/// if `offset` is past the end.
 pub fn next_hole(file: &File, offset: u64) -> io::Result<Option<u64>> {
     seek(file, offset, libc::SEEK_HOLE)
+}
+
+/// A part of a file that is all data, or all hole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Its bytes; never empty.
+    pub range: Range<u64>,
+    /// Whether the file system stores nothing of it.
+    pub hole: bool,
+}
+
+/// Walks the extents of `file` within `range`, in order and without a gap. A file system
+/// that does not know holes has one extent of data. So has a range behind the file's end:
+/// reading tells the end.
+pub fn extents(file: &File, range: Range<u64>) -> Extents<'_> {
+    Extents { file, range }
+}
+
+/// The iterator of [`extents`].
+#[derive(Debug)]
+pub struct Extents<'a> {
+    file: &'a File,
+    /// What is left to walk.
+    range: Range<u64>,
+}
+
+impl Iterator for Extents<'_> {
+    type Item = Extent;
+
+    fn next(&mut self) -> Option<Extent> {
+        let Range { start, end } = self.range;
+        if start >= end {
+            return None;
+        }
+        let (stop, hole) = match next_data(self.file, start) {
+            Ok(Some(data)) if data > start => (data, true),
+            Ok(Some(_)) => match next_hole(self.file, start) {
+                Ok(Some(hole)) if hole > start => (hole, false),
+                _ => (end, false),
+            },
+            // A hole up to the file's end, or no byte of the file.
+            Ok(None) => (end, matches!(next_hole(self.file, start), Ok(Some(_)))),
+            Err(_) => (end, false),
+        };
+        self.range.start = stop.min(end);
+        Some(Extent { range: start..self.range.start, hole })
+    }
 }
 
 fn seek(file: &File, offset: u64, whence: libc::c_int) -> io::Result<Option<u64>> {
@@ -202,8 +248,8 @@ fn seek(file: &File, offset: u64, whence: libc::c_int) -> io::Result<Option<u64>
     }
 }
 
-/// Starts writing `length` bytes of `file` from `offset` to the disk, and does not
-/// wait for it: a hint, so a system that cannot is not an error.
+/// Starts writing `length` bytes of `file` from `offset` to the disk, and does not wait for it.
+/// It is a hint: errors are ignored.
 pub fn start_write_back(file: &File, offset: u64, length: u64) {
     let (Ok(offset), Ok(length)) = (signed(offset), signed(length)) else { return };
     // SAFETY: takes numbers only and touches no memory of ours.
@@ -267,6 +313,42 @@ mod tests {
         assert_eq!(next_hole(&file, 6 << 30).unwrap(), None);
     }
 
+    /// The extents of the first `length` bytes: start, end and whether it is a hole.
+    fn walk(file: &File, start: u64, end: u64) -> Vec<(u64, u64, bool)> {
+        let walked = extents(file, start..end);
+        walked.map(|extent| (extent.range.start, extent.range.end, extent.hole)).collect()
+    }
+
+    #[test]
+    fn extents_cover_their_range_in_order() {
+        let file = scratch("extents");
+        file.set_len(1 << 30).unwrap();
+        assert_eq!(walk(&file, 0, 1 << 30), [(0, 1 << 30, true)]);
+        file.write_all_at(&[1; 65536], 65536).unwrap();
+        file.write_all_at(&[1; 65536], 1 << 20).unwrap();
+        let (second, third) = (1 << 20, (1 << 20) + 65536);
+        assert_eq!(
+            walk(&file, 0, 1 << 30),
+            [
+                (0, 65536, true),
+                (65536, 131_072, false),
+                (131_072, second, true),
+                (second, third, false),
+                (third, 1 << 30, true),
+            ]
+        );
+        let middle = [(70_000, 131_072, false), (131_072, 200_000, true)];
+        assert_eq!(walk(&file, 70_000, 200_000), middle);
+        assert_eq!(walk(&file, 7, 7), []);
+    }
+
+    #[test]
+    fn bytes_behind_the_end_are_one_extent_of_data() {
+        let file = scratch("beyond");
+        file.write_all_at(&[1; 100], 0).unwrap();
+        assert_eq!(walk(&file, 200, 300), [(200, 300, false)]);
+    }
+
     #[test]
     fn a_hole_is_made_where_bytes_were_stored() {
         let file = scratch("make");
@@ -279,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_behind_the_end_makes_the_file_longer() {
+    fn a_hole_after_the_end_makes_the_file_longer() {
         let file = scratch("behind");
         file.write_all_at(&[1; 100], 0).unwrap();
         make_hole(&file, 4096, 12288).unwrap();
@@ -289,14 +371,14 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_the_file_system_does_not_know_is_known() {
+    fn the_greatest_length_of_the_file_system_is_known() {
         let file = scratch("length");
         assert!(can_be_as_long(&file, 1 << 30));
         assert!(!can_be_as_long(&file, i64::MAX as u64) && !can_be_as_long(&file, u64::MAX));
     }
 
     #[test]
-    fn space_is_taken_at_once_or_the_file_system_says_that_it_cannot() {
+    fn preallocation_takes_the_space_or_is_an_error() {
         let file = scratch("space");
         match preallocate(&file, 1 << 20) {
             Ok(()) => {
@@ -311,14 +393,14 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_that_no_file_has_is_refused() {
+    fn an_offset_beyond_63_bits_is_refused() {
         let file = scratch("offset");
         assert!(next_data(&file, 1 << 63).is_err());
         assert!(preallocate(&file, u64::MAX).is_err());
     }
 
     #[test]
-    fn a_fifo_does_not_block_the_one_who_opens_it() {
+    fn opening_a_fifo_does_not_block() {
         let path = std::env::temp_dir().join(format!("ropewalk-{}-fifo", std::process::id()));
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         let opened = open_without_blocking(&path);

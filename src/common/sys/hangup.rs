@@ -1,17 +1,16 @@
-//! Waiting for a bell while keeping an eye on the peer of a socket, which may go away
-//! meanwhile. What the peer still has to say is not looked at.
+//! Waits that end when the peer of a socket goes away. They read nothing from the socket.
 
 use super::poll;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// What is taken for the peer's going away.
+/// The event that counts as the peer's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watch {
-    /// That it will send no more, even if it still listens.
+    /// The peer sends no more, even if it still reads.
     Silence,
-    /// That the connection is over in both directions, or broken.
+    /// The connection has ended in both directions, or is broken.
     End,
 }
 
@@ -22,12 +21,12 @@ pub enum Wake {
     Rung,
     /// The peer has gone.
     HungUp,
-    /// The time ran out.
+    /// The time has run out.
     Late,
 }
 
-/// Waits until `bell` rings or the peer of `socket` goes; without `limit` for as long
-/// as it takes. When both have happened, the bell counts.
+/// Waits until `bell` rings or the peer of `socket` goes; without `limit`, forever. If both have
+/// happened, the bell counts.
 pub fn wait(
     bell: BorrowedFd<'_>,
     socket: BorrowedFd<'_>,
@@ -92,14 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_only_talks_has_not_gone() {
+    fn a_peer_that_sends_has_not_gone() {
         let ((bell, _ringer), (here, mut there)) = (UnixStream::pair().unwrap(), connection());
         there.write_all(b"GET").unwrap();
         assert_eq!(wait(bell.as_fd(), here.as_fd(), Watch::Silence, SHORT).unwrap(), Wake::Late);
     }
 
     #[test]
-    fn a_peer_that_falls_silent_is_noticed_behind_what_it_said() {
+    fn an_end_is_noticed_before_the_unread_bytes_are_read() {
         let ((bell, _ringer), (here, mut there)) = (UnixStream::pair().unwrap(), connection());
         there.write_all(b"GET").unwrap();
         there.shutdown(Shutdown::Write).unwrap();

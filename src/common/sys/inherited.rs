@@ -1,5 +1,5 @@
-//! Descriptors that a program is started with: listening sockets, as sd_listen_fds(3) numbers
-//! them, and those that a shell has opened to be written to.
+//! Descriptors that a program inherits: listening sockets, numbered as in sd_listen_fds(3), and
+//! descriptors that a shell has opened for writing.
 
 use super::{check, retry};
 use std::io;
@@ -7,17 +7,17 @@ use std::mem;
 use std::net::TcpListener;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-/// The first descriptor behind standard input, output and error.
+/// The first descriptor after standard input, output and error.
 const FIRST: RawFd = 3;
 
-/// Takes the listeners at the first `count` descriptors behind the standard ones, and sets
-/// them close-on-exec.
+/// Takes the first `count` descriptors after the standard ones as listeners, and sets them
+/// close-on-exec.
 ///
-/// Whatever this program opens is close-on-exec from the start, so a descriptor that is not
-/// came through exec and belongs to nobody yet. One that is taken is refused a second time.
+/// This program opens every descriptor close-on-exec. A descriptor without that flag came through
+/// exec and has no owner yet. A second call refuses a descriptor that is taken.
 ///
 /// # Errors
-/// Names the descriptor that is not there, or is not a TCP socket that listens.
+/// A descriptor is closed, or is not a listening TCP socket. The error names it.
 pub fn listeners(count: u8) -> io::Result<Vec<TcpListener>> {
     let numbers = FIRST..FIRST + RawFd::from(count);
     for number in numbers.clone() {
@@ -32,7 +32,7 @@ pub fn listeners(count: u8) -> io::Result<Vec<TcpListener>> {
 /// A copy of descriptor `number`, which is open for writing.
 ///
 /// # Errors
-/// `EBADF` where it is not open for writing.
+/// `EBADF` if it is not open for writing.
 pub fn copy_for_writing(number: u32) -> io::Result<OwnedFd> {
     let bad = || io::Error::from_raw_os_error(libc::EBADF);
     let number = RawFd::try_from(number).map_err(|_| bad())?;
@@ -67,7 +67,7 @@ fn take(number: RawFd) -> io::Result<TcpListener> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) }.into())
 }
 
-/// A number that the kernel tells of a socket (socket(7)).
+/// A numeric option of a socket (socket(7)).
 fn option(number: RawFd, name: libc::c_int) -> io::Result<libc::c_int> {
     let mut value: libc::c_int = 0;
     let mut length = mem::size_of::<libc::c_int>() as libc::socklen_t;
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_writes_where_its_original_stands() {
+    fn a_copy_shares_the_position_of_its_original() {
         use std::io::Write;
         let path = std::env::temp_dir().join(format!("ropewalk-{}-copy", std::process::id()));
         let mut file = std::fs::File::create(&path).unwrap();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_open_is_named() {
+    fn a_closed_descriptor_is_named() {
         let error = listeners(u8::MAX).unwrap_err();
         assert!(error.to_string().ends_with("is not a TCP socket that listens"), "{error}");
     }

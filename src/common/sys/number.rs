@@ -1,10 +1,10 @@
-//! Numbers of system calls that the C library may be too old to know. From 403 on
-//! they are the same on every architecture, counted from its own base. Calls nothing.
+//! Numbers of system calls that an old C library lacks. From 403 on they are the same on every
+//! architecture, counted from its own base. Calls nothing.
 
 #![forbid(unsafe_code)]
 
-/// Where an architecture's numbers begin: only MIPS, with three ways of calling,
-/// does not begin at zero.
+/// The base of an architecture's numbers. Only MIPS, with three calling conventions, does not
+/// begin at zero.
 const BASE: libc::c_long = if cfg!(target_arch = "mips") {
     4000
 } else if cfg!(all(target_arch = "mips64", target_pointer_width = "64")) {

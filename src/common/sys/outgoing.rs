@@ -1,13 +1,13 @@
-//! What is on its way out of a TCP socket: how much the peer has, and how much it lacks.
+//! The send queue of a TCP socket: the acknowledged and the unacknowledged bytes.
 
 use super::check;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// How many bytes the peer has acknowledged so far (TCP_INFO, since Linux 4.1); `None` where
-/// the kernel does not say.
+/// How many bytes the peer has acknowledged so far (TCP_INFO, since Linux 4.1); `None` if the
+/// kernel does not tell.
 pub fn acknowledged(socket: BorrowedFd<'_>) -> Option<u64> {
-    /// Where the kernel's tcp_info has them. The C library's may end before that.
+    /// The offset in the kernel's tcp_info. The C library's structure may end before it.
     const OFFSET: usize = 120;
     const END: usize = OFFSET + size_of::<u64>();
     let mut info = [0_u8; END];
@@ -44,7 +44,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn what_the_peer_does_not_read_stays_unacknowledged() {
+    fn unread_bytes_stay_unacknowledged() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut there = listener.accept().unwrap().0;

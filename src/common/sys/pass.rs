@@ -17,7 +17,8 @@ union Control {
 }
 
 /// Sends `bytes` (at least one) and, with the first of them, `descriptors` (at most
-/// [`MAX_DESCRIPTORS`]). Returns how many bytes went; the descriptors went with them.
+/// [`MAX_DESCRIPTORS`]). Returns the number of bytes sent. The descriptors go with the first
+/// byte.
 pub fn send(
     socket: &UnixStream,
     bytes: &[u8],
@@ -26,10 +27,10 @@ pub fn send(
     send_with(socket, bytes, descriptors, 0)
 }
 
-/// The same without waiting for room.
+/// As [`send`], without waiting for room.
 ///
 /// # Errors
-/// `WouldBlock` where there is none; what sendmsg(2) gives.
+/// `WouldBlock` if there is none; the errors of sendmsg(2).
 pub fn send_now(
     socket: &UnixStream,
     bytes: &[u8],
@@ -81,19 +82,17 @@ fn send_with(
     })
 }
 
-/// What one message, or a part of one, has brought.
+/// The result of one receive: a message or a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// How many bytes; 0 mean that the peer has closed.
+    /// The number of bytes; 0 if the peer has closed.
     pub bytes: usize,
-    /// Whether the kernel had to close descriptors that came with them, because this
-    /// process may not have any more.
+    /// Whether the kernel dropped descriptors because this process had no room for them.
     pub lost: bool,
 }
 
-/// Receives at most `buffer.len()` bytes, and appends descriptors that came with
-/// them to `descriptors`, close-on-exec. Bytes behind those that brought descriptors
-/// are left for the next call.
+/// Receives at most `buffer.len()` bytes. Appends descriptors that came with them to
+/// `descriptors`, close-on-exec. Bytes of the next message are left for the next call.
 pub fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_one_message_holds() {
+    fn a_full_message_of_descriptors_arrives() {
         carry(MAX_DESCRIPTORS);
     }
 
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_behind_a_descriptor_come_after_it() {
+    fn the_bytes_of_the_next_message_come_later() {
         let (here, there) = UnixStream::pair().unwrap();
         let file = File::open("/proc/self/exe").unwrap();
         send(&here, b"one", &[]).unwrap();

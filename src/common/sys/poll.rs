@@ -5,12 +5,11 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// The pause before the kernel is asked again that had no memory.
+/// The pause before a call that failed for lack of memory is repeated.
 const NO_MEMORY_PAUSE: Duration = Duration::from_millis(10);
 
-/// Waits until one of `descriptors` is readable or closed by its peer; without
-/// `limit` for as long as it takes. The answer says for each, in order, whether it
-/// is ready; all are `false` when the time ran out.
+/// Waits until one of `descriptors` is readable or closed by its peer; without `limit`, forever.
+/// The answer has, in order, whether each is ready; all are `false` if the time has run out.
 pub fn readable(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
     let mut set: Vec<libc::pollfd> = descriptors
         .iter()
@@ -20,13 +19,13 @@ pub fn readable(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::
     Ok(set.iter().map(|entry| entry.revents != 0).collect())
 }
 
-/// Waits until `descriptor` can be written to, or has failed, for as long as it takes.
+/// Waits until `descriptor` is writable or has failed.
 pub fn writable(descriptor: BorrowedFd<'_>) -> io::Result<()> {
     let entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     wait(&mut [entry], None)
 }
 
-/// The same, at most for `limit`; `false` when the time ran out.
+/// As [`writable`], for `limit` at most; `false` if the time has run out.
 pub fn writable_within(descriptor: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
     let entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     let mut set = [entry];
@@ -37,14 +36,14 @@ pub fn writable_within(descriptor: BorrowedFd<'_>, limit: Duration) -> io::Resul
 /// What ended a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// For each descriptor, in order, whether it can be written to or has failed. All are
-    /// `false` when the time ran out.
+    /// For each descriptor, in order, whether it is writable or has failed. All are `false` if
+    /// the time has run out.
     Some(Vec<bool>),
-    /// The bell rings. Then the descriptors do not count.
+    /// The bell rings. Then the descriptors are not checked.
     Bell,
 }
 
-/// Waits until one of `descriptors` can be written to, or `bell` is readable or closed, until
+/// Waits until one of `descriptors` is writable, or `bell` is readable or closed, until
 /// `deadline` at most.
 pub fn writable_or(
     descriptors: &[BorrowedFd<'_>],
@@ -62,8 +61,8 @@ pub fn writable_or(
     Ok(if rings { Ready::Bell } else { Ready::Some(ready) })
 }
 
-/// Waits for any of `set`, until `deadline` at most. That the kernel has no memory to wait
-/// with passes: it is asked again.
+/// Waits for any of `set`, until `deadline` at most. Repeats a wait that failed for lack of
+/// memory.
 pub(super) fn wait(set: &mut [libc::pollfd], deadline: Option<Instant>) -> io::Result<()> {
     while_short_of_memory(deadline, || {
         let milliseconds = deadline.map_or(-1, milliseconds_until);
@@ -75,7 +74,7 @@ pub(super) fn wait(set: &mut [libc::pollfd], deadline: Option<Instant>) -> io::R
     Ok(())
 }
 
-/// Makes a system call again while it fails for lack of memory, until `deadline`.
+/// Repeats a system call while it fails for lack of memory, until `deadline`.
 fn while_short_of_memory<T>(
     deadline: Option<Instant>,
     mut call: impl FnMut() -> io::Result<T>,
@@ -93,8 +92,8 @@ fn while_short_of_memory<T>(
     }
 }
 
-/// Milliseconds from now to `deadline` as poll(2) takes them, rounded up so that a
-/// wait never ends early and spins.
+/// Milliseconds from now to `deadline` for poll(2), rounded up: a wait that ends early would
+/// spin.
 fn milliseconds_until(deadline: Instant) -> libc::c_int {
     let left = deadline.saturating_duration_since(Instant::now());
     libc::c_int::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
@@ -108,7 +107,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     #[test]
-    fn says_which_descriptor_is_ready() {
+    fn the_answer_names_the_ready_descriptor() {
         let (quiet, _other) = UnixStream::pair().unwrap();
         let (busy, mut writer) = UnixStream::pair().unwrap();
         writer.write_all(b"x").unwrap();
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_memory_is_asked_again() {
+    fn a_call_without_memory_is_repeated() {
         let mut calls = 0;
         let mut call = || {
             calls += 1;
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_empties_is_not_waited_for_longer_than_allowed() {
+    fn a_wait_for_a_full_pipe_ends_at_its_limit() {
         let (mut here, _there) = UnixStream::pair().unwrap();
         assert!(writable_within(here.as_fd(), Duration::from_secs(60)).unwrap());
         here.set_nonblocking(true).unwrap();

@@ -1,4 +1,4 @@
-//! Processes, their groups, and what signals do to them.
+//! Processes, their groups, and signals.
 
 use super::{check, retry};
 use std::ffi::{CStr, OsStr};
@@ -7,21 +7,21 @@ use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// A process that this one started: also the number of the group that it leads.
+/// A child process. It leads the process group of the same number.
 pub type Pid = libc::pid_t;
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It called exit with this code.
+    /// It exited with this code.
     Exited(i32),
     /// This signal ended it.
     Killed(i32),
 }
 
-/// Asks the kernel to send `signal` to this process when the thread that started
-/// it ends (prctl(2), PR_SET_PDEATHSIG). The caller then looks at [`parent`]: it
-/// may have died before.
+/// Asks the kernel to send `signal` to this process when the thread that started it ends
+/// (prctl(2), PR_SET_PDEATHSIG). The caller then checks [`parent`]: the parent may have died
+/// before the call.
 pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
     // SAFETY: PR_SET_PDEATHSIG takes a signal number and touches no memory.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong) })?;
@@ -34,8 +34,8 @@ pub fn parent() -> Pid {
     unsafe { libc::getppid() }
 }
 
-/// Sends `signal` to every process of the group that `leader` leads. Only for a
-/// leader that has not been reaped: its number may belong to someone else later.
+/// Sends `signal` to every process of the group that `leader` leads. The leader must not be
+/// reaped: another process may have its number later.
 pub fn signal_group(leader: Pid, signal: i32) -> io::Result<()> {
     if leader <= 1 {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -45,15 +45,14 @@ pub fn signal_group(leader: Pid, signal: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Stops this very process as Ctrl-Z would; returns when it is continued.
+/// Stops this process, as Ctrl-Z does; returns when it is continued.
 pub fn stop_self() -> io::Result<()> {
     // SAFETY: raise takes a number and touches no memory.
     check(unsafe { libc::raise(libc::SIGSTOP) })?;
     Ok(())
 }
 
-/// Whether child `pid` has ended; it is left to be reaped, so that its number
-/// cannot have been given away yet.
+/// Whether child `pid` has ended. Does not reap it, so no other process gets its number.
 pub fn has_ended(pid: Pid) -> io::Result<bool> {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     retry(|| {
@@ -67,7 +66,7 @@ pub fn has_ended(pid: Pid) -> io::Result<bool> {
     })
 }
 
-/// Reaps child `pid`, waiting for its end if need be.
+/// Waits for the end of child `pid` and reaps it.
 pub fn reap(pid: Pid) -> io::Result<Ended> {
     retry(|| {
         let mut status = 0;
@@ -91,20 +90,20 @@ pub fn is_ignored(signal: i32) -> bool {
     }
 }
 
-/// Ignores `signal` from now on, in programs started from here too.
+/// Ignores `signal` from now on, also in programs that this process starts.
 pub fn ignore(signal: i32) {
     // SAFETY: SIG_IGN installs no function, so nothing can run in a signal's context.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
 
-/// Has `signal` do again what it does to a program that knows nothing of it.
+/// Restores the default action of `signal`.
 pub fn restore(signal: i32) {
     // SAFETY: SIG_DFL installs no function, so nothing can run in a signal's context.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
-/// The path that execve(2) was given for this program (getauxval(3), AT_EXECFN): relative
-/// to the folder that it was started in. Empty where the kernel does not say.
+/// The path that execve(2) was given for this program (getauxval(3), AT_EXECFN): relative to the
+/// folder in which it was started. Empty if the kernel does not tell.
 pub fn executed_as() -> PathBuf {
     // SAFETY: AT_EXECFN takes no memory from us.
     let path = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
@@ -123,8 +122,8 @@ pub fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// The permission bits that this process withholds from files that it creates. Only for
-/// a moment in which no other thread creates one: it can be asked for only by setting it.
+/// The umask of this process. No other thread may create a file meanwhile: umask(2) can only be
+/// read by setting it.
 pub fn creation_mask() -> u32 {
     // SAFETY: umask takes a number, touches no memory and cannot fail.
     unsafe {
@@ -135,7 +134,7 @@ pub fn creation_mask() -> u32 {
     }
 }
 
-/// How many descriptors this process may have open. Raised to the hard limit first.
+/// The limit of open descriptors, which this call raises to the hard limit first.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is writable and lives through the call.
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exec_was_given_is_this_program() {
+    fn the_path_of_exec_is_this_program() {
         let own = std::env::current_exe().unwrap();
         assert_eq!(executed_as().canonicalize().unwrap(), own.canonicalize().unwrap());
     }

@@ -1,6 +1,6 @@
-//! Taking rights away from this very process, for good: what a worker that talks to
-//! strangers does before its first thread. Every step is for systems that have it, and
-//! a [`Report`] says what came of each; the caller decides what to make of that.
+//! Gives up rights of this process for good. A worker does so before its first thread and before
+//! it talks to strangers. A system may lack any step; a [`Report`] has the outcome of each, and
+//! the caller decides.
 
 mod calls;
 mod landlock;
@@ -10,14 +10,14 @@ use super::check;
 use std::fmt;
 use std::io;
 
-/// What came of one step.
+/// The outcome of one step.
 #[derive(Debug)]
 pub enum Outcome {
     /// It is in force from now on.
     Applied,
-    /// This kernel, or this kind of processor here, has no such thing.
+    /// This kernel lacks it, or ropewalk has no rules for this kind of processor.
     NotSupported,
-    /// It is there and said no.
+    /// The system call failed.
     Failed(io::Error),
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What came of all steps, in their order; shown as one line for a log.
+/// The outcomes of all steps, in order. Its text is one line for a log.
 #[derive(Debug)]
 pub struct Report {
     steps: Vec<(&'static str, Outcome)>,
@@ -66,16 +66,15 @@ impl fmt::Display for Report {
     }
 }
 
-/// Leaves this process what a sender needs: the descriptors that it has, at most
-/// `descriptors` of them at once, and the network connections that come to it. No
-/// file can be opened any more, no program started, no socket made.
+/// Leaves this process the rights of a sender: its open descriptors, at most `descriptors` at
+/// once, and incoming connections. It can open no file, start no program and make no socket.
 pub fn confine_sender(descriptors: u64) -> Report {
     confine(Role::Sender, descriptors)
 }
 
-/// Leaves this process what a receiver needs: what a sender has, and to change the files
-/// that it has open, and to connect over TCP. No file can be opened any more, so nothing
-/// is written but what it was handed.
+/// Leaves this process the rights of a receiver: those of a sender, and to change its open files
+/// and to connect over TCP. It can open no file, so it writes only to the files that it was
+/// given.
 pub fn confine_receiver(descriptors: u64) -> Report {
     confine(Role::Receiver, descriptors)
 }
@@ -99,8 +98,8 @@ fn confine(role: Role, descriptors: u64) -> Report {
     Report { steps }
 }
 
-/// Demands that no other thread is there, which Landlock would leave as it was. Where there
-/// is no /proc nobody can tell.
+/// Fails if this process has another thread, which Landlock would not confine. Passes without
+/// /proc.
 fn has_one_thread() -> io::Result<()> {
     match std::fs::read_dir("/proc/self/task").map(Iterator::count) {
         Ok(threads @ 2..) => Err(io::Error::other(format!("{threads} threads are there already"))),
@@ -109,7 +108,7 @@ fn has_one_thread() -> io::Result<()> {
 }
 
 /// No program that this process starts gets more rights than it has (prctl(2),
-/// PR_SET_NO_NEW_PRIVS); without this the other steps are for root alone.
+/// PR_SET_NO_NEW_PRIVS). Without this, only root may take the other steps.
 pub fn no_new_privileges() -> io::Result<()> {
     let (one, zero): (libc::c_ulong, libc::c_ulong) = (1, 0);
     // SAFETY: PR_SET_NO_NEW_PRIVS takes numbers only and touches no memory.
@@ -117,9 +116,8 @@ pub fn no_new_privileges() -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps this process's memory, with the passwords and tokens in it, out of core
-/// files, also those that the system pipes to a program, and out of reach of other
-/// processes of the same user.
+/// Keeps this process's memory, with its passwords and tokens, out of core files, even those that
+/// the system pipes to a program. Other processes of the same user cannot read it either.
 pub fn limit_core_dumps() -> io::Result<()> {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `none` is readable and lives through the call.
@@ -130,8 +128,8 @@ pub fn limit_core_dumps() -> io::Result<()> {
     Ok(())
 }
 
-/// Has at most `count` descriptors from now on, or as many as were allowed before if
-/// those are fewer. Those that are open stay open.
+/// Limits this process to `count` descriptors from now on, or to its lower limit so far. Open
+/// ones stay open.
 pub fn limit_descriptors(count: u64) -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is writable and lives through the call.

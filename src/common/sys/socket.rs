@@ -1,5 +1,4 @@
-//! TCP sockets where std's own are not enough: both families at once, a backlog,
-//! keepalive.
+//! TCP sockets beyond std: both families at once, a backlog, keepalive.
 
 use super::{check, check_size, retry};
 use std::io::{self, Read};
@@ -8,15 +7,15 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How much longer than a write's limit a silent peer may take to acknowledge: one that
-/// only takes nothing acknowledges that, and is told from one that is gone.
+/// How much longer than a write's limit a peer may take to acknowledge. A peer that reads nothing
+/// still acknowledges; a peer that is gone does not.
 pub const SILENCE: Duration = Duration::from_secs(5);
 
-/// How many connections the kernel holds for a listener that has not taken them yet.
+/// How many connections the kernel queues for a listener.
 const BACKLOG: libc::c_int = 1024;
 
-/// Listens on `address`, close-on-exec, ready to be bound again right after its end.
-/// The unspecified IPv6 address takes IPv4 connections too.
+/// Listens on `address`, close-on-exec. The port can be bound again right after the listener's
+/// end. The unspecified IPv6 address accepts IPv4 connections too.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = tcp_socket(address, 0)?;
     let fd = socket.as_raw_fd();
@@ -33,8 +32,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-/// Listens on every address of this machine: IPv6 and IPv4 at once where the system
-/// can, else IPv4 alone.
+/// Listens on every address of this machine: IPv6 and IPv4 if the system supports both, else IPv4
+/// alone.
 pub fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
     listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| {
         match error.raw_os_error() {
@@ -46,11 +45,14 @@ pub fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
     })
 }
 
-/// Whether accept(2) failed because this process or the system has no more room: it
-/// fails at once again, so the caller has to wait before it tries.
+/// Whether accept(2) failed because this process or the system is out of room. A retry at once
+/// fails too, so the caller waits first.
 pub fn out_of_room(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
+
+/// How long to wait then.
+pub const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
 /// A new socket for the family of `address`, close-on-exec, with these flags of socket(2) too.
 pub(super) fn tcp_socket(address: SocketAddr, flags: libc::c_int) -> io::Result<OwnedFd> {
@@ -62,7 +64,7 @@ pub(super) fn tcp_socket(address: SocketAddr, flags: libc::c_int) -> io::Result<
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// `address` in the kernel's form, and how many bytes of it count.
+/// `address` in the kernel's form, and its length in bytes.
 pub(super) fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: all-zero is a valid sockaddr_storage.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
@@ -94,6 +96,17 @@ pub(super) fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc:
     (storage, length as libc::socklen_t)
 }
 
+/// When the kernel probes a silent peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Between two probes.
+    pub interval: Duration,
+    /// Probes without an answer after which the peer is gone.
+    pub count: u8,
+}
+
 /// Has the kernel find out by itself that a silent peer is gone: probes after `idle`
 /// and then every `interval`, and gives up after `count` of them (tcp(7)).
 pub fn set_keepalive(
@@ -109,33 +122,62 @@ pub fn set_keepalive(
     set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, libc::c_int::from(count))
 }
 
-/// Ends the connection when sent data stays unacknowledged for `limit` (tcp(7)): keepalive
-/// asks only where nothing is on its way, and without this a peer that is gone is sent the
-/// same bytes again for a quarter of an hour.
+/// Ends the connection when sent data stays unacknowledged for `limit` (tcp(7)): keepalive probes
+/// only while no data is on its way. Without this limit the kernel resends data to a dead peer
+/// for a quarter of an hour.
 ///
-/// A peer that is there and takes nothing is meant to be noticed by a write's own limit,
-/// so this is to be longer: see [`SILENCE`].
+/// The write's own limit detects a live peer that reads nothing, so this limit must be longer:
+/// see [`SILENCE`].
 pub fn set_user_timeout(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     let milliseconds = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
 }
 
-/// Reads what has come, as std does, and goes on when the process was stopped and
-/// continued: that interrupts a wait with a time limit without any handler (signal(7)).
+impl Keepalive {
+    /// The first probe after 30 s of silence, the others 15 s apart.
+    pub const fn probes(count: u8) -> Keepalive {
+        let (idle, interval) = (Duration::from_secs(30), Duration::from_secs(15));
+        Keepalive { idle, interval, count }
+    }
+
+    /// How long a peer is silent before the kernel gives it up.
+    pub const fn time(self) -> Duration {
+        let probes = self.interval.as_secs() * self.count as u64;
+        Duration::from_secs(self.idle.as_secs() + probes)
+    }
+}
+
+/// Ends the connection when its peer is gone: after [`Keepalive::time`] of silence, or when
+/// sent data stays unacknowledged for `unacknowledged` (see [`set_user_timeout`]).
+///
+/// # Errors
+/// The first error of the system. Every option is tried all the same.
+pub fn detect_dead_peer(
+    socket: BorrowedFd<'_>,
+    probes: Keepalive,
+    unacknowledged: Duration,
+) -> io::Result<()> {
+    let Keepalive { idle, interval, count } = probes;
+    let kept = set_keepalive(socket, idle, interval, count);
+    kept.and(set_user_timeout(socket, unacknowledged))
+}
+
+/// Reads available bytes, as std does. Repeats the read after the process was stopped and
+/// continued: that interrupts a timed wait even without a handler (signal(7)).
 pub fn read(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     retry(|| socket.read(buffer))
 }
 
-/// Reads what has come, as [`read`] does, until `deadline` at most.
+/// As [`read`], until `deadline` at most.
 ///
 /// # Errors
-/// `ETIMEDOUT`; what read(2) gives.
+/// `ETIMEDOUT`; the errors of read(2).
 pub fn read_by(socket: &TcpStream, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
     wait_by(socket, deadline, |mut socket| socket.read(buffer))
 }
 
-/// The first byte that has come, which is not taken, until `deadline` at most; `None` at
-/// the end of the stream.
+/// Waits for the next byte, until `deadline` at most, and leaves it to be read; `None` at the end
+/// of the stream.
 ///
 /// # Errors
 /// As [`read_by`].
@@ -157,7 +199,7 @@ fn wait_by(
         }
         socket.set_read_timeout(Some(left))?;
         match call(socket) {
-            // The time is up, or a signal came: the deadline says which.
+            // The time is up, or a signal came: the deadline tells which.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -168,8 +210,8 @@ fn wait_by(
     }
 }
 
-/// Sends all of `bytes`, and has the kernel wait for what follows before it makes a
-/// packet of them (MSG_MORE, send(2)).
+/// Sends all of `bytes`. The kernel waits for the next bytes before it sends a packet (MSG_MORE,
+/// send(2)).
 pub fn send_more(socket: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let flags = libc::MSG_MORE | libc::MSG_NOSIGNAL;
@@ -184,8 +226,8 @@ pub fn send_more(socket: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// How long a round trip takes, as the kernel has measured it (TCP_INFO, tcp(7));
-/// `None` where it does not say.
+/// How long a round trip takes, as the kernel has measured it (TCP_INFO, tcp(7)); `None` if it
+/// does not tell.
 pub fn round_trip(socket: BorrowedFd<'_>) -> Option<Duration> {
     // SAFETY: all-zero is a valid tcp_info.
     let mut info: libc::tcp_info = unsafe { mem::zeroed() };
@@ -205,9 +247,9 @@ pub fn round_trip(socket: BorrowedFd<'_>) -> Option<Duration> {
     known.then(|| Duration::from_micros(info.tcpi_rtt.into()))
 }
 
-/// Whether closing `socket` breaks the connection off with a reset, unsent bytes and
-/// all (socket(7), SO_LINGER). So it also is when the process is killed: no socket
-/// waits for a peer that never takes those bytes, and no peer takes it for the end.
+/// Sets whether closing `socket` resets the connection and discards unsent bytes (socket(7),
+/// SO_LINGER). That also holds when the process is killed: no socket waits for a peer that never
+/// reads, and no peer mistakes the close for the end of the data.
 pub fn reset_on_close(socket: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     let linger = libc::linger { l_onoff: on.into(), l_linger: 0 };
     set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, linger)
@@ -242,14 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_in_use_is_refused_in_the_c_library_s_words() {
+    fn an_address_in_use_is_an_error_in_the_c_library_s_words() {
         let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let error = listen(first.local_addr().unwrap()).unwrap_err();
         assert_eq!(crate::error::system_words(&error), "Address already in use");
     }
 
     #[test]
-    fn a_byte_that_is_looked_at_stays_to_be_read() {
+    fn a_peeked_byte_stays_to_be_read() {
         use std::io::Write;
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let mut there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -277,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_for_more_arrives_with_it() {
+    fn bytes_that_wait_for_more_arrive_with_it() {
         use std::io::Write;
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -295,10 +337,17 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         set_keepalive(stream.as_fd(), Duration::from_secs(30), Duration::from_secs(10), 6).unwrap();
         set_user_timeout(stream.as_fd(), Duration::from_secs(60)).unwrap();
+        detect_dead_peer(stream.as_fd(), Keepalive::probes(4), Duration::from_secs(60)).unwrap();
     }
 
     #[test]
-    fn a_connection_can_be_broken_off_instead_of_ended() {
+    fn keepalive_takes_the_idle_time_and_all_probes() {
+        assert_eq!(Keepalive::probes(4).time(), Duration::from_secs(90));
+        assert_eq!(Keepalive::probes(6).time(), Duration::from_secs(120));
+    }
+
+    #[test]
+    fn a_connection_can_be_reset_instead_of_ended() {
         use std::io::Read;
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         for broken in [true, false] {

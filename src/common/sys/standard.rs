@@ -2,11 +2,11 @@
 
 use std::ffi::CStr;
 
-/// What stands in for a descriptor that is missing, where there is one.
+/// The replacement of a missing descriptor, if there is one.
 const NULL: &CStr = c"/dev/null";
 
-/// Run by the C library before `main`. Rust's own start puts /dev/null in the place of what
-/// is missing too, but aborts in a root without it.
+/// The C library runs it before `main`. Rust's own start also opens /dev/null for missing
+/// descriptors, but aborts in a root without /dev/null.
 #[used]
 // SAFETY: the section holds pointers to functions, which the C library calls in turn, with
 // arguments or without (an `extern "C"` function may be given more than it takes). The
@@ -14,7 +14,7 @@ const NULL: &CStr = c"/dev/null";
 #[unsafe(link_section = ".init_array")]
 static BEFORE_MAIN: extern "C" fn() = fill;
 
-/// Opens what is missing. What cannot be had stays missing.
+/// Opens the missing descriptors, as far as possible.
 extern "C" fn fill() {
     for number in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
         // SAFETY: takes numbers only and touches no memory.
@@ -25,8 +25,8 @@ extern "C" fn fill() {
     }
 }
 
-/// Opens /dev/null as `number`, the lowest number that is free. For reading only: bytes that are
-/// meant for a closed output fail with EBADF, which Rust's standard streams take for success.
+/// Opens /dev/null as `number`, the lowest free number. It is read-only: writes to a closed
+/// output fail with EBADF, which Rust's standard streams treat as success.
 fn open_null(number: libc::c_int) -> bool {
     // SAFETY: the path is a string that ends with a zero, and lives for ever.
     let opened = unsafe { libc::open(NULL.as_ptr(), libc::O_RDONLY) };
@@ -42,7 +42,7 @@ fn open_pipe(number: libc::c_int) -> bool {
         return false;
     }
     let [read, write] = ends;
-    // The other end may have got the number itself: dup2(2) closes it then.
+    // The other end may have this number itself: then dup2(2) closes it.
     let done = moved(read, number);
     if write != number {
         // SAFETY: pipe has just returned this descriptor, and nothing else owns it.
@@ -58,12 +58,12 @@ fn moved(own: libc::c_int, number: libc::c_int) -> bool {
     unsafe { own == number || (libc::dup2(own, number) == number && libc::close(own) == 0) }
 }
 
-/// Says that descriptor `number` is missing and cannot be opened. Rust's start then aborts.
+/// Prints that descriptor `number` is missing and cannot be opened. Rust's start then aborts.
 fn tell(number: libc::c_int) {
     let text: &[u8] = match number {
         libc::STDIN_FILENO => b"standard input is closed and cannot be opened\n",
         libc::STDOUT_FILENO => b"standard output is closed and cannot be opened\n",
-        _ => return, // nobody could read it
+        _ => return, // standard error itself: an error has no place to go
     };
     // SAFETY: `text` is readable for its length. Where standard error is closed the call fails.
     unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };

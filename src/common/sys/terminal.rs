@@ -1,12 +1,11 @@
-//! What a terminal says about itself: its width, whether this process is in front, and
-//! whether it shows what is typed.
+//! The state of a terminal: its width, whether this process is in its foreground, and its echo.
 
 use super::{check, retry};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// How many columns the terminal's window has now (ioctl_tty(2), TIOCGWINSZ). 0 where the
-/// terminal does not know.
+/// The width of the terminal's window, in columns (ioctl_tty(2), TIOCGWINSZ). 0 if the terminal
+/// does not know it.
 pub fn columns(terminal: BorrowedFd<'_>) -> io::Result<u16> {
     // SAFETY: all-zero is a valid winsize.
     let mut size: libc::winsize = unsafe { std::mem::zeroed() };
@@ -15,20 +14,20 @@ pub fn columns(terminal: BorrowedFd<'_>) -> io::Result<u16> {
     Ok(size.ws_col)
 }
 
-/// Whether another group of processes than this one's is in the foreground of the terminal:
-/// this one was sent to the background. `false` where it is not this process's terminal.
+/// Whether this process is in the background: another process group is in the terminal's
+/// foreground. `false` if it is not this process's terminal.
 pub fn is_in_background(terminal: BorrowedFd<'_>) -> bool {
     // SAFETY: tcgetpgrp takes a number and touches no memory; getpgrp takes nothing.
     let (front, own) = unsafe { (libc::tcgetpgrp(terminal.as_raw_fd()), libc::getpgrp()) };
     front > 0 && front != own
 }
 
-/// How a terminal treats what is typed (termios(3)).
+/// The input settings of a terminal (termios(3)).
 #[derive(Clone)]
 pub struct Settings(libc::termios);
 
 impl Settings {
-    /// Those of `terminal` now.
+    /// The present settings of `terminal`.
     pub fn of(terminal: BorrowedFd<'_>) -> io::Result<Settings> {
         // SAFETY: all-zero is a valid termios.
         let mut settings: libc::termios = unsafe { std::mem::zeroed() };
@@ -37,8 +36,8 @@ impl Settings {
         Ok(Settings(settings))
     }
 
-    /// The same for a secret: only the end of the line is shown. Ctrl-\ does nothing, since
-    /// the signal that it sends would leave the terminal so.
+    /// These settings for a secret: the terminal echoes only the end of the line. Ctrl-\ does
+    /// nothing, since its signal would leave the echo off.
     #[must_use]
     pub fn for_a_secret(&self) -> Settings {
         let mut settings = self.0;
@@ -48,8 +47,8 @@ impl Settings {
         Settings(settings)
     }
 
-    /// Gives `terminal` these settings. From a process in the background the call stops
-    /// the process, as SIGTTOU does, until it is in front.
+    /// Applies these settings to `terminal`. A process in the background is stopped, by SIGTTOU,
+    /// until it is in the foreground.
     pub fn put_on(&self, terminal: BorrowedFd<'_>) -> io::Result<()> {
         retry(|| {
             let number = terminal.as_raw_fd();
@@ -66,7 +65,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn what_is_no_terminal_has_no_width_and_no_foreground() {
+    fn a_pipe_has_no_width_and_no_foreground() {
         let file = File::open("/dev/null").unwrap();
         assert!(columns(file.as_fd()).is_err());
         assert!(!is_in_background(file.as_fd()));

@@ -1,15 +1,15 @@
-//! Becoming another user for good: what a program that had to be root for its port does
-//! before it talks to anybody.
+//! Becomes another user for good. A program that needs root for its port does so before it
+//! accepts a connection.
 
 use super::check;
 use super::sandbox::limit_core_dumps;
 use std::ffi::{CStr, CString};
 use std::io;
 
-/// The most bytes that the system's entry of a user may take, its texts together.
+/// The greatest size of the system's entry of a user, with its texts, in bytes.
 const MAX_ENTRY: usize = 1 << 20;
 
-/// A user as the system knows it.
+/// A user of the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     name: CString,
@@ -17,7 +17,7 @@ pub struct User {
     group: libc::gid_t,
 }
 
-/// Looks a user up by name; `None` where there is no such one.
+/// Looks up a user by name; `None` if there is none.
 pub fn find(name: &[u8]) -> io::Result<Option<User>> {
     let name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut room = 1024;
@@ -36,20 +36,20 @@ pub fn find(name: &[u8]) -> io::Result<Option<User>> {
             0 => return Ok(Some(User { name, user: entry.pw_uid, group: entry.pw_gid })),
             libc::ERANGE if room < MAX_ENTRY => room *= 2,
             libc::EINTR => {}
-            // What systems say where there is no such user, or no file of users.
+            // The errors of systems without this user, or without a file of users.
             libc::ENOENT | libc::ESRCH => return Ok(None),
             other => return Err(io::Error::from_raw_os_error(other)),
         }
     }
 }
 
-/// Becomes this user, with its own groups and no other, and makes sure that there is no
-/// way back. For all threads of the process; after it no call works that needs root, and
-/// this process leaves no core file, as by [`limit_core_dumps`].
+/// Becomes this user, with its own groups only, for all threads of the process, and checks that
+/// there is no way back. Calls that need root fail afterwards. This process leaves no core file,
+/// as after [`limit_core_dumps`].
 ///
 /// # Errors
-/// `EPERM` for who is not root; `InvalidInput` for root itself. After an
-/// error this process is in neither state, and has to end.
+/// `EPERM` if this process is not root; `InvalidInput` for root itself. After an error the
+/// process may be half changed, and has to end.
 pub fn become_user(user: &User) -> io::Result<()> {
     if user.user == 0 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "this user is root"));
@@ -67,8 +67,7 @@ pub fn become_user(user: &User) -> io::Result<()> {
             return Err(io::Error::other("the way back to root is still open"));
         }
     }
-    // With another user the kernel goes back to what fs.suid_dumpable says. A system that
-    // refuses this is served just the same.
+    // A change of user resets this to fs.suid_dumpable. An error is ignored.
     let _ = limit_core_dumps();
     Ok(())
 }
@@ -84,7 +83,7 @@ mod tests {
         assert_eq!(become_user(&root).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 
-    /// Where fs.suid_dumpable is 0 the kernel does half of it; the limit is ours in any case.
+    /// If fs.suid_dumpable is 0, the kernel does half of it. The limit is set in any case.
     #[test]
     fn another_user_leaves_no_core_file_either() {
         const NAME: &str = "sys::user::tests::another_user_leaves_no_core_file_either";
@@ -103,7 +102,7 @@ mod tests {
             return;
         }
         if let Err(error) = become_user(&nobody) {
-            // A container's root may be nobody but itself.
+            // A container's root may be unable to become another user.
             assert!(matches!(error.raw_os_error(), Some(libc::EPERM | libc::EINVAL)), "{error}");
             return;
         }
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_of_this_name_is_none() {
+    fn an_unknown_name_is_none() {
         assert_eq!(find(b"ropewalk-no-such-user").unwrap(), None);
         assert!(find(b"a\0b").is_err());
     }

@@ -1,5 +1,5 @@
-//! The file system that an open file is on: its kind, its free space, and what its kind
-//! makes up or cannot do (statfs(2)).
+//! The file system of an open file: its kind, its free space, and the limits of its kind
+//! (statfs(2)).
 
 use super::{check, retry};
 use std::fs::File;
@@ -13,7 +13,7 @@ use libc::{
 #[cfg(not(target_env = "musl"))]
 use libc::{fstatfs64, fstatvfs64, statfs64, statvfs64};
 
-/// Kinds as statfs(2) numbers them; a few only the kernel's sources.
+/// Kinds, numbered as in statfs(2); a few only in the kernel's sources.
 const TMPFS: u32 = 0x0102_1994;
 const RAMFS: u32 = 0x8584_58f6;
 const FAT: u32 = 0x4d44;
@@ -24,10 +24,10 @@ const CIFS: u32 = 0xff53_4d42;
 const SMB2: u32 = 0xfe53_4d42;
 const VBOXSF: u32 = 0x786f_4256;
 
-/// Kinds that number their files anew with each mount.
+/// Kinds whose inode numbers change with each mount.
 const WITHOUT_INODES: [u32; 7] = [FAT, EXFAT, FUSE, SMB, CIFS, SMB2, VBOXSF];
 
-/// The kind of file system that `file` is on; `None` where it does not tell.
+/// The kind of the file system of `file`; `None` if it does not tell.
 fn kind(file: &File) -> Option<u32> {
     // SAFETY: all-zero is a valid statfs.
     let mut stat: statfs64 = unsafe { std::mem::zeroed() };
@@ -38,25 +38,25 @@ fn kind(file: &File) -> Option<u32> {
     Some(kind)
 }
 
-/// Whether `file` lives in memory (tmpfs, ramfs), where there are no blocks to keep
-/// together and taking them all at once is as slow as writing them.
+/// Whether `file` is in memory (tmpfs, ramfs): there, preallocation is as slow as writing and
+/// gains nothing.
 pub fn is_in_memory(file: &File) -> bool {
     matches!(kind(file), Some(TMPFS | RAMFS))
 }
 
-/// Whether a file keeps its inode number here when the file system is mounted again.
-/// `false` where the file system does not tell its kind.
+/// Whether a file keeps its inode number over a new mount. `false` if the file system does not
+/// tell its kind.
 pub fn keeps_inodes(file: &File) -> bool {
     kind(file).is_some_and(|kind| !WITHOUT_INODES.contains(&kind))
 }
 
-/// Whether a file that is made longer here gets zeros that are written to the disk.
+/// Whether the file system writes zeros to the disk when a file is extended.
 pub fn writes_zeros(file: &File) -> bool {
     matches!(kind(file), Some(FAT | EXFAT))
 }
 
-/// Bytes that an ordinary user can still write to the file system of `file`. `None` where
-/// it does not tell: ramfs and many a FUSE have no size.
+/// Bytes that an ordinary user can still write to the file system of `file`. `None` if it does
+/// not tell: ramfs and many FUSE file systems have no size.
 pub fn free_space(file: &File) -> Option<u64> {
     // SAFETY: all-zero is a valid statvfs.
     let mut stat: statvfs64 = unsafe { std::mem::zeroed() };
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_in_memory_is_told_from_one_of_the_kernel_s_own() {
+    fn files_in_memory_differ_from_files_of_proc() {
         let path = format!("/dev/shm/ropewalk-{}-memory", std::process::id());
         if let Ok(file) = File::create(&path) {
             std::fs::remove_file(&path).unwrap();

@@ -1,4 +1,4 @@
-//! The queue of work of a pulled transfer: which bytes of the file are still to be
+//! The queue of work of a transfer of the ropewalk protocol: which bytes of the file are still to be
 //! asked for, by whom they are owed, and which are on the disk. Streams pull from it;
 //! that alone balances fast and slow ones, resumes, and recovers broken ones.
 //!
@@ -16,6 +16,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod growth;
+pub mod ranges;
+pub mod rate;
+pub mod window;
+
 mod state;
 
 #[cfg(test)]
@@ -23,8 +28,9 @@ mod tests;
 
 use state::State;
 
-use super::ranges::RangeSet;
-use crate::sys::sync::{lock, wait, wait_for};
+use self::ranges::RangeSet;
+use super::timing::Timing;
+use crate::sys::sync::{lock, wait, wait_for, wait_until};
 use std::ops::Range;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -44,16 +50,8 @@ pub const MAX_LAG: u64 = 16 << 20;
 /// No cache holds so much: a follower that is this far behind catches up.
 const FAR_LAG: u64 = 256 << 20;
 
-/// The longest pause: after it one more claim is granted, however far behind the follower
-/// is. So a slow processor delays a transfer, and does not seem to have ended it.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
 /// Who waits for a follower hears of it this often, in bytes.
 const LAG_STEP: u64 = 1 << 20;
-
-/// What is owed for less than this is not late, however short the path is: on a busy
-/// machine a thread may wait that long for a processor.
-pub const LEAST_PATIENCE: Duration = Duration::from_millis(20);
 
 /// A stream, by a number of its own.
 pub type StreamId = usize;
@@ -115,12 +113,15 @@ impl Queue {
     pub fn new(size: u64, piece: u32, held: &RangeSet) -> Queue {
         let mut todo = RangeSet::new();
         held.gaps(0..size).into_iter().for_each(|gap| todo.insert(gap));
+        let timing = Timing::default();
         let state = State {
             size,
             piece: u64::from(piece.max(1)),
             todo,
             held: held.clone(),
             wanted: u64::MAX,
+            least_patience: timing.least_patience,
+            longest_pause: timing.longest_pause,
             ..State::default()
         };
         Queue {
@@ -129,6 +130,15 @@ impl Queue {
             advanced: Condvar::new(),
             milestone: Condvar::new(),
         }
+    }
+
+    /// With other waits than those of the default. To be called before the first claim.
+    pub fn with_timing(self, timing: &Timing) -> Queue {
+        let mut state = lock(&self.state);
+        state.least_patience = timing.least_patience;
+        state.longest_pause = timing.longest_pause;
+        drop(state);
+        self
     }
 
     /// Has nothing asked for that ends more than `room` bytes ahead of who follows the
@@ -309,15 +319,7 @@ impl Queue {
     }
 
     fn wait_until(&self, limit: Duration, come: impl Fn(&State) -> bool) {
-        let deadline = Instant::now() + limit;
-        let mut state = lock(&self.state);
-        while !come(&state) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            state = wait_for(&self.milestone, state, left);
-        }
+        drop(wait_until(&self.milestone, lock(&self.state), Instant::now() + limit, come));
     }
 
     /// Waits until more than `known` bytes from the start of the file are done, or the

@@ -1,4 +1,4 @@
-//! The page of `server`: its log, its numbers and its index, beside what every page has.
+//! The man page of `server`, with its log, its metrics and its index.
 
 #![forbid(unsafe_code)]
 
@@ -10,19 +10,19 @@ use ropewalk::error::ExitCode;
 pub(super) const PAGE: Page = Page {
     program: &SERVER,
     description: &[
-        "Sends files over many TCP streams at once to ropewalk-client and to the classic client, \
-         and over one connection to any HTTP client such as curl, wget or a browser. Only regular \
-         files are sent. A name without a leading slash starts at the folder that the server was \
-         started in, or at the folder of --root.",
-        "Each transfer is carried by a ropewalk-sender of its own, on a port of its own, or \
-         through the server's port where the client cannot reach that one. When the server is \
-         ready it prints a line with its address on standard output, and a second line with the \
-         address of --metrics.",
-        "A GET never mixes two states of a file. When a file is rewritten or cut while it is \
-         sent, the connection ends before the last byte, so the client knows. A file that is \
+        "Sends files over many TCP streams at once to ropewalk-client and to the classic client. \
+         Any HTTP client, such as curl, wget or a browser, gets them over one connection. The \
+         server sends only regular files. A name without a leading slash starts at the folder that \
+         the server was started in, or at the folder of --root.",
+        "Each transfer has its own sender process and its own port. Where the client cannot reach \
+         that port, the streams go through the server's port. When the server is ready, it prints \
+         a line with its address on standard output, and a second line with the address of \
+         --metrics.",
+        "A GET never mixes two states of a file. If a file is rewritten or cut while it is sent, \
+         the connection ends before the last byte, so that the client knows. A file that is \
          appended to, renamed, replaced or deleted meanwhile is sent whole.",
-        "Nothing is encrypted. Without --root the server sends every file that it can read, and \
-         without --auth to everybody who can connect to it.",
+        "Nothing is encrypted. Without --root the server sends every file that it can read. \
+         Without --auth it sends files to everybody who can connect to it.",
     ],
     sections: &[INDEX, LOG, METRICS, SIGNALS, ENVIRONMENT, FILES],
     exits: &[ExitCode::Success, ExitCode::System, ExitCode::Usage],
@@ -32,49 +32,52 @@ pub(super) const PAGE: Page = Page {
 const INDEX: Section = Section {
     title: "INDEX",
     text: &[
-        "With --index a GET of a folder gets a list of its entries, in the form that the Accept \
-         field asks for. Entries are folders, and the files that the server would send. A name \
-         without its last slash is redirected to the name with it.",
+        "With --index the server answers a GET of a folder with a list of its entries, in the form \
+         that the Accept field asks for. Entries are folders, and the files that the server would \
+         send. It redirects the name of a folder without a slash at its end to the name with one.",
     ],
     entries: &[
         (
             "text/html",
-            "Accept names it, as browsers do: a page for people, with up to 10,000 entries and a \
+            "If Accept names it, as browsers do: a page for people, with up to 10,000 entries and a \
              link to the next page. Errors are pages too.",
         ),
         (
             "application/json",
-            "Accept prefers it: one object with all entries, folders first, then by the bytes of \
-             the name.",
+            "If Accept prefers it: one object with all entries, folders first, in the byte order of \
+             their names.",
         ),
         (
             "anything else",
-            "As curl, wget, rclone and lftp ask: plain HTML with all entries. Its only links are \
-             the entries and the folder above.",
+            "For curl, wget, rclone and lftp: plain HTML with all entries. Its only links are the \
+             entries and the folder above.",
         ),
         (
             "entries, complete",
-            "Of the JSON object: an array with an object for each entry; and true, since no entry \
-             is left out.",
+            "In the JSON object: an array with an object for each entry, and the value true, since \
+             no entry is left out.",
         ),
         (
             "name, path, type, size, mtime",
-            "Of an entry: its name; a relative URL; file or folder; the bytes of a file; the time \
+            "In each entry: its name; a relative URL; file or folder; the bytes of a file; the time \
              of its last change, in seconds since 1970.",
         ),
         (
             "?sort=name, ?sort=size, ?sort=date",
             "The order of the page; a minus before the word, as in ?sort=-size, reverses it.",
         ),
-        ("?q=TEXT", "Only names that have TEXT in them, in upper or lower case."),
-        ("?after=PLACE", "The page after that entry. Links to the next page have it."),
+        ("?q=TEXT", "Only names that contain TEXT, in upper or lower case."),
+        ("?after=PLACE", "The page after the entry PLACE, as links to the next page have it."),
         (
             "FILE?view",
-            "Text, a picture or a PDF is shown in the browser, and not saved. Its \
+            "The browser shows text, a picture or a PDF, and does not save it. Its \
              Content-Security-Policy lets nothing in it run.",
         ),
         ("FILE?get", "A page with the ropewalk command that fetches FILE."),
-        ("/robots.txt", "Asks robots to leave out queries, where no file of this name is served."),
+        (
+            "/robots.txt",
+            "Asks robots to leave out queries, unless the server has a file of this name.",
+        ),
     ],
 };
 
@@ -82,19 +85,19 @@ const LOG: Section = Section {
     title: "LOG",
     text: &[
         "The log goes to standard error, or to the file of --log, which the server creates with \
-         mode 0640. Each line begins with the time in UTC, as RFC 3339 has it. Where standard \
-         error is the journal of systemd, which has its own time stamps, the time is left out. \
-         -q leaves only errors; -v adds what each worker gave up to confine itself.",
+         mode 0640. Each line begins with the time in UTC, in the form of RFC 3339. Lines for the \
+         journal of systemd have no time, since the journal adds it. -q leaves only errors; -v adds \
+         the rights that each worker gave up.",
         "Names are escaped. No line has a password or a token. Refused requests take at most 100 \
-         lines at once, and 10 lines a second after that; a line then counts the refusals that \
-         were left out. To rotate the file, rename it and send SIGUSR1. FILE may be a pipe with a \
-         reader: the log never blocks, so a full pipe loses lines.",
+         lines at once, and 10 lines per second after that; another line then counts the rest. To \
+         rotate the file, rename it and send SIGUSR1. FILE may be a pipe with a reader: the log \
+         never blocks, so a full pipe loses lines.",
     ],
     entries: &[
         (
             "PEER NAME N bytes of SIZE over N streams in N s: OUTCOME",
-            "The end of a transfer. PEER is address:port, with port 0 for a client that the proxy of \
-             --trust-proxy names. OUTCOME is complete, or the error.",
+            "The end of a transfer. PEER is address:port. The port is 0 for a client that the proxy \
+             of --trust-proxy names. OUTCOME is complete, or the error.",
         ),
         (
             "PEER GET NAME N bytes of SIZE in N s: OUTCOME",
@@ -102,11 +105,14 @@ const LOG: Section = Section {
         ),
         (
             "PEER METHOD NAME refused: STATUS: REASON (CAUSE)",
-            "A request that was refused. The cause, such as Permission denied, stands only in \
-             the log: the peer gets 404, and no such file.",
+            "A refused request. The cause, such as Permission denied, stands only in the log: the \
+             peer gets 404, no such file.",
         ),
-        ("PEER: REASON", "A login that failed. This is an error, so -q does not leave it out."),
-        ("N more requests refused: too many for the log", "Lines that were left out."),
+        ("PEER: REASON", "A failed login. It is an error, so -q does not leave it out."),
+        (
+            "N more requests refused: too many for the log",
+            "The number of lines that were left out.",
+        ),
     ],
 };
 
@@ -114,7 +120,7 @@ const METRICS: Section = Section {
     title: "METRICS",
     text: &[
         "With --metrics the server answers GET /-/metrics at that address, in the text format of \
-         Prometheus. No password is asked for. All names begin with ropewalk_.",
+         Prometheus, without a password. All names begin with ropewalk_.",
     ],
     entries: &[
         (
@@ -124,12 +130,12 @@ const METRICS: Section = Section {
         ("transfers_active, streams_active", "Transfers under way, and their open streams."),
         (
             "transfer_bytes_total",
-            "Bytes of files that transfers have sent, those under way included.",
+            "Bytes of files that all transfers have sent, with those under way.",
         ),
         ("transfer_seconds_total", "Total duration of the transfers that have ended."),
         (
-            "streams_total",
-            "Streams of the transfers that have ended: the most open at once in each.",
+            "stream_peak_total",
+            "Sum, over ended transfers, of the most streams that each had open at once.",
         ),
         (
             "downloads_total{outcome}",
@@ -163,12 +169,14 @@ const ENVIRONMENT: Section = Section {
     entries: &[
         (
             "LISTEN_PID, LISTEN_FDS",
-            "When LISTEN_PID is the number of the server's own process, it listens on the sockets \
-             that it was started with, LISTEN_FDS of them from descriptor 3 on, as \
-             systemd.socket(5) hands them over. They have to be TCP sockets that listen already. \
-             Leave out the port and --bind then.",
+            "If LISTEN_PID is the process number of the server, it listens on LISTEN_FDS inherited \
+             sockets from descriptor 3 on, as systemd.socket(5) hands them over. They must be TCP \
+             sockets that listen already. Leave out the port and --bind then.",
         ),
-        ("JOURNAL_STREAM", "How systemd names the journal: see LOG."),
+        (
+            "JOURNAL_STREAM",
+            "Set by systemd: the server knows by it that the log goes to the journal.",
+        ),
     ],
 };
 
@@ -178,12 +186,12 @@ const FILES: Section = Section {
     entries: &[
         (
             "../libexec/ropewalk/sender",
-            "The worker, from the folder of ropewalk-server on. The server takes a worker beside \
-             it only where there is none here.",
+            "The worker; the path begins at the folder of ropewalk-server. If this file is missing, \
+             the server takes the sender beside itself.",
         ),
         (
             "the file of --auth",
-            "A line user:password for each user. Only its owner may have access to it.",
+            "A line user:password for each user. Only the owner of the file may have access to it.",
         ),
     ],
 };

@@ -1,5 +1,5 @@
-//! What a person can do when a server cannot be reached or says no. Part of the one line
-//! of an error, behind what went wrong.
+//! Advice for the user when a server cannot be reached or refuses. It stands behind the cause
+//! in the one line of an error.
 
 #![forbid(unsafe_code)]
 
@@ -9,10 +9,10 @@ use ropewalk::codec::text::escape_limited;
 use ropewalk::error::Error;
 use std::io;
 
-/// Most bytes that are shown of what a server says that it is.
+/// The most bytes of a Server field that messages show.
 const SHOWN_KIND: usize = 40;
 
-/// No connection to the server `typed` came about.
+/// The error for a server that could not be connected to.
 pub(super) fn unreachable(typed: &str, cause: &io::Error) -> Error {
     let error = Error::network(typed, cause);
     match cause.kind() {
@@ -27,13 +27,13 @@ pub(super) fn unreachable(typed: &str, cause: &io::Error) -> Error {
     }
 }
 
-/// The name of the server's host gave no address.
+/// Adds advice to the error for a name without an address.
 pub(super) fn unresolved(error: Error) -> Error {
     error.advise("check the name, or use an IP address")
 }
 
-/// The server answered with this status, and in its own `words`. `may_wait` tells whether it
-/// said when to ask again: only then the client waits.
+/// Adds advice to the error for a refusal with this status and the server's own `words`.
+/// `may_wait` tells that the reply has a Retry-After: only then the client waits.
 pub(super) fn refused(error: Error, status: u16, words: &str, may_wait: bool) -> Error {
     let is = |known: Status| status == known.code();
     if is(Status::UNAUTHORIZED) {
@@ -51,13 +51,13 @@ pub(super) fn refused(error: Error, status: u16, words: &str, may_wait: bool) ->
     }
 }
 
-/// Whether the server says that it is ropewalk.
+/// Whether the Server field names ropewalk.
 pub(super) fn is_ropewalk(head: &ResponseHead) -> bool {
     head.headers.get("Server").is_some_and(|name| name.starts_with(b"ropewalk"))
 }
 
-/// The server at `typed` speaks HTTP, but does not know what a POST means here, unless it
-/// is ropewalk all the same.
+/// Adds the server's kind, and a command that fetches from it, to the error for an HTTP server
+/// that is not ropewalk.
 pub(super) fn another_kind(error: Error, typed: &str, head: &ResponseHead, file: &[u8]) -> Error {
     if is_ropewalk(head) {
         return error;
@@ -72,7 +72,7 @@ pub(super) fn another_kind(error: Error, typed: &str, head: &ResponseHead, file:
     ))
 }
 
-/// The server closed the connection without a reply.
+/// Adds advice to the error for a connection that closed without a reply.
 pub(super) fn no_reply(error: Error) -> Error {
     error.advise("a classic server does that for a folder, and for a file that it cannot read")
 }
@@ -83,7 +83,7 @@ mod tests {
     use ropewalk::error::ExitCode;
 
     #[test]
-    fn what_can_be_done_is_said_behind_what_went_wrong() {
+    fn advice_stands_behind_the_cause() {
         let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
         let text = unreachable("box:80", &refused).to_string();
         assert_eq!(
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_of_another_kind_is_named_with_the_command_that_fetches_from_it() {
+    fn an_error_names_a_server_of_another_kind_and_the_command_that_fetches_from_it() {
         let error = Error::new(ExitCode::Refused, "box:80: 405 Not Allowed");
         let head = b"HTTP/1.1 405 Not Allowed\r\nServer: nginx/1.22\xff\r\n\r\n";
         let head = ResponseHead::parse(head).unwrap().unwrap().1;
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_can_be_done_nothing_is_added() {
+    fn an_error_without_a_remedy_gets_no_advice() {
         let reset = io::Error::from_raw_os_error(libc::ECONNRESET);
         assert_eq!(unreachable("b", &reset).to_string(), "b: Connection reset by peer");
         let error = Error::new(ExitCode::Refused, "b: 500 Oops");

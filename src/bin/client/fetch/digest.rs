@@ -1,96 +1,82 @@
-//! The server's MD5 of the file, asked for on a second connection while the transfer
-//! is under way.
+//! The server's MD5 of the file. A thread asks for it on a second connection while the
+//! transfer is under way.
 
 #![forbid(unsafe_code)]
 
 use super::{Fetch, compare};
-use crate::control::{Held, Md5, PulledOffer, REMINDER, Server};
+use crate::control::{Answer, HoldClock, REMINDER_INTERVAL, RopewalkOffer, Server};
 use crate::interrupt::Interrupt;
-use ropewalk::app::{SMALL_STACK, terminal};
+use ropewalk::app::terminal;
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
-use std::sync::Arc;
+use ropewalk::sys::backoff::Backoff;
+use ropewalk::sys::thread;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-/// The pause before the digest is asked for again after the connection was lost, and
-/// the longest one.
-const FIRST_BACKOFF: Duration = Duration::from_millis(200);
-const LAST_BACKOFF: Duration = Duration::from_secs(5);
+/// The first and the longest pause before the client asks again.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How often a server may hold a request for long and then send it away. One that never
-/// comes to an end with a file would do so for ever.
+/// How often a server may hold a request for long and then refuse it. A server that never
+/// finishes a file would do so for ever.
 const MOST_REFUSALS: u32 = 3;
 
-/// How often a request may be held for long and then cut off. With the usual `--retry-for` these
-/// are 16 hours: every hash that is under way has ended by then.
+/// How often a connection may break after the server has held the request for long. With the
+/// default of `--retry-for` these are 16 hours, longer than any hash takes.
 const MOST_CUTS: u32 = 1000;
 
-/// A digest that is on its way.
+/// An MD5 that the server is making.
 pub(super) struct Digest {
     server: Server,
     news: Receiver<News>,
 }
 
-/// What the thread tells that asks for it.
+/// What the asking thread reports.
 enum News {
     /// Since when the server holds the request; `None` while it does not.
     Held(Option<Instant>),
-    /// This is the end; `None` when the server makes no digest.
+    /// The end; `None` when the server makes no MD5.
     Answer(Result<Option<String>>),
 }
 
 impl Digest {
-    /// Asks for it where the user wants one.
+    /// Asks for the MD5, if the user wants the file checked by it.
     pub(super) fn begin(
         fetch: &Fetch<'_>,
         server: &Server,
-        offer: &PulledOffer,
+        offer: &RopewalkOffer,
     ) -> Result<Option<Digest>> {
-        let config = fetch.config;
-        match config.verify {
-            Verify::Md5 => {
-                let (file, etag) = (&config.file, &offer.etag);
-                Digest::ask(server, file, etag, config.retry_for, fetch.interrupt).map(Some)
-            }
+        match fetch.config.verify {
+            Verify::Md5 => Digest::ask(fetch, server, offer).map(Some),
             Verify::Crc32c | Verify::None => Ok(None),
         }
     }
 
-    /// Asks for it, and goes on asking for `retry_for` when the connection is lost: the
-    /// server goes on hashing, and whoever asks again joins.
-    fn ask(
-        server: &Server,
-        file: &[u8],
-        etag: &str,
-        retry_for: Duration,
-        interrupt: &Arc<Interrupt>,
-    ) -> Result<Digest> {
-        let (asked, interrupt) = (server.clone(), interrupt.clone());
-        let (file, etag) = (file.to_vec(), etag.to_string());
+    /// Starts the thread. A lost connection loses no work: the server goes on hashing, and the
+    /// next request joins.
+    fn ask(fetch: &Fetch<'_>, server: &Server, offer: &RopewalkOffer) -> Result<Digest> {
+        let (asked, interrupt) = (server.clone(), fetch.interrupt.clone());
+        let (file, etag) = (fetch.config.file.clone(), offer.etag.clone());
+        let retry_for = fetch.config.retry_for;
         let (tell, news) = mpsc::channel();
         let ask = move || {
             let told = tell.clone();
             let hold = move |since| drop(told.send(News::Held(since)));
-            let answer = ask_again(&asked, (&file, &etag), retry_for, &hold, &interrupt);
+            let answer = ask_until_answered(&asked, (&file, &etag), retry_for, &hold, &interrupt);
             let _ = tell.send(News::Answer(answer.map(|md5| md5.map(|md5| hex(&md5)))));
         };
-        Builder::new()
-            .name("digest".into())
-            .stack_size(SMALL_STACK)
-            .spawn(ask)
-            .map_err(|error| Error::system("thread", &error))?;
+        thread::spawn("digest", ask).map_err(|error| Error::system("thread", &error))?;
         Ok(Digest { server: server.clone(), news })
     }
 
-    /// Waits for it. `None` when the server makes none. All bytes are there, so from now
-    /// on nothing else shows that the server lives: `silence` bounds how long it may hold the
-    /// request.
+    /// Waits for the MD5; `None` when the server makes none. Call it when all bytes are there.
+    /// From then on only this request shows that the server lives, so `silence` limits how
+    /// long the server may hold it.
     fn wait(self, silence: Option<Duration>, quiet: bool) -> Result<Option<String>> {
         let begun = Instant::now();
-        let (mut held, mut remind_at) = (None, begun + REMINDER);
+        let (mut held, mut remind_at) = (None, begun + REMINDER_INTERVAL);
         loop {
             let silent_at = held.zip(silence).map(|(since, limit)| begun.max(since) + limit);
             let until = silent_at.map_or(remind_at, |at: Instant| at.min(remind_at));
@@ -109,22 +95,27 @@ impl Digest {
                 return Err(self.server.silent("MD5", limit));
             }
             if remind_at <= now {
-                remind_at = now + REMINDER;
+                remind_at = now + REMINDER_INTERVAL;
                 if !quiet {
-                    let seconds = begun.elapsed().as_secs();
-                    let what = match held {
-                        Some(_) => "still waiting for the server's MD5",
-                        None => "asking the server again for its MD5",
-                    };
-                    terminal::log(format_args!("every byte came {seconds} s ago, {what}"));
+                    remind(begun.elapsed(), held.is_some());
                 }
             }
         }
     }
 }
 
-/// Asks until there is an answer, or until asking has failed for `retry_for`.
-fn ask_again(
+/// Tells the user what the client waits for, `waited` after the last byte.
+fn remind(waited: Duration, is_held: bool) {
+    let seconds = waited.as_secs();
+    let what = match is_held {
+        true => "still waiting for the server's MD5",
+        false => "asking the server again for its MD5",
+    };
+    terminal::log(format_args!("all bytes arrived {seconds} s ago; {what}"));
+}
+
+/// Asks until there is an answer, or until requests have failed for `retry_for`.
+fn ask_until_answered(
     server: &Server,
     (file, etag): (&[u8], &str),
     retry_for: Duration,
@@ -132,43 +123,43 @@ fn ask_again(
     interrupt: &Interrupt,
 ) -> Result<Option<[u8; 16]>> {
     let mut failures = Failures::new(retry_for);
-    let mut backoff = FIRST_BACKOFF;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
-        let (begun, held) = (Instant::now(), Held::new(hold));
+        let (begun, held) = (Instant::now(), HoldClock::new(hold));
         let (error, delay, was_refused) = match server.ask_md5(file, etag, &held, interrupt) {
-            Ok(Md5::Is(md5)) => return Ok(md5),
-            Ok(Md5::Later(error, delay)) => (error, delay, true),
-            Err(error) if may_pass(&error) => (error, Duration::ZERO, false),
+            Ok(Answer::Now(md5)) => return Ok(md5),
+            Ok(Answer::Later(error, delay)) => (error, delay, true),
+            Err(error) if error.code() == ExitCode::Network => (error, Duration::ZERO, false),
             Err(error) => return Err(error),
         };
+        let pause = backoff.delay().max(delay);
         match failures.add(begun, held.lasted(), was_refused, Instant::now()) {
-            Some(left) if interrupt.pause(backoff.max(delay).min(left)) => {}
+            Some(left) if interrupt.pause(pause.min(left)) => {}
             _ => return Err(error),
         }
-        backoff = (backoff * 2).min(LAST_BACKOFF);
     }
 }
 
-/// A row of requests that failed.
+/// A row of failed requests.
 struct Failures {
-    /// How long it may last.
+    /// How long the row may last.
     retry_for: Duration,
     since: Option<Instant>,
-    /// How many requests were held for long and then sent away.
+    /// How many requests the server held for long and then refused.
     refusals: u32,
-    /// How many were held for long and then cut off.
+    /// How many requests the server held for long until the connection broke.
     cuts: u32,
 }
 
 impl Failures {
-    /// None has failed yet.
+    /// An empty row.
     fn new(retry_for: Duration) -> Failures {
         Failures { retry_for, since: None, refusals: 0, cuts: 0 }
     }
 
-    /// Another one, `begun` then, has failed `now`, after the server had `held` it. Answers for
-    /// how long to go on. Only a request that was held for long is no failure, and ends the
-    /// row before it; what it took to connect is time of the row.
+    /// Adds a request that began at `begun` and failed at `now`, after the server had `held`
+    /// it. Returns how much longer to try; `None` is the end. A request that was held for long
+    /// is no failure and ends the row before it. The time of connecting counts for the row.
     fn add(
         &mut self,
         begun: Instant,
@@ -176,14 +167,14 @@ impl Failures {
         was_refused: bool,
         now: Instant,
     ) -> Option<Duration> {
-        let (ends, most) = match was_refused {
+        let (count, most) = match was_refused {
             true => (&mut self.refusals, MOST_REFUSALS),
             false => (&mut self.cuts, MOST_CUTS),
         };
-        let was_held = held >= self.retry_for && *ends < most;
+        let was_held = held >= self.retry_for && *count < most;
         if was_held {
             self.since = None;
-            *ends += 1;
+            *count += 1;
         }
         let since = *self.since.get_or_insert(if was_held { now } else { begun + held });
         let left = self.retry_for.saturating_sub(now.saturating_duration_since(since));
@@ -191,8 +182,8 @@ impl Failures {
     }
 }
 
-/// Waits for the server's digest, and compares it with that of what came, `md5`, in the
-/// output `shown`. Answers the digest, where there was one to compare.
+/// Waits for the server's MD5, and compares it with `md5` of the output `shown`. Returns the
+/// MD5, where there were two to compare.
 pub(super) fn settle(
     fetch: &Fetch<'_>,
     digest: Option<Digest>,
@@ -209,23 +200,6 @@ pub(super) fn settle(
     Ok(said)
 }
 
-/// Whether the same request may succeed later.
-fn may_pass(error: &Error) -> bool {
-    match error.code() {
-        ExitCode::Network => true,
-        ExitCode::Success
-        | ExitCode::System
-        | ExitCode::Usage
-        | ExitCode::Refused
-        | ExitCode::Protocol
-        | ExitCode::Integrity
-        | ExitCode::Changed
-        | ExitCode::HungUp
-        | ExitCode::Interrupted
-        | ExitCode::Terminated => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,8 +207,8 @@ mod tests {
     const RETRY_FOR: Duration = Duration::from_secs(5);
     const LONG: Duration = Duration::from_secs(60);
 
-    /// How many requests fail until it is over, each of which takes `taken`, of which the
-    /// server holds it for `held`.
+    /// How many requests fail until the row is over. Each takes `taken`, and the server holds
+    /// it for `held` of that.
     fn attempts(taken: Duration, held: Duration, was_refused: bool) -> usize {
         let mut failures = Failures::new(RETRY_FOR);
         let begun = Instant::now();
@@ -263,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_holds_a_request_and_sends_it_away_is_not_asked_for_ever() {
+    fn a_server_that_holds_a_request_and_refuses_it_is_not_asked_for_ever() {
         assert_eq!(attempts(LONG, LONG, true), MOST_REFUSALS as usize + 1);
     }
 

@@ -1,35 +1,35 @@
-//! A transfer from a ropewalk server: what it needs, and what its receiver is told of a
-//! session. pulled.rs runs it.
+//! A transfer over the ropewalk protocol, and the session that its worker gets.
 
 #![forbid(unsafe_code)]
 
 use super::Fetch;
-use super::lease::Lease;
-use crate::config::Threads;
-use crate::control::{PulledOffer, Server};
+use super::session_guard::SessionGuard;
+use crate::config::StreamCount;
+use crate::control::{RopewalkOffer, Server};
 use ropewalk::codec::message::session::Session;
-use ropewalk::transfer::growth::FIRST_STREAMS;
+use ropewalk::transfer::queue::growth::FIRST_STREAMS;
 
-/// The receiver's work, and new sessions for it.
+/// A transfer with one server. It says nothing of the sink: its worker gets that.
 pub(super) struct Transfer<'a> {
     pub(super) fetch: &'a Fetch<'a>,
     pub(super) server: &'a Server,
-    pub(super) offer: &'a PulledOffer,
-    pub(super) lease: &'a Lease,
+    /// The first offer. Those of later sessions must be of the same file.
+    pub(super) offer: &'a RopewalkOffer,
+    pub(super) guard: &'a SessionGuard,
 }
 
 impl Transfer<'_> {
-    /// The session that `offer` gives a receiver.
-    pub(super) fn session(&self, offer: &PulledOffer) -> Session {
-        // A server that grants no more than was asked for at first gets no more.
-        let streams = match self.fetch.config.threads {
-            Threads::Fixed(threads) => threads,
-            Threads::Auto => offer.max_threads.unwrap_or(FIRST_STREAMS).max(1),
+    /// The session of `offer`, as a worker gets it.
+    pub(super) fn session(&self, offer: &RopewalkOffer) -> Session {
+        let streams = match self.fetch.config.streams {
+            StreamCount::Fixed(streams) => streams,
+            // Without a number the server grants what the client asked for at first.
+            StreamCount::Auto => offer.granted.unwrap_or(FIRST_STREAMS).max(1),
         };
         Session {
             address: self.server.data_address(offer.port),
             control: self.server.address(),
-            token: offer.session.bytes(),
+            token: offer.token,
             streams,
         }
     }

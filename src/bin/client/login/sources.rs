@@ -1,5 +1,5 @@
-//! Where a client finds a user and a password: in a file that its user names, in the file
-//! of all hosts, or by asking the person at the terminal.
+//! The sources of a user and a password: a file that the user names, the file of all hosts,
+//! and a person.
 
 #![forbid(unsafe_code)]
 
@@ -11,41 +11,41 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// A user and a password. Cannot be shown.
+/// A user and a password. It has no `Debug`, so that no message can show it.
 #[derive(Clone)]
 pub(super) struct Secret {
     pub(super) user: Vec<u8>,
     pub(super) password: Vec<u8>,
 }
 
-/// Asks a person for a user and a password; `true` where the last ones were wrong. `None`
-/// where nobody can be asked, or where the person gives none.
+/// Asks a person for a user and a password; the argument tells that the last ones were wrong.
+/// `None` if nobody can be asked, or if the person gives none.
 pub(crate) type Ask = Box<dyn Fn(bool) -> Result<Option<(Vec<u8>, Vec<u8>)>> + Send + Sync>;
 
-/// Where to look, in this order. All but the first are looked at only when a server asks
-/// for a password.
+/// All sources, in the order of the search. Only the first is read before a server asks for a
+/// password.
 #[derive(Default)]
 pub(crate) struct Sources {
-    /// A file with one line, `user:password`, that the command line names.
+    /// The file of `--auth`, with one line `user:password`.
     pub(crate) option: Option<PathBuf>,
-    /// The same, that the environment names.
+    /// The file of `ROPEWALK_AUTH`, with one line `user:password`.
     pub(crate) variable: Option<PathBuf>,
-    /// A file with a line `host[:port] user:password` for each server.
+    /// The file of all hosts, with a line `host[:port] user:password` for each server.
     pub(crate) hosts: Option<PathBuf>,
-    /// The server, whose line it must be: a name or an address without brackets.
+    /// The server's host: a name or an address without brackets.
     pub(crate) host: String,
-    /// Its port.
+    /// The server's port.
     pub(crate) port: u16,
-    /// Whether MD5 will do where the server knows nothing better.
+    /// Whether to answer a server that knows only MD5.
     pub(crate) md5: bool,
     /// A person.
     pub(crate) ask: Option<Ask>,
 }
 
 impl Sources {
-    /// What `ROPEWALK_AUTH`, `XDG_CONFIG_HOME` and `HOME` say, by `variable`: the file with
-    /// one line, and the file of all hosts. What is empty, or no absolute path where the
-    /// XDG Base Directory Specification wants one, counts as not set.
+    /// Adds the files that `ROPEWALK_AUTH`, `XDG_CONFIG_HOME` and `HOME` name; `variable` reads
+    /// them. An empty variable counts as not set, and so does a relative `XDG_CONFIG_HOME`
+    /// (XDG Base Directory Specification).
     pub(crate) fn with_environment(
         mut self,
         variable: impl Fn(&str) -> Option<OsString>,
@@ -58,11 +58,11 @@ impl Sources {
         self
     }
 
-    /// The user and the password, and what may be wrong where they are.
+    /// The user and the password, and advice for a refusal.
     ///
     /// # Errors
-    /// A file that was named and cannot be used. That the file of all hosts cannot be used is
-    /// a warning: nobody has named it.
+    /// A named file cannot be used. An unusable file of all hosts is a warning, since the user
+    /// has not named it.
     pub(super) fn find(&self) -> Result<Option<(Secret, String)>> {
         if let Some(path) = self.option.as_ref().or(self.variable.as_ref()) {
             let (user, password) = read_login(path)?;
@@ -76,14 +76,14 @@ impl Sources {
         self.ask(false)
     }
 
-    /// The answer of a person.
+    /// The answer of a person, without advice.
     pub(super) fn ask(&self, again: bool) -> Result<Option<(Secret, String)>> {
         let answer = self.ask.as_ref().map(|ask| ask(again)).transpose()?.flatten();
         let secret = answer.map(|(user, password)| Secret { user, password });
         Ok(secret.map(|secret| (secret, String::new())))
     }
 
-    /// This server's line in the file of all hosts, if there are a file and a line.
+    /// This server's line in the file of all hosts; `None` without a file or a line.
     fn read_hosts(&self, path: &Path) -> std::result::Result<Option<Secret>, String> {
         if path.symlink_metadata().is_err() {
             return Ok(None);
@@ -94,7 +94,7 @@ impl Sources {
     }
 }
 
-/// The one user of a client's file, and the password.
+/// The user and the password of a file with one line.
 fn read_login(path: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
     let text = secrets::read(path)?;
     parse_login(&text).map_err(|reason| secrets::refused(path, &reason))
@@ -113,10 +113,10 @@ fn check_line(path: &Path) -> String {
     format!("check the line in {}", escape(path.as_os_str().as_bytes()))
 }
 
-/// The first line for this host and port. A line that begins with `#` says nothing.
+/// The first line for this host and port. A line that begins with `#` is a comment.
 ///
 /// # Errors
-/// The first line that cannot be, by its number and never by its text.
+/// The first invalid line, by its number; never by its text, which holds a password.
 fn find_host(text: &[u8], host: &str, port: u16) -> std::result::Result<Option<Secret>, String> {
     for (number, line) in lines(text).filter(|(_, line)| !line.starts_with(b"#")) {
         let bad = |reason: &str| format!("line {number}: {reason}");
@@ -124,25 +124,25 @@ fn find_host(text: &[u8], host: &str, port: u16) -> std::result::Result<Option<S
         let Some(end) = end.filter(|end| *end > 0) else {
             return Err(bad("must be host[:port] user:password"));
         };
-        let (place, rest) = line.split_at(end);
+        let (address, rest) = line.split_at(end);
         let (user, password) = parse_line(rest.trim_ascii_start()).map_err(bad)?;
-        if is_for(place, host, port) {
+        if is_for(address, host, port) {
             return Ok(Some(Secret { user: user.to_vec(), password: password.to_vec() }));
         }
     }
     Ok(None)
 }
 
-/// Whether `place`, which is `host`, `host:port`, `[IPv6]`, `[IPv6]:port` or an IPv6
-/// address alone, is this host and port.
-fn is_for(place: &[u8], host: &str, port: u16) -> bool {
-    let Ok(place) = std::str::from_utf8(place) else { return false };
-    let (named, wanted) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+/// Whether `address` is this host and port. It has one of the forms `host`, `host:port`,
+/// `[IPv6]`, `[IPv6]:port`, or is an IPv6 address alone.
+fn is_for(address: &[u8], host: &str, port: u16) -> bool {
+    let Ok(address) = std::str::from_utf8(address) else { return false };
+    let (named, wanted) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((named, rest)) => (named, rest.strip_prefix(':').or(rest.is_empty().then_some(""))),
-        None => match place.split_once(':') {
-            Some((_, rest)) if rest.contains(':') => (place, Some("")),
+        None => match address.split_once(':') {
+            Some((_, rest)) if rest.contains(':') => (address, Some("")),
             Some((named, rest)) => (named, Some(rest)),
-            None => (place, Some("")),
+            None => (address, Some("")),
         },
     };
     let same_port = match wanted {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_cannot_be_is_named_by_its_number_alone() {
+    fn an_invalid_line_is_named_by_its_number_alone() {
         for (text, reason) in [
             ("box", "line 1: must be host[:port] user:password"),
             ("a b:c\n ann:sesame", "line 2: must be host[:port] user:password"),

@@ -1,5 +1,5 @@
-//! The state of a fetch as one line for a person: in a window of any width, or as a
-//! sentence. Draws nothing itself.
+//! The state of a fetch as one line of text: the progress bar for a window of any width, and
+//! a sentence for a log.
 
 #![forbid(unsafe_code)]
 
@@ -10,32 +10,34 @@ use ropewalk::codec::text::escape_limited;
 /// Between two fields.
 const GAP: &str = "  ";
 
-/// The picture of the share that is there: no narrower and no wider, what it has before the
-/// file's name is shown, and what it has before that is shown in part.
-const LEAST_PICTURE: usize = 7;
-const FAIR_PICTURE: usize = 12;
-const GOOD_PICTURE: usize = 30;
-const LARGEST_PICTURE: usize = 60;
+/// Columns of the gauge, `[==>  ]`: the smallest and the widest one.
+const LEAST_GAUGE: usize = 7;
+const WIDEST_GAUGE: usize = 60;
 
-/// The least part of a name that is worth showing, in columns.
+/// Columns that the gauge gets before the whole name of the file is shown, and before a part
+/// of the name is shown.
+const GAUGE_BEFORE_NAME: usize = 12;
+const GAUGE_BEFORE_PART_OF_NAME: usize = 30;
+
+/// The shortest part of a name that is shown, in columns.
 const LEAST_NAME: usize = 12;
 
-/// Where the picture stands when room is given away, as a [`Field`] has it.
-const PICTURE_RANK: usize = 5;
+/// The rank of the gauge, as in [`Field`].
+const GAUGE_RANK: usize = 5;
 
-/// A time left that is longer is a guess that helps nobody.
+/// A longer time left, in seconds, is not shown: it would be a guess.
 const LONGEST_LEFT: u64 = 100 * 24 * 3600;
 
-/// A field in the order of the line: where it stands when room is given away, 0 first,
-/// and its forms, the longest first.
+/// A field of the line: its rank, of which 0 gets room first, and its forms, the longest
+/// first.
 type Field = (usize, Vec<String>);
 
-/// The line for so many columns, of a file called `name`. What does not fit is left out, the
-/// least important first; what has a shorter form takes that before it goes.
+/// The line for a window of `columns`, of a file called `name`. A field that does not fit gets
+/// a shorter form or is left out, the least important field first.
 pub(super) fn line(now: &Snapshot, name: &str, columns: usize) -> String {
     let mut fields = fields(now);
-    let pictured = share(now).map(|_| "#".repeat(LEAST_PICTURE));
-    fields.insert(0, (PICTURE_RANK, pictured.into_iter().collect()));
+    let gauge = share(now).map(|_| "#".repeat(LEAST_GAUGE));
+    fields.insert(0, (GAUGE_RANK, gauge.into_iter().collect()));
     let mut order: Vec<usize> = (0..fields.len()).collect();
     order.sort_by_key(|index| fields[*index].0);
     let mut chosen: Vec<&str> = vec![""; fields.len()];
@@ -49,32 +51,32 @@ pub(super) fn line(now: &Snapshot, name: &str, columns: usize) -> String {
         }
     }
     let mut left = columns.saturating_sub(used);
-    let has_picture = !chosen[0].is_empty();
-    let name = if has_picture { fitting(name, left) } else { String::new() };
+    let has_gauge = !chosen[0].is_empty();
+    let name = if has_gauge { fitting(name, left) } else { String::new() };
     if !name.is_empty() {
         left -= name.len() + GAP.len();
     }
-    let picture = match share(now) {
-        Some(share) if has_picture => picture(share, (LEAST_PICTURE + left).min(LARGEST_PICTURE)),
+    let gauge = match share(now) {
+        Some(share) if has_gauge => draw_gauge(share, (LEAST_GAUGE + left).min(WIDEST_GAUGE)),
         _ => String::new(),
     };
-    let words = [name.as_str(), &picture].into_iter().chain(chosen.into_iter().skip(1));
+    let words = [name.as_str(), &gauge].into_iter().chain(chosen.into_iter().skip(1));
     words.filter(|form| !form.is_empty()).collect::<Vec<&str>>().join(GAP)
 }
 
-/// As much of `name` as there is room for where `left` columns are free beside the smallest
-/// picture. Empty where that is too little, and where nobody knows how wide its letters are.
+/// As much of `name` as fits into the `left` columns beside the smallest gauge. Empty if that
+/// is too little, or if the name has letters of unknown width.
 fn fitting(name: &str, left: usize) -> String {
-    let beside = |picture: usize| left.saturating_sub(picture - LEAST_PICTURE + GAP.len());
-    match beside(GOOD_PICTURE) {
+    let beside = |gauge: usize| left.saturating_sub(gauge - LEAST_GAUGE + GAP.len());
+    match beside(GAUGE_BEFORE_PART_OF_NAME) {
         _ if !name.is_ascii() => String::new(),
-        _ if name.len() <= beside(FAIR_PICTURE) => name.to_string(),
+        _ if name.len() <= beside(GAUGE_BEFORE_NAME) => name.to_string(),
         room if room >= LEAST_NAME => escape_limited(name.replace("\\\\", "\\").as_bytes(), room),
         _ => String::new(),
     }
 }
 
-/// The same in one sentence, without regard to any width.
+/// The state in one sentence of any length.
 pub(super) fn sentence(now: &Snapshot) -> String {
     let fields = fields(now).into_iter().filter_map(|(_, forms)| forms.into_iter().next());
     let fields: Vec<String> = fields.map(|field| field.trim_start().to_string()).collect();
@@ -99,7 +101,7 @@ fn fields(now: &Snapshot) -> Vec<Field> {
         (2, if moving { vec![rate] } else { vec![] }),
         (
             3,
-            match now.left.filter(|left| *left < LONGEST_LEFT).map(amount::clock) {
+            match now.seconds_left.filter(|left| *left < LONGEST_LEFT).map(amount::clock) {
                 Some(left) => vec![format!("{left} left"), left],
                 None if moving && now.size.is_some() => vec!["-:-- left".into(), "-:--".into()],
                 None => vec![],
@@ -108,23 +110,23 @@ fn fields(now: &Snapshot) -> Vec<Field> {
         (6, if moving { vec![counted(now.streams, "stream")] } else { vec![] }),
         (
             7,
-            match (now.phase, now.again) {
+            match (now.phase, now.resent) {
                 (Phase::Asking, _) | (_, 0) => vec![],
-                (_, again) => vec![resent(again)],
+                (_, blocks) => vec![resent(blocks)],
             },
         ),
-        (8, if moving && now.checked < now.kept { vec![check(now)] } else { vec![] }),
+        (8, if moving && now.checked < now.resumed { vec![check(now)] } else { vec![] }),
     ]
 }
 
-/// What is said of a phase in which nothing moves.
+/// The words for a phase without moving bytes.
 fn note(now: &Snapshot) -> Vec<String> {
     let owned = |forms: &[&str]| forms.iter().map(ToString::to_string).collect();
     match (now.phase, now.hashed, now.size) {
         (Phase::Asking, ..) => owned(&["waiting for the server", "waiting"]),
         (Phase::Moving, ..) => vec![],
         (Phase::Lost, ..) => owned(&["lost the server, asking again", "lost the server", "lost"]),
-        (Phase::Checking, ..) if now.checked < now.kept => {
+        (Phase::Checking, ..) if now.checked < now.resumed => {
             vec![check(now), "checking".into()]
         }
         (Phase::Checking, Some(hashed), Some(size)) if hashed < size => {
@@ -135,12 +137,12 @@ fn note(now: &Snapshot) -> Vec<String> {
     }
 }
 
-/// How much has been checked of what an earlier run left.
+/// How many bytes of an earlier run are checked.
 fn check(now: &Snapshot) -> String {
-    format!("checking what is there: {}", part(now.checked, now.kept))
+    format!("checking resumed bytes: {}", part(now.checked, now.resumed))
 }
 
-/// `3.10 of 6.70 GiB`: a unit that both have is written once.
+/// `3.10 of 6.70 GiB`: a common unit is written once.
 fn part(part: u64, whole: u64) -> String {
     let (part, whole) = (amount::size(part), amount::size(whole));
     match (part.split_once(' '), whole.split_once(' ')) {
@@ -165,7 +167,7 @@ fn resent(blocks: u64) -> String {
 }
 
 /// `[=====>    ]` in so many columns, at least three.
-fn picture(share: u64, columns: usize) -> String {
+fn draw_gauge(share: u64, columns: usize) -> String {
     let inside = columns - 2;
     let full = inside * share as usize / 100;
     let (bar, head) = match full {
@@ -189,16 +191,16 @@ mod tests {
             bytes: 450 << 20,
             size: Some(1 << 30),
             rate: 93e6,
-            left: Some(12),
+            seconds_left: Some(12),
             streams: 4,
-            again: 2,
-            kept: 0,
+            resent: 2,
+            resumed: 0,
             checked: 0,
             hashed: Some(1 << 20),
         }
     }
 
-    /// The line in a window of so many columns, the last of which stays free.
+    /// The line in a window of so many columns. The last column stays free.
     fn in_window(now: &Snapshot, columns: usize) -> String {
         line(now, "\u{fc}", columns - 1)
     }
@@ -221,7 +223,7 @@ mod tests {
             in_window(&moving(), 80),
             "[=>   ]   43%  450 MiB of 1.00 GiB  88.7 MiB/s  0:12 left  4 streams  2 re-sent"
         );
-        let usual = Snapshot { again: 0, ..moving() };
+        let usual = Snapshot { resent: 0, ..moving() };
         assert_eq!(
             in_window(&usual, 80),
             "[=====>          ]   43%  450 MiB of 1.00 GiB  88.7 MiB/s  0:12 left  4 streams"
@@ -230,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_name_is_shown_where_there_is_room_and_in_part_where_there_is_some() {
-        let now = Snapshot { again: 0, ..moving() };
+        let now = Snapshot { resent: 0, ..moving() };
         assert!(line(&now, "a.iso", 85).starts_with("a.iso  [==="), "{}", line(&now, "a.iso", 85));
         let long = "abcdefghij".repeat(5);
         assert!(line(&now, &long, 79).starts_with("[==="));
@@ -240,10 +242,10 @@ mod tests {
     }
 
     #[test]
-    fn two_hundred_columns_have_a_picture_too() {
+    fn two_hundred_columns_have_a_gauge_too() {
         let line = in_window(&moving(), 200);
-        let picture = format!("[{}>{}]", "=".repeat(23), " ".repeat(34));
-        assert!(line.starts_with(&format!("{picture}   43%  450 MiB of")), "{line}");
+        let gauge = format!("[{}>{}]", "=".repeat(23), " ".repeat(34));
+        assert!(line.starts_with(&format!("{gauge}   43%  450 MiB of")), "{line}");
         let half = Snapshot { bytes: 1 << 29, ..moving() };
         assert!(in_window(&half, 200).contains(&format!("{}>{}]", "=".repeat(28), " ".repeat(29))));
     }
@@ -254,14 +256,14 @@ mod tests {
             bytes: u64::MAX - 1,
             size: Some(u64::MAX),
             rate: 1e18,
-            left: Some(u64::MAX),
+            seconds_left: Some(u64::MAX),
             streams: 255,
-            again: u64::MAX,
-            kept: u64::MAX,
+            resent: u64::MAX,
+            resumed: u64::MAX,
             hashed: Some(u64::MAX - 1),
             ..moving()
         };
-        let unknown = Snapshot { size: None, left: None, ..moving() };
+        let unknown = Snapshot { size: None, seconds_left: None, ..moving() };
         for now in [moving(), large, unknown] {
             for phase in [Phase::Asking, Phase::Moving, Phase::Lost, Phase::Checking, Phase::Saving]
             {
@@ -276,24 +278,24 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_says_what_it_is_for() {
-        let at = |phase| in_window(&Snapshot { phase, left: None, ..moving() }, 60);
+    fn a_wait_shows_its_reason() {
+        let at = |phase| in_window(&Snapshot { phase, seconds_left: None, ..moving() }, 60);
         assert!(at(Phase::Lost).contains("lost the server, asking again"));
         assert!(at(Phase::Saving).contains("writing to the disk"));
-        let asking = Snapshot { phase: Phase::Asking, size: None, left: None, ..moving() };
+        let asking = Snapshot { phase: Phase::Asking, size: None, seconds_left: None, ..moving() };
         assert_eq!(in_window(&asking, 80), "waiting for the server");
     }
 
     #[test]
-    fn a_check_says_of_what_and_how_far_it_is() {
+    fn a_check_shows_how_far_it_is() {
         let gib = |gib: u64| gib << 30;
-        let all = Snapshot { bytes: gib(8), size: Some(gib(8)), left: None, ..moving() };
+        let all = Snapshot { bytes: gib(8), size: Some(gib(8)), seconds_left: None, ..moving() };
         let checking = Snapshot { phase: Phase::Checking, ..all };
-        let there = Snapshot { kept: gib(6), checked: gib(3), ..checking };
+        let there = Snapshot { resumed: gib(6), checked: gib(3), ..checking };
         let line = in_window(&there, 60);
-        assert!(line.starts_with("100%  checking what is there: 3.00 of 6.00 GiB"), "{line}");
+        assert!(line.starts_with("100%  checking resumed bytes: 3.00 of 6.00 GiB"), "{line}");
         let begun = Snapshot { checked: 500 << 20, ..there };
-        assert!(in_window(&begun, 60).contains("there: 500 MiB of 6.00 GiB"));
+        assert!(in_window(&begun, 60).contains("bytes: 500 MiB of 6.00 GiB"));
         let hashing = Snapshot { hashed: Some(gib(2)), ..checking };
         assert!(in_window(&hashing, 60).contains("making the MD5: 2.00 of 8.00 GiB"));
         let hashed = Snapshot { hashed: Some(gib(8)), ..checking };
@@ -301,12 +303,12 @@ mod tests {
         let unknown = Snapshot { hashed: None, ..checking };
         assert!(in_window(&unknown, 60).contains("waiting for the MD5"));
         let line = sentence(&Snapshot { phase: Phase::Moving, ..there });
-        assert!(line.ends_with("re-sent, checking what is there: 3.00 of 6.00 GiB"), "{line}");
+        assert!(line.ends_with("re-sent, checking resumed bytes: 3.00 of 6.00 GiB"), "{line}");
     }
 
     #[test]
-    fn without_a_size_there_is_no_share_and_no_time_left() {
-        let now = Snapshot { size: None, left: None, streams: 1, again: 0, ..moving() };
+    fn an_unknown_size_shows_no_share_and_no_time_left() {
+        let now = Snapshot { size: None, seconds_left: None, streams: 1, resent: 0, ..moving() };
         assert_eq!(in_window(&now, 80), "450 MiB  88.7 MiB/s  1 stream");
     }
 
@@ -317,10 +319,10 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_is_empty_at_nothing_and_full_at_all() {
-        assert_eq!(picture(0, 12), "[          ]");
-        assert_eq!(picture(10, 12), "[>         ]");
-        assert_eq!(picture(99, 12), "[========> ]");
-        assert_eq!(picture(100, 12), "[==========]");
+    fn the_gauge_is_empty_at_the_start_and_full_at_the_end() {
+        assert_eq!(draw_gauge(0, 12), "[          ]");
+        assert_eq!(draw_gauge(10, 12), "[>         ]");
+        assert_eq!(draw_gauge(99, 12), "[========> ]");
+        assert_eq!(draw_gauge(100, 12), "[==========]");
     }
 }

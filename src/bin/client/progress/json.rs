@@ -1,5 +1,5 @@
-//! The state of a fetch as JSON objects, one a line, for a program that watches.
-//! ropewalk-client(1) has the fields.
+//! The state of a fetch as JSON objects, one per line, for another program.
+//! ropewalk-client(1) explains the keys.
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +31,7 @@ pub(super) fn start(config: &Config) -> Value {
     ])
 }
 
-/// One of those in between.
+/// An object between the first and the last.
 pub(super) fn progress(now: &Snapshot) -> Value {
     Value::Object(state("progress", now))
 }
@@ -58,7 +58,7 @@ pub(super) fn end(now: &Snapshot, outcome: &Result<Summary, Error>) -> Value {
 fn state(event: &str, now: &Snapshot) -> Members {
     let known = |number: Option<u64>| number.map_or(Value::Null, Value::from_u64);
     let percent = now.size.map(|size| amount::percent(now.bytes, size));
-    // Milliseconds are as exact as anything here.
+    // In milliseconds: nothing here is more exact.
     let seconds = (now.time.as_secs_f64() * 1e3).round() / 1e3;
     [
         ("event", Value::from(event)),
@@ -68,10 +68,10 @@ fn state(event: &str, now: &Snapshot) -> Members {
         ("size", known(now.size)),
         ("percent", known(percent)),
         ("rate", Value::from_u64(now.rate as u64)),
-        ("left", known(now.left)),
+        ("left", known(now.seconds_left)),
         ("streams", Value::from_u64(now.streams)),
-        ("resent", Value::from_u64(now.again)),
-        ("kept", Value::from_u64(now.kept)),
+        ("resent", Value::from_u64(now.resent)),
+        ("kept", Value::from_u64(now.resumed)),
         ("checked", Value::from_u64(now.checked)),
         ("hashed", known(now.hashed)),
     ]
@@ -93,17 +93,17 @@ mod tests {
             bytes: 50,
             size: Some(200),
             rate: 12.7,
-            left: Some(13),
+            seconds_left: Some(13),
             streams: 4,
-            again: 1,
-            kept: 30,
+            resent: 1,
+            resumed: 30,
             checked: 20,
             hashed: Some(10),
         }
     }
 
     #[test]
-    fn the_state_has_every_field() {
+    fn the_state_has_every_key() {
         assert_eq!(
             progress(&snapshot()).to_string(),
             "{\"event\":\"progress\",\"seconds\":1.235,\"phase\":\"moving\",\"bytes\":50,\
@@ -113,8 +113,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_null() {
-        let now = Snapshot { size: None, left: None, ..snapshot() };
+    fn an_unknown_value_is_null() {
+        let now = Snapshot { size: None, seconds_left: None, ..snapshot() };
         let text = progress(&now).to_string();
         assert!(text.contains("\"size\":null,\"percent\":null,"), "{text}");
         assert!(text.contains("\"left\":null,"), "{text}");

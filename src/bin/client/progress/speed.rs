@@ -1,29 +1,30 @@
-//! How fast bytes come, over the last moments. Has no clock of its own: every time is
-//! counted from the start of the fetch.
+//! The rate of the last seconds. Every time counts from the start of the fetch; the caller
+//! reads the clock.
 
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The least time over which a rate means anything.
+/// The shortest time that a rate is a mean of.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// What was counted when, for as long as it is remembered.
+/// The counts of the last seconds.
 pub(super) struct Speed {
+    /// For how long a count is kept.
     memory: Duration,
-    /// In the order of time, at least one. The first may be older than is remembered: it
-    /// is where the oldest stretch begins.
+    /// Times and bytes, in the order of time, at least one. The first count may be older than
+    /// `memory`: it is the base of the oldest rate.
     counts: VecDeque<(Duration, u64)>,
 }
 
 impl Speed {
-    /// At `now` so many bytes are there. Remembers them for `memory`.
+    /// Begins at `now` with so many bytes, and keeps counts for `memory`.
     pub(super) fn new(now: Duration, bytes: u64, memory: Duration) -> Speed {
         Speed { memory, counts: VecDeque::from([(now, bytes)]) }
     }
 
-    /// At `now` so many bytes are there.
+    /// Adds the count of `bytes` at `now`.
     pub(super) fn note(&mut self, now: Duration, bytes: u64) {
         self.counts.push_back((now, bytes));
         let oldest = now.saturating_sub(self.memory);
@@ -32,19 +33,18 @@ impl Speed {
         }
     }
 
-    /// When there were more bytes than before for the last time; `None` where there never
-    /// were, or so long ago that it is not remembered.
+    /// The last time when the count rose; `None` if it never rose, or not within `memory`.
     pub(super) fn last_gain(&self) -> Option<Duration> {
         let later = self.counts.iter().rev();
         let mut pairs = later.clone().skip(1).zip(later);
         pairs.find(|((_, before), (_, bytes))| bytes > before).map(|(_, (time, _))| *time)
     }
 
-    /// Bytes a second over the last `stretch` before `now`, or since the beginning. Falls
-    /// while nothing is noted.
-    pub(super) fn rate(&self, now: Duration, stretch: Duration) -> f64 {
-        let from = now.saturating_sub(stretch);
-        let since = self.counts.iter().rev().find(|(time, _)| *time <= from);
+    /// Bytes per second in the last `time` before `now`, or since the beginning. It falls while
+    /// no count is added.
+    pub(super) fn rate(&self, now: Duration, time: Duration) -> f64 {
+        let from = now.saturating_sub(time);
+        let since = self.counts.iter().rev().find(|(at, _)| *at <= from);
         let (Some((begun, before)), Some((_, bytes))) =
             (since.or(self.counts.front()), self.counts.back())
         else {
@@ -61,7 +61,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// So many bytes in each tenth of a second, for ten seconds each.
+    /// Each rate, in bytes per tenth of a second, for ten seconds.
     fn run(rates: &[u64]) -> (Speed, Duration) {
         let mut speed = Speed::new(Duration::ZERO, 0, 10 * SECOND);
         let (mut now, mut bytes) = (Duration::ZERO, 0);
@@ -76,15 +76,15 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_rate_is_the_same_over_any_stretch() {
+    fn a_steady_rate_is_the_same_over_any_time() {
         let (speed, now) = run(&[7]);
-        for stretch in [SECOND, 3 * SECOND, 60 * SECOND] {
-            assert!((speed.rate(now, stretch) - 70.0).abs() < 0.1);
+        for time in [SECOND, 3 * SECOND, 60 * SECOND] {
+            assert!((speed.rate(now, time) - 70.0).abs() < 0.1);
         }
     }
 
     #[test]
-    fn a_change_shows_at_once_over_a_short_stretch() {
+    fn a_change_shows_at_once_over_a_short_time() {
         let (speed, now) = run(&[100, 0, 10]);
         assert!((speed.rate(now, SECOND) - 100.0).abs() < 0.1);
         let (speed, now) = run(&[10, 100]);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn when_nothing_is_noted_the_rate_falls_to_nothing() {
+    fn without_new_counts_the_rate_falls_to_zero() {
         let (speed, now) = run(&[10]);
         let falling = speed.rate(now + SECOND, 2 * SECOND);
         assert!((falling - 50.0).abs() < 0.1, "{falling}");
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_gain_is_the_last_time_that_there_were_more_bytes() {
+    fn the_last_gain_is_the_last_rise_of_the_count() {
         let (speed, now) = run(&[10]);
         assert_eq!(speed.last_gain(), Some(now));
         let (speed, now) = run(&[10, 0]);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_remembered_than_was_asked_for() {
+    fn old_counts_are_dropped() {
         let (speed, _) = run(&[1; 50]);
         assert!(speed.counts.len() <= 102, "{}", speed.counts.len());
     }

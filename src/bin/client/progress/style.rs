@@ -1,4 +1,4 @@
-//! `--progress`: in which form the client says how a fetch is doing, and how often.
+//! The value of `--progress`: how the client shows progress, and how often.
 
 #![forbid(unsafe_code)]
 
@@ -9,27 +9,27 @@ use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// Between two drawings of the bar, two objects, and two plain lines.
+/// The time between two drawings of the bar, two JSON objects, and two plain lines.
 const BAR_INTERVAL: Duration = Duration::from_millis(200);
 const JSON_INTERVAL: Duration = Duration::from_millis(250);
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// In which form it is said.
+/// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// One line that is drawn again and again.
+    /// One line that is redrawn.
     Bar,
-    /// A line now and then.
+    /// A line of log every few seconds.
     Plain,
-    /// A JSON object a line.
+    /// JSON objects, one per line.
     Json,
     /// Not at all.
     None,
 }
 
 impl Style {
-    /// The style that `word` asks for; without one a quiet client says nothing, and
-    /// another one looks whether standard error is a terminal.
+    /// The style of `word`. Without a word a quiet client shows nothing, and any other client
+    /// draws a bar if standard error is a terminal, or else plain lines.
     pub(crate) fn parse(word: Option<&OsStr>, quiet: bool) -> Result<Style> {
         match word.map(OsStr::as_bytes) {
             None if quiet => Ok(Style::None),
@@ -47,7 +47,7 @@ impl Style {
         }
     }
 
-    /// How long it is between two of them.
+    /// The time between two updates; `None` without updates.
     pub(super) fn interval(self) -> Option<Duration> {
         match self {
             Style::Bar => Some(BAR_INTERVAL),
@@ -81,14 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_client_says_nothing_unless_it_is_asked_to() {
+    fn a_quiet_client_shows_progress_only_if_asked_to() {
         assert_eq!(Style::parse(None, true).ok(), Some(Style::None));
         assert_ne!(Style::parse(None, false).ok(), Some(Style::None));
         assert_eq!(parse("plain"), Some(Style::Plain));
     }
 
     #[test]
-    fn the_bar_is_drawn_four_to_ten_times_a_second_objects_come_twice_and_lines_every_ten() {
+    fn the_bar_moves_smoothly_and_plain_lines_are_rare() {
         assert!((100..=250).contains(&BAR_INTERVAL.as_millis()));
         assert!(JSON_INTERVAL.as_millis() <= 500);
         assert_eq!(PLAIN_INTERVAL.as_secs(), 10);

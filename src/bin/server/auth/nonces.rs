@@ -1,6 +1,6 @@
-//! A server's nonces (RFC 7616, section 3.3): made so that nobody else can, good for a
-//! while, and each request with one counted once. A nonce takes memory only when
-//! somebody who knows a password has used it, so strangers cannot fill the table.
+//! The server's nonces (RFC 7616, section 3.3). Only this server can make them, they expire,
+//! and each count of a nonce is accepted once. A nonce takes memory only after a request
+//! with a right password has used it, so strangers cannot fill the table.
 
 #![forbid(unsafe_code)]
 
@@ -12,29 +12,29 @@ use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long a nonce is good.
+/// How long a nonce is accepted.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(300);
 
-/// The most nonces whose requests are counted. With one more the oldest is forgotten,
-/// and with it every nonce that is older still: none can be used a second time so.
+/// The most nonces whose counts are kept. When full, the server forgets the oldest nonce,
+/// and accepts no older nonce either. So no count is accepted twice.
 pub(crate) const MAX_NONCES: usize = 4096;
 
-/// How far behind the highest count of a nonce another may come: a client that uses one
-/// on several connections does not ask in order.
+/// How far a count may be behind the highest count of its nonce. The requests of a client
+/// with several connections arrive out of order.
 pub(crate) const WINDOW: u32 = 128;
 
-/// The parts of a nonce, in bytes: a random salt, the masked serial number and time of
-/// issue, and the tag of both.
+/// The parts of a nonce, in bytes: a random salt; the serial number and the time of issue,
+/// both masked; and an authentication tag of all that.
 const SALT: usize = 8;
 const BODY: usize = 16;
 const TAG: usize = 16;
 
-/// What a nonce and its count are worth.
+/// Whether a nonce and a count are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Worth {
-    /// The nonce is this server's and good, and the count new. It is used now.
+pub(crate) enum Freshness {
+    /// The nonce is valid and the count is new. The count is used up now.
     Fresh,
-    /// The nonce is too old, unknown or forgotten, or the count was used: the client
+    /// The nonce is too old, unknown or forgotten, or the count was used before. The client
     /// gets a new nonce.
     Stale,
 }
@@ -57,7 +57,10 @@ struct State {
 }
 
 impl Nonces {
-    /// None yet, and a key that is nobody else's.
+    /// No nonces yet, and new random keys.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
     pub(crate) fn new() -> io::Result<Nonces> {
         let (mut tag_key, mut mask_key) = ([0; 32], [0; 32]);
         random::fill(&mut tag_key)?;
@@ -65,7 +68,10 @@ impl Nonces {
         Ok(Nonces { tag_key, mask_key, start: Instant::now(), state: Mutex::default() })
     }
 
-    /// A new nonce, good from `now` on.
+    /// A new nonce, issued at `now`.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
     pub(crate) fn issue(&self, now: Instant) -> io::Result<String> {
         let mut nonce = [0; SALT + BODY + TAG];
         let (salt, rest) = nonce.split_at_mut(SALT);
@@ -79,7 +85,7 @@ impl Nonces {
         let (left, right) = body.split_at_mut(8);
         left.copy_from_slice(&serial.to_be_bytes());
         right.copy_from_slice(&self.milliseconds(now).to_be_bytes());
-        // How many were issued, and how long the server runs, is nobody's business.
+        // Masked, since clients need not know how many nonces there are and when they were made.
         self.mask(salt, body);
         let full = hmac_sha256(&self.tag_key, &[salt, body]);
         for (to, from) in tag.iter_mut().zip(full) {
@@ -88,28 +94,28 @@ impl Nonces {
         Ok(hex(&nonce))
     }
 
-    /// What a nonce and a count are worth that came with a right proof at `now`, and
-    /// marks them as used.
-    pub(crate) fn take(&self, nonce: &[u8], count: u32, now: Instant) -> Worth {
-        let Some((serial, issued)) = self.open(nonce) else { return Worth::Stale };
+    /// Accepts a nonce and a count that came at `now` with the proof of a right password, and
+    /// marks the count as used.
+    pub(crate) fn accept(&self, nonce: &[u8], count: u32, now: Instant) -> Freshness {
+        let Some((serial, issued)) = self.open(nonce) else { return Freshness::Stale };
         let age = self.milliseconds(now).saturating_sub(issued);
         if u128::from(age) > LIFETIME.as_millis() {
-            return Worth::Stale;
+            return Freshness::Stale;
         }
         let mut state = lock(&self.state);
         if serial <= state.forgotten {
-            return Worth::Stale;
+            return Freshness::Stale;
         }
-        let worth = state.used.entry(serial).or_default().take(count);
+        let freshness = state.used.entry(serial).or_default().accept(count);
         if state.used.len() > MAX_NONCES {
             if let Some((oldest, _)) = state.used.pop_first() {
                 state.forgotten = oldest;
             }
         }
-        worth
+        freshness
     }
 
-    /// The serial number and the time of issue of a nonce that was made here.
+    /// The serial number and the time of issue of a nonce; `None` if another server made it.
     fn open(&self, nonce: &[u8]) -> Option<(u64, u64)> {
         let nonce = from_hex(std::str::from_utf8(nonce).ok()?)?;
         let (salt, rest) = nonce.split_at_checked(SALT)?;
@@ -124,7 +130,7 @@ impl Nonces {
         Some((number(body.get(..8)?)?, number(body.get(8..)?)?))
     }
 
-    /// Hides a body, or shows it again.
+    /// Masks a body, or unmasks it.
     fn mask(&self, salt: &[u8], body: &mut [u8]) {
         let mask = hmac_sha256(&self.mask_key, &[salt]);
         for (byte, mask) in body.iter_mut().zip(mask) {
@@ -137,7 +143,7 @@ impl Nonces {
     }
 }
 
-/// Which counts of a nonce were used.
+/// The used counts of a nonce.
 #[derive(Default)]
 struct Counts {
     highest: u32,
@@ -146,22 +152,22 @@ struct Counts {
 }
 
 impl Counts {
-    fn take(&mut self, count: u32) -> Worth {
+    fn accept(&mut self, count: u32) -> Freshness {
         if count == 0 {
-            return Worth::Stale;
+            return Freshness::Stale;
         }
         if count > self.highest {
             let step = count - self.highest;
             self.used = self.used.checked_shl(step).unwrap_or(0) | 1;
             self.highest = count;
-            return Worth::Fresh;
+            return Freshness::Fresh;
         }
         let behind = self.highest - count;
         if behind >= WINDOW || self.used & (1 << behind) != 0 {
-            return Worth::Stale;
+            return Freshness::Stale;
         }
         self.used |= 1 << behind;
-        Worth::Fresh
+        Freshness::Fresh
     }
 }
 
@@ -174,7 +180,7 @@ mod tests {
     }
 
     fn take(nonces: &Nonces, nonce: &str, count: u32, now: Instant) -> bool {
-        nonces.take(nonce.as_bytes(), count, now) == Worth::Fresh
+        nonces.accept(nonce.as_bytes(), count, now) == Freshness::Fresh
     }
 
     #[test]
@@ -208,7 +214,7 @@ mod tests {
         for place in 0..nonce.len() {
             let mut bytes = nonce.clone().into_bytes();
             bytes[place] = if bytes[place] == b'0' { b'1' } else { b'0' };
-            assert_eq!(nonces.take(&bytes, 1, now), Worth::Stale, "{place}");
+            assert_eq!(nonces.accept(&bytes, 1, now), Freshness::Stale, "{place}");
         }
         for other in ["", "00", &nonce[2..], &format!("{nonce}00"), "é"] {
             assert!(!take(&nonces, other, 1, now));
@@ -251,7 +257,7 @@ mod tests {
         for _ in 0..asked {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let count = counts.highest.saturating_sub(200) + (state >> 16) % 204;
-            if counts.take(count) == Worth::Fresh {
+            if counts.accept(count) == Freshness::Fresh {
                 assert!(used.insert(count), "{count} twice");
             }
         }
@@ -282,7 +288,7 @@ mod tests {
         let (nonces, now) = nonces();
         for _ in 0..100 {
             nonces.issue(now).unwrap();
-            nonces.take(&[b'0'; 80], 1, now);
+            nonces.accept(&[b'0'; 80], 1, now);
         }
         assert!(lock(&nonces.state).used.is_empty());
     }

@@ -1,5 +1,5 @@
-//! The users of a server and what proves their passwords, from a file of secrets. Keeps for
-//! each user what stands for the password, and never shows one.
+//! The users of a server and their password keys, read from a file of secrets. Only hashes
+//! of the names and keys made from the passwords are kept; neither is shown.
 
 #![forbid(unsafe_code)]
 
@@ -9,11 +9,11 @@ use ropewalk::error::Result;
 use ropewalk::hash::{Sha256, same_secretly};
 use std::path::Path;
 
-/// The most users. All are looked at for each request, so that it takes as long for
-/// one who is there as for one who is not.
+/// The most users. Each request is compared with all of them, so that a known user takes as
+/// long as an unknown one.
 pub(crate) const MAX_USERS: usize = 1000;
 
-/// What stands for a password.
+/// A password's keys, one for each algorithm (RFC 7616, section 3.4.2: H(A1)).
 #[derive(Clone)]
 struct Keys {
     sha256: String,
@@ -36,28 +36,27 @@ impl Keys {
     }
 }
 
-/// Everybody who may come in.
+/// All users that may log in.
 pub(crate) struct Passwords {
     realm: Vec<u8>,
-    /// Digests of the names, all of one length, with the keys.
+    /// The SHA-256 of each name, and the user's keys.
     users: Vec<([u8; 32], Keys)>,
-    /// Compared with for a user who is not there.
+    /// The keys that an unknown user is compared with.
     nobody: Keys,
 }
 
 impl Passwords {
-    /// Reads the file at `path`. The passwords are good for `realm` only.
+    /// Reads the file at `path`. The passwords are valid for `realm` only.
     ///
     /// # Errors
-    /// One line for a person, that names the line and never its text: no regular file;
-    /// one that others may read; a limit; a line that is not `user:password`; a user
-    /// who comes twice; nobody at all.
+    /// The file is not regular, others may read it, it has no user or too many, it names a
+    /// user twice, or a line is not `user:password`. The message never shows a line's text.
     pub(crate) fn read(path: &Path, realm: &[u8]) -> Result<Passwords> {
         let named = |reason: String| secrets::refused(path, &reason);
         Passwords::parse(&secrets::read(path)?, realm).map_err(named)
     }
 
-    /// Takes the text of such a file.
+    /// Reads the text of such a file.
     fn parse(text: &[u8], realm: &[u8]) -> std::result::Result<Passwords, String> {
         let mut users: Vec<([u8; 32], Keys)> = Vec::new();
         for (number, line) in lines(text) {
@@ -65,7 +64,7 @@ impl Passwords {
                 parse_line(line).map_err(|reason| format!("line {number}: {reason}"))?;
             let name = digest(user);
             if users.iter().any(|(own, _)| *own == name) {
-                return Err(format!("line {number}: an earlier line has this user"));
+                return Err(format!("line {number}: this user is on an earlier line too"));
             }
             if users.len() == MAX_USERS {
                 return Err(format!("more than {MAX_USERS} users"));
@@ -73,12 +72,12 @@ impl Passwords {
             users.push((name, Keys::new(realm, user, password)));
         }
         if users.is_empty() {
-            return Err("it has no user".into());
+            return Err("no user in the file".into());
         }
         Ok(Passwords { realm: realm.to_vec(), users, nobody: Keys::new(realm, b"", b"") })
     }
 
-    /// What the passwords are for.
+    /// The realm of the passwords.
     pub(crate) fn realm(&self) -> &[u8] {
         &self.realm
     }
@@ -88,8 +87,8 @@ impl Passwords {
         self.users.len()
     }
 
-    /// Runs `proves` with the key of this user and says whether it did; with some other
-    /// key, and `false`, if there is no such user. It takes as long either way.
+    /// Whether `proves` returns true for the key of this user; false for an unknown user.
+    /// `proves` runs in both cases, so that they take the same time.
     pub(super) fn check(
         &self,
         user: &[u8],
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_there_is_not_let_in_by_any_proof() {
+    fn an_unknown_user_is_refused_whatever_the_proof() {
         let passwords = parse("ann:secret").unwrap();
         assert!(!passwords.check(b"eve", Algorithm::Sha256, |_| true));
         assert!(!knows(&passwords, b"", b""));
@@ -169,14 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn broken_lines_are_named_by_their_number_alone() {
+    fn an_error_shows_the_number_of_a_line_and_not_its_text() {
         for (text, expected) in [
             ("a:b\nsecret", "line 2: no colon in it"),
             ("\n:secret", "line 2: an empty name or password"),
             ("secret:", "line 1: an empty name or password"),
             ("a:sec\tret", "line 1: a control character in it"),
-            ("a:b\na:secret", "line 2: an earlier line has this user"),
-            ("", "it has no user"),
+            ("a:b\na:secret", "line 2: this user is on an earlier line too"),
+            ("", "no user in the file"),
         ] {
             assert_eq!(reason(text), expected);
         }
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused() {
+    fn a_file_that_is_not_regular_is_refused() {
         for path in ["/dev/null", "/"] {
             let error = Passwords::read(Path::new(path), b"realm").err().unwrap();
             assert_eq!(error.to_string(), format!("{path}: not a regular file"));

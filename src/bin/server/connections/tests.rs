@@ -1,4 +1,4 @@
-//! Tests of who has to go, and who is served.
+//! Tests of which connection is dropped for another one, and which is served.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,7 @@ fn connect(address: &str) -> (TcpStream, TcpStream, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (here, peer) = listener.accept().unwrap();
-    // What counts is the address that the connection comes from.
+    // The test chooses the address that the connection seems to come from.
     (here, there, SocketAddr::new(address.parse().unwrap(), peer.port()))
 }
 
@@ -24,7 +24,7 @@ fn ended(mut stream: &TcpStream) -> bool {
     matches!(stream.read(&mut [0]), Ok(0))
 }
 
-/// Whether it was ended, behind what there is to read.
+/// Whether the connection has ended behind the bytes that there are to read.
 fn has_ended(mut stream: &TcpStream) -> bool {
     let mut buffer = [0; 65536];
     stream.set_nonblocking(true).unwrap();
@@ -38,7 +38,7 @@ fn has_ended(mut stream: &TcpStream) -> bool {
 }
 
 #[test]
-fn the_longest_idle_of_the_greediest_address_goes() {
+fn the_longest_waiting_of_the_address_that_holds_most_is_dropped() {
     let owner = Connections::new(3);
     let (_other, other) = admit(&owner, "127.0.0.2");
     let (_first, first) = admit(&owner, "127.0.0.1");
@@ -58,16 +58,20 @@ fn an_ipv6_network_counts_as_one_address() {
     let [(_, first), (second, _), (third, _), (fourth, _)] = &own;
     assert_eq!([ended(&other), ended(first)], [false, true]);
     let (fifth, _fifth) = admit(&owner, "2001:db8:0:2::5");
-    assert_eq!(second.while_served(|| ()), None, "it had to go for the fifth");
+    assert_eq!(second.while_served(|| ()), None, "it was dropped for the fifth");
     drop(of_other);
     let (sixth, _sixth) = admit(&owner, "2001:db8:0:2::6");
     let served = third
         .while_served(|| fourth.while_served(|| fifth.while_served(|| sixth.while_served(|| ()))));
-    assert_eq!(served, Some(Some(Some(None))), "three of four places are for one address");
+    assert_eq!(
+        served,
+        Some(Some(Some(None))),
+        "one address is served on three of four connections"
+    );
 }
 
 #[test]
-fn one_that_is_served_never_goes() {
+fn a_served_connection_is_never_dropped() {
     let owner = Connections::new(2);
     let (served, served_peer) = admit(&owner, "127.0.0.1");
     let (_idle, idle_peer) = admit(&owner, "127.0.0.1");
@@ -79,7 +83,7 @@ fn one_that_is_served_never_goes() {
 }
 
 #[test]
-fn when_all_are_served_nobody_is_let_in() {
+fn when_all_are_served_none_is_admitted() {
     let owner = Connections::new(1);
     let (served, peer) = admit(&owner, "127.0.0.1");
     let done = served.while_served(|| {
@@ -90,14 +94,14 @@ fn when_all_are_served_nobody_is_let_in() {
 }
 
 #[test]
-fn one_address_is_served_on_three_of_four_places() {
+fn one_address_is_served_on_three_of_four_connections() {
     let owner = Connections::new(4);
     let own = [(); 4].map(|()| admit(&owner, "127.0.0.1"));
     let [(first, _), (second, _), (third, _), (fourth, _)] = &own;
     let served = first
         .while_served(|| second.while_served(|| third.while_served(|| fourth.while_served(|| ()))));
     assert_eq!(served, Some(Some(Some(None))));
-    // One that is served no more has left its place.
+    // Those that are served no more do not count.
     assert_eq!(fourth.while_served(|| ()), Some(()));
     let served = first.while_served(|| {
         second.while_served(|| {
@@ -129,7 +133,7 @@ fn requests_of_a_proxy_count_as_those_of_its_clients() {
 }
 
 #[test]
-fn one_that_had_to_go_is_not_served() {
+fn a_dropped_connection_is_not_served() {
     let owner = Connections::new(1);
     let (connection, _peer) = admit(&owner, "127.0.0.1");
     let (_next, _next_peer) = admit(&owner, "127.0.0.1");
@@ -137,7 +141,7 @@ fn one_that_had_to_go_is_not_served() {
 }
 
 #[test]
-fn a_panic_ends_one_connection_and_frees_its_place() {
+fn a_panic_ends_one_connection_and_makes_room() {
     let owner = Connections::new(2);
     let (first, first_peer) = admit(&owner, "127.0.0.1");
     let (_second, second_peer) = admit(&owner, "127.0.0.1");
@@ -145,13 +149,13 @@ fn a_panic_ends_one_connection_and_frees_its_place() {
     first_peer.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     assert_eq!((&first_peer).read(&mut [0]).unwrap(), 0);
     assert!(!ended(&second_peer));
-    while lock(&owner.state).open.len() > 1 {
+    while lock(&owner.registry).open.len() > 1 {
         std::thread::yield_now();
     }
 }
 
 #[test]
-fn one_that_has_left_counts_no_more_and_is_not_ended() {
+fn a_connection_that_has_left_counts_no_more_and_is_not_ended() {
     let owner = Connections::new(1);
     let (connection, peer) = admit(&owner, "127.0.0.1");
     let kept = connection.stream().clone();
@@ -167,7 +171,7 @@ fn one_that_has_left_counts_no_more_and_is_not_ended() {
 }
 
 #[test]
-fn one_that_had_to_go_cannot_leave() {
+fn a_dropped_connection_cannot_leave() {
     let owner = Connections::new(1);
     let (connection, _peer) = admit(&owner, "127.0.0.1");
     let (_next, _next_peer) = admit(&owner, "127.0.0.1");
@@ -209,18 +213,18 @@ fn while_stuck<T>(connection: &Connection, then: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn one_that_takes_nothing_makes_room_when_all_are_served() {
+fn a_client_that_takes_nothing_makes_room_when_all_are_served() {
     let owner = Connections::new(2);
     let [(slow, slow_peer), (served, _peer)] = ["127.0.0.1", "127.0.0.2"].map(|a| admit(&owner, a));
     let (here, _there, from) = connect("127.0.0.3");
     let begun = Instant::now();
     while_stuck(&slow, || {
         served.while_served(|| {
-            owner.look_at(begun);
+            owner.measure_at(begun);
             let here = owner.admit(here, from).err().unwrap();
-            // What its own buffers took may be much for so short a time.
-            owner.look_at(begun + LOOK_TIME * 100);
-            owner.look_at(begun + LOOK_TIME * 101);
+            // Its own buffers may have taken much in so short a time.
+            owner.measure_at(begun + MEASURE_TIME * 100);
+            owner.measure_at(begun + MEASURE_TIME * 101);
             let new = owner.admit(here, from).ok().unwrap();
             assert!(has_ended(&slow_peer));
             assert_eq!(new.while_served(|| ()), Some(()));
@@ -229,7 +233,7 @@ fn one_that_takes_nothing_makes_room_when_all_are_served() {
 }
 
 #[test]
-fn one_that_takes_nothing_makes_room_for_its_own_address() {
+fn a_client_that_takes_nothing_makes_room_for_its_own_address() {
     let owner = Connections::new(4);
     let own = [(); 4].map(|()| admit(&owner, "127.0.0.1"));
     let [(first, first_peer), (second, _), (third, _), (fourth, _)] = &own;
@@ -238,8 +242,8 @@ fn one_that_takes_nothing_makes_room_for_its_own_address() {
         second.while_served(|| {
             third.while_served(|| {
                 assert_eq!(fourth.while_served(|| ()), None);
-                owner.look_at(begun + LOOK_TIME * 100);
-                owner.look_at(begun + LOOK_TIME * 101);
+                owner.measure_at(begun + MEASURE_TIME * 100);
+                owner.measure_at(begun + MEASURE_TIME * 101);
                 assert_eq!(fourth.while_served(|| ()), Some(()));
             })
         })
@@ -248,7 +252,7 @@ fn one_that_takes_nothing_makes_room_for_its_own_address() {
 }
 
 #[test]
-fn one_that_takes_what_there_is_stays_however_little_that_is() {
+fn a_client_that_takes_all_there_is_stays_however_little_that_is() {
     let owner = Connections::new(1);
     let (slow, mut peer) = admit(&owner, "127.0.0.1");
     let begun = Instant::now();
@@ -256,8 +260,8 @@ fn one_that_takes_what_there_is_stays_however_little_that_is() {
         slow.while_sending(|| {
             slow.stream().as_ref().write_all(&[0; 100]).unwrap();
             peer.read_exact(&mut [0; 100]).unwrap();
-            owner.look_at(begun + LOOK_TIME * 100);
-            owner.look_at(begun + LOOK_TIME * 101);
+            owner.measure_at(begun + MEASURE_TIME * 100);
+            owner.measure_at(begun + MEASURE_TIME * 101);
             let (here, _there, from) = connect("127.0.0.1");
             assert!(owner.admit(here, from).is_err());
         })
@@ -265,11 +269,11 @@ fn one_that_takes_what_there_is_stays_however_little_that_is() {
 }
 
 #[test]
-fn while_there_is_room_nobody_is_looked_at() {
+fn while_there_is_room_no_client_is_measured() {
     let owner = Connections::new(4);
     let _two = [(); 2].map(|()| admit(&owner, "127.0.0.1"));
-    assert_eq!(owner.look(), None);
+    assert_eq!(owner.measure(), None);
     let _third = admit(&owner, "127.0.0.1");
-    assert_eq!(owner.look(), Some(LOOK_TIME));
-    assert!(owner.look().is_some_and(|left| left <= LOOK_TIME));
+    assert_eq!(owner.measure(), Some(MEASURE_TIME));
+    assert!(owner.measure().is_some_and(|left| left <= MEASURE_TIME));
 }

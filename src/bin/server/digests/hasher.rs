@@ -1,26 +1,29 @@
-//! Hashing one file from its start to its end. Holes are not read. When it may go on
-//! and how far, it asks before every stretch.
+//! Hashes one file from its start to its end. Holes are not read. Before each stretch the
+//! hasher asks how far it may go.
 
 #![forbid(unsafe_code)]
 
 use super::{Hashed, NoDigest};
 use ropewalk::hash::Md5;
-use ropewalk::sys::file::{next_data, next_hole};
-use ropewalk::transfer::identity::{Identity, Version};
+use ropewalk::sys::file::{Extent, extents};
+use ropewalk::transfer::source::identity::{Identity, Version};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime};
 
-/// Bytes that are read at once.
+/// The bytes of one read.
 const BUFFER: usize = 128 << 10;
 
-/// How long ago a file was last changed at least, for its stamps to show the next
-/// change: file systems keep them in steps of up to two seconds.
+/// How old the last change of a settled file is at least. File systems keep time stamps in
+/// steps of up to two seconds, so another change within a step would not show.
 const SETTLED_AGE: Duration = Duration::from_secs(2);
 
-/// Hashes `file`, which was `identity` when it was opened. Before each stretch `until`
-/// is asked how far it goes: past the offset that it is given, or not at all.
+/// Hashes `file`, which had this identity when it was opened. `until` gets the offset at
+/// which a stretch begins, and returns a greater one, at which the stretch ends.
+///
+/// # Errors
+/// What `until` returned, or that the file cannot be read.
 pub(super) fn hash(
     file: &File,
     identity: &Identity,
@@ -28,33 +31,29 @@ pub(super) fn hash(
 ) -> Result<Hashed, NoDigest> {
     let begun = SystemTime::now();
     let Version { size, mtime, ctime } = identity.version;
-    // What claims to be empty may not be (/proc): only reading it tells.
+    // A file of /proc claims to be empty, and is not: read it to learn its length.
     let end = if size == 0 { u64::MAX } else { size };
-    let mut run = if size == 0 { Run { end, hole: false } } else { Run { end: 0, hole: false } };
     let (mut digest, mut offset) = (Md5::new(), 0);
     'file: while offset < end {
-        let stretch_end = until(offset)?.min(end);
-        // Not kept while waiting for another stretch: many may wait.
+        let stretch = offset..until(offset)?.min(end);
+        // Freed while the hash waits for its next stretch, since many hashes may wait.
         let mut buffer = vec![0; BUFFER];
-        while offset < stretch_end {
-            if offset >= run.end {
-                run = Run::at(file, offset, end);
+        for Extent { range, hole } in extents(file, stretch) {
+            if hole {
+                digest.update_zeros(range.end - range.start);
+                offset = range.end;
             }
-            let left = stretch_end.min(run.end) - offset;
-            if run.hole {
-                digest.update_zeros(left);
-                offset += left;
-                continue;
-            }
-            let wanted = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
-            match file.read_at(&mut buffer[..wanted], offset) {
-                Ok(0) => break 'file,
-                Ok(count) => {
-                    digest.update(&buffer[..count]);
-                    offset += count as u64;
+            while offset < range.end {
+                let wanted = usize::try_from(range.end - offset).unwrap_or(BUFFER).min(BUFFER);
+                match file.read_at(&mut buffer[..wanted], offset) {
+                    Ok(0) => break 'file,
+                    Ok(count) => {
+                        digest.update(&buffer[..count]);
+                        offset += count as u64;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(unreadable(&error)),
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(unreadable(&error)),
             }
         }
     }
@@ -70,28 +69,6 @@ pub(super) fn hash(
 
 fn unreadable(error: &io::Error) -> NoDigest {
     NoDigest::Failed(error.raw_os_error())
-}
-
-/// A part of a file that is all data, or all hole.
-struct Run {
-    end: u64,
-    hole: bool,
-}
-
-impl Run {
-    /// The run at `offset`. A file system that knows no holes has only data.
-    fn at(file: &File, offset: u64, size: u64) -> Run {
-        match next_data(file, offset) {
-            // Nothing but a hole up to the end; or behind the end, as reading will tell.
-            Ok(None) => Run { end: size, hole: matches!(next_hole(file, offset), Ok(Some(_))) },
-            Ok(Some(data)) if data > offset => Run { end: data.min(size), hole: true },
-            Ok(Some(_)) => match next_hole(file, offset) {
-                Ok(Some(hole)) if hole > offset => Run { end: hole.min(size), hole: false },
-                _ => Run { end: size, hole: false },
-            },
-            Err(_) => Run { end: size, hole: false },
-        }
-    }
 }
 
 #[cfg(test)]
@@ -142,13 +119,13 @@ mod tests {
         file.read_exact_at(&mut bytes, 0).unwrap();
         let mut expected = Md5::new();
         expected.update(&bytes);
-        // Stretches that end anywhere, also inside a hole.
+        // Stretches end anywhere, also inside a hole.
         let hashed = hash(&file, &identity(&file), |offset| Ok(offset + 333_333)).unwrap();
         assert_eq!((hashed.md5, hashed.length), (expected.finish(), 5 << 20));
     }
 
     #[test]
-    fn a_file_that_is_written_to_meanwhile_has_changed() {
+    fn a_file_that_grows_while_it_is_hashed_has_changed() {
         let mut file = scratch("grown");
         file.write_all(&[1; 1000]).unwrap();
         let identity = identity(&file);
@@ -161,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_became_shorter_ends_where_it_ends() {
+    fn a_file_that_became_shorter_is_hashed_to_its_new_end() {
         let mut file = scratch("cut");
         file.write_all(&[1; 1000]).unwrap();
         let identity = identity(&file);
@@ -180,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_has_no_digest_now_or_later() {
+    fn a_file_that_cannot_be_read_has_no_digest() {
         let file = File::open("/proc/self/mem").unwrap();
         let hashed = hash(&file, &identity(&file), |_| Ok(u64::MAX));
         assert_eq!(hashed, Err(NoDigest::Failed(Some(libc::EIO))));
     }
 
     #[test]
-    fn being_told_to_end_it_ends() {
+    fn a_hash_ends_when_the_schedule_stops_it() {
         let mut file = scratch("stop");
         file.write_all(b"x").unwrap();
         let hashed = hash(&file, &identity(&file), |_| Err(NoDigest::Stopping));

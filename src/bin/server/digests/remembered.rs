@@ -1,37 +1,37 @@
-//! The digests that were asked for last, by entity tag. A tag stands for bytes that do
-//! not change, so nothing here grows stale; it is only put out by newer ones.
+//! The digests that clients asked for last, by the key of the file's identity. A changed
+//! file has another key, so no entry becomes wrong; only newer entries push it out.
 
 #![forbid(unsafe_code)]
 
 use super::Hashed;
 use std::collections::VecDeque;
 
-/// How many are kept.
+/// The most digests that are kept.
 pub(super) const MAX_REMEMBERED: usize = 64;
 
-/// Digests, the one that was used last at the end.
+/// Digests, the most recently used one last.
 #[derive(Default)]
 pub(super) struct Remembered {
     entries: VecDeque<(String, Hashed)>,
 }
 
 impl Remembered {
-    /// The digest for `tag`, which counts as used now.
-    pub(super) fn recall(&mut self, tag: &str) -> Option<Hashed> {
-        let place = self.entries.iter().position(|(own, _)| own == tag)?;
-        let entry = self.entries.remove(place)?;
+    /// The digest of `key`, which counts as used now.
+    pub(super) fn recall(&mut self, key: &str) -> Option<Hashed> {
+        let position = self.entries.iter().position(|(own, _)| own == key)?;
+        let entry = self.entries.remove(position)?;
         let hashed = entry.1;
         self.entries.push_back(entry);
         Some(hashed)
     }
 
-    /// Keeps a digest; the one that was not used for longest goes for it.
-    pub(super) fn remember(&mut self, tag: &str, hashed: Hashed) {
-        self.entries.retain(|(own, _)| own != tag);
+    /// Keeps a digest, in place of the least recently used one if there are too many.
+    pub(super) fn remember(&mut self, key: &str, hashed: Hashed) {
+        self.entries.retain(|(own, _)| own != key);
         if self.entries.len() >= MAX_REMEMBERED {
             self.entries.pop_front();
         }
-        self.entries.push_back((tag.to_string(), hashed));
+        self.entries.push_back((key.to_string(), hashed));
     }
 }
 
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_last_stays() {
+    fn the_least_recently_used_digest_is_forgotten() {
         let mut remembered = Remembered::default();
         for number in 0..MAX_REMEMBERED as u64 {
             remembered.remember(&number.to_string(), hashed(number));

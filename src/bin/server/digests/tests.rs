@@ -1,4 +1,4 @@
-//! The service as a whole, with files, threads and clients.
+//! The digests as a whole, with files, threads and clients.
 
 use super::*;
 use std::io::Write;
@@ -11,7 +11,7 @@ fn client() -> (TcpStream, TcpStream) {
     (listener.accept().unwrap().0, there)
 }
 
-/// A file with nothing stored in it, which takes long to hash and no time to make.
+/// A file that is one hole. It takes long to hash and no time to make.
 fn long_file(name: &str) -> (File, Identity) {
     let path = std::env::temp_dir().join(format!("ropewalk-{}-{name}", std::process::id()));
     let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
@@ -21,7 +21,7 @@ fn long_file(name: &str) -> (File, Identity) {
     (file, identity)
 }
 
-/// Asks for a digest on a thread of its own.
+/// Asks for a digest on a thread.
 fn ask(
     digests: &Arc<Digests>,
     file: &File,
@@ -31,12 +31,12 @@ fn ask(
     let (tell, outcome) = mpsc::channel();
     let (here, there) = client();
     let (digests, file) = (digests.clone(), file.try_clone().unwrap());
-    thread::spawn(move || tell.send(digests.digest(&file, &identity, &here, hurry)));
+    std::thread::spawn(move || tell.send(digests.digest(&file, &identity, &here, hurry)));
     (outcome, there)
 }
 
 #[test]
-fn what_was_hashed_once_is_known() {
+fn a_file_that_was_hashed_once_has_a_known_digest() {
     let digests = Digests::new();
     let file = File::open("/etc/passwd").unwrap();
     let identity = Identity::of(&file, &file.metadata().unwrap());
@@ -47,11 +47,11 @@ fn what_was_hashed_once_is_known() {
 }
 
 #[test]
-fn a_client_whose_connection_breaks_is_left_at_once() {
+fn a_client_whose_connection_breaks_is_given_up_at_once() {
     let digests = Digests::new();
     let (file, identity) = long_file("gone");
     let (mut here, there) = client();
-    // What it has not read makes its end a reset.
+    // An unread byte makes the close a reset.
     here.write_all(b"x").unwrap();
     there.peek(&mut [0]).unwrap();
     drop(there);
@@ -73,7 +73,7 @@ fn a_client_that_only_stopped_sending_still_gets_its_digest() {
 }
 
 #[test]
-fn a_stop_ends_every_hash_and_everybody_s_wait() {
+fn a_stop_ends_every_hash_and_every_wait() {
     let digests = Digests::new();
     let files = ["stop-1", "stop-2", "stop-3", "stop-4"].map(long_file);
     let waits = files
@@ -89,11 +89,14 @@ fn a_stop_ends_every_hash_and_everybody_s_wait() {
 }
 
 #[test]
-fn a_panicking_hash_leaves_nobody_waiting() {
+fn a_panicking_hash_leaves_no_client_waiting() {
     let digests = Digests::new();
     let (bell, ringer) = UnixStream::pair().unwrap();
-    let joined = lock(&digests.board).join("a", Hurry::WithTransfer, ringer).unwrap();
-    drop(Finish { owner: digests.clone(), tag: "a".into(), outcome: None });
-    assert!(matches!(joined.slot.get(), Some(Err(NoDigest::Failed(_)))));
+    let joined = {
+        let mut schedule = lock(&digests.schedule);
+        schedule.join("a", Hurry::WithTransfer, ringer, Instant::now()).unwrap()
+    };
+    drop(Finish { digests: digests.clone(), key: "a".into(), outcome: None });
+    assert!(matches!(joined.outcome.get(), Some(Err(NoDigest::Failed(_)))));
     assert_eq!(ropewalk::sys::poll::readable(&[bell.as_fd()], None).unwrap(), [true]);
 }

@@ -1,5 +1,5 @@
-//! The command that fetches a file with ropewalk's client from this server, as the client
-//! that asks for a page would have to name it.
+//! The command that fetches a file from this server with ropewalk's client. It names the
+//! server as the browser's request does.
 
 #![forbid(unsafe_code)]
 
@@ -10,11 +10,14 @@ use std::ffi::OsStr;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-/// How the client is called where it was not installed, and where it was.
+/// The client's name where it is not installed, and where it is.
 const CLIENTS: [&str; 2] = ["./client", "ropewalk-client"];
 
-/// The URL of the target's own path, at the host that the request names. `local` stands for
-/// a name that is none.
+/// The URL of the target's path at the host that the request names, or at `local` if the
+/// request has no valid host.
+///
+/// # Errors
+/// 400 for a malformed percent-encoding.
 pub(super) fn url(head: &RequestHead, local: SocketAddr) -> Result<String, Refusal> {
     let host = head.headers.get_only("Host").and_then(checked);
     let host = host.map_or_else(|| local.to_string(), str::to_string);
@@ -22,27 +25,27 @@ pub(super) fn url(head: &RequestHead, local: SocketAddr) -> Result<String, Refus
     Ok(format!("http://{host}/{}", path.trim_start_matches('/')))
 }
 
-/// The command that fetches what is at the URL.
+/// The command that fetches the file at the URL.
 pub(super) fn fetch(url: &str) -> String {
     shell::command([client(std::env::args_os().next().as_deref()), url])
 }
 
-/// The beginning of the commands for what is beneath the URL; `None` where a shell would
-/// need quotes around all of it.
+/// The beginning of the commands for the files beneath the URL; `None` where a shell needs
+/// quotes around the URL.
 pub(super) fn beginning(url: &str) -> Option<String> {
     let command = fetch(url);
     command.ends_with(&format!(" {url}")).then_some(command)
 }
 
-/// What the client is called where the server has this name.
+/// The name of the client where the server has this name.
 fn client(server: Option<&OsStr>) -> &'static str {
     let name = server.and_then(|server| Path::new(server).file_name());
     let installed = name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"ropewalk-"));
     CLIENTS[usize::from(installed)]
 }
 
-/// The value of a Host field (RFC 9110, section 7.2) with nothing in it but a name or an
-/// address, and a port.
+/// The value of a Host field (RFC 9110, section 7.2), if it has nothing in it but a name or
+/// an address, and perhaps a port.
 fn checked(value: &[u8]) -> Option<&str> {
     let host = std::str::from_utf8(value).ok()?;
     let (name, port) = match host.strip_prefix('[') {
@@ -80,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_a_name_or_an_address_with_a_port_or_none() {
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
         for host in ["a", "box:8080", "192.0.2.7:1", "[::1]", "[2001:db8::1]:65535", "a_b.c-d"] {
             assert_eq!(checked(host.as_bytes()), Some(host));
         }
@@ -103,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_quotes_gets_them_and_is_no_beginning() {
+    fn a_url_that_needs_quotes_gets_them_and_is_no_beginning() {
         let url = url_of(b"/x/", "[::1]:80");
         assert_eq!(fetch(&url), "./client 'http://[::1]:80/x/'");
         assert_eq!(beginning(&url), None);

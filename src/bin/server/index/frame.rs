@@ -1,5 +1,5 @@
-//! What all pages for people have in common: how they begin and end, how they look, and
-//! what they may do in a browser.
+//! The frame of all pages for people: beginning, heading, end, style, script, and the
+//! security policy for browsers.
 
 #![forbid(unsafe_code)]
 
@@ -9,13 +9,13 @@ use ropewalk::codec::{base64, html};
 use ropewalk::hash::Sha256;
 use std::io::{self, Write};
 
-/// How pages for people look.
+/// The style of pages for people.
 const STYLE: &str = include_str!("style.css");
 
-/// What makes them better where a browser runs scripts. All of them work without.
+/// The script of pages for people, which work without it too.
 const SCRIPT: &str = include_str!("script.js");
 
-/// How an index for programs looks, should a person see it.
+/// The style of an index for programs, which a person may see too.
 pub(super) const PLAIN_STYLE: &str = "body{font-family:sans-serif;margin:2em}\
     th,td{text-align:left;padding:.15em 1.5em .15em 0}\
     td+td,th+th{text-align:right;white-space:nowrap}\
@@ -24,9 +24,8 @@ pub(super) const PLAIN_STYLE: &str = "body{font-family:sans-serif;margin:2em}\
 /// The value of `Content-Type` of every page.
 pub(super) const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 
-/// Adds the fields of a page: what it is, and what it may do. That is to look as the styles
-/// here say, and to run the script here: so no name in it can do anything, whatever a
-/// browser makes of it.
+/// Adds the security fields of a page. It may use the styles and the script of this file, and
+/// nothing else, so no file name in it can run, whatever a browser takes it for.
 pub(super) fn describe(response: Response) -> Response {
     let [style, plain, script] = [STYLE, PLAIN_STYLE, SCRIPT].map(source);
     let policy = format!(
@@ -39,14 +38,17 @@ pub(super) fn describe(response: Response) -> Response {
         .field("Referrer-Policy", "no-referrer")
 }
 
-/// How a policy names a style or a script that stands in a page.
+/// The name of a style or a script in a Content-Security-Policy.
 fn source(text: &str) -> String {
     let mut digest = Sha256::new();
     digest.update(text.as_bytes());
     format!("'sha256-{}'", base64::encode(&digest.finish()))
 }
 
-/// Everything up to a page's own content. `body` are attributes of its body.
+/// Writes a page up to its content. `body` has the attributes of the body element.
+///
+/// # Errors
+/// Those of `out`.
 pub(super) fn begin(out: &mut impl Write, title: &str, body: &str) -> io::Result<()> {
     write!(
         out,
@@ -60,20 +62,26 @@ pub(super) fn begin(out: &mut impl Write, title: &str, body: &str) -> io::Result
     )
 }
 
-/// Everything behind it.
+/// Writes a page's end, behind its content.
+///
+/// # Errors
+/// Those of `out`.
 pub(super) fn end(out: &mut impl Write) -> io::Result<()> {
     write!(out, "</div>\n<script>{SCRIPT}</script>\n</body>\n</html>\n")
 }
 
-/// A heading with a link to each folder above the last part of `path`, which is a folder's
-/// if it ends with a slash. They are relative: where the path's own beginning is, only the
-/// browser knows.
+/// Writes a heading with a link to each folder above the last part of `path`. A folder's path
+/// ends with a slash. The links are relative, since behind a proxy only the browser knows
+/// where the path begins.
+///
+/// # Errors
+/// Those of `out`.
 pub(super) fn heading(out: &mut impl Write, path: &[u8]) -> io::Result<()> {
     let folder = path.strip_suffix(b"/");
     let parts: Vec<&[u8]> = folder.unwrap_or(path).split(|&byte| byte == b'/').collect();
     let below = usize::from(folder.is_some());
     out.write_all(b"<nav aria-label=\"Folders\"><h1>")?;
-    // A path with dots in it is another one to a browser.
+    // A browser resolves dots in a path, so its links would lead elsewhere.
     let crumbs =
         path.starts_with(b"/") && !parts.contains(&&b"."[..]) && !parts.contains(&&b".."[..]);
     if !crumbs || folder == Some(b"") {
@@ -97,7 +105,10 @@ pub(super) fn heading(out: &mut impl Write, path: &[u8]) -> io::Result<()> {
     out.write_all(b"</h1></nav>\n")
 }
 
-/// A page instead of an error's JSON.
+/// The page of an error, in place of its JSON.
+///
+/// # Errors
+/// None in practice: memory takes every write.
 pub(super) fn error_page(status: Status, reason: &str) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     begin(&mut out, &status.to_string(), "")?;
@@ -123,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heading_leads_to_every_folder_above() {
+    fn a_heading_links_to_every_folder_above() {
         for (path, expected) in [
             ("/", "<b>/</b>"),
             ("/a/", "<a href=\"../\">/</a> <b aria-current=\"page\">a</b>"),
@@ -152,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_does_nothing_in_a_heading() {
+    fn a_name_is_only_text_in_a_heading() {
         let text = heading_of(b"/<i>\"'/\xff\n/");
         assert!(
             text.contains(">&lt;i&gt;&quot;&#39;</a>")
@@ -162,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_no_end_of_a_style_or_a_script_in_it() {
+    fn neither_style_nor_script_ends_its_own_element() {
         for (text, tag) in [(STYLE, "</style"), (SCRIPT, "</script"), (SCRIPT, "<!--")] {
             assert!(!text.to_ascii_lowercase().contains(tag));
         }
     }
 
     #[test]
-    fn an_error_says_what_it_is() {
+    fn an_error_page_shows_status_and_reason() {
         let text = String::from_utf8(error_page(Status::NOT_FOUND, "no <such>").unwrap()).unwrap();
         assert!(text.contains("<h1>404 Not Found</h1>\n<p>No &lt;such&gt;.</p>"), "{text}");
     }

@@ -1,6 +1,6 @@
-//! What a client may see of a folder: the regular files and folders in it that it would
-//! get, and no others, in an order of its choice. A listing has as many entries as fit in
-//! its limits, and goes on behind any entry: so memory is bounded however many there are.
+//! The listing of a folder: the regular files and folders in it that a client may fetch, in
+//! the order that it asks for. A listing may start behind any entry and ends at a limit, so a
+//! folder of any size takes bounded memory.
 
 #![forbid(unsafe_code)]
 
@@ -14,17 +14,16 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 
-/// How many entries a page for a person has at most. With names of the greatest length
-/// they take 3 MB.
+/// The most entries of a page for people. With the longest names they take 3 MB.
 pub(crate) const MAX_ENTRIES: usize = 10_000;
 
-/// Bytes that the entries of a listing take in memory at most.
+/// The most bytes of memory for the entries of a listing.
 const MAX_BYTES: usize = 4 << 20;
 
-/// Bytes that an entry takes beside its name, about.
+/// About how many bytes an entry takes beside its name.
 const ENTRY_BYTES: usize = 96;
 
-/// What is at a name.
+/// The type of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A folder.
@@ -33,66 +32,66 @@ pub(crate) enum Kind {
     File(u64),
 }
 
-/// One file or folder.
+/// A file or folder in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Its name: any bytes but `/` and NUL.
+    /// The name: any bytes but `/` and NUL.
     pub(crate) name: Vec<u8>,
-    /// What it is; for a link what that leads to.
+    /// The type; of a link, that of its target.
     pub(crate) kind: Kind,
-    /// When it was last modified, in seconds since 1970; negative before.
+    /// The time of the last change, in seconds since 1970; negative before that.
     pub(crate) modified: i64,
 }
 
-/// What entries are ordered by, of equal ones by their names.
+/// The property by which entries are ordered. Equal entries are ordered by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
     /// The bytes of the name.
     Bytes,
-    /// The name, as people read it.
+    /// The name in natural order: `a9` before `a10`.
     Name,
     /// The size of a file.
     Size,
-    /// When it was last modified.
+    /// The time of the last change.
     Modified,
 }
 
-/// An order of entries: folders first, and then as this says.
+/// An order of entries. Folders come first in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Order {
-    /// By what.
+    /// The property.
     pub(crate) key: Key,
-    /// Whether the greatest comes first.
+    /// Whether the greatest value comes first.
     pub(crate) descending: bool,
 }
 
-/// Which entries are asked for.
+/// The entries that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct View {
-    /// In which order.
+    /// Their order.
     pub(crate) order: Order,
-    /// Only those behind this one, which need not be there any more.
+    /// Only entries behind this one, which need not exist any more.
     pub(crate) after: Option<Entry>,
-    /// Only those whose names have this text in them, in lower case.
+    /// Only entries whose name in lower case contains this text.
     pub(crate) pattern: Option<String>,
 }
 
-/// What a folder shows.
+/// A part of the entries of a folder.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    /// In the order that was asked for.
+    /// The entries, in the order of the view.
     pub(super) entries: Vec<Entry>,
-    /// Whether more come behind these.
+    /// Whether more entries follow.
     pub(super) more: bool,
-    /// How many come before these.
+    /// How many entries of the view come before these.
     pub(super) before: u64,
-    /// All folders that were asked for, those before and behind these too.
+    /// The number of folders of the view, also before and behind these entries.
     pub(super) folders: u64,
-    /// And all files.
+    /// The number of files of the view.
     pub(super) files: u64,
-    /// And how many bytes these have.
+    /// The size of all these files, in bytes.
     pub(super) bytes: u64,
-    /// Whether the folder above may be seen too.
+    /// Whether the client may list the folder above.
     pub(super) has_parent: bool,
 }
 
@@ -114,23 +113,23 @@ impl View {
 }
 
 impl Listing {
-    /// Reads the folder. With a limit it keeps at most so many entries, and counts all;
-    /// without one it keeps as many as memory is for, and looks at no others, so the order
-    /// must be one of names. Names that begin with a dot are left out, as `ls` does: that
-    /// keeps an index tidy, and no file secret.
+    /// Reads the folder. With a limit it keeps at most that many entries, and counts all.
+    /// Without a limit it keeps as many as fit in memory, and looks at no others, so the order
+    /// must be by name. Names with a dot in front are left out, as by `ls`; a client may
+    /// still fetch them.
     ///
     /// # Errors
-    /// What the system says when the names cannot be read.
+    /// The system cannot read the names.
     pub(super) fn read(folder: &Folder, view: &View, limit: Option<usize>) -> io::Result<Listing> {
         folder.dir().rewind()?;
         let mut listing = Listing { has_parent: !folder.is_top(), ..Listing::default() };
-        let mut first = First::new(view.order, limit.unwrap_or(usize::MAX));
+        let mut first = FirstEntries::new(view.order, limit.unwrap_or(usize::MAX));
         for name in folder.dir().entries() {
             let name = name?.into_vec();
             if name.starts_with(b".") || !view.matches(&name) {
                 continue;
             }
-            // Looking at a file takes much longer than all the rest.
+            // Skipped before `look`, which takes much longer than all the rest.
             let wanted = |kind| {
                 let entry = Entry { name: name.clone(), kind, modified: 0 };
                 first.takes(&entry) && !view.is_past(&entry)
@@ -152,14 +151,14 @@ impl Listing {
                 false => first.offer(entry),
             }
         }
-        listing.more = first.ceiling.is_some();
+        listing.more = first.left_out.is_some();
         listing.entries = first.into_entries();
         Ok(listing)
     }
 }
 
 impl Entry {
-    /// `None` for what is neither a file nor a folder.
+    /// An entry with this metadata; `None` if that is of neither a file nor a folder.
     fn new(name: Vec<u8>, found: &Metadata) -> Option<Entry> {
         let kind = match (found.is_dir(), found.is_file()) {
             (true, _) => Kind::Folder,
@@ -169,7 +168,7 @@ impl Entry {
         Some(Entry { name, kind, modified: found.mtime() })
     }
 
-    /// Whether it is a file, and of how many bytes.
+    /// A rank by size: folders first, then files by their bytes.
     fn size(&self) -> (bool, u64) {
         match self.kind {
             Kind::Folder => (false, 0),
@@ -177,15 +176,14 @@ impl Entry {
         }
     }
 
-    /// Bytes that it takes in memory, about.
+    /// About how many bytes of memory the entry takes.
     fn cost(&self) -> usize {
         ENTRY_BYTES + self.name.len()
     }
 }
 
 impl Order {
-    /// Which of two entries comes first. Only entries that are equal in all that counts
-    /// here, and so in their names, are equal.
+    /// Compares two entries. Only entries of the same name are equal.
     pub(super) fn compare(&self, a: &Entry, b: &Entry) -> Ordering {
         let names = natural::compare(&a.name, &b.name);
         let by_key = match self.key {
@@ -199,32 +197,32 @@ impl Order {
     }
 }
 
-/// The first of the entries that it is offered, as many as fit in its limits.
-struct First {
+/// The first entries of all that are offered, as many as fit in the limits.
+struct FirstEntries {
     order: Order,
     limit: usize,
-    /// The last one on top.
+    /// The last entry on top.
     kept: BinaryHeap<Ranked>,
     bytes: usize,
-    /// The first one that did not fit: none behind it is kept either.
-    ceiling: Option<Entry>,
+    /// The first entry that did not fit. No entry behind it is kept.
+    left_out: Option<Entry>,
 }
 
-/// An entry that knows its order.
+/// An entry with its order, for the heap.
 struct Ranked {
     entry: Entry,
     order: Order,
 }
 
-impl First {
-    fn new(order: Order, limit: usize) -> First {
-        First { order, limit, kept: BinaryHeap::new(), bytes: 0, ceiling: None }
+impl FirstEntries {
+    fn new(order: Order, limit: usize) -> FirstEntries {
+        FirstEntries { order, limit, kept: BinaryHeap::new(), bytes: 0, left_out: None }
     }
 
-    /// Whether it comes before all that did not fit.
+    /// Whether the entry comes before all entries that did not fit.
     fn takes(&self, entry: &Entry) -> bool {
-        let ceiling = self.ceiling.as_ref();
-        ceiling.is_none_or(|ceiling| self.order.compare(entry, ceiling).is_lt())
+        let left_out = self.left_out.as_ref();
+        left_out.is_none_or(|left_out| self.order.compare(entry, left_out).is_lt())
     }
 
     fn offer(&mut self, entry: Entry) {
@@ -237,7 +235,7 @@ impl First {
         while self.kept.len() > self.limit || self.bytes > MAX_BYTES {
             let Some(last) = self.kept.pop() else { return };
             self.bytes -= last.entry.cost();
-            self.ceiling = Some(last.entry);
+            self.left_out = Some(last.entry);
         }
     }
 
@@ -283,7 +281,7 @@ mod tests {
     }
 
     fn ordered(key: Key, descending: bool) -> Vec<Entry> {
-        let mut first = First::new(Order { key, descending }, usize::MAX);
+        let mut first = FirstEntries::new(Order { key, descending }, usize::MAX);
         for entry in
             [file("B10", 1, 9), file("b9", 3, 5), folder("z"), file("A", 3, 7), folder("y")]
         {
@@ -307,11 +305,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_are_kept_in_whatever_order_they_are_offered() {
+    fn the_first_entries_are_kept_in_whatever_order_they_come() {
         for step in [1, 7, 99] {
-            let mut first = First::new(View::all(Key::Name).order, 10);
+            let mut first = FirstEntries::new(View::all(Key::Name).order, 10);
             (0..100).for_each(|at| first.offer(file(&format!("{}", at * step % 100), 0, 0)));
-            assert_eq!(first.ceiling, Some(file("10", 0, 0)));
+            assert_eq!(first.left_out, Some(file("10", 0, 0)));
             assert_eq!(names(&first.into_entries()).join(" "), "0 1 2 3 4 5 6 7 8 9");
         }
     }
@@ -319,9 +317,9 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_no_entry_before_the_last_is_missing() {
         let (long, short) = ("x".repeat(255), "y");
-        let mut first = First::new(View::all(Key::Name).order, usize::MAX);
+        let mut first = FirstEntries::new(View::all(Key::Name).order, usize::MAX);
         (0..20_000).rev().for_each(|at| first.offer(file(&format!("{at}{long}"), 0, 0)));
-        first.offer(file(short, 0, 0)); // there is room for it, but not for all before it
+        first.offer(file(short, 0, 0)); // it would fit, but not all entries before it do
         assert!(first.bytes <= MAX_BYTES);
         let entries = first.into_entries();
         assert!(entries.len() > MAX_ENTRIES);

@@ -1,43 +1,40 @@
-//! An index as bytes, in each of its forms. It is written twice, first only to learn
-//! its length and its tag, so that no folder's page is ever in memory as a whole. One that
-//! is too long for that is written once, while its entries are read.
+//! An index as bytes, in each of its forms. An index is never in memory as a whole: it is
+//! written twice, first only to learn its length and tag. An index with too many entries for
+//! memory is written once, while its entries are read.
 
 #![forbid(unsafe_code)]
 
+use super::folder_page;
 use super::frame::{self, PLAIN_STYLE};
-use super::html;
 use super::listing::{Entry, Kind, Listing, View};
-use crate::body::{Broken, Sent, push};
-use crate::shares::DownloadShare;
+use crate::sending::Sending;
 use crate::target::Folder;
 use ropewalk::codec::http::{Response, Version};
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
-use ropewalk::codec::{date, html as markup, percent};
+use ropewalk::codec::{date, html, percent};
 use ropewalk::hash::{Sha256, hex};
 use std::io::{self, Write};
-use std::net::TcpStream;
-use std::time::Duration;
 
-/// Bytes that are sent at once.
+/// The bytes that are sent at once.
 const PIECE_SIZE: usize = 16 << 10;
 
-/// Bytes of the SHA-256 that an entity tag keeps: as many as that of a file.
+/// The bytes of the SHA-256 in an entity tag; a file's tag has as many.
 const TAG_BYTES: usize = 16;
 
-/// In which form an index goes out.
+/// The form of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// A page for people.
     Browser,
-    /// HTML for programs that follow the links in it: all of them, and no others.
+    /// HTML for programs that follow links. It has the links of all entries, and no others.
     Plain,
-    /// For programs: ropewalk-server(1), INDEX.
+    /// JSON for programs: ropewalk-server(1), INDEX.
     Json,
 }
 
 impl Form {
-    /// Its media type.
+    /// The media type.
     pub(super) fn media_type(self) -> &'static str {
         match self {
             Form::Browser | Form::Plain => "text/html",
@@ -54,28 +51,28 @@ impl Form {
     }
 }
 
-/// How an index goes out.
+/// How the end of an index is marked.
 #[derive(Debug)]
 enum Framing {
-    /// Its length is known.
+    /// The length is known, in bytes.
     Length(u64),
-    /// It is read while it is sent, each part in a chunk of its own (RFC 9112, section 7.1).
+    /// The folder is read while the index is sent, in chunks (RFC 9112, section 7.1).
     Chunks(Folder),
-    /// It is read while it is sent, until the connection ends.
+    /// The folder is read while the index is sent, until the connection ends.
     UntilClose(Folder),
 }
 
-/// An index that is ready to go out.
+/// An index that is ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Page {
     form: Form,
-    /// What is asked for.
+    /// The entries that the request asks for.
     view: View,
-    /// The first entries of it; all, where the length is known.
+    /// The first of these entries; all of them if the length is known.
     listing: Listing,
     /// The folder's path, as the client named it.
     path: Vec<u8>,
-    /// How the command begins that fetches a file of the folder: `index/command.rs`.
+    /// The beginning of the command that fetches a file of the folder (`index/command.rs`).
     command: Option<String>,
     framing: Framing,
     tag: Option<String>,
@@ -100,8 +97,8 @@ impl Page {
         page
     }
 
-    /// An index of these entries and of all behind them, which are read from the folder
-    /// when their turn has come. In chunks, unless the client does not understand them.
+    /// An index of these entries and of all behind them, which are read from the folder while
+    /// the index is sent. It is sent in chunks, except to a client of HTTP/1.0.
     pub(super) fn streamed(
         form: Form,
         view: View,
@@ -117,7 +114,7 @@ impl Page {
         Page { form, view, listing, path, command: None, framing, tag: None }
     }
 
-    /// How many bytes it has, where that is known.
+    /// The length in bytes, if it is known.
     pub(crate) fn length(&self) -> Option<u64> {
         match self.framing {
             Framing::Length(length) => Some(length),
@@ -125,13 +122,12 @@ impl Page {
         }
     }
 
-    /// What only this page has, for an entity tag; `None` where the rest of it is not read
-    /// yet.
+    /// The entity tag; `None` if entries are still to be read.
     pub(super) fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// Says in a head how it will come.
+    /// Adds the field by which the client finds the end.
     pub(super) fn announce(&self, response: Response) -> Response {
         match self.framing {
             Framing::Length(length) => response.length(length),
@@ -140,35 +136,29 @@ impl Page {
         }
     }
 
-    /// Sends it; gives up when the client takes nothing for `stall`. No faster than
-    /// its share allows.
-    pub(crate) fn send(
-        &self,
-        stream: &TcpStream,
-        stall: Duration,
-        share: Option<&DownloadShare>,
-    ) -> Sent {
+    /// Sends it.
+    ///
+    /// # Errors
+    /// A folder cannot be read, or a write failed.
+    pub(crate) fn send(&self, out: &mut Sending<'_>) -> io::Result<()> {
         let chunks = matches!(self.framing, Framing::Chunks(_));
-        let mut outlet = Outlet { stream, share, chunks, pending: Vec::new(), bytes: 0 };
-        let sent = stream
-            .set_write_timeout(Some(stall))
-            .and_then(|()| self.write(&mut outlet))
-            .and_then(|()| outlet.finish());
-        Sent::new(outlet.bytes, sent.map_err(Broken::System), stall)
+        let mut pieces = Pieces { out, chunks, pending: Vec::new() };
+        self.write(&mut pieces)?;
+        pieces.finish()
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         match self.form {
             Form::Browser => {
                 let command = self.command.as_deref();
-                html::write(out, &self.path, &self.view, &self.listing, command)
+                folder_page::write(out, &self.path, &self.view, &self.listing, command)
             }
             Form::Plain => self.write_plain(out),
             Form::Json => self.write_json(out),
         }
     }
 
-    /// Has every entry written, also those that are still to be read.
+    /// Writes every entry, also those that are still to be read.
     fn write_entries(&self, mut write: impl FnMut(&Entry) -> io::Result<()>) -> io::Result<()> {
         self.listing.entries.iter().try_for_each(&mut write)?;
         let (Framing::Chunks(folder) | Framing::UntilClose(folder)) = &self.framing else {
@@ -185,7 +175,7 @@ impl Page {
     }
 
     fn write_plain(&self, out: &mut impl Write) -> io::Result<()> {
-        let path = markup::escape(&escape(&self.path));
+        let path = html::escape(&escape(&self.path));
         write!(
             out,
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -199,9 +189,9 @@ impl Page {
         self.write_entries(|entry| {
             let (end, size) = match entry.kind {
                 Kind::Folder => ("/", String::new()),
-                Kind::File(size) => ("", html::size_in_words(size)),
+                Kind::File(size) => ("", folder_page::size_in_words(size)),
             };
-            let (link, name) = (link(entry), markup::escape(&escape(&entry.name)));
+            let (link, name) = (link(entry), html::escape(&escape(&entry.name)));
             let modified = u64::try_from(entry.modified).map_or(String::new(), date::format_short);
             writeln!(
                 out,
@@ -222,24 +212,24 @@ impl Page {
                 Kind::File(_) => "file",
             };
             let mut members = vec![
-                ("name".to_string(), String::from_utf8_lossy(&entry.name).into_owned().into()),
-                ("path".to_string(), link(entry).into()),
-                ("type".to_string(), kind.into()),
+                ("name", String::from_utf8_lossy(&entry.name).into_owned().into()),
+                ("path", link(entry).into()),
+                ("type", kind.into()),
             ];
             if let Kind::File(size) = entry.kind {
-                members.push(("size".to_string(), Value::from_u64(size)));
+                members.push(("size", Value::from_u64(size)));
             }
-            members.push(("mtime".to_string(), Value::Integer(entry.modified)));
-            write!(out, "{separator}\n{}", Value::Object(members))?;
+            members.push(("mtime", Value::Integer(entry.modified)));
+            write!(out, "{separator}\n{}", Value::object(members))?;
             separator = ",";
             Ok(())
         })?;
-        // Kept for programs that know a server which left entries out.
+        // Always true. Programs may look at it, since older servers left entries out.
         out.write_all(b"\n],\"complete\":true}\n")
     }
 }
 
-/// The entry's address, relative to the folder's.
+/// The entry's link, relative to the folder.
 fn link(entry: &Entry) -> String {
     let name = percent::encode_segment(&entry.name);
     match entry.kind {
@@ -248,7 +238,7 @@ fn link(entry: &Entry) -> String {
     }
 }
 
-/// Learns the length and the digest of what is written to it.
+/// Measures the length and the digest of the bytes written to it.
 struct Measure {
     length: u64,
     hash: Sha256,
@@ -266,29 +256,26 @@ impl Write for Measure {
     }
 }
 
-/// Sends what is written to it in pieces, each when its turn has come.
-struct Outlet<'a> {
-    stream: &'a TcpStream,
-    share: Option<&'a DownloadShare>,
+/// Sends in pieces what is written to it.
+struct Pieces<'a, 'b> {
+    out: &'a mut Sending<'b>,
     /// Whether each piece is a chunk.
     chunks: bool,
     pending: Vec<u8>,
-    /// Bytes that the kernel took.
-    bytes: u64,
 }
 
-impl Outlet<'_> {
+impl Pieces<'_, '_> {
     /// Sends what is left, and says that this is all.
     fn finish(&mut self) -> io::Result<()> {
         self.flush()?;
         match self.chunks {
-            true => push(self.stream, b"0\r\n\r\n", &mut 0),
+            true => self.out.frame(b"0\r\n\r\n"),
             false => Ok(()),
         }
     }
 }
 
-impl Write for Outlet<'_> {
+impl Write for Pieces<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.pending.extend_from_slice(bytes);
         if self.pending.len() >= PIECE_SIZE {
@@ -301,16 +288,13 @@ impl Write for Outlet<'_> {
         if self.pending.is_empty() {
             return Ok(()); // an empty chunk would be the last one
         }
-        if let Some(share) = self.share {
-            share.take(self.pending.len() as u64);
-        }
+        self.out.wait(self.pending.len() as u64);
         if self.chunks {
-            let size = format!("{:x}\r\n", self.pending.len());
-            push(self.stream, size.as_bytes(), &mut 0)?;
+            self.out.frame(format!("{:x}\r\n", self.pending.len()).as_bytes())?;
         }
-        push(self.stream, &self.pending, &mut self.bytes)?;
+        self.out.push(&self.pending)?;
         if self.chunks {
-            push(self.stream, b"\r\n", &mut 0)?;
+            self.out.frame(b"\r\n")?;
         }
         self.pending.clear();
         Ok(())
@@ -337,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_does_nothing_in_a_page() {
+    fn a_name_is_only_text_in_an_index() {
         let names: [(&[u8], &str); 5] = [
             (b"<script>\"'&", "%3Cscript%3E%22%27%26\">&lt;script&gt;&quot;&#39;&amp;</a>"),
             (b"javascript:x", "javascript%3Ax\">javascript:x</a>"),
@@ -355,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_shows_sizes_dates_and_the_way_up() {
+    fn an_index_shows_sizes_dates_and_the_folder_above() {
         let folder = Entry { name: b"sub".to_vec(), kind: Kind::Folder, modified: -1 };
         let text = page(Form::Plain, vec![folder, file(b"a", 1536, 784_111_777)], false, true);
         assert!(text.contains("<a href=\"sub/\">sub/</a></td><td></td><td></td>"), "{text}");
@@ -366,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn json_says_the_same_exactly() {
+    fn json_has_exact_names_and_sizes() {
         let folder = Entry { name: b"sub".to_vec(), kind: Kind::Folder, modified: -1 };
         let entries = vec![folder, file(b"a\xff \"", u64::MAX, 7)];
         let value = json::parse(page(Form::Json, entries, true, true).as_bytes()).unwrap();
@@ -384,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_tells_one_page_from_another() {
+    fn two_indexes_have_different_tags() {
         let tag = |form, size| {
             let listing = Listing { entries: vec![file(b"a", size, 0)], ..Listing::default() };
             Page::new(form, View::all(Key::Name), listing, b"/", None).tag().unwrap().to_string()

@@ -1,12 +1,12 @@
-//! What a target's query asks of an index: an order, a place to go on from, a text to
-//! search for. What cannot be understood is passed over.
+//! The query of a target for an index: an order, a cursor from which to go on, and a text to
+//! search for. A parameter that is not understood is ignored.
 
 #![forbid(unsafe_code)]
 
 use super::listing::{Entry, Key, Kind, Order, View};
 use ropewalk::codec::percent;
 
-/// The longest text that is searched for, in bytes: no name is longer.
+/// The longest text to search for, in bytes; no name is longer.
 const MAX_PATTERN: usize = 255;
 
 /// The view that a target's query asks for.
@@ -15,7 +15,7 @@ pub(super) fn view(target: &[u8]) -> View {
     for (key, value) in parameters(target) {
         match key {
             b"sort" => view.order = order(&value).unwrap_or(view.order),
-            b"after" => view.after = parse_place(&value),
+            b"after" => view.after = parse_cursor(&value),
             b"q" if !value.is_empty() && value.len() <= MAX_PATTERN => {
                 view.pattern = Some(String::from_utf8_lossy(&value).to_lowercase());
             }
@@ -25,12 +25,12 @@ pub(super) fn view(target: &[u8]) -> View {
     view
 }
 
-/// Whether the query has this word in it, with or without a value.
+/// Whether the query has this key, with or without a value.
 pub(crate) fn asks_for(target: &[u8], word: &str) -> bool {
     parameters(target).any(|(key, _)| key == word.as_bytes())
 }
 
-/// The query that asks for this view; empty for the usual one.
+/// The query that asks for this view; empty for the default view.
 pub(super) fn encode(view: &View) -> String {
     let mut parts = Vec::new();
     if view.order != View::all(Key::Name).order {
@@ -40,12 +40,12 @@ pub(super) fn encode(view: &View) -> String {
         parts.push(format!("q={}", percent::encode_segment(pattern.as_bytes())));
     }
     if let Some(after) = &view.after {
-        parts.push(format!("after={}", percent::encode_segment(&place(after))));
+        parts.push(format!("after={}", percent::encode_segment(&cursor(after))));
     }
     parts.join("&")
 }
 
-/// How a query names an order.
+/// The value that asks for this order.
 pub(super) fn sort(order: Order) -> String {
     let key = match order.key {
         Key::Bytes | Key::Name => "name",
@@ -69,9 +69,9 @@ fn order(value: &[u8]) -> Option<Order> {
     Some(Order { key, descending })
 }
 
-/// All of an entry that an order may look at: `f4.784111777.name`, and of a folder
-/// `d.784111777.name`.
-fn place(entry: &Entry) -> Vec<u8> {
+/// The cursor behind this entry, with all properties that an order compares: a file of 4 bytes
+/// has `f4.784111777.name`, and a folder `d.784111777.name`.
+fn cursor(entry: &Entry) -> Vec<u8> {
     let kind = match entry.kind {
         Kind::Folder => "d".to_string(),
         Kind::File(size) => format!("f{size}"),
@@ -79,7 +79,7 @@ fn place(entry: &Entry) -> Vec<u8> {
     [format!("{kind}.{}.", entry.modified).as_bytes(), &entry.name].concat()
 }
 
-fn parse_place(text: &[u8]) -> Option<Entry> {
+fn parse_cursor(text: &[u8]) -> Option<Entry> {
     let mut parts = text.splitn(3, |&byte| byte == b'.');
     let kind = match parts.next()? {
         b"d" => Kind::Folder,
@@ -90,8 +90,8 @@ fn parse_place(text: &[u8]) -> Option<Entry> {
     Some(Entry { name: parts.next()?.to_vec(), kind, modified })
 }
 
-/// The keys and decoded values behind the first question mark. A plus sign is a space, as
-/// browsers send forms.
+/// The keys and decoded values behind the first question mark. A plus sign is a space, since
+/// browsers encode forms so.
 fn parameters(target: &[u8]) -> impl Iterator<Item = (&[u8], Vec<u8>)> {
     let query = target.iter().position(|&byte| byte == b'?').and_then(|at| target.get(at + 1..));
     query.unwrap_or_default().split(|&byte| byte == b'&').filter_map(|part| {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_view_comes_back_from_its_query() {
+    fn a_view_survives_its_query() {
         for kind in [Kind::Folder, Kind::File(u64::MAX)] {
             for key in [Key::Name, Key::Size, Key::Modified] {
                 let after = Entry { name: b"a.b&=\xff%+ \n".to_vec(), kind, modified: -1 };
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_passed_over() {
+    fn a_parameter_that_is_not_understood_is_ignored() {
         let usual = View::all(Key::Name);
         for query in [
             "",
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_is_asked_for_with_or_without_a_value() {
+    fn a_key_counts_with_or_without_a_value() {
         assert!(asks_for(b"/a?view", "view") && asks_for(b"/a?x=1&view=1", "view"));
         assert!(!asks_for(b"/a?views", "view") && !asks_for(b"/view", "view"));
     }

@@ -2,7 +2,7 @@
 (() => {
   const all = (selector) => [...document.querySelectorAll(selector)];
 
-  // Dates in the reader's own time zone and language.
+  // Show dates in the reader's time zone and language.
   const days = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
   const clocks = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
   for (const time of all("time")) {
@@ -16,7 +16,7 @@
   }
   for (const zone of all(".zone")) zone.remove();
 
-  // A search that answers while it is typed, where every entry is on the page.
+  // Search while the reader types, if the page has every entry of the folder.
   const field = document.getElementById("q");
   const found = document.getElementById("found");
   if (field && found && "whole" in document.body.dataset) {
@@ -35,7 +35,7 @@
 
   const copy = (code) => {
     getSelection().selectAllChildren(code);
-    // The clipboard itself is only there for pages from https and from this machine.
+    // Browsers offer the clipboard only to pages from https or from this machine.
     if (navigator.clipboard) return navigator.clipboard.writeText(code.textContent);
     return document.execCommand("copy") ? Promise.resolve() : Promise.reject();
   };
@@ -53,8 +53,8 @@
     copier(button, document.getElementById(button.dataset.copy));
   }
 
-  // The command of a file, without leaving the page. What a name may be here a shell
-  // takes as it is.
+  // Show the command of a file in a dialog. A shell needs no quotes around the characters
+  // that a link here may have.
   const base = document.body.dataset.command;
   const dialog = document.querySelector("dialog");
   if (base && dialog && dialog.showModal) {

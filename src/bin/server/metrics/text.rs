@@ -3,7 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::counters::{Counters, Numbers, Outcome};
+use super::counters::Counters;
+use crate::transfers::totals::{Numbers, Outcome, Totals};
 use std::fmt::Display;
 
 /// What the text is.
@@ -14,13 +15,13 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 struct Text(String);
 
 impl Text {
-    /// Begins a family: what its samples count, in words without line ends or backslashes.
+    /// Begins a family. `help` says what its samples count, without line ends or backslashes.
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.0.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
-    /// A sample. `labels` are whole, without their braces; no value in them has a quote,
-    /// a backslash or a line end.
+    /// A sample. `labels` has all labels, without braces. No value in it has a quote, a
+    /// backslash or a line end.
     fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
         match labels {
             "" => self.0.push_str(&format!("{name} {value}\n")),
@@ -43,8 +44,7 @@ impl Text {
 }
 
 /// All numbers.
-pub(super) fn format(counters: &Counters) -> String {
-    let totals = counters.totals();
+pub(super) fn format(counters: &Counters, totals: &Totals) -> String {
     let (transfers, downloads) = (&totals.transfers, &totals.downloads);
     let mut text = Text::default();
     text.family("ropewalk_build_info", "gauge", "The version, as a label.");
@@ -78,10 +78,10 @@ pub(super) fn format(counters: &Counters) -> String {
         transfers.streams,
     );
     text.single(
-        "ropewalk_streams_total",
+        "ropewalk_stream_peak_total",
         "counter",
-        "Streams of the transfers that have ended: the most open at once in each.",
-        transfers.streams_ended,
+        "Sum, over ended transfers, of the most streams that each had open at once.",
+        transfers.stream_peaks,
     );
 
     text.outcomes("ropewalk_downloads_total", "GETs that have ended and had a body.", downloads);
@@ -100,7 +100,7 @@ pub(super) fn format(counters: &Counters) -> String {
     );
 
     text.family("ropewalk_errors_total", "counter", "Error responses, by status.");
-    for (status, count) in &totals.errors {
+    for (status, count) in counters.errors() {
         text.sample("ropewalk_errors_total", &format!("status=\"{status}\""), count);
     }
     text.0
@@ -112,34 +112,38 @@ fn seconds(numbers: &Numbers) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::counters::Kind;
     use super::*;
     use ropewalk::codec::http::Status;
 
     #[test]
     fn every_number_has_its_line() {
         let counters = Counters::new();
-        let mut transfer = counters.begin(Kind::Transfer);
-        transfer.reached(u64::MAX, 3);
-        counters.begin(Kind::Download).end(Outcome::Changed);
         counters.answered(Status::NOT_FOUND);
-        let text = format(&counters);
+        let time = std::time::Duration::from_millis(1500);
+        let transfers = Numbers {
+            active: 1,
+            ended: [5, 6, 7],
+            bytes: u64::MAX,
+            streams: 3,
+            stream_peaks: 4,
+            time,
+        };
+        let downloads = Numbers { ended: [0, 1, 0], ..Numbers::default() };
+        let text = format(&counters, &Totals { transfers, downloads });
         for line in [
             "# TYPE ropewalk_transfers_total counter",
-            "ropewalk_transfers_total{outcome=\"complete\"} 0",
+            "ropewalk_transfers_total{outcome=\"complete\"} 5",
+            "ropewalk_transfers_total{outcome=\"failed\"} 7",
             "ropewalk_transfers_active 1",
             "ropewalk_transfer_bytes_total 18446744073709551615",
+            "ropewalk_transfer_seconds_total 1.500000",
             "ropewalk_streams_active 3",
+            "ropewalk_stream_peak_total 4",
             "ropewalk_downloads_total{outcome=\"changed\"} 1",
             "ropewalk_errors_total{status=\"404\"} 1",
         ] {
             assert!(text.lines().any(|own| own == line), "{line} is missing:\n{text}");
         }
         assert!(text.ends_with('\n'));
-        transfer.end(Outcome::Complete);
-        let text = format(&counters);
-        for line in ["ropewalk_streams_active 0", "ropewalk_streams_total 3"] {
-            assert!(text.lines().any(|own| own == line), "{line} is missing:\n{text}");
-        }
     }
 }

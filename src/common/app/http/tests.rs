@@ -36,14 +36,14 @@ fn a_request_that_does_not_end_is_refused_in_time() {
 }
 
 #[test]
-fn one_who_says_nothing_is_left() {
+fn a_silent_client_is_disconnected() {
     let (mut http, _peer) = pair();
     let patience = Patience { idle: Some(Duration::from_millis(20)), ..PATIENCE };
     assert!(matches!(http.receive_request(patience), Err(NoRequest::Closed)));
 }
 
 #[test]
-fn a_client_that_waits_for_continue_gets_it() {
+fn a_client_that_waits_for_100_continue_gets_it() {
     let (mut http, mut peer) = pair();
     peer.write_all(b"POST a HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
         .unwrap();
@@ -84,7 +84,7 @@ fn a_bounded_wait_for_a_reply_ends() {
 }
 
 #[test]
-fn a_reply_that_is_too_long_is_not_kept() {
+fn a_reply_that_is_too_long_is_an_error() {
     for head in ["Content-Length: 65537\r\n\r\n", "\r\n"] {
         let (mut http, mut peer) = pair();
         let writer = std::thread::spawn(move || {
@@ -98,7 +98,7 @@ fn a_reply_that_is_too_long_is_not_kept() {
 }
 
 #[test]
-fn interim_replies_are_passed_over() {
+fn interim_replies_are_skipped() {
     let (mut http, mut peer) = pair();
     peer.write_all(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
         .unwrap();
@@ -106,7 +106,7 @@ fn interim_replies_are_passed_over() {
 }
 
 #[test]
-fn one_who_waits_for_a_reply_is_reminded_whatever_comes_before_it() {
+fn a_late_reply_calls_the_reminder_even_after_interim_replies() {
     for interim in [&b""[..], b"HTTP/1.1 100 Continue\r\n\r\n"] {
         let (mut http, mut peer) = pair();
         let (told, tell) = std::sync::mpsc::channel();

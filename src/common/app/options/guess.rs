@@ -1,5 +1,5 @@
-//! What is said of an option that a program does not have: which one was meant, or what the
-//! program has instead of another program's.
+//! The error about an unknown option: the likely option, or advice about another program's
+//! option.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use super::Program;
 use crate::codec::text::escape;
 use crate::error::Error;
 
-/// A longer name, in bytes, is like no option.
+/// The longest name, in bytes, that is compared with the options.
 const LONGEST: usize = 40;
 
 /// The error about `given`, an option with its dashes and without a value.
@@ -24,8 +24,8 @@ pub(super) fn unknown(program: &Program, given: &[u8]) -> Error {
     }
 }
 
-/// The option whose name is most like `name`, if one is like it at all: it begins so, or
-/// two in three letters stay.
+/// The option whose name is most similar to `name`. It begins with `name`, or shares two thirds
+/// of the letters.
 fn nearest(program: &Program, name: &str) -> Option<&'static str> {
     if name.len() > LONGEST {
         return None;
@@ -39,8 +39,8 @@ fn nearest(program: &Program, name: &str) -> Option<&'static str> {
     (distance * 3 <= name.len().max(3)).then_some(long)
 }
 
-/// How many letters have to be changed, left out, put in, or exchanged with the next one
-/// to make `b` of `a`.
+/// The edit distance: how many letters to change, drop, insert or swap with the next one to turn
+/// `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_almost_right_is_completed() {
+    fn a_similar_option_is_suggested() {
         for (given, meant) in [
             ("--limitrate", "did you mean --limit-rate?"),
             ("--qiuet", "did you mean --quiet?"),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn no_habit_hides_an_option_that_there_is() {
+    fn no_foreign_option_hides_an_option_of_the_program() {
         for program in [&SERVER, &CLIENT, &SENDER, &RECEIVER] {
             for habit in program.habits {
                 for spelling in habit.spellings.split(' ') {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_habit_s_options_are_options_that_there_are() {
+    fn the_advice_names_existing_options() {
         for program in [&SERVER, &CLIENT] {
             for habit in program.habits {
                 let words = habit.instead.split([' ', ',', '.', ';', ':', '(', ')']);

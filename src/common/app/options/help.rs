@@ -1,23 +1,22 @@
-//! The texts that a program's table gives a person: usage, and `--help` for a window of
-//! any width.
+//! The usage and the `--help` text of a program's table, for a window of any width.
 
 #![forbid(unsafe_code)]
 
 use super::{Opt, Program};
 
-/// No line of help is longer, however wide the window is.
+/// The longest line of help, in columns, however wide the window is.
 const WIDEST: usize = 80;
 
-/// A narrower window gets lines of this width, which the terminal breaks.
+/// The shortest line limit. In a narrower window the terminal breaks the lines.
 const NARROWEST: usize = 40;
 
-/// Where the texts about arguments and options begin, and how far a label may reach.
+/// The column of the texts about arguments and options; labels end before it.
 const COLUMN: usize = 27;
 
-/// The same in a window that has no room for two columns.
+/// The same column in a narrow window.
 const NARROW_COLUMN: usize = 6;
 
-/// A window of fewer columns has no room for two.
+/// A window with fewer columns is narrow.
 const TWO_COLUMNS: usize = 50;
 
 impl Program {
@@ -36,7 +35,7 @@ impl Program {
         text
     }
 
-    /// What a person gets who has typed nothing but the name: the usage and an example.
+    /// The text for a user who types only the program's name: the usage and an example.
     pub fn brief(&self, name: &str, width: usize) -> String {
         let mut text = self.usage(name, width);
         if let Some((_, line)) = self.examples.first() {
@@ -46,8 +45,7 @@ impl Program {
         text
     }
 
-    /// The text of `--help` for a program that is called `name`, in a window of `width`
-    /// columns.
+    /// The `--help` text of a program called `name`, for a window of `width` columns.
     pub fn help(&self, name: &str, width: usize) -> String {
         let width = width.clamp(NARROWEST, WIDEST);
         let mut text = self.usage(name, width);
@@ -57,7 +55,7 @@ impl Program {
         }
         for (what, line) in self.examples {
             text.push_str(&wrapped(&format!("  {what}:"), 2, width));
-            // Broken, a command line could not be copied.
+            // A broken command line could not be copied.
             text.push_str(&format!("    {}\n", line.replace("{}", name)));
         }
         text.push_str("\narguments:\n");
@@ -95,8 +93,8 @@ fn row(label: &str, about: &str, width: usize) -> String {
     }
 }
 
-/// `text` in lines of at most `width` columns, each ended. Its first line keeps the spaces
-/// that it has; those after it begin with `indent` spaces. A longer word has its own line.
+/// `text` in lines of at most `width` columns, each ended. The first line keeps its leading
+/// spaces; the other lines begin with `indent` spaces. A longer word gets its own line.
 fn wrapped(text: &str, indent: usize, width: usize) -> String {
     let mut out = String::new();
     let mut line = String::new();
@@ -132,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn help_fits_any_window_from_forty_columns_on_but_for_its_examples() {
+    fn help_except_its_examples_fits_any_window_of_forty_columns_or_more() {
         for program in [&SERVER, &CLIENT, &SENDER, &RECEIVER] {
             let examples = program.help("NAME", WIDEST);
             for width in [0, 40, 49, 50, 60, 79, 80, 200, usize::MAX] {
@@ -146,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn examples_fit_the_widest_line_and_bear_the_name() {
+    fn examples_fit_the_widest_line_and_have_the_name() {
         for program in [&SERVER, &CLIENT, &SENDER, &RECEIVER] {
             let help = program.help("ropewalk-client", WIDEST);
             assert!(help.lines().all(|line| line.len() <= WIDEST), "{help}");

@@ -84,7 +84,7 @@ fn a_single_dash_is_a_file() {
 }
 
 #[test]
-fn an_option_that_stands_alone_needs_no_arguments() {
+fn an_option_that_replaces_the_arguments_needs_none() {
     assert!(parse("--job").unwrap().has("job"));
     assert!(refused("--job a").contains("too many"));
 }
@@ -121,7 +121,7 @@ fn numbers_outside_their_range_are_refused() {
 }
 
 #[test]
-fn rates_have_units_and_a_least() {
+fn rates_have_units_and_a_minimum() {
     for (text, bytes) in [("16384", 16384), ("16K", 16384), ("3m", 3 << 20), ("2G", 2 << 30)] {
         assert_eq!(rate("r", text.as_ref()).unwrap(), bytes, "{text}");
     }
@@ -131,7 +131,7 @@ fn rates_have_units_and_a_least() {
 }
 
 #[test]
-fn a_value_behind_an_option_that_is_not_known_is_not_shown() {
+fn the_value_of_an_unknown_option_is_not_shown() {
     for line in ["-uann:sesame a b", "--user=ann:sesame a b", "-qu\u{e9}ann:sesame a b"] {
         assert!(!refused(line).contains("sesame"), "{}", refused(line));
     }

@@ -9,27 +9,27 @@ use super::{QUIET, VERBOSE, habits};
 pub static CLIENT: Program = Program {
     name: "client",
     summary: "Fetches a file from a ropewalk server over many TCP streams, and verifies it.",
-    forms: &["http://host:port/path [ofile]", "host:port threads file [ofile]"],
+    forms: &["http://host:port/path [ofile]", "host:port streams file [ofile]"],
     positionals: &[
         Positional {
             name: "address",
-            help: "the server as host:port; or a URL that names the file too, where http:// may \
-                   be left out",
+            help: "host:port of the server; or a URL that names the file too, with or without \
+                   http://",
             optional: false,
         },
         Positional {
-            name: "threads",
+            name: "streams",
             help: "number of streams, 1 to 255, or auto; not with a URL",
             optional: true,
         },
         Positional {
             name: "file",
-            help: "the file, as the server names it; not with a URL",
+            help: "the name of the file on the server; not with a URL",
             optional: true,
         },
         Positional {
             name: "ofile",
-            help: "the output file, or a folder for it, or - for standard output (default: the \
+            help: "the output file, a folder for it, or - for standard output (default: the \
                    file's own name, in this folder)",
             optional: true,
         },
@@ -42,19 +42,19 @@ pub static CLIENT: Program = Program {
                     short: None,
                     long: "auth",
                     value: Some("FILE"),
-                    help: "the password, for a server that asks for it: a file with the line user:password",
+                    help: "file with the line user:password, for a server that asks for a password",
                 },
                 Opt {
                     short: None,
                     long: "auth-md5",
                     value: None,
-                    help: "answer by MD5 too, for an old server that lacks SHA-256",
+                    help: "answer with MD5 too, for an old server that lacks SHA-256",
                 },
                 Opt {
                     short: None,
                     long: "verify",
                     value: Some("md5|crc32c|none"),
-                    help: "md5 checks each block and the whole file, crc32c each block, none nothing (default: md5)",
+                    help: "check the blocks and the whole file (md5), the blocks only (crc32c), or nothing (none) (default: md5)",
                 },
             ],
         },
@@ -77,7 +77,7 @@ pub static CLIENT: Program = Program {
                     short: None,
                     long: "single-port",
                     value: None,
-                    help: "send all streams to the port in the address, without trying another port",
+                    help: "use the port in the address for all streams, and try no other port",
                 },
                 Opt {
                     short: None,
@@ -89,7 +89,7 @@ pub static CLIENT: Program = Program {
                     short: None,
                     long: "retry-for",
                     value: Some("SECONDS"),
-                    help: "time to wait for a server that is full, or that is lost in the middle (default: 60)",
+                    help: "time to wait for a full server, and to reach a lost server again (default: 60)",
                 },
             ],
         },

@@ -1,5 +1,5 @@
-//! Options that people know from rsync, scp, wget, curl, aria2, darkhttpd and their like,
-//! and what the programs have instead.
+//! Options of other programs (rsync, scp, wget, curl, aria2, darkhttpd and so on), with the
+//! advice that a user of one gets.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ const fn habit(spellings: &'static str, instead: &'static str) -> Habit {
     Habit { spellings, instead }
 }
 
-const NO_ENCRYPTION: &str = "ropewalk does not encrypt; a tunnel does, such as ssh -L";
+const NO_ENCRYPTION: &str = "ropewalk does not encrypt; use a tunnel such as ssh -L";
 
 /// For the client.
 pub(super) const CLIENT: &[Habit] = &[
@@ -19,7 +19,7 @@ pub(super) const CLIENT: &[Habit] = &[
     ),
     habit(
         "--delete --exclude --include --files-from -n --dry-run --checksum",
-        "ropewalk fetches single files and has nothing like it",
+        "ropewalk fetches single files, and has no such option",
     ),
     habit(
         "-c -C --continue --continue-at --resume",
@@ -68,7 +68,7 @@ pub(super) const SERVER: &[Habit] = &[
     habit("-b --address --addr --host --listen --interface", "--bind ADDR sets the address"),
     habit(
         "-D --daemon --detach --background",
-        "the server stays in the foreground; see the unit for systemd in packaging/",
+        "the server stays in the foreground; packaging/ has a unit for systemd",
     ),
     habit("-c --config", "ropewalk has no configuration file"),
     habit(

@@ -1,5 +1,5 @@
-//! Asks a person at the terminal. While a secret is typed the terminal does not show it,
-//! and whatever ends or stops the program meanwhile first makes it show again what is typed.
+//! Questions to the user at the terminal. The terminal does not echo a secret. Whatever ends or
+//! stops the program meanwhile turns the echo on again first.
 
 #![forbid(unsafe_code)]
 
@@ -16,16 +16,16 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// The longest answer, in bytes: a longer one is no answer.
+/// The longest answer, in bytes. A longer one counts as none.
 const MAX_ANSWER: usize = 1000;
 
-/// The question that is open.
+/// The open question.
 static OPEN: Mutex<Option<Question>> = Mutex::new(None);
 
 struct Question {
     terminal: File,
     text: String,
-    /// Of a question about a secret, how the terminal was before it.
+    /// For a secret: the terminal's settings before the question.
     before: Option<Settings>,
 }
 
@@ -44,16 +44,16 @@ impl Question {
     }
 }
 
-/// Opens the terminal of this process, if a person can be asked there: standard error goes
-/// to a terminal too, so it is a person who started the program.
+/// Opens the terminal of this process, if standard error is a terminal too: then a person has
+/// started the program.
 pub fn terminal() -> Option<File> {
     let is_seen = io::stderr().is_terminal();
     File::options().read(true).write(true).open("/dev/tty").ok().filter(|_| is_seen)
 }
 
-/// Shows `text`, which has been escaped, and reads a line; what is typed is shown only
-/// where it is no `secret`. `None` where the person gives no answer, and where `stop` is
-/// closed first. No bar is drawn meanwhile.
+/// Shows `text`, which the caller has escaped, and reads a line. The terminal does not echo a
+/// `secret`. `None` if the user gives no answer, or `stop` is closed first. No bar is drawn
+/// meanwhile.
 pub fn ask(
     terminal: &File,
     text: &str,
@@ -80,16 +80,16 @@ pub fn ask(
     answer
 }
 
-/// What tells of a SIGQUIT. It comes from elsewhere: nothing that is typed sends it.
+/// Whether SIGQUIT has come. Another process sends it: no key does while a question is open.
 struct Quit {
-    /// Whether no question is open: then it does what it does to any program.
+    /// Whether no question is open: then SIGQUIT has its default action.
     is_calm: Arc<AtomicBool>,
     pipe: UnixStream,
 }
 
 impl Quit {
-    /// Handled from now on, once for all questions. `None` where it is ignored, and where
-    /// it cannot be handled.
+    /// Handles SIGQUIT from now on, for all questions. `None` if it is ignored or cannot be
+    /// handled.
     fn watched() -> Option<&'static Quit> {
         static QUIT: OnceLock<Option<Quit>> = OnceLock::new();
         let quit = QUIT.get_or_init(|| match process::is_ignored(SIGQUIT) {
@@ -142,14 +142,14 @@ fn read_line(
     }
 }
 
-/// The process is about to stop: the terminal is as it was before the question.
+/// The process is about to stop: restores the terminal's settings.
 pub fn leave() {
     if let Some(question) = &*lock(&OPEN) {
         question.restore();
     }
 }
 
-/// The process goes on: the question is asked once more.
+/// The process goes on: asks the question once more.
 pub fn come_back() {
     if let Some(question) = &*lock(&OPEN) {
         let _ = question.ask();

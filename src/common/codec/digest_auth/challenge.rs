@@ -1,4 +1,5 @@
-//! `WWW-Authenticate: Digest` (RFC 7616, section 3.3), both ways. Makes no nonce.
+//! `WWW-Authenticate: Digest` (RFC 7616, section 3.3), read and written. The caller makes the
+//! nonce.
 
 #![forbid(unsafe_code)]
 
@@ -6,19 +7,18 @@ use super::params::{Scheme, parse_schemes, quote};
 use super::{Algorithm, DigestError};
 use crate::codec::http::trim_ows;
 
-/// What a server asks for. `qop` is always `auth`.
+/// A server's challenge. `qop` is always `auth`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
-    /// What the password is for; shown to a person.
+    /// The realm of the password, for a person to read.
     pub realm: Vec<u8>,
     /// The server's nonce. Never empty.
     pub nonce: Vec<u8>,
-    /// What the client has to send back unchanged.
+    /// The text that the client sends back unchanged.
     pub opaque: Option<Vec<u8>>,
     /// The hash function.
     pub algorithm: Algorithm,
-    /// Whether the proof was right and only its nonce too old: the client may try
-    /// again without asking for a password.
+    /// Whether only the nonce was too old: the client tries again with the same password.
     pub stale: bool,
 }
 
@@ -52,8 +52,8 @@ impl Challenge {
         Ok(out)
     }
 
-    /// A challenge that can be answered here; `None` for another scheme, an unknown
-    /// algorithm, or a `qop` without `auth`.
+    /// A supported challenge; `None` for another scheme, an unknown algorithm, or a `qop` without
+    /// `auth`.
     fn from_scheme(scheme: &Scheme) -> Result<Option<Challenge>, DigestError> {
         if !scheme.is_digest() {
             return Ok(None);
@@ -78,8 +78,8 @@ impl Challenge {
     }
 }
 
-/// The challenges in the value of a `WWW-Authenticate` field, or in several joined to
-/// one, that can be answered here, in their order. Others are passed over.
+/// The challenges in the value of a `WWW-Authenticate` field, or in several fields joined to one.
+/// Unsupported challenges are skipped.
 ///
 /// # Errors
 ///
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_answered_is_passed_over() {
+    fn unsupported_challenges_are_skipped() {
         for value in [
             "",
             "Basic realm=\"x\"",
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_the_field_is_not_written() {
+    fn a_value_that_would_break_the_field_is_not_written() {
         assert!(Challenge { realm: b"a\r\nb".to_vec(), ..challenge() }.format().is_err());
         assert!(Challenge { nonce: Vec::new(), ..challenge() }.format().is_err());
     }

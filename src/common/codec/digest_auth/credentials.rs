@@ -1,5 +1,5 @@
-//! `Authorization: Digest` (RFC 7616, section 3.4), both ways, and whether its proof
-//! is right. Does not know which nonces are the server's own or were used before.
+//! `Authorization: Digest` (RFC 7616, section 3.4), read and written, and the check of its proof.
+//! The caller checks the nonce.
 
 #![forbid(unsafe_code)]
 
@@ -7,32 +7,32 @@ use super::params::{parse_schemes, quote, quote_uri};
 use super::{Algorithm, Challenge, DigestError, Proof, key};
 use crate::hash::same_secretly;
 
-/// What a client answers a challenge with. `qop` is always `auth`.
+/// A client's answer to a challenge. `qop` is always `auth`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// Who asks. Hostile, like everything here: escape it before showing it.
+    /// The user's name. Every text here is hostile: escape it before you show it.
     pub username: Vec<u8>,
     /// The realm of the challenge.
     pub realm: Vec<u8>,
     /// The nonce of the challenge.
     pub nonce: Vec<u8>,
-    /// The request's target, as the client sent it; the server compares the two.
+    /// The request's target, as the client sent it. The server compares it with the request line.
     pub uri: Vec<u8>,
     /// The hash function.
     pub algorithm: Algorithm,
-    /// How many requests the client made with this nonce, this one included.
+    /// How many requests the client has made with this nonce, including this one.
     pub nc: u32,
     /// The client's own nonce. Never empty.
     pub cnonce: Vec<u8>,
-    /// What the challenge asked to send back.
+    /// The `opaque` text of the challenge.
     pub opaque: Option<Vec<u8>>,
     /// The proof, in lower-case hexadecimal.
     pub response: String,
 }
 
 impl Credentials {
-    /// Answers a challenge for a request. `nc` counts the requests with this nonce,
-    /// from 1; `cnonce` is random, from the caller.
+    /// Answers a challenge for a request. `nc` counts the requests with this nonce, from 1.
+    /// `cnonce` is random; the caller makes it.
     pub fn answer(
         challenge: &Challenge,
         (username, password): (&[u8], &[u8]),
@@ -61,10 +61,10 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// Broken grammar (RFC 9110, section 11), a limit, a parameter that is missing or
-    /// comes twice; another scheme; `qop` other than `auth`; an unknown algorithm; a
-    /// user's name that is hashed or in RFC 8187's form, which no server of ropewalk
-    /// offers; a count or a proof that is not hexadecimal of its right length.
+    /// Broken grammar (RFC 9110, section 11), a limit, a parameter that is missing or comes
+    /// twice; another scheme; `qop` other than `auth`; an unknown algorithm; a user's name that
+    /// is hashed or in RFC 8187's form (ropewalk's server offers neither); a count or a proof
+    /// that is not hexadecimal or has the wrong length.
     pub fn parse(value: &[u8]) -> Result<Credentials, DigestError> {
         let schemes = parse_schemes(value)?;
         let [scheme] = schemes.as_slice() else {
@@ -129,10 +129,9 @@ impl Credentials {
         Ok(out)
     }
 
-    /// Whether the proof is that of somebody who knows the password with this
-    /// [`key`], for a request with this method. The time that it takes does not
-    /// tell how wrong a proof is. Says nothing about realm, nonce, `nc` and `uri`:
-    /// the caller compares them with its own.
+    /// Whether the proof was made with the password of this [`key`], for a request with this
+    /// method. Takes the same time for every wrong proof. The caller checks realm, nonce, `nc`
+    /// and `uri`.
     pub fn proves(&self, key: &str, method: &[u8]) -> bool {
         same_secretly(self.proof(method).response(key).as_bytes(), self.response.as_bytes())
     }
@@ -157,7 +156,7 @@ fn parse_count(text: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()
 }
 
-/// A proof: lower-case hexadecimal digits, as many as the algorithm makes.
+/// A proof: lower-case hexadecimal digits, of the algorithm's length.
 fn parse_response(text: &[u8], algorithm: Algorithm) -> Option<String> {
     let right = text.len() == algorithm.digits()
         && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_offered_is_refused() {
+    fn forms_that_no_challenge_offers_are_refused() {
         for (from, to) in [
             ("Digest ", "Basic "),
             ("Digest ", "Basic x, Digest "),
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_the_field_is_not_written() {
+    fn a_value_that_would_break_the_field_is_not_written() {
         assert!(Credentials { username: b"a\nb".to_vec(), ..example() }.format().is_err());
     }
 }

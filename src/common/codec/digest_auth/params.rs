@@ -1,12 +1,12 @@
-//! The grammar that all authentication fields share (RFC 9110, section 11): schemes
-//! with parameters, tokens and quoted strings, both ways. Knows no scheme.
+//! The grammar that all authentication fields share (RFC 9110, section 11): schemes with
+//! parameters, tokens and quoted strings, read and written. Knows no scheme.
 
 #![forbid(unsafe_code)]
 
 use super::DigestError;
 use crate::codec::http::{is_token, trim_ows};
 
-/// The longest field that is read, in bytes.
+/// The longest field that is accepted, in bytes.
 pub const MAX_TEXT: usize = 12 * 1024;
 
 /// The most schemes in one field.
@@ -40,7 +40,7 @@ impl Scheme {
         found.map(|(_, value)| value.as_slice())
     }
 
-    /// The value of a parameter that must be there.
+    /// The value of a required parameter.
     pub(super) fn need(&self, name: &str, missing: &'static str) -> Result<&[u8], DigestError> {
         self.get(name).ok_or(DigestError::new(missing))
     }
@@ -62,8 +62,8 @@ impl Scheme {
     }
 }
 
-/// Reads all schemes of a field's value, in their order. A comma may end a parameter
-/// or a scheme (RFC 9110, section 11.6.1): what a name is, its next byte tells.
+/// Reads all schemes of a field's value, in order. A comma ends a parameter or a scheme (RFC
+/// 9110, section 11.6.1): the byte after the next name tells which.
 pub(super) fn parse_schemes(text: &[u8]) -> Result<Vec<Scheme>, DigestError> {
     if text.len() > MAX_TEXT {
         return Err(DigestError::new("the field is too long"));
@@ -97,7 +97,7 @@ pub(super) fn parse_schemes(text: &[u8]) -> Result<Vec<Scheme>, DigestError> {
     }
 }
 
-/// What is behind an element: the end or a comma.
+/// Steps over the end of an element: a comma, or the end of the text.
 fn end_of_element(text: &[u8]) -> Result<&[u8], DigestError> {
     match trim_ows(text) {
         rest @ ([] | [b',', ..]) => Ok(rest),
@@ -105,8 +105,8 @@ fn end_of_element(text: &[u8]) -> Result<&[u8], DigestError> {
     }
 }
 
-/// Steps over a token68 (RFC 9110, section 11.2), which other schemes have instead of
-/// parameters, if there is one.
+/// Steps over a token68 (RFC 9110, section 11.2), which other schemes use instead of parameters,
+/// if there is one.
 fn skip_token68(text: &[u8]) -> &[u8] {
     let is_68 = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
     let length = text.iter().position(|byte| !is_68(byte)).unwrap_or(text.len());
@@ -159,7 +159,7 @@ fn is_quotable(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// A value in quotes, with what must be escaped.
+/// A value in quotes, escaped where necessary.
 ///
 /// # Errors
 ///
@@ -168,7 +168,7 @@ pub(super) fn quote(value: &[u8]) -> Result<Vec<u8>, DigestError> {
     quote_up_to(value, MAX_VALUE)
 }
 
-/// The same for a `uri`, of up to [`MAX_URI`] bytes.
+/// As [`quote`], for a `uri` of up to [`MAX_URI`] bytes.
 pub(super) fn quote_uri(value: &[u8]) -> Result<Vec<u8>, DigestError> {
     quote_up_to(value, MAX_URI)
 }
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_than_ascii_are_kept() {
+    fn bytes_beyond_ascii_are_kept() {
         assert_eq!(one("Digest a=\"\u{e9}\"").get("a"), Some("\u{e9}".as_bytes()));
     }
 

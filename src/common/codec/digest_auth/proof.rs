@@ -1,5 +1,5 @@
-//! The arithmetic of Digest authentication (RFC 7616, section 3.4.1) with `qop=auth`:
-//! from a password to the proof that one knows it.
+//! The arithmetic of Digest authentication (RFC 7616, section 3.4.1) with `qop=auth`: from a
+//! password to the proof of knowing it.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,7 @@ use crate::hash::{Md5, Sha256, hex};
 /// A hash function that a challenge names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// `MD5`, what a field without an algorithm means; for old clients.
+    /// `MD5`, the default of a field without an algorithm; for old clients.
     Md5,
     /// `SHA-256`.
     Sha256,
@@ -23,14 +23,14 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm with this name, without regard to case; `None` for one that is
-    /// not known here, such as those that end in `-sess`.
+    /// The algorithm with this name, without regard to case; `None` for an unsupported one, such
+    /// as those that end in `-sess`.
     pub fn from_name(name: &[u8]) -> Option<Algorithm> {
         let all = [Algorithm::Md5, Algorithm::Sha256];
         all.into_iter().find(|own| own.name().as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// How many hexadecimal digits a proof has.
+    /// The length of a proof, in hexadecimal digits.
     pub fn digits(self) -> usize {
         match self {
             Algorithm::Md5 => 32,
@@ -38,8 +38,8 @@ impl Algorithm {
         }
     }
 
-    /// The hash of parts with a colon between each two, in hexadecimal: RFC 7616's
-    /// `H` and, with a secret first, its `KD`.
+    /// The hash of the parts, joined by colons, in hexadecimal: RFC 7616's `H` and, with a secret
+    /// first, its `KD`.
     fn of(self, parts: &[&[u8]]) -> String {
         let text = parts.join(&b":"[..]);
         match self {
@@ -57,20 +57,20 @@ impl Algorithm {
     }
 }
 
-/// What stands for a password in one realm: RFC 7616's `H(A1)`, in lower-case
-/// hexadecimal. A server may keep it instead of the password, just as secretly.
+/// The key of a password in one realm: RFC 7616's `H(A1)`, in lower-case hexadecimal. A server
+/// may store it instead of the password; it is just as secret.
 pub fn key(algorithm: Algorithm, username: &[u8], realm: &[u8], password: &[u8]) -> String {
     algorithm.of(&[username, realm, password])
 }
 
-/// Everything but the password that a proof depends on.
+/// The inputs of a proof, except the password.
 #[derive(Clone, Copy, Debug)]
 pub struct Proof<'a> {
     /// The hash function.
     pub algorithm: Algorithm,
     /// The server's nonce.
     pub nonce: &'a [u8],
-    /// How many requests the client made with this nonce, this one included.
+    /// How many requests the client has made with this nonce, including this one.
     pub nc: u32,
     /// The client's own nonce.
     pub cnonce: &'a [u8],
@@ -81,8 +81,8 @@ pub struct Proof<'a> {
 }
 
 impl Proof<'_> {
-    /// The proof, `response` in the field, in lower-case hexadecimal. `key` is what
-    /// [`key`] made of the password.
+    /// The proof, `response` in the field, in lower-case hexadecimal. `key` is the result of
+    /// [`key`].
     pub fn response(&self, key: &str) -> String {
         let request = self.algorithm.of(&[self.method, self.uri]);
         let nc = format!("{:08x}", self.nc);

@@ -1,5 +1,5 @@
-//! Why a message was not taken: the error of either side. Carries fixed words
-//! only, never a peer's bytes.
+//! Why a message is refused: the errors of both sides. They have fixed words only, never a peer's
+//! bytes.
 
 #![forbid(unsafe_code)]
 
@@ -9,15 +9,15 @@ use std::io;
 use super::Status;
 use super::section::Fault;
 
-/// A request that is not taken further. The server answers with the status, and
-/// closes the connection: where the next request begins is not known any more.
+/// A refused request. The server answers with the status. After a fault of the head it closes the
+/// connection: the start of the next request is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What to answer.
+    /// The status of the answer.
     pub status: Status,
     /// The reason, in a few words for a person; safe to log and to send.
     pub reason: &'static str,
-    /// The system's error number behind it: for the owner's log, never sent.
+    /// The system's error number that caused the refusal: for the owner's log, never sent.
     cause: Option<i32>,
 }
 
@@ -27,13 +27,12 @@ impl Refusal {
         Refusal { status, reason, cause: None }
     }
 
-    /// The same refusal, with the number of the system's error that led to it, where it has
-    /// one.
+    /// The same refusal, caused by this error number of the system, if there is one.
     pub fn because(self, cause: Option<i32>) -> Refusal {
         Refusal { cause, ..self }
     }
 
-    /// The system's error that led to it: for the owner's log. A stranger does not hear it.
+    /// The system's error that caused the refusal: for the owner's log, never for a client.
     pub fn cause(&self) -> Option<io::Error> {
         self.cause.map(io::Error::from_raw_os_error)
     }
@@ -61,7 +60,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// A response that cannot be understood, or a message that cannot be written.
+/// A response that is invalid, or a message that cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpError {
     reason: &'static str,

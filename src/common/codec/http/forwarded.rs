@@ -1,5 +1,5 @@
-//! `X-Forwarded-For`: the client that a proxy names. There is no RFC for this field; proxies
-//! append the address of the peer that they see, so the last one is the proxy's own word.
+//! `X-Forwarded-For`: the client that a proxy names. No RFC specifies this field. A proxy appends
+//! the address of its peer, so the last address is the one that this proxy saw.
 
 #![forbid(unsafe_code)]
 
@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 /// The field's name.
 const FIELD: &str = "X-Forwarded-For";
 
-/// The last address of the field: `IPv4`, `IPv6`, `IPv4:port` or `[IPv6]:port`. Without a port
-/// it is 0. `None` without the field, or where its last element is no address.
+/// The last address of the field: `IPv4`, `IPv6`, `IPv4:port` or `[IPv6]:port`. The port is 0 if
+/// it is missing. `None` without the field, or if its last element is no address.
 pub fn client(headers: &Headers) -> Option<SocketAddr> {
     let last = headers.get_all(FIELD).last()?.rsplit(|&byte| byte == b',').next()?;
     let text = std::str::from_utf8(trim_ows(last)).ok()?;
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_names_nobody() {
+    fn an_invalid_address_names_no_client() {
         for value in ["", "unknown", "192.0.2.7,", "_hidden", "192.0.2.256", "a, b"] {
             assert_eq!(of(&[value]), None, "{value}");
         }

@@ -1,6 +1,5 @@
-//! The header fields of one message, in their order (RFC 9110, section 5): asking
-//! for them, adding, writing. Reading them from bytes is in `section.rs`. Knows
-//! what no field means.
+//! The header fields of one message, in order (RFC 9110, section 5): looking up, adding, writing.
+//! `section.rs` reads them. Knows the meaning of no field.
 
 #![forbid(unsafe_code)]
 
@@ -19,8 +18,7 @@ impl Headers {
         Headers::default()
     }
 
-    /// Adds a field behind the others. Bytes that a field must not have are found
-    /// when it is written.
+    /// Adds a field after the others. [`Headers::encode`] checks its bytes.
     pub fn push(&mut self, name: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
         self.fields.push((name.into(), value.into()));
     }
@@ -73,7 +71,7 @@ impl Headers {
         self.fields.is_empty()
     }
 
-    /// Appends one line for each field, without the empty line that ends them.
+    /// Appends one line for each field, without the empty line after them.
     ///
     /// # Errors
     ///
@@ -98,7 +96,7 @@ pub(super) fn encode_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Resu
     Ok(())
 }
 
-/// Whether these bytes would end a line, or what some programs take for its end.
+/// Whether one of these bytes ends a line for some program.
 pub(super) fn breaks_line(bytes: &[u8]) -> bool {
     bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
 }
@@ -119,8 +117,8 @@ pub(in crate::codec) fn trim_ows(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// A number as fields have it (RFC 9110, section 8.6): digits and nothing else. One
-/// that no `u64` holds is taken for the greatest, so that it is too great everywhere.
+/// A number as fields have it (RFC 9110, section 8.6): only digits. A number too great for `u64`
+/// becomes the greatest `u64`, which exceeds every limit.
 pub(in crate::codec) fn parse_digits(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -159,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_several_is_the_one() {
+    fn the_first_of_several_fields_counts() {
         let headers = headers(&[("A", "1"), ("b", "2"), ("a", "3")]);
         assert_eq!(headers.get("a"), Some(&b"1"[..]));
         assert_eq!(headers.get_all("a").collect::<Vec<_>>(), [b"1", b"3"]);
@@ -197,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_a_line_is_not_written() {
+    fn a_value_that_would_break_the_line_is_not_written() {
         for value in ["a\rb", "a\nb", "a\0b"] {
             assert!(headers(&[("a", value)]).encode(&mut Vec::new()).is_err(), "{value:?}");
         }

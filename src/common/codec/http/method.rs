@@ -1,12 +1,12 @@
-//! Request methods (RFC 9110, section 9): the three that ropewalk knows, and the
-//! names of others.
+//! Request methods (RFC 9110, section 9): the three that ropewalk supports, and the names of
+//! others.
 
 #![forbid(unsafe_code)]
 
 use super::headers::is_token;
 use super::{Refusal, Status};
 
-/// The longest name of a method, in bytes; the registry's longest has 17.
+/// The longest name of a method, in bytes. The longest in the registry has 17.
 pub const MAX_METHOD: usize = 32;
 
 /// A request's method. Names are compared with regard to case.
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_a_bad_request() {
+    fn a_method_that_is_no_token_is_a_bad_request() {
         for name in [&b""[..], b"G(T", b"G\xc3\x89T", b"\x16\x03\x01"] {
             assert_eq!(Method::parse(name).unwrap_err().status, Status::BAD_REQUEST);
         }

@@ -1,6 +1,5 @@
-//! Responses as a server writes them (RFC 9112, section 4): status, fields, body
-//! to bytes. Sees to it that nothing in them is read as something else. Decides
-//! neither what to answer nor what a field says.
+//! Responses as a server writes them (RFC 9112, section 4): status, fields, body to bytes. Checks
+//! that the bytes cannot be misread. The caller decides the answer and its fields.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +7,7 @@ use super::headers::encode_field;
 use super::request::check_not_framing;
 use super::{Headers, HttpError, Status, Version};
 
-/// A response that is being put together. Content-Length is written by it.
+/// A response under construction. It writes Content-Length itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: Status,
@@ -18,16 +17,16 @@ pub struct Response {
     length: Length,
 }
 
-/// What a response says about the length of its body.
+/// How a response announces the length of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Length {
-    /// That of the body that it carries.
+    /// The length of its own body.
     Own,
-    /// That of bytes that somebody else sends.
+    /// The length of a body that the caller sends.
     Announced(u64),
-    /// Nothing: the body comes in chunks that say it themselves.
+    /// No length: the caller sends the body in chunks.
     Chunked,
-    /// Nothing: the body ends with the connection.
+    /// No length: the body ends with the connection.
     UntilClose,
 }
 
@@ -43,15 +42,14 @@ impl Response {
         }
     }
 
-    /// Adds a field behind the others. What must not be in it is found when the
-    /// response is written.
+    /// Adds a field after the others. [`Response::encode_head`] checks it.
     #[must_use]
     pub fn field(mut self, name: &str, value: impl Into<Vec<u8>>) -> Response {
         self.headers.push(name, value);
         self
     }
 
-    /// Gives it a body and the field that says what it is.
+    /// Sets the body and its Content-Type.
     #[must_use]
     pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Response {
         self.body = body.into();
@@ -59,8 +57,8 @@ impl Response {
         self.field("Content-Type", content_type)
     }
 
-    /// Announces a body of so many bytes that is not in here: a file that is sent
-    /// behind the head, or the body that a HEAD request does not get.
+    /// Announces a body of this many bytes that the caller sends after the head, or that a HEAD
+    /// request does not get.
     #[must_use]
     pub fn length(mut self, bytes: u64) -> Response {
         self.body = Vec::new();
@@ -68,8 +66,8 @@ impl Response {
         self
     }
 
-    /// Announces a body in chunks (RFC 9112, section 7.1), which somebody else sends.
-    /// Clients of HTTP/1.0 do not understand it.
+    /// Announces a body in chunks (RFC 9112, section 7.1), which the caller sends. HTTP/1.0
+    /// clients do not support chunks.
     #[must_use]
     pub fn chunked(mut self) -> Response {
         self.body = Vec::new();
@@ -82,20 +80,20 @@ impl Response {
         self.length == Length::UntilClose
     }
 
-    /// Announces no length: the body is whatever comes until the connection ends.
+    /// Announces no length: the body ends with the connection.
     #[must_use]
     pub fn until_close(mut self) -> Response {
         self.length = Length::UntilClose;
         self
     }
 
-    /// Says that the connection ends behind this response.
+    /// Announces that the connection closes after this response.
     #[must_use]
     pub fn close(self) -> Response {
         self.field("Connection", "close")
     }
 
-    /// Writes it with another version in its first line than HTTP/1.1.
+    /// Sets the version in the first line, in place of HTTP/1.1.
     #[must_use]
     pub fn version(mut self, version: Version) -> Response {
         self.version = version;
@@ -107,18 +105,18 @@ impl Response {
         self.status
     }
 
-    /// The fields so far, without the Content-Length that is written later.
+    /// The fields so far, without Content-Length.
     pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
-    /// The body that is in here.
+    /// The body; empty if the caller sends it.
     pub fn body_bytes(&self) -> &[u8] {
         &self.body
     }
 
-    /// The head: everything before the body, the empty line included. That is also
-    /// the whole answer to a HEAD request.
+    /// The head: everything before the body, the empty line included. It is also the whole answer
+    /// to a HEAD request.
     ///
     /// # Errors
     ///
@@ -148,7 +146,7 @@ impl Response {
         Ok(out)
     }
 
-    /// The head and the body that is in here.
+    /// The head and the body.
     ///
     /// # Errors
     ///
@@ -180,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_a_response_can_be_looked_at() {
+    fn the_parts_of_a_response_can_be_read() {
         let response = Response::new(Status::OK).field("A", "1").body("text/plain", "yes");
         assert_eq!(response.headers().get("a"), Some(&b"1"[..]));
         assert_eq!(response.body_bytes(), b"yes");
@@ -202,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_somebody_else_sends_is_announced() {
+    fn a_body_that_the_caller_sends_is_announced() {
         let response = Response::new(Status::PARTIAL_CONTENT).length(u64::MAX);
         assert!(text(&response).ends_with("Content-Length: 18446744073709551615\r\n\r\n"));
     }
@@ -221,14 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn a_status_without_a_body_says_no_length() {
+    fn a_status_without_a_body_announces_no_length() {
         let interim = Response::new(Status::CONTINUE);
         assert_eq!(text(&interim), "HTTP/1.1 100 Continue\r\n\r\n");
         assert!(Response::new(Status::NOT_MODIFIED).body("a/b", "x").encode().is_err());
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn a_written_response_reads_back() {
         let response = Response::new(Status::PARTIAL_CONTENT).field("ETag", "\"x\"").length(10);
         let bytes = response.encode().unwrap();
         let (used, head) = ResponseHead::parse(&bytes).unwrap().unwrap();
@@ -238,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_read_as_something_else_is_not_written() {
+    fn a_response_that_could_be_misread_is_not_written() {
         for (name, value) in
             [("a", "b\r\nc: d"), ("a", "b\nc"), ("a", "\0"), ("a b", "c"), ("", "c")]
         {

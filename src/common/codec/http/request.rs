@@ -1,6 +1,6 @@
-//! Requests: the head of one from bytes, with what HTTP itself says about its body
-//! and its connection (RFC 9112, sections 3, 6 and 9.3), and one to bytes. Does not
-//! read the body or judge the target.
+//! Requests: the head from bytes, with the length of the body and the fate of the connection (RFC
+//! 9112, sections 3, 6 and 9.3); and a request to bytes. Does not read the body or interpret the
+//! target.
 
 #![forbid(unsafe_code)]
 
@@ -12,13 +12,13 @@ use super::{Headers, HttpError, Method, Refusal, Status, Version};
 /// The longest body that a request may announce, in bytes.
 pub const MAX_BODY: u64 = 64 * 1024;
 
-/// Everything of a request before its body.
+/// The part of a request before its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
-    /// What is asked for.
+    /// The method.
     pub method: Method,
-    /// Of what, as it came: not decoded, perhaps without a slash at its start, with
-    /// any bytes but CR, LF and NUL. Never empty.
+    /// The target as it came: not decoded, perhaps without a leading slash, with any bytes but
+    /// CR, LF and NUL. Never empty.
     pub target: Vec<u8>,
     /// The version that the client speaks.
     pub version: Version,
@@ -27,15 +27,15 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Takes a request's head from the start of `bytes`, and says how many bytes it
-    /// had. `None` while more is to come; with [`MAX_HEAD`](super::MAX_HEAD) bytes
-    /// at hand that is never so.
+    /// Reads a request's head from the start of `bytes`. The answer is its length in bytes and
+    /// the head; `None` if it is incomplete. [`MAX_HEAD`](super::MAX_HEAD) bytes are always
+    /// enough.
     ///
     /// # Errors
     ///
-    /// What to answer before closing: 400 for broken grammar (RFC 9112) or two Host
-    /// fields (section 3.2; none at all is let pass, classic clients send none), 414
-    /// and 431 over a limit as soon as it is certain, 501 and 505.
+    /// The status to answer before closing: 400 for broken grammar (RFC 9112) or two Host fields
+    /// (section 3.2; classic clients send none, so none is accepted); 414 and 431 over a limit,
+    /// as soon as it is certain; 501 and 505.
     pub fn parse(bytes: &[u8]) -> Result<Option<(usize, RequestHead)>, Refusal> {
         let Some((used, line)) = RequestLine::take(bytes)? else { return Ok(None) };
         let rest = bytes.get(used..).unwrap_or_default();
@@ -47,8 +47,8 @@ impl RequestHead {
         Ok(Some((used + more, RequestHead { method, target, version, headers })))
     }
 
-    /// How long the body is, in bytes; `None` if no length is announced, which means
-    /// no body (RFC 9112, section 6.3, rule 7), and 411 where one is needed.
+    /// The length of the body, in bytes. `None` if the request announces no length: then it has
+    /// no body (RFC 9112, section 6.3, rule 7), and gets 411 if it needs one.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl RequestHead {
         }
     }
 
-    /// Whether the connection stays open behind the answer (RFC 9112, section 9.3).
+    /// Whether the connection stays open after the answer (RFC 9112, section 9.3).
     pub fn keep_alive(&self) -> bool {
         keeps_alive(self.version, &self.headers)
     }
@@ -87,20 +87,20 @@ impl RequestHead {
     }
 }
 
-/// Whether a message with these leaves its connection open (RFC 9112, section 9.3).
+/// Whether a message of this version with these fields leaves its connection open (RFC 9112,
+/// section 9.3).
 pub(super) fn keeps_alive(version: Version, headers: &Headers) -> bool {
     !headers.has_token("Connection", "close")
         && (version == Version::Http11 || headers.has_token("Connection", "keep-alive"))
 }
 
-/// Writes a request with its body. Content-Length is added here, where there is a
-/// body or the method is POST; every other field is the caller's, `Host` too.
+/// Writes a request with its body. Adds Content-Length if there is a body or the method is POST.
+/// The caller gives every other field, including `Host`.
 ///
 /// # Errors
 ///
-/// What would be read as something else: a method or a name of a field that is no
-/// token; an empty target; CR, LF or NUL in the target or a value; a field that
-/// says where the body ends.
+/// A request that could be misread: a method or a field's name that is no token; an empty target;
+/// CR, LF or NUL in the target or a value; a field about the end of the body.
 pub fn encode_request(
     method: &Method,
     target: &[u8],
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn every_beginning_of_a_request_asks_for_more() {
+    fn an_incomplete_request_asks_for_more() {
         for request in [CURL, PYTHON, WGET, POST, b"\r\n\nGET x HTTP/1.0\n\n"] {
             for end in 0..request.len() {
                 assert_eq!(RequestHead::parse(&request[..end]), Ok(None), "{end}");
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_a_head_changes_nothing() {
+    fn bytes_after_a_head_change_nothing() {
         let whole = RequestHead::parse(CURL);
         for more in [&b"\0\r"[..], b"GET / HTTP/1.1\r\n\r\n", &[b'x'; 100_000]] {
             assert_eq!(RequestHead::parse(&[CURL, more].concat()), whole);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn byte_by_byte_a_broken_request_is_refused_as_it_is_at_once() {
+    fn a_broken_request_is_refused_the_same_way_byte_by_byte() {
         for text in
             ["GET /\r\n\r\n", "GET / HTTP/1.1\r\na b\r\n\r\n", "A / HTTP/1.1\r\n x:\r\n\r\n"]
         {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greatest_head_is_taken_and_no_greater_one_is_waited_for() {
+    fn the_longest_head_is_accepted_and_a_longer_one_is_refused_at_once() {
         let line = format!("GET /{} HTTP/1.1\r\n", "x".repeat(MAX_REQUEST_LINE - 14));
         let text = format!("\r\n\r\n{line}a:{}\r\n\r\n", "x".repeat(MAX_FIELD_BYTES - 4));
         assert_eq!(text.len(), MAX_HEAD);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn a_written_request_reads_back() {
         let fields = [("Host", "h"), ("Accept", "a/b")];
         let text = encode_request(&Method::Post, b"/a b", &fields, b"{}").unwrap();
         assert_eq!(
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_read_as_something_else_is_not_written() {
+    fn a_request_that_could_be_misread_is_not_written() {
         let get = |target: &[u8], fields| encode_request(&Method::Get, target, fields, b"");
         assert!(get(b"", &[]).is_err());
         for target in [&b"/\r"[..], b"/ HTTP/1.1\nX: y", b"/\0"] {

@@ -1,5 +1,5 @@
-//! A request's first line (RFC 9112, section 3) and the protocol's version. Takes
-//! the target as it comes: what it means is for others.
+//! A request's first line (RFC 9112, section 3) and the protocol's version. Does not interpret
+//! the target.
 
 #![forbid(unsafe_code)]
 
@@ -9,11 +9,11 @@ use super::{Method, Refusal, Status};
 /// The longest request line, in bytes without its end.
 pub const MAX_REQUEST_LINE: usize = 8 * 1024;
 
-/// How many empty lines are passed over before a request line (RFC 9112, section
-/// 2.2): some old clients send one behind a body.
+/// How many empty lines before a request line are ignored (RFC 9112, section 2.2): some old
+/// clients send one after a body.
 pub const MAX_EMPTY_LINES: usize = 2;
 
-/// A version of the protocol, as far as it makes a difference.
+/// A version of HTTP, as far as the difference matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.0.
@@ -23,7 +23,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// How the version is written.
+    /// The version as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
             Version::Http10 => "HTTP/1.0",
@@ -62,8 +62,8 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// Takes a request line from the start of `bytes`: its length with its end and
-    /// the empty lines before it, and the line. `None` while more is to come.
+    /// Reads a request line from the start of `bytes`. The answer is its length, with its end and
+    /// the empty lines before it, and the line; `None` if it is incomplete.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl RequestLine {
         let mut used = 0;
         for _ in 0..=MAX_EMPTY_LINES {
             let rest = bytes.get(used..).unwrap_or_default();
-            // No more is looked at than the limit lets in, and the longest line end.
+            // The scan stops at the limit and the longest line end.
             let window = rest.get(..MAX_REQUEST_LINE + 2).unwrap_or(rest);
             let line = take_line(window)?;
             let (Line::Whole(text, _) | Line::Part(text)) = line;
@@ -91,9 +91,9 @@ impl RequestLine {
         Err(Refusal::bad("empty lines instead of a request"))
     }
 
-    /// Reads a whole line: the method up to the first space, the version behind the
-    /// last one. Whatever is between them is the target, because classic clients
-    /// send a file's name as it was typed, with its spaces, `?`, `#` and all.
+    /// Reads a whole line: the method up to the first space, the version after the last one, and
+    /// the target between them. Classic clients send a file's name as the user typed it, so the
+    /// target may have spaces, `?` and `#`.
     fn parse(line: &[u8]) -> Result<RequestLine, Refusal> {
         let mut outer = line.splitn(2, |&byte| byte == b' ');
         let method = Method::parse(outer.next().unwrap_or_default())?;

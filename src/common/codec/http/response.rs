@@ -1,5 +1,5 @@
-//! Responses as a client reads them (RFC 9112, sections 4 and 6): the head from
-//! bytes, and where the body ends. Does not read the body.
+//! Responses as a client reads them (RFC 9112, sections 4 and 6): the head from bytes, and the
+//! end of the body. Does not read the body.
 
 #![forbid(unsafe_code)]
 
@@ -12,18 +12,18 @@ use super::{Headers, HttpError, Version};
 /// The longest status line, in bytes without its end.
 pub const MAX_STATUS_LINE: usize = 8 * 1024;
 
-/// How every status line begins that is understood here.
+/// The start of every supported status line.
 const START: &[u8] = b"HTTP/1.";
 
-/// Everything of a response before its body.
+/// The part of a response before its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseHead {
     /// The version that the server speaks.
     pub version: Version,
     /// The code, 100 to 599.
     pub status: u16,
-    /// The words behind the code, as they came; often none. Hostile: escape them
-    /// before showing them.
+    /// The words after the code, as they came; often none. They are hostile: escape them before
+    /// you show them.
     pub reason: Vec<u8>,
     /// The fields.
     pub headers: Headers,
@@ -32,29 +32,29 @@ pub struct ResponseHead {
 /// Where a response's body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFraming {
-    /// There is none: the next response begins behind the head.
+    /// The response has no body.
     None,
-    /// It has this many bytes.
+    /// The body has this many bytes.
     Length(u64),
-    /// It ends with the connection.
+    /// The body ends with the connection.
     UntilClose,
 }
 
 impl ResponseHead {
-    /// Takes a response's head from the start of `bytes`, and says how many bytes it
-    /// had. `None` while more is to come; with [`MAX_HEAD`](super::MAX_HEAD) bytes
-    /// at hand that is never so.
+    /// Reads a response's head from the start of `bytes`. The answer is its length in bytes and
+    /// the head; `None` if it is incomplete. [`MAX_HEAD`](super::MAX_HEAD) bytes are always
+    /// enough.
     ///
     /// # Errors
     ///
-    /// Broken grammar (RFC 9112, section 4), or a limit, as soon as it is certain:
-    /// what is no HTTP at the first byte that differs from `HTTP/1.`; a version
-    /// that is neither 1.0 nor 1.1.
+    /// Broken grammar (RFC 9112, section 4), or a length over a limit, as soon as it is certain:
+    /// another protocol at the first byte that differs from `HTTP/1.`; a version that is neither
+    /// 1.0 nor 1.1.
     pub fn parse(bytes: &[u8]) -> Result<Option<(usize, ResponseHead)>, HttpError> {
         if bytes.iter().zip(START).any(|(byte, expected)| byte != expected) {
             return Err(HttpError::new("the answer is not HTTP/1.x"));
         }
-        // No more is looked at than the limit lets in, and the longest line end.
+        // The scan stops at the limit and the longest line end.
         let line = take_line(bytes.get(..MAX_STATUS_LINE + 2).unwrap_or(bytes))?;
         let (Line::Whole(text, _) | Line::Part(text)) = line;
         if text.len() > MAX_STATUS_LINE {
@@ -85,12 +85,12 @@ impl ResponseHead {
         Ok(self.content_length()?.map_or(BodyFraming::UntilClose, BodyFraming::Length))
     }
 
-    /// What Content-Length says, in bytes: in the answer to a HEAD request, the
-    /// length of what a GET would bring. `None` if there is no such field.
+    /// The value of Content-Length, in bytes. In the answer to a HEAD request it is the length
+    /// that a GET would bring. `None` if there is no such field.
     ///
     /// # Errors
     ///
-    /// One that is no number, that no `u64` holds, or that comes twice, even equal.
+    /// A value that is no number or too great for `u64`, or a field that comes twice, even equal.
     pub fn content_length(&self) -> Result<Option<u64>, HttpError> {
         let mut lengths = self.headers.get_all("Content-Length");
         let Some(length) = lengths.next() else { return Ok(None) };
@@ -104,15 +104,15 @@ impl ResponseHead {
         }
     }
 
-    /// Whether the server leaves the connection open behind this response (RFC 9112,
-    /// section 9.3), if the body's framing lets it.
+    /// Whether the server leaves the connection open after this response (RFC 9112, section 9.3),
+    /// if the body's framing lets it.
     pub fn keep_alive(&self) -> bool {
         keeps_alive(self.version, &self.headers)
     }
 }
 
-/// The parts of a status line (RFC 9112, section 4). The space before absent words
-/// may be absent too.
+/// The parts of a status line (RFC 9112, section 4). If the words are missing, the space before
+/// them may be missing too.
 fn split_status_line(line: &[u8]) -> Result<(Version, u16, &[u8]), HttpError> {
     let broken = HttpError::new("a broken status line");
     let [minor, b' ', digits @ ..] = line.strip_prefix(START).ok_or(broken)? else {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn every_beginning_of_a_response_asks_for_more() {
+    fn an_incomplete_response_asks_for_more() {
         for response in [PYTHON, NGINX, b"HTTP/1.1 204\n\n"] {
             for end in 0..response.len() {
                 assert_eq!(ResponseHead::parse(&response[..end]), Ok(None), "{end}");
@@ -183,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_a_head_changes_nothing() {
+    fn bytes_after_a_head_change_nothing() {
         let whole = ResponseHead::parse(NGINX);
         assert_eq!(ResponseHead::parse(&[NGINX, b"\0\0\r\0\n"].concat()), whole);
     }
 
     #[test]
-    fn what_is_no_http_is_refused_at_the_first_byte_that_differs() {
+    fn another_protocol_is_refused_at_its_first_byte_that_differs() {
         for text in ["S", "HTTX", "HTTP/2", "HTTP/1,", "\r\nHTTP/1.1", "http", "\n"] {
             assert!(ResponseHead::parse(text.as_bytes()).is_err(), "{text:?}");
         }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn some_responses_have_no_body_whatever_they_say() {
+    fn some_statuses_have_no_body_whatever_the_fields_say() {
         for status in [100, 103, 204, 304] {
             assert_eq!(framing(status, "Content-Length: 5\r\n"), Ok(BodyFraming::None));
         }
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_head_still_says_how_long() {
+    fn the_answer_to_head_still_has_a_length() {
         assert_eq!(head(NGINX).content_length(), Ok(Some(5)));
         assert_eq!(head(PYTHON).content_length(), Ok(None));
     }
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_leaves_doubt_is_refused() {
+    fn an_ambiguous_length_is_refused() {
         assert!(framing(200, "Content-Length: 5\r\nContent-Length: 6\r\n").is_err());
         for value in ["5, 5", "", "-1", "+1", "18446744073709551616"] {
             assert!(framing(200, &format!("Content-Length: {value}\r\n")).is_err(), "{value:?}");

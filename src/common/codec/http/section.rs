@@ -1,43 +1,42 @@
-//! Lines and field sections of a head (RFC 9112, sections 2.2 and 5) from bytes,
-//! with their limits. Knows neither start lines nor what a field means.
+//! Lines and field sections of a head (RFC 9112, sections 2.2 and 5) from bytes, with their
+//! limits. Knows neither start lines nor the meaning of a field.
 
 #![forbid(unsafe_code)]
 
 use super::Headers;
 use super::headers::{is_token, trim_ows};
 
-/// The most that the field lines of a head may have together, in bytes, their line
-/// ends included, the empty line behind them not.
+/// The greatest length of all field lines of a head, in bytes: with their line ends, without the
+/// empty line after them.
 pub const MAX_FIELD_BYTES: usize = 16 * 1024;
 
 /// The most fields that a head may have.
 pub const MAX_FIELDS: usize = 64;
 
-/// Why a field section is not taken; requests and responses report it differently.
+/// Why a field section is refused. Requests and responses report it differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It breaks the grammar.
+    /// Its grammar is broken.
     Malformed(&'static str),
-    /// It breaks a limit.
+    /// It exceeds a limit.
     TooLarge(&'static str),
 }
 
-/// What the bytes at hand begin with.
+/// The start of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
-    /// A whole line, without its end, and its length with its end.
+    /// A whole line without its end, and its length with its end.
     Whole(&'a [u8], usize),
-    /// The beginning of a line. A CR at the end, which may belong to the line's
-    /// end, is left out.
+    /// The start of a line. A CR at its end is left out: it may belong to the line's end.
     Part(&'a [u8]),
 }
 
-/// Takes a line from the start of `bytes`. It ends with CRLF, or with LF alone
-/// (RFC 9112, section 2.2).
+/// Reads a line from the start of `bytes`. It ends with CRLF, or with LF alone (RFC 9112, section
+/// 2.2).
 ///
 /// # Errors
 ///
-/// A NUL, or a CR that no LF follows, in the line as far as it is there.
+/// The line so far has a NUL, or a CR without LF.
 pub(super) fn take_line(bytes: &[u8]) -> Result<Line<'_>, Fault> {
     let end = bytes.iter().position(|&byte| byte == b'\n');
     let text = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
@@ -54,19 +53,19 @@ pub(super) fn take_line(bytes: &[u8]) -> Result<Line<'_>, Fault> {
     })
 }
 
-/// Reads a field section from the start of `bytes`: its length with the empty line
-/// that ends it, and the fields. `None` while more is to come.
+/// Reads a field section from the start of `bytes`. The answer is its length, with the empty line
+/// at its end, and the fields; `None` if it is incomplete.
 ///
 /// # Errors
 ///
-/// `Malformed` where RFC 9112, section 5, leaves no sense; `TooLarge` over
-/// [`MAX_FIELDS`] or [`MAX_FIELD_BYTES`], as soon as it is certain.
+/// `Malformed` for what RFC 9112, section 5, does not allow; `TooLarge` over [`MAX_FIELDS`] or
+/// [`MAX_FIELD_BYTES`], as soon as it is certain.
 pub(super) fn take_fields(bytes: &[u8]) -> Result<Option<(usize, Headers)>, Fault> {
     let mut fields: Vec<(&[u8], &[u8])> = Vec::new();
     let mut used = 0;
     loop {
         let rest = bytes.get(used..).unwrap_or_default();
-        // No more is looked at than the limit lets in, and the longest line end.
+        // The scan stops at the limit and the longest line end.
         let window = rest.get(..MAX_FIELD_BYTES - used + 2).unwrap_or(rest);
         let (text, length) = match take_line(window)? {
             Line::Whole([], length) => {
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn while_the_end_is_missing_more_is_asked_for() {
+    fn an_incomplete_section_asks_for_more() {
         for text in ["", "a", "a: b", "a: b\r", "a: b\r\n", "a: b\r\n\r"] {
             assert_eq!(fields(text), Ok(None), "{text:?}");
         }
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_is_refused_before_its_line_ends() {
+    fn a_broken_line_is_refused_before_its_end() {
         assert!(fields("a: b\rc").is_err());
         assert!(fields("a: \0").is_err());
         assert!(fields("a: b\r\n ").is_err());

@@ -1,5 +1,5 @@
-//! Status codes of HTTP (RFC 9110, section 15): the ones that ropewalk's server
-//! sends, with their words.
+//! Status codes of HTTP (RFC 9110, section 15): those that ropewalk's server sends, with their
+//! words.
 
 #![forbid(unsafe_code)]
 
@@ -21,7 +21,7 @@ macro_rules! statuses {
             /// Every status that has a name here, in the order of the codes.
             pub const ALL: &'static [Status] = &[$(Status::$name),*];
 
-            /// The words behind the code, as RFC 9110, section 15, and RFC 6585 have them.
+            /// The words after the code, from RFC 9110, section 15, and RFC 6585.
             pub fn reason(self) -> &'static str {
                 match self.0 {
                     $($code => $reason,)*
@@ -64,14 +64,14 @@ impl Status {
         self.0
     }
 
-    /// Whether a response with it ends with its head, whatever its fields say
-    /// (RFC 9112, section 6.3, rule 1).
+    /// Whether a response with this status has no body, whatever its fields say (RFC 9112,
+    /// section 6.3, rule 1).
     pub fn has_no_body(self) -> bool {
         code_has_no_body(self.0)
     }
 }
 
-/// The same for any code that a peer sent.
+/// As [`Status::has_no_body`], for any code of a peer.
 pub(super) fn code_has_no_body(code: u16) -> bool {
     matches!(code, 100..=199 | 204 | 304)
 }

@@ -1,6 +1,5 @@
-//! Reads one JSON value (RFC 8259) from the whole of a text, strictly: nothing
-//! that the grammar leaves out is let in. Must not grow past what its limits
-//! allow, whatever the text is.
+//! Reads one JSON value (RFC 8259) from the whole of a text, strictly: it accepts the grammar and
+//! nothing else. Its limits bound time and memory for any text.
 
 #![forbid(unsafe_code)]
 
@@ -8,10 +7,10 @@ use std::fmt;
 
 use super::{MAX_DEPTH, Value};
 
-/// The longest text that is read, in bytes: far more than any message needs.
+/// The longest text that is accepted, in bytes: far more than any message needs.
 pub const MAX_TEXT: usize = 64 * 1024;
 
-/// Why a text is not JSON: a few words, and where.
+/// Why a text is not JSON: a reason and a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonError {
     reason: &'static str,
@@ -23,12 +22,12 @@ impl JsonError {
         JsonError { reason, offset }
     }
 
-    /// The reason, without the place. Holds nothing of the text itself.
+    /// The reason, without the place. It quotes nothing of the text.
     pub fn reason(&self) -> &'static str {
         self.reason
     }
 
-    /// The offset in the text, in bytes from its start, of what was refused.
+    /// The offset of the refused byte, from the start of the text.
     pub fn offset(&self) -> usize {
         self.offset
     }
@@ -42,7 +41,7 @@ impl fmt::Display for JsonError {
 
 impl std::error::Error for JsonError {}
 
-/// Reads a text that is exactly one value, with nothing but white space around.
+/// Reads a text that is one value, with only white space around it.
 ///
 /// # Errors
 ///
@@ -66,7 +65,7 @@ pub fn parse(text: &[u8]) -> Result<Value, JsonError> {
     }
 }
 
-/// A place in a text. `at` is always at the start of a character.
+/// A position in a text. `at` is always at the start of a character.
 pub(super) struct Parser<'a> {
     pub(super) text: &'a str,
     pub(super) at: usize,
@@ -222,8 +221,8 @@ impl Parser<'_> {
     }
 }
 
-/// The offset of the first name that came before. By sorting: comparing every
-/// name with every other would take a hostile text's time squared.
+/// The offset of the first name that has come before. It sorts the names: comparing each name
+/// with every other takes quadratic time in a hostile text.
 fn repeated(members: &[(String, Value)], offsets: &[usize]) -> Option<usize> {
     let mut names: Vec<(&str, usize)> =
         members.iter().map(|(name, _)| name.as_str()).zip(offsets.iter().copied()).collect();
@@ -280,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_is_refused() {
+    fn text_that_is_not_utf_8_is_refused() {
         assert_eq!(parse(b"\"a\xff\"").unwrap_err().to_string(), "not UTF-8 at byte 2");
         assert!(parse(b"\"\xed\xa0\x80\"").is_err());
     }

@@ -1,5 +1,4 @@
-//! JSON's strings (RFC 8259, section 7), both ways: reading one with its escapes,
-//! writing one. Knows nothing of other values.
+//! JSON's strings (RFC 8259, section 7): reading and writing, with their escapes.
 
 #![forbid(unsafe_code)]
 
@@ -80,8 +79,8 @@ impl Parser<'_> {
     }
 }
 
-/// A string in quotes (RFC 8259, section 7). More is escaped than must be: every
-/// control character, DEL and C1 too, so that the line is safe on a terminal.
+/// A string in quotes (RFC 8259, section 7). It escapes every control character, DEL and C1 too:
+/// the line is then safe on a terminal.
 pub(super) fn write_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     f.write_char('"')?;
     for c in text.chars() {

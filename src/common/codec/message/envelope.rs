@@ -1,5 +1,5 @@
-//! What the transport adds to a message: the parent's process id, and how many descriptors
-//! come with it.
+//! The keys that the transport adds to a message: the parent's process id and the number of
+//! descriptors.
 //!
 //! ```text
 //! {"parent":4711,"descriptors":2,...}     a job
@@ -15,7 +15,7 @@ use crate::error::Result;
 const PARENT: &str = "parent";
 const DESCRIPTORS: &str = "descriptors";
 
-/// The members of an object; of anything else none.
+/// The members of an object; none for any other value.
 fn members(object: Value) -> Vec<(String, Value)> {
     match object {
         Value::Object(members) => members,
@@ -23,7 +23,7 @@ fn members(object: Value) -> Vec<(String, Value)> {
     }
 }
 
-/// A job of the process `parent`, with so many descriptors.
+/// The job of the process `parent`, with this many descriptors.
 pub fn seal_job(parent: u32, descriptors: usize, job: Value) -> Value {
     let mut sealed = members(Value::object([
         (PARENT, Value::from_u64(parent.into())),
@@ -43,12 +43,12 @@ pub fn seal_handed(message: Value) -> Value {
 /// The process id of the parent that sent this job.
 ///
 /// # Errors
-/// The job has none.
+/// The job lacks it.
 pub fn parent(job: &Value) -> Result<u64> {
     Fields::of("job", job).number(PARENT)
 }
 
-/// How many descriptors come with this message. A message that does not say has none.
+/// How many descriptors come with this message; 0 without the key.
 pub fn descriptors(message: &Value) -> u64 {
     message.get(DESCRIPTORS).and_then(Value::as_u64).unwrap_or(0)
 }

@@ -43,7 +43,7 @@ impl<'a> Fields<'a> {
         number.ok_or_else(|| self.invalid(key))
     }
 
-    /// The same, or `None` where the message lacks the key.
+    /// As [`Fields::number`]; `None` if the message lacks the key.
     pub(super) fn number_if_any<T: TryFrom<u64>>(&self, key: &str) -> Result<Option<T>> {
         self.has(key).then(|| self.number(key)).transpose()
     }
@@ -78,7 +78,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The same, or no where the message lacks the key.
+    /// As [`Fields::flag`]; no if the message lacks the key.
     pub(super) fn flag_if_any(&self, key: &str) -> Result<bool> {
         if self.has(key) { self.flag(key) } else { Ok(false) }
     }
@@ -93,7 +93,7 @@ impl<'a> Fields<'a> {
         self.value(key)?.as_array().ok_or_else(|| self.invalid(key))
     }
 
-    /// A text that spells a `T`, such as an address.
+    /// A text that parses as a `T`, such as an address.
     pub(super) fn spelled<T: FromStr>(&self, key: &str) -> Result<T> {
         self.text(key)?.parse().map_err(|_| self.invalid(key))
     }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::codec::json;
 
-    /// What `read` says of `text`.
+    /// The error of `read` for `text`.
     fn error(text: &str, read: impl FnOnce(&Fields<'_>) -> Option<Error>) -> String {
         let object = json::parse(text.as_bytes()).unwrap();
         read(&Fields::of("job", &object)).unwrap().to_string()

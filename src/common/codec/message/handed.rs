@@ -15,7 +15,7 @@ use crate::hash::hex;
 
 /// The message with a handed stream.
 pub struct HandedStream {
-    /// The hello as it came. It is not checked yet, and it holds a token.
+    /// The hello as it came. It is not checked yet. It has a token.
     pub hello: [u8; HELLO_SIZE],
 }
 
@@ -25,7 +25,7 @@ impl HandedStream {
         Value::object([("hello", Value::from(hex(&self.hello)))])
     }
 
-    /// The message that `object` is.
+    /// The message in `object`.
     ///
     /// # Errors
     /// A key is missing or wrong.

@@ -1,4 +1,4 @@
-//! A new limit for a worker, while it works.
+//! A new rate limit for a running worker.
 //!
 //! ```text
 //! {"rate":1048576}
@@ -23,7 +23,7 @@ impl NewRate {
         Value::object([("rate", Value::from_u64(self.rate))])
     }
 
-    /// The message that `object` is.
+    /// The message in `object`.
     ///
     /// # Errors
     /// The key is missing or wrong.

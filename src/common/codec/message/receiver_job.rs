@@ -1,5 +1,11 @@
-//! The job of a receiver. Its descriptors are the files of the streams (classic), the part
-//! file and its journal (pulled), or in either protocol the one to write to in order.
+//! The job of a receiver. Its descriptors, in this order:
+//!
+//! - classic: the files of streams 0, 1 and so on. Each stream is written from offset 0 of its
+//!   file; the client then appends the others to the first;
+//! - ropewalk: the part file and its journal, both ready for use;
+//! - piped, in either protocol: the one descriptor that takes the bytes in order.
+//!
+//! Later messages: another session (session.rs), after a report that this one is lost.
 
 #![forbid(unsafe_code)]
 
@@ -26,39 +32,39 @@ pub struct ReceiverJob {
 /// What a receiver needs in one of the two protocols.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ReceiverProtocol {
-    /// Protocol 1.
+    /// The classic protocol.
     Classic {
         /// The data port, where the sender listens.
         address: SocketAddr,
         /// How many streams, 1 to 255.
         streams: u8,
-        /// Whether the bytes go in order to the one descriptor.
+        /// Whether the receiver writes the bytes in order to the one descriptor.
         piped: bool,
     },
-    /// Protocol 2.
-    Pulled {
+    /// The ropewalk protocol.
+    Ropewalk {
         /// The first session.
         session: Session,
         /// Where the bytes go.
         sink: Sink,
         /// Bytes of the file.
         size: u64,
-        /// Whether the receiver finds out how many streams it should have. The session
-        /// then says the most.
+        /// Whether the receiver finds the best number of streams. The session then has the
+        /// greatest number.
         grows: bool,
-        /// How to check.
+        /// How to check the bytes.
         verify: Verify,
         /// Whether the streams go to the control port from the start.
         single_port: bool,
     },
 }
 
-/// Where the bytes of a pulled file go.
+/// Where the bytes of a file go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sink {
     /// Into a part file with a journal.
     Kept {
-        /// Whether to sync it to the disk.
+        /// Whether to sync the part file to the disk.
         sync: bool,
     },
     /// In order to the one descriptor.
@@ -85,7 +91,7 @@ impl ReceiverJob {
                 members.extend(rate);
                 members.extend(is_piped.then_some(piped));
             }
-            ReceiverProtocol::Pulled { session, sink, size, grows, verify, single_port } => {
+            ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } => {
                 members.extend(session.members());
                 members.extend([
                     match sink {
@@ -106,7 +112,7 @@ impl ReceiverJob {
         Value::object(members)
     }
 
-    /// The job that `object` is.
+    /// The job in `object`.
     ///
     /// # Errors
     /// A key is missing or wrong.
@@ -119,7 +125,7 @@ impl ReceiverJob {
                 streams: fields.streams("threads")?,
                 piped,
             },
-            2 => ReceiverProtocol::Pulled {
+            2 => ReceiverProtocol::Ropewalk {
                 session: Session::from_fields(&fields)?,
                 sink: match piped {
                     true => Sink::Piped,
@@ -152,7 +158,7 @@ mod tests {
         r#""shown":"out","rate":7,"piped":1}"#
     );
 
-    const PULLED: &str = concat!(
+    const ROPEWALK: &str = concat!(
         r#"{"address":"192.0.2.1:46687","control":"192.0.2.1:8080","#,
         r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"sync":1,"shown":"out","#,
         r#""protocol":2,"size":10,"grows":0,"trace":1,"verify":"md5","single_port":0}"#
@@ -162,7 +168,7 @@ mod tests {
         ReceiverJob::from_json(&json::parse(text.as_bytes()).unwrap())
     }
 
-    /// Whether `text` is a job that is written as it was read.
+    /// Whether the job in `text` is written as it was read.
     fn survives(text: &str) -> bool {
         read(text).is_ok_and(|job| job.to_json().to_string() == text)
     }
@@ -178,10 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn a_pulled_job_survives_the_socket() {
-        let job = read(PULLED).unwrap();
+    fn a_ropewalk_job_survives_the_socket() {
+        let job = read(ROPEWALK).unwrap();
         assert!(job.trace && job.rate.is_none());
-        let ReceiverProtocol::Pulled { session, sink, size, grows, verify, single_port } =
+        let ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } =
             job.protocol
         else {
             panic!("another protocol");
@@ -189,22 +195,22 @@ mod tests {
         assert_eq!((session.address.port(), session.streams), (46687, 4));
         assert_eq!((sink, size, verify), (Sink::Kept { sync: true }, 10, Verify::Md5));
         assert!(!grows && !single_port);
-        assert!(survives(PULLED));
+        assert!(survives(ROPEWALK));
     }
 
     #[test]
-    fn a_pulled_job_that_is_piped_survives_the_socket() {
-        let text = PULLED.replace("\"sync\":1", "\"piped\":1").replace(":0}", ":1,\"rate\":9}");
+    fn a_piped_ropewalk_job_survives_the_socket() {
+        let text = ROPEWALK.replace("\"sync\":1", "\"piped\":1").replace(":0}", ":1,\"rate\":9}");
         let job = read(&text).unwrap();
-        assert!(matches!(job.protocol, ReceiverProtocol::Pulled { sink: Sink::Piped, .. }));
+        assert!(matches!(job.protocol, ReceiverProtocol::Ropewalk { sink: Sink::Piped, .. }));
         assert!(survives(&text));
     }
 
     #[test]
-    fn flags_that_need_not_be_there_are_off_without_their_keys() {
-        let job = read(&PULLED.replace("grows", "other").replace("trace", "more")).unwrap();
+    fn optional_flags_are_off_without_their_keys() {
+        let job = read(&ROPEWALK.replace("grows", "other").replace("trace", "more")).unwrap();
         assert!(!job.trace);
-        assert!(matches!(job.protocol, ReceiverProtocol::Pulled { grows: false, .. }));
+        assert!(matches!(job.protocol, ReceiverProtocol::Ropewalk { grows: false, .. }));
     }
 
     #[test]
@@ -212,8 +218,8 @@ mod tests {
         let classic = ["protocol", "address", "threads", "shown"].map(|key| (CLASSIC, key));
         let session = ["address", "control", "session", "threads"];
         let others = ["sync", "shown", "protocol", "size", "verify", "single_port"];
-        let pulled = session.into_iter().chain(others).map(|key| (PULLED, key));
-        for (text, key) in classic.into_iter().chain(pulled) {
+        let ropewalk = session.into_iter().chain(others).map(|key| (ROPEWALK, key));
+        for (text, key) in classic.into_iter().chain(ropewalk) {
             let lacking = text.replace(&format!("\"{key}\""), "\"other\"");
             let error = read(&lacking).err().unwrap().to_string();
             assert_eq!(error, format!("the job lacks '{key}'"));
@@ -228,7 +234,7 @@ mod tests {
             ("sync", "\"sync\":1", "\"sync\":2"),
             ("threads", "\"threads\":4", "\"threads\":0"),
         ] {
-            let error = read(&PULLED.replace(right, wrong)).err().unwrap().to_string();
+            let error = read(&ROPEWALK.replace(right, wrong)).err().unwrap().to_string();
             assert_eq!(error, format!("the job has an invalid '{key}'"));
         }
     }

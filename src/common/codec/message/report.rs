@@ -1,4 +1,5 @@
-//! A report of a worker to its parent: one line of JSON. app/report.rs carries it.
+//! A report of a worker to its parent: one line of JSON. app/report.rs carries it. A worker
+//! that ends without `done` or `failed` was killed, or never got its job.
 
 #![forbid(unsafe_code)]
 
@@ -10,69 +11,72 @@ use crate::error::{Error, ExitCode, Result};
 /// One report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// Which rights the worker has given up; the first report.
+    /// The rights that the worker has given up; the first report.
     Confined {
-        /// For the log of somebody who wants to know.
+        /// One line for a verbose log.
         text: String,
     },
-    /// So far: may come any number of times, before one of the other two.
+    /// The figures so far; about ten times a second, before [`Report::Done`] or
+    /// [`Report::Failed`].
     Progress(Tally),
-    /// What happened since the last one of these; only where the job asks for it.
+    /// What the streams did since the last trace; only if the job asks for it.
     Trace(Slice),
-    /// No stream of the session can be opened any more: a new session is needed.
+    /// The session is lost: a receiver can open no stream of it, and needs another session.
     Lost {
-        /// What the last attempt came to, for a person.
+        /// The result of the last attempt, for a person.
         text: String,
     },
     /// The job is done; the last report.
     Done {
-        /// What was moved in all.
+        /// The figures of the whole job.
         tally: Tally,
-        /// The MD5 of the whole file as 32 hexadecimal digits, where one was made.
+        /// The MD5 of the whole file as 32 hexadecimal digits, if the receiver made one.
         md5: Option<String>,
-        /// What went wrong and was mended.
+        /// The faults that the worker recovered from.
         mended: Mended,
     },
     /// The job failed; the last report.
     Failed {
-        /// The exit code that the parent may hand on.
+        /// The exit code of the worker.
         code: ExitCode,
         /// One line for a person, without a program's name.
         text: String,
     },
 }
 
-/// What went wrong on the way and was mended.
+/// Faults of a transfer that a receiver recovered from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mended {
-    /// Blocks that came damaged and were asked for again.
+    /// Damaged blocks that were requested again.
     pub bad_blocks: u64,
     /// Streams that were opened again.
     pub reconnects: u64,
-    /// Bytes that were asked for a second time because they were late.
+    /// Bytes that were requested a second time because they were late.
     pub asked_again: u64,
     /// Milliseconds between the last byte's arrival and the end of the MD5.
     pub md5_lag_ms: u64,
-    /// Whether streams went to the server's control port in place of a data port.
+    /// Whether streams went to the server's control port instead of a data port.
     pub single_port: bool,
 }
 
-/// How much was moved.
+/// How far a transfer is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Bytes of the file.
+    /// Bytes of the file that were moved. A ropewalk sender counts repeated bytes too, and no
+    /// holes. A ropewalk receiver counts the bytes in the part file or on their way out in order.
     pub bytes: u64,
-    /// Streams that are open; in [`Report::Done`] the most that ever were.
+    /// Open streams; in [`Report::Done`], the most that were open at once.
     pub streams: u64,
-    /// Of a sender, one past the highest byte that was sent.
+    /// Of a ropewalk sender, one past the highest byte that it sent. The server's hash stays
+    /// close to it.
     pub offset: u64,
-    /// Of a pulled receiver, blocks asked for a second time: damaged ones, late ones, and
-    /// those that a broken stream still owed.
+    /// Of a ropewalk receiver, blocks requested a second time: damaged, late, or lost with their
+    /// stream.
     pub again: u64,
-    /// Of a pulled receiver, the part of `bytes` that an earlier run left and that is still
-    /// to be checked.
+    /// Of a ropewalk receiver, the part of `bytes` that an earlier run left and that is not
+    /// checked yet.
     pub held: u64,
-    /// Of a pulled receiver that makes an MD5, how many bytes are in it.
+    /// Of a ropewalk receiver that makes an MD5, how many bytes are in it.
     pub hashed: Option<u64>,
 }
 
@@ -161,7 +165,7 @@ impl Report {
         })
     }
 
-    /// The report that `object` is.
+    /// The report in `object`.
     ///
     /// # Errors
     /// A key is missing or wrong.
@@ -237,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_is_unknown_is_the_system_s() {
+    fn an_unknown_code_counts_as_a_system_error() {
         let report = read(r#"{"state":"failed","code":255,"text":"x"}"#).unwrap();
         assert_eq!(report, Report::Failed { code: ExitCode::System, text: "x".into() });
     }

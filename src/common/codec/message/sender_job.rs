@@ -1,4 +1,5 @@
-//! The job of a sender. Its descriptors are the listening socket and the file.
+//! The job of a sender. Its descriptors are the listening socket and the file, in this order.
+//! Later messages: a new rate (rate.rs), a handed stream (handed.rs).
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +29,7 @@ pub struct SenderJob {
 /// What a sender needs in one of the two protocols.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SenderProtocol {
-    /// Protocol 1.
+    /// The classic protocol.
     Classic {
         /// Bytes of the file.
         size: u64,
@@ -37,13 +38,13 @@ pub enum SenderProtocol {
         /// The only address that streams may come from.
         peer: IpAddr,
     },
-    /// Protocol 2.
-    Pulled {
+    /// The ropewalk protocol.
+    Ropewalk {
         /// The token that the streams show.
         token: [u8; 16],
         /// Bytes that the file takes on the disk.
         stored: u64,
-        /// The state that the file must keep.
+        /// The state that the file must stay in.
         version: Version,
         /// The only address that streams may come from, if there is one.
         peer: Option<IpAddr>,
@@ -63,7 +64,7 @@ impl SenderJob {
                 ]);
                 Some(*peer)
             }
-            SenderProtocol::Pulled { token, stored, version, peer } => {
+            SenderProtocol::Ropewalk { token, stored, version, peer } => {
                 members.extend([
                     ("protocol", Value::from_u64(2)),
                     ("session", Value::from(hex(token))),
@@ -83,7 +84,7 @@ impl SenderJob {
         Value::object(members)
     }
 
-    /// The job that `object` is.
+    /// The job in `object`.
     ///
     /// # Errors
     /// A key is missing or wrong.
@@ -95,7 +96,7 @@ impl SenderJob {
                 block_size: fields.number("block_size")?,
                 peer: fields.spelled("peer")?,
             },
-            2 => SenderProtocol::Pulled {
+            2 => SenderProtocol::Ropewalk {
                 token: fields.bytes("session")?,
                 stored: fields.number("stored")?,
                 version: Version::from_fields(&fields)?,
@@ -124,7 +125,7 @@ mod tests {
         r#""stall_ms":60000,"peer":"192.0.2.7"}"#
     );
 
-    const PULLED: &str = concat!(
+    const ROPEWALK: &str = concat!(
         r#"{"protocol":2,"session":"59843ddebe0a9675580d96b8bfb4b196","stored":4096,"size":10,"#,
         r#""mtime_s":-5,"mtime_ns":999999999,"ctime_s":1704067200,"ctime_ns":0,"threads":4,"#,
         r#""idle_ms":30000,"stall_ms":60000,"peer":"2001:db8::7","rate":1048576}"#
@@ -145,22 +146,22 @@ mod tests {
     }
 
     #[test]
-    fn a_pulled_job_survives_the_socket_also_with_a_stamp_before_1970() {
-        let job = read(PULLED).unwrap();
+    fn a_ropewalk_job_survives_the_socket_even_with_a_stamp_before_1970() {
+        let job = read(ROPEWALK).unwrap();
         assert_eq!(job.rate, Some(1 << 20));
-        let SenderProtocol::Pulled { stored, version, .. } = &job.protocol else { panic!() };
+        let SenderProtocol::Ropewalk { stored, version, .. } = &job.protocol else { panic!() };
         assert_eq!((*stored, version.size), (4096, 10));
         assert_eq!(version.mtime, Stamp { seconds: -5, nanoseconds: 999_999_999 });
-        assert_eq!(job.to_json().to_string(), PULLED);
+        assert_eq!(job.to_json().to_string(), ROPEWALK);
     }
 
     #[test]
     fn only_a_classic_job_needs_a_peer() {
         let error = read(&CLASSIC.replace("peer", "other")).err().unwrap();
         assert_eq!(error.to_string(), "the job lacks 'peer'");
-        let anywhere = PULLED.replace(r#","peer":"2001:db8::7""#, "");
+        let anywhere = ROPEWALK.replace(r#","peer":"2001:db8::7""#, "");
         assert_eq!(read(&anywhere).ok().unwrap().to_json().to_string(), anywhere);
-        assert!(read(&PULLED.replace("2001:db8::7", "x")).is_err());
+        assert!(read(&ROPEWALK.replace("2001:db8::7", "x")).is_err());
     }
 
     #[test]
@@ -168,8 +169,8 @@ mod tests {
         let common = ["protocol", "size", "threads", "idle_ms", "stall_ms"];
         let stamps = ["mtime_s", "mtime_ns", "ctime_s", "ctime_ns"];
         let classic = common.iter().chain(&["block_size"]).map(|key| (CLASSIC, key));
-        let pulled = common.iter().chain(&stamps).chain(&["session", "stored"]);
-        for (text, key) in classic.chain(pulled.map(|key| (PULLED, key))) {
+        let ropewalk = common.iter().chain(&stamps).chain(&["session", "stored"]);
+        for (text, key) in classic.chain(ropewalk.map(|key| (ROPEWALK, key))) {
             let lacking = text.replace(&format!("\"{key}\""), "\"other\"");
             let error = read(&lacking).err().unwrap().to_string();
             assert_eq!(error, format!("the job lacks '{key}'"));
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_protocol_that_is_unknown_is_an_error() {
+    fn an_unknown_protocol_is_an_error() {
         let error = read(&CLASSIC.replace("\"protocol\":1", "\"protocol\":3")).err().unwrap();
         assert_eq!(error.to_string(), "the job has an invalid 'protocol'");
     }

@@ -1,5 +1,5 @@
-//! A session of a receiver: a part of its job, and by itself the message with another
-//! session after one that was lost.
+//! A session of a receiver. It is part of the job. Alone, it is the message with another session,
+//! after one was lost.
 //!
 //! ```text
 //! {"address":"192.0.2.1:41234","control":"192.0.2.1:8080","session":"0f1e...","threads":4}
@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 pub struct Session {
     /// The data port, where the sender listens.
     pub address: SocketAddr,
-    /// The server's own port. The server hands streams on to the sender.
+    /// The server's own port. The server hands streams that come there to the sender.
     pub control: SocketAddr,
     /// The token that the streams show.
     pub token: [u8; 16],
@@ -51,7 +51,7 @@ impl Session {
         Value::object(self.members())
     }
 
-    /// The session that `object` describes.
+    /// The session in `object`.
     ///
     /// # Errors
     /// A key is missing or wrong.

@@ -10,21 +10,21 @@ use super::fields::Fields;
 use crate::codec::json::Value;
 use crate::error::Result;
 
-/// Numbers of a lane before its marks.
+/// How many numbers of a lane come before its marks.
 const FIXED: usize = 3;
 
-/// What can befall a stream.
+/// What can happen to a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// Its connection broke.
     Broken,
-    /// It brought nothing for so long that it was given up.
+    /// It brought nothing for so long that the receiver gave it up.
     Stalled,
     /// It was connected again.
     Reopened,
     /// It brought a block whose checksum differs.
     Damaged,
-    /// It was asked for what another stream was late with.
+    /// It was asked for a range that another stream was late with.
     Again,
 }
 
@@ -34,7 +34,7 @@ impl Mark {
         [Mark::Broken, Mark::Stalled, Mark::Reopened, Mark::Damaged, Mark::Again];
 }
 
-/// What one stream did in one stretch of time.
+/// What one stream did in one interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
     /// Bytes that it brought.
@@ -46,35 +46,35 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Counts one more of these.
+    /// Counts one more `mark`.
     pub fn mark(&mut self, mark: Mark) {
         let count = &mut self.marks[mark as usize];
         *count = count.saturating_add(1);
     }
 
-    /// How many there are of these.
+    /// How many of this `mark` there are.
     pub fn count(&self, mark: Mark) -> u16 {
         self.marks[mark as usize]
     }
 }
 
-/// How far a transfer was at the end of a stretch of time.
+/// How far a transfer was at the end of an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Bytes that are there from the start of the file on without a gap.
+    /// Bytes from the start of the file without a gap.
     pub prefix: u64,
-    /// How many of them are in the MD5, where one is made.
+    /// How many of them are in the MD5, if there is one.
     pub hashed: Option<u64>,
 }
 
-/// What happened since the last one of these.
+/// What happened in one interval, which begins where the last slice ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
     /// When it ends, in milliseconds from the start.
     pub at: u64,
     /// How far the transfer was then.
     pub standing: Standing,
-    /// Streams of which there is anything to say, by their numbers.
+    /// The streams that did anything, by their numbers.
     pub cells: Vec<(u8, Cell)>,
 }
 
@@ -106,7 +106,7 @@ impl Slice {
     }
 }
 
-/// The number of a stream and its cell; `None` for a lane that is invalid.
+/// The number of a stream and its cell; `None` for an invalid lane.
 fn lane(lane: &Value) -> Option<(u8, Cell)> {
     let numbers = lane.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>()?;
     let (&[stream, bytes, open], marks) = numbers.split_first_chunk::<FIXED>()?;

@@ -1,8 +1,8 @@
-//! How a receiver checks what comes: the word for it in a job and on the command line.
+//! How a receiver checks the bytes: the word in a job and on the command line.
 
 #![forbid(unsafe_code)]
 
-/// How the bytes that come are checked.
+/// How a receiver checks the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
     /// The MD5 of the whole file, and the CRC32C of each block.
@@ -17,7 +17,7 @@ impl Verify {
     /// All of them.
     pub const ALL: [Verify; 3] = [Verify::Md5, Verify::Crc32c, Verify::None];
 
-    /// The word for it.
+    /// Its word.
     pub fn word(self) -> &'static str {
         match self {
             Verify::Md5 => "md5",

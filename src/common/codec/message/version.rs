@@ -6,7 +6,7 @@ use super::fields::Fields;
 use crate::codec::json::Value;
 use crate::error::Result;
 
-/// A moment as the file system keeps it.
+/// A time as the file system stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// Seconds since 1970; negative before it.
@@ -15,8 +15,8 @@ pub struct Stamp {
     pub nanoseconds: u32,
 }
 
-/// What changes when a program writes to a file. A sender compares this before each
-/// block: its descriptor already says which file it is.
+/// The fields that change when a program writes to a file. A sender compares them before each
+/// block. Its descriptor identifies the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
     /// Bytes in the file.

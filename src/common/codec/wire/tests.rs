@@ -3,7 +3,12 @@
 use super::*;
 use crate::hash::hex;
 
-const HELLO: Hello = Hello { token: *b"0123456789abcdef", max_block: 128 << 10, unchecked: false };
+const HELLO: Hello = Hello {
+    token: *b"0123456789abcdef",
+    max_block: 128 << 10,
+    unchecked: false,
+    from_source: false,
+};
 const RANGE: Request = Request::Range { file: 0, offset: 5 << 30, length: 128 << 10 };
 const DATA: Header = Header::Data { offset: 5 << 30, length: 4096, crc: 0x0102_0304 };
 const HOLE: Header = Header::Hole { offset: 4096, length: 4096, run: 5 << 30 };
@@ -50,7 +55,7 @@ fn golden_headers() {
 }
 
 #[test]
-fn the_token_of_a_hello_of_any_version_is_found_and_of_damaged_bytes_none() {
+fn a_hello_of_any_version_has_its_token_unless_it_is_damaged() {
     let hello = HELLO.encode();
     assert_eq!(Hello::token(&hello), Some(HELLO.token));
     assert_eq!(Hello::token(&altered(hello, 1, &[3])), Some(HELLO.token));
@@ -70,7 +75,7 @@ fn http_in_place_of_a_block_is_told_from_a_damaged_one() {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn a_written_message_reads_back() {
     for unchecked in [false, true] {
         let hello = Hello { unchecked, ..HELLO };
         assert_eq!(Hello::parse(&hello.encode()), Ok(Some((HELLO_SIZE, hello))));
@@ -86,7 +91,7 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
-fn a_message_that_is_not_whole_yet_asks_for_more() {
+fn an_incomplete_message_asks_for_more() {
     for length in 0..HELLO_SIZE {
         assert_eq!(Hello::parse(&HELLO.encode()[..length]), Ok(None));
     }
@@ -118,9 +123,16 @@ fn every_flipped_bit_is_noticed() {
 }
 
 #[test]
-fn a_stream_of_something_else_is_known_by_its_first_byte() {
+fn another_protocol_is_refused_at_its_first_byte() {
     assert_eq!(Hello::parse(b"\x00"), Err(WireError::NotRopewalk));
     assert_eq!(Hello::parse(b"GET / HTTP/1.1"), Err(WireError::NotRopewalk));
+}
+
+#[test]
+fn a_dialler_that_is_the_source_says_so() {
+    let hello = Hello { from_source: true, ..HELLO };
+    assert_eq!(hello.encode()[2], 2);
+    assert_eq!(Hello::parse(&hello.encode()), Ok(Some((HELLO_SIZE, hello))));
 }
 
 #[test]
@@ -130,8 +142,8 @@ fn another_version_is_told_from_damage() {
 }
 
 #[test]
-fn flags_and_reserved_bytes_that_are_not_known_are_passed_over() {
-    let bytes = altered(HELLO.encode(), 2, &[0xfe, 0xff]);
+fn unknown_flags_and_reserved_bytes_are_ignored() {
+    let bytes = altered(HELLO.encode(), 2, &[0xfc, 0xff]);
     assert_eq!(Hello::parse(&bytes), Ok(Some((HELLO_SIZE, HELLO))));
     let bytes = altered(RANGE.encode(), 1, &[1, 2, 3]);
     assert_eq!(Request::parse(&bytes), Ok(Some((REQUEST_SIZE, RANGE))));
@@ -170,7 +182,7 @@ fn error_texts_are_bounded() {
 }
 
 #[test]
-fn a_hole_goes_on_at_least_for_what_it_answers() {
+fn a_hole_is_at_least_as_long_as_its_answer() {
     assert!(Header::parse(&altered(HOLE.encode(), 16, &4096u64.to_be_bytes())).is_ok());
     let bytes = altered(HOLE.encode(), 16, &4095u64.to_be_bytes());
     assert_eq!(Header::parse(&bytes), Err(WireError::Field("run")));
@@ -179,12 +191,12 @@ fn a_hole_goes_on_at_least_for_what_it_answers() {
 }
 
 #[test]
-fn data_and_the_text_of_an_error_follow_their_headers_and_nothing_follows_a_hole() {
+fn only_data_and_the_text_of_an_error_follow_their_header() {
     assert_eq!([DATA, HOLE, ERROR].map(|header| header.payload()), [4096, 0, 7]);
 }
 
 #[test]
-fn kinds_that_are_not_known_are_refused() {
+fn unknown_kinds_are_refused() {
     for kind in [0, 4, 0xff] {
         assert!(Request::parse(&altered(RANGE.encode(), 0, &[kind])).is_err());
         assert!(Header::parse(&altered(DATA.encode(), 0, &[kind])).is_err());
@@ -197,7 +209,7 @@ fn an_error_says_in_words_what_is_wrong() {
         (WireError::Checksum, "a message's checksum differs"),
         (WireError::NotRopewalk, "not a ropewalk stream"),
         (WireError::Version(3), "version 3 is not supported"),
-        (WireError::Field("run"), "the field 'run' has an invalid value"),
+        (WireError::Field("run"), "invalid field 'run'"),
     ] {
         assert_eq!(error.to_string(), words);
     }

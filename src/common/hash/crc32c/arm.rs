@@ -1,8 +1,8 @@
-//! CRC-32C by AArch64's own instructions (its CRC32 extension). The only code of
-//! that kind; hands nothing out unless the processor has them.
+//! CRC-32C by AArch64's own instructions (its CRC32 extension). Only `detect` gives access to
+//! them.
 
 #![allow(unsafe_code)]
-// Where these intrinsics have become safe to call, their blocks are not needed.
+// Newer compilers have these intrinsics as safe functions, and need no block around them.
 #![allow(unused_unsafe)]
 
 use std::arch::aarch64::{__crc32cb, __crc32cd};
@@ -11,11 +11,11 @@ use std::arch::is_aarch64_feature_detected;
 use super::Extend;
 use super::shift::Shift;
 
-/// Bytes in one lane of a long triple; a multiple of 8. Long, so that joining
-/// the lanes is a small part of the work.
+/// Bytes in one lane of a long triple; a multiple of 8. It is long, so that joining the lanes
+/// takes a small part of the time.
 const LONG: usize = 4096;
 
-/// The same for the short triples that take most of what is left after those.
+/// Bytes in one lane of a short triple, for the rest after the long ones.
 const SHORT: usize = 256;
 
 /// Over one long lane.
@@ -24,19 +24,19 @@ static OVER_LONG: Shift = Shift::over(LONG);
 /// Over one short lane.
 static OVER_SHORT: Shift = Shift::over(SHORT);
 
-/// `extend` by those instructions, if this processor has them.
+/// `extend` by these instructions, if this processor has them.
 pub(super) fn detect() -> Option<Extend> {
     is_aarch64_feature_detected!("crc").then_some(extend as Extend)
 }
 
-/// See `hash::crc32c::extend`. Only `detect` may hand it out.
+/// See `hash::crc32c::extend`. Only `detect` may return it.
 fn extend(crc: u32, bytes: &[u8]) -> u32 {
     // SAFETY: this function is reached only through `detect`, which has found
     // the CRC32 extension; it asks for nothing else.
     unsafe { extend_crc(crc, bytes) }
 }
 
-/// Three lanes at a time as long as there are three, then word by word.
+/// Three lanes at a time, then word by word.
 ///
 /// # Safety
 /// The processor must have the CRC32 extension.

@@ -1,24 +1,24 @@
-//! Moves a CRC-32C register over zero bytes without feeding them, so that
-//! registers of neighbouring pieces can be joined. Reads no message.
+//! Shifts a CRC-32C register over zero bytes without feeding them, to join the registers of
+//! neighbouring pieces.
 
 #![forbid(unsafe_code)]
 
 use super::table::POLYNOMIAL;
 
-/// The polynomial 1: its lowest power is in the highest bit.
+/// The polynomial 1. The lowest power is in the highest bit.
 const ONE: u32 = 0x8000_0000;
 
 /// A move over a fixed number of zero bytes, as four table look-ups.
 ///
-/// Such a move multiplies the register by a power of x, and multiplying by one
-/// number is linear: the products of the four bytes add up to the register's.
+/// Such a move multiplies the register by a power of x. Multiplication is linear: the product of
+/// the register is the sum of the products of its four bytes.
 pub(super) struct Shift {
-    /// By a byte's place in the register, then its value.
+    /// Indexed by a byte's place in the register, then by its value.
     tables: [[u32; 256]; 4],
 }
 
 impl Shift {
-    /// The move over `bytes` zero bytes; for the compiler, being slow.
+    /// The move over `bytes` zero bytes. It is slow: for compile time only.
     pub(super) const fn over(bytes: usize) -> Shift {
         let power = power_of_x(bytes * 8);
         let mut tables = [[0; 256]; 4];
@@ -39,8 +39,8 @@ impl Shift {
         Shift { tables }
     }
 
-    /// The register `crc` after that many zero bytes. It is the bare register:
-    /// nothing is inverted before or after.
+    /// The register `crc` after that many zero bytes. It is the bare register, without an
+    /// inversion before or after.
     #[inline]
     pub(super) fn apply(&self, crc: u32) -> u32 {
         let [first, second, third, fourth] = crc.to_le_bytes().map(usize::from);

@@ -1,5 +1,4 @@
-//! CRC-32C on any processor: tables made by the compiler, sixteen bytes at a
-//! time. Uses no instruction that a processor might lack.
+//! CRC-32C on any processor: tables made by the compiler, sixteen bytes at a time.
 
 #![forbid(unsafe_code)]
 
@@ -7,14 +6,14 @@
 /// lowest bit, as bytes are fed in.
 pub(super) const POLYNOMIAL: u32 = 0x82f6_3b78;
 
-/// Bytes that go through the tables together.
+/// Bytes of one step through the tables.
 const STRIDE: usize = 16;
 
 /// `TABLES[n][byte]`: what `byte` becomes once `n` more bytes have followed it.
 static TABLES: [[u32; 256]; STRIDE] = tables();
 
-/// The checksum of a message whose checksum was `crc` before `bytes` were
-/// appended to it, by tables alone: what `hash::crc32c::extend` falls back to.
+/// The checksum of a message whose checksum was `crc` before `bytes` were appended to it, by
+/// tables alone: the fallback of `hash::crc32c::extend`.
 pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
     let mut crc = !crc;
     let mut rest = bytes;
@@ -35,7 +34,7 @@ pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// The tables: the first by long division, each other from the one before.
+/// The tables: the first one by long division, each other one from its predecessor.
 const fn tables() -> [[u32; 256]; STRIDE] {
     let mut tables = [[0; 256]; STRIDE];
     let mut byte = 0;

@@ -1,8 +1,7 @@
-//! CRC-32C by x86-64's own instruction (SSE4.2). The only code of that kind;
-//! hands nothing out unless the processor has it.
+//! CRC-32C by x86-64's own instruction (SSE4.2). Only `detect` gives access to it.
 
 #![allow(unsafe_code)]
-// Where these intrinsics have become safe to call, their blocks are not needed.
+// Newer compilers have these intrinsics as safe functions, and need no block around them.
 #![allow(unused_unsafe)]
 
 use std::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u64};
@@ -10,11 +9,11 @@ use std::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u64};
 use super::Extend;
 use super::shift::Shift;
 
-/// Bytes in one lane of a long triple; a multiple of 8. Long, so that joining
-/// the lanes is a small part of the work.
+/// Bytes in one lane of a long triple; a multiple of 8. It is long, so that joining the lanes
+/// takes a small part of the time.
 const LONG: usize = 4096;
 
-/// The same for the short triples that take most of what is left after those.
+/// Bytes in one lane of a short triple, for the rest after the long ones.
 const SHORT: usize = 256;
 
 /// Over one long lane.
@@ -28,14 +27,14 @@ pub(super) fn detect() -> Option<Extend> {
     is_x86_feature_detected!("sse4.2").then_some(extend as Extend)
 }
 
-/// See `hash::crc32c::extend`. Only `detect` may hand it out.
+/// See `hash::crc32c::extend`. Only `detect` may return it.
 fn extend(crc: u32, bytes: &[u8]) -> u32 {
     // SAFETY: this function is reached only through `detect`, which has found
     // SSE4.2; it asks for nothing else.
     unsafe { extend_sse42(crc, bytes) }
 }
 
-/// Three lanes at a time as long as there are three, then word by word.
+/// Three lanes at a time, then word by word.
 ///
 /// # Safety
 /// The processor must have SSE4.2.

@@ -1,12 +1,11 @@
-//! SHA-256's compression on any processor (FIPS 180-4, section 6.2.2). Uses no
-//! instruction that a processor might lack; pads and counts nothing.
+//! SHA-256's compression on any processor (FIPS 180-4, section 6.2.2). Does not pad or count.
 
 #![forbid(unsafe_code)]
 
 use super::{ROUNDS, State};
 use crate::hash::block::BLOCK;
 
-/// Words of the message schedule that are needed at a time.
+/// Words of the message schedule that are kept at a time.
 const WINDOW: usize = 16;
 
 /// Takes whole blocks into the state.
@@ -72,8 +71,7 @@ fn words(block: &[u8; BLOCK]) -> [u32; WINDOW] {
     words
 }
 
-/// The word of the message schedule that comes sixteen after the one at `at`,
-/// and takes its place.
+/// The word of the message schedule sixteen after the one at `at`, which it replaces.
 #[inline(always)]
 fn after(words: &[u32; WINDOW], at: usize) -> u32 {
     let far = words[(at + 1) % WINDOW];

@@ -1,8 +1,8 @@
-//! SHA-256's compression by x86-64's own instructions (SHA-NI). The only code of
-//! that kind; hands nothing out unless the processor has them.
+//! SHA-256's compression by x86-64's own instructions (SHA-NI). Only `detect` gives access to
+//! them.
 
 #![allow(unsafe_code)]
-// Where these intrinsics have become safe to call, their blocks are not needed.
+// Newer compilers have these intrinsics as safe functions, and need no block around them.
 #![allow(unused_unsafe)]
 
 use std::arch::x86_64::{
@@ -14,13 +14,13 @@ use std::arch::x86_64::{
 use super::{Compress, ROUNDS, State};
 use crate::hash::block::BLOCK;
 
-/// `compress` by those instructions, if this processor has them.
+/// `compress` by these instructions, if this processor has them.
 pub(super) fn detect() -> Option<Compress> {
     let present = is_x86_feature_detected!("sha") && is_x86_feature_detected!("ssse3");
     present.then_some(compress as Compress)
 }
 
-/// Takes whole blocks into the state. Only `detect` may hand it out.
+/// Takes whole blocks into the state. Only `detect` may return it.
 fn compress(state: &mut State, whole: &[u8]) {
     // SAFETY: this function is reached only through `detect`, which has found
     // SHA-NI and SSSE3; it asks for nothing else.

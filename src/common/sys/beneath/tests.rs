@@ -1,6 +1,7 @@
 //! The same tests for both ways of looking a name up.
 
 use super::*;
+use crate::testing::Random;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 static FOLDERS: AtomicUsize = AtomicUsize::new(0);
 
-/// A folder with a root in it, and files on both sides of its fence.
+/// A folder with a root in it, and files inside and outside of the root.
 struct Place {
     path: PathBuf,
     root: OwnedFd,
@@ -38,14 +39,14 @@ impl Place {
         read(self.root.as_fd(), name, lookup)
     }
 
-    /// Every way of looking up finds this behind the name.
+    /// Every way of lookup finds this content under the name.
     fn finds(&self, name: &str, content: &str) {
         for lookup in ways() {
             assert_eq!(self.read(name, lookup).unwrap(), content, "{name} {lookup:?}");
         }
     }
 
-    /// Every way of looking up refuses the name with this error.
+    /// Every way of lookup refuses the name with this error.
     fn refuses(&self, name: &str, number: i32) {
         for lookup in ways() {
             let error = self.read(name, lookup).unwrap_err();
@@ -106,7 +107,7 @@ fn an_absolute_name_is_refused() {
 }
 
 #[test]
-fn what_is_not_there_is_not_found() {
+fn a_missing_file_is_not_found() {
     let place = Place::new();
     place.refuses("none", libc::ENOENT);
     place.refuses("none/../file", libc::ENOENT);
@@ -187,7 +188,7 @@ fn the_limit_of_a_name_is_exact() {
 }
 
 #[test]
-fn names_that_no_file_has_are_refused() {
+fn impossible_names_are_refused() {
     let place = Place::new();
     for lookup in ways() {
         for name in ["", "file\0", "\0", "file\0/../../secret"] {
@@ -252,8 +253,8 @@ fn a_folder_that_may_not_be_searched_hides_even_its_parent() {
     fs::set_permissions(place.path.join("root/sub"), fs::Permissions::from_mode(0o700)).unwrap();
 }
 
-/// Looks `name` up thousands of times while `swap` runs in a thread of its own, and
-/// gives what was read.
+/// Looks `name` up thousands of times while `swap` runs in another thread. The answer is all
+/// content that was read.
 fn read_while(
     place: &Place,
     name: &str,
@@ -275,7 +276,7 @@ fn read_while(
         }
         done.store(true, Ordering::Relaxed);
     });
-    // Now all is in its place again.
+    // Everything is in its place again.
     seen.insert(place.read(name, lookup).unwrap());
     seen
 }
@@ -347,18 +348,12 @@ fn both_ways_agree_on_many_names() {
         "file", "sub", "deep", "in", "out", "turn", "slash", "near", "far", "dangling", "loop",
         "top", "..", ".", "", "..",
     ];
-    let mut state = 88_172_645_463_325_252_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::new();
     let told = |way, name: &str| place.read(name, way).map_err(|error| error.raw_os_error());
     let ways = ways();
     for _ in 0..20_000 {
-        let count = 1 + random() % 8;
-        let name: Vec<&str> = (0..count).map(|_| parts[(random() % 16) as usize]).collect();
+        let count = 1 + random.below(8);
+        let name: Vec<&str> = (0..count).map(|_| parts[random.below(parts.len())]).collect();
         let name = name.join("/");
         let first = told(ways[0], &name);
         for &way in &ways {

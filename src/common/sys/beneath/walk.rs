@@ -1,10 +1,10 @@
-//! The lookup of openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS, done one
-//! component at a time for kernels older than 5.6 and containers that refuse it. Every
-//! folder on the way is held open, so no rename can lead it elsewhere.
+//! The lookup of openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS, done one component at
+//! a time for kernels older than 5.6 and containers that refuse it. Every folder on the way stays
+//! open, so no rename can redirect the lookup.
 //!
-//! It differs where it is stricter: a link on the file systems that have magic ones is
-//! followed only in the root of /proc, where none is. And where it need not be: the
-//! system's rules on who may follow whose link do not count, since no link leads out.
+//! It is stricter in one point: on file systems with magic links, it follows links only in the
+//! root of /proc, which has no magic ones. It is laxer in another: it ignores the system's rules
+//! on whose links may be followed, since no link leads out.
 
 use super::super::{check, check_size, retry};
 use super::Purpose;
@@ -35,7 +35,7 @@ struct Walk<'a> {
     root: BorrowedFd<'a>,
     /// The folders entered, the innermost last.
     entered: Vec<File>,
-    /// The components still to come, the next one last.
+    /// The remaining components, the next one last.
     rest: Vec<CString>,
     links: usize,
 }
@@ -72,7 +72,7 @@ impl Walk<'_> {
         self.entered.last().map_or(self.root, AsFd::as_fd)
     }
 
-    /// Puts the components of `path` before those that are still to come.
+    /// Puts the components of `path` before the remaining ones.
     fn push(&mut self, path: &[u8]) -> io::Result<()> {
         if path.is_empty() {
             return Err(io::Error::from_raw_os_error(libc::ENOENT));
@@ -90,14 +90,14 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Looking up even `.` needs the permission to search the folder.
+    /// Even a lookup of `.` needs the permission to search the folder.
     fn check_searchable(&self) -> io::Result<()> {
         openat(self.here(), c".", libc::O_PATH | libc::O_DIRECTORY).map(|_| ())
     }
 
-    /// Steps into a folder, or takes up where a link leads.
+    /// Steps into a folder, or continues with the target of a link.
     fn enter(&mut self, name: &CStr) -> io::Result<()> {
-        // O_DIRECTORY has an automounter mount it, as the kernel's own lookup does.
+        // O_DIRECTORY triggers an automounter, as the kernel's own lookup does.
         let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_DIRECTORY;
         match openat(self.here(), name, flags) {
             Ok(folder) => {
@@ -120,7 +120,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Opens the last component; `None` if it is a link, which has been taken up.
+    /// Opens the last component; `None` if it is a link: the lookup continues with its target.
     fn open_last(&mut self, name: &CStr, purpose: Purpose) -> io::Result<Option<File>> {
         let flags = purpose.flags() | libc::O_NOFOLLOW;
         let found = match (purpose, openat(self.here(), name, flags)) {
@@ -137,7 +137,7 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    /// Takes up where an open link leads.
+    /// Continues with the target of an open link.
     fn follow(&mut self, link: &File) -> io::Result<()> {
         self.links += 1;
         if self.links > MAX_LINKS || self.may_be_magic()? {
@@ -159,13 +159,13 @@ impl Walk<'_> {
     }
 }
 
-/// Whether opening failed because it is no folder; some kernels say so of a link too,
-/// others that it is one.
+/// Whether the opening failed because the file is no folder. For a link, some kernels give
+/// ENOTDIR, others ELOOP.
 fn is_no_folder(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP))
 }
 
-/// What openat2(2) says of a name that leads out.
+/// The error of openat2(2) for a name that leads out of the root.
 fn leaves() -> io::Error {
     io::Error::from_raw_os_error(libc::EXDEV)
 }
@@ -180,7 +180,7 @@ pub(super) fn openat(folder: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) ->
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
-/// Where an open link leads.
+/// The target of an open link.
 fn read_link(link: &File) -> io::Result<Vec<u8>> {
     let mut target = vec![0; libc::PATH_MAX as usize];
     // SAFETY: an empty name means the descriptor itself (Linux 2.6.39); `target` is

@@ -1,14 +1,13 @@
-//! The system calls that a worker needs once it has its files, its listener and its
-//! lifeline, by architecture. Names and reasons only; `seccomp.rs` makes a filter of
-//! them. What opens, makes or starts anything is not here, and what
-//! connects only for a receiver.
+//! The system calls that a worker needs after its start, by architecture: names and reasons.
+//! `seccomp.rs` makes a filter of them. The list has no call that opens, creates or starts
+//! anything; only a receiver may connect.
 
 #![forbid(unsafe_code)]
 
 use super::super::number;
 use super::Role;
 
-/// When a call is let through.
+/// When a call is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Test {
     /// Always.
@@ -17,13 +16,13 @@ pub(super) enum Test {
     OneOf(u32, Vec<u32>),
     /// If the argument with this index has this bit.
     Has(u32, u32),
-    /// If it has not.
+    /// If the argument with this index lacks this bit.
     Lacks(u32, u32),
     /// Never, and it fails with this error.
     Fails(u32),
 }
 
-/// A call, and when it is let through.
+/// A call, and when it is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
     /// Its number on this architecture.
@@ -31,7 +30,7 @@ pub(super) struct Rule {
     pub(super) test: Test,
 }
 
-/// The AUDIT_ARCH_* number of this architecture; `None` where it is not known here.
+/// The AUDIT_ARCH_* number of this architecture; `None` for an unknown one.
 pub(super) const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86") {
     Some(0x4000_0003)
 } else if cfg!(all(target_arch = "arm", target_endian = "little")) {
@@ -57,12 +56,12 @@ macro_rules! calls {
 /// Which argument of clone(2) has the flags.
 const CLONE_FLAGS: u32 = if cfg!(target_arch = "s390x") { 1 } else { 0 };
 
-/// One call for all of sockets, which a C library uses that is made for kernels older than
-/// 4.3 too; glibc is by most distributions. Its arguments are in memory, where no filter can
-/// see them: what [`sending`] refuses goes through here.
+/// socketcall(2): one call for all socket calls. C libraries that support kernels before 4.3 use
+/// it, as glibc in most distributions. Its arguments are in memory, which a filter cannot read,
+/// so it lets through what [`sending`] refuses.
 #[cfg(any(target_arch = "x86", target_arch = "s390x"))]
 pub(super) const SOCKETCALL: Option<libc::c_long> = Some(libc::SYS_socketcall);
-/// There is none here.
+/// This architecture has none.
 #[cfg(not(any(target_arch = "x86", target_arch = "s390x")))]
 pub(super) const SOCKETCALL: Option<libc::c_long> = None;
 
@@ -80,8 +79,8 @@ const TIME64: [libc::c_long; 7] = [
     423, // sched_rr_get_interval_time64
 ];
 
-/// What a worker with this process number may call. The most frequent come first: a
-/// filter is gone through from its start.
+/// The calls that a worker with this process id may make. Frequent ones come first: the kernel
+/// runs a filter from its start.
 pub(super) fn allowed(role: Role, process: u32) -> Vec<Rule> {
     let always = |number: libc::c_long| Rule { number: number as u32, test: Test::Always };
     let mut rules = sending();
@@ -101,8 +100,8 @@ pub(super) fn allowed(role: Role, process: u32) -> Vec<Rule> {
     rules
 }
 
-/// Bytes out to a peer that is connected: with this flag they would connect first, and a
-/// listener that was shut down can be connected like a new socket.
+/// Sending to a connected peer. With this flag a send would connect first, even on a listener
+/// that was shut down.
 fn sending() -> Vec<Rule> {
     let fast_open = libc::MSG_FASTOPEN.unsigned_abs();
     let lacks = |number: libc::c_long, flags: u32| {
@@ -117,7 +116,7 @@ fn sending() -> Vec<Rule> {
     ]
 }
 
-/// Bytes in and out, and waiting for them.
+/// Reading, writing and waiting.
 fn moving() -> Vec<libc::c_long> {
     calls![
         SYS_pread64 SYS_recvfrom SYS_read SYS_write SYS_fstat SYS_sendfile
@@ -143,7 +142,7 @@ fn receiving() -> Vec<libc::c_long> {
     calls
 }
 
-/// What the C library and Rust's need for threads, memory, clocks and signals.
+/// The calls of the C library and of Rust's for threads, memory, clocks and signals.
 fn runtime() -> Vec<libc::c_long> {
     calls![
         SYS_munmap SYS_mremap SYS_madvise SYS_brk SYS_exit SYS_exit_group SYS_rt_sigreturn
@@ -188,7 +187,7 @@ fn of_architecture() -> Vec<libc::c_long> {
     return Vec::new();
 }
 
-/// Calls that do harmless and harmful things.
+/// Calls that are allowed with certain arguments only.
 fn with_conditions(role: Role, process: u32) -> Vec<Rule> {
     let rule = |number: libc::c_long, test: Test| Rule { number: number as u32, test };
     let one_of = |argument: u32, values: &[libc::c_int]| {
@@ -209,14 +208,14 @@ fn with_conditions(role: Role, process: u32) -> Vec<Rule> {
     let executable = libc::PROT_EXEC.unsigned_abs();
     let empty_path = libc::AT_EMPTY_PATH.unsigned_abs();
     let mut rules = vec![
-        // A thread, never a process. clone3's flags are in memory, where no filter can
-        // see them: without it the C library takes clone.
+        // Threads only, no processes. clone3 is refused: its flags are in memory, which a filter
+        // cannot read. The C library then falls back to clone.
         rule(libc::SYS_clone, Test::Has(CLONE_FLAGS, libc::CLONE_THREAD.unsigned_abs())),
         rule(number::CLONE3, Test::Fails(libc::ENOSYS.unsigned_abs())),
-        // No memory that can be run.
+        // No executable memory.
         rule(libc::SYS_mprotect, Test::Lacks(2, executable)),
-        // Of a descriptor. The name beside it is in memory too, so whether a file is
-        // there can still be told, which Landlock does not hide either.
+        // For a descriptor. The name is in memory, so a worker can still learn whether a file
+        // exists. Landlock does not prevent that either.
         rule(libc::SYS_statx, Test::Has(2, empty_path)),
         rule(libc::SYS_setsockopt, one_of(1, &[libc::SOL_SOCKET, libc::IPPROTO_TCP])),
         rule(libc::SYS_ioctl, Test::OneOf(1, controls)),
@@ -239,9 +238,10 @@ fn with_conditions(role: Role, process: u32) -> Vec<Rule> {
     #[cfg(target_pointer_width = "64")]
     rules.push(rule(libc::SYS_newfstatat, Test::Has(3, empty_path)));
     if let Some(call) = SOCKETCALL {
-        // All but bind, listen, socketpair, recvmmsg and sendmmsg, and for a sender socket
-        // and connect (linux/net.h). What kind of socket is in memory, so a receiver may
-        // make any; so are flags, so here a sender can connect with them.
+        // All but bind, listen, socketpair, recvmmsg and sendmmsg; for a sender not socket and
+        // connect either (linux/net.h). The other arguments are in memory, which a filter cannot
+        // read: a receiver can make any kind of socket, and a sender can connect by a flag of
+        // send.
         let mut calls = vec![5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
         if role == Role::Receiver {
             calls.extend([1, 3]);

@@ -1,20 +1,20 @@
-//! Landlock (landlock(7)): no files, and of the network no more than is needed. What is
-//! open stays open. Everything is refused that the kernel can refuse: what it cannot
-//! yet is left to it, so an older kernel gives a weaker fence and no error.
+//! Landlock (landlock(7)): no files, and only the necessary network access. Open descriptors stay
+//! open. It refuses everything that this kernel can refuse: an older kernel gives a weaker
+//! confinement, and no error.
 
 use super::super::{check, number};
 use super::Role;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// landlock_create_ruleset(2): tell the version, make nothing.
+/// landlock_create_ruleset(2): ask for the version only.
 const CREATE_RULESET_VERSION: libc::c_uint = 1;
 /// LANDLOCK_ACCESS_NET_BIND_TCP and LANDLOCK_ACCESS_NET_CONNECT_TCP.
 const NET_BIND: u64 = 1;
 const NET_CONNECT: u64 = 2;
 
-/// LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET and LANDLOCK_SCOPE_SIGNAL: nobody outside can be
-/// reached so.
+/// LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET and LANDLOCK_SCOPE_SIGNAL: no process outside can be
+/// reached this way.
 const SCOPED: u64 = 3;
 
 /// landlock_create_ruleset(2)'s `struct landlock_ruleset_attr`.
@@ -27,8 +27,8 @@ struct Ruleset {
 }
 
 impl Ruleset {
-    /// Everything that a kernel with this version of Landlock can refuse, and how many
-    /// bytes of the structure it knows.
+    /// All rights that this version of Landlock can refuse, and the size of the structure that it
+    /// knows, in bytes.
     fn all(version: u32) -> (Ruleset, usize) {
         let rights = match version {
             0 | 1 => 13,
@@ -47,8 +47,7 @@ impl Ruleset {
     }
 }
 
-/// Nothing of the file system and no TCP port to bind; for a sender no connection to
-/// make either.
+/// No file system access and no TCP bind; for a sender no TCP connect either.
 pub(super) fn deny_files(role: Role) -> io::Result<()> {
     let (all, size) = Ruleset::all(version()?);
     let network = match role {
@@ -58,10 +57,10 @@ pub(super) fn deny_files(role: Role) -> io::Result<()> {
     restrict(&create(&Ruleset { network, ..all }, size)?)
 }
 
-/// Which version of Landlock the kernel has.
+/// The kernel's version of Landlock.
 ///
 /// # Errors
-/// `ENOSYS` where it has none, `EOPNOTSUPP` where it was switched off at the start.
+/// `ENOSYS` if it has none; `EOPNOTSUPP` if it was disabled at boot.
 pub(super) fn version() -> io::Result<u32> {
     let (none, size): (*const Ruleset, usize) = (std::ptr::null(), 0);
     // SAFETY: with this flag the kernel takes a null pointer and touches no memory.
@@ -83,7 +82,7 @@ fn create(rules: &Ruleset, size: usize) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(ruleset) })
 }
 
-/// For this thread and those that it will start.
+/// Confines this thread and the threads that it will start.
 fn restrict(ruleset: &OwnedFd) -> io::Result<()> {
     let flags: libc::c_uint = 0;
     // SAFETY: takes numbers only and touches no memory of ours.
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn this_kernel_takes_everything_that_its_version_has() {
+    fn this_kernel_accepts_all_rights_of_its_version() {
         let Ok(version) = version() else { return };
         for older in 1..=version {
             let (rules, size) = Ruleset::all(older);

@@ -1,5 +1,5 @@
-//! seccomp(2): a filter in classic BPF that lets through the system calls of `calls.rs`
-//! and refuses every other one with EPERM, so that a program carries on without.
+//! seccomp(2): a filter in classic BPF that allows the system calls of `calls.rs`. Every other
+//! call fails with EPERM, and the program goes on.
 
 use super::super::check;
 use super::Role;
@@ -12,7 +12,7 @@ const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const IF_ANY_BIT: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
-/// Where the filter finds things in `struct seccomp_data`.
+/// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 
@@ -20,31 +20,32 @@ const ARCH: u32 = 4;
 const FOR_ALL_THREADS: libc::c_uint = 1;
 const AT_FULL_SPEED: libc::c_uint = 4;
 
-/// The most instructions that the kernel takes (BPF_MAXINSNS).
+/// The most instructions that the kernel accepts (BPF_MAXINSNS).
 const MAX_INSTRUCTIONS: usize = 4096;
 
 /// The filter's answers.
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
 
-/// Where the low half of an argument is: all are 64 bits wide, in the machine's order.
+/// The offset of the low half of an argument: arguments have 64 bits, in the machine's byte
+/// order.
 fn low_half(argument: u32) -> u32 {
     16 + 8 * argument + if cfg!(target_endian = "big") { 4 } else { 0 }
 }
 
-/// One instruction: the jumps are in instructions forward, if so and if not.
+/// One instruction. The two jumps, if true and if false, count instructions forward.
 fn instruction(code: u16, value: u32, (yes, no): (u8, u8)) -> libc::sock_filter {
     libc::sock_filter { code, jt: yes, jf: no, k: value }
 }
 
-/// The filter for this machine, that allows what `rules` say.
+/// The filter of `rules` for this machine.
 fn program(architecture: u32, rules: &[Rule]) -> Vec<libc::sock_filter> {
     let plain = (0, 0);
     let unless = (0, 1);
     let answer = |answer| instruction(RETURN, answer, plain);
     let mut out = vec![
-        // Another kind of program than this one numbers its calls differently; x32,
-        // which shares an architecture, adds a bit that no rule here has.
+        // Programs of another architecture number their calls differently. x32 shares the
+        // architecture and adds a bit that no rule has.
         instruction(LOAD, ARCH, plain),
         instruction(IF_EQUAL, architecture, (1, 0)),
         answer(REFUSE),
@@ -76,7 +77,7 @@ fn program(architecture: u32, rules: &[Rule]) -> Vec<libc::sock_filter> {
                 answer(ALLOW),
             ],
         };
-        // No rule has so many values that a jump over it would not fit.
+        // Every rule is short enough for a jump over it.
         let over = u8::try_from(body.len()).unwrap_or(u8::MAX);
         out.push(instruction(IF_EQUAL, rule.number, (0, over)));
         out.extend(body);
@@ -85,11 +86,11 @@ fn program(architecture: u32, rules: &[Rule]) -> Vec<libc::sock_filter> {
     out
 }
 
-/// Puts the filter in force for all threads of this process, or, on a kernel older than
-/// 3.17, for this one and those that it starts. Needs no_new_privileges first.
+/// Applies the filter to all threads of this process. Before Linux 3.17: to this thread and the
+/// threads that it starts. Needs no_new_privileges first.
 ///
 /// # Errors
-/// `ENOSYS` on a kind of processor without a list here; what the kernel says.
+/// `ENOSYS` on a kind of processor without a list here; other errors of the kernel.
 pub(super) fn restrict(role: Role) -> io::Result<()> {
     let Some(architecture) = ARCHITECTURE else {
         return Err(io::Error::from_raw_os_error(libc::ENOSYS));
@@ -101,8 +102,8 @@ pub(super) fn restrict(role: Role) -> io::Result<()> {
     };
     let filter = libc::sock_fprog { len: length, filter: code.as_mut_ptr() };
     let filter = &raw const filter;
-    // For all threads, and without the brake on the processor that kernels before 5.16
-    // put in with every filter: no code of strangers runs here.
+    // For all threads, and without the speculation mitigation that slows every filtered process
+    // before Linux 5.16: no foreign code runs here.
     let flags = [FOR_ALL_THREADS | AT_FULL_SPEED, FOR_ALL_THREADS];
     for flags in flags {
         // SAFETY: `filter` points at `code`, both alive, with its number of instructions.
@@ -111,7 +112,7 @@ pub(super) fn restrict(role: Role) -> io::Result<()> {
         };
         match check(done as libc::c_int) {
             Ok(0) => return Ok(()),
-            // The number of a thread that has a filter of its own.
+            // The id of a thread with another filter.
             Ok(_) => return Err(io::ErrorKind::ResourceBusy.into()),
             Err(error) if is_unknown(&error) => {}
             Err(error) => return Err(error),
@@ -123,7 +124,7 @@ pub(super) fn restrict(role: Role) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the kernel does not know the call, or one of its flags.
+/// Whether the kernel lacks the call or one of its flags.
 fn is_unknown(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL))
 }
@@ -134,7 +135,8 @@ mod tests {
 
     const HERE: u32 = 0xc000_003e;
 
-    /// What a filter says of a call: the kernel's interpreter, as far as it is used.
+    /// The filter's answer for a call: a model of the kernel's interpreter, as far as the filter
+    /// needs it.
     fn answer(program: &[libc::sock_filter], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
         let mut data = [0u8; 64];
         data[..4].copy_from_slice(&number.to_ne_bytes());
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_the_list_is_allowed_and_nothing_else() {
+    fn only_listed_calls_are_allowed() {
         assert_eq!(say(1, [0; 6]), ALLOW);
         for number in [0, 6, 59, u32::MAX] {
             assert_eq!(say(number, [0; 6]), REFUSE, "{number}");
@@ -200,12 +202,12 @@ mod tests {
     }
 
     #[test]
-    fn a_call_can_seem_not_to_exist() {
+    fn a_call_can_fail_as_missing() {
         assert_eq!(say(5, [0; 6]), libc::SECCOMP_RET_ERRNO | 38);
     }
 
     #[test]
-    fn programs_of_another_kind_get_nothing() {
+    fn another_architecture_is_refused() {
         for arch in [0x4000_0003, 0xc000_00b7, 0] {
             for number in 0..10 {
                 assert_eq!(answer(&program(HERE, &rules()), arch, number, [0; 6]), REFUSE);
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lists_make_filters_that_the_kernel_takes() {
+    fn the_kernel_accepts_the_filters_of_the_lists() {
         check_list(Role::Sender, &[libc::SYS_connect, libc::SYS_ftruncate, libc::SYS_fallocate]);
         check_list(Role::Receiver, &[libc::SYS_bind, libc::SYS_listen]);
     }

@@ -1,5 +1,5 @@
-//! What a confined process can and cannot do. Each test runs itself again as a child,
-//! which gives up its rights and looks.
+//! The rights of a confined process. Each test runs itself again as a child, which gives up its
+//! rights and tries them.
 
 use super::*;
 use std::fs::File;
@@ -27,7 +27,7 @@ fn in_child(name: &str) -> bool {
         .args(["--test-threads", "1"])
         .env(CHILD, &folder)
         .env("RUST_BACKTRACE", "0")
-        // AddressSanitizer looks for leaks from a process that it forks, which none may here.
+        // AddressSanitizer forks a process to look for leaks; a confined process cannot fork.
         .env("LSAN_OPTIONS", "detect_leaks=0")
         .stdin(Stdio::null())
         .output()
@@ -54,7 +54,7 @@ fn number<T>(result: io::Result<T>) -> Option<i32> {
     result.err().and_then(|error| error.raw_os_error())
 }
 
-/// A call by number without arguments.
+/// A system call by number, without arguments.
 fn call(number: libc::c_long) -> io::Result<libc::c_int> {
     // SAFETY: only for calls that need no arguments or are refused before they look.
     check(unsafe { libc::syscall(number, 0, 0, 0, 0, 0, 0) } as libc::c_int)
@@ -209,7 +209,7 @@ fn a_sender_can_send_what_it_has() {
     crate::sys::random::fill(&mut [0; 16]).unwrap();
     let much = vec![7u8; 64 << 20];
     assert_eq!(much.iter().filter(|&&byte| byte == 7).count(), 64 << 20);
-    // A panic ends a thread and nothing else, here too.
+    // A panic ends only its thread here, too.
     assert!(std::thread::spawn(|| panic!("on purpose")).join().is_err());
 }
 
@@ -261,11 +261,11 @@ fn landlock_alone_denies_every_file() {
 }
 
 #[test]
-fn landlock_is_not_said_to_hold_where_a_thread_was_there_before() {
-    if !in_child("landlock_is_not_said_to_hold_where_a_thread_was_there_before") {
+fn landlock_is_reported_as_failed_if_another_thread_exists() {
+    if !in_child("landlock_is_reported_as_failed_if_another_thread_exists") {
         return;
     }
-    // Beside the harness's, if it has one. That a worker is alone e2e tests see.
+    // Besides the threads of the test harness. The e2e tests check that a worker has one thread.
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let before = std::thread::spawn(move || wait.recv());
     let report = confine_sender(64);

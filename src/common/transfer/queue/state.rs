@@ -3,10 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::{
-    Claim, End, FAR_LAG, HOLD_BACK, LEAST_PATIENCE, LONGEST_PAUSE, MAX_COPIES, MAX_LAG, StreamId,
-};
-use crate::transfer::ranges::RangeSet;
+use super::{Claim, End, FAR_LAG, HOLD_BACK, MAX_COPIES, MAX_LAG, StreamId};
+use crate::transfer::queue::ranges::RangeSet;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -36,6 +34,10 @@ pub(super) struct State {
     pub(super) room: Option<u64>,
     /// As much as somebody waits to be done.
     pub(super) wanted: u64,
+    /// A range that is owed for less than this is not late.
+    pub(super) least_patience: Duration,
+    /// How long streams pause for the follower, at most.
+    pub(super) longest_pause: Duration,
     /// Counts changes.
     pub(super) version: u64,
     pub(super) asked_again: u64,
@@ -92,7 +94,7 @@ impl State {
             _ => None,
         };
         if let Some(wanted) = wanted {
-            let patience = pace.saturating_mul(2).max(LEAST_PATIENCE);
+            let patience = pace.saturating_mul(2).max(self.least_patience);
             match self.late(stream, &wanted, patience, now) {
                 Late::Range(range) => {
                     self.asked_again += range.end - range.start;
@@ -129,7 +131,7 @@ impl State {
     /// How long they do at most.
     fn pause_left(&mut self, now: Instant) -> Duration {
         let since = *self.claimed.get_or_insert(now);
-        LONGEST_PAUSE.saturating_sub(now.saturating_duration_since(since))
+        self.longest_pause.saturating_sub(now.saturating_duration_since(since))
     }
 
     /// The next piece that nobody was asked for and that there is room for.

@@ -7,6 +7,9 @@ mod waits;
 
 use super::*;
 
+const LEAST_PATIENCE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 const PACE: Duration = Duration::from_secs(1000);
 
 fn queue(size: u64) -> Queue {

@@ -1,0 +1,132 @@
+//! The receiver process of a fetch: how the client starts it, follows its reports, and
+//! judges how it ended.
+
+#![forbid(unsafe_code)]
+
+use super::Fetch;
+use super::session_request::{Loss, SessionRequest};
+use super::transfer::Transfer;
+use crate::config::StreamCount;
+use ropewalk::app::report::{Mended, Report, Tally};
+use ropewalk::app::supervise::Worker;
+use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol, Sink};
+use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::sys::process::Ended;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+/// What a receiver brought that reached its end.
+pub(super) struct Received {
+    pub(super) tally: Tally,
+    /// The MD5 of the bytes, where the receiver made one.
+    pub(super) md5: Option<String>,
+    pub(super) mended: Mended,
+}
+
+impl Fetch<'_> {
+    /// Runs a receiver without sessions to its end, with these `files` in the order that its
+    /// job wants.
+    pub(super) fn receive(&self, job: &ReceiverJob, files: &[BorrowedFd<'_>]) -> Result<Received> {
+        let mut worker = self.start_receiver(job, files)?;
+        let last = self.follow(&mut worker, |_| Ok(()))?;
+        judge(&worker, last)
+    }
+
+    fn start_receiver(&self, job: &ReceiverJob, files: &[BorrowedFd<'_>]) -> Result<Worker> {
+        self.supervisor.start_worker(&self.receiver, job.to_json(), files).map_err(|e| failed(&e))
+    }
+
+    /// Reads reports to the last one, which is the answer. Calls `lost` for each session that
+    /// the receiver lost.
+    fn follow(
+        &self,
+        worker: &mut Worker,
+        mut lost: impl FnMut(Loss) -> Result<()>,
+    ) -> Result<Option<Report>> {
+        let mut last = None;
+        let mut bytes = 0;
+        let mut lost_since: Option<Instant> = None;
+        while let Some(report) = worker.reports.next_report().map_err(|error| failed(&error))? {
+            match &report {
+                Report::Progress(tally) => {
+                    if tally.bytes != bytes {
+                        bytes = tally.bytes;
+                        lost_since = None;
+                    }
+                    self.progress.update(*tally);
+                }
+                Report::Lost { text } => {
+                    self.progress.server_lost();
+                    let since = *lost_since.get_or_insert_with(Instant::now);
+                    lost(Loss { text: text.clone(), since })?;
+                }
+                Report::Trace(slice) => self.collector.add(slice),
+                Report::Confined { .. } | Report::Done { .. } | Report::Failed { .. } => {}
+            }
+            last = Some(report);
+        }
+        Ok(last)
+    }
+}
+
+impl Transfer<'_> {
+    /// Runs a receiver to its end, and gets it another session for each that it loses. `sink`
+    /// and `files` say where the bytes go; `shown` is the output's name in messages.
+    pub(super) fn run(
+        &self,
+        sink: Sink,
+        shown: &str,
+        files: &[BorrowedFd<'_>],
+    ) -> Result<Received> {
+        let mut worker = self.fetch.start_receiver(&self.job(sink, shown), files)?;
+        let lifeline = worker.lifeline().try_clone().map_err(|error| failed(&error))?;
+        let last = std::thread::scope(|scope| {
+            let mut request = None;
+            let last = self.fetch.follow(&mut worker, |loss| {
+                // The request before has ended: the receiver got its session and lost that too.
+                request.take().map_or(Ok(()), SessionRequest::end)?;
+                request = Some(SessionRequest::start(scope, self, &lifeline, loss)?);
+                Ok(())
+            });
+            // A request without success has ended the receiver: its error comes first.
+            request.map_or(Ok(()), SessionRequest::end)?;
+            last
+        })?;
+        let received = judge(&worker, last)?;
+        self.guard.release();
+        Ok(received)
+    }
+
+    fn job(&self, sink: Sink, shown: &str) -> ReceiverJob {
+        let config = self.fetch.config;
+        let protocol = ReceiverProtocol::Ropewalk {
+            session: self.session(self.offer),
+            sink,
+            size: self.offer.size,
+            grows: config.streams == StreamCount::Auto,
+            verify: config.verify,
+            single_port: config.single_port,
+        };
+        let (shown, trace) = (shown.to_string(), config.trace.is_some());
+        ReceiverJob { shown, trace, rate: config.rate, protocol }
+    }
+}
+
+fn failed(error: &io::Error) -> Error {
+    Error::system("receiver", error)
+}
+
+/// Waits for a worker whose last report was read, and turns its end into a result.
+fn judge(worker: &Worker, last: Option<Report>) -> Result<Received> {
+    let died = |what: &str| Error::new(ExitCode::System, format!("receiver: {what}"));
+    match (last, worker.wait()) {
+        (Some(Report::Failed { code, text }), _) => Err(Error::new(code, text)),
+        (Some(Report::Done { tally, md5, mended }), Some(Ended::Exited(0))) => {
+            Ok(Received { tally, md5, mended })
+        }
+        (_, Some(Ended::Killed(signal))) => Err(died(&format!("stopped by signal {signal}"))),
+        (_, Some(Ended::Exited(code))) => Err(died(&format!("ended with exit code {code}"))),
+        (_, None) => Err(died("was lost")),
+    }
+}

@@ -1,0 +1,156 @@
+//! A fetch over the ropewalk protocol into a part file, which becomes the output. It
+//! continues an earlier fetch, and it survives a server that goes away for a while.
+
+#![forbid(unsafe_code)]
+
+use super::digest::{self, Digest};
+use super::receiver::Received;
+use super::session_guard::SessionGuard;
+use super::transfer::Transfer;
+use super::{Fetch, corruption, resume_hint};
+use crate::control::{RopewalkOffer, Server};
+use crate::summary::Summary;
+use ropewalk::app::terminal;
+use ropewalk::codec::amount;
+use ropewalk::codec::message::receiver_job::Sink;
+use ropewalk::codec::message::verify::Verify;
+use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::transfer::store::journal::{self, Subject};
+use ropewalk::transfer::store::output::{Output, PartFile};
+use ropewalk::transfer::store::partial::{self, Start};
+use ropewalk::transfer::store::space;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// The summary mentions an MD5 that ended so long after the last byte, and took so large a
+/// part of the whole time.
+const MENTIONED_LAG: Duration = Duration::from_millis(200);
+const MENTIONED_SHARE: u32 = 10;
+
+/// Fetches the file and puts it in place.
+pub(super) fn run(
+    fetch: &Fetch<'_>,
+    output: Output,
+    server: &Server,
+    offer: &RopewalkOffer,
+    guard: &SessionGuard,
+) -> Result<Summary> {
+    let mut part = output.open_part(fetch.config.wishes.restart)?;
+    let resumed = prepare(fetch, &mut part, offer)?;
+    let digest = Digest::begin(fetch, server, offer)?;
+    fetch.progress.begin(Some(offer.size), resumed, fetch.config.verify == Verify::Md5);
+    let transfer = Transfer { fetch, server, offer, guard };
+    let Received { tally, md5, mended } = receive(&transfer, &mut part)?;
+    let last_byte = Instant::now();
+    let md5 = compare(&transfer, &mut part, digest, md5)?;
+    let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
+    fetch.progress.saving(tally.bytes);
+    put_in_place(fetch, part, offer.size)?;
+    let time = fetch.begun.elapsed();
+    Ok(Summary {
+        bytes: tally.bytes,
+        time,
+        streams: tally.streams,
+        md5,
+        resumed,
+        mended,
+        md5_was_slowest: lag >= MENTIONED_LAG && lag >= time / MENTIONED_SHARE,
+    })
+}
+
+/// Makes the part file ready for this offer. Returns how many bytes an earlier run left.
+fn prepare(fetch: &Fetch<'_>, part: &mut PartFile, offer: &RopewalkOffer) -> Result<u64> {
+    let subject = Subject {
+        name: fetch.config.file.clone(),
+        etag: offer.etag.clone().into_bytes(),
+        size: offer.size,
+    };
+    let start = partial::prepare(part, &subject, offer.stored, fetch.config.wishes)
+        .map_err(|error| with_hint(error, part, fetch))?;
+    fetch.warn(part.lacks());
+    Ok(match start {
+        Start::Fresh => 0,
+        Start::Resumed(bytes) => bytes,
+        Start::Over(reason) => {
+            if !fetch.config.quiet {
+                let shown = part.output().shown_part();
+                terminal::log(format_args!("{shown}: starting over: {reason}"));
+            }
+            0
+        }
+    })
+}
+
+/// Receives every byte that is missing.
+fn receive(transfer: &Transfer<'_>, part: &mut PartFile) -> Result<Received> {
+    let sink = Sink::Kept { sync: transfer.fetch.config.wishes.sync };
+    let files = [part.file().as_fd(), part.journal().as_fd()];
+    let received = transfer.run(sink, part.output().shown(), &files);
+    part.keep(true);
+    received.map_err(|error| give_up(error, transfer, part))
+}
+
+/// Compares the MD5s. Returns the MD5, where there were two to compare.
+fn compare(
+    transfer: &Transfer<'_>,
+    part: &mut PartFile,
+    digest: Option<Digest>,
+    md5: Option<String>,
+) -> Result<Option<String>> {
+    let Transfer { fetch, server, offer, .. } = transfer;
+    digest::settle(fetch, digest, md5, part.output().shown()).map_err(|error| {
+        if error.code() != ExitCode::Integrity {
+            return give_up(error, transfer, part);
+        }
+        let error = corruption::locate(error, fetch, (server, &offer.etag), part);
+        discard(error, part)
+    })
+}
+
+/// Writes the file to the disk and gives it its name.
+fn put_in_place(fetch: &Fetch<'_>, mut part: PartFile, size: u64) -> Result<()> {
+    let sync = fetch.config.wishes.sync;
+    let warning = part.complete(size, sync).map_err(|error| {
+        // After a failed write, reads may come from memory and hide what the disk lacks.
+        let _ = journal::distrust(part.journal());
+        error.advise(format_args!("to continue: {}", fetch.config.command))
+    })?;
+    fetch.warn(warning);
+    part.put_in_place(sync)
+}
+
+/// Decides what a failed transfer leaves, and adds to `error` how to continue.
+fn give_up(error: Error, transfer: &Transfer<'_>, part: &mut PartFile) -> Error {
+    if error.code() == ExitCode::Changed {
+        return discard(error, part);
+    }
+    if error.code() == ExitCode::System && !part.has_records() {
+        part.keep(false); // nothing has arrived: usually no receiver could be started
+    }
+    let bytes = transfer.offer.stored.min(transfer.offer.size);
+    let error = match space::missing_space(part.file(), bytes, 0) {
+        missing @ 1.. if error.code() == ExitCode::System => {
+            error.advise(format_args!("{} more are needed", amount::size(missing)))
+        }
+        _ => error,
+    };
+    with_hint(error, part, transfer.fetch)
+}
+
+/// Leaves nothing: no byte that has arrived can be used again.
+fn discard(error: Error, part: &mut PartFile) -> Error {
+    part.keep(false);
+    match error.code() {
+        ExitCode::Changed => error.advise("the same command fetches it as it is now"),
+        _ => error,
+    }
+}
+
+/// Adds the hint how to continue. After a signal the main thread adds it, for every fetch.
+fn with_hint(error: Error, part: &PartFile, fetch: &Fetch<'_>) -> Error {
+    match fetch.interrupt.error() {
+        Some(interrupted) => interrupted,
+        None if part.is_kept() => resume_hint::add(error, part.output(), &fetch.config.command),
+        None => error,
+    }
+}

@@ -1,0 +1,261 @@
+//! The offer: a server's reply to a POST, with status 200. The body is JSON; the file's
+//! entity tag is in the `ETag` field. PROTOCOL.md specifies both forms.
+//!
+//! ```text
+//! {"hash":"781e5e245d69b566979b86e28d23f2c7","port":45187}
+//! {"protocol":2,"port":46687,"session":"59843ddebe0a...","size":10,"stored":4096}
+//! ```
+
+#![forbid(unsafe_code)]
+
+use crate::codec::etag::{EntityTag, MAX_OPAQUE};
+use crate::codec::http::Headers;
+use crate::codec::json::{self, Value};
+use crate::codec::text::escape_limited;
+use crate::hash::{from_hex, hex};
+
+/// The error for a body that is no offer.
+const NOT_JSON: &str = "the reply is not the expected JSON";
+
+/// Most bytes of a foreign protocol number that an error shows.
+const SHOWN_NUMBER: usize = 20;
+
+/// Most bytes of an invalid entity tag that an error shows.
+const SHOWN_TAG: usize = 100;
+
+/// What a server offers. It has no `Debug`, so that a token cannot slip into a log.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Offer {
+    /// A transfer in the classic protocol.
+    Classic(ClassicOffer),
+    /// A transfer in the ropewalk protocol.
+    Ropewalk(RopewalkOffer),
+}
+
+/// A transfer in the classic protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassicOffer {
+    /// The file's MD5, as 32 lower-case hexadecimal digits.
+    pub hash: String,
+    /// The data port, 1 to 65535.
+    pub port: u16,
+}
+
+/// A transfer in the ropewalk protocol.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RopewalkOffer {
+    /// The data port, 1 to 65535.
+    pub port: u16,
+    /// The session's token, which each stream shows.
+    pub token: [u8; 16],
+    /// Bytes of the file, at most 2^63 - 1.
+    pub size: u64,
+    /// Bytes that the file takes on the server's disk.
+    pub stored: u64,
+    /// How many streams the server grants, if the request left the number to it.
+    pub granted: Option<u8>,
+    /// The file's strong entity tag, with its quotes.
+    pub etag: String,
+}
+
+impl Offer {
+    /// The body of the reply. The tag is not in it: see [`Offer::etag`].
+    pub fn to_json(&self) -> Value {
+        match self {
+            Offer::Classic(offer) => Value::object([
+                ("hash", Value::from(offer.hash.as_str())),
+                ("port", Value::from_u64(offer.port.into())),
+            ]),
+            Offer::Ropewalk(offer) => {
+                let mut members = vec![
+                    ("protocol", Value::from_u64(2)),
+                    ("port", Value::from_u64(offer.port.into())),
+                    ("session", Value::from(hex(&offer.token))),
+                    ("size", Value::from_u64(offer.size)),
+                    ("stored", Value::from_u64(offer.stored)),
+                ];
+                let granted = offer.granted.map(|streams| Value::from_u64(streams.into()));
+                members.extend(granted.map(|streams| ("max_threads", streams)));
+                Value::object(members)
+            }
+        }
+    }
+
+    /// The reply's `ETag` field. A classic offer has none.
+    pub fn etag(&self) -> Option<&str> {
+        match self {
+            Offer::Classic(_) => None,
+            Offer::Ropewalk(offer) => Some(&offer.etag),
+        }
+    }
+
+    /// The offer in a reply with these fields and this body. Unknown keys and fields are
+    /// ignored.
+    ///
+    /// # Errors
+    /// What is wrong with the reply, in a few words.
+    pub fn from_reply(headers: &Headers, body: &[u8]) -> Result<Offer, String> {
+        let body = json::parse(body).map_err(|_| NOT_JSON)?;
+        match body.get("protocol") {
+            Some(Value::Integer(2)) => {
+                let etag = etag(headers)?;
+                Ok(ropewalk(&body, etag).map(Offer::Ropewalk).ok_or(NOT_JSON)?)
+            }
+            // The client asked for 2 at most.
+            Some(protocol @ (Value::Integer(3..) | Value::Float(_))) => {
+                let shown = escape_limited(protocol.to_string().as_bytes(), SHOWN_NUMBER);
+                Err(format!("the reply is of protocol {shown}, which this client does not know"))
+            }
+            _ => Ok(classic(&body).map(Offer::Classic).ok_or(NOT_JSON)?),
+        }
+    }
+}
+
+/// The data port, in either form.
+fn port(body: &Value) -> Option<u16> {
+    let port = body.get("port").and_then(Value::as_u64)?;
+    u16::try_from(port).ok().filter(|port| *port > 0)
+}
+
+fn classic(body: &Value) -> Option<ClassicOffer> {
+    let hash = body.get("hash").and_then(Value::as_str)?.to_ascii_lowercase();
+    from_hex(&hash).filter(|bytes| bytes.len() == 16)?;
+    Some(ClassicOffer { hash, port: port(body)? })
+}
+
+fn ropewalk(body: &Value, etag: String) -> Option<RopewalkOffer> {
+    let number = |key| body.get(key).and_then(Value::as_u64);
+    Some(RopewalkOffer {
+        port: port(body)?,
+        token: from_hex(body.get("session")?.as_str()?)?.try_into().ok()?,
+        size: number("size")?,
+        stored: number("stored")?,
+        granted: number("max_threads").and_then(|streams| u8::try_from(streams).ok()),
+        etag,
+    })
+}
+
+/// The one strong entity tag of a reply, as it came: the client sends it back.
+fn etag(headers: &Headers) -> Result<String, String> {
+    if headers.get("ETag").is_none() {
+        return Err("the reply has no ETag".into());
+    }
+    let field = headers.get_only("ETag").ok_or("the reply has several ETags")?;
+    let wrong = || {
+        let shown = escape_limited(field, SHOWN_TAG);
+        format!("the reply's ETag is not a strong entity tag: {shown}")
+    };
+    // A journal has room for a tag of this length.
+    if field.len() > MAX_OPAQUE + "W/\"\"".len() {
+        return Err(format!("the reply's ETag is longer than {MAX_OPAQUE} bytes"));
+    }
+    EntityTag::parse(field).filter(|tag| !tag.is_weak()).ok_or_else(wrong)?;
+    String::from_utf8(field.to_vec()).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASSIC: &str = r#"{"hash":"781e5e245d69b566979b86e28d23f2c7","port":45187}"#;
+
+    const ROPEWALK: &str = concat!(
+        r#"{"protocol":2,"port":46687,"session":"59843ddebe0a9675580d96b8bfb4b196","#,
+        r#""size":5368709120,"stored":4096}"#
+    );
+
+    fn read(etags: &[&str], body: &str) -> Result<Offer, String> {
+        let mut headers = Headers::new();
+        etags.iter().for_each(|etag| headers.push("ETag", *etag));
+        Offer::from_reply(&headers, body.as_bytes())
+    }
+
+    /// The error for `body` in a reply with one valid tag.
+    fn error(body: &str) -> String {
+        read(&["\"tag\""], body).err().unwrap()
+    }
+
+    #[test]
+    fn a_classic_offer_survives_the_connection() {
+        let offer = read(&[], CLASSIC).ok().unwrap();
+        let hash = "781e5e245d69b566979b86e28d23f2c7".to_string();
+        assert!(offer == Offer::Classic(ClassicOffer { hash, port: 45187 }));
+        assert_eq!((offer.to_json().to_string().as_str(), offer.etag()), (CLASSIC, None));
+    }
+
+    #[test]
+    fn a_ropewalk_offer_survives_the_connection() {
+        let offer = read(&["\"tag\""], ROPEWALK).ok().unwrap();
+        assert_eq!(offer.to_json().to_string(), ROPEWALK);
+        assert_eq!(offer.etag(), Some("\"tag\""));
+        let Offer::Ropewalk(offer) = offer else { panic!("a classic offer") };
+        assert_eq!((offer.port, offer.size, offer.stored), (46687, 5 << 30, 4096));
+        assert_eq!((offer.token[..2].to_vec(), offer.granted), (vec![0x59, 0x84], None));
+    }
+
+    #[test]
+    fn a_number_of_streams_that_is_granted_survives_the_connection() {
+        let text = ROPEWALK.replace('}', ",\"max_threads\":64}");
+        let offer = read(&["\"tag\""], &text).ok().unwrap();
+        assert!(matches!(&offer, Offer::Ropewalk(offer) if offer.granted == Some(64)));
+        assert_eq!(offer.to_json().to_string(), text);
+    }
+
+    #[test]
+    fn a_classic_offer_may_have_any_order_any_case_and_unknown_keys() {
+        let other = concat!(
+            r#"{ "port" : 45187, "more" : [1, {}], "#,
+            r#""hash" : "781E5E245D69B566979B86E28D23F2C7" }"#
+        );
+        assert!(read(&[""], other) == read(&[], CLASSIC));
+    }
+
+    #[test]
+    fn an_incomplete_classic_offer_is_an_error() {
+        for (right, wrong) in [
+            (CLASSIC, ""),
+            (CLASSIC, "[]"),
+            ("hash", "other"),
+            ("port", "other"),
+            ("45187", "0"),
+            ("45187", "65536"),
+            ("45187", "\"80\""),
+            ("f2c7", "f2c"),
+            ("f2c7", "f2c700"),
+        ] {
+            assert_eq!(error(&CLASSIC.replace(right, wrong)), NOT_JSON, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_incomplete_ropewalk_offer_is_an_error() {
+        for key in ["port", "session", "size", "stored"] {
+            let quoted = format!("\"{key}\"");
+            assert_eq!(error(&ROPEWALK.replace(&quoted, "\"other\"")), NOT_JSON, "{key}");
+        }
+        assert_eq!(error(&ROPEWALK.replace("b196", "")), NOT_JSON, "a short token");
+        assert_eq!(error(&ROPEWALK.replace("5368709120", "-1")), NOT_JSON, "a negative size");
+    }
+
+    #[test]
+    fn a_ropewalk_offer_needs_one_strong_entity_tag() {
+        let error = |etags: &[&str]| read(etags, ROPEWALK).err().unwrap();
+        assert_eq!(error(&[]), "the reply has no ETag");
+        assert_eq!(error(&["\"a\"", "\"b\""]), "the reply has several ETags");
+        let invalid = "the reply's ETag is not a strong entity tag: ";
+        for tag in ["", "tag", "W/\"tag\""] {
+            assert_eq!(error(&[tag]), format!("{invalid}{tag}"));
+        }
+        let long = format!("\"{}\"", "x".repeat(MAX_OPAQUE + 3));
+        assert_eq!(error(&[&long]), "the reply's ETag is longer than 1024 bytes");
+    }
+
+    #[test]
+    fn an_unknown_protocol_is_an_error_that_shows_its_number() {
+        for (protocol, shown) in [("3", "3"), ("2.5", "2.5"), ("18446744073709551616", "1.8446")] {
+            let text = ROPEWALK.replace("\"protocol\":2", &format!("\"protocol\":{protocol}"));
+            let error = error(&text);
+            assert!(error.starts_with(&format!("the reply is of protocol {shown}")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The body of a POST: over how many streams, and by which protocol, a client wants a file.
+//!
+//! ```text
+//! {"threads":8}                                     classic
+//! {"threads":4,"protocol":2,"max_threads":255}      ropewalk
+//! ```
+
+#![forbid(unsafe_code)]
+
+use crate::codec::json::{self, Value};
+
+/// The ropewalk protocol's number: the highest that ropewalk speaks.
+const ROPEWALK: i64 = 2;
+
+/// 2^63. JSON numbers from here on are read as floats, and have no fraction.
+const BEYOND_INTEGERS: f64 = 9_223_372_036_854_775_808.0;
+
+const NOT_AN_OBJECT: &str = "the body is not one JSON object";
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferRequest {
+    /// How many streams the client will open, 1 to 255.
+    pub streams: u8,
+    /// The most streams that the client can use, 1 to 255, if it leaves the number to the
+    /// server.
+    pub most_streams: Option<u8>,
+    /// The protocol of the streams.
+    pub protocol: Protocol,
+}
+
+/// The protocol of a transfer's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// PROTOCOL.md, part 1.
+    Classic,
+    /// PROTOCOL.md, part 2.
+    Ropewalk,
+}
+
+impl TransferRequest {
+    /// The request as JSON.
+    pub fn to_json(self) -> Value {
+        let mut members = vec![("threads", Value::from_u64(self.streams.into()))];
+        if self.protocol == Protocol::Ropewalk {
+            members.push(("protocol", Value::Integer(ROPEWALK)));
+            let most = self.most_streams.map(|most| Value::from_u64(most.into()));
+            members.extend(most.map(|most| ("max_threads", most)));
+        }
+        Value::object(members)
+    }
+
+    /// The request in this body. A protocol number above 2 means 2: a server answers with
+    /// the highest protocol that it knows. Unknown keys are ignored.
+    ///
+    /// # Errors
+    /// What is wrong with the body, in a few words for a person.
+    pub fn from_body(body: &[u8]) -> Result<TransferRequest, &'static str> {
+        let body = json::parse(body).map_err(|_| NOT_AN_OBJECT)?;
+        if !matches!(body, Value::Object(_)) {
+            return Err(NOT_AN_OBJECT);
+        }
+        let streams = streams(body.get("threads").ok_or("'threads' is missing")?)
+            .ok_or("'threads' must be a whole number from 1 to 255")?;
+        let protocol = match body.get("protocol") {
+            None | Some(Value::Integer(1)) => Protocol::Classic,
+            Some(Value::Integer(ROPEWALK..)) => Protocol::Ropewalk,
+            Some(Value::Float(number)) if *number >= BEYOND_INTEGERS => Protocol::Ropewalk,
+            Some(_) => return Err("'protocol' must be a whole number from 1 on"),
+        };
+        // A classic client may mean anything by this key.
+        let most = body.get("max_threads").filter(|_| protocol == Protocol::Ropewalk);
+        let most_streams = most
+            .map(|most| {
+                self::streams(most).ok_or("'max_threads' must be a whole number from 1 to 255")
+            })
+            .transpose()?;
+        Ok(TransferRequest { streams, most_streams, protocol })
+    }
+}
+
+/// A number of streams: 1 to 255.
+fn streams(value: &Value) -> Option<u8> {
+    value.as_u64().and_then(|number| u8::try_from(number).ok()).filter(|number| *number > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<TransferRequest, &'static str> {
+        TransferRequest::from_body(body.as_bytes())
+    }
+
+    fn streams(body: &str) -> Option<u8> {
+        read(body).ok().map(|request| request.streams)
+    }
+
+    fn protocol(text: &str) -> Option<Protocol> {
+        let request = read(&format!("{{\"threads\": 4, \"protocol\": {text}}}"));
+        request.ok().map(|request| request.protocol)
+    }
+
+    #[test]
+    fn a_request_survives_the_connection() {
+        for text in [
+            r#"{"threads":8}"#,
+            r#"{"threads":4,"protocol":2}"#,
+            r#"{"threads":4,"protocol":2,"max_threads":255}"#,
+        ] {
+            assert_eq!(read(text).unwrap().to_json().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn every_number_of_streams_is_understood() {
+        for number in 1..=255u8 {
+            assert_eq!(streams(&format!("{{\"threads\": {number}}}")), Some(number));
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_ignored() {
+        assert_eq!(streams("{\"x\": [1], \"threads\": 4, \"y\": null}"), Some(4));
+    }
+
+    #[test]
+    fn a_body_without_a_valid_number_of_streams_is_an_error() {
+        for body in [
+            "",
+            "4",
+            "[]",
+            "{}",
+            "{\"threads\": 0}",
+            "{\"threads\": 256}",
+            "{\"threads\": -1}",
+            "{\"threads\": 4.0}",
+            "{\"threads\": \"4\"}",
+            "{\"threads\": 4} {}",
+            "{\"threads\": 4",
+        ] {
+            assert_eq!(streams(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_protocol_is_classic() {
+        let request =
+            TransferRequest { streams: 4, most_streams: None, protocol: Protocol::Classic };
+        assert_eq!(read("{\"threads\": 4}"), Ok(request));
+        assert_eq!(protocol("1"), Some(Protocol::Classic));
+    }
+
+    #[test]
+    fn max_threads_is_checked_in_a_ropewalk_request_and_ignored_in_a_classic_one() {
+        let most = |text: &str, protocol: u8| {
+            let body = format!("{{\"threads\":4,\"max_threads\":{text},\"protocol\":{protocol}}}");
+            read(&body).map(|request| request.most_streams)
+        };
+        assert_eq!(most("255", 2), Ok(Some(255)));
+        for text in ["0", "256", "\"9\"", "null", "1.5"] {
+            assert!(most(text, 2).is_err(), "{text}");
+            assert_eq!(most(text, 1), Ok(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_newer_protocol_is_answered_with_the_newest_known_one() {
+        let beyond = ["9223372036854775808", "18446744073709551616", "1000000000000000000000"];
+        for text in ["2", "3", "9223372036854775807"].into_iter().chain(beyond) {
+            assert_eq!(protocol(text), Some(Protocol::Ropewalk), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_protocol_that_is_no_whole_number_from_1_on_is_an_error() {
+        for text in [
+            "0",
+            "-1",
+            "2.0",
+            "2.5",
+            "1e1",
+            "1.5e3",
+            "-9223372036854775809",
+            "\"2\"",
+            "null",
+            "true",
+            "[2]",
+        ] {
+            assert_eq!(protocol(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The streams of a transfer that are connected: all of them can be ended at once.
+
+#![forbid(unsafe_code)]
+
+use crate::codec::wire::Request;
+use crate::sys::stream::Stream;
+use crate::sys::sync::{lock, wait_until};
+use std::net::Shutdown;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long the last words may take. They are smaller than any socket's buffer; words that do
+/// not fit are not needed.
+const LAST_WORDS_TIME: Duration = Duration::from_millis(1);
+
+/// The streams that are connected.
+#[derive(Debug, Default)]
+pub struct OpenStreams {
+    state: Mutex<State>,
+    /// A stream is not connected any more.
+    removed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    streams: Vec<Open>,
+    over: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    number: usize,
+    stream: Arc<Stream>,
+    /// Whether both ends know that the stream belongs to the transfer.
+    greeted: bool,
+}
+
+impl OpenStreams {
+    /// Stream `number` is connected, and its hello has not gone out. `false` when all is over.
+    pub fn add(&self, number: usize, stream: &Arc<Stream>) -> bool {
+        let mut state = lock(&self.state);
+        if !state.over {
+            state.streams.push(Open { number, stream: stream.clone(), greeted: false });
+        }
+        !state.over
+    }
+
+    /// An accepted stream has shown its token. The answer is its number, the lowest that is
+    /// free; `None` when all is over.
+    pub fn join(&self, stream: &Arc<Stream>) -> Option<usize> {
+        let mut state = lock(&self.state);
+        if state.over {
+            return None;
+        }
+        let taken = |number: &usize| state.streams.iter().any(|open| open.number == *number);
+        let number = (0..).find(|number| !taken(number))?;
+        state.streams.push(Open { number, stream: stream.clone(), greeted: true });
+        Some(number)
+    }
+
+    /// The hello of stream `number` has gone out.
+    pub fn greeted(&self, number: usize) {
+        let mut state = lock(&self.state);
+        state.streams.iter_mut().filter(|open| open.number == number).for_each(|open| {
+            open.greeted = true;
+        });
+    }
+
+    /// Stream `number` is not connected any more.
+    pub fn remove(&self, number: usize) {
+        lock(&self.state).streams.retain(|open| open.number != number);
+        self.removed.notify_all();
+    }
+
+    /// Waits until no stream is connected, for `limit` at most.
+    pub fn wait_until_empty(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let is_empty = |state: &State| state.streams.is_empty();
+        drop(wait_until(&self.removed, lock(&self.state), deadline, is_empty));
+    }
+
+    /// Whether no stream is connected.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.state).streams.is_empty()
+    }
+
+    /// Whether a stream is there to say something on.
+    pub fn has_greeted(&self) -> bool {
+        lock(&self.state).streams.iter().any(|open| open.greeted)
+    }
+
+    /// The shortest round trip.
+    pub fn round_trip(&self) -> Option<Duration> {
+        lock(&self.state).streams.iter().filter_map(|open| open.stream.round_trip()).min()
+    }
+
+    /// Ends every stream, now and later; before that says `last` on each.
+    pub fn end(&self, last: Option<Request>) {
+        let mut state = lock(&self.state);
+        state.over = true;
+        for Open { stream, greeted, .. } in &state.streams {
+            if let Some(request) = last.filter(|_| *greeted) {
+                let _ = stream.set_write_timeout(Some(LAST_WORDS_TIME));
+                let _ = stream.write_all(&request.encode());
+            }
+            stream.shut(Shutdown::Both);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::wire::REQUEST_SIZE;
+
+    fn pair() -> (Arc<Stream>, Stream) {
+        let (here, there) = Stream::pair().unwrap();
+        (Arc::new(here), there)
+    }
+
+    #[test]
+    fn the_end_is_told_to_streams_that_were_greeted_and_shuts_all() {
+        let (open, (one, its_peer), (other, strange)) = (OpenStreams::default(), pair(), pair());
+        assert!(open.add(0, &one) && open.add(1, &other));
+        open.greeted(0);
+        assert!(open.has_greeted());
+        open.end(Some(Request::Finished));
+        let mut bytes = [0; REQUEST_SIZE];
+        assert_eq!(its_peer.read(&mut bytes).unwrap(), REQUEST_SIZE);
+        assert_eq!(bytes, Request::Finished.encode());
+        assert_eq!(strange.read(&mut bytes).unwrap(), 0);
+        assert!(!open.add(2, &one));
+        assert_eq!(open.join(&one), None);
+    }
+
+    #[test]
+    fn an_accepted_stream_gets_the_lowest_free_number() {
+        let (open, (stream, _peer)) = (OpenStreams::default(), pair());
+        assert_eq!([(); 3].map(|()| open.join(&stream)), [Some(0), Some(1), Some(2)]);
+        open.remove(1);
+        assert_eq!(open.join(&stream), Some(1));
+    }
+}

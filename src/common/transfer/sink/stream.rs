@@ -1,0 +1,344 @@
+//! A sink's conversation on one stream: it asks for ranges, checks what comes and stores it.
+//! How the stream comes to be connected, and what follows when it breaks, is the link's.
+
+#![forbid(unsafe_code)]
+
+use super::Sink;
+use crate::codec::message::verify::Verify;
+use crate::codec::text::escape_limited;
+use crate::codec::wire::{
+    ErrorCode, HEADER_SIZE, Header, MAX_ERROR_TEXT, MIN_PART, Request, WireError,
+};
+use crate::error::{Error, ExitCode};
+use crate::hash::crc32c::crc32c;
+use crate::sys::stream::Stream;
+use crate::transfer::link::{End, Joined, Stop};
+use crate::transfer::queue::Claim;
+use crate::transfer::queue::window::{MAX_REQUESTS, Window};
+use crate::transfer::trace::Mark;
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// A block that is smaller than this answers the rest of a request. Smaller ones would
+/// cost more in the journal than they bring.
+const MIN_ANSWER: u64 = MIN_PART as u64;
+
+/// Bytes asked for at least: two blocks, so that the sender always has one to send.
+pub(super) const FLOOR_BLOCKS: u32 = 2;
+
+/// One conversation.
+pub(super) struct Conversation<'a> {
+    sink: &'a Sink,
+    joined: &'a Joined<'a>,
+    number: usize,
+    stream: &'a Stream,
+    window: Window,
+    /// What was asked for and has not come, with when it was asked for.
+    asked: VecDeque<(Range<u64>, Instant)>,
+    /// Bytes in `asked`.
+    under_way: u64,
+    /// A header and a payload; and how much of it is filled.
+    buffer: Vec<u8>,
+    filled: usize,
+    last_byte: Instant,
+    /// When the others were last told that blocks are good.
+    told: Option<Instant>,
+    /// Whether the hello has gone out.
+    greeted: bool,
+    /// Whether there is another port to try while nothing good has come here.
+    doubted: bool,
+}
+
+impl<'a> Conversation<'a> {
+    /// On a stream that has just joined.
+    pub(super) fn new(sink: &'a Sink, joined: &'a Joined<'a>) -> Conversation<'a> {
+        // No answer is longer than what was asked for, whatever the peer may send.
+        let block = joined.terms.max_block.min(sink.wanted.block(0));
+        let now = Instant::now();
+        Conversation {
+            sink,
+            joined,
+            number: joined.number,
+            stream: joined.stream,
+            window: Window::new(u64::from(FLOOR_BLOCKS) * u64::from(block), now),
+            asked: VecDeque::new(),
+            under_way: 0,
+            buffer: vec![0; HEADER_SIZE + (block.max(MAX_ERROR_TEXT) as usize)],
+            filled: 0,
+            last_byte: now,
+            told: None,
+            greeted: false,
+            doubted: !joined.link.is_trusted(),
+        }
+    }
+
+    /// Shows the hello, where there is one to show, and receives until something ends that.
+    pub(super) fn run(mut self) -> Stop {
+        match self.receive_all() {
+            Ok(never) => match never {},
+            Err(stop) => stop,
+        }
+    }
+
+    fn receive_all(&mut self) -> Result<std::convert::Infallible, Stop> {
+        let timing = &self.sink.timing;
+        self.stream.send_at_once();
+        let look = if self.doubted { timing.trust } else { timing.stall };
+        self.stream.set_read_timeout(Some(look))?;
+        self.stream.set_write_timeout(Some(timing.stall))?;
+        let _open = self.sink.meter.open();
+        let mut first = self.joined.hello.map(|hello| hello.encode().to_vec()).unwrap_or_default();
+        loop {
+            self.ask(&mut first)?;
+            self.receive_block()?;
+            self.joined.is_good.set(true);
+        }
+    }
+
+    /// Asks for as much as the window allows, and waits while there is nothing to ask
+    /// for and nothing under way. `first` goes before the first request.
+    fn ask(&mut self, first: &mut Vec<u8>) -> Result<(), Stop> {
+        let mut message = std::mem::take(first);
+        loop {
+            let (mut later, version) = (None, self.sink.queue.version());
+            // A dialled stream that is not wanted any more brings what it owes, and no more. The
+            // peer decides how many streams there are where it dials them.
+            let needed = self.joined.hello.is_none() || self.sink.wants(self.number);
+            if !needed && self.asked.is_empty() {
+                return Err(Stop::Unneeded);
+            }
+            while needed && self.under_way < self.window.limit() && self.asked.len() < MAX_REQUESTS
+            {
+                let idle = self.asked.is_empty();
+                let answer = self.window.pace().unwrap_or_else(|| self.sink.expected_answer());
+                match self.sink.queue.claim(self.number, idle, answer) {
+                    Claim::Over => return Err(Stop::Over),
+                    Claim::Later(delay) => {
+                        later = Some(delay);
+                        break;
+                    }
+                    Claim::Range(range) => self.ask_for(range, &mut message),
+                    Claim::Copy(range) => {
+                        self.sink.record(|to| to.mark(self.number, Mark::Again));
+                        self.ask_for(range, &mut message);
+                    }
+                }
+            }
+            if !message.is_empty() {
+                self.stream.write_all(&message)?;
+                message.clear();
+                if !std::mem::replace(&mut self.greeted, true) {
+                    self.joined.link.open().greeted(self.number);
+                }
+            }
+            match later {
+                Some(delay) if self.asked.is_empty() => {
+                    self.sink.queue.wait_for_change(version, delay);
+                    self.last_byte = Instant::now(); // idle is not stalled
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn ask_for(&mut self, range: Range<u64>, message: &mut Vec<u8>) {
+        let length = range.end - range.start;
+        self.under_way += length;
+        let request = Request::Range { file: 0, offset: range.start, length: length as u32 };
+        message.extend_from_slice(&request.encode());
+        self.asked.push_back((range, Instant::now()));
+    }
+
+    /// Reads the next block whole, and deals with it.
+    fn receive_block(&mut self) -> Result<(), Stop> {
+        let wrong = |what: &str| Stop::Wrong(what.to_string());
+        let header = loop {
+            match Header::parse(&self.buffer[..self.filled]) {
+                Ok(Some((_, header))) => break header,
+                Ok(None) => self.fill(self.expected())?,
+                Err(error @ WireError::NotRopewalk) => return Err(io::Error::other(error).into()),
+                Err(error) => return Err(Stop::Wrong(error.to_string())),
+            }
+        };
+        let whole = HEADER_SIZE + header.payload();
+        if whole > self.buffer.len() {
+            return Err(wrong("a block is longer than agreed"));
+        }
+        // Where it belongs is checked before its bytes are waited for.
+        let range = self.place(&header)?;
+        while self.filled < whole {
+            self.fill(whole)?;
+        }
+        match header {
+            Header::Data { crc, .. } => self.data(range, crc)?,
+            Header::Hole { run, .. } => self.hole(range, run)?,
+            Header::Error { code, crc, .. } => return Err(self.peer_error(code, crc, whole)),
+        }
+        self.buffer.copy_within(whole..self.filled, 0);
+        self.filled -= whole;
+        Ok(())
+    }
+
+    /// How many bytes the buffer may hold so that nothing of a further block is in it,
+    /// if the next one is as long as it can be.
+    fn expected(&self) -> usize {
+        let owed = self.asked.front().map_or(0, |(range, _)| range.end - range.start);
+        self.buffer.len().min(HEADER_SIZE + owed as usize)
+    }
+
+    /// Reads at least one byte more, up to `target` bytes in the buffer.
+    fn fill(&mut self, target: usize) -> Result<(), Stop> {
+        let rate = self.sink.wanted.rate.as_ref();
+        let most = (target - self.filled) as u64;
+        let most = rate.map_or(most, |rate| rate.portion(most, self.sink.streams().into()));
+        loop {
+            let target = self.filled + most as usize;
+            match self.stream.read(&mut self.buffer[self.filled..target]) {
+                Ok(0) => return Err(Stop::Broken(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => {
+                    self.filled += count;
+                    self.sink.arrived.fetch_add(count, Ordering::Relaxed);
+                    if let Some(rate) = rate {
+                        rate.take(count as u64);
+                    }
+                    self.last_byte = Instant::now();
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.is_stalled() {
+                        return Err(Stop::Broken(io::Error::from_raw_os_error(libc::ETIMEDOUT)));
+                    }
+                }
+                Err(error) => return Err(Stop::Broken(error)),
+            }
+        }
+    }
+
+    /// Whether nothing has come for too long.
+    fn is_stalled(&self) -> bool {
+        let timing = &self.sink.timing;
+        let limit = match self.sink.others_move(timing.stall) {
+            _ if self.doubted && !self.joined.link.is_proven() => timing.trust,
+            true => timing.stall,
+            false => timing.lonely_stall,
+        };
+        self.last_byte.elapsed() >= limit
+    }
+
+    /// The range that a block covers, which has to be the start of what was asked for
+    /// first; a hole may go on behind it, but not past the end of the file.
+    fn place(&self, header: &Header) -> Result<Range<u64>, Stop> {
+        let (offset, length, run) = match *header {
+            Header::Data { offset, length, .. } => (offset, u64::from(length), 0),
+            Header::Hole { offset, length, run } => (offset, u64::from(length), run),
+            Header::Error { .. } => return Ok(0..0),
+        };
+        match self.asked.front() {
+            Some((range, _))
+                if range.start == offset
+                    && length <= range.end - range.start
+                    && run <= self.sink.wanted.size - offset =>
+            {
+                let end = offset + length;
+                if length < MIN_ANSWER && end < range.end {
+                    return Err(Stop::Wrong("a block is too short".into()));
+                }
+                Ok(offset..end)
+            }
+            _ => Err(Stop::Wrong("the server sent a block without a request".into())),
+        }
+    }
+
+    /// Takes `range` off what is under way.
+    fn arrived(&mut self, range: &Range<u64>, payload: u64) {
+        let now = Instant::now();
+        self.under_way -= range.end - range.start;
+        if let Some((first, since)) = self.asked.front_mut() {
+            let answer = now.saturating_duration_since(*since);
+            first.start = range.end;
+            if first.is_empty() {
+                self.asked.pop_front();
+            }
+            let stream = self.stream;
+            self.window.arrived(payload, answer, now, || stream.round_trip());
+        }
+    }
+
+    fn data(&mut self, range: Range<u64>, crc: u32) -> Result<(), Stop> {
+        let length = range.end - range.start;
+        self.arrived(&range, length);
+        let payload = &self.buffer[HEADER_SIZE..HEADER_SIZE + length as usize];
+        let found = crc32c(payload);
+        if self.sink.wanted.verify != Verify::None && found != crc {
+            self.sink.queue.reject(self.number, range);
+            self.sink.record(|to| to.mark(self.number, Mark::Damaged));
+            self.sink.bad_block(true, "its checksum differs");
+            return Ok(());
+        }
+        self.sink.record(|to| to.brought(self.number, length));
+        let parts = self.sink.queue.take(self.number, range.clone());
+        for part in parts {
+            let from = (part.start - range.start) as usize;
+            let bytes = &payload[from..from + (part.end - part.start) as usize];
+            let crc = if part == range { found } else { crc32c(bytes) };
+            let store = &self.sink.wanted.store;
+            store.put(part.start, bytes, crc).map_err(|error| self.full(&error))?;
+            self.sink.queue.finish(part, false);
+        }
+        self.sink.meter.add(length, range.end);
+        self.is_good();
+        Ok(())
+    }
+
+    fn hole(&mut self, range: Range<u64>, run: u64) -> Result<(), Stop> {
+        self.arrived(&range, HEADER_SIZE as u64);
+        for part in self.sink.queue.take_hole(self.number, range, run) {
+            let store = &self.sink.wanted.store;
+            store.put_hole(part.clone()).map_err(|error| self.full(&error))?;
+            self.sink.queue.finish(part, true);
+        }
+        self.is_good();
+        Ok(())
+    }
+
+    fn is_good(&mut self) {
+        self.doubted = false;
+        self.sink.good_block();
+        if self.told.is_none_or(|told| told.elapsed() >= self.sink.timing.tell) {
+            self.told = Some(Instant::now());
+            self.sink.keeps_moving(self.number, self.window.pace());
+            self.joined.link.is_good(self.joined.generation);
+        }
+    }
+
+    fn full(&self, error: &io::Error) -> Stop {
+        Stop::Fatal(Error::system(&self.sink.wanted.shown, error))
+    }
+
+    /// What the sender says instead of a block. Nothing follows it.
+    fn peer_error(&self, code: ErrorCode, crc: u32, whole: usize) -> Stop {
+        let text = &self.buffer[HEADER_SIZE..whole];
+        if crc32c(text) != crc {
+            return Stop::Wrong("an error's checksum differs".into());
+        }
+        let words = escape_limited(text, MAX_ERROR_TEXT as usize);
+        match code {
+            ErrorCode::Changed => {
+                let text = format!("the file changed on the server while it was sent: {words}");
+                Stop::Fatal(Error::new(ExitCode::Changed, text))
+            }
+            ErrorCode::Read => Stop::Fatal(Error::new(
+                ExitCode::Refused,
+                format!("the server cannot read the file: {words}"),
+            )),
+            ErrorCode::Version => {
+                Stop::Fatal(Error::protocol(format!("the sender refuses the stream: {words}")))
+            }
+            ErrorCode::Session => Stop::Broken(io::Error::new(io::ErrorKind::NotFound, words)),
+            ErrorCode::Request | ErrorCode::Other(_) => Stop::Wrong(format!("sender: {words}")),
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! The part file and its journal: taken and locked, or refused where they are somebody
+//! else's; renamed when the file is whole.
+
+#![forbid(unsafe_code)]
+
+use super::{JOURNAL, Output, PART, joined};
+use crate::error::{Error, Result, system_words};
+use crate::sys::dir::Access;
+use crate::sys::file;
+use crate::transfer::store::journal::{self, Journal, Subject, read_header};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often the part file may be replaced by others while it is being opened.
+const MAX_ATTEMPTS: usize = 10;
+
+/// How long the part file's holder may take to let go of it: the worker of a client that
+/// was killed needs a moment to end. The kernel has no lock with a deadline, so it is
+/// asked again and again.
+const LET_GO_TIME: Duration = Duration::from_secs(1);
+const LET_GO_PAUSE: Duration = Duration::from_millis(10);
+
+/// The mode of part file and journal: what replaces a file gets that file's mode only when
+/// it is whole.
+const PRIVATE_MODE: u32 = 0o600;
+
+/// What a file system may refuse.
+const LOCKS: &str = "locks";
+const MODES: &str = "modes";
+const SYNCS: &str = "syncs";
+
+/// The file that is being written, under its temporary name, locked.
+#[derive(Debug)]
+pub struct PartFile {
+    output: Output,
+    file: File,
+    journal: File,
+    /// The mode that it gets when it is whole.
+    mode: u32,
+    keep: bool,
+    lacks: Vec<String>,
+}
+
+/// What came of opening a name.
+enum Opened {
+    File(File),
+    /// It was there, and went away meanwhile: a client that ends does that.
+    Gone,
+    /// No file can have such a name here.
+    TooLong,
+}
+
+/// What was made while part file and journal were opened, and what was refused.
+#[derive(Default)]
+struct Opening {
+    made: Vec<(OsString, File)>,
+    lacks: Vec<String>,
+}
+
+impl Opening {
+    fn lack(&mut self, what: &str, error: &io::Error) {
+        self.lacks.push(format!("{what} ({})", system_words(error)));
+    }
+
+    /// Has nobody else read `file`.
+    fn make_private(&mut self, file: &File) {
+        // Also where it has that mode: a refusal is to be known before bytes move.
+        match file.set_permissions(Permissions::from_mode(PRIVATE_MODE)) {
+            Err(error) if !lacks_modes(&self.lacks) => self.lack(MODES, &error),
+            _ => {}
+        }
+    }
+}
+
+impl Output {
+    /// Opens and locks the part file, which may hold what an earlier run left, and its
+    /// journal. Both are removed again unless the part file is committed or kept. With
+    /// `restart` whatever the part file holds may be thrown away.
+    ///
+    /// # Errors
+    /// When another client holds it, or when something that no earlier run put there has the
+    /// name of one of them. Then nothing is changed.
+    pub fn open_part(mut self, restart: bool) -> Result<PartFile> {
+        let mut opening = Opening::default();
+        match self.open_pair(restart, &mut opening) {
+            Ok((file, journal)) => {
+                opening.make_private(&file);
+                opening.make_private(&journal);
+                let mode = self.mode();
+                let lacks = opening.lacks;
+                Ok(PartFile { output: self, file, journal, mode, keep: false, lacks })
+            }
+            Err(error) => {
+                opening.made.iter().for_each(|(name, file)| self.remove(name, file));
+                Err(error)
+            }
+        }
+    }
+
+    fn open_pair(&mut self, restart: bool, opening: &mut Opening) -> Result<(File, File)> {
+        for _ in 0..MAX_ATTEMPTS {
+            // First the journal: bytes in a part file without one are somebody else's.
+            let journal = match self.open_or_create(&self.journal_name, opening)? {
+                Opened::File(journal) => journal,
+                Opened::Gone => continue,
+                Opened::TooLong => {
+                    self.use_own_names();
+                    continue;
+                }
+            };
+            let opened = self.open_or_create(&self.part_name, opening)?;
+            let Opened::File(file) = opened else { continue };
+            match lock_soon(&file) {
+                Ok(true) => {}
+                Ok(false) => {
+                    opening.made.clear(); // its holder uses them
+                    return Err(self.held_by_another());
+                }
+                Err(error) => opening.lack(LOCKS, &error),
+            }
+            // Between the open and the lock its former holder may have renamed or
+            // removed it; the lock then guards a file that nobody else can find.
+            let both = self
+                .names(&self.part_name, &file)
+                .and_then(|same| Ok(same && self.names(&self.journal_name, &journal)?));
+            if both.map_err(|error| self.failed(&error))? {
+                self.check_ours(&file, &journal, restart)?;
+                return Ok((file, journal));
+            }
+        }
+        Err(self.part_error("others keep replacing it"))
+    }
+
+    /// Opens `name`, which must be this user's own regular file, or creates it.
+    fn open_or_create(&self, name: &OsStr, opening: &mut Opening) -> Result<Opened> {
+        match self.folder.open_file(name, Access::Create(PRIVATE_MODE)) {
+            Ok(file) => {
+                // The umask may have taken away what the next run needs.
+                opening.make_private(&file);
+                let again = file.try_clone().map_err(|error| {
+                    self.remove(name, &file);
+                    self.failed(&error)
+                })?;
+                opening.made.push((name.to_os_string(), again));
+                return Ok(Opened::File(file));
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if is_too_long(&error) && !self.has_own_names() => {
+                return Ok(Opened::TooLong);
+            }
+            Err(error) => return Err(self.failed(&error)),
+        }
+        let file = match self.folder.open_file(name, Access::Update) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Gone),
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+                return Err(self.trap(name, "is a symbolic link"));
+            }
+            Err(error) => return Err(self.trap(name, &system_words(&error))),
+        };
+        let found = file.metadata().map_err(|error| self.failed(&error))?;
+        if !found.is_file() {
+            return Err(self.trap(name, "is not a regular file"));
+        }
+        if !self.is_own(&found) {
+            return Err(self.trap(name, "belongs to another user"));
+        }
+        if found.nlink() > 1 {
+            return Err(self.trap(name, "has a second name"));
+        }
+        Ok(Opened::File(file))
+    }
+
+    /// Demands that what is there was left by an earlier run, or may be thrown away.
+    fn check_ours(&self, part: &File, journal: &File, restart: bool) -> Result<()> {
+        let failed = |error: io::Error| self.failed(&error);
+        if !journal::looks_like_one(journal).map_err(failed)? {
+            return Err(self.trap(&self.journal_name, "is not this program's journal"));
+        }
+        let is_empty = part.metadata().map_err(failed)?.len() == 0;
+        if is_empty || restart || journal::is_about(journal, part).map_err(failed)? {
+            return Ok(());
+        }
+        let error = self.part_error("was not left by this program: no journal belongs to it");
+        Err(error.advise("move it away, or overwrite it with --restart"))
+    }
+
+    fn held_by_another(&self) -> Error {
+        let journal = self.folder.open_file(&self.journal_name, Access::Update);
+        let header = journal.and_then(|journal| read_header(&journal));
+        match header {
+            Ok(Some((_, header))) => {
+                self.part_error(&format!("process {} is writing it", header.pid))
+            }
+            _ => self.part_error("another client is writing it"),
+        }
+    }
+}
+
+impl PartFile {
+    /// The file itself.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Its journal.
+    pub fn journal(&self) -> &File {
+        &self.journal
+    }
+
+    /// Where it is to go.
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// What the file system does not keep, for a person; `None` where that is nothing.
+    pub fn lacks(&self) -> Option<String> {
+        let lacks = self.lacks.join(" and ");
+        let words = || format!("{}: the file system refuses {lacks}", self.output.shown());
+        (!self.lacks.is_empty()).then(words)
+    }
+
+    /// Notes that the file system cannot sync files.
+    pub(in crate::transfer) fn lacks_syncs(&mut self) {
+        self.lacks.push(SYNCS.to_string());
+    }
+
+    fn has_lack(&self, what: &str) -> bool {
+        self.lacks.iter().any(|lack| lack == what)
+    }
+
+    /// Throws away what an earlier run left in the file, for a transfer of `name` that cannot
+    /// be gone on with. The journal says whose the part file is, and vouches for nothing.
+    pub fn start_over(&self, name: &[u8]) -> Result<()> {
+        let subject = Subject { name: name.to_vec(), etag: Vec::new(), size: 0 };
+        let begun = file::set_length(&self.file, 0).and_then(|()| {
+            Journal::create(self.journal.try_clone()?, &subject, &self.file).map(drop)
+        });
+        begun.map_err(|error| self.output.failed(&error))
+    }
+
+    /// Whether part file and journal stay when this is dropped, to be resumed from.
+    pub fn keep(&mut self, keep: bool) {
+        self.keep = keep;
+    }
+
+    /// Whether the journal vouches for anything. `true` where it cannot be read.
+    pub fn has_records(&self) -> bool {
+        let length = self.journal.metadata().map(|found| found.len());
+        match (read_header(&self.journal), length) {
+            (Ok(Some((header, _))), Ok(length)) => length > header,
+            _ => true,
+        }
+    }
+
+    /// Whether they stay.
+    pub fn is_kept(&self) -> bool {
+        self.keep
+    }
+
+    /// Waits until the names of part file and journal are on the disk.
+    pub fn sync_folder(&self) -> Result<()> {
+        self.output.folder.sync(&self.file).map_err(|error| self.output.failed(&error))
+    }
+
+    /// [`PartFile::complete`] and [`PartFile::put_in_place`].
+    pub fn commit(mut self, size: u64, sync: bool) -> Result<Option<String>> {
+        let refused = self.complete(size, sync)?;
+        self.put_in_place(sync)?;
+        Ok(refused)
+    }
+
+    /// Makes the file, which has to have `size` bytes, ready for the output's name. Answers
+    /// what the file system refused that the bytes do not need, for a person, where
+    /// [`PartFile::lacks`] has not said it.
+    ///
+    /// Without `sync` it does not wait for the disk: after a power cut the output may
+    /// be anything.
+    pub fn complete(&mut self, size: u64, sync: bool) -> Result<Option<String>> {
+        let failed = |error: io::Error| self.output.failed(&error);
+        let found = self.file.metadata().map_err(failed)?.len();
+        if found != size {
+            let text = format!("has {found} bytes, not {size}: another program writes to it");
+            return Err(self.output.part_error(&text));
+        }
+        let refused = match self.file.set_permissions(Permissions::from_mode(self.mode)) {
+            Err(error) if !lacks_modes(&self.lacks) => {
+                let (shown, mode, words) = (self.output.shown(), self.mode, system_words(&error));
+                Some(format!("{shown}: the file system refuses mode {mode:03o} ({words})"))
+            }
+            _ => None,
+        };
+        if sync && !file::sync(&self.file).map_err(failed)? && !self.has_lack(SYNCS) {
+            let words = format!("{}: the file system refuses {SYNCS}", self.output.shown());
+            return Ok(Some(
+                refused.map_or(words.clone(), |refused| format!("{refused}; {words}")),
+            ));
+        }
+        Ok(refused)
+    }
+
+    /// Renames the complete file to the output.
+    ///
+    /// # Errors
+    /// A complete file that cannot be renamed stays.
+    pub fn put_in_place(mut self, sync: bool) -> Result<()> {
+        let output = &self.output;
+        output.existing()?; // refuses what is not a regular file
+        let is_named = output.names(&output.part_name, &self.file);
+        if !is_named.map_err(|error| output.failed(&error))? {
+            return Err(output.part_error("was replaced by another program"));
+        }
+        let renamed = output.folder.rename(&output.part_name, &output.name);
+        self.keep = true;
+        renamed.map_err(|error| {
+            let text = format!("{} is complete: rename it yourself", output.shown_part());
+            output.failed(&error).advise(text)
+        })?;
+        output.remove_journal_about_another();
+        if sync {
+            self.sync_folder()?;
+        }
+        // Only now: with the journal gone, the part file could not be resumed from.
+        self.output.remove(&self.output.journal_name, &self.journal);
+        Ok(())
+    }
+}
+
+impl Output {
+    /// An output may have had the name of another transfer's part file, which is gone now: that
+    /// transfer's journal must not be taken for one about the output.
+    fn remove_journal_about_another(&self) {
+        let journal_name = joined(&self.name, JOURNAL);
+        if !self.name.as_bytes().ends_with(PART.as_bytes()) {
+            return;
+        }
+        let Ok(journal) = self.folder.open_file(&journal_name, Access::Update) else { return };
+        if matches!(read_header(&journal), Ok(Some(_))) {
+            self.remove(&journal_name, &journal);
+        }
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        if !self.keep {
+            self.output.remove(&self.output.part_name, &self.file);
+            // Without its journal the part file would be taken for somebody else's.
+            let _ = self.output.folder.sync(&self.file);
+            self.output.remove(&self.output.journal_name, &self.journal);
+        }
+    }
+}
+
+fn lacks_modes(lacks: &[String]) -> bool {
+    lacks.iter().any(|lack| lack.starts_with(MODES))
+}
+
+/// Whether no file can have such a name here.
+fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENAMETOOLONG)
+}
+
+/// Locks `file` within [`LET_GO_TIME`]. `false` where somebody holds it for longer.
+///
+/// # Errors
+/// When the file system has no locks.
+fn lock_soon(file: &File) -> io::Result<bool> {
+    let deadline = Instant::now() + LET_GO_TIME;
+    while !file::try_lock(file)? {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        thread::sleep(LET_GO_PAUSE);
+    }
+    Ok(true)
+}

@@ -1,0 +1,337 @@
+//! Going on where an earlier run was, or starting over: what is decided before the
+//! first byte of a transfer of the ropewalk protocol is asked for.
+
+#![forbid(unsafe_code)]
+
+use super::journal::{self, Journal, Subject, bytes_of};
+use super::output::PartFile;
+use super::space;
+use crate::codec::journal::JournalHeader;
+use crate::error::{Error, Result};
+use crate::sys::file;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+/// How a transfer begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// There was nothing.
+    Fresh,
+    /// So many bytes are there already, and will be checked.
+    Resumed(u64),
+    /// What was there is of no use: the reason, for a person.
+    Over(&'static str),
+}
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// To ignore what is there.
+    pub restart: bool,
+    /// To wait for the disk.
+    pub sync: bool,
+}
+
+/// Gets `part` and its journal ready to receive `subject`, of which the server stores
+/// `stored` bytes. Answers how the transfer begins.
+///
+/// # Errors
+/// When there is no room for the file, now rather than at its last byte.
+pub fn prepare(
+    part: &mut PartFile,
+    subject: &Subject,
+    stored: u64,
+    wishes: Wishes,
+) -> Result<Start> {
+    let shown = part.output().shown().to_string();
+    let failed = |error: io::Error| Error::system(&shown, &error);
+    // What is there may be somebody's work of hours: it stays, whatever fails, until it is
+    // known to be of no use.
+    part.keep(part.file().metadata().map_err(failed)?.len() > 0);
+    let found = find(part.file(), part.journal(), subject).map_err(failed)?;
+    let start = match found {
+        Found::Bytes(bytes) if !wishes.restart => Start::Resumed(bytes),
+        Found::Useless(reason) if !wishes.restart => Start::Over(reason),
+        _ => Start::Fresh,
+    };
+    if !matches!(start, Start::Resumed(_)) {
+        // The journal may be about a file that was renamed just before a kill. Until that name
+        // is on the disk, a power cut brings that file back, and it needs its journal.
+        if wishes.sync && part.journal().metadata().map_err(failed)?.len() > 0 {
+            part.sync_folder()?;
+        }
+        begin(part, subject, wishes.sync).map_err(failed)?;
+    }
+    // What an earlier run wrote may be lost now, and looks as if it were there.
+    let lost = |part: &PartFile| drop(journal::distrust(part.journal()));
+    if wishes.sync {
+        // Before the part file has a byte that could be somebody else's.
+        if !file::sync(part.journal()).inspect_err(|_| lost(part)).map_err(failed)? {
+            part.lacks_syncs();
+        }
+        part.sync_folder()?;
+    }
+    let held = if let Start::Resumed(bytes) = start { bytes } else { 0 };
+    space::reserve(part.file(), subject.size, stored, held, &shown)?;
+    // What was left may be gigabytes that a disk needs minutes for. They are synced while the
+    // rest comes, before the first record that calls them durable; a failure is seen then.
+    if wishes.sync && !matches!(start, Start::Resumed(_)) {
+        file::sync(part.file()).inspect_err(|_| lost(part)).map_err(failed)?;
+    }
+    Ok(start)
+}
+
+/// What an earlier run left.
+enum Found {
+    Nothing,
+    Useless(&'static str),
+    Bytes(u64),
+}
+
+/// Looks at what an earlier run left, and makes it this run's own if it can be used. The
+/// journal is about this part file, or the part file is empty.
+fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
+    let there = part.metadata()?;
+    if there.len() == 0 {
+        // Made just now, perhaps with the inode of the one that the journal is about.
+        return Ok(Found::Nothing);
+    }
+    let Some((header, journal, contents)) = Journal::open(journal.try_clone()?)? else {
+        return Ok(Found::Useless("its journal is missing or damaged"));
+    };
+    if header.etag.is_empty() {
+        return Ok(Found::Useless("it came from a classic server"));
+    }
+    if header.etag != subject.etag || header.size != subject.size {
+        return Ok(Found::Useless("the file on the server has changed"));
+    }
+    // Where inodes are made up the part file may have another one by now.
+    let header = JournalHeader { device: there.dev(), inode: there.ino(), ..header };
+    journal.renew(&header, &contents)?;
+    Ok(Found::Bytes(bytes_of(&contents)))
+}
+
+/// Starts from nothing.
+fn begin(part: &mut PartFile, subject: &Subject, sync: bool) -> io::Result<()> {
+    part.keep(false);
+    let was_empty = part.file().metadata()?.len() == 0;
+    file::set_length(part.file(), 0)?;
+    if sync && !was_empty {
+        file::sync(part.file())?; // the journal may not be about another file's bytes
+    }
+    Journal::create(part.journal().try_clone()?, subject, part.file())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::store::output::Output;
+    use crate::transfer::store::space::missing_space;
+    use std::os::unix::fs::FileExt;
+    use std::path::PathBuf;
+
+    const WISHES: Wishes = Wishes { restart: false, sync: true };
+    const RESTART: Wishes = Wishes { restart: true, sync: true };
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(test: &str) -> Scratch {
+            let name = format!("ropewalk-partial-{}-{test}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir(&path).unwrap();
+            Scratch(path)
+        }
+
+        fn part(&self) -> PartFile {
+            let mut part = self.open(false).unwrap();
+            part.keep(true);
+            part
+        }
+
+        fn open(&self, restart: bool) -> Result<PartFile> {
+            Output::locate(&self.0.join("out")).unwrap().open_part(restart)
+        }
+
+        /// A run that brings the first half and is then killed.
+        fn half(&self) {
+            let mut part = self.part();
+            assert_eq!(prepare(&mut part, &subject(), 4096, WISHES).unwrap(), Start::Fresh);
+            part.keep(true); // nobody removes anything then
+            part.file().write_all_at(&[7; 2048], 0).unwrap();
+            let journal = part.journal().try_clone().unwrap();
+            let (_, journal, _) = Journal::open(journal).unwrap().unwrap();
+            journal.written(0..2048, crate::hash::crc32c(&[7; 2048])).unwrap();
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn subject() -> Subject {
+        Subject { name: b"f".to_vec(), etag: b"tag".to_vec(), size: 4096 }
+    }
+
+    #[test]
+    fn a_killed_run_is_resumed() {
+        let scratch = Scratch::new("resume");
+        scratch.half();
+        let start = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        assert_eq!(start, Start::Resumed(2048));
+    }
+
+    #[test]
+    fn one_who_asks_to_restart_gets_nothing_of_it() {
+        let scratch = Scratch::new("restart");
+        scratch.half();
+        let mut part = scratch.part();
+        assert_eq!(prepare(&mut part, &subject(), 4096, RESTART).unwrap(), Start::Fresh);
+        let mut bytes = [1; 2048];
+        part.file().read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes, [0; 2048]);
+    }
+
+    #[test]
+    fn bytes_behind_the_end_of_the_file_are_cut_off() {
+        let scratch = Scratch::new("too-long");
+        scratch.half();
+        scratch.part().file().write_all_at(b"not ours", 5000).unwrap();
+        let mut part = scratch.part();
+        prepare(&mut part, &subject(), 4096, WISHES).unwrap();
+        assert_eq!(part.file().metadata().unwrap().len(), 4096);
+    }
+
+    #[test]
+    fn what_is_there_stays_when_its_journal_cannot_be_used() {
+        let scratch = Scratch::new("second-name");
+        scratch.half();
+        let journal = scratch.0.join("out.part.journal");
+        std::fs::hard_link(&journal, scratch.0.join("second")).unwrap();
+        assert!(scratch.open(false).is_err());
+        assert!(scratch.open(true).is_err());
+        std::fs::remove_file(scratch.0.join("second")).unwrap();
+        let start = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        assert_eq!(start, Start::Resumed(2048));
+    }
+
+    #[test]
+    fn a_device_with_another_number_is_the_same_one() {
+        let scratch = Scratch::new("device");
+        scratch.half();
+        let path = scratch.0.join("out.part.journal");
+        let journal = File::options().read(true).write(true).open(path).unwrap();
+        let (_, header) = journal::read_header(&journal).unwrap().unwrap();
+        let header = crate::codec::journal::JournalHeader { device: header.device + 1, ..header };
+        journal.write_all_at(&header.encode(), 0).unwrap();
+        let start = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        assert_eq!(start, Start::Resumed(2048));
+    }
+
+    #[test]
+    fn another_tag_starts_over_and_says_so() {
+        let scratch = Scratch::new("tag");
+        scratch.half();
+        let other = Subject { etag: b"other".to_vec(), ..subject() };
+        let start = prepare(&mut scratch.part(), &other, 4096, WISHES).unwrap();
+        assert_eq!(start, Start::Over("the file on the server has changed"));
+    }
+
+    #[test]
+    fn a_journal_without_its_part_counts_for_nothing() {
+        let scratch = Scratch::new("stale");
+        scratch.half();
+        let other = scratch.0.join("other");
+        std::fs::write(&other, [0; 4096]).unwrap();
+        std::fs::rename(other, scratch.0.join("out.part")).unwrap();
+        assert!(scratch.open(false).is_err());
+        let start = prepare(&mut scratch.open(true).unwrap(), &subject(), 4096, RESTART).unwrap();
+        assert_eq!(start, Start::Fresh);
+    }
+
+    #[test]
+    fn a_part_without_its_journal_is_taken_where_that_is_wished() {
+        let scratch = Scratch::new("bare");
+        scratch.half();
+        std::fs::remove_file(scratch.0.join("out.part.journal")).unwrap();
+        assert!(scratch.open(false).is_err());
+        let start = prepare(&mut scratch.open(true).unwrap(), &subject(), 4096, RESTART).unwrap();
+        assert_eq!(start, Start::Fresh);
+    }
+
+    #[test]
+    fn space_is_taken_for_a_file_and_not_for_its_holes() {
+        let scratch = Scratch::new("space");
+        let mut part = scratch.part();
+        let large = Subject { size: 1 << 20, ..subject() };
+        prepare(&mut part, &large, 1 << 20, WISHES).unwrap();
+        assert_eq!(part.file().metadata().unwrap().len(), 1 << 20);
+        let sparse = Subject { size: 1 << 40, etag: b"sparse".to_vec(), ..subject() };
+        prepare(&mut part, &sparse, 4096, WISHES).unwrap();
+        let found = part.file().metadata().unwrap();
+        assert!(found.len() == 1 << 40 && found.blocks() * 512 < 1 << 20);
+    }
+
+    #[test]
+    fn what_can_be_resumed_stays_when_there_is_no_room() {
+        let scratch = Scratch::new("keep");
+        scratch.half();
+        let mut part = scratch.part();
+        part.keep(false);
+        let found = prepare(&mut part, &subject(), 1 << 60, WISHES);
+        assert!(found.is_ok(), "the size is what counts: {found:?}");
+        drop(part);
+        let start = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        assert_eq!(start, Start::Resumed(2048));
+    }
+
+    #[test]
+    fn what_is_missing_is_the_file_less_what_is_there_and_what_is_free() {
+        let scratch = Scratch::new("missing");
+        let part = scratch.part();
+        let missing = |stored| missing_space(part.file(), stored, 0);
+        assert_eq!((missing(0), missing(4096)), (0, 0));
+        let before = missing(1 << 60);
+        assert!(before > 1 << 59, "{before}");
+        // What is written takes as much of what is free as it adds to what is there; others
+        // write to the same disk meanwhile.
+        part.file().write_all_at(&vec![7; 1 << 20], 0).unwrap();
+        assert!(missing(1 << 60).abs_diff(before) < 1 << 40);
+        // Where a file system does not tell what a file takes, it is known what is in it.
+        assert!(missing_space(part.file(), 1 << 60, 1 << 59) <= before - (1 << 58));
+    }
+
+    #[test]
+    fn a_file_that_cannot_fit_is_refused_at_once() {
+        let scratch = Scratch::new("full");
+        let huge = Subject { size: 1 << 60, ..subject() };
+        assert!(prepare(&mut scratch.part(), &huge, 1 << 60, WISHES).is_err());
+    }
+
+    #[test]
+    fn a_resumed_journal_names_the_device_and_the_inode_of_its_part_file() {
+        let scratch = Scratch::new("numbers");
+        scratch.half();
+        let mut part = scratch.part();
+        let (_, header) = journal::read_header(part.journal()).unwrap().unwrap();
+        let other =
+            JournalHeader { device: header.device + 1, inode: header.inode + 1, ..header.clone() };
+        part.journal().write_all_at(&other.encode(), 0).unwrap();
+        prepare(&mut part, &subject(), 4096, WISHES).unwrap();
+        let (_, found) = journal::read_header(part.journal()).unwrap().unwrap();
+        assert_eq!((found.device, found.inode), (header.device, header.inode));
+    }
+
+    #[test]
+    fn a_file_system_that_can_sync_lacks_no_syncs() {
+        let scratch = Scratch::new("syncs");
+        let mut part = scratch.part();
+        let syncs = file::sync(part.journal()).unwrap();
+        prepare(&mut part, &subject(), 4096, WISHES).unwrap();
+        assert_eq!(part.lacks().is_some_and(|lacks| lacks.contains("syncs")), !syncs);
+    }
+}

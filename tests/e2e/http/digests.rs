@@ -1,0 +1,158 @@
+//! `Want-Repr-Digest`, and the hashing behind it and behind the classic reply.
+
+use crate::support::harness::wait_until;
+use crate::support::http::Reply;
+use crate::support::proof;
+use crate::support::site::Site;
+use std::io::Write;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+const WANT: &str = "Want-Repr-Digest: md5=1";
+
+/// The MD5 of nothing, and of 256 MiB of zeros.
+const NOTHING: &str = "md5=:1B2M2Y8AsgTpgAmY7PhCfg==:";
+const ZEROS: u64 = 256 << 20;
+const MD5_OF_ZEROS: &str = "1f5039e50bd66b290c56684d8550c6c2";
+const DIGEST_OF_ZEROS: &str = "md5=:H1A55QvWaykMVmhNhVDGwg==:";
+
+/// A file that takes hours to hash and no time to make.
+const ENDLESS: u64 = 1 << 43;
+
+/// The clients that come at once.
+const CROWD: usize = 50;
+
+fn together(ask: impl Fn() -> Reply + Sync) -> Vec<Reply> {
+    thread::scope(|scope| {
+        let asking: Vec<_> = (0..CROWD).map(|_| scope.spawn(&ask)).collect();
+        asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_head_brings_the_digest_only_where_the_client_wants_it() {
+    let server = Site::start(&[]);
+    let path = server.file("file", b"");
+    let mut client = server.connect();
+    assert_eq!(client.ask("HEAD", &path, &[WANT]).field("repr-digest"), NOTHING);
+    let weight = "Want-Repr-Digest: sha-256=10, md5=3";
+    assert_eq!(client.ask("HEAD", &path, &[weight]).field("repr-digest"), NOTHING);
+    for field in ["Want-Repr-Digest: md5=0", "Want-Repr-Digest: sha-256=1", "X: y"] {
+        assert_eq!(client.ask("HEAD", &path, &[field]).find("repr-digest"), None, "{field}");
+    }
+}
+
+#[test]
+fn a_head_for_another_file_s_tag_does_not_hash() {
+    let server = Site::start(&[]);
+    let path = server.sparse("file", ENDLESS);
+    assert_eq!(server.ask("HEAD", &path, &[WANT, "If-Match: \"x\""]).status, 412);
+    assert_eq!(server.ask("HEAD", &path, &[]).status, 200);
+}
+
+#[test]
+fn the_server_hashes_a_file_once_for_many_clients() {
+    let server = Site::start(&[]);
+    let (alone, shared) = (server.sparse("alone", ZEROS), server.sparse("shared", ZEROS));
+    assert_eq!(server.ask("HEAD", &alone, &[WANT]).field("repr-digest"), DIGEST_OF_ZEROS);
+    let once = server.processor_time();
+    for reply in together(|| server.ask("HEAD", &shared, &[WANT])) {
+        assert_eq!(reply.field("repr-digest"), DIGEST_OF_ZEROS);
+    }
+    let crowd = server.processor_time() - once;
+    assert!(crowd < 5.0 * once + 1.0, "{crowd} s for {CROWD} clients, {once} s for one");
+}
+
+#[test]
+fn the_server_hashes_a_file_once_for_many_classic_clients() {
+    let server = Site::start(&["--idle-timeout", "1"]);
+    let path = server.sparse("file", ZEROS);
+    for reply in together(|| server.post(&path, "{\"threads\": 1}")) {
+        assert!(reply.text().contains(MD5_OF_ZEROS), "{}", reply.text());
+    }
+    let crowd = server.processor_time();
+    assert!(crowd < 10.0, "{crowd} s for {CROWD} clients");
+}
+
+#[test]
+fn the_server_remembers_the_digest_of_a_settled_file_and_sends_it_with_a_get() {
+    let server = Site::start(&[]);
+    let path = server.sparse("file", ZEROS);
+    // Its stamps have to be older than two seconds, and one of them cannot be set.
+    thread::sleep(Duration::from_millis(2_200));
+    let mut client = server.connect();
+    let range = "Range: bytes=0-0";
+    assert_eq!(client.ask("GET", &path, &[WANT, range]).find("repr-digest"), None);
+    assert_eq!(client.ask("HEAD", &path, &[WANT]).field("repr-digest"), DIGEST_OF_ZEROS);
+    let before = server.processor_time();
+    for _ in 0..20 {
+        assert_eq!(client.ask("HEAD", &path, &[WANT]).field("repr-digest"), DIGEST_OF_ZEROS);
+    }
+    assert!(server.processor_time() - before < 1.0);
+    assert_eq!(client.ask("GET", &path, &[WANT, range]).field("repr-digest"), DIGEST_OF_ZEROS);
+}
+
+/// Waits until hashing has begun: until the processor has been busy with it.
+#[track_caller]
+fn hashes_already(server: &Site) {
+    wait_until("a hash under way", || (server.processor_time() >= 0.1).then_some(()));
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_hashed_has_no_digest() {
+    let server = Site::start(&[]);
+    let path = server.sparse("file", 1 << 30);
+    let mut client = server.connect();
+    client.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
+    hashes_already(&server);
+    fs::File::options().append(true).open(&path).unwrap().write_all(b"x").unwrap();
+    assert_eq!(client.receive_for("HEAD").status, 412);
+}
+
+#[test]
+fn hashing_long_files_does_not_delay_the_hash_of_a_short_file() {
+    let server = Site::start(&[]);
+    let short = server.file("short", b"");
+    let waiting = ["1", "2", "3", "4", "5"].map(|name| {
+        let path = server.sparse(name, ENDLESS);
+        let mut client = server.connect();
+        client.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
+        client
+    });
+    assert_eq!(server.ask("HEAD", &short, &[WANT]).field("repr-digest"), NOTHING);
+    drop(waiting);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_hashes() {
+    let mut server = Site::start(&[]);
+    let path = server.sparse("file", ENDLESS);
+    let mut clients = [server.connect(), server.connect()];
+    clients[0].send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
+    clients[1].send(format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 13\r\n\r\n{{\"threads\":1}}"
+    ));
+    hashes_already(&server);
+    let begun = Instant::now();
+    assert_eq!(server.stop(), Some(0));
+    // It would wait for connections for five seconds, and the hash takes hours.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// How many files may be about to be hashed at once.
+const MOST_HASHES: usize = 256;
+
+#[test]
+fn abandoned_hashes_do_not_shut_out_other_clients() {
+    let server = Site::start(&["--max-connections", "600"]);
+    let short = server.file("short", b"bytes");
+    for number in 0..MOST_HASHES {
+        let path = server.sparse(&format!("huge{number}"), 1 << 40);
+        server.connect().send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
+    }
+    wait_until("every hash", || {
+        (proof::hashers(server.server.running.pid()) >= MOST_HASHES).then_some(())
+    });
+    let reply = server.post(&short, "{\"threads\": 1}");
+    assert_eq!(reply.status, 200, "{reply:?}");
+}

@@ -1,0 +1,13 @@
+//! The server as an HTTP client sees it.
+
+mod changes;
+mod connections;
+mod digests;
+mod files;
+mod index;
+mod metrics;
+mod offers;
+mod pace;
+mod pages;
+mod requests;
+mod tools;

@@ -1,0 +1,69 @@
+//! What a POST is answered, by both protocols.
+
+use crate::support::site::Site;
+use std::fs;
+
+#[test]
+fn a_ropewalk_offer_comes_at_once_however_long_the_file() {
+    let server = Site::start(&[]);
+    let size: u64 = 1 << 43;
+    let path = server.sparse("file", size);
+    let reply = server.post(&path, "{\"threads\": 4, \"protocol\": 2, \"more\": [1]}");
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.member("protocol"), "2");
+    assert_eq!(reply.member("size"), size.to_string());
+    assert_eq!(reply.member("stored"), "0");
+    assert!(reply.member("port").parse::<u16>().unwrap() > 0);
+    let session = reply.member("session");
+    assert!(session.len() == 32 && session.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    assert_eq!(reply.field("etag"), server.ask("HEAD", &path, &[]).field("etag"));
+    let other = server.post(&path, "{\"threads\": 4, \"protocol\": 2}");
+    assert_ne!(other.member("session"), session);
+    assert_eq!(other.field("etag"), reply.field("etag"));
+}
+
+#[test]
+fn a_request_for_a_newer_protocol_gets_this_version() {
+    let server = Site::start(&[]);
+    let path = server.file("file", b"x");
+    let reply = server.post(&path, "{\"threads\": 4, \"protocol\": 99}");
+    assert_eq!((reply.status, reply.member("protocol")), (200, "2"));
+}
+
+#[test]
+fn an_invalid_protocol_number_is_a_bad_request() {
+    let server = Site::start(&[]);
+    let path = server.file("file", b"x");
+    for text in ["\"2\"", "2.5", "null", "0", "-2"] {
+        let body = format!("{{\"threads\": 4, \"protocol\": {text}}}");
+        assert_eq!(server.post(&path, &body).status, 400, "{text}");
+    }
+}
+
+#[test]
+fn the_server_decodes_the_name_of_a_ropewalk_request_only() {
+    let server = Site::start(&[]);
+    fs::write(server.folder.join("a b"), b"x").unwrap();
+    fs::write(server.folder.join("c%20d?e"), b"x").unwrap();
+    let (classic, ropewalk) = ("{\"threads\": 1}", "{\"threads\": 1, \"protocol\": 2}");
+    assert_eq!(server.post("a%20b", ropewalk).status, 200);
+    assert_eq!(server.post("a%20b", classic).status, 404);
+    assert_eq!(server.post("c%20d?e", classic).status, 200);
+    assert_eq!(server.post("c%20d?e", "{\"threads\": 1, \"protocol\": 1}").status, 200);
+    assert_eq!(server.post("c%2520d%3Fe", ropewalk).status, 200);
+    assert_eq!(server.post("a%2", ropewalk).status, 400);
+    assert_eq!(server.post("nothing", ropewalk).status, 404);
+    assert_eq!(server.post("/", ropewalk).status, 404);
+}
+
+#[test]
+fn a_classic_offer_has_the_seed_s_form() {
+    let server = Site::start(&[]);
+    let path = server.file("file", b"abc");
+    let reply = server.post(&path, "{\"threads\": 2}");
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.find("etag"), None);
+    assert_eq!(reply.member("hash"), "900150983cd24fb0d6963f7d28e17f72");
+    assert!(reply.text().starts_with("{\"hash\":\""));
+    assert!(reply.member("port").parse::<u16>().unwrap() > 0);
+}

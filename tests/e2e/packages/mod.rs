@@ -1,0 +1,5 @@
+//! What an installed server meets: an init system, an old kernel, a bare container.
+
+mod activation;
+mod containers;
+mod old_kernel;

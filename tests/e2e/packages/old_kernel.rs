@@ -1,0 +1,165 @@
+//! Programs that find every system call missing which is newer than Linux 3.10: each has
+//! its fallback, so the same files arrive in the same ways.
+
+use crate::support::harness::{Running, Scratch, Server, assert_same, content, run};
+use crate::support::http::{Http, reply};
+use crate::support::path::{Gate, Path};
+use crate::support::peers::classic::{ClassicServer, fetch, md5, seed_reply};
+use crate::support::proof;
+use crate::support::system::on_an_old_kernel;
+use std::fs;
+use std::process::Command;
+
+/// A server that runs there.
+fn old_server(scratch: &Scratch, options: &[&str]) -> Server {
+    let mut command = scratch.program("server");
+    command.args(options).current_dir(scratch.folder());
+    on_an_old_kernel(&mut command);
+    Server::start_command(scratch, command)
+}
+
+/// The same program, there.
+fn old(mut command: Command) -> Command {
+    on_an_old_kernel(&mut command);
+    command
+}
+
+#[test]
+fn the_programs_miss_the_calls_that_the_kernel_lacks() {
+    let scratch = Scratch::new("old-missed");
+    let mut server = old_server(&scratch, &["-v"]);
+    scratch.write("file", b"bytes");
+    run(&mut old(scratch.client(server.address, 1, "file", scratch.path("out")))).succeeded();
+    let line = server.next_log_line();
+    assert!(line.contains("no file system (Landlock): not supported"), "{line}");
+    assert!(line.contains("system calls (seccomp): applied"), "{line}");
+}
+
+#[test]
+fn files_arrive_with_every_check_and_with_none() {
+    let scratch = Scratch::new("old-pulled");
+    let server = old_server(&scratch, &[]);
+    let bytes = content((5 << 20) + 17);
+    scratch.write("file", &bytes);
+    for (threads, verify) in [(1, "md5"), (4, "md5"), (4, "crc32c"), (16, "none"), (255, "md5")] {
+        let output = scratch.path("out");
+        let mut client = scratch.client(server.address, threads, "file", &output);
+        client.args(["--verify", verify]);
+        run(&mut old(client)).succeeded();
+        assert_same(&fs::read(&output).unwrap(), &bytes, verify);
+    }
+    server.stop().succeeded();
+    proof::nothing_stays(&scratch);
+}
+
+#[test]
+fn a_classic_client_is_served() {
+    let scratch = Scratch::new("old-classic-client");
+    let server = old_server(&scratch, &[]);
+    let bytes = content(300_001);
+    scratch.write("file", &bytes);
+    assert_same(&fetch(server.address, "file", &[2, 0, 3, 1]), &bytes, "the blocks");
+}
+
+#[test]
+fn a_classic_server_s_file_is_fetched() {
+    let scratch = Scratch::new("old-classic-server");
+    let server = ClassicServer::bind(&scratch);
+    let bytes = content(300_001);
+    let client = old(scratch.client(server.address(), 4, "file", scratch.path("out")));
+    let client = Running::start(&mut { client });
+    let (hash, port) = (md5(&bytes), server.data_port());
+    server.answer(seed_reply(&format!("{{\"hash\": \"{hash}\", \"port\": {port}}}")));
+    server.send(&bytes, 4);
+    client.finish().succeeded();
+    assert_same(&fs::read(scratch.path("out")).unwrap(), &bytes, "the output");
+}
+
+#[test]
+fn a_killed_transfer_resumes() {
+    let (gate, faults) = Gate::after(20);
+    let path = Path::new("old-resume", (40 << 17) + 7, faults);
+    let client = path.begin(&gate, 20, old(path.client(1)));
+    client.signal(libc::SIGKILL);
+    client.finish();
+    gate.open();
+    let said = run(&mut old(path.client(4))).succeeded();
+    assert!(said.contains(", resumed at "), "{said}");
+    path.is_whole();
+}
+
+#[test]
+fn holes_stay_holes() {
+    let scratch = Scratch::new("old-holes");
+    let server = old_server(&scratch, &[]);
+    let file = scratch.sparse("file", 200 << 20);
+    let output = scratch.path("out");
+    run(&mut old(scratch.client(server.address, 4, &file, &output))).succeeded();
+    let stored = std::os::unix::fs::MetadataExt::blocks(&fs::metadata(&output).unwrap()) * 512;
+    assert!(stored < 1 << 20, "{stored} bytes are stored");
+}
+
+#[test]
+fn the_files_of_root_are_served_and_files_outside_are_not() {
+    let scratch = Scratch::new("old-root");
+    let root = scratch.make_dir("root");
+    scratch.make_dir("root/sub");
+    scratch.write("root/file", b"inside");
+    scratch.write("secret", b"secret");
+    std::os::unix::fs::symlink("../file", root.join("sub/link")).unwrap();
+    std::os::unix::fs::symlink("../secret", root.join("out")).unwrap();
+    let server = old_server(&scratch, &["--root", "root"]);
+    for name in ["file", "/sub/../file", "sub/link"] {
+        assert_eq!(fetch(server.address, name, &[0]), b"inside", "{name}");
+    }
+    for name in ["/../secret", "/out", "/sub/../../secret", "/none"] {
+        let (reply, _) = reply(&server, format!("GET {name} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        assert_eq!(reply.status, 404, "{name}");
+    }
+}
+
+#[test]
+fn a_folder_is_shown() {
+    let scratch = Scratch::new("old-index");
+    let root = scratch.make_dir("root");
+    scratch.make_dir("root/sub");
+    scratch.write("root/file", b"four");
+    std::os::unix::fs::symlink("../../secret", root.join("sub/out")).unwrap();
+    std::os::unix::fs::symlink("../file", root.join("sub/link")).unwrap();
+    let server = old_server(&scratch, &["--root", "root", "--index"]);
+    let mut http = Http::connect(server.address);
+    for (folder, names) in [("/", "sub/ file"), ("/sub/", "link")] {
+        http.send(format!("GET {folder} HTTP/1.1\r\nAccept: application/json\r\n\r\n"));
+        let reply = http.receive();
+        let paths = reply.text().split("\"path\":\"").skip(1);
+        let paths: Vec<&str> = paths.map(|text| text.split('"').next().unwrap()).collect();
+        assert_eq!((reply.status, paths.join(" ").as_str()), (200, names), "{folder}");
+    }
+}
+
+#[test]
+fn get_and_head_give_the_file_and_its_length() {
+    let scratch = Scratch::new("old-http");
+    let server = old_server(&scratch, &["--root", "."]);
+    scratch.write("file", "text\n".repeat(100_000).as_bytes());
+    let mut http = Http::connect(server.address);
+    http.send("GET /file HTTP/1.1\r\nHost: x\r\n\r\n");
+    let reply = http.receive();
+    assert_eq!((reply.status, reply.text()), (200, "text\n".repeat(100_000).as_str()));
+    http.send("HEAD /file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let head = String::from_utf8(crate::support::socket::read_all(http.stream)).unwrap();
+    assert!(head.contains("\r\nContent-Length: 500000\r\n"), "{head}");
+}
+
+#[test]
+fn the_client_proves_its_password() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new("old-auth");
+    let passwords = scratch.write("passwords", b"me:secret\n");
+    fs::set_permissions(&passwords, fs::Permissions::from_mode(0o600)).unwrap();
+    scratch.write("file", b"bytes");
+    let server = old_server(&scratch, &["--auth", "passwords"]);
+    let mut client = old(scratch.client(server.address, 2, "file", scratch.path("out")));
+    run(client.arg("--auth").arg(passwords)).succeeded();
+    assert_eq!(fs::read(scratch.path("out")).unwrap(), b"bytes");
+}

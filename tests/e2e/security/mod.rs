@@ -1,0 +1,7 @@
+//! Passwords, the served folder, and the rights that the programs give up.
+
+mod client_passwords;
+mod passwords;
+mod root;
+mod sandbox;
+mod user;

@@ -1,0 +1,109 @@
+//! What the workers of a transfer have given up, as the kernel tells it, and that they
+//! still do their work.
+
+use crate::support::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
+use crate::support::path::{Gate, Path};
+use crate::support::peers::classic::ask;
+use crate::support::proof;
+use crate::support::proof::leaves_no_core;
+use crate::support::relay::Relay;
+use std::fs;
+
+/// The value of a line of /proc/PID/status.
+fn status(pid: u32, key: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    Some(line.trim().to_string())
+}
+
+/// Waits until this worker is confined: no new privileges, a filter of system calls.
+/// Every thread of it is.
+#[track_caller]
+fn confined(pid: u32) {
+    wait_until("a worker that is confined", || {
+        (status(pid, "NoNewPrivs")? == "1" && status(pid, "Seccomp")? == "2").then_some(())
+    });
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let text = fs::read_to_string(thread.unwrap().path().join("status")).unwrap_or_default();
+        assert!(text.is_empty() || text.contains("Seccomp:\t2"), "{text}");
+    }
+    leaves_no_core(pid);
+}
+
+#[test]
+fn a_running_sender_and_receiver_have_given_up_their_rights() {
+    let scratch = Scratch::new("confined");
+    let mut server = Server::start(&scratch, &["-v"]);
+    let bytes = content(8 << 20);
+    scratch.write("file", &bytes);
+    let output = scratch.path("out");
+    let (gate, faults) = Gate::after(2);
+    let relay = Relay::start(&scratch, server.address, faults);
+    let client = Running::start(&mut scratch.client(relay.address, 4, "file", &output));
+    gate.wait_until_reached();
+    confined(proof::children(server.running.pid(), 1)[0]);
+    confined(proof::children(client.pid(), 1)[0]);
+    gate.open();
+    client.finish().succeeded();
+    assert_same(&fs::read(&output).unwrap(), &bytes, "the file");
+    let line = server.next_log_line();
+    assert!(line.contains(" sender: no core dumps: applied, "), "{line}");
+    assert!(line.contains("system calls (seccomp): "), "{line}");
+    // It would hold for a part of the sender only if there were a thread before.
+    let landlock = line.split_once("no file system (Landlock): ").unwrap().1;
+    let outcome = landlock.split(',').next().unwrap();
+    assert!(["applied", "not supported"].contains(&outcome), "{line}");
+}
+
+#[test]
+fn a_confined_receiver_resumes_a_part_file() {
+    let (gate, faults) = Gate::after(20);
+    let path = Path::new("confined-resume", 40 << 17, faults);
+    let client = path.begin(&gate, 20, path.client(1));
+    client.signal(libc::SIGKILL);
+    client.finish();
+    // The gate holds back what this one still lacks, so it can be looked at.
+    let client = Running::start(&mut path.client(4));
+    confined(proof::children(client.pid(), 1)[0]);
+    gate.open();
+    let said = client.finish().succeeded();
+    assert!(said.contains(", resumed at 50%"), "{said}");
+    path.is_whole();
+}
+
+#[test]
+fn a_classic_sender_is_confined_too() {
+    let scratch = Scratch::new("confined-classic");
+    let server = Server::start(&scratch, &[]);
+    scratch.write("file", b"bytes");
+    ask(server.address, "file", 2);
+    confined(proof::children(server.running.pid(), 1)[0]);
+}
+
+#[test]
+fn confined_workers_move_files_in_every_way() {
+    let scratch = Scratch::new("confined-ways");
+    let server = Server::start(&scratch, &[]);
+    let bytes = content(3 << 20);
+    let file = scratch.write("file", &bytes);
+    // Data, then a hole, then data.
+    let sparse = scratch.path("sparse");
+    fs::copy(&file, &sparse).unwrap();
+    let holed = fs::File::options().write(true).open(&sparse).unwrap();
+    holed.set_len(40 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&holed, &bytes, 37 << 20).unwrap();
+    let expected = fs::read(&sparse).unwrap();
+    for (name, whole) in [("file", &bytes), ("sparse", &expected)] {
+        for (threads, options) in [
+            (1, &["--verify", "none"][..]),
+            (4, &["--verify", "none", "--no-sync"]),
+            (4, &["--verify", "crc32c"]),
+            (255, &[]),
+        ] {
+            let output = scratch.path("out");
+            let mut client = scratch.client(server.address, threads, name, &output);
+            run(client.args(options)).succeeded();
+            assert_same(&fs::read(&output).unwrap(), whole, name);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The engine in one process: sources and sinks over streams that were dialled, accepted or
+//! handed over, in any combination; and its waits, each a thousandth of the real one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod fair;
+mod network;
+mod random;
+mod waits;
+mod ways;
+mod world;
+
+/// So many bytes that look like nothing in particular.
+fn content(length: usize) -> Vec<u8> {
+    let mut random = random::Random::new(length as u64);
+    (0..length).map(|_| random.next() as u8).collect()
+}

@@ -1,0 +1,114 @@
+//! Every wait of the engine has its end. The waits are a hundredth or a thousandth of the
+//! real ones.
+
+use crate::content;
+use crate::fair::Faults;
+use crate::network::{Fault, Network, NetworkDial, session};
+use crate::random::Random;
+use crate::world::{World, acceptor, sink};
+use ropewalk::codec::message::report::{Mended, Report};
+use ropewalk::codec::message::verify::Verify;
+use ropewalk::transfer::link::dialler::Dialler;
+use ropewalk::transfer::link::token::Token;
+use ropewalk::transfer::link::{End, Link};
+use ropewalk::transfer::queue::rate::Throttle;
+use ropewalk::transfer::timing::Timing;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A sink that dials, over a network with this weather. What the sink reports at the end, and
+/// how long it took.
+fn fetched(streams: u8, weather: Faults, timing: Timing) -> (Mended, Duration, u64) {
+    let world = World::new(&[Ok(content(3_000_000))]);
+    let (token, opened) = (Token::random().unwrap(), weather.opened());
+    let network = Network::new(weather, Random::new(1));
+    let (acceptor, way) = acceptor(false, timing);
+    network.open(way);
+    let dial = Box::new(NetworkDial(network.clone()));
+    let dialler = Dialler::new(dial, session(token.bytes(), streams).token, streams, timing);
+    let source = world.source(Throttle::default(), Timing { idle: LONG, ..timing });
+    let sink = sink(&world, world.kept(false), streams, Verify::Crc32c, timing);
+    let begun = Instant::now();
+    let done = thread::scope(|scope| {
+        scope.spawn(|| source.accept(acceptor, &token, streams, |_| {}));
+        sink.dial(&dialler, |_| {}).unwrap()
+    });
+    let took = begun.elapsed();
+    network.end();
+    assert!(world.is_whole());
+    let Report::Done { mended, .. } = done else { panic!("{done:?}") };
+    (mended, took, opened.load(Ordering::Relaxed))
+}
+
+const LONG: Duration = Duration::from_secs(100);
+
+/// A thousandth of the real waits for streams. The session is not lost meanwhile.
+fn thousandth() -> Timing {
+    Timing { loss: LONG, deaf: LONG, ..Timing::default().divided(1000) }
+}
+
+#[test]
+fn a_lone_stream_that_brings_nothing_for_thirty_seconds_is_opened_again() {
+    let weather = Faults::first(1, 1_000_000, Fault::Stall(LONG / 50));
+    let (mended, took, opened) = fetched(1, weather, thousandth());
+    assert!(mended.reconnects >= 1 && opened >= 2, "{mended:?}");
+    assert!(took >= Duration::from_millis(30), "{took:?}");
+}
+
+#[test]
+fn a_stream_that_was_reset_comes_back() {
+    let weather = Faults::first(2, 500_000, Fault::Reset);
+    let (mended, _, opened) = fetched(2, weather, thousandth());
+    assert!(mended.reconnects >= 1 && opened >= 3, "{mended:?}");
+}
+
+#[test]
+fn a_block_that_came_damaged_is_asked_for_again() {
+    let weather = Faults::first(1, 700_000, Fault::Flip);
+    let (mended, ..) = fetched(1, weather, Timing::default());
+    assert!(mended.bad_blocks + mended.reconnects >= 1, "{mended:?}");
+}
+
+#[test]
+fn a_source_to_which_no_stream_comes_gives_up_after_thirty_seconds() {
+    let world = World::new(&[Ok(content(10))]);
+    let timing = Timing::default().divided(1000);
+    let (acceptor, _way) = acceptor(true, timing);
+    let source = world.source(Throttle::default(), timing);
+    let token = Token::random().unwrap();
+    let begun = Instant::now();
+    let error = source.accept(acceptor, &token, 1, |_| {}).unwrap_err();
+    assert!(error.to_string().contains("no stream was open for"), "{error}");
+    assert!(begun.elapsed() >= Duration::from_millis(30), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_sink_to_which_no_stream_comes_gives_up_after_thirty_seconds() {
+    let world = World::new(&[Ok(content(10))]);
+    let timing = Timing::default().divided(1000);
+    let (acceptor, _way) = acceptor(true, timing);
+    let sink = sink(&world, world.kept(false), 1, Verify::Md5, timing);
+    let error = sink.accept(acceptor, &Token::random().unwrap(), |_| {}).unwrap_err();
+    assert!(error.to_string().contains("no stream was open for"), "{error}");
+}
+
+#[test]
+fn a_session_that_brings_nothing_for_five_seconds_is_lost() {
+    let world = World::new(&[Ok(content(10))]);
+    let timing = Timing::default().divided(1000);
+    let network = Network::new(Faults::none(), Random::new(1));
+    let dial = Box::new(NetworkDial(network));
+    let dialler = Dialler::new(dial, [7; 16], 1, timing);
+    let sink = sink(&world, world.kept(false), 1, Verify::Md5, timing);
+    let mut lost = false;
+    let error = sink.dial(&dialler, |report| {
+        if let Report::Lost { text } = report {
+            assert_eq!(text, "Connection refused");
+            lost = true;
+            sink.fail(ropewalk::error::Error::protocol("no other session"));
+        }
+    });
+    assert_eq!(error.unwrap_err().to_string(), "no other session");
+    assert!(lost && dialler.open().is_empty());
+}

@@ -1,0 +1,18 @@
+//! What tests stand on: programs that are started and always ended, peers that are played
+//! by hand, a relay that harms what passes, and proof from /proc that nothing stays.
+
+pub(crate) mod exit;
+pub(crate) mod harness;
+pub(crate) mod http;
+pub(crate) mod namespace;
+pub(crate) mod path;
+pub(crate) mod peers;
+pub(crate) mod piped;
+pub(crate) mod preload;
+pub(crate) mod proof;
+pub(crate) mod pty;
+pub(crate) mod relay;
+pub(crate) mod site;
+pub(crate) mod socket;
+pub(crate) mod system;
+pub(crate) mod user;

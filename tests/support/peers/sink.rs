@@ -1,0 +1,129 @@
+//! A client of the ropewalk protocol that the tests play by hand, message by message.
+
+use crate::support::harness::{LIMIT, Server, assert_same};
+use crate::support::http::Http;
+use crate::support::socket::{connect, read_some};
+use ropewalk::codec::wire::{HEADER_SIZE, HELLO_MARK, Header, Hello, REQUEST_SIZE, Request};
+use ropewalk::hash::crc32c::crc32c;
+use ropewalk::hash::from_hex;
+use ropewalk::sys::socket::peek_by;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+/// An offer of the ropewalk protocol.
+pub(crate) struct Offer {
+    /// Where its sender listens.
+    pub(crate) sender: SocketAddr,
+    /// The token, as hexadecimal digits.
+    pub(crate) session: String,
+    /// How many streams it was asked for.
+    pub(crate) threads: usize,
+}
+
+/// Asks for a file, and demands that it is offered. The server has closed the connection
+/// when this returns, and counts it no more.
+#[track_caller]
+pub(crate) fn ask(server: &Server, file: &str, threads: usize) -> Offer {
+    let body = format!("{{\"threads\":{threads},\"protocol\":2}}");
+    let mut http = Http::connect(server.address);
+    let fields = format!("Connection: close\r\nContent-Length: {}", body.len());
+    http.send(format!("POST {file} HTTP/1.1\r\n{fields}\r\n\r\n{body}"));
+    let reply = http.receive();
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(http.is_closed());
+    let sender = SocketAddr::new(server.address.ip(), reply.member("port").parse().unwrap());
+    Offer { sender, session: reply.member("session").to_string(), threads }
+}
+
+impl Offer {
+    /// What its streams begin with.
+    pub(crate) fn hello(&self) -> [u8; 28] {
+        let token = from_hex(&self.session).unwrap().try_into().unwrap();
+        Hello { token, max_block: 128 << 10, unchecked: false, from_source: false }.encode()
+    }
+
+    /// A stream that has shown its token.
+    pub(crate) fn open(&self) -> TcpStream {
+        self.open_at(self.sender)
+    }
+
+    /// The same at another port.
+    pub(crate) fn open_at(&self, address: SocketAddr) -> TcpStream {
+        let mut stream = connect(address);
+        stream.write_all(&self.hello()).unwrap();
+        stream
+    }
+
+    /// Fetches the whole file and ends the session, as a receiver that keeps to the
+    /// rules; demands that all of it is right and that the server calls it complete.
+    #[track_caller]
+    pub(crate) fn serves_all(&self, server: &mut Server, bytes: &[u8]) {
+        self.serves_all_at(self.sender, server, bytes);
+    }
+
+    /// The same at another port.
+    #[track_caller]
+    pub(crate) fn serves_all_at(&self, at: SocketAddr, server: &mut Server, bytes: &[u8]) {
+        let mut streams: Vec<TcpStream> = (0..self.threads).map(|_| self.open_at(at)).collect();
+        let mut got = Vec::new();
+        let pieces = bytes.len().div_ceil(100_000);
+        for number in 0..pieces {
+            let offset = number * 100_000;
+            let length = (bytes.len() - offset).min(100_000);
+            let stream = &mut streams[number % self.threads];
+            stream.write_all(&request(offset as u64, length as u32)).unwrap();
+            got.extend(payload(stream, offset as u64, length));
+        }
+        assert_same(&got, bytes, "the file");
+        streams[0].write_all(&Request::Finished.encode()).unwrap();
+        let line = server.next_log_line();
+        assert!(line.ends_with(": complete\n"), "{line}");
+        assert!(TcpStream::connect(self.sender).is_err(), "its sender is still there");
+    }
+}
+
+/// A request for this range.
+pub(crate) fn request(offset: u64, length: u32) -> [u8; REQUEST_SIZE] {
+    Request::Range { file: 0, offset, length }.encode()
+}
+
+/// The next block's header and payload, which has to be what its checksum says.
+#[track_caller]
+pub(crate) fn block(stream: &mut TcpStream) -> (Header, Vec<u8>) {
+    let mut header = [0; HEADER_SIZE];
+    stream.read_exact(&mut header).unwrap();
+    let (_, header) = Header::parse(&header).unwrap().unwrap();
+    let mut payload = vec![0; header.payload()];
+    stream.read_exact(&mut payload).unwrap();
+    match header {
+        Header::Data { crc, .. } | Header::Error { crc, .. } => assert_eq!(crc, crc32c(&payload)),
+        Header::Hole { .. } => {}
+    }
+    (header, payload)
+}
+
+/// The answer to a request, of as many blocks as it takes.
+#[track_caller]
+pub(crate) fn payload(stream: &mut TcpStream, offset: u64, length: usize) -> Vec<u8> {
+    let mut got = Vec::new();
+    while got.len() < length {
+        let (header, bytes) = block(stream);
+        let Header::Data { offset: at, .. } = header else { panic!("{header:?}") };
+        assert_eq!(at, offset + got.len() as u64);
+        got.extend(bytes);
+    }
+    assert_eq!(got.len(), length);
+    got
+}
+
+/// Whether a stream ends without a byte.
+pub(crate) fn closed_unserved(mut stream: TcpStream) -> bool {
+    !matches!(read_some(&mut stream, &mut [0]), Ok(1..))
+}
+
+/// Whether a connection to a control port begins as a stream does.
+pub(crate) fn begins_as_stream(connection: &TcpStream) -> bool {
+    let first = peek_by(connection, Instant::now() + LIMIT);
+    matches!(first, Ok(Some(HELLO_MARK)))
+}

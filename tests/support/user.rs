@@ -1,0 +1,19 @@
+//! A user that owns nothing.
+
+use crate::support::harness::program_path;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+/// What most systems call the user that owns nothing, with its number.
+pub(crate) const NOBODY: (&str, u32) = ("nobody", 65534);
+
+/// Whether this is root, and the programs are where nobody can start them.
+pub(crate) fn can_be_tried() -> bool {
+    let mut command = Command::new(program_path("sender"));
+    command.arg("-V").uid(NOBODY.1).stdout(Stdio::null()).stderr(Stdio::null());
+    let possible = command.status().is_ok_and(|status| status.success());
+    if !possible {
+        eprintln!("not tried: needs root, and a repository that everybody can read");
+    }
+    possible
+}
