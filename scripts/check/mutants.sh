@@ -20,7 +20,7 @@ set -eu
 
 layer=${1:-}
 case "$layer" in
-codec) layers='hash codec' ;;
+codec) layers='error hash codec' ;;
 transfer) layers='error sys hash codec transfer' ;;
 *)
     echo "usage: scripts/check/mutants.sh codec|transfer [ARGUMENT OF cargo mutants]..." >&2

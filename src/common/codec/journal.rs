@@ -328,4 +328,13 @@ mod tests {
         longest.name.push(b'n');
         assert_ne!(JournalHeader::parse(&longest.encode()).unwrap().1, longest);
     }
+
+    #[test]
+    fn the_longest_tag_of_a_server_fits_with_its_quotes_and_nothing_longer() {
+        let mut header = header();
+        header.etag = format!("\"{}\"", "x".repeat(MAX_OPAQUE)).into_bytes();
+        assert_eq!(JournalHeader::parse(&header.encode()).unwrap().1, header);
+        header.etag.push(b'x');
+        assert_ne!(JournalHeader::parse(&header.encode()).unwrap().1, header);
+    }
 }

@@ -91,4 +91,11 @@ mod tests {
         meter.add(3 << 30, 6 << 30);
         assert_eq!(meter.read().bytes, 6 << 30);
     }
+
+    #[test]
+    fn a_tally_has_what_was_moved_and_the_streams_that_are_open_now() {
+        let reading = Reading { bytes: 1, open: 2, peak: 3, offset: 4 };
+        let tally = Tally { bytes: 1, streams: 2, offset: 4, ..Tally::default() };
+        assert_eq!(Tally::from(reading), tally);
+    }
 }

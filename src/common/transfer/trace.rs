@@ -221,4 +221,27 @@ mod tests {
         trace.coarsen();
         assert_eq!(trace.standings().last().map(|standing| standing.prefix), Some(110));
     }
+
+    #[test]
+    fn a_stream_that_was_open_for_a_part_of_a_stretch_was_open_in_it() {
+        let mut trace = Trace::default();
+        for (at, open) in [(20, false), (40, true), (60, false)] {
+            let cell = Cell { open, ..Cell::default() };
+            trace.add(&Slice { at, cells: vec![(0, cell)], ..Slice::default() });
+        }
+        assert!(trace.lane(0)[0].open);
+    }
+
+    #[test]
+    fn stretches_get_twice_as_long_when_there_would_be_more_than_the_most() {
+        let mut trace = Trace::default();
+        let most = MAX_COLUMNS as u64 * FIRST_WIDTH;
+        trace.add(&slice(most, &[(0, 1)]));
+        assert_eq!((trace.width(), trace.columns()), (FIRST_WIDTH, MAX_COLUMNS));
+        trace.add(&slice(most + 1, &[(0, 1)]));
+        assert_eq!((trace.width(), trace.columns()), (2 * FIRST_WIDTH, MAX_COLUMNS / 2 + 1));
+        trace.add(&slice(5 * most, &[(0, 1)])); // in one step over several widths
+        assert_eq!(trace.width(), 8 * FIRST_WIDTH);
+        assert_eq!(trace.columns(), MAX_COLUMNS * 5 / 8);
+    }
 }

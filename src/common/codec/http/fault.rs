@@ -116,4 +116,13 @@ mod tests {
         assert_eq!(HttpError::from(Fault::Malformed("odd")).to_string(), "odd");
         assert_eq!(HttpError::from(Fault::Malformed("odd")).reason(), "odd");
     }
+
+    #[test]
+    fn a_refusal_keeps_the_system_s_error_behind_it_and_does_not_show_it() {
+        let refusal = Refusal::new(Status::NOT_FOUND, "no such file");
+        assert!(refusal.cause().is_none());
+        let caused = refusal.because(Some(13));
+        assert_eq!(caused.cause().and_then(|error| error.raw_os_error()), Some(13));
+        assert_eq!(caused.to_string(), refusal.to_string());
+    }
 }

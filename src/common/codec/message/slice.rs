@@ -116,3 +116,35 @@ fn lane(lane: &Value) -> Option<(u8, Cell)> {
     }
     Some((u8::try_from(stream).ok()?, cell))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::message::report::Report;
+
+    #[test]
+    fn each_mark_is_counted_by_itself_up_to_the_most() {
+        for mark in Mark::ALL {
+            let mut cell = Cell::default();
+            cell.mark(mark);
+            cell.mark(mark);
+            for other in Mark::ALL {
+                assert_eq!(cell.count(other), if other == mark { 2 } else { 0 });
+            }
+            cell.marks = [u16::MAX; Mark::ALL.len()];
+            cell.mark(mark);
+            assert_eq!(cell.count(mark), u16::MAX);
+        }
+    }
+
+    #[test]
+    fn a_lane_without_a_mark_keeps_its_three_numbers() {
+        for open in [false, true] {
+            let cell = Cell { bytes: 7, open, ..Cell::default() };
+            let slice = Slice { at: 1, cells: vec![(0, cell)], ..Slice::default() };
+            let json = Report::Trace(slice.clone()).to_json();
+            assert!(json.to_string().ends_with(if open { "[[0,7,1]]}" } else { "[[0,7,0]]}" }));
+            assert_eq!(Report::from_json(&json).unwrap(), Report::Trace(slice));
+        }
+    }
+}

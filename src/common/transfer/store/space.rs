@@ -94,3 +94,134 @@ pub fn missing_space(part: &File, stored: u64, held: u64) -> u64 {
     let needed = stored.saturating_sub(taken.max(held));
     volume::free_space(part).map_or(0, |free| needed.saturating_sub(free))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+    use std::path::{Path, PathBuf};
+
+    const TIB: u64 = 1 << 40;
+
+    fn path(folder: &Path, test: &str) -> PathBuf {
+        folder.join(format!("ropewalk-space-{}-{test}", std::process::id()))
+    }
+
+    /// A file without a name.
+    fn scratch(test: &str) -> File {
+        let path = path(&std::env::temp_dir(), test);
+        let file = File::create_new(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        file
+    }
+
+    /// A file of so many zeros that can only be read.
+    fn read_only(test: &str, length: usize) -> File {
+        let path = path(&std::env::temp_dir(), test);
+        std::fs::write(&path, vec![0; length]).unwrap();
+        let file = File::open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        file
+    }
+
+    fn length(file: &File) -> u64 {
+        file.metadata().unwrap().len()
+    }
+
+    fn taken(file: &File) -> u64 {
+        file.metadata().unwrap().blocks() * BLOCK
+    }
+
+    #[test]
+    fn a_length_that_no_file_can_have_is_refused() {
+        let file = scratch("length");
+        let error = reserve(&file, u64::MAX, 0, 0, "out").unwrap_err();
+        assert_eq!(error.to_string(), "out: File too large");
+        assert_eq!(length(&file), 0);
+    }
+
+    #[test]
+    fn where_there_is_no_room_it_is_said_how_much_more_is_needed() {
+        let file = scratch("room");
+        // With a hole, so that nothing is taken on the disk meanwhile.
+        let stored = volume::free_space(&file).unwrap() + TIB;
+        let error = reserve(&file, stored + 1, stored, 0, "out").unwrap_err().to_string();
+        assert!(error.starts_with("out: No space left on device; "), "{error}");
+        assert!(error.ends_with(" more are needed"), "{error}");
+        reserve(&file, stored + 1, stored, 2 * TIB, "out").unwrap(); // so much is there already
+    }
+
+    #[test]
+    fn the_disk_space_of_a_file_is_taken_where_the_file_system_can() {
+        let (file, other) = (scratch("taken"), scratch("other"));
+        reserve(&file, TRIAL, TRIAL, 0, "out").unwrap();
+        assert_eq!(length(&file), TRIAL);
+        if !volume::is_in_memory(&other) && file::preallocate(&other, TRIAL).is_ok() {
+            assert_eq!(taken(&file), taken(&other));
+        }
+    }
+
+    #[test]
+    fn no_disk_space_is_taken_for_a_file_with_a_hole() {
+        let file = scratch("hole");
+        reserve(&file, TRIAL, TRIAL - 1, 0, "out").unwrap();
+        assert_eq!(length(&file), TRIAL);
+        if !volume::writes_zeros(&file) {
+            assert!(taken(&file) < TRIAL / 2);
+        }
+    }
+
+    #[test]
+    fn memory_is_not_taken_beforehand() {
+        let path = path(Path::new("/dev/shm"), "memory");
+        if let Ok(file) = File::create(&path) {
+            std::fs::remove_file(path).unwrap();
+            reserve(&file, 4 * TRIAL, 4 * TRIAL, 0, "out").unwrap();
+            assert_eq!((length(&file), taken(&file)), (4 * TRIAL, 0));
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_off_or_refused() {
+        let file = scratch("cut");
+        file.write_all_at(b"not ours", 0).unwrap();
+        reserve(&file, 3, 3, 0, "out").unwrap();
+        assert_eq!(length(&file), 3);
+        reserve(&file, 0, 0, 0, "out").unwrap();
+        assert_eq!(length(&file), 0);
+        assert!(reserve(&read_only("refused", 8), 3, 3, 0, "out").is_err());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_made_longer_grows() {
+        let file = read_only("grows", 8);
+        for size in [9, 8 + TRIAL, 9 + TRIAL] {
+            reserve(&file, size, size, 0, "out").unwrap();
+            assert_eq!(length(&file), 8);
+        }
+    }
+
+    #[test]
+    fn whether_there_are_holes_is_tried_where_much_is_to_come() {
+        let file = scratch("tried");
+        assert!(has_holes(&file, 0, TRIAL) && length(&file) == 0);
+        let has_holes = has_holes(&file, 0, TRIAL + 1);
+        assert_eq!(length(&file), if has_holes { TRIAL } else { 0 });
+        assert_eq!(has_holes, taken(&file) == 0);
+        assert!(!super::has_holes(&read_only("refuses", 0), 0, TRIAL + 1));
+    }
+
+    #[test]
+    fn only_a_lack_of_room_ends_a_transfer() {
+        for (number, ends) in [
+            (libc::ENOSPC, true),
+            (libc::EDQUOT, true),
+            (libc::EFBIG, true),
+            (libc::EOPNOTSUPP, false),
+            (libc::ENOSYS, false),
+            (libc::EINVAL, false),
+        ] {
+            assert_eq!(is_final(&io::Error::from_raw_os_error(number)), ends, "{number}");
+        }
+    }
+}

@@ -254,3 +254,94 @@ fn a_longer_round_trip_takes_longer_measurements() {
     assert_eq!(until_the_first_step(300 * MS), Some(9));
     assert_eq!(until_the_first_step(3000 * MS), Some(15));
 }
+
+#[test]
+fn a_measurement_that_takes_long_does_not_reach_a_limit_sooner() {
+    let round_trip = 300 * MS; // so it takes 3 s
+    let path = Path { round_trip, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.growth = Growth::new(255, Some((40.0 * MBIT) as u64)); // 4 bring 18 Mbit/s
+    transfer.run(12);
+    assert_eq!(transfer.begun.len(), 16);
+}
+
+#[test]
+fn while_much_less_comes_than_before_fewer_are_not_tried() {
+    let path = Path { each: 30.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 8);
+    transfer.run(7);
+    assert_eq!(transfer.begun.len(), 8); // and they are watched
+    transfer.path.all /= 10.0;
+    for _ in 0..60 {
+        transfer.run(1);
+        assert_eq!(transfer.begun.len(), 8);
+    }
+}
+
+#[test]
+fn half_of_the_half_is_tried_at_once_and_the_first_are_the_end_of_it() {
+    let path = Path { each: 400.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.begun.resize(16, Duration::ZERO);
+    let found = Found { streams: 32, rate: transfer.rate() };
+    transfer.growth.go(Duration::ZERO, 16, Question::HalfOf(found));
+    transfer.run(10); // three measurements of 3 s: of 16, 8 and 4
+    assert_eq!(transfer.begun.len(), usize::from(FIRST_STREAMS));
+    // A little less comes then. That is no reason to open the others again.
+    transfer.path.all *= 0.9;
+    for _ in 0..60 {
+        transfer.run(1);
+        assert_eq!(transfer.begun.len(), usize::from(FIRST_STREAMS));
+    }
+}
+
+#[test]
+fn where_more_help_a_little_they_stay_and_the_search_is_over() {
+    let all = 420.0 * MBIT; // 4 bring 400
+    let path = Path { each: 100.0 * MBIT, all, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.run(15);
+    assert_eq!((transfer.begun.len(), transfer.most_ever), (16, 16));
+}
+
+#[test]
+fn what_brings_nearly_as_much_with_fewer_streams_is_enough() {
+    let path = Path { each: 100.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    let more = |gain| Found { streams: 16, rate: gain * 290.0 * MBIT };
+    for question in [Question::AsMuchAs(more(1.05)), Question::HalfOf(more(1.01))] {
+        transfer.growth.go(transfer.now, FIRST_STREAMS, question);
+        transfer.run(10);
+        assert_eq!((transfer.begun.len(), transfer.most_ever), (4, 4));
+    }
+}
+
+#[test]
+fn a_path_that_gets_worse_little_by_little_is_tried_again() {
+    let path = Path { each: 60.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
+    let mut transfer = Transfer::new(path, 255);
+    transfer.growth.go(Duration::ZERO, FIRST_STREAMS, Question::Back);
+    for second in 0..100 {
+        transfer.path.each = 60.0 * MBIT * (1.0 - 0.005 * f64::from(second));
+        transfer.run(1);
+    }
+    assert!(transfer.most_ever > 4, "{}", transfer.most_ever);
+}
+
+#[test]
+fn a_time_without_a_byte_changes_nothing_when_the_search_is_over() {
+    for each in [100.0, 30.0] {
+        let path = Path { each: each * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
+        let mut transfer = Transfer::new(path, 255);
+        transfer.run(14);
+        let found = transfer.begun.len();
+        let all = std::mem::replace(&mut transfer.path.all, 0.0);
+        for _ in 0..60 {
+            transfer.run(1);
+            assert_eq!(transfer.begun.len(), found);
+        }
+        transfer.path.all = all;
+        transfer.run(60);
+        assert_eq!(transfer.begun.len(), found);
+    }
+}
