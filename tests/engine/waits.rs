@@ -11,15 +11,21 @@ use ropewalk::codec::message::verify::Verify;
 use ropewalk::transfer::link::dialler::Dialler;
 use ropewalk::transfer::link::token::Token;
 use ropewalk::transfer::link::{End, Link};
-use ropewalk::transfer::queue::rate::Throttle;
+use ropewalk::transfer::queue::rate::{Rate, Throttle};
 use ropewalk::transfer::timing::Timing;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// A sink that dials, over a network with this weather. What the sink reports at the end, and
 /// how long it took.
-fn fetched(streams: u8, weather: Faults, timing: Timing) -> (Mended, Duration, u64) {
+fn fetched(
+    streams: u8,
+    weather: Faults,
+    throttle: Throttle,
+    timing: Timing,
+) -> (Mended, Duration, u64) {
     let world = World::new(&[Ok(content(3_000_000))]);
     let (token, opened) = (Token::random().unwrap(), weather.opened());
     let network = Network::new(weather, Random::new(1));
@@ -27,7 +33,7 @@ fn fetched(streams: u8, weather: Faults, timing: Timing) -> (Mended, Duration, u
     network.open(way);
     let dial = Box::new(NetworkDial(network.clone()));
     let dialler = Dialler::new(dial, session(token.bytes(), streams).token, streams, timing);
-    let source = world.source(Throttle::default(), Timing { idle: LONG, ..timing });
+    let source = world.source(throttle, Timing { idle: LONG, ..timing });
     let sink = sink(&world, world.kept(false), streams, Verify::Crc32c, timing);
     let begun = Instant::now();
     let done = thread::scope(|scope| {
@@ -51,22 +57,33 @@ fn thousandth() -> Timing {
 #[test]
 fn a_lone_stream_that_brings_nothing_for_thirty_seconds_is_opened_again() {
     let weather = Faults::first(1, 1_000_000, Fault::Stall(LONG / 50));
-    let (mended, took, opened) = fetched(1, weather, thousandth());
+    let (mended, took, opened) = fetched(1, weather, Throttle::default(), thousandth());
     assert!(mended.reconnects >= 1 && opened >= 2, "{mended:?}");
     assert!(took >= Duration::from_millis(30), "{took:?}");
 }
 
 #[test]
+fn a_stream_that_brings_nothing_for_ten_seconds_while_others_do_is_opened_again() {
+    let weather = Faults::first(1, 200_000, Fault::Stall(LONG / 50));
+    // Slow enough that the other stream has not brought everything before.
+    let throttle = Throttle { rate: Some(Arc::new(Rate::new(10_000_000))), streams: 2 };
+    let timing = Timing { lonely_stall: LONG, ..thousandth() };
+    let (mended, took, opened) = fetched(2, weather, throttle, timing);
+    assert!(mended.reconnects >= 1 && opened >= 3, "{mended:?}");
+    assert!(took >= Duration::from_millis(10), "{took:?}");
+}
+
+#[test]
 fn a_stream_that_was_reset_comes_back() {
     let weather = Faults::first(2, 500_000, Fault::Reset);
-    let (mended, _, opened) = fetched(2, weather, thousandth());
+    let (mended, _, opened) = fetched(2, weather, Throttle::default(), thousandth());
     assert!(mended.reconnects >= 1 && opened >= 3, "{mended:?}");
 }
 
 #[test]
 fn a_block_that_came_damaged_is_asked_for_again() {
     let weather = Faults::first(1, 700_000, Fault::Flip);
-    let (mended, ..) = fetched(1, weather, Timing::default());
+    let (mended, ..) = fetched(1, weather, Throttle::default(), Timing::default());
     assert!(mended.bad_blocks + mended.reconnects >= 1, "{mended:?}");
 }
 

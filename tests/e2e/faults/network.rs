@@ -190,51 +190,6 @@ fn another_stream_asks_for_the_ranges_that_a_stalled_stream_owes() {
 }
 
 #[test]
-fn a_stalled_stream_among_others_is_given_up_after_ten_seconds() {
-    let path = Arc::new(AtomicU64::new(0));
-    let third = path.clone();
-    let begun = std::time::Instant::now();
-    let path = Path::new(
-        "given-up",
-        16 << 20,
-        Faults {
-            block: Box::new(move |block| {
-                third.fetch_max(block.stream as u64, Ordering::SeqCst);
-                if block.stream == 0 { Step::Stall } else { Step::Pass }
-            }),
-            // The other one is slow until a new stream has come.
-            rate: Box::new(move |_| {
-                (path.load(Ordering::SeqCst) < 2 && begun.elapsed() < LIMIT).then_some(256 << 10)
-            }),
-            ..Faults::default()
-        },
-    );
-    let said = path.fetch(2);
-    assert_eq!(count(&said, RECONNECTS), 1, "{said}");
-    assert!(begun.elapsed() >= std::time::Duration::from_secs(10));
-    assert_eq!(path.relay.streams(), 3);
-    assert!(path.relay.passed().iter().any(|piece| piece.stream == 2));
-}
-
-#[test]
-fn a_lone_stream_that_stalls_is_given_up_after_thirty_seconds() {
-    let path = Path::new(
-        "given-up-alone",
-        2 << 20,
-        Faults::of_blocks(|block| match (block.stream, block.number) {
-            (0, 4..) => Step::Stall,
-            _ => Step::Pass,
-        }),
-    );
-    let begun = std::time::Instant::now();
-    let said = path.fetch(1);
-    assert_eq!(count(&said, RECONNECTS), 1, "{said}");
-    assert!(begun.elapsed() >= std::time::Duration::from_secs(30));
-    // The third one ends the session that was lost.
-    assert_eq!(path.relay.streams(), 3);
-}
-
-#[test]
 fn the_sink_asks_again_for_the_range_that_holds_the_prefix_back_first() {
     let path = Path::new(
         "held-back",
