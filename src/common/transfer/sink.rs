@@ -171,7 +171,7 @@ impl Sink {
                 self.want(self.wanted.streams);
                 let entrance = acceptor.entrance();
                 let serve = move || {
-                    let served = acceptor.serve(greeter, || {});
+                    let served = acceptor.serve(greeter, &mut || {});
                     if self.queue.end().is_none() {
                         let closed = || Error::new(ExitCode::Network, "no stream is accepted");
                         self.fail(served.err().unwrap_or_else(closed));

@@ -127,7 +127,7 @@ impl Source {
             timing: self.timing,
             told_until: &told_until,
         };
-        let served = acceptor.serve(&greeter, || report(self.progress()));
+        let served = acceptor.serve(&greeter, &mut || report(self.progress()));
         self.lift();
         served.map(|()| self.meter.read())
     }

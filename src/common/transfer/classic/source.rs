@@ -127,7 +127,8 @@ impl ClassicSource {
     /// # Errors
     /// A stream failed, or did not come.
     pub fn accept(&self, acceptor: Acceptor, mut report: impl FnMut(Report)) -> Result<Reading> {
-        let served = acceptor.serve(self, || report(Report::Progress(self.meter.read().into())));
+        let served =
+            acceptor.serve(self, &mut || report(Report::Progress(self.meter.read().into())));
         self.throttle.rate.iter().for_each(|rate| Rate::lift(rate));
         served.map(|()| self.meter.read())
     }

@@ -114,7 +114,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// What the service says of its transfer; no thread can be had to accept streams.
-    pub fn serve(self, service: &impl Service, report: impl FnMut()) -> Result<()> {
+    pub fn serve(self, service: &dyn Service, report: &mut dyn FnMut()) -> Result<()> {
         let Acceptor { listener, peer, timing, events, inbox, bell, ringer } = self;
         std::thread::scope(|scope| {
             if let Some(listener) = listener {
@@ -150,9 +150,9 @@ impl Entrance {
 }
 
 /// The main thread of an acceptor.
-struct Serving<'scope, 'env, S> {
+struct Serving<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
-    service: &'scope S,
+    service: &'scope dyn Service,
     peer: Option<IpAddr>,
     timing: Timing,
     admission: Arc<Admission>,
@@ -160,9 +160,9 @@ struct Serving<'scope, 'env, S> {
     inbox: mpsc::Receiver<Event>,
 }
 
-impl<S: Service> Serving<'_, '_, S> {
+impl Serving<'_, '_> {
     /// Hears of streams until the transfer is over, and of those that are then told.
-    fn run(&mut self, mut report: impl FnMut()) -> Result<()> {
+    fn run(&mut self, report: &mut dyn FnMut()) -> Result<()> {
         let Timing { idle, report: interval, .. } = self.timing;
         let (mut idle_since, mut reported) = (Instant::now(), Instant::now());
         let mut served: usize = 0;
