@@ -12,6 +12,6 @@ mod world;
 
 /// So many bytes that look like nothing in particular.
 fn content(length: usize) -> Vec<u8> {
-    let mut random = random::Random::new(length as u64);
+    let mut random = random::Random::from_seed(length as u64);
     (0..length).map(|_| random.next() as u8).collect()
 }

@@ -3,7 +3,7 @@
 
 #![allow(dead_code)] // each of the test targets uses a part
 
-use crate::random::Random;
+use crate::random::{Choices as _, Random};
 use ropewalk::codec::message::session::Session;
 use ropewalk::codec::wire::{HELLO_SIZE, Hello};
 use ropewalk::sys::stream::Stream;

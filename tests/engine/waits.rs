@@ -28,7 +28,7 @@ fn fetched(
 ) -> (Mended, Duration, u64) {
     let world = World::new(&[Ok(content(3_000_000))]);
     let (token, opened) = (Token::random().unwrap(), weather.opened());
-    let network = Network::new(weather, Random::new(1));
+    let network = Network::new(weather, Random::from_seed(1));
     let (acceptor, way) = acceptor(false, timing);
     network.open(way);
     let dial = Box::new(NetworkDial(network.clone()));
@@ -114,7 +114,7 @@ fn a_sink_to_which_no_stream_comes_gives_up_after_thirty_seconds() {
 fn a_session_that_brings_nothing_for_five_seconds_is_lost() {
     let world = World::new(&[Ok(content(10))]);
     let timing = Timing::default().divided(1000);
-    let network = Network::new(Faults::none(), Random::new(1));
+    let network = Network::new(Faults::none(), Random::from_seed(1));
     let dial = Box::new(NetworkDial(network));
     let dialler = Dialler::new(dial, [7; 16], 1, timing);
     let sink = sink(&world, world.kept(false), 1, Verify::Md5, timing);

@@ -34,7 +34,7 @@ fn dialler(network: &Arc<Network>, token: &Token, timing: Timing) -> Dialler {
 fn moves_a_file(sink_dials: bool, listens: bool) {
     let (world, timing) = (world(), Timing::default());
     let (token, weather) = (Token::random().unwrap(), Faults::none());
-    let (opened, network) = (weather.opened(), Network::new(weather, Random::new(1)));
+    let (opened, network) = (weather.opened(), Network::new(weather, Random::from_seed(1)));
     let (acceptor, way) = acceptor(listens, timing);
     network.open(way);
     let dialler = dialler(&network, &token, timing);
@@ -88,7 +88,8 @@ fn a_source_dials_a_sink_that_gets_its_streams_handed_over() {
 #[test]
 fn a_stream_in_the_wrong_direction_is_refused() {
     let (world, timing) = (world(), Timing::default().divided(100));
-    let (token, network) = (Token::random().unwrap(), Network::new(Faults::none(), Random::new(1)));
+    let (token, network) =
+        (Token::random().unwrap(), Network::new(Faults::none(), Random::from_seed(1)));
     let (acceptor, way) = acceptor(false, timing);
     network.open(way);
     let dialler = dialler(&network, &token, timing);

@@ -1,7 +1,7 @@
 //! What happens in one simulated transfer: all of it follows from the seed.
 
 use crate::network::{Course, Fault, Weather};
-use crate::random::Random;
+use crate::random::{Choices as _, Random};
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::transfer::timing::Timing;
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(seed: u64) -> Plan {
-        let mut random = Random::new(seed);
+        let mut random = Random::from_seed(seed);
         let runs = runs(&mut random);
         let size: u64 = runs.iter().sum();
         let place = match random.within(0..4) {

@@ -2,7 +2,7 @@
 
 use crate::network::{Network, NetworkDial, session};
 use crate::plan::{Kill, Place, Plan};
-use crate::random::Random;
+use crate::random::{Choices as _, Random};
 use crate::world::{World, acceptor, sink};
 use ropewalk::codec::message::report::Report;
 use ropewalk::codec::message::verify::Verify;
@@ -24,7 +24,7 @@ const MAX_PHASES: usize = 40;
 
 /// Carries `plan` out. What is wrong, where something is.
 pub(crate) fn run(plan: &Plan) -> Result<(), String> {
-    let mut random = Random::new(plan.seed ^ 0x5eed);
+    let mut random = Random::from_seed(plan.seed ^ 0x5eed);
     let world = Arc::new(world(plan, &mut random));
     let network = Network::new(plan.weather(), random.split());
     let mut run = Run { plan, world, network, kills: plan.kills.clone().into(), damaged: false };

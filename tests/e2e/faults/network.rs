@@ -2,7 +2,7 @@
 //! file is right, and what had to be mended is counted.
 
 use crate::support::exit::INTEGRITY;
-use crate::support::harness::{LIMIT, run};
+use crate::support::harness::run;
 use crate::support::path::{self, DAMAGED, Path, RECONNECTS, count, flip, scatter};
 use crate::support::relay::{Faults, Step};
 use ropewalk::codec::wire::HEADER_SIZE;
