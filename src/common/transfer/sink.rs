@@ -170,12 +170,10 @@ impl Sink {
             let start = || {
                 self.want(self.wanted.streams);
                 let entrance = acceptor.entrance();
-                let serve = move || {
-                    let served = acceptor.serve(greeter, &mut || {});
-                    if self.queue.end().is_none() {
-                        let closed = || Error::new(ExitCode::Network, "no stream is accepted");
-                        self.fail(served.err().unwrap_or_else(closed));
-                    }
+                let serve = move || match acceptor.serve(greeter, &mut || {}) {
+                    Err(error) if self.queue.end().is_none() => self.fail(error),
+                    // This sink has heard of it, or has everything.
+                    Ok(()) | Err(_) => {}
                 };
                 start_thread(scope, "acceptor", serve)?;
                 Ok(Streams::Accepted(Box::new(move || entrance.close())))
@@ -236,7 +234,7 @@ impl Sink {
         if let Some(Streams::Accepted(close)) = streams {
             close();
         }
-        self.wanted.rate.iter().for_each(Rate::lift);
+        self.close();
     }
 }
 
@@ -331,6 +329,14 @@ impl End for Sink {
 
     fn violated(&self, what: &str) {
         self.bad_block(false, what);
+    }
+
+    /// No stream waits for the queue or for its share of the rate any more.
+    fn close(&self) {
+        if self.queue.end().is_none() {
+            self.fail(Error::new(ExitCode::Network, "no stream is accepted any more"));
+        }
+        self.wanted.rate.iter().for_each(Rate::lift);
     }
 }
 

@@ -127,9 +127,8 @@ impl Source {
             timing: self.timing,
             told_until: &told_until,
         };
-        let served = acceptor.serve(&greeter, &mut || report(self.progress()));
-        self.lift();
-        served.map(|()| self.meter.read())
+        acceptor.serve(&greeter, &mut || report(self.progress()))?;
+        Ok(self.meter.read())
     }
 
     /// Answers on streams that `dialler` opens, as many as the session has. `report` gets
@@ -159,7 +158,7 @@ impl Source {
                 dialler.open().wait_until_empty(self.timing.linger);
             }
             dialler.end(None);
-            self.lift();
+            self.close();
             outcome
         });
         outcome.map(|()| self.meter.read())
@@ -167,11 +166,6 @@ impl Source {
 
     fn progress(&self) -> Report {
         Report::Progress(self.meter.read().into())
-    }
-
-    /// No stream waits for its share of the limit any more.
-    fn lift(&self) {
-        self.throttle.rate.iter().for_each(|rate| Rate::lift(rate));
     }
 
     /// Runs the thread of a stream. A thread that panics ends the transfer.
@@ -321,4 +315,9 @@ impl End for Source {
 
     /// The stream is closed; the peer may open another.
     fn violated(&self, _what: &str) {}
+
+    /// No stream waits for its share of the rate any more.
+    fn close(&self) {
+        self.throttle.rate.iter().for_each(|rate| Rate::lift(rate));
+    }
 }
