@@ -26,8 +26,24 @@ use std::time::Instant;
 /// cost more in the journal than they bring.
 const MIN_ANSWER: u64 = MIN_PART as u64;
 
+const UNASKED: &str = "the server sent a block without a request";
+
 /// Bytes asked for at least: two blocks, so that the sender always has one to send.
 pub(super) const FLOOR_BLOCKS: u32 = 2;
+
+/// What was asked for.
+struct Asked {
+    range: Range<u64>,
+    since: Instant,
+}
+
+/// What a block is, and where its bytes belong.
+enum Answer {
+    Data(Range<u64>, u32),
+    Hole(Range<u64>, u64),
+    Wait,
+    Error(ErrorCode, u32),
+}
 
 /// One conversation.
 pub(super) struct Conversation<'a> {
@@ -36,14 +52,16 @@ pub(super) struct Conversation<'a> {
     number: usize,
     stream: &'a Stream,
     window: Window,
-    /// What was asked for and has not come, with when it was asked for.
-    asked: VecDeque<(Range<u64>, Instant)>,
+    /// What was asked for and has not come.
+    asked: VecDeque<Asked>,
     /// Bytes in `asked`.
     under_way: u64,
     /// A header and a payload; and how much of it is filled.
     buffer: Vec<u8>,
     filled: usize,
     last_byte: Instant,
+    /// Since when the source asks to wait for the next answer.
+    waiting: Option<Instant>,
     /// When the others were last told that blocks are good.
     told: Option<Instant>,
     /// Whether the hello has gone out.
@@ -69,6 +87,7 @@ impl<'a> Conversation<'a> {
             buffer: vec![0; HEADER_SIZE + (block.max(MAX_ERROR_TEXT) as usize)],
             filled: 0,
             last_byte: now,
+            waiting: None,
             told: None,
             greeted: false,
             doubted: !joined.link.is_trusted(),
@@ -147,9 +166,8 @@ impl<'a> Conversation<'a> {
     fn ask_for(&mut self, range: Range<u64>, message: &mut Vec<u8>) {
         let length = range.end - range.start;
         self.under_way += length;
-        let request = Request::Range { file: 0, offset: range.start, length: length as u32 };
-        message.extend_from_slice(&request.encode());
-        self.asked.push_back((range, Instant::now()));
+        Request::of_single_file(range.start, length as u32).encode_into(message);
+        self.asked.push_back(Asked { range, since: Instant::now() });
     }
 
     /// Reads the next block whole, and deals with it.
@@ -168,14 +186,15 @@ impl<'a> Conversation<'a> {
             return Err(wrong("a block is longer than agreed"));
         }
         // Where it belongs is checked before its bytes are waited for.
-        let range = self.place(&header)?;
+        let answer = self.place(&header)?;
         while self.filled < whole {
             self.fill(whole)?;
         }
-        match header {
-            Header::Data { crc, .. } => self.data(range, crc)?,
-            Header::Hole { run, .. } => self.hole(range, run)?,
-            Header::Error { code, crc, .. } => return Err(self.peer_error(code, crc, whole)),
+        match answer {
+            Answer::Data(range, crc) => self.data(range, crc)?,
+            Answer::Hole(range, run) => self.hole(range, run)?,
+            Answer::Wait => self.wait()?,
+            Answer::Error(code, crc) => return Err(self.peer_error(code, crc, whole)),
         }
         self.buffer.copy_within(whole..self.filled, 0);
         self.filled -= whole;
@@ -185,7 +204,7 @@ impl<'a> Conversation<'a> {
     /// How many bytes the buffer may hold so that nothing of a further block is in it,
     /// if the next one is as long as it can be.
     fn expected(&self) -> usize {
-        let owed = self.asked.front().map_or(0, |(range, _)| range.end - range.start);
+        let owed = self.asked.front().map_or(0, |Asked { range, .. }| range.end - range.start);
         self.buffer.len().min(HEADER_SIZE + owed as usize)
     }
 
@@ -228,38 +247,55 @@ impl<'a> Conversation<'a> {
         self.last_byte.elapsed() >= limit
     }
 
-    /// The range that a block covers, which has to be the start of what was asked for
-    /// first; a hole may go on behind it, but not past the end of the file.
-    fn place(&self, header: &Header) -> Result<Range<u64>, Stop> {
+    /// What a block is. Its bytes have to be the start of what was asked for first; a hole may
+    /// go on behind that, but not past the end of the file.
+    fn place(&self, header: &Header) -> Result<Answer, Stop> {
+        let wrong = |what: &str| Err(Stop::Wrong(what.into()));
+        if let Header::Error { code, crc, .. } = *header {
+            return Ok(Answer::Error(code, crc));
+        }
+        let Some(Asked { range, .. }) = self.asked.front() else {
+            return wrong(UNASKED);
+        };
         let (offset, length, run) = match *header {
             Header::Data { offset, length, .. } => (offset, u64::from(length), 0),
             Header::Hole { offset, length, run } => (offset, u64::from(length), run),
-            Header::Error { .. } => return Ok(0..0),
+            Header::Wait => return Ok(Answer::Wait),
+            Header::Entries { .. }
+            | Header::Same { .. }
+            | Header::Refused { .. }
+            | Header::Error { .. } => return wrong("the server answered another request"),
         };
-        match self.asked.front() {
-            Some((range, _))
-                if range.start == offset
-                    && length <= range.end - range.start
-                    && run <= self.sink.wanted.size - offset =>
-            {
-                let end = offset + length;
-                if length < MIN_ANSWER && end < range.end {
-                    return Err(Stop::Wrong("a block is too short".into()));
-                }
-                Ok(offset..end)
-            }
-            _ => Err(Stop::Wrong("the server sent a block without a request".into())),
+        let is_asked = range.start == offset
+            && length <= range.end - range.start
+            && run <= self.sink.wanted.size - offset;
+        let end = offset + length;
+        match header {
+            _ if !is_asked => wrong(UNASKED),
+            _ if length < MIN_ANSWER && end < range.end => wrong("a block is too short"),
+            Header::Data { crc, .. } => Ok(Answer::Data(offset..end, *crc)),
+            _ => Ok(Answer::Hole(offset..end, run)),
+        }
+    }
+
+    /// The source needs longer for the next answer.
+    fn wait(&mut self) -> Result<(), Stop> {
+        let since = *self.waiting.get_or_insert_with(Instant::now);
+        match since.elapsed() < self.sink.timing.longest_wait {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::ETIMEDOUT).into()),
         }
     }
 
     /// Takes `range` off what is under way.
     fn arrived(&mut self, range: &Range<u64>, payload: u64) {
         let now = Instant::now();
+        self.waiting = None;
         self.under_way -= range.end - range.start;
-        if let Some((first, since)) = self.asked.front_mut() {
-            let answer = now.saturating_duration_since(*since);
-            first.start = range.end;
-            if first.is_empty() {
+        if let Some(first) = self.asked.front_mut() {
+            let answer = now.saturating_duration_since(first.since);
+            first.range.start = range.end;
+            if first.range.is_empty() {
                 self.asked.pop_front();
             }
             let stream = self.stream;
