@@ -85,7 +85,7 @@ impl Offer {
 
 /// A request for this range.
 pub(crate) fn request(offset: u64, length: u32) -> Vec<u8> {
-    Request::of_single_file(offset, length).encode()
+    Request::of_single_file(offset, length, None).encode()
 }
 
 /// The next block's header and payload, which has to be what its checksum says.

@@ -77,9 +77,13 @@ const KIND_LIST: u8 = 4;
 const FLAG_HASH: u8 = 0x01;
 
 impl<'a> Request<'a> {
-    /// A range of the single file, without a hash.
-    pub fn of_single_file(offset: u64, length: u32) -> Request<'static> {
-        Request::Range { name: b"", identity: [0; IDENTITY_SIZE], offset, length, hash: None }
+    /// A range of the single file.
+    pub fn of_single_file(
+        offset: u64,
+        length: u32,
+        hash: Option<[u8; HASH_SIZE]>,
+    ) -> Request<'static> {
+        Request::Range { name: b"", identity: [0; IDENTITY_SIZE], offset, length, hash }
     }
 
     /// The request's bytes.

@@ -99,7 +99,7 @@ fn golden_requests() {
     ] {
         assert_eq!(hex(&request.encode()), bytes, "{request:?}");
     }
-    assert_eq!(Request::of_single_file(5 << 30, 128 << 10), RANGE);
+    assert_eq!(Request::of_single_file(5 << 30, 128 << 10, None), RANGE);
 }
 
 #[test]

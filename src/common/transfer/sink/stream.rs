@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::Sink;
+use super::delta::{Copied, Delta};
 use crate::codec::message::verify::Verify;
 use crate::codec::text::escape_limited;
 use crate::codec::wire::{
@@ -26,6 +27,10 @@ use std::time::Instant;
 /// cost more in the journal than they bring.
 const MIN_ANSWER: u64 = MIN_PART as u64;
 
+/// Most requests with a hash under way on one stream: 8 MiB or so, which a path with a long
+/// round trip needs. If the source has none of them, that many bytes come at once.
+const MAX_HASHED: usize = 64;
+
 const UNASKED: &str = "the server sent a block without a request";
 
 /// Bytes asked for at least: two blocks, so that the sender always has one to send.
@@ -35,12 +40,15 @@ pub(super) const FLOOR_BLOCKS: u32 = 2;
 struct Asked {
     range: Range<u64>,
     since: Instant,
+    /// What was copied there, until a byte of it comes.
+    copied: Option<Copied>,
 }
 
 /// What a block is, and where its bytes belong.
 enum Answer {
     Data(Range<u64>, u32),
     Hole(Range<u64>, u64),
+    Same(Range<u64>, Copied),
     Wait,
     Error(ErrorCode, u32),
 }
@@ -56,6 +64,8 @@ pub(super) struct Conversation<'a> {
     asked: VecDeque<Asked>,
     /// Bytes in `asked`.
     under_way: u64,
+    /// Requests in `asked` that have a hash.
+    hashed: usize,
     /// A header and a payload; and how much of it is filled.
     buffer: Vec<u8>,
     filled: usize,
@@ -84,6 +94,7 @@ impl<'a> Conversation<'a> {
             window: Window::new(u64::from(FLOOR_BLOCKS) * u64::from(block), now),
             asked: VecDeque::new(),
             under_way: 0,
+            hashed: 0,
             buffer: vec![0; HEADER_SIZE + (block.max(MAX_ERROR_TEXT) as usize)],
             filled: 0,
             last_byte: now,
@@ -129,8 +140,7 @@ impl<'a> Conversation<'a> {
             if !needed && self.asked.is_empty() {
                 return Err(Stop::Unneeded);
             }
-            while needed && self.under_way < self.window.limit() && self.asked.len() < MAX_REQUESTS
-            {
+            while needed && self.has_room() {
                 let idle = self.asked.is_empty();
                 let answer = self.window.pace().unwrap_or_else(|| self.sink.expected_answer());
                 match self.sink.queue.claim(self.number, idle, answer) {
@@ -139,20 +149,21 @@ impl<'a> Conversation<'a> {
                         later = Some(delay);
                         break;
                     }
-                    Claim::Range(range) => self.ask_for(range, &mut message),
+                    Claim::Range(range) => {
+                        let copied = self.copy(&range)?;
+                        self.ask_for(range, copied, &mut message);
+                        if copied.is_some() {
+                            // The source is to look for it while the next one is copied.
+                            self.send(&mut message)?;
+                        }
+                    }
                     Claim::Copy(range) => {
                         self.sink.record(|to| to.mark(self.number, Mark::Again));
-                        self.ask_for(range, &mut message);
+                        self.ask_for(range, None, &mut message);
                     }
                 }
             }
-            if !message.is_empty() {
-                self.stream.write_all(&message)?;
-                message.clear();
-                if !std::mem::replace(&mut self.greeted, true) {
-                    self.joined.link.open().greeted(self.number);
-                }
-            }
+            self.send(&mut message)?;
             match later {
                 Some(delay) if self.asked.is_empty() => {
                     self.sink.queue.wait_for_change(version, delay);
@@ -163,11 +174,46 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn ask_for(&mut self, range: Range<u64>, message: &mut Vec<u8>) {
-        let length = range.end - range.start;
+    /// Whether more may be under way.
+    fn has_room(&self) -> bool {
+        self.under_way < self.window.limit()
+            && self.asked.len() < MAX_REQUESTS
+            && self.hashed < MAX_HASHED
+    }
+
+    /// Sends `message`, and empties it.
+    fn send(&mut self, message: &mut Vec<u8>) -> Result<(), Stop> {
+        if message.is_empty() {
+            return Ok(());
+        }
+        self.stream.write_all(message)?;
+        message.clear();
+        if !std::mem::replace(&mut self.greeted, true) {
+            self.joined.link.open().greeted(self.number);
+        }
+        Ok(())
+    }
+
+    /// Copies what the older file has at `range`, which was just claimed. `None` where that is
+    /// of no use.
+    fn copy(&self, range: &Range<u64>) -> Result<Option<Copied>, Stop> {
+        let Sink { delta, queue, wanted, .. } = self.sink;
+        let (Some(delta), Some(part)) = (delta, wanted.store.part()) else { return Ok(None) };
+        if !delta.may_have(range) || !queue.lock(range) {
+            return Ok(None);
+        }
+        let copied = delta.copy(range.clone(), part);
+        queue.unlock(range);
+        copied.map_err(|error| self.full(&error))
+    }
+
+    fn ask_for(&mut self, range: Range<u64>, copied: Option<Copied>, message: &mut Vec<u8>) {
+        let (start, length) = (range.start, range.end - range.start);
         self.under_way += length;
-        Request::of_single_file(range.start, length as u32).encode_into(message);
-        self.asked.push_back(Asked { range, since: Instant::now() });
+        self.hashed += usize::from(copied.is_some());
+        let hash = copied.map(|copied| copied.hash);
+        Request::of_single_file(start, length as u32, hash).encode_into(message);
+        self.asked.push_back(Asked { range, since: Instant::now(), copied });
     }
 
     /// Reads the next block whole, and deals with it.
@@ -193,6 +239,7 @@ impl<'a> Conversation<'a> {
         match answer {
             Answer::Data(range, crc) => self.data(range, crc)?,
             Answer::Hole(range, run) => self.hole(range, run)?,
+            Answer::Same(range, copied) => self.same(range, copied)?,
             Answer::Wait => self.wait()?,
             Answer::Error(code, crc) => return Err(self.peer_error(code, crc, whole)),
         }
@@ -254,17 +301,22 @@ impl<'a> Conversation<'a> {
         if let Header::Error { code, crc, .. } = *header {
             return Ok(Answer::Error(code, crc));
         }
-        let Some(Asked { range, .. }) = self.asked.front() else {
+        let Some(Asked { range, copied, .. }) = self.asked.front() else {
             return wrong(UNASKED);
         };
         let (offset, length, run) = match *header {
             Header::Data { offset, length, .. } => (offset, u64::from(length), 0),
             Header::Hole { offset, length, run } => (offset, u64::from(length), run),
             Header::Wait => return Ok(Answer::Wait),
-            Header::Entries { .. }
-            | Header::Same { .. }
-            | Header::Refused { .. }
-            | Header::Error { .. } => return wrong("the server answered another request"),
+            Header::Same { offset, length } => match copied {
+                Some(copied) if *range == (offset..offset + u64::from(length)) => {
+                    return Ok(Answer::Same(range.clone(), *copied));
+                }
+                _ => return wrong(UNASKED),
+            },
+            Header::Entries { .. } | Header::Refused { .. } | Header::Error { .. } => {
+                return wrong("the server answered another request");
+            }
         };
         let is_asked = range.start == offset
             && length <= range.end - range.start
@@ -287,12 +339,13 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Takes `range` off what is under way.
+    /// Takes `range` off what is under way. It has cost the path as much as `payload` bytes.
     fn arrived(&mut self, range: &Range<u64>, payload: u64) {
         let now = Instant::now();
         self.waiting = None;
         self.under_way -= range.end - range.start;
         if let Some(first) = self.asked.front_mut() {
+            self.hashed -= usize::from(first.copied.take().is_some());
             let answer = now.saturating_duration_since(first.since);
             first.range.start = range.end;
             if first.range.is_empty() {
@@ -305,6 +358,11 @@ impl<'a> Conversation<'a> {
 
     fn data(&mut self, range: Range<u64>, crc: u32) -> Result<(), Stop> {
         let length = range.end - range.start;
+        if let (Some(delta), Some(Asked { range, copied: Some(_), .. })) =
+            (&self.sink.delta, self.asked.front())
+        {
+            delta.miss(range.end - range.start);
+        }
         self.arrived(&range, length);
         let payload = &self.buffer[HEADER_SIZE..HEADER_SIZE + length as usize];
         let found = crc32c(payload);
@@ -325,6 +383,21 @@ impl<'a> Conversation<'a> {
             self.sink.queue.finish(part, false);
         }
         self.sink.meter.add(length, range.end);
+        self.is_good();
+        Ok(())
+    }
+
+    /// What was copied is what the source has.
+    fn same(&mut self, range: Range<u64>, copied: Copied) -> Result<(), Stop> {
+        // The window counts what was asked for. So it grows to what a round trip can answer.
+        self.arrived(&range, range.end - range.start);
+        for part in self.sink.queue.take(self.number, range.clone()) {
+            let crc = (part == range).then_some(copied.crc);
+            let kept = self.sink.wanted.store.keep(part.clone(), crc);
+            kept.map_err(|error| self.full(&error))?;
+            self.sink.queue.finish(part, false);
+        }
+        self.sink.delta.iter().for_each(Delta::hit);
         self.is_good();
         Ok(())
     }
