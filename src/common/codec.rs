@@ -6,14 +6,17 @@
 pub mod accept;
 pub mod amount;
 pub mod base64;
+mod big_endian;
 pub mod date;
 pub mod digest_auth;
+pub mod entry;
 pub mod etag;
 pub mod html;
 pub mod http;
 pub mod journal;
 pub mod json;
 pub mod message;
+pub mod name;
 pub mod natural;
 pub mod percent;
 pub mod range;

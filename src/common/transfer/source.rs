@@ -19,7 +19,7 @@ use super::meter::{Meter, Reading};
 use super::queue::rate::{Rate, Throttle};
 use super::timing::Timing;
 use crate::codec::message::report::Report;
-use crate::codec::wire::{ErrorCode, MAX_BLOCK, REQUEST_SIZE, Request};
+use crate::codec::wire::{ErrorCode, LONGEST_REQUEST, MAX_BLOCK, Request};
 use crate::error::{Error, ExitCode, Result};
 use crate::sys::socket::{self, Keepalive};
 use crate::sys::stream::Stream;
@@ -31,9 +31,6 @@ use std::fs::File;
 use std::io;
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
-
-/// Requests that are read at once.
-const REQUEST_BATCH: usize = 64;
 
 /// Probes of a stream that asks for nothing: the kernel finds a dead peer within two minutes.
 const PROBES: u8 = 4;
@@ -221,7 +218,7 @@ impl Source {
         }
         let _open = self.meter.open();
         let mut answers = Answers::new(self, stream, joined.terms);
-        let (mut bytes, mut filled) = ([0; REQUEST_BATCH * REQUEST_SIZE], 0);
+        let (mut bytes, mut filled) = ([0; LONGEST_REQUEST], 0);
         let mut told: Option<Instant> = None;
         loop {
             let mut used = 0;
@@ -236,9 +233,11 @@ impl Source {
                 }
                 self.check_ending()?;
                 match request {
-                    Request::Range { file: 0, offset, length } => answers.range(offset, length)?,
-                    Request::Range { .. } => {
-                        return Err(Halt::Tell(ErrorCode::Request, "the only file is number 0"));
+                    Request::Range { name: b"", offset, length, hash, .. } => {
+                        answers.range(offset, length, hash)?;
+                    }
+                    Request::Range { .. } | Request::List { .. } => {
+                        return Err(Halt::Tell(ErrorCode::Request, "the session has one file"));
                     }
                     Request::Finished => return Err(Halt::Finished),
                     Request::Leave => return Err(Halt::Left),

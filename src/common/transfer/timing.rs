@@ -53,6 +53,8 @@ pub struct Timing {
     pub stall: Duration,
     /// The same when no other stream brings anything either.
     pub lonely_stall: Duration,
+    /// How long a source may ask to wait for one answer.
+    pub longest_wait: Duration,
     /// How often a stream tells the others that it moves.
     pub tell: Duration,
     /// Bytes come if one has come in this time.
@@ -109,6 +111,7 @@ impl Default for Timing {
             linger: s(5),
             stall: s(10),
             lonely_stall: s(30),
+            longest_wait: s(600),
             tell: ms(100),
             flow: s(5),
             first_answer: s(1),
@@ -145,6 +148,7 @@ impl Timing {
             linger: self.linger / divisor,
             stall: self.stall / divisor,
             lonely_stall: self.lonely_stall / divisor,
+            longest_wait: self.longest_wait / divisor,
             tell: self.tell / divisor,
             flow: self.flow / divisor,
             first_answer: self.first_answer / divisor,

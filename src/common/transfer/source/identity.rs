@@ -11,9 +11,6 @@ use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Bytes of the SHA-256 that an entity tag keeps.
-const TAG_BYTES: usize = 16;
-
 /// Bytes in which st_blocks counts, whatever the file system's own blocks are.
 const STORED_UNIT: u64 = 512;
 
@@ -103,7 +100,7 @@ impl Identity {
             digest.update(&stamp.seconds.to_be_bytes());
             digest.update(&stamp.nanoseconds.to_be_bytes());
         }
-        hex(&digest.finish()[..TAG_BYTES])
+        hex(&digest.finish_half())
     }
 }
 
