@@ -82,6 +82,11 @@ impl Identity {
         self.digest(inode.as_slice())
     }
 
+    /// The strong entity tag as an `ETag` field has it, with its quotes.
+    pub fn etag_field(&self) -> String {
+        format!("\"{}\"", self.etag())
+    }
+
     /// What tells this file from every other one while this program runs, in the form of
     /// [`Identity::etag`]. Two files on one device may have one entity tag, where inodes are
     /// made up and stamps are coarse.

@@ -10,6 +10,7 @@ mod route;
 pub use part::PartFile;
 
 use super::journal::{self, Journal, bytes_of};
+use crate::codec::message::version::{Existing, Version};
 use crate::codec::text::{escape, escape_limited};
 use crate::error::{Error, ExitCode, Result, system_words};
 use crate::hash::{Sha256, hex};
@@ -130,6 +131,25 @@ impl Output {
         let (header, _, contents) = Journal::open(journal.try_clone().ok()?).ok()??;
         let good = !header.etag.is_empty() && journal::is_about(&journal, &part).ok()?;
         good.then(|| (bytes_of(&contents), header.size))
+    }
+
+    /// Size and mtime of the regular file that has the output's name now, if any has.
+    pub fn replaced(&self) -> Option<Existing> {
+        let Version { size, mtime, .. } = Version::of(&self.existing().ok()??);
+        Some(Existing { size, mtime })
+    }
+
+    /// Removes the journal that a run left which was killed after its part file had become the
+    /// output. What such a run left beside a part file stays.
+    pub fn tidy(self) {
+        let is_there = |name| self.number_of(name).is_ok();
+        if is_there(&self.journal_name) && !is_there(&self.part_name) {
+            // Dropping removes both, under the part file's lock.
+            let _ = self.open_part(false).map(|mut part| {
+                let is_empty = part.file().metadata().is_ok_and(|found| found.len() == 0);
+                part.keep(!is_empty);
+            });
+        }
     }
 
     /// The regular file that has the output's name now, if any has.
