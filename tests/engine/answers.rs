@@ -42,7 +42,7 @@ fn serve(mut stream: TcpStream, bytes: &[u8], answer: &Answer<'_>) {
 /// Fetches 1 MiB from such a source into `store` over one stream.
 fn fetched(world: &World, store: Store, timing: Timing, answer: &Answer<'_>) -> Mended {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let network = Network::new(Faults::none(), Random::new(1));
+    let network = Network::new(Faults::none(), Random::from_seed(1));
     network.open(Way::Listener(listener.local_addr().unwrap()));
     let dialler = Dialler::new(Box::new(NetworkDial(network.clone())), [7; 16], 1, timing);
     let sink = sink(world, store, 1, Verify::Crc32c, timing);

@@ -21,7 +21,7 @@ const RANGE: u64 = 128 << 10;
 /// Fetches the file of `world` into `store`. How many bytes of it were sent.
 fn sent(world: &World, store: Store, streams: u8, weather: Faults, verify: Verify) -> u64 {
     let (token, timing) = (Token::random().unwrap(), Timing::default());
-    let network = Network::new(weather, Random::new(1));
+    let network = Network::new(weather, Random::from_seed(1));
     let (acceptor, way) = acceptor(false, timing);
     network.open(way);
     let dial = Box::new(NetworkDial(network.clone()));

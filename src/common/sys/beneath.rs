@@ -3,6 +3,7 @@
 //! (`beneath/walk.rs`). Names are relative; an absolute one is refused. The caller decides which
 //! names are allowed.
 
+mod folder;
 mod walk;
 
 use super::{check, number, retry};
@@ -13,6 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+pub use folder::Folder;
 pub use walk::MAX_LINKS;
 
 /// The longest name, in bytes: one less than the kernel's PATH_MAX, which counts the
@@ -140,9 +142,9 @@ fn resolve(
     lookup: Lookup,
 ) -> io::Result<File> {
     match lookup {
-        Lookup::Kernel => by_kernel(root, name, purpose),
+        Lookup::Kernel => by_kernel(root, name, purpose.flags(), 0),
         Lookup::Walk => walk::resolve(root, name, purpose),
-        Lookup::Best => match by_kernel(root, name, purpose) {
+        Lookup::Best => match by_kernel(root, name, purpose.flags(), 0) {
             // The kernel lacks the call, a container's filter refuses it, or the system is busy.
             Err(error)
                 if matches!(
@@ -165,9 +167,15 @@ struct OpenHow {
     resolve: u64,
 }
 
-fn by_kernel(root: BorrowedFd<'_>, name: &CStr, purpose: Purpose) -> io::Result<File> {
-    let flags = u64::from(purpose.flags().unsigned_abs());
-    let how = OpenHow { flags, mode: 0, resolve: RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
+/// Opens `name` with openat2(2). `rules` go to its `resolve`, with those that always hold.
+fn by_kernel(
+    root: BorrowedFd<'_>,
+    name: &CStr,
+    flags: libc::c_int,
+    rules: u64,
+) -> io::Result<File> {
+    let resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | rules;
+    let how = OpenHow { flags: u64::from(flags.unsigned_abs()), mode: 0, resolve };
     let mut left = MAX_ATTEMPTS;
     loop {
         let opened = retry(|| {

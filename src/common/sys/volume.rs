@@ -4,7 +4,7 @@
 use super::{check, retry};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 #[cfg(target_env = "musl")]
 use libc::{
@@ -23,16 +23,20 @@ const SMB: u32 = 0x517b;
 const CIFS: u32 = 0xff53_4d42;
 const SMB2: u32 = 0xfe53_4d42;
 const VBOXSF: u32 = 0x786f_4256;
+const PROC: u32 = 0x9fa0;
+const SYSFS: u32 = 0x6265_6572;
+const CGROUP: u32 = 0x0027_e0eb;
+const CGROUP2: u32 = 0x6367_7270;
 
 /// Kinds whose inode numbers change with each mount.
 const WITHOUT_INODES: [u32; 7] = [FAT, EXFAT, FUSE, SMB, CIFS, SMB2, VBOXSF];
 
 /// The kind of the file system of `file`; `None` if it does not tell.
-fn kind(file: &File) -> Option<u32> {
+fn kind(file: impl AsFd) -> Option<u32> {
     // SAFETY: all-zero is a valid statfs.
     let mut stat: statfs64 = unsafe { std::mem::zeroed() };
     // SAFETY: `stat` is writable and lives through the call.
-    retry(|| check(unsafe { fstatfs64(file.as_raw_fd(), &mut stat) })).ok()?;
+    retry(|| check(unsafe { fstatfs64(file.as_fd().as_raw_fd(), &mut stat) })).ok()?;
     #[allow(clippy::unnecessary_cast)] // its width and sign differ between systems
     let kind = stat.f_type as u32;
     Some(kind)
@@ -46,8 +50,13 @@ pub fn is_in_memory(file: &File) -> bool {
 
 /// Whether a file keeps its inode number over a new mount. `false` if the file system does not
 /// tell its kind.
-pub fn keeps_inodes(file: &File) -> bool {
+pub fn keeps_inodes(file: impl AsFd) -> bool {
     kind(file).is_some_and(|kind| !WITHOUT_INODES.contains(&kind))
+}
+
+/// Whether what is there is no stored file but a view of the kernel: proc, sysfs, cgroup.
+pub fn shows_kernel(file: impl AsFd) -> bool {
+    matches!(kind(file), Some(PROC | SYSFS | CGROUP | CGROUP2))
 }
 
 /// Whether the file system writes zeros to the disk when a file is extended.
@@ -88,6 +97,14 @@ mod tests {
             sync(&file).unwrap();
         }
         assert!(!is_in_memory(&File::open("/proc/self/status").unwrap()));
+    }
+
+    #[test]
+    fn proc_and_sysfs_show_the_kernel_and_a_folder_of_files_does_not() {
+        assert!(shows_kernel(File::open("/proc").unwrap()));
+        assert!(shows_kernel(File::open("/proc/self/status").unwrap()));
+        assert!(File::open("/sys/kernel").map_or(true, shows_kernel));
+        assert!(!shows_kernel(File::open(std::env::temp_dir()).unwrap()));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod confine;
 pub mod identity;
+pub mod tree;
 
 mod answers;
 mod ending;

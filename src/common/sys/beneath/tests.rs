@@ -70,7 +70,7 @@ fn read(root: BorrowedFd<'_>, name: &str, lookup: Lookup) -> io::Result<String> 
 /// All ways that this kernel has.
 fn ways() -> Vec<Lookup> {
     let here = open_folder(Path::new("/")).unwrap();
-    let kernel = by_kernel(here.as_fd(), c".", Purpose::Look).is_ok();
+    let kernel = by_kernel(here.as_fd(), c".", Purpose::Look.flags(), 0).is_ok();
     let all = [Lookup::Best, Lookup::Walk, Lookup::Kernel];
     all.into_iter().filter(|&way| kernel || way != Lookup::Kernel).collect()
 }

@@ -143,7 +143,8 @@ impl Walk<'_> {
         if self.links > MAX_LINKS || self.may_be_magic()? {
             return Err(io::Error::from_raw_os_error(libc::ELOOP));
         }
-        self.push(&read_link(link)?)
+        // An empty name means the descriptor itself (Linux 2.6.39).
+        self.push(&read_link(link.as_fd(), c"")?)
     }
 
     /// Whether a link in this folder may lead to an open file instead of a name.
@@ -180,13 +181,17 @@ pub(super) fn openat(folder: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) ->
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
-/// The target of an open link.
-fn read_link(link: &File) -> io::Result<Vec<u8>> {
+/// The target of the link `name` in a folder.
+pub(super) fn read_link(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Vec<u8>> {
     let mut target = vec![0; libc::PATH_MAX as usize];
-    // SAFETY: an empty name means the descriptor itself (Linux 2.6.39); `target` is
-    // writable for the length given.
+    // SAFETY: `name` is a live C string; `target` is writable for the length given.
     let length = check_size(unsafe {
-        libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), target.as_mut_ptr().cast(), target.len())
+        libc::readlinkat(
+            folder.as_raw_fd(),
+            name.as_ptr(),
+            target.as_mut_ptr().cast(),
+            target.len(),
+        )
     })?;
     if length == target.len() {
         return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
