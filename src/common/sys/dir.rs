@@ -1,6 +1,11 @@
 //! An open folder, and lookups of names in it (openat(2) and its family). A rename of the folder
 //! does not redirect them.
 
+pub mod place;
+mod status;
+
+pub use status::{Kind, Status};
+
 use super::entries::Entries;
 use super::file::is_unknown_sync;
 use super::{check, retry, volume};
@@ -151,8 +156,8 @@ impl Dir {
     /// kernel does not tell (before Linux 3.15, or without /proc).
     pub fn is_mount_point(&self, name: &OsStr) -> bool {
         let Ok(file) = self.open_file(name, Access::Look) else { return false };
-        let folder = mount_of(self.descriptor.as_fd());
-        folder.is_some() && folder != mount_of(file.as_fd())
+        let folder = volume::mount_of(self.descriptor.as_fd());
+        folder.is_some() && folder != volume::mount_of(file.as_fd())
     }
 
     /// Creates the folder `name` with this mode, less the umask, and opens it to change names in
@@ -214,18 +219,17 @@ impl Dir {
     }
 }
 
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
 /// A folder that the caller has opened.
 impl From<File> for Dir {
     fn from(folder: File) -> Dir {
         Dir { descriptor: folder.into() }
     }
-}
-
-/// The number of the mount of an open file (proc_pid_fdinfo(5)).
-fn mount_of(file: BorrowedFd<'_>) -> Option<u64> {
-    let path = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
-    let text = std::fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 
 /// One component of a path: not empty, no slash, no NUL.
