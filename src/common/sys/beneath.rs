@@ -132,6 +132,9 @@ pub fn open_plain_dir(
     mounts: Mounts,
     lookup: Lookup,
 ) -> io::Result<File> {
+    if path.split(|&byte| byte == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let path = c_name(path)?;
     let open = |flags| match lookup {
         Lookup::Kernel => plain_by_kernel(root, &path, flags, mounts),

@@ -208,13 +208,19 @@ impl Dir {
     /// Waits until the names in this folder are on the disk; `file` is a file in it. Does nothing
     /// on file systems that cannot sync a folder (fsync(2)).
     pub fn sync(&self, file: &File) -> io::Result<()> {
+        match self.sync_names() {
+            // The folder was opened only to change names.
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => volume::sync(file),
+            synced => synced,
+        }
+    }
+
+    /// As [`Dir::sync`], for a folder that is open for reading.
+    pub fn sync_names(&self) -> io::Result<()> {
         // SAFETY: takes a number only and touches no memory of ours.
         match retry(|| check(unsafe { libc::fsync(self.descriptor.as_raw_fd()) })) {
             Err(error) if is_unknown_sync(&error) => Ok(()),
-            // The folder was opened only to change names.
-            Err(error) if error.raw_os_error() == Some(libc::EBADF) => volume::sync(file),
-            Err(error) => Err(error),
-            Ok(_) => Ok(()),
+            synced => synced.map(drop),
         }
     }
 }

@@ -80,9 +80,27 @@ pub fn free_space(file: &File) -> Option<u64> {
     (all > 0 && unit > 0).then(|| free.saturating_mul(unit))
 }
 
-/// Whether [`sync`] tells of every write that failed. FUSE does not, nor does a kernel before 5.8.
+/// Whether [`sync`] of `file` works and tells of every write that failed. FUSE does not, nor does
+/// a kernel before 5.8. A container's filter may refuse the call.
 pub fn reports_failed_writes(file: &File) -> bool {
-    kind(file) != Some(FUSE) && kernel_release() >= FIRST_HONEST_SYNC
+    kind(file) != Some(FUSE)
+        && kernel_release() >= FIRST_HONEST_SYNC
+        && has_sync()
+        && !is_for_lookups(file)
+}
+
+/// Whether the kernel has syncfs(2) and lets this process call it.
+fn has_sync() -> bool {
+    // SAFETY: takes a number only and touches no memory of ours. No file has this number.
+    let refused = check(unsafe { libc::syncfs(-1) });
+    refused.is_err_and(|error| error.raw_os_error() == Some(libc::EBADF))
+}
+
+/// Whether `file` was opened for lookups only (O_PATH).
+fn is_for_lookups(file: &File) -> bool {
+    // SAFETY: takes numbers only and touches no memory of ours.
+    let flags = check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) });
+    flags.is_ok_and(|flags| flags & libc::O_PATH != 0)
 }
 
 /// The running kernel's version, its first two numbers; zeros if it does not tell.
@@ -127,6 +145,13 @@ mod tests {
     fn a_file_system_of_the_kernel_reports_failed_writes_if_the_kernel_does() {
         let file = File::open("/proc/self/status").unwrap();
         assert_eq!(reports_failed_writes(&file), kernel_release() >= (5, 8));
+        assert!(has_sync());
+    }
+
+    #[test]
+    fn a_folder_that_is_open_for_lookups_cannot_be_synced() {
+        let folder = super::super::beneath::open_folder(&std::env::temp_dir()).unwrap();
+        assert!(!reports_failed_writes(&File::from(folder)));
     }
 
     #[test]

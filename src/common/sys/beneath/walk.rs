@@ -169,9 +169,6 @@ pub(super) fn open_plain(
     let mut components = path.to_bytes().split(|&byte| byte == b'/').peekable();
     let mut here: Option<File> = None;
     while let Some(component) = components.next() {
-        if matches!(component, b"" | b"." | b"..") {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
         let component = CString::new(component).map_err(|_| io::ErrorKind::InvalidInput)?;
         let flags = if components.peek().is_some() { libc::O_PATH } else { flags };
         let flags = flags | libc::O_DIRECTORY | libc::O_NOFOLLOW;
