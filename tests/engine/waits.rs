@@ -107,8 +107,12 @@ fn a_source_that_is_closed_waits_for_no_stream_s_share_of_the_rate() {
     thread::scope(|scope| {
         let (moves, moved) = mpsc::channel();
         let source = &source;
-        let sending =
-            scope.spawn(move || source.accept(acceptor, &token, 3, |_| drop(moves.send(()))));
+        let sending = scope.spawn(move || {
+            let tell = |_| {
+                let _ = moves.send(());
+            };
+            source.accept(acceptor, &token, 3, tell)
+        });
         let receiving = scope.spawn(|| {
             sink.dial(&dialler, |report| {
                 if let Report::Lost { .. } = report {

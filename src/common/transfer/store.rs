@@ -1,14 +1,17 @@
-//! Where a sink puts bytes: into the part file, with a journal of what is there; or into
-//! memory, until their turn comes to go out in order.
+//! Where a sink puts bytes: into the part file, with a journal of what is there; into the files
+//! of a tree; or into memory, until their turn comes to go out in order.
 
 #![forbid(unsafe_code)]
 
 pub mod journal;
+mod lock;
+pub mod names;
 pub mod output;
 pub mod partial;
 pub mod pipe;
 pub mod ring;
 pub mod space;
+pub mod tree;
 
 use self::journal::{Contents, Journal};
 use self::pipe::Pipe;

@@ -72,6 +72,18 @@ pub struct Timing {
     /// Between two checkpoints of the journal, at most.
     pub checkpoint: Duration,
 
+    // A store.
+    /// How long the holder of a lock may take to let go of it: the worker of a client that was
+    /// killed needs a moment to end.
+    pub let_go: Duration,
+    /// The pause between two attempts to take a lock. The kernel has no lock with a deadline.
+    pub let_go_pause: Duration,
+    /// How long a complete file of a tree waits for the sync of its group, at least: so a fast
+    /// disk still gets groups.
+    pub soonest_landing: Duration,
+    /// The same at most, however slow the last sync was.
+    pub latest_landing: Duration,
+
     // The classic protocol.
     /// How long a refused connection is tried again: a classic server answers a moment
     /// before its sender listens.
@@ -119,6 +131,10 @@ impl Default for Timing {
             least_patience: ms(20),
             longest_pause: s(1),
             checkpoint: s(2),
+            let_go: s(1),
+            let_go_pause: ms(10),
+            soonest_landing: ms(10),
+            latest_landing: s(2),
             refused: s(5),
             refused_pause: ms(50),
             classic_stall: s(60),
@@ -156,6 +172,10 @@ impl Timing {
             least_patience: self.least_patience / divisor,
             longest_pause: self.longest_pause / divisor,
             checkpoint: self.checkpoint / divisor,
+            let_go: self.let_go / divisor,
+            let_go_pause: self.let_go_pause / divisor,
+            soonest_landing: self.soonest_landing / divisor,
+            latest_landing: self.latest_landing / divisor,
             refused: self.refused / divisor,
             refused_pause: self.refused_pause / divisor,
             classic_stall: self.classic_stall / divisor,

@@ -6,8 +6,8 @@
 //! root of /proc, which has no magic ones. It is laxer in another: it ignores the system's rules
 //! on whose links may be followed, since no link leads out.
 
-use super::super::{check, check_size, retry};
-use super::Purpose;
+use super::super::{check, check_size, retry, volume};
+use super::{Mounts, Purpose};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -158,6 +158,36 @@ impl Walk<'_> {
             _ => false,
         })
     }
+}
+
+/// Opens the folder at `path` with these flags. No component may be a link.
+pub(super) fn open_plain(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    flags: libc::c_int,
+    mounts: Mounts,
+) -> io::Result<File> {
+    let mut components = path.to_bytes().split(|&byte| byte == b'/').peekable();
+    let mut here: Option<File> = None;
+    while let Some(component) = components.next() {
+        let component = CString::new(component).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let flags = if components.peek().is_some() { libc::O_PATH } else { flags };
+        let flags = flags | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let parent = here.as_ref().map_or(root, AsFd::as_fd);
+        let entered = openat(parent, &component, flags)?;
+        if mounts == Mounts::Refuse && !shares_mount(parent, &entered)? {
+            return Err(leaves());
+        }
+        here = Some(entered);
+    }
+    here.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// Whether a folder and one in it are on the same mount, as far as the kernel tells.
+fn shares_mount(parent: BorrowedFd<'_>, entered: &File) -> io::Result<bool> {
+    let parent_device = File::from(parent.try_clone_to_owned()?).metadata()?.dev();
+    Ok(parent_device == entered.metadata()?.dev()
+        && volume::mount_of(parent) == volume::mount_of(entered.as_fd()))
 }
 
 /// Whether the opening failed because the file is no folder. For a link, some kernels give

@@ -3,28 +3,23 @@
 
 #![forbid(unsafe_code)]
 
-use super::{JOURNAL, Output, PART, joined};
+use super::{Output, PART, joined};
 use crate::codec::message::version::{Stamp, Version};
 use crate::error::{Error, Result, system_words};
 use crate::sys::dir::Access;
 use crate::sys::file;
 use crate::transfer::store::journal::{self, Journal, Subject, read_header};
+use crate::transfer::store::lock::lock_soon;
+use crate::transfer::store::names;
+use crate::transfer::timing::Timing;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::thread;
-use std::time::{Duration, Instant};
 
 /// How often the part file may be replaced by others while it is being opened.
 const MAX_ATTEMPTS: usize = 10;
-
-/// How long the part file's holder may take to let go of it: the worker of a client that
-/// was killed needs a moment to end. The kernel has no lock with a deadline, so it is
-/// asked again and again.
-const LET_GO_TIME: Duration = Duration::from_secs(1);
-const LET_GO_PAUSE: Duration = Duration::from_millis(10);
 
 /// The mode of part file and journal: what replaces a file gets that file's mode only when
 /// it is whole.
@@ -117,7 +112,7 @@ impl Output {
             };
             let opened = self.open_or_create(&self.part_name, opening)?;
             let Opened::File(file) = opened else { continue };
-            match lock_soon(&file) {
+            match lock_soon(&file, &Timing::default()) {
                 Ok(true) => {}
                 Ok(false) => {
                     opening.made.clear(); // its holder uses them
@@ -360,7 +355,7 @@ impl Output {
     /// An output may have had the name of another transfer's part file, which is gone now: that
     /// transfer's journal must not be taken for one about the output.
     fn remove_journal_about_another(&self) {
-        let journal_name = joined(&self.name, JOURNAL);
+        let journal_name = joined(&self.name, names::JOURNAL);
         if !self.name.as_bytes().ends_with(PART.as_bytes()) {
             return;
         }
@@ -389,19 +384,4 @@ fn lacks_modes(lacks: &[String]) -> bool {
 /// Whether no file can have such a name here.
 fn is_too_long(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENAMETOOLONG)
-}
-
-/// Locks `file` within [`LET_GO_TIME`]. `false` where somebody holds it for longer.
-///
-/// # Errors
-/// When the file system has no locks.
-fn lock_soon(file: &File) -> io::Result<bool> {
-    let deadline = Instant::now() + LET_GO_TIME;
-    while !file::try_lock(file)? {
-        if Instant::now() >= deadline {
-            return Ok(false);
-        }
-        thread::sleep(LET_GO_PAUSE);
-    }
-    Ok(true)
 }

@@ -4,6 +4,7 @@ mod words;
 
 use super::*;
 use crate::codec::message::version::Stamp;
+use crate::hash::{Sha256, hex};
 use crate::transfer::store::journal::Subject;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileExt, symlink};
