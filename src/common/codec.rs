@@ -15,6 +15,7 @@ pub mod journal;
 pub mod json;
 pub mod message;
 pub mod natural;
+pub mod pattern;
 pub mod percent;
 pub mod range;
 pub mod repr_digest;
