@@ -18,6 +18,7 @@ pub mod json;
 pub mod message;
 pub mod name;
 pub mod natural;
+pub mod pattern;
 pub mod percent;
 pub mod range;
 pub mod repr_digest;

@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod board;
 pub mod growth;
 pub mod ranges;
 pub mod rate;
