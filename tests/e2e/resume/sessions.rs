@@ -48,7 +48,7 @@ fn asking(test: &str, options: &[&str]) -> Asking {
     let mut streams: Vec<TcpStream> =
         server.accept_streams(2).into_iter().map(|(_, stream)| stream).collect();
     for stream in &mut streams {
-        stream.read_exact(&mut [0; HELLO_SIZE - 1]).unwrap(); // the relay has read its first byte
+        stream.read_exact(&mut [0; HELLO_SIZE - 1]).unwrap(); // `accept_streams` has read the first byte
     }
     let (mut refused, mut stream) = (streams.remove(0), streams.remove(0));
     // After a good block the client trusts the port, and no stream tries the other one.

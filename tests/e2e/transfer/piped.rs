@@ -217,8 +217,8 @@ fn blocks_that_come_too_early_are_held_in_bounded_memory() {
     });
     let path = Path::new("pipe-window", 80 << 20, faults);
     let client = Piped::start(&mut path.piping(8));
-    // The client has asked for the last bytes of its window and has them, but for the first block.
-    // It asks for nothing behind the window.
+    // The client has asked for its whole window, and at least half of it has come. It asks for
+    // nothing behind the window.
     let window = 40 << 20;
     wait_until("a window that is full", || {
         let asked: u64 =
