@@ -150,9 +150,7 @@ fn abandoned_hashes_do_not_shut_out_other_clients() {
         let path = server.sparse(&format!("huge{number}"), 1 << 40);
         server.connect().send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
     }
-    wait_until("every hash", || {
-        (proof::hashers(server.server.running.pid()) >= MOST_HASHES).then_some(())
-    });
+    wait_until("every hash", || (proof::hashers(server.pid()) >= MOST_HASHES).then_some(()));
     let reply = server.post(&short, "{\"threads\": 1}");
     assert_eq!(reply.status, 200, "{reply:?}");
 }
