@@ -20,18 +20,18 @@ use ropewalk::hash::{Md5, Sha256, crc32c, hex};
 /// Bytes of data in memory: far more than any cache holds.
 const MEMORY: usize = 128 << 20;
 
-/// Bytes of data in cache, and those given to a checksum at a time: what a
-/// transfer has in its buffer.
+/// Bytes of data in the cache, and of each piece that a checksum gets: the size of a transfer's
+/// buffer.
 const CHUNK: usize = 128 << 10;
 
-/// Passes over the data, of which the fastest counts.
+/// How often each checksum runs over the data. The fastest run counts.
 const PASSES: usize = 5;
 
-/// A checksum of a whole message, given in chunks; its result does not matter.
+/// A checksum of a whole message, given in chunks. Its result does not matter.
 type Checksum = fn(&[u8]);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Cargo adds `--bench` of its own accord.
+    // Cargo adds `--bench` itself.
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     match (arguments.next().as_deref(), arguments.next()) {
         (None, _) => {
@@ -95,7 +95,7 @@ fn of_file(path: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The speed of having done `bytes` since `start`, in GB/s.
+/// The speed of `bytes` since `start`, in GB/s.
 fn gigabytes_per_second(bytes: usize, start: Instant) -> f64 {
     bytes as f64 / start.elapsed().as_secs_f64() / 1e9
 }

@@ -1,5 +1,5 @@
-//! Fuzzing by corpus, without any tool: every fuzz target gets its seeds and mutations of
-//! them. Each run has other mutations; `ROPEWALK_SEED`, which a failure prints, repeats it.
+//! Fuzzing by corpus, without any tool: each fuzz target gets its seeds and mutations of them. Each
+//! run makes other mutations. A failure prints `ROPEWALK_SEED`, which repeats them.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::panic)] // this is how a test fails
@@ -17,17 +17,17 @@ use testing::Random;
 /// How many inputs each target gets, besides the seeds themselves.
 const INPUTS: usize = 200_000;
 
-/// Inputs grow no longer than this.
+/// The longest input, in bytes.
 const MAX_INPUT: usize = 2048;
 
 /// The most changes to a seed in one input.
 const MAX_CHANGES: u64 = 6;
 
-/// Bytes that mean something to some parser.
+/// Bytes that are special to some parser.
 const TELLING: &[u8] =
     b"\0\t\n\r \"%'()*+,-./0123456789:;<=>?@AEWZ[\\]aebfx{|}~\x7f\x80\xff\xc3\xa9";
 
-/// A random part of a text of this length: where it begins and ends.
+/// A random part of a text of this length: its start and its end.
 fn span(random: &mut Random, length: usize) -> (usize, usize) {
     let start = random.below(length + 1);
     let most = if random.below(4) == 0 { length } else { 12 };
@@ -109,7 +109,7 @@ fn run_named(name: &str) {
     found.map_or_else(|| panic!("no target {name}"), |(_, target)| run(name, *target));
 }
 
-/// A test for each target, so that they share the processors.
+/// A separate test for each target, so that the targets run in parallel.
 macro_rules! each {
     ($($name:ident)*) => {
         $(#[test] fn $name() { run_named(stringify!($name)); })*

@@ -1,6 +1,6 @@
-//! What is fuzzed: one function for each kind of bytes that a stranger sends. Each
-//! takes anything, must not panic, and checks what holds for whatever was understood.
-//! tests/corpus_fuzz and the targets in `fuzz/` share this file, so they cannot drift.
+//! What is fuzzed: one function for each kind of bytes that a stranger sends. Each function takes
+//! any bytes, must not panic, and checks what holds for every parsed value. tests/corpus_fuzz and
+//! the targets in `fuzz/` share this file, so they cannot drift.
 
 #![allow(dead_code, unreachable_pub)] // each target in fuzz/ uses one of them
 
@@ -49,7 +49,7 @@ fn in_parts<'a, T: PartialEq + Debug, E: PartialEq + Debug>(
     match parse(start) {
         Ok(None) => {}
         Ok(Some(found)) => assert_eq!(whole, Ok(Some(found)), "more bytes changed the message"),
-        // Which of several faults is named may depend on what was there.
+        // With fewer bytes, the parser may report another of several faults.
         Err(_) => assert!(whole.is_err(), "more bytes made it good"),
     }
     let (used, value) = whole.ok()??;
@@ -59,7 +59,7 @@ fn in_parts<'a, T: PartialEq + Debug, E: PartialEq + Debug>(
     parse(data).ok()?
 }
 
-/// Some place in the bytes, that depends on all of them.
+/// Some position in the bytes that depends on all of them.
 fn split_of(data: &[u8]) -> usize {
     let sum = data.iter().fold(7usize, |sum, &byte| sum.wrapping_mul(31) ^ usize::from(byte));
     sum % (data.len() + 1)
@@ -72,7 +72,7 @@ pub fn request_head(data: &[u8]) {
     let length = head.body_length();
     assert!(length.is_err() || length.ok().flatten() <= Some(64 << 10));
     let _ = (head.keep_alive(), head.expects_continue());
-    // What was understood is written so that it is understood the same.
+    // A parsed head, once encoded, parses to the same value.
     if let Ok(bytes) = encode_request(&head.method, &head.target, &[], b"") {
         let again = RequestHead::parse(&bytes);
         let again = again.ok().flatten().map(|(_, again)| (again.method, again.target));
@@ -174,8 +174,8 @@ pub fn fields(data: &[u8]) {
     assert_eq!(base64::decode(base64::encode(data).as_bytes()).as_deref(), Some(data));
 }
 
-/// The first `N` bytes, with zeros for those that are missing and the right CRC32C at
-/// the end: what is fuzzed has to get past the checksum.
+/// The first `N` bytes, filled with zeros, and with the correct CRC32C at the end, so that fuzzed
+/// bytes get past the checksum.
 fn sealed<const N: usize>(data: &[u8]) -> [u8; N] {
     let mut message = [0; N];
     message.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
@@ -247,7 +247,7 @@ pub fn wire(data: &[u8]) {
 /// A journal: its header, and the records behind it.
 pub fn journal(data: &[u8]) {
     read_journal(data);
-    // The same with the right checksums.
+    // The same with correct checksums.
     let mut bytes = data.to_vec();
     let length = |at: usize| data.get(at..at + 2).map_or(0, |two| two.iter().fold(0, fold));
     let end = format::HEADER_SIZE + length(8) + length(10);

@@ -1,5 +1,5 @@
-//! Limits of a server: what it refuses at each, that a client waits for its turn, and that a
-//! client that ends early frees its place at once.
+//! Limits of a server: what the server refuses at each limit, how a client waits for its turn, and
+//! how a client that ends early frees its place at once.
 
 use crate::support::exit::{CHANGED, SYSTEM};
 use crate::support::harness::{
@@ -33,13 +33,13 @@ fn at_a_limit_of_transfers_the_server_says_503_and_when_to_ask_again() {
         assert_eq!((refused.status, refused.error()), (503, words));
         assert_eq!(refused.find("Retry-After"), Some("1"));
         assert_eq!(refused.find("Connection"), None, "it can be asked again here");
-        // Files that need no sender are served all the same.
+        // The limit does not apply to files that need no sender.
         let (got, _) = reply(&server, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
         assert_eq!(got.status, 404);
     }
 }
 
-/// A session with a stream that asks for nothing.
+/// Opens a session with one stream that asks for nothing.
 fn silent(server: &Server) -> TcpStream {
     sink::ask(server, "file", 1).open()
 }
@@ -67,7 +67,7 @@ fn a_session_that_moves_something_keeps_its_place() {
     let scratch = Scratch::new("limit-moves");
     let server = Server::start(&scratch, &["--max-transfers", "2", "--idle-timeout", "3"]);
     scratch.write("file", b"bytes");
-    // The older one, but it is never silent for long.
+    // The moving session is the older one, but it is never silent for long.
     let (mut moves, silent) = (silent(&server), silent(&server));
     wait_until("a place", || {
         moves.write_all(&sink::request(0, 5)).unwrap();
@@ -85,7 +85,7 @@ fn a_client_waits_for_its_turn_until_its_retry_time_ends() {
     let options = ["--max-transfers", "1", "--idle-timeout", "2"];
     let server = Server::start(&scratch, &options);
     scratch.write("file", b"bytes");
-    let _offer = ask(server.address, "file", 1); // gone in 2 s, since no stream comes
+    let _offer = ask(server.address, "file", 1); // ends after 2 s, since no stream comes
     let mut hasty = scratch.client(server.address, 1, "file", scratch.path("hasty"));
     let refused: Outcome = run(hasty.args(["--retry-for", "0"]));
     refused.failed(4, "client", "503 Service Unavailable: too many transfers; try again");
@@ -134,7 +134,7 @@ fn the_option_bounds_how_long_a_request_may_take() {
     let begun = Instant::now();
     let (late, mut http) = reply(&server, b"GET /fi");
     assert_eq!(late.status, 408);
-    // The default would be ten seconds.
+    // The default would be 10 s.
     assert!((900..10_000).contains(&begun.elapsed().as_millis()));
     assert!(http.is_closed());
 }
@@ -147,11 +147,11 @@ fn the_option_bounds_how_long_a_connection_stays_idle() {
     let (answer, mut http) = reply(&server, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!((answer.status, answer.find("Connection")), (404, None));
     assert!(http.is_closed());
-    // The default would be thirty seconds.
+    // The default would be 30 s.
     assert!((1000..30_000).contains(&begun.elapsed().as_millis()));
 }
 
-/// The time that a fetch of 3 MB takes.
+/// How long a fetch of 3 MB takes.
 fn time(scratch: &Scratch, server: SocketAddr, threads: usize, options: &[&str]) -> Duration {
     let output = scratch.path(format!("out-{threads}"));
     let begun = Instant::now();
@@ -214,7 +214,7 @@ fn idle_sessions_leave_their_share_of_the_rate_to_others() {
     let server = Server::start(&scratch, &["--limit-rate", "2M"]);
     let silent = [(); 31].map(|()| silent(&server));
     let took = time(&scratch, server.address, 3, &[]);
-    // With one of 32 equal shares to the end it would be 48 s.
+    // If each idle session kept its equal share of one in 32, the fetch would take 48 s.
     assert!(took < Duration::from_secs(40), "{took:?}");
     drop(silent);
 }
@@ -238,17 +238,17 @@ fn bytes_are_counted_at_the_rate_at_which_they_leave() {
         let all = lines.find_map(|line| line.strip_prefix("ropewalk_transfer_bytes_total "));
         Some(all.unwrap().parse::<usize>().unwrap()).filter(|bytes| *bytes > 0)
     });
-    // Else the block would count as moved at once, and then nothing for 8 s.
+    // Otherwise the whole block would count as moved at once, and then nothing for 8 s.
     assert!(counted < block, "{counted}");
 }
 
-/// Demands that the next session that ends does so because its client said it. A server
-/// that misses the streams says something else, half a minute later.
+/// Demands that the next session ends because its client ended it. A server that misses the end of
+/// the streams logs something else, half a minute later.
 #[track_caller]
 fn was_left(server: &mut Server) {
     let mut line = server.next_log_line();
     while line.contains(" warning: ") {
-        line = server.next_log_line(); // of a server that was started anew
+        line = server.next_log_line(); // the first line may come from a restarted server
     }
     assert!(line.ends_with(": the client has given up the rest\n"), "{line}");
 }
@@ -281,7 +281,7 @@ fn a_client_whose_receiver_is_killed_frees_its_place() {
 fn a_client_without_a_stream_yet_frees_its_place() {
     let gate = Arc::new(Gate::default());
     let own = gate.clone();
-    // The hello of the first stream, which is the only one, does not get through.
+    // The relay holds back the hello of the first and only stream.
     let hold = move |message: crate::support::relay::Message<'_>| {
         if message.stream == 0 && message.bytes.len() == HELLO_SIZE {
             own.pass();
@@ -329,7 +329,7 @@ fn a_leave_request_ends_the_session_at_either_port() {
         let offer = sink::ask(&server, "file", 2);
         let idle = offer.open();
         let address = if control { server.address } else { offer.sender };
-        // It is said on a stream that closes at once.
+        // The leave request comes on a stream that closes at once.
         offer.open_at(address).write_all(&Request::Leave.encode()).unwrap();
         was_left(&mut server);
         assert!(closed_unserved(idle));

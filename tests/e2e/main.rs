@@ -1,8 +1,9 @@
-//! Tests through the real programs, over loopback. No fixed port, no sleeping for
-//! luck, nothing outside the repository: each test has a folder and a loopback
-//! address of its own, so that it can prove that nothing of it stays behind.
+//! Tests through the real programs, over loopback. They use no fixed port, wait for no guessed
+//! time, and touch nothing outside the repository. Each test has its own folder and its own
+//! loopback address, so it can prove that it leaves nothing behind.
 
-// Clippy takes only the functions marked #[test] for tests; here everything is.
+// Clippy takes only functions marked #[test] for tests. In this crate every function is part of
+// one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 #[path = "../support/mod.rs"]

@@ -1,14 +1,12 @@
-//! Completion for bash 4.3 and newer. It stands alone: nothing of the bash-completion
-//! package has to be loaded.
+//! Completion for bash 4.3 and newer. It needs nothing of the bash-completion package.
 
 #![forbid(unsafe_code)]
 
 use super::{Kind, ORIGIN, installed, kind, place, spellings};
 use ropewalk::app::options::{Opt, Program};
 
-/// Readline cuts words at = and : too. What was one word is put together again; then the
-/// words before the current one tell which option waits for its value, and how many
-/// arguments were given.
+/// Readline also cuts words at = and :. The script joins such pieces to one word again. The words
+/// before the current one tell which option waits for its value, and how many arguments were given.
 const WORDS: &str = r#"    local -a words=()
     local word glued='' only='' pending='' place=0
     for word in "${COMP_WORDS[@]:1:COMP_CWORD}"; do
@@ -39,7 +37,7 @@ const WORDS: &str = r#"    local -a words=()
     fi
 "#;
 
-/// The file.
+/// The text of the file.
 pub(super) fn render(program: &Program) -> String {
     let name = installed(program);
     let function = format!("_{}", name.replace('-', "_"));
@@ -48,7 +46,7 @@ pub(super) fn render(program: &Program) -> String {
     };
     let all: Vec<&Opt> = program.all_options().collect();
     let valued: Vec<&Opt> = all.iter().copied().filter(|option| option.value.is_some()).collect();
-    // A case needs a pattern; no word is empty here.
+    // A `case` needs a pattern, and no word is empty here.
     let patterns = if valued.is_empty() { "''".into() } else { spelled(&valued, " | ") };
 
     let mut out = format!("# bash completion for {name}. {ORIGIN}\n\n{function}()\n{{\n");
@@ -73,7 +71,7 @@ pub(super) fn render(program: &Program) -> String {
     out
 }
 
-/// The command that offers such values; `None` where there is nothing to offer.
+/// The command that offers values of this kind; `None` if there is nothing to offer.
 ///
 /// Files and folders are left to readline, which knows how to quote them.
 fn offer(kind: &Kind) -> Option<String> {

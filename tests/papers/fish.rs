@@ -5,8 +5,8 @@
 use super::{Kind, ORIGIN, installed, kind, place, spellings};
 use ropewalk::app::options::{Opt, Program};
 
-/// Whether so many arguments were given before the current word, options not counted. A lone
-/// `-` is no option. `?` is no pattern from fish 4 on.
+/// Whether so many arguments come before the current word, options not counted. A lone `-` is no
+/// option. From fish 4 on, `?` is no pattern.
 const PLACE: &str = "    set -l words (commandline -opc)
     set -l place 0
     set -l pending no
@@ -28,13 +28,13 @@ const PLACE: &str = "    set -l words (commandline -opc)
     test $place -eq $argv[1]
 ";
 
-/// The file.
+/// The text of the file.
 pub(super) fn render(program: &Program) -> String {
     let name = installed(program);
     let condition = format!("__{}_place", name.replace('-', "_"));
     let valued = program.all_options().filter(|option| option.value.is_some());
     let valued: Vec<String> = valued.flat_map(spellings).collect();
-    // A case needs a pattern; no word is empty here.
+    // A `case` needs a pattern, and no word is empty here.
     let patterns = if valued.is_empty() { "''".into() } else { valued.join(" ") };
     let mut out = format!("# fish completion for {name}. {ORIGIN}\n\nfunction {condition}\n");
     out.push_str(&PLACE.replace("VALUED", &patterns));
@@ -54,7 +54,7 @@ pub(super) fn render(program: &Program) -> String {
     out
 }
 
-/// The words of `complete` for an option.
+/// The arguments of `complete` for an option.
 fn described(option: &Opt) -> String {
     let short = option.short.map(|letter| format!(" -s {letter}")).unwrap_or_default();
     let value = match kind(option) {
@@ -65,7 +65,7 @@ fn described(option: &Opt) -> String {
     format!("{short} -l {}{value} -d {}", option.long, quote(option.help))
 }
 
-/// The words of `complete` that offer such values; empty where there is nothing to offer.
+/// The arguments of `complete` that offer values of this kind; empty if there is nothing to offer.
 fn offer(kind: &Kind) -> String {
     match kind {
         Kind::File => " -F".into(),
@@ -77,7 +77,7 @@ fn offer(kind: &Kind) -> String {
     }
 }
 
-/// A text as one word.
+/// The text as one quoted word.
 fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }

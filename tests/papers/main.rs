@@ -14,14 +14,14 @@ mod zsh;
 use ropewalk::app::options::{Opt, Program};
 use std::path::Path;
 
-/// Said at the head of every file.
+/// The first words of every file.
 const ORIGIN: &str = "Made from src/common/app/programs.rs by `make papers`; do not edit.";
 
 /// One file under PREFIX/share.
 struct Paper {
-    /// Its path there.
+    /// Its path under PREFIX/share.
     path: String,
-    /// All of it.
+    /// All of its text.
     text: String,
 }
 
@@ -44,12 +44,12 @@ fn of_program(page: &pages::Page) -> [Paper; 4] {
     ]
 }
 
-/// The name that a program has once it is installed.
+/// The name of a program after installation.
 fn installed(program: &Program) -> String {
     format!("ropewalk-{}", program.name)
 }
 
-/// How a program is called once it is installed: a worker is in no folder of PATH.
+/// The command that starts a program after installation. A worker is in no folder of PATH.
 fn called(program: &Program) -> String {
     match program.alone {
         Some(_) => program.name.to_string(),
@@ -60,9 +60,9 @@ fn called(program: &Program) -> String {
 /// What a shell can offer for a value.
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
-    /// Files here.
+    /// Files of this machine.
     File,
-    /// Folders here.
+    /// Folders of this machine.
     Folder,
     /// Names of machines.
     Host,
@@ -74,8 +74,7 @@ enum Kind {
     Free,
 }
 
-/// The kind of a value, which its name in the table tells; `None` for a name that is new
-/// and has to be given a kind here.
+/// The kind of a value, by its name in the table. `None` for a new name, which needs a kind here.
 fn kind_of(name: &'static str) -> Option<Kind> {
     Some(match name {
         "FILE" | "FILE.svg" | "path" | "ofile" => Kind::File,
@@ -83,7 +82,7 @@ fn kind_of(name: &'static str) -> Option<Kind> {
         "address" | "host" => Kind::Host,
         "NAME" => Kind::User,
         "ADDR" | "ADDR:PORT" | "A-B" | "N" | "SECONDS" | "RATE" => Kind::Free,
-        // Beside the numbers, which need no help.
+        // A number needs no help, so only `auto` is offered.
         "N|auto" => Kind::OneOf(vec!["auto"]),
         "port" | "streams" | "file" | "block_size" => Kind::Free,
         _ if name.contains('|') => Kind::OneOf(name.split('|').collect()),
@@ -91,27 +90,27 @@ fn kind_of(name: &'static str) -> Option<Kind> {
     })
 }
 
-/// The kind of an option's value; `None` where it takes none.
+/// The kind of an option's value; `None` if the option takes no value.
 fn kind(option: &Opt) -> Option<Kind> {
     option.value.map(|name| kind_of(name).unwrap_or(Kind::Free))
 }
 
-/// The same for an argument of `program` that is told by its place.
+/// The same for an argument of `program`, which its position identifies.
 fn place(program: &Program, name: &'static str) -> Kind {
     match (program.name, name) {
-        // Beside the numbers, which need no help.
+        // A number needs no help, so only `auto` is offered.
         ("client", "streams") => Kind::OneOf(vec!["auto"]),
         _ => kind_of(name).unwrap_or(Kind::Free),
     }
 }
 
-/// `-b` and `--bind`, those that there are.
+/// The spellings of an option, such as `-b` and `--bind`.
 fn spellings(option: &Opt) -> Vec<String> {
     let short = option.short.map(|letter| format!("-{letter}"));
     short.into_iter().chain([format!("--{}", option.long)]).collect()
 }
 
-/// Set by `make papers`: the files are written, and not compared.
+/// Set by `make papers`: the test writes the files and does not compare them.
 const RENEW: &str = "ROPEWALK_RENEW_PAPERS";
 
 /// How many files there are beneath `folder`.

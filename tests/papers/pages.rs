@@ -19,7 +19,7 @@ pub(super) struct Page {
     pub(super) sections: &'static [Section],
     /// The exit codes of the program.
     pub(super) exits: &'static [ExitCode],
-    /// Other pages, and their sections.
+    /// Other pages, each with its section of the manual.
     pub(super) see_also: &'static [(&'static str, u8)],
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Section {
     pub(super) title: &'static str,
     /// Paragraphs.
     pub(super) text: &'static [&'static str],
-    /// Names, and the text about each.
+    /// Names, each with its text.
     pub(super) entries: &'static [(&'static str, &'static str)],
 }
 

@@ -6,7 +6,7 @@ use super::pages::{Page, Section};
 use super::{ORIGIN, called, installed};
 use ropewalk::app::options::Opt;
 
-/// No line of text is longer, unless a single word is.
+/// The longest line of text. A longer single word gets its own line.
 const WIDTH: usize = 78;
 
 /// The page's source.
@@ -67,12 +67,12 @@ pub(super) fn render(page: &Page) -> String {
     out
 }
 
-/// A summary as it stands behind a page's name: without a full stop.
+/// A summary for the line behind a page's name, which has no full stop.
 fn headline(summary: &str) -> &str {
     summary.strip_suffix('.').unwrap_or(summary)
 }
 
-/// A word of the synopsis: what has to be replaced is in italics.
+/// A word of the synopsis, in italics if the user replaces it.
 fn synopsis_word(word: &str) -> String {
     let bare = word.trim_matches(['[', ']']);
     let shown = match bare {
@@ -97,7 +97,7 @@ fn render_section(out: &mut String, section: &Section) {
     }
 }
 
-/// Paragraphs, the first one directly behind its heading.
+/// Paragraphs. The first one follows its heading directly.
 fn paragraphs(out: &mut String, texts: &[&str]) {
     for (index, paragraph) in texts.iter().enumerate() {
         if index > 0 {
@@ -107,7 +107,7 @@ fn paragraphs(out: &mut String, texts: &[&str]) {
     }
 }
 
-/// A term that is ready, and a text about it.
+/// A term that is already marked up, and the text about it.
 fn item(out: &mut String, term: &str, about: &str) {
     out.push_str(&format!(".TP\n{term}\n"));
     text(out, about);
@@ -120,7 +120,7 @@ fn label(option: &Opt) -> String {
     format!("{short}\\fB\\-\\-{}\\fR{value}", escape(option.long))
 }
 
-/// Running text, in short lines, a new one for each sentence. Options in it are bold.
+/// Running text, in short lines, with a new line for each sentence. Options are bold.
 fn text(out: &mut String, text: &str) {
     let mut width = 0;
     for word in text.split_whitespace() {
@@ -133,7 +133,7 @@ fn text(out: &mut String, text: &str) {
             out.push(' ');
             width += 1;
         } else if shown.starts_with(['.', '\'']) {
-            out.push_str("\\&"); // else a request to roff
+            out.push_str("\\&"); // otherwise roff reads a request
         }
         out.push_str(&shown);
         width += shown.len();
@@ -147,7 +147,7 @@ fn text(out: &mut String, text: &str) {
     }
 }
 
-/// A word with everything escaped, and bold if it is an option.
+/// An escaped word, bold if it is an option.
 fn styled(word: &str) -> String {
     let bare = word.trim_end_matches([',', '.', ':', ';', ')']);
     if !bare.starts_with("--") {
@@ -156,7 +156,7 @@ fn styled(word: &str) -> String {
     format!("\\fB{}\\fR{}", escape(bare), escape(&word[bare.len()..]))
 }
 
-/// Plain text as roff shows it unchanged, dashes as dashes and not as hyphens.
+/// Plain text, escaped so that roff shows it unchanged, with dashes and not hyphens.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {

@@ -5,7 +5,7 @@
 use super::{Kind, ORIGIN, installed, kind, place, spellings};
 use ropewalk::app::options::{Opt, Program};
 
-/// The file.
+/// The text of the file.
 pub(super) fn render(program: &Program) -> String {
     let mut specs: Vec<String> = Vec::new();
     for option in program.all_options() {
@@ -41,7 +41,7 @@ fn spec(program: &Program, option: &Opt, spelling: &str) -> String {
     format!("({excluded}){spelling}{joined}[{help}]{value}")
 }
 
-/// What `_arguments` is to do for such a value. A space: show its name, offer nothing.
+/// What `_arguments` does for values of this kind. A space shows the name and offers nothing.
 fn action(kind: &Kind) -> String {
     match kind {
         Kind::File => "_files".into(),
@@ -53,7 +53,7 @@ fn action(kind: &Kind) -> String {
     }
 }
 
-/// Text in which `end` would end it.
+/// The text with each `end` escaped, which would otherwise end it.
 fn escape(text: &str, end: char) -> String {
     text.replace('\\', "\\\\").replace(end, &format!("\\{end}"))
 }

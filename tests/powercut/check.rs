@@ -1,5 +1,5 @@
-//! Lays a state into a folder, and looks at it with the programs' own code: which bytes of it
-//! count as there, and whether that is right.
+//! Lays a state into a folder, and checks it with the programs' own code: which of its bytes count
+//! as there, and whether that is right.
 
 use crate::disk::{Content, SECTOR};
 use crate::history::History;
@@ -13,26 +13,26 @@ use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// The boot of a journal after a power cut; in every other way it stays as it is.
+/// The boot of a journal after a power cut. Only the boot changes in the journal.
 pub(crate) const OTHER_BOOT: [u8; 16] = *b"before the power";
 
-/// How the words for a client's own error begin.
+/// The first words of a client's own error.
 const REFUSED: &str = "the client fails: ";
 
-/// What is looked for in the states of a history.
+/// What the states of a history are checked against.
 pub(crate) struct Expected<'a> {
     pub(crate) history: &'a History,
-    /// What the server has now.
+    /// The file that the server has now.
     pub(crate) subject: Subject,
     pub(crate) bytes: &'a [u8],
-    /// What OUT was before the first step.
+    /// The content of OUT before the first step.
     pub(crate) old: Option<Vec<u8>>,
     /// Where states are laid out.
     pub(crate) folder: PathBuf,
 }
 
-/// Writes `state` into the empty `folder`. With `other_boot` its journal is one of another
-/// boot. The inodes are others than before, and so is the one in a journal's header.
+/// Writes `state` into the empty `folder`. With `other_boot`, its journal is of another boot. The
+/// files get new inodes, and the journal's header gets the new inode too.
 pub(crate) fn lay(history: &History, state: &State, folder: &Path, other_boot: bool) {
     let mut part = None;
     for (name, file) in &state.names {
@@ -76,16 +76,16 @@ fn lay_file(content: &Content, path: &Path) {
     }
 }
 
-/// Empties a folder, or makes it.
+/// Empties the folder, or makes it.
 pub(crate) fn empty(folder: &Path) {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).unwrap();
 }
 
 impl Expected<'_> {
-    /// Looks at one state; `Err` says what is wrong. Answers how many bytes count as there;
-    /// `None` where the client says that it will not overwrite what it finds. It may, where
-    /// nothing was durable and somebody else's bytes are there, or nothing was ever synced.
+    /// Checks one state; `Err` says what is wrong. Returns how many bytes count as there, or `None`
+    /// if the client refuses to overwrite what it finds. The client may refuse if nothing was
+    /// durable and foreign bytes are there, or if nothing was ever synced.
     pub(crate) fn look(&self, state: &State, promise: &Promise) -> Result<Option<u64>, String> {
         let is_new = self.out(state, promise)?;
         empty(&self.folder);
@@ -109,8 +109,8 @@ impl Expected<'_> {
         Ok(Some(counted.iter().map(|(start, end)| end - start).sum()))
     }
 
-    /// Looks at the programs' own view after a kill, without a power cut: everything that
-    /// `recorded` holds counts.
+    /// Checks the programs' own view after a kill, without a power cut: everything that `recorded`
+    /// holds counts.
     pub(crate) fn look_within_boot(
         &self,
         state: &State,
@@ -125,7 +125,7 @@ impl Expected<'_> {
         Ok(())
     }
 
-    /// Whether OUT is the new file. It may be the old one, unless more was promised.
+    /// Whether OUT is the new file. OUT may be the old file, unless more was promised.
     fn out(&self, state: &State, promise: &Promise) -> Result<bool, String> {
         let out = state.names.get(OUT).map(|file| state.files[*file].bytes());
         let is_new = out.as_deref() == Some(self.bytes);
@@ -146,14 +146,13 @@ impl Expected<'_> {
         ))
     }
 
-    /// The ranges that a client would count as there, each of them checked, in the folder as
-    /// it is.
+    /// The checked ranges that a client would count as there, in the folder as it is.
     fn counted(&self) -> Result<(Vec<(u64, u64)>, Start), String> {
         let failed = |error: ropewalk::error::Error| format!("{REFUSED}{error}");
         let output = Output::locate(&self.folder.join(OUT)).map_err(failed)?;
         let mut part = output.open_part(false).map_err(failed)?;
         part.keep(true);
-        // Whether it waits for the disk changes nothing of what is there.
+        // Waiting for the disk does not change what is there.
         let wishes = Wishes { restart: false, sync: false };
         let size = self.subject.size;
         let start = prepare(&mut part, &self.subject, size, wishes).map_err(failed)?;

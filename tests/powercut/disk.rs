@@ -1,17 +1,17 @@
-//! What is in the files of a folder: sectors, sizes and names, as the programs see them, and
-//! the calls that change them.
+//! The content of the files in a folder, as the programs see it: sectors, sizes and names, and the
+//! calls that change them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What a disk writes whole or not at all, in bytes.
+/// The unit that a disk writes whole or not at all, in bytes.
 pub(crate) const SECTOR: u64 = 512;
 
 /// The bytes of one sector.
 pub(crate) type Sector = Arc<[u8; SECTOR as usize]>;
 
-/// The content of one file. A sector that is not there stores nothing and reads as zeros.
+/// The content of one file. A missing sector stores nothing and reads as zeros.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Content {
     pub(crate) size: u64,
@@ -36,9 +36,9 @@ pub(crate) enum Change {
 pub(crate) enum Naming {
     /// The file gets the name.
     Add(String, usize),
-    /// The file gets the second name and loses the first one.
+    /// The file loses the first name and gets the second one.
     Move(String, String, usize),
-    /// Nothing has the name any more.
+    /// No file has the name any more.
     Remove(String),
 }
 
@@ -58,7 +58,7 @@ impl Content {
         self.read(0..self.size)
     }
 
-    /// The bytes of a range, zeros behind the end.
+    /// The bytes of a range, with zeros behind the end.
     pub(crate) fn read(&self, range: Range<u64>) -> Vec<u8> {
         let mut bytes = vec![0; (range.end - range.start) as usize];
         let numbers = range.start / SECTOR..range.end.div_ceil(SECTOR);
@@ -74,7 +74,7 @@ impl Content {
         bytes
     }
 
-    /// Changes it. Answers the numbers of the sectors that may be others now.
+    /// Applies a change. Returns the numbers of the sectors that it may change.
     pub(crate) fn apply(&mut self, change: &Change) -> Vec<u64> {
         match change {
             Change::Write(offset, bytes) => {
@@ -101,7 +101,7 @@ impl Content {
             let at = number * SECTOR;
             let (from, to) = (at.max(range.start), (at + SECTOR).min(range.end));
             let is_hole = value(from).is_none();
-            // What is behind the end of the file counts as zeros.
+            // Bytes behind the end of the file count as zeros.
             if is_hole && from == at && (to == at + SECTOR || to >= self.size) {
                 self.sectors.remove(&number);
                 continue;
@@ -120,7 +120,7 @@ impl Content {
 }
 
 impl Naming {
-    /// Changes `names`. One that depends on another that is not on the disk does what it can.
+    /// Changes `names`. If an earlier change is not on the disk, it does what it can.
     pub(crate) fn apply(&self, names: &mut Names) {
         match self {
             Naming::Add(name, file) => drop(names.insert(name.clone(), *file)),

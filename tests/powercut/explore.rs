@@ -1,4 +1,4 @@
-//! Tries the states of a history: all where they are few, else some by chance.
+//! Tries the states of a history: all if they are few, otherwise a random choice.
 
 use crate::check::{Expected, OTHER_BOOT, empty, lay};
 use crate::disk::Change;
@@ -14,10 +14,10 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
-/// States by chance of one cut, one after the other.
+/// How many random states of one cut are tried in a row.
 const OF_A_CUT: usize = 8;
 
-/// States that a real client may go on from, of which some are chosen.
+/// How many states are kept, of which a real client goes on from some.
 const KEPT: usize = 200;
 
 /// A number from the environment.
@@ -25,27 +25,27 @@ fn setting(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap())
 }
 
-/// What was tried of a history.
+/// The counts of what was tried of a history.
 #[derive(Default)]
 pub(crate) struct Figures {
     states: usize,
-    /// Of these, in how many something was durable and not yet under its name.
+    /// In how many of these states bytes were durable and not yet under their name.
     promised: usize,
     cuts_tried_whole: usize,
-    /// In how many a client does not dare to overwrite what it finds.
+    /// In how many of these states a client refuses to overwrite what it finds.
     refused: usize,
     resumed: usize,
 }
 
-/// Tries states of a history, which fetched the file of `world`.
+/// Tries states of a history that fetched the file of `world`.
 pub(crate) struct Explorer<'a> {
     pub(crate) test: &'a str,
     pub(crate) world: &'a World,
     pub(crate) history: &'a History,
     pub(crate) seed: u64,
-    /// The states of a cut are all tried when there are no more than this.
+    /// If a cut has no more states than this, all of them are tried.
     pub(crate) all: u64,
-    /// How many states a real client usually goes on from.
+    /// The usual number of states that a real client goes on from.
     pub(crate) resumed: u64,
 }
 
@@ -82,7 +82,7 @@ impl Explorer<'_> {
             }
         }
         assert!(large.is_empty() || self.all < u64::MAX, "too many states");
-        // Chance finds some states again and again.
+        // A random choice often finds the same state again.
         let tries = setting("POWERCUT_STATES", 250) as usize;
         for _ in 0..if large.is_empty() { 0 } else { tries.div_ceil(OF_A_CUT) } {
             let length = large[random.below(large.len())];
@@ -92,7 +92,7 @@ impl Explorer<'_> {
                 self.try_state(&expected, (length, &promise), &state, &mut seen, &mut figures);
                 found.push((length, state));
             }
-            // Not more of them than are needed: each is as large as the file.
+            // No more states than are needed: each is as large as the file.
             while found.len() > KEPT {
                 found.swap_remove(random.below(found.len()));
             }
@@ -136,7 +136,7 @@ impl Explorer<'_> {
         }
     }
 
-    /// A kill without a power cut after so many steps.
+    /// Tries a kill without a power cut after so many steps.
     #[track_caller]
     fn within_boot(&self, expected: &Expected<'_>, length: usize) {
         let (names, files) = self.history.seen(length);
@@ -145,7 +145,7 @@ impl Explorer<'_> {
         let recorded = match records(&journal) {
             Some((header, records)) if is_there && header.etag == expected.subject.etag => {
                 if header.boot == OTHER_BOOT {
-                    return; // it has not been made this boot's yet
+                    return; // the journal does not yet belong to this boot
                 }
                 counting(&records, u64::MAX)
             }
@@ -157,7 +157,7 @@ impl Explorer<'_> {
         }
     }
 
-    /// Has a real client go on from the state.
+    /// Lets a real client go on from the state.
     #[track_caller]
     fn resume(&self, expected: &Expected<'_>, length: usize, state: &State) {
         let folder = self.world.scratch.path(format!("resumed-{}", self.test));
@@ -180,7 +180,7 @@ impl Explorer<'_> {
         }
     }
 
-    /// What the last run fetched.
+    /// The file that the last run fetched.
     fn subject(&self) -> Subject {
         let header = self.history.steps.iter().rev().find_map(|step| match step {
             Step::Change(_, Change::Write(0, bytes)) => Some(records(bytes)?.0),

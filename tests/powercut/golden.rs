@@ -1,4 +1,4 @@
-//! The model itself: small histories, and each state in which they can leave a disk.
+//! Tests of the model: small histories, and every state in which each can leave a disk.
 
 use crate::disk::{Change, Content, Naming};
 use crate::history::{File, History, Step, Synced};
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 const THREAD: u32 = 1;
 
-/// A history of one file `f`, empty and on the disk, and these steps.
+/// A history of these steps and one file `f`, which is empty and on the disk.
 fn history(steps: Vec<Step>) -> History {
     let names = [("f".to_string(), 0)].into();
     History { files: vec![File::default()], names, steps }
@@ -21,8 +21,8 @@ fn sync(what: Synced) -> [Step; 2] {
     [Step::SyncBegins(THREAD, what), Step::SyncEnds(THREAD, true)]
 }
 
-/// Each state after all steps, as text: every name with the runs of equal bytes in its file.
-/// What the disk held before is `j`.
+/// Each state after all steps, as text: every name, with the runs of equal bytes in its file. `j`
+/// is what the disk held before.
 fn states(history: &History) -> BTreeSet<String> {
     let cut = history.cut(history.steps.len());
     let state = |number| {

@@ -1,4 +1,4 @@
-//! The histories, and what has to hold in every state that they can leave.
+//! The histories, and what must hold in every state that they can leave.
 
 use crate::check::lay;
 use crate::explore::Explorer;
@@ -30,7 +30,7 @@ fn checkpoints(history: &History) -> usize {
     history.steps.iter().filter(is_durable).count()
 }
 
-/// Calls of a receiver that writes so many blocks, each with its record.
+/// How many calls a receiver makes that writes so many blocks, each with its record.
 fn calls(blocks: usize) -> usize {
     2 * blocks
 }
@@ -139,7 +139,7 @@ fn a_second_power_cut_costs_no_durable_byte() {
     let mut history = History::of(&folder);
     world.run(&mut history, &folder, &dies("receiver", calls(BLOCKS - 2) + 3), true);
     for round in 0..2 {
-        // The power is cut shortly before the end of what was recorded.
+        // The power is cut shortly before the end of the recording.
         let length = history.steps.len() - random.below(6);
         let state = history.cut(length).by_chance(&mut random);
         let folder = world.folder(&format!("round-{round}"), None);

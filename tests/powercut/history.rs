@@ -1,5 +1,5 @@
-//! What one or several runs did to a folder, call by call, and which of it is on the disk
-//! for sure when the power is cut after any of the calls.
+//! What one or several runs did to a folder, call by call. If the power is cut after any call, this
+//! says which changes are certainly on the disk.
 
 use crate::disk::{Change, Content, Names, Naming, Sector};
 use std::collections::BTreeMap;
@@ -13,15 +13,15 @@ pub(crate) enum Step {
     Name(Naming),
     /// A thread begins to wait for the disk.
     SyncBegins(u32, Synced),
-    /// The wait is over; whether the data is on the disk.
+    /// The wait is over. Whether the data is on the disk.
     SyncEnds(u32, bool),
     /// A run begins. Whether it waits for the disk.
     Begins(bool),
-    /// A run has ended. Whether the client said that all is well.
+    /// A run has ended. Whether the client reported success.
     Ends(bool),
 }
 
-/// What is waited for.
+/// What a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Synced {
     File(usize),
@@ -32,12 +32,12 @@ pub(crate) enum Synced {
 /// A file, as it was before the first step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct File {
-    /// Its inode where the steps were recorded.
+    /// Its inode at the time of the recording.
     pub(crate) inode: u64,
     pub(crate) content: Content,
 }
 
-/// All that is known: what was there before, all of it on the disk, and the steps.
+/// Everything that is known: the files before the first step, all on the disk, and the steps.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     pub(crate) files: Vec<File>,
@@ -48,16 +48,16 @@ pub(crate) struct History {
 /// A file when the power is cut.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pending {
-    /// What is on the disk for sure, unless a later change has replaced it.
+    /// The content that is certainly on the disk, unless a later change has replaced it.
     pub(crate) base: Content,
     /// How many changes may be on the disk or not.
     pub(crate) changes: usize,
-    /// The sizes that they gave it, each with the number of the change.
+    /// The sizes that these changes gave the file, each with the number of the change.
     pub(crate) sizes: Vec<(usize, u64)>,
-    /// Which of them cut the file: size and blocks go together, on every file system that
+    /// The changes that cut the file. Size and blocks change together, on every file system that
     /// keeps both in one place.
     pub(crate) shrinks: Vec<usize>,
-    /// What they made of each sector, likewise.
+    /// What the changes made of each sector, each with the number of the change.
     pub(crate) sectors: BTreeMap<u64, Vec<(usize, Option<Sector>)>>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Pending {
 pub(crate) struct Cut {
     pub(crate) files: Vec<Pending>,
     pub(crate) names: Names,
-    /// Those that may be on the disk or not.
+    /// The changes of names that may be on the disk or not.
     pub(crate) namings: Vec<Naming>,
 }
 
@@ -92,8 +92,8 @@ impl Pending {
 }
 
 impl History {
-    /// Where the last sync of each file, and of the folder, began that has ended well within
-    /// the first `length` steps.
+    /// The steps at which the last syncs began, of each file and of the folder. Only syncs that
+    /// ended well within the first `length` steps count.
     fn synced(&self, length: usize) -> (Vec<usize>, usize) {
         let (mut files, mut folder) = (vec![0; self.files.len()], 0);
         let mut under_way = BTreeMap::new();
@@ -117,7 +117,7 @@ impl History {
         (files, folder)
     }
 
-    /// What may be on the disk when the power is cut after `length` steps.
+    /// What may be on the disk if the power is cut after `length` steps.
     pub(crate) fn cut(&self, length: usize) -> Cut {
         let (files, folder) = self.synced(length);
         let mut now: Vec<Content> = self.files.iter().map(|file| file.content.clone()).collect();
@@ -149,7 +149,7 @@ impl History {
         cut
     }
 
-    /// What the programs see after `length` steps.
+    /// The names and files that the programs see after `length` steps.
     pub(crate) fn seen(&self, length: usize) -> (Names, Vec<Content>) {
         let mut names = self.names.clone();
         let mut files: Vec<Content> = self.files.iter().map(|file| file.content.clone()).collect();

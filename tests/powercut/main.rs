@@ -1,16 +1,17 @@
-//! The power is cut. Every call of a fetch that changes the disk is recorded, and a model
-//! tells in which states the disk may be then: writes that were not synced are lost, come in
-//! another order or are torn. From each of them a client has to go on, and never may a wrong
-//! byte count as there, or a wrong file have the output's name.
+//! The power is cut. The tests record every call of a fetch that changes the disk. A model lists
+//! the states in which the disk may then be: writes that were not synced are lost, reordered or
+//! torn. A client must go on from each state. No wrong byte may ever count as there, and no wrong
+//! file may have the output's name.
 //!
-//! `POWERCUT_STATES` is how many states are tried of each history that has more than can all be
-//! tried, `POWERCUT_RESUMED` how many of those a real client goes on from. `ROPEWALK_SEED`
-//! repeats the choices of a run; a failed one says which it was.
+//! `POWERCUT_STATES` is how many states are tried of a history that has too many for all.
+//! `POWERCUT_RESUMED` is how many of these a real client goes on from. A failed run prints its
+//! `ROPEWALK_SEED`, which repeats the choices.
 
-// Clippy takes only the functions marked #[test] for tests; here everything is.
+// Clippy takes only functions marked #[test] for tests. In this crate every function is part of
+// one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
-#[allow(dead_code)] // what tests/e2e alone needs
+#[allow(dead_code)] // only tests/e2e needs the rest
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,5 +1,5 @@
-//! What the programs have promised when the power is cut: which bytes count as there from
-//! then on, and what OUT may be. Worked out from the recorded calls, not by their code.
+//! What the programs have promised when the power is cut: which bytes count as there from then on,
+//! and what OUT may be. The promise is derived from the recorded calls, without the programs' code.
 
 use crate::disk::{Change, Content, Naming};
 use crate::history::{History, Step, Synced};
@@ -10,30 +10,30 @@ pub(crate) const OUT: &str = "out";
 pub(crate) const PART: &str = "out.part";
 pub(crate) const JOURNAL: &str = "out.part.journal";
 
-/// What has to hold in every state.
+/// What must hold in every state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Promise {
-    /// The ranges that were made durable: they count, or OUT is the new file.
+    /// The durable ranges: they count as there, or OUT is the new file.
     pub(crate) durable: Vec<(u64, u64)>,
-    /// The entity tag of the file that they are of.
+    /// The entity tag of the file that the ranges belong to.
     pub(crate) etag: Vec<u8>,
-    /// OUT is the new file: the client has said so, or waited for it.
+    /// OUT is the new file: the client has said so, or has waited for it.
     pub(crate) is_new: bool,
     /// A run has waited for nothing.
     pub(crate) is_unsynced: bool,
-    /// OUT may be anything: it was put there with `--no-sync`.
+    /// OUT may be anything: a run with `--no-sync` made it.
     pub(crate) is_loose: bool,
 }
 
 impl Promise {
-    /// Whether a client may say that it does not overwrite what it finds, of which some may be
-    /// anybody's where it `is_dirty`.
+    /// Whether a client may refuse to overwrite what it finds. Where `is_dirty`, some of that may
+    /// be foreign bytes.
     pub(crate) fn may_refuse(&self, is_dirty: bool) -> bool {
         self.durable.is_empty() && (is_dirty || self.is_unsynced)
     }
 }
 
-/// The records of a journal, as far as they are whole, each with where it ends.
+/// The complete records of a journal, each with its end.
 pub(crate) fn records(journal: &[u8]) -> Option<(JournalHeader, Vec<(u64, Record)>)> {
     let (start, header) = JournalHeader::parse(journal)?;
     let parse = |bytes: &[u8]| Record::parse(bytes.try_into().unwrap(), header.salt);
@@ -43,7 +43,7 @@ pub(crate) fn records(journal: &[u8]) -> Option<(JournalHeader, Vec<(u64, Record
     Some((header, records))
 }
 
-/// The range that a record is about.
+/// The range of a record.
 fn range(record: &Record) -> Option<Range<u64>> {
     match record {
         Record::Written { range, .. } | Record::Hole { range } => Some(range.clone()),
@@ -51,7 +51,7 @@ fn range(record: &Record) -> Option<Range<u64>> {
     }
 }
 
-/// The ranges of the records that count, of those that end within the first `length` bytes.
+/// The ranges that count, of the records that end within the first `length` bytes.
 pub(crate) fn counting(records: &[(u64, Record)], length: u64) -> Vec<(u64, u64)> {
     let there = records.iter().filter(|(end, _)| *end <= length);
     let there: Vec<&Record> = there.map(|(_, record)| record).collect();
@@ -59,7 +59,7 @@ pub(crate) fn counting(records: &[(u64, Record)], length: u64) -> Vec<(u64, u64)
     joined(there[since..].iter().filter_map(|record| range(record)))
 }
 
-/// Joins ranges that touch.
+/// Joins adjacent ranges.
 pub(crate) fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<(u64, u64)> {
     let mut ranges: Vec<(u64, u64)> = ranges.map(|range| (range.start, range.end)).collect();
     ranges.sort_unstable();
@@ -73,7 +73,7 @@ pub(crate) fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<(u64, u64)
     joined
 }
 
-/// What a journal that is on the disk makes durable.
+/// What a journal on the disk makes durable.
 fn durable(journal: &Content) -> (Vec<(u64, u64)>, Vec<u8>) {
     let Some((header, records)) = records(&journal.bytes()) else { return Default::default() };
     let named = records.iter().filter_map(|(_, record)| match record {
@@ -85,7 +85,7 @@ fn durable(journal: &Content) -> (Vec<(u64, u64)>, Vec<u8>) {
 }
 
 impl History {
-    /// What holds when the power is cut after `length` steps.
+    /// What holds if the power is cut after `length` steps.
     pub(crate) fn promise(&self, length: usize) -> Promise {
         let start = self.names.get(JOURNAL).map(|journal| durable(&self.files[*journal].content));
         let (durable_ranges, etag) = start.unwrap_or_default();
@@ -122,7 +122,7 @@ impl History {
                             moved = Some(at);
                             promise.is_loose = !syncs;
                             if !syncs {
-                                promise.durable.clear(); // of README.md: OUT may be anything
+                                promise.durable.clear(); // by README.md, OUT may be anything
                             }
                         }
                         Naming::Remove(name) if name == PART => {

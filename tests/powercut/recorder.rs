@@ -1,4 +1,4 @@
-//! Runs a client under recorder.c, and reads what it and its worker did to their folder.
+//! Runs a client under recorder.c, and reads what the client and its worker did to their folder.
 
 use crate::disk::{Change, Content, Naming, SECTOR};
 use crate::history::{File, History, Step, Synced};
@@ -17,7 +17,7 @@ const SOURCE: &str = include_str!("recorder.c");
 /// Bytes of a record before its names and data.
 const HEAD: usize = 56;
 
-/// The library; `None` where none can be made for these programs.
+/// The library; `None` if it cannot be built for these programs.
 fn library() -> Option<PathBuf> {
     static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let build = || {
@@ -31,7 +31,8 @@ fn library() -> Option<PathBuf> {
         if !built.ok()?.status.success() {
             return None;
         }
-        // One file, however often the tests run; those that use the one before keep it.
+        // The library is one file for all runs of the tests. Programs that use an older one keep
+        // it.
         let library = folder.join("recorder.so");
         fs::rename(at("so"), &library).unwrap();
         Some(library)
@@ -39,7 +40,8 @@ fn library() -> Option<PathBuf> {
     LIBRARY.get_or_init(build).clone()
 }
 
-/// Whether the calls of a dynamically linked program can be seen here. Else says so for `test`.
+/// Whether the calls of a dynamically linked program can be recorded here. If not, says so for
+/// `test`.
 pub(crate) fn can_record(test: &str) -> bool {
     let possible = library().is_some() && !cfg!(target_env = "musl");
     if !possible {
@@ -53,12 +55,12 @@ pub(crate) fn can_record(test: &str) -> bool {
 pub(crate) struct Run {
     /// The program that ends after so many of its calls, as if it were killed.
     pub(crate) dies: Option<(&'static str, u32)>,
-    /// Whether the client is told `--no-sync`.
+    /// Whether the client gets `--no-sync`.
     pub(crate) no_sync: bool,
 }
 
 impl History {
-    /// What is in the folder now, and on the disk.
+    /// The present content of the folder, which is on the disk.
     pub(crate) fn of(folder: &Path) -> History {
         let mut history = History::default();
         for entry in fs::read_dir(folder).unwrap() {
@@ -72,8 +74,8 @@ impl History {
         history
     }
 
-    /// Runs `client`, which works in `folder`, and adds what it does. Demands that all of it
-    /// was seen: else the model would miss what the disk can lose.
+    /// Runs `client`, which works in `folder`, and adds what it does. Demands that every change was
+    /// recorded: otherwise the model would miss what the disk can lose.
     pub(crate) fn run(&mut self, client: &mut Command, folder: &Path, how: &Run) -> Outcome {
         let log = folder.with_extension("log");
         fs::write(&log, b"").unwrap();
@@ -92,7 +94,7 @@ impl History {
         outcome
     }
 
-    /// Adds what a log says about the files of the folder.
+    /// Adds the calls of a log that concern files of the folder.
     fn add(&mut self, log: &[u8], folder: u64) {
         let mut known: BTreeMap<u64, usize> =
             self.files.iter().enumerate().map(|(file, known)| (known.inode, file)).collect();
@@ -140,7 +142,7 @@ impl History {
         assert!(rest.is_empty(), "the log ends within a record");
     }
 
-    /// Demands that the steps lead to what is in the folder.
+    /// Demands that the steps lead to the present content of the folder.
     fn is_what_is_there(&self, folder: &Path) {
         let (names, files) = self.seen(self.steps.len());
         let there = History::of(folder);

@@ -1,4 +1,4 @@
-//! The states in which a disk can be after a power cut: all of them, or some by chance.
+//! The states in which a disk can be after a power cut: all of them, or a random choice.
 
 use crate::disk::{Content, Names, SECTOR};
 use crate::history::{Cut, Pending};
@@ -10,35 +10,35 @@ use std::sync::Arc;
 pub(crate) struct State {
     pub(crate) names: Names,
     pub(crate) files: Vec<Content>,
-    /// Whether a sector holds what the disk held before, which may be anybody's.
+    /// Whether a sector holds what the disk held before, which may be anything.
     pub(crate) is_dirty: bool,
 }
 
-/// How chance chooses for one file.
+/// How the random choice for one file is made.
 #[derive(Clone, Copy)]
 enum Way {
-    /// Of the changes, so many are on the disk, the first ones.
+    /// The first so many changes are on the disk.
     Prefix(usize),
-    /// Each change is there or not.
+    /// Each change is on the disk or not.
     Changes,
-    /// Each sector for itself.
+    /// Each sector is chosen independently.
     Sectors,
 }
 
 impl Pending {
-    /// How many choices there are for the size, then for each sector that was changed: what
-    /// was there, what each change made of it, and, where nothing was stored, what the disk
-    /// held at that place before.
+    /// How many choices there are: first for the size, then for each changed sector. A sector holds
+    /// what was there, or what a change made of it. If nothing was stored, it may hold what the
+    /// disk held before.
     fn dice(&self) -> Vec<usize> {
         let junk = |sector| usize::from(!self.base.sectors.contains_key(sector));
         let sectors = self.sectors.iter().map(|(at, versions)| 1 + versions.len() + junk(at));
         std::iter::once(1 + self.sizes.len()).chain(sectors).collect()
     }
 
-    /// The content that these choices make; and whether the disk shows through.
+    /// The content that these choices make, and whether old bytes of the disk are visible.
     fn content(&self, choices: &[usize]) -> (Content, bool) {
         let mut content = self.base.clone();
-        // A cut that the size does not know has freed no sector either.
+        // If the size does not include a cut of the file, that cut has freed no sector either.
         let mut sized = None;
         if let Some(choice) = choices[0].checked_sub(1) {
             sized = Some(self.sizes[choice].0);
@@ -109,14 +109,14 @@ impl Pending {
 }
 
 impl Cut {
-    /// How many states there are; `None` where they are more than a machine can count.
+    /// How many states there are; `None` if a u64 cannot count them.
     pub(crate) fn count(&self) -> Option<u64> {
         let mut dice = vec![2; self.namings.len()];
         self.files.iter().for_each(|file| dice.extend(file.dice()));
         dice.iter().try_fold(1u64, |count, die| count.checked_mul(*die as u64))
     }
 
-    /// State `number` of them all.
+    /// State `number` of all states.
     pub(crate) fn state(&self, mut number: u64) -> State {
         let mut roll = |die: usize| {
             let choice = number % die as u64;
@@ -132,8 +132,8 @@ impl Cut {
         self.together(&names, files)
     }
 
-    /// A state by chance. Often what happened to a file goes as a real disk does it: a
-    /// prefix of the changes, or whole changes.
+    /// A random state. Often the changes of a file reach the disk as on a real one: a prefix of the
+    /// changes, or whole changes.
     pub(crate) fn by_chance(&self, random: &mut Random) -> State {
         let files = self.files.iter().map(|file| file.content(&file.by_chance(random))).collect();
         let prefix = random.below(self.namings.len() + 1);

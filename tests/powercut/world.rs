@@ -8,15 +8,15 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Bytes of a block where there are few streams.
+/// Bytes of a block if there are few streams.
 pub(crate) const BLOCK: usize = 128 << 10;
 
-/// A file of so many blocks and a bit is fetched so slowly that there are checkpoints.
+/// A fetch of so many blocks and a few bytes is slow enough for checkpoints.
 pub(crate) const BLOCKS: usize = 12;
 pub(crate) const SIZE: usize = BLOCKS * BLOCK + 77;
 const RATE: &str = "330K";
 
-/// A server with the file `file`, and what is in it.
+/// A server with the file `file`, and the bytes of the file.
 pub(crate) struct World {
     pub(crate) scratch: Scratch,
     pub(crate) server: Server,
@@ -24,7 +24,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The file has these bytes.
+    /// Makes a server whose file has these bytes.
     pub(crate) fn new(test: &str, bytes: Vec<u8>) -> World {
         let scratch = Scratch::new(test);
         let server = Server::start(&scratch, &["--quiet"]);
@@ -32,7 +32,7 @@ impl World {
         World { scratch, server, bytes }
     }
 
-    /// The same, but what is zero of it is not stored.
+    /// The same, but ranges of zeros are holes.
     pub(crate) fn with_holes(test: &str, bytes: Vec<u8>) -> World {
         let world = World::new(test, bytes);
         let file = fs::File::create(world.scratch.path("file")).unwrap();
@@ -59,7 +59,7 @@ impl World {
         self.scratch.client(self.server.address, 4, "file", folder.join("out"))
     }
 
-    /// Adds a run to the history of `folder`, slow enough for checkpoints where it is `slow`.
+    /// Adds a run to the history of `folder`. A `slow` run is slow enough for checkpoints.
     #[track_caller]
     pub(crate) fn run(&self, history: &mut History, folder: &Path, how: &Run, slow: bool) {
         let mut client = self.client(folder);
@@ -70,7 +70,7 @@ impl World {
         assert_eq!(outcome.status.success(), how.dies.is_none(), "{outcome:?}");
     }
 
-    /// Where states are laid out: in memory if there is a place for that.
+    /// Where states are laid out: in memory if there is such a folder.
     pub(crate) fn states_folder(&self) -> PathBuf {
         let name = format!("ropewalk-powercut-{}", self.scratch.address());
         let shared = Path::new("/dev/shm").join(name);

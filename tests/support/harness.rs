@@ -1,5 +1,5 @@
-//! The base of every test: a folder and an address of its own, programs that it starts, reads
-//! and always ends, and file content that each run makes again.
+//! The base of every test: its own folder and address, programs that it starts, reads and always
+//! ends, and file content that each run makes again.
 
 use crate::support::system::{Reserved, reserve, signal, with_usual_signals};
 use std::ffi::{OsStr, OsString};
@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// The longest wait of a test for any event. Only a failing test waits so long. A busy machine
+/// The longest wait of a test for any event. Only a failing test waits so long, but a busy machine
 /// may need much of it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
-/// The programs of a test and their children have this variable, with the test's folder in it.
-/// So a test finds all of them again.
+/// The variable with the test's folder, in the environment of the test's programs and their
+/// children. By it a test finds all of them again.
 pub(crate) const MARK: &str = "ROPEWALK_TEST_FOLDER";
 
 /// A test's own folder, and a loopback address that no other test uses.
@@ -38,7 +38,7 @@ impl Scratch {
         let process = std::process::id();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{process}-{test}"));
         fs::create_dir_all(&folder).unwrap();
-        // 127.64.0.0/10: two runs at once differ in the middle bits.
+        // 127.64.0.0/10. Two runs at the same time differ in the middle bits.
         let host = ((process % (1 << 13)) << 9) | ((number + 1) % (1 << 9));
         let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 64, 0, 0)) | host);
         Scratch { folder, address }
@@ -64,14 +64,14 @@ impl Scratch {
         self.folder.join(name.as_ref())
     }
 
-    /// Makes the file `name`.
+    /// Makes the file `name` with these bytes.
     pub(crate) fn write(&self, name: impl AsRef<OsStr>, bytes: &[u8]) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, bytes).unwrap();
         path
     }
 
-    /// Makes the file `name` of so many bytes, none of which is stored.
+    /// Makes the file `name` of `size` bytes. It stores none of them.
     pub(crate) fn sparse(&self, name: &str, size: u64) -> PathBuf {
         let path = self.path(name);
         fs::File::create(&path).unwrap().set_len(size).unwrap();
@@ -86,14 +86,14 @@ impl Scratch {
         names
     }
 
-    /// A folder in the folder.
+    /// Makes a folder in the folder.
     pub(crate) fn make_dir(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir(&path).unwrap();
         path
     }
 
-    /// One of the four programs, with its mark and with nothing to read.
+    /// One of the four programs, with its mark and with empty input.
     pub(crate) fn program(&self, name: &str) -> Command {
         self.command(&program_path(name))
     }
@@ -102,14 +102,14 @@ impl Scratch {
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env(MARK, &self.folder).stdin(Stdio::null());
-        // Keeps the passwords of the user from the tests.
+        // Keeps the user's own passwords away from the tests.
         command.env("ROPEWALK_AUTH", "").env("XDG_CONFIG_HOME", self.folder.join(".config"));
         with_usual_signals(&mut command);
         command
     }
 
-    /// The client, that fetches `file` into `output`. However long that takes, it says only
-    /// how it ended, unless a later `--progress` asks for more.
+    /// The client that fetches `file` into `output`. Unless `--progress` follows, it prints only
+    /// how it ended, however long the fetch takes.
     pub(crate) fn client(
         &self,
         server: impl ToString,
@@ -130,8 +130,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Where a program is: where cargo has put it, or in the folder that the environment names
-/// for its side. So `scripts/check/cross.sh` has one side played by another machine's programs.
+/// The path of a program: in cargo's folder, or in the folder that the environment names for its
+/// side. So `scripts/check/cross.sh` tests the programs of another machine on one side.
 pub(crate) fn program_path(name: &str) -> PathBuf {
     let (side, own) = match name {
         "server" => ("ROPEWALK_TEST_SERVER", env!("CARGO_BIN_EXE_server")),
@@ -143,11 +143,11 @@ pub(crate) fn program_path(name: &str) -> PathBuf {
     std::env::var_os(side).map_or(own.into(), |folder| Path::new(&folder).join(name))
 }
 
-/// The same command, run by `sh` after `setting`: a limit, a umask, a closed output.
-/// The shell becomes the program.
+/// The same command, run by `sh` after `setting`: a limit, a umask, a closed output. The shell
+/// becomes the program.
 pub(crate) fn after(setting: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
-    with_usual_signals(&mut shell); // a shell leaves ignored what was so at its start
+    with_usual_signals(&mut shell); // a shell keeps signals ignored that were ignored at its start
     shell.arg("-c").arg(format!("{setting}; exec \"$0\" \"$@\""));
     shell.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
     for (name, value) in command.get_envs() {
@@ -159,9 +159,9 @@ pub(crate) fn after(setting: &str, command: &Command) -> Command {
     shell
 }
 
-/// What a program printed, line by line as it comes.
+/// What a program prints, line by line as it comes.
 struct Lines {
-    /// Locked only so that threads of a test may share the program.
+    /// Locked only so that the threads of a test may share the program.
     come: Mutex<Receiver<String>>,
     seen: String,
 }
@@ -182,8 +182,7 @@ impl Lines {
         Lines { come: Mutex::new(come), seen: String::new() }
     }
 
-    /// The next line; `None` at the end, which is when every process that could still
-    /// write has ended.
+    /// The next line. `None` at the end, when every process that could still write has ended.
     fn next(&mut self) -> Option<String> {
         match self.come.get_mut().unwrap().recv_timeout(LIMIT) {
             Ok(line) => {
@@ -196,7 +195,7 @@ impl Lines {
     }
 }
 
-/// A program that was started. Killed when dropped.
+/// A running program. Dropping it kills the program.
 pub(crate) struct Running {
     child: Child,
     out: Lines,
@@ -242,12 +241,12 @@ impl Running {
         self.err.next().unwrap_or_else(|| panic!("it ended after:\n{}", self.err.seen))
     }
 
-    /// Waits for the end, of its workers too: they share its standard error.
+    /// Waits for the end of the program and of its workers, which share its standard error.
     pub(crate) fn finish(mut self) -> Outcome {
         self.finish_ref()
     }
 
-    /// The same for a program that is a part of a struct.
+    /// Like `finish`, for a program in a field of a struct.
     pub(crate) fn finish_ref(&mut self) -> Outcome {
         while self.out.next().is_some() {}
         while self.err.next().is_some() {}
@@ -281,15 +280,15 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
 }
 
 impl Outcome {
-    /// Demands success, and hands on what was printed.
+    /// Demands success, and returns what was printed.
     #[track_caller]
     pub(crate) fn succeeded(self) -> String {
         assert!(self.status.success(), "{self:?}");
         self.out
     }
 
-    /// Demands this exit code and exactly one line of error, which begins with the
-    /// program's name and holds `words`.
+    /// Demands this exit code and exactly one line of error, which begins with the program's name
+    /// and holds `words`.
     #[track_caller]
     pub(crate) fn failed(&self, code: i32, program: &str, words: &str) {
         assert_eq!(self.status.code(), Some(code), "{self:?}");
@@ -300,19 +299,19 @@ impl Outcome {
         assert_eq!(self.out, "", "{self:?}");
     }
 
-    /// The signal that ended it.
+    /// The signal that ended the program.
     pub(crate) fn killed_by(&self) -> Option<i32> {
         self.status.signal()
     }
 }
 
-/// A server that is ready. Killed when dropped.
+/// A server that is ready. Dropping it kills the server.
 pub(crate) struct Server {
     pub(crate) running: Running,
     pub(crate) address: SocketAddr,
-    /// Where its metrics are, with `--metrics`.
+    /// The address of its metrics, with `--metrics`.
     pub(crate) metrics: Option<SocketAddr>,
-    /// Reserves the port, even while no server has it.
+    /// Reserves the port, even between two servers.
     _port: Reserved,
 }
 
@@ -339,8 +338,7 @@ impl Server {
         let metrics =
             given.contains(&OsStr::new("--metrics")).then(|| address_after("metrics on "));
         if !["-q", "--quiet", "--root"].iter().any(|option| given.contains(&OsStr::new(option))) {
-            // Skipped here, so that no test has to. There is no warning where standard error
-            // is closed.
+            // Skips the warning, so that no test has to. There is none if standard error is closed.
             if let Some(line) = running.err.next() {
                 assert!(line.contains("warning: ") && line.contains("--root"), "{line}");
             }
@@ -349,14 +347,14 @@ impl Server {
         Server { running, address, metrics, _port: port }
     }
 
-    /// A server with the file `file` of so many bytes, and these.
+    /// A server with the file `file` of `size` bytes, and these bytes.
     pub(crate) fn with_file(scratch: &Scratch, size: usize) -> (Server, Vec<u8>) {
         let bytes = content(size);
         scratch.write("file", &bytes);
         (Server::start(scratch, &[]), bytes)
     }
 
-    /// Waits for the next line of the log that is not about a refused request.
+    /// Waits for the next line of the log, but skips lines about refused requests.
     pub(crate) fn next_log_line(&mut self) -> String {
         loop {
             let line = self.running.next_error_line();
@@ -366,20 +364,20 @@ impl Server {
         }
     }
 
-    /// Kills it, and its senders with it.
+    /// Kills the server, and with it its senders.
     pub(crate) fn kill(&mut self) {
         self.running.signal(libc::SIGKILL);
         self.running.finish_ref();
     }
 
-    /// Ends it as an init system would.
+    /// Ends the server as an init system does.
     pub(crate) fn stop(self) -> Outcome {
         self.running.signal(libc::SIGTERM);
         self.running.finish()
     }
 }
 
-/// Bytes that look random and are the same for every run: SplitMix64.
+/// Bytes that look random and are the same in every run (SplitMix64).
 pub(crate) fn content(size: usize) -> Vec<u8> {
     let mut state = size as u64;
     let mut bytes = Vec::with_capacity(size + 8);
@@ -406,7 +404,7 @@ pub(crate) fn assert_same(got: &[u8], expected: &[u8], what: &str) {
     );
 }
 
-/// Waits for a state that sends no event, by looking every 2 ms.
+/// Waits for a state that sends no event: looks every 2 ms.
 #[track_caller]
 pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + LIMIT;
@@ -419,12 +417,12 @@ pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// Bytes as a file's name.
+/// The bytes as the name of a file.
 pub(crate) fn name(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
 }
 
-/// A file of so many bytes, with `length` bytes of data at each of these offsets.
+/// Makes a file of `size` bytes, with `length` bytes of data at each of these offsets.
 pub(crate) fn sparse(path: &Path, size: u64, data: &[(u64, usize)]) -> fs::File {
     let file = fs::File::options().read(true).write(true).create(true).truncate(true).open(path);
     let file = file.unwrap();

@@ -23,7 +23,7 @@ impl Reply {
         })
     }
 
-    /// The value of a field, which has to be there.
+    /// The value of a field. Panics if there is no such field.
     #[track_caller]
     pub(crate) fn field(&self, name: &str) -> &str {
         self.find(name).unwrap_or_else(|| panic!("no {name} in {self:?}"))
@@ -35,7 +35,7 @@ impl Reply {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// What the server says is wrong.
+    /// The error that the server reports in its JSON.
     #[track_caller]
     pub(crate) fn error(&self) -> &str {
         let body = self.text().trim_end();
@@ -43,8 +43,8 @@ impl Reply {
         words.and_then(|words| words.strip_suffix("\"}")).unwrap_or_else(|| panic!("{self:?}"))
     }
 
-    /// The number or text behind `"key":` in the body. The seed's own client looks for its keys
-    /// so, and passes over all others.
+    /// The number or text behind `"key":` in the body. The seed's own client searches its keys in
+    /// this way, and ignores all others.
     #[track_caller]
     pub(crate) fn member(&self, key: &str) -> &str {
         let (_, rest) = self
@@ -136,7 +136,7 @@ impl Http {
         }
     }
 
-    /// Whether the server has closed, or does so now, with nothing more to say.
+    /// Whether the server has closed, or closes now, without another byte.
     pub(crate) fn is_closed(&mut self) -> bool {
         matches!(read_some(&mut self.stream, &mut [0]), Ok(0))
     }

@@ -1,5 +1,5 @@
-//! What tests stand on: programs that are started and always ended, peers that are played
-//! by hand, a relay that harms what passes, and proof from /proc that nothing stays.
+//! What tests share: programs that are started and always ended, peers that tests play by hand, a
+//! relay that harms what passes, and proof from /proc that nothing stays.
 
 pub(crate) mod exit;
 pub(crate) mod harness;

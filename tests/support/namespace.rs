@@ -1,10 +1,10 @@
-//! Namespaces of a program's own: mounts and networks that end with it.
+//! Namespaces for one program: mounts and networks that end with it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Runs `script`, a shell's, in new namespaces (of unshare(1)) after `setting`, a line of a
-/// shell. The command line is the script's `"$0" "$@"`. `None` where this user cannot have them.
+/// Runs `script`, a shell's, in new namespaces (of unshare(1)) after `setting`, a line of a shell.
+/// The command line is the script's `"$0" "$@"`. `None` if this user cannot have namespaces.
 pub(crate) fn script_in(
     namespaces: &str,
     setting: &str,
@@ -26,12 +26,12 @@ pub(crate) fn script_in(
     Some(shell)
 }
 
-/// The same where the command itself is all that is run.
+/// The same, with the command alone in place of a script.
 pub(crate) fn apart(namespaces: &str, setting: &str, command: &Command) -> Option<Command> {
     script_in(namespaces, setting, "exec \"$0\" \"$@\"", command)
 }
 
-/// Runs `script` in `folder`, on a disk of its own that has room for so much: `3m`.
+/// Runs `script` in `folder`, on a new disk of this size, such as `3m`.
 pub(crate) fn on_a_small_disk(
     folder: &Path,
     size: &str,

@@ -1,5 +1,5 @@
-//! A file on a server, a relay before it, and a client's folder on the other side: what
-//! the tests of the ropewalk protocol have in common.
+//! A file on a server, a relay before it, and a client's folder on the other side: what the tests
+//! of the ropewalk protocol share.
 
 use crate::support::harness::{
     LIMIT, Running, Scratch, Server, assert_same, content, run, wait_until,
@@ -16,10 +16,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 
-/// Bytes of a block where there are few streams.
+/// Bytes of a block if there are few streams.
 pub(crate) const BLOCK: u64 = 128 << 10;
 
-/// What a summary may count: one of it, and several.
+/// The words for a count in a summary: for one, and for several.
 pub(crate) const DAMAGED: [&str; 2] =
     ["damaged block asked for again", "damaged blocks asked for again"];
 pub(crate) const RECONNECTS: [&str; 2] = ["reconnect", "reconnects"];
@@ -44,8 +44,8 @@ impl Path {
         Path { scratch, server, relay, bytes }
     }
 
-    /// A client that fetches the file through the relay. Only the blocks' checksums are
-    /// looked at: the MD5 would hide a lie of theirs.
+    /// A client that fetches the file through the relay. It checks only the checksums of blocks:
+    /// the MD5 would hide a fault of theirs.
     pub(crate) fn client(&self, threads: impl ToString) -> Command {
         let mut client =
             self.scratch.client(self.relay.address, threads, "file", self.folder("out"));
@@ -61,7 +61,7 @@ impl Path {
         client
     }
 
-    /// Starts a server with these options at the address of the one that was killed.
+    /// Starts a server with these options at the address of the killed server.
     pub(crate) fn restart(&mut self, options: &[&str]) {
         let mut command = self.scratch.program("server");
         command.args(options);
@@ -76,12 +76,12 @@ impl Path {
         self.scratch.path("folder").join(name)
     }
 
-    /// What is in the client's folder.
+    /// The names in the client's folder.
     pub(crate) fn names(&self) -> Vec<OsString> {
         Scratch::names(&self.scratch.path("folder"))
     }
 
-    /// Demands that the output is right, and that nothing is beside it.
+    /// Demands that the output is right, and that no other file is beside it.
     #[track_caller]
     pub(crate) fn is_whole(&self) {
         let output = fs::read(self.folder("out")).unwrap();
@@ -89,7 +89,7 @@ impl Path {
         assert_eq!(self.names(), ["out"]);
     }
 
-    /// Fetches the file, demands that it is right, and hands on the summary.
+    /// Fetches the file, demands that it is right, and returns the summary.
     #[track_caller]
     pub(crate) fn fetch(&self, threads: impl ToString) -> String {
         let said = run(&mut self.client(threads)).succeeded();
@@ -106,8 +106,8 @@ impl Path {
         });
     }
 
-    /// Begins to fetch over one stream behind a gate that holds back what follows the
-    /// first `blocks` blocks: these are written, and the client waits for more.
+    /// Begins a fetch over one stream behind a gate that holds back everything after the first
+    /// `blocks` blocks. Returns when these are written, and the client waits for more.
     #[track_caller]
     pub(crate) fn begin(&self, gate: &Gate, blocks: u64, mut client: Command) -> Running {
         let client = Running::start(&mut client);
@@ -116,9 +116,8 @@ impl Path {
         client
     }
 
-    /// The same behind a gate that holds back what follows the first `offset` bytes, for a
-    /// file with holes: how many blocks answer for a hole depends on how many were asked for
-    /// when the first one came.
+    /// The same for a file with holes: the gate holds back everything after the first `offset`
+    /// bytes. How many blocks answer for a hole depends on the requests at the time of the first.
     #[track_caller]
     pub(crate) fn begin_up_to(&self, gate: &Gate, offset: u64, mut client: Command) -> Running {
         let client = Running::start(&mut client);
@@ -130,9 +129,9 @@ impl Path {
         client
     }
 
-    /// Demands that no stream but the first asked for anything before `offset`, where what
-    /// the first one has brought ends. How much more that one had asked for is no matter:
-    /// it is as much as a round trip carries, and so depends on the machine.
+    /// Demands that only the first stream asked for anything before `offset`, where the bytes that
+    /// it brought end. What else the first stream asked for does not matter: that is as much as a
+    /// round trip carries, and depends on the machine.
     #[track_caller]
     pub(crate) fn was_gone_on_from(&self, offset: u64) {
         for piece in self.relay.asked() {
@@ -141,8 +140,8 @@ impl Path {
     }
 }
 
-/// The ranges that a journal vouches for, written or holes; `None` where it is none. How
-/// many `durable` records are among theirs depends on the time that it took.
+/// The ranges that a journal vouches for, written or holes. `None` if the bytes are no journal. How
+/// many of the records are `durable` depends on the time that the run took.
 pub(crate) fn vouched(journal: &[u8]) -> Option<Vec<Range<u64>>> {
     let (start, header) = JournalHeader::parse(journal)?;
     let records = journal[start..].chunks_exact(RECORD_SIZE);
@@ -153,8 +152,8 @@ pub(crate) fn vouched(journal: &[u8]) -> Option<Vec<Range<u64>>> {
     Some(records.filter_map(range).collect())
 }
 
-/// Leaves at `output` what a run leaves that is killed when it has brought `bytes`, of a file
-/// that is on no server any more.
+/// Leaves at `output` what a killed run leaves after it has received `bytes`, of a file that is on
+/// no server any more.
 pub(crate) fn leave(output: &std::path::Path, bytes: &[u8]) {
     let beside = |suffix: &str| {
         let path = format!("{}{suffix}", output.display());
@@ -167,12 +166,12 @@ pub(crate) fn leave(output: &std::path::Path, bytes: &[u8]) {
     journal.written(0..size, crc32c(bytes)).unwrap();
 }
 
-/// How many bytes these are.
+/// The sum of the lengths of these ranges.
 pub(crate) fn total(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|range| range.end - range.start).sum()
 }
 
-/// The number before `what` in a summary; 0 where it is not mentioned.
+/// The number before `what` in a summary, or 0 without such words.
 #[track_caller]
 pub(crate) fn count(said: &str, what: [&str; 2]) -> u64 {
     let mut parts = said.trim_end().split(", ");
@@ -180,7 +179,7 @@ pub(crate) fn count(said: &str, what: [&str; 2]) -> u64 {
     part.map_or(0, |number| number.trim().parse().expect(said))
 }
 
-/// The bytes that a summary says were late; it has three digits of them.
+/// How many bytes the summary calls late. It has three digits.
 pub(crate) fn late(said: &str) -> f64 {
     let Some((before, _)) = said.split_once(LATE) else { return 0.0 };
     let amount = before.rsplit(", ").next().unwrap();
@@ -189,18 +188,18 @@ pub(crate) fn late(said: &str) -> f64 {
     number.parse::<f64>().expect(said) * f64::powi(1024.0, exponent as i32)
 }
 
-/// Numbers that look random and are the same for every run.
+/// Numbers that look random and are the same in every run.
 pub(crate) fn scatter(number: u64) -> u64 {
     let at = (number % 4096) as usize * 8;
     u64::from_le_bytes(content(at + 8)[at..].try_into().unwrap())
 }
 
-/// Turns one bit over.
+/// Flips one bit.
 pub(crate) fn flip(bytes: &mut [u8], bit: usize) {
     bytes[bit / 8] ^= 1 << (bit % 8);
 }
 
-/// Holds back what comes to it until it is opened.
+/// Holds back every thread that comes to it, until it is opened.
 #[derive(Default)]
 pub(crate) struct Gate {
     state: Mutex<GateState>,
@@ -214,7 +213,7 @@ struct GateState {
 }
 
 impl Gate {
-    /// Waits until it is open.
+    /// Waits until the gate is open.
     pub(crate) fn pass(&self) {
         let mut state = self.state.lock().unwrap();
         state.reached = true;
@@ -228,7 +227,7 @@ impl Gate {
         }
     }
 
-    /// Waits until somebody waits.
+    /// Waits until a thread waits at the gate.
     #[track_caller]
     pub(crate) fn wait_until_reached(&self) {
         let state = self.state.lock().unwrap();
@@ -243,7 +242,7 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Passes the first `blocks` blocks, and holds the others back.
+    /// Passes the first `blocks` blocks, and holds back the others.
     pub(crate) fn after(blocks: u64) -> (Arc<Gate>, Faults) {
         let gate = Arc::new(Gate::default());
         let own = gate.clone();
@@ -256,8 +255,8 @@ impl Gate {
         (gate, faults)
     }
 
-    /// Passes the first `blocks` blocks. When it is opened the first stream is cut there, as
-    /// by a sender whose machine went down: what a dead process has sent would still come.
+    /// Passes the first `blocks` blocks. When the gate is opened, the first stream is cut there, as
+    /// if the sender's machine went down. (What a dead process has sent would still come.)
     pub(crate) fn before_a_cut(blocks: u64) -> (Arc<Gate>, Faults) {
         let gate = Arc::new(Gate::default());
         let own = gate.clone();
@@ -271,7 +270,7 @@ impl Gate {
         (gate, faults)
     }
 
-    /// Passes the blocks that begin before `offset`, and holds the others back.
+    /// Passes the blocks that begin before `offset`, and holds back the others.
     pub(crate) fn at(offset: u64) -> (Arc<Gate>, Faults) {
         let gate = Arc::new(Gate::default());
         let own = gate.clone();

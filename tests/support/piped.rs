@@ -1,4 +1,4 @@
-//! A client whose standard output the test reads, as it pleases.
+//! A client whose standard output the test reads at its own speed.
 
 use crate::support::harness::{LIMIT, assert_same};
 use ropewalk::sys::poll;
@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 
-/// A client whose standard output the test reads, as it pleases.
+/// A client whose standard output the test reads at its own speed.
 pub(crate) struct Piped {
     pub(crate) child: Child,
 }
@@ -32,7 +32,7 @@ impl Piped {
         bytes
     }
 
-    /// Reads the rest. Answers it with the exit code and what came on standard error.
+    /// Reads the rest. Returns it with the exit code and the standard error.
     pub(crate) fn finish(mut self) -> (Vec<u8>, Option<i32>, String) {
         let (mut bytes, mut said) = (Vec::new(), String::new());
         if let Some(mut out) = self.child.stdout.take() {
@@ -42,7 +42,7 @@ impl Piped {
         (bytes, self.child.wait().unwrap().code(), said)
     }
 
-    /// Demands success and these bytes. Answers what it said.
+    /// Demands success and these bytes. Returns what the client printed.
     #[track_caller]
     pub(crate) fn brings(self, expected: &[u8]) -> String {
         let (bytes, code, said) = self.finish();

@@ -1,10 +1,10 @@
-//! Libraries of the tests' own that stand before the C library, to have a disk that is not to
-//! be had otherwise. Not for programs of another machine.
+//! Libraries of the tests that replace functions of the C library, to play a disk that is not
+//! available otherwise. They do not work for programs of another machine.
 
 use crate::support::harness::Scratch;
 use std::process::Command;
 
-/// Has the command load a library of this C source.
+/// Makes the command load a library of this C source.
 pub(crate) fn preload(scratch: &Scratch, source: &str, command: &mut Command) {
     let (source, library) = (scratch.write("own.c", source.as_bytes()), scratch.path("own.so"));
     let mut compiler = Command::new("cc");

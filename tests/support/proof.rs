@@ -1,5 +1,5 @@
-//! Proof, from /proc, of what there is of a test's programs: processes, threads,
-//! descriptors, ports and sockets. Nothing here trusts what a program says.
+//! Proof, from /proc, of which processes, threads, descriptors, ports and sockets a test's programs
+//! have. Nothing here trusts what a program says.
 
 use crate::support::harness::{MARK, Scratch, wait_until};
 use std::collections::HashSet;
@@ -17,12 +17,12 @@ struct Socket {
     local: (IpAddr, u16),
     remote: (IpAddr, u16),
     state: u8,
-    /// 0 for one that no process has any more.
+    /// 0 for a socket that no process holds any more.
     inode: u64,
 }
 
-/// The processes that this test's programs have become: not zombies, which are no
-/// more than a number that nobody has asked for yet.
+/// The running processes of this test's programs. Zombies do not count: a zombie is only an exit
+/// status that its parent has not read yet.
 pub(crate) fn processes(scratch: &Scratch) -> Vec<u32> {
     let mark = [MARK.as_bytes(), b"=", scratch.folder().as_os_str().as_bytes()].concat();
     all_processes()
@@ -33,14 +33,14 @@ pub(crate) fn processes(scratch: &Scratch) -> Vec<u32> {
         .collect()
 }
 
-/// Waits until no process of the test is there any more.
+/// Waits until no process of the test is left.
 #[track_caller]
 pub(crate) fn no_process_stays(scratch: &Scratch) {
     wait_until("the end of every process", || processes(scratch).is_empty().then_some(()));
 }
 
-/// Waits until no socket at or to the test's address is there any more, apart from
-/// the test's own and those in TIME_WAIT, which are nobody's.
+/// Waits until no socket at or to the test's address is left, apart from the test's own and those
+/// in TIME_WAIT, which belong to no process.
 #[track_caller]
 pub(crate) fn no_socket_stays(scratch: &Scratch) {
     wait_until("the end of every socket", || {
@@ -54,8 +54,8 @@ pub(crate) fn no_socket_stays(scratch: &Scratch) {
     });
 }
 
-/// Waits until the other side of a connection to `address` is gone, although this
-/// side still holds it.
+/// Waits until the other side of a connection to `address` is gone, although this side still holds
+/// it.
 #[track_caller]
 pub(crate) fn no_socket_at(address: SocketAddr) {
     wait_until("the end of every socket at that port", || {
@@ -80,14 +80,14 @@ pub(crate) fn no_socket_at_peer(local: SocketAddr, remote: SocketAddr) {
     });
 }
 
-/// Both of these.
+/// Waits until neither processes nor sockets are left.
 #[track_caller]
 pub(crate) fn nothing_stays(scratch: &Scratch) {
     no_process_stays(scratch);
     no_socket_stays(scratch);
 }
 
-/// Waits until a process listens, and says on which port.
+/// Waits until a process listens, and returns the port.
 #[track_caller]
 pub(crate) fn listening_port(pid: u32) -> u16 {
     wait_until("a listener", || {
@@ -99,7 +99,7 @@ pub(crate) fn listening_port(pid: u32) -> u16 {
     })
 }
 
-/// Waits until `parent` has exactly this many children, and says which.
+/// Waits until `parent` has exactly this many children, and returns their numbers.
 #[track_caller]
 pub(crate) fn children(parent: u32, count: usize) -> Vec<u32> {
     wait_until("the right number of children", || {
@@ -124,7 +124,7 @@ fn all_processes() -> impl Iterator<Item = u32> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// The letter of a process's state in /proc: `T` for one that was stopped.
+/// The letter of a process's state in /proc: `T` for a stopped process.
 pub(crate) fn state(pid: u32) -> Option<char> {
     let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     line.rsplit_once(") ")?.1.chars().next()
@@ -146,13 +146,13 @@ pub(crate) fn pauses(pid: u32) {
     });
 }
 
-/// Waits until a server hashes a file, which it does in a thread of that name.
+/// Waits until a server hashes a file, in a thread of that name.
 #[track_caller]
 pub(crate) fn hashes(pid: u32) {
     wait_until("a thread that hashes", || (hashers(pid) > 0).then_some(()));
 }
 
-/// How many files a server hashes, or is about to.
+/// How many files a server hashes, or is about to hash.
 pub(crate) fn hashers(pid: u32) -> usize {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
     threads

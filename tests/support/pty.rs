@@ -11,16 +11,15 @@ use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// A program whose outputs are a terminal. Killed when dropped.
+/// A program whose outputs are a terminal. Dropping it kills the program.
 pub(crate) struct Pty {
     child: Child,
     terminal: File,
-    /// All that was written.
+    /// Everything that the program has written.
     pub(crate) written: Written,
 }
 
-/// What was written to a terminal. Only its end is printed: a bar that is drawn for some
-/// seconds fills pages.
+/// What was written to a terminal. Debug shows only the end: a bar of some seconds fills pages.
 #[derive(Default)]
 pub(crate) struct Written(String);
 
@@ -48,10 +47,10 @@ pub(crate) fn tail(text: &str) -> String {
 }
 
 impl Pty {
-    /// Starts `command` in a window of so many columns.
+    /// Starts `command` in a window of `columns` columns.
     pub(crate) fn start(mut command: Command, columns: u16) -> Pty {
         let (terminal, inside) = open_terminal(columns);
-        // As a terminal that knows no colors, unless a test says otherwise.
+        // The terminal knows no colors, unless a test says otherwise.
         if !command.get_envs().any(|(name, _)| name == "TERM") {
             command.env("TERM", "dumb");
         }
@@ -88,7 +87,7 @@ impl Pty {
         resize(&self.terminal, columns);
     }
 
-    /// Reads once, at most for `limit`. `false` when there was nothing, or never will be.
+    /// Reads once, for at most `limit`. `false` if there was nothing, or nothing can come any more.
     fn read(&mut self, limit: Duration) -> bool {
         let mut buffer = [0; 4096];
         if poll::readable(&[self.terminal.as_fd()], Some(limit)).unwrap() == [false] {
@@ -99,11 +98,11 @@ impl Pty {
                 self.written.0.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
                 count > 0
             }
-            Err(_) => false, // nobody has it open any more
+            Err(_) => false, // no process has the terminal open any more
         }
     }
 
-    /// Reads until `is_there` says so of all that was written after the first `from` bytes.
+    /// Reads until `is_there` accepts everything that was written after the first `from` bytes.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, from: usize, is_there: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + LIMIT;
@@ -118,7 +117,7 @@ impl Pty {
         while self.read(Duration::ZERO) {}
     }
 
-    /// Waits for the end, of its workers too.
+    /// Waits for the end of the program and of its workers.
     pub(crate) fn finish(mut self) -> (ExitStatus, Written) {
         while self.read(LIMIT) {}
         (self.child.wait().unwrap(), std::mem::take(&mut self.written))
@@ -134,8 +133,8 @@ impl Drop for Pty {
     }
 }
 
-/// What is to be seen in a window of so many columns after all this was written: its lines
-/// without the spaces at their ends, and none of the empty ones at the end.
+/// The lines that a window of `columns` columns shows after all this was written. They lack
+/// trailing spaces and trailing empty lines.
 pub(crate) fn seen(written: &str, columns: usize) -> Vec<String> {
     let mut rows: Vec<Vec<char>> = vec![Vec::new()];
     let (mut row, mut column) = (0, 0);

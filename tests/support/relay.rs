@@ -1,6 +1,6 @@
-//! A relay between a ropewalk client and its server, which does to the data streams
-//! what bad networks do: flips bits, cuts, stalls, slows, splits and merges. It stands
-//! in for the control connection too, since the data port comes with its reply.
+//! A relay between a ropewalk client and its server. It does to the data streams what bad networks
+//! do: flips bits, cuts, stalls, slows, splits and merges. It also carries the control connection,
+//! since its reply names the data port.
 
 mod messages;
 mod plan;
@@ -21,16 +21,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-/// Bytes written at once on a stream that is held to a rate.
+/// Bytes that the relay writes at once on a stream with a rate.
 const PACED: usize = 8 << 10;
 
-/// Most messages that become one write, and how long each is waited for.
+/// The most messages that become one write, and how long the relay waits for each.
 const MERGED: usize = 8;
 const MERGE_TIME: Duration = Duration::from_millis(2);
 
-/// The relay. Ends with all its streams when dropped.
+/// The relay. It ends with all its streams when dropped.
 pub(crate) struct Relay {
-    /// What a client is told.
+    /// The address for clients.
     pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -41,7 +41,7 @@ struct Shared {
     faults: Faults,
     over: AtomicBool,
     streams: AtomicUsize,
-    /// Of them those that came to the control port.
+    /// How many of these came to the control port.
     beside: AtomicUsize,
     blocks: AtomicU64,
     sent: AtomicU64,
@@ -51,7 +51,7 @@ struct Shared {
     links: Mutex<Vec<Weak<Link>>>,
     /// Shut down at the end, which wakes the threads that accept.
     listeners: Mutex<Vec<TcpListener>>,
-    /// What fills the queue of a data port that does not answer.
+    /// The connections that fill the queue of a data port that does not answer.
     waiting: Mutex<Vec<TcpStream>>,
 }
 
@@ -60,7 +60,7 @@ impl Relay {
     pub(crate) fn start(scratch: &Scratch, server: SocketAddr, faults: Faults) -> Relay {
         let here = match faults.data {
             DataPorts::Carried => scratch.address(),
-            // The server's own ports are not to be found there.
+            // The server's own ports are not at that address.
             _ => scratch.elsewhere(),
         };
         let listener = TcpListener::bind((here, 0)).unwrap();
@@ -98,17 +98,17 @@ impl Relay {
         self.shared.streams.load(Ordering::SeqCst)
     }
 
-    /// How many of them came to the control port.
+    /// How many streams came to the control port.
     pub(crate) fn beside(&self) -> usize {
         self.shared.beside.load(Ordering::SeqCst)
     }
 
-    /// Every range that was asked for.
+    /// Every range that a stream asked for.
     pub(crate) fn asked(&self) -> Vec<Piece> {
         self.shared.asked.lock().unwrap().clone()
     }
 
-    /// Every block that was passed on whole.
+    /// Every block that the relay passed on whole.
     pub(crate) fn passed(&self) -> Vec<Piece> {
         self.shared.passed.lock().unwrap().clone()
     }
@@ -159,7 +159,7 @@ impl Link {
         let _ = self.server.shutdown(Shutdown::Both);
     }
 
-    /// Both sides see a reset, once the threads of the stream have let go of it.
+    /// Both sides see a reset, once the threads of the stream have closed their copies.
     fn reset(&self) {
         self.set_over();
         for socket in [&self.client, &self.server] {
@@ -174,7 +174,7 @@ impl Shared {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Accepts in a thread of its own until the relay is over, or `take` wants no more.
+    /// Accepts in a new thread until the relay ends, or `take` wants no more connections.
     fn accept(
         self: &Arc<Shared>,
         listener: TcpListener,
@@ -182,7 +182,7 @@ impl Shared {
     ) {
         self.listeners.lock().unwrap().push(listener.try_clone().unwrap());
         if self.is_over() {
-            return; // nobody would wake the thread
+            return; // nothing would wake the thread
         }
         let own = self.clone();
         std::thread::spawn(move || {
@@ -190,7 +190,7 @@ impl Shared {
                 if let Ok((client, _)) = listener.accept()
                     && !take(own.clone(), client)
                 {
-                    // A clone is left: without this the kernel would go on accepting.
+                    // A clone is left, with which the kernel would go on accepting.
                     shut_down(&listener);
                     return;
                 }
@@ -207,7 +207,8 @@ impl Shared {
         link
     }
 
-    /// One request and its reply, with the port of a listener of this relay in it.
+    /// Carries one request and its reply, and puts the port of a listener of this relay into the
+    /// reply.
     fn control(self: &Arc<Shared>, client: TcpStream) -> Option<()> {
         let server = TcpStream::connect(self.server).ok()?;
         if begins_as_stream(&client) {
@@ -232,7 +233,7 @@ impl Shared {
         (&link.client).write_all(&[reply.as_bytes(), body.as_bytes()].concat()).ok()
     }
 
-    /// What a client is told in place of the sender's `port`.
+    /// The port that a client learns in place of the sender's `port`.
     fn data_port(self: &Arc<Shared>, port: u16) -> u16 {
         let listen = || TcpListener::bind((self.here, port)).unwrap();
         match &self.faults.data {
@@ -254,7 +255,7 @@ impl Shared {
         port
     }
 
-    /// Listens in place of the sender at `port`, until that is gone.
+    /// Listens in place of the sender at `port`, until that sender is gone.
     fn listen(self: &Arc<Shared>, port: u16) -> u16 {
         let listener = TcpListener::bind((self.here, 0)).unwrap();
         let own = listener.local_addr().unwrap().port();
@@ -277,7 +278,7 @@ impl Shared {
         std::thread::spawn(move || own.carry_down(&link, number));
     }
 
-    /// Hello and requests.
+    /// Carries the hello and the requests.
     fn carry_up(&self, link: &Link, stream: usize) {
         let (mut number, mut next) = (0, 1);
         loop {
@@ -307,13 +308,13 @@ impl Shared {
         }
     }
 
-    /// Whether what was read is to wait for what comes next.
+    /// Whether these bytes wait for the next ones, to merge with them.
     fn more_comes(&self, source: &TcpStream) -> bool {
         self.faults.merge
             && poll::readable(&[source.as_fd()], Some(MERGE_TIME)).is_ok_and(|r| r == [true])
     }
 
-    /// Blocks.
+    /// Carries the blocks.
     fn carry_down(&self, link: &Link, stream: usize) {
         let mut next = 1;
         loop {
@@ -356,8 +357,8 @@ impl Shared {
         }
     }
 
-    /// Writes to the client, as fast as the stream may. What passes so is noted before its
-    /// last bytes are written: after these the client may be at its end.
+    /// Writes to the client, at the stream's rate. The relay notes a block before it writes the
+    /// last bytes of it: after these, the client may have ended.
     fn pace(
         &self,
         link: &Link,
@@ -375,7 +376,7 @@ impl Shared {
             self.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
             self.write(&link.client, piece, next)?;
             if let Some(rate) = (self.faults.rate)(stream) {
-                // Measured from the start, so that a sleep that is too long is made up for.
+                // Measured from the start, so a sleep that is too long is made up for.
                 written += piece.len();
                 let due = Duration::from_secs_f64(written as f64 / rate as f64);
                 std::thread::sleep(due.saturating_sub(begun.elapsed()));

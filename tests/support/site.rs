@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A server that is ready, and its folder.
 pub(crate) struct Site {
-    /// Ends before its folder goes.
-    pub(crate) server: Server,
+    /// Ends before its folder is removed.
+    server: Server,
     pub(crate) scratch: Scratch,
     pub(crate) folder: PathBuf,
     pub(crate) address: SocketAddr,
-    /// Where its metrics are, with `--metrics`.
+    /// The address of its metrics, with `--metrics`.
     pub(crate) metrics: Option<SocketAddr>,
 }
 
@@ -34,7 +34,7 @@ impl Site {
         let scratch = Site::new_folder();
         let programs = scratch.make_dir("programs");
         let (server, sender) = (programs.join("server"), programs.join("sender"));
-        // A link and not a copy: a program that was just written may be "busy" at its start.
+        // A hard link and not a copy: a program that was just written may be "busy" at its start.
         fs::hard_link(program_path("server"), &server).unwrap();
         fs::write(&sender, script).unwrap();
         fs::set_permissions(&sender, Permissions::from_mode(0o755)).unwrap();
@@ -55,12 +55,12 @@ impl Site {
         Site { server, scratch, folder, address, metrics }
     }
 
-    /// Makes a file in the server's folder, and says its path.
+    /// Makes a file in the server's folder, and returns its path.
     pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> String {
         self.scratch.write(name, bytes).into_os_string().into_string().unwrap()
     }
 
-    /// Makes a file of so many bytes, none of which is stored, and says its path.
+    /// Makes a file of `size` bytes, and returns its path. The file stores none of its bytes.
     pub(crate) fn sparse(&self, name: &str, size: u64) -> String {
         self.scratch.sparse(name, size).into_os_string().into_string().unwrap()
     }
@@ -69,7 +69,7 @@ impl Site {
         Http::connect(self.address)
     }
 
-    /// One request with its reply, on a connection of its own.
+    /// Sends one request on a new connection, and returns the reply.
     #[track_caller]
     pub(crate) fn ask(&self, method: &str, target: &str, fields: &[&str]) -> Reply {
         self.connect().ask(method, target, fields)
@@ -92,15 +92,20 @@ impl Site {
         self.server.running.next_error_line()
     }
 
+    /// The server's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.running.pid()
+    }
+
     /// The processor time that the server has used, in seconds.
     pub(crate) fn processor_time(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.server.running.pid())).unwrap();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
         ticks / 100.0
     }
 
-    /// Tells the server to end, waits for that, and says the exit code.
+    /// Tells the server to end, waits for the end, and returns the exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         self.server.running.signal(libc::SIGTERM);
         self.server.running.finish_ref().status.code()

@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 
-/// Reads what is there. A wait with a time limit is not restarted after a signal, even
-/// one that is ignored (signal(7)), and this process gets SIGCHLD.
+/// Reads what is there. A read with a time limit is not restarted after a signal, not even after an
+/// ignored one (signal(7)), and this process gets SIGCHLD.
 pub(crate) fn read_some(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(buffer) {

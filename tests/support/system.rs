@@ -1,4 +1,4 @@
-//! What std cannot ask of the system: the only unsafe code of these tests.
+//! System calls that std does not offer: the only unsafe code of these tests.
 
 use crate::support::harness::LIMIT;
 use std::fs::File;
@@ -8,8 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-/// Takes root's power over permissions away from the program. Elsewhere nothing is
-/// left to be taken away.
+/// Takes root's power over permissions away from the program. Does nothing for other users, who
+/// have no such power.
 pub(crate) fn without_privileges(command: &mut Command) {
     const SECBIT_NOROOT: libc::c_ulong = 1;
     // SAFETY: geteuid has no arguments and cannot fail.
@@ -25,8 +25,8 @@ pub(crate) fn without_privileges(command: &mut Command) {
     };
 }
 
-/// Has each signal do to the program what it usually does, whatever the tests were started
-/// with: nohup(1) and the `&` of a script have signals ignored, which programs inherit.
+/// Restores the default action of each signal for the program. The tests may have been started with
+/// ignored signals, by nohup(1) or the `&` of a script, and programs inherit these.
 pub(crate) fn with_usual_signals(command: &mut Command) {
     let reset = || {
         for signal in 1..32 {
@@ -39,8 +39,8 @@ pub(crate) fn with_usual_signals(command: &mut Command) {
     unsafe { command.pre_exec(reset) };
 }
 
-/// The kinds of machine that this one can run, as seccomp(2) numbers them, and the first
-/// system call of each that Linux 3.10 does not have.
+/// The kinds of machine that this machine can run, as seccomp(2) numbers them. With each, the first
+/// system call that Linux 3.10 does not have.
 const NEWER_CALLS: [(u32, u32); 5] = [
     (0xc000_003e, 314), // x86-64
     (0x4000_0003, 351), // x86
@@ -52,11 +52,11 @@ const NEWER_CALLS: [(u32, u32); 5] = [
 /// 32-bit x86, as seccomp(2) calls it.
 const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 
-/// The calls of 32-bit ARM alone, which have been there for ever, begin here.
+/// The private calls of 32-bit ARM, which are older than Linux 3.10, begin here.
 const ARM_PRIVATE: u32 = 0xf_0000;
 
-/// Makes the program, and those that it starts, believe that the kernel is Linux 3.10: each
-/// system call that is newer fails with ENOSYS.
+/// Makes the program and its children believe that the kernel is Linux 3.10: each newer system call
+/// fails with ENOSYS.
 pub(crate) fn on_an_old_kernel(command: &mut Command) {
     let at_least = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
     let mut filter = Vec::new();
@@ -84,10 +84,10 @@ pub(crate) enum Sync {
     All,
 }
 
-/// Makes every such call of the program, and of those that it starts, fail as it does where
-/// the disk has lost what was written.
+/// Makes every such call of the program and of its children fail, as if the disk had lost written
+/// data.
 pub(crate) fn on_a_failing_disk(command: &mut Command, sync: Sync) {
-    // On x86-64 the programs may be those of 32-bit x86, whose calls have other numbers.
+    // On x86-64 the programs may be built for 32-bit x86, whose calls have other numbers.
     let (own, x86) = match sync {
         Sync::Data => (libc::SYS_fdatasync as u32, 148),
         Sync::All => (libc::SYS_fsync as u32, 118),
@@ -119,7 +119,7 @@ fn answer(k: u32) -> libc::sock_filter {
     step(libc::BPF_RET | libc::BPF_K, k, 0, 0)
 }
 
-/// Puts the program under a seccomp filter, which it hands on to those that it starts.
+/// Puts the program and its children under a seccomp filter.
 fn filtered(command: &mut Command, filter: Vec<libc::sock_filter>) {
     let set = move || {
         let (one, zero): (libc::c_ulong, libc::c_ulong) = (1, 0);
@@ -140,21 +140,21 @@ fn filtered(command: &mut Command, filter: Vec<libc::sock_filter>) {
     unsafe { command.pre_exec(set) };
 }
 
-/// Sends a signal to one process that this test knows to be there.
+/// Sends a signal to one process that this test knows to exist.
 pub(crate) fn signal(pid: u32, signal: i32) {
     // SAFETY: kill takes two numbers and touches no memory.
     let done = unsafe { libc::kill(pid as libc::pid_t, signal) };
     assert_eq!(done, 0, "kill {pid}: {}", std::io::Error::last_os_error());
 }
 
-/// A port that the system gives to nobody else for as long as this lives. Connections to it are
-/// refused until a program that is told its number listens there.
+/// A port that the system gives to nobody else while this lives. Connections to it are refused
+/// until a program that gets its number listens there.
 pub(crate) struct Reserved {
     pub(crate) address: SocketAddr,
     _socket: OwnedFd,
 }
 
-/// Reserves a port of `address`; 0 is any. `None` when somebody has it.
+/// Reserves a port of `address`; 0 means any. `None` if another process has it.
 pub(crate) fn reserve(address: Ipv4Addr, port: u16) -> Option<Reserved> {
     let socket = socket();
     let (fd, yes): (_, libc::c_int) = (socket.as_raw_fd(), 1);
@@ -166,14 +166,14 @@ pub(crate) fn reserve(address: Ipv4Addr, port: u16) -> Option<Reserved> {
     };
     assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
     let taken = bind(&socket, SocketAddrV4::new(address, port));
-    // As a listener only to ask for the address: it does not listen.
+    // A listener only to ask for the address: it does not listen.
     let bound = TcpListener::from(socket);
     let address = bound.local_addr().unwrap();
     taken.then(|| Reserved { address, _socket: bound.into() })
 }
 
-/// Ends a listener so that its port can be listened at again. To drop it is not enough: a
-/// program that another test is just starting has a copy until its exec, which keeps the port.
+/// Ends a listener so that a test can listen at its port again. Dropping it is not enough: a
+/// program that another test is starting holds a copy of the port until its exec.
 pub(crate) fn stop_listening(listener: TcpListener) {
     assert!(shut_down(&listener), "{}", std::io::Error::last_os_error());
 }
@@ -211,7 +211,7 @@ fn bind(socket: &OwnedFd, address: SocketAddrV4) -> bool {
     unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) == 0 }
 }
 
-/// Connects from an address of the test's choice: std always leaves it to the system.
+/// Connects from an address of the test's choice, which std leaves to the system.
 pub(crate) fn connect_from(from: Ipv4Addr, to: SocketAddrV4) -> TcpStream {
     let socket = socket();
     assert!(bind(&socket, SocketAddrV4::new(from, 0)), "{}", std::io::Error::last_os_error());
@@ -224,8 +224,8 @@ pub(crate) fn connect_from(from: Ipv4Addr, to: SocketAddrV4) -> TcpStream {
     stream
 }
 
-/// Fills the queue of a listener that accepts nobody, so that the kernel lets the next
-/// connection wait in vain. The connections have to be kept.
+/// Fills the queue of a listener that never accepts, so that the next connection waits in vain. The
+/// caller has to keep the connections.
 pub(crate) fn fill_backlog(listener: &TcpListener) -> Vec<TcpStream> {
     // SAFETY: listen takes two numbers and touches no memory; the descriptor is open.
     assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
@@ -234,8 +234,7 @@ pub(crate) fn fill_backlog(listener: &TcpListener) -> Vec<TcpStream> {
     std::iter::from_fn(connect).collect()
 }
 
-/// A terminal with a window of so many columns: the side that a person sits at, and the
-/// one that programs get.
+/// A terminal with a window of `columns` columns: the person's side, and the side for programs.
 pub(crate) fn open_terminal(columns: u16) -> (File, OwnedFd) {
     let (mut master, mut slave) = (-1, -1);
     // SAFETY: both numbers are writable; null asks for no name and for the usual settings.
@@ -262,7 +261,7 @@ pub(crate) fn echoes(terminal: &File) -> bool {
     settings.c_lflag & libc::ECHO != 0
 }
 
-/// Gives a terminal's window so many columns.
+/// Changes the width of a terminal's window, in columns.
 pub(crate) fn resize(terminal: &File, columns: u16) {
     let size = libc::winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the size is readable and lives through the call.
@@ -270,7 +269,8 @@ pub(crate) fn resize(terminal: &File, columns: u16) {
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// Makes the terminal that is the program's standard error its own, as a login does.
+/// Makes the terminal that is the program's standard error its controlling terminal, as a login
+/// does.
 pub(crate) fn in_front_of(command: &mut Command) {
     // SAFETY: between fork and exec this makes two system calls and touches no memory.
     unsafe {
@@ -283,8 +283,8 @@ pub(crate) fn in_front_of(command: &mut Command) {
     };
 }
 
-/// Lets a process have so many descriptors from now on. It keeps those that it has; but it
-/// cannot wait for more at once.
+/// Lets a process open at most so many descriptors from now on. It keeps those that it has, but
+/// cannot poll more than `count` at once.
 pub(crate) fn limit_descriptors(pid: u32, count: u64) {
     let hard = libc::RLIM_INFINITY;
     let mut old = libc::rlimit { rlim_cur: 0, rlim_max: hard };
@@ -305,8 +305,8 @@ pub(crate) fn signal_thread(pid: u32, thread: u32, signal: i32) {
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// How long each TCP connection of another process lets bytes go unacknowledged, in
-/// milliseconds. `None` where the kernel, or somebody's rule, keeps descriptors from others.
+/// The TCP_USER_TIMEOUT of each connection of another process, in milliseconds. `None` if the
+/// kernel, or a rule of this machine, keeps descriptors from other processes.
 pub(crate) fn user_timeouts(pid: u32) -> Option<Vec<i32>> {
     let none: libc::c_uint = 0;
     // SAFETY: takes numbers only; the descriptor is a new one, which nothing else owns.

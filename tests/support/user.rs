@@ -4,10 +4,10 @@ use crate::support::harness::program_path;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// What most systems call the user that owns nothing, with its number.
+/// The usual name and number of the user that owns nothing.
 pub(crate) const NOBODY: (&str, u32) = ("nobody", 65534);
 
-/// Whether this is root, and the programs are where nobody can start them.
+/// Whether the test runs as root, and that user can start the programs.
 pub(crate) fn can_be_tried() -> bool {
     let mut command = Command::new(program_path("sender"));
     command.arg("-V").uid(NOBODY.1).stdout(Stdio::null()).stderr(Stdio::null());

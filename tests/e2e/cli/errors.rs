@@ -1,5 +1,5 @@
-//! Everything that can go wrong for a client: each time one clear line, the right
-//! exit code, the old output as it was, and nothing left behind.
+//! Everything that can fail for a client. Each time the client prints one clear line and ends with
+//! the right exit code. The old output is unchanged, and nothing is left behind.
 
 use crate::support::exit::{INTEGRITY, NETWORK, PROTOCOL, REFUSED, SYSTEM};
 use crate::support::harness::{Running, Scratch, Server, after, content, run};
@@ -18,7 +18,7 @@ fn old_output(scratch: &Scratch) -> std::path::PathBuf {
     scratch.write("folder/out", b"old")
 }
 
-/// Demands that the output is as it was, and that nothing else of the client is.
+/// Demands that the output is unchanged, and that the client left nothing else.
 #[track_caller]
 fn old_output_survives(scratch: &Scratch) {
     assert_eq!(Scratch::names(&scratch.path("folder")), ["out"]);
@@ -26,7 +26,7 @@ fn old_output_survives(scratch: &Scratch) {
     proof::nothing_stays(scratch);
 }
 
-/// A client that cannot even connect to `address`.
+/// Runs a client that cannot connect to `address`.
 #[track_caller]
 fn unreachable(test: &str, address: &str, words: &str) {
     let scratch = Scratch::new(test);
@@ -37,7 +37,7 @@ fn unreachable(test: &str, address: &str, words: &str) {
 
 #[test]
 fn a_host_that_does_not_exist_is_named() {
-    // No resolver has to be asked for what cannot be a host's name.
+    // The client rejects an invalid host name without asking a resolver.
     unreachable("no-host", "no host.invalid:80", "; check the name, or use an IP address");
 }
 
@@ -62,7 +62,7 @@ fn a_connection_that_times_out_is_named() {
     );
 }
 
-/// A client that gets these bytes for a reply.
+/// Runs a client that gets these bytes for a reply.
 #[track_caller]
 fn answered(test: &str, reply: impl AsRef<[u8]>, code: i32, words: &str) {
     let scratch = Scratch::new(test);
@@ -106,7 +106,7 @@ fn the_error_says_that_the_name_is_a_folder() {
     let mut client = scratch.client(server.address, 2, "data", scratch.path("out"));
     let words = "404 Not Found: not a regular file: 'data'; ropewalk fetches single files";
     run(&mut client).failed(REFUSED, "client", words);
-    // The seed's server answers nothing at all then.
+    // In this case the seed's server replies nothing.
     let words = "closed without a reply; a classic server does that for a folder";
     answered("folder-classic", b"", NETWORK, words);
 }
@@ -205,7 +205,7 @@ fn a_reply_that_is_too_long_is_named() {
     let client =
         Running::start(&mut scratch.client(server.address(), 1, "file", scratch.path("out")));
     let (_, mut stream) = server.accept_request();
-    let _ = stream.write_all(&reply); // it need not read all of it
+    let _ = stream.write_all(&reply); // the client need not read all of it
     client.finish().failed(PROTOCOL, "client", "the reply is too long");
 }
 
@@ -215,7 +215,7 @@ fn a_server_that_says_nothing_is_named() {
     answered("half", b"HTTP/1.1 200 OK\r\nContent", NETWORK, ": the server closed without");
 }
 
-/// A client whose streams are ended early: `end` gets them once they are all open.
+/// Runs a client whose streams end early: `end` gets them once they are all open.
 #[track_caller]
 fn cut_short(test: &str, code: i32, words: &str, reset: bool) {
     let scratch = Scratch::new(test);
@@ -272,7 +272,7 @@ fn the_client_waits_for_a_sender_that_listens_late() {
         md5(b"late"),
         address.port()
     )));
-    // It pauses only after an attempt that was refused.
+    // The client pauses only after a refused attempt.
     let receiver = proof::children(client.pid(), 1)[0];
     proof::pauses(receiver);
     let listener = TcpListener::bind(address).unwrap();
@@ -305,7 +305,7 @@ fn a_file_size_limit_is_an_error_and_does_not_kill_the_client() {
     let output = old_output(&scratch);
     for threads in [1, 4] {
         let client = scratch.client(server.address, threads, "file", &output);
-        // In blocks of 512 bytes: enough for a quarter of the file, not for all of it.
+        // In blocks of 512 bytes: enough for a quarter of the file only.
         let outcome = run(&mut after("ulimit -f 1024", &client));
         outcome.failed(SYSTEM, "client", "out: File too large");
         assert_eq!(Scratch::names(&scratch.path("folder")), ["out"], "{threads}");

@@ -9,7 +9,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Sends one request, and reads to the end of the answer.
+/// Sends one request, and reads the reply to its end.
 fn ask(address: SocketAddr, request_line: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!("{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -19,7 +19,7 @@ fn ask(address: SocketAddr, request_line: &str) -> String {
     answer
 }
 
-/// The same with one more header field.
+/// Like `ask`, with one more header field.
 fn ask_with(address: SocketAddr, request_line: &str, field: &str) -> String {
     ask(address, &format!("{request_line} HTTP/1.1\r\n{field}\r\nX-Rest: of"))
 }
@@ -147,7 +147,7 @@ fn a_log_that_is_a_pipe_without_a_reader_is_an_error_at_the_start() {
 fn a_pipe_that_is_not_read_does_not_block_the_server_that_logs_to_it() {
     let scratch = Scratch::new("log-full");
     let pipe = make_pipe(&scratch);
-    // For writing too: so it can be opened before there is a server, and be filled.
+    // Also opened for writing, so that the open needs no server, and the test can fill the pipe.
     let flags = libc::O_NONBLOCK;
     let mut reader =
         File::options().read(true).write(true).custom_flags(flags).open(&pipe).unwrap();

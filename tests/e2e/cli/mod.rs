@@ -1,4 +1,4 @@
-//! What the programs print, and what they make of a command line.
+//! What the programs print, and how they read a command line.
 
 mod errors;
 mod log;

@@ -1,5 +1,5 @@
-//! What a client says while it fetches where no person watches: objects for a program, a
-//! plain line now and then, or nothing; and the command that goes on.
+//! What a client prints during a fetch without a terminal: objects for a program, a plain line now
+//! and then, or nothing; and the command that resumes the fetch.
 
 use crate::support::harness::{Running, Scratch, Server, name, run};
 use crate::support::path::BLOCK;
@@ -14,7 +14,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The object that a line is.
+/// The object on a line.
 #[track_caller]
 fn object(line: &str) -> Value {
     assert_eq!(line.find('\n'), Some(line.len() - 1), "{line:?}");
@@ -31,7 +31,7 @@ fn text<'a>(object: &'a Value, key: &str) -> &'a str {
     object.get(key).and_then(Value::as_str).unwrap_or_else(|| panic!("{key} of {object}"))
 }
 
-/// The next object of a client, which has to be of this kind.
+/// The client's next object, which must be of this kind.
 #[track_caller]
 fn next(client: &mut Running, event: &str) -> Value {
     let object = object(&client.next_error_line());
@@ -39,7 +39,7 @@ fn next(client: &mut Running, event: &str) -> Value {
     object
 }
 
-/// The first object from now on that tells of progress and has `number` as its `key`.
+/// The next progress object that has `number` as its `key`.
 #[track_caller]
 fn progress_with(client: &mut Running, key: &str, wanted: u64) -> Value {
     loop {
@@ -66,7 +66,7 @@ fn objects_come_from_start_to_end_even_while_no_bytes_come() {
     assert_eq!(text(&moving, "phase"), "moving");
     assert_eq!((number(&moving, "size"), number(&moving, "percent")), (20 * BLOCK, 50));
     assert_eq!((number(&moving, "streams"), number(&moving, "resent")), (1, 0));
-    // Nothing arrives, and yet they come.
+    // No byte arrives, and the objects still come.
     for _ in 0..4 {
         progress_with(&mut client, "bytes", 10 * BLOCK);
     }
@@ -78,7 +78,7 @@ fn objects_come_from_start_to_end_even_while_no_bytes_come() {
     let lines: Vec<Value> = outcome.err.split_inclusive('\n').map(object).collect();
     let ends = lines.iter().filter(|object| text(object, "event") == "end");
     assert_eq!(ends.count(), 1);
-    // Each field is in the paper, where several may share an entry.
+    // The man page describes each field. Several fields may share an entry.
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/share/man/man1/ropewalk-client.1");
     let page = fs::read_to_string(page).unwrap();
     let (_, page) = page.split_once(".SH PROGRESS OBJECTS").unwrap();
@@ -105,7 +105,7 @@ fn progress_tells_how_much_of_the_part_file_has_been_checked() {
     command.args(["--progress=json", "--verify", "md5"]);
     let mut client = Running::start(&mut command);
     next(&mut client, "start");
-    // No byte comes, and all that is there gets into the MD5 too.
+    // No byte comes, and the MD5 takes in everything that is there.
     let checked = progress_with(&mut client, "hashed", 10 * BLOCK);
     assert_eq!((number(&checked, "kept"), number(&checked, "checked")), (10 * BLOCK, 10 * BLOCK));
     assert_eq!(checked.get("left"), Some(&Value::Null), "{checked}");
@@ -245,7 +245,7 @@ fn a_plain_line_tells_of_a_lost_server_at_once() {
             assert!(line.starts_with("client: file: "), "{line}");
             break;
         }
-        // Each of the others takes ten seconds.
+        // Each of the other lines takes 10 s.
         assert!(begun.elapsed() < Duration::from_secs(60), "{line}");
     }
     path.restart(&[]);
@@ -262,7 +262,7 @@ fn a_quiet_client_tells_of_its_progress_only_when_it_is_asked_to() {
     outcome.succeeded();
 }
 
-/// Interrupts a client in the middle, and runs what it says to go on with, by `shell`.
+/// Interrupts a client in the middle, and has `shell` run the command that the client prints.
 #[track_caller]
 fn goes_on(test: &str, shell: &str, file: &OsStr, output: &OsStr) {
     let (gate, faults) = Gate::after(10);

@@ -1,4 +1,4 @@
-//! The bar that a client draws in a terminal: its width, its end, and what it says.
+//! The bar that a client draws in a terminal: its width, its text, and its end.
 
 use crate::support::harness::{Scratch, Server, run, wait_until};
 use crate::support::path::{Gate, Path};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 const BLOCKS: u64 = 10;
 
-/// A client in a window of so many columns, of whose file the first half has come.
+/// A client in a window of `columns` columns that has received half of its file.
 struct Half {
     path: Path,
     gate: Arc<Gate>,
@@ -34,14 +34,14 @@ fn drawn(written: &str) -> impl Iterator<Item = &str> {
     written.split('\r').map(|line| line.trim_start_matches("\x1b[J"))
 }
 
-/// What is on these lines, which may have been broken at a space.
+/// The text of these lines without spaces. A line may have been broken at a space.
 fn without_spaces(lines: &[String]) -> String {
     lines.concat().replace(' ', "")
 }
 
 #[test]
 fn the_bar_fits_its_window_and_is_gone_at_the_end() {
-    // A terminal that does not know its width counts as one of 80 columns.
+    // A terminal without a known width counts as one of 80 columns.
     for (columns, width) in [(40, 40), (0, 80), (80, 80), (200, 200)] {
         let Half { path, gate, pty } = half("bar", columns, &[]);
         gate.open();
@@ -57,7 +57,7 @@ fn the_bar_fits_its_window_and_is_gone_at_the_end() {
         assert_eq!(bar.contains("\rfile  ["), width >= 80, "{}", tail(bar));
         assert!(!bar.contains("re-sent"), "{}", tail(bar));
         assert!(!bar.contains('\x1b'), "any terminal understands it: {}", tail(bar));
-        // Nothing but the summary is left.
+        // Only the summary is left.
         assert_eq!(
             without_spaces(&seen(&written, width)),
             summary.split_whitespace().collect::<String>()
@@ -70,7 +70,7 @@ fn the_bar_fits_a_window_that_becomes_narrower() {
     let Half { path, gate, mut pty } = half("bar-resized", 80, &[]);
     pty.resize(40);
     let before = pty.written.len();
-    // The terminal may have broken the old line in two, so its pieces are erased.
+    // The terminal may have broken the old line in two, so the client erases both pieces.
     pty.wait_for(before, |written| written.contains("\x1b[J"));
     let after = pty.written.find("\x1b[J").unwrap();
     pty.wait_for(after, |written| written.matches("\r 50%").count() >= 3);
@@ -137,8 +137,8 @@ fn ctrl_z_leaves_nothing_of_the_bar_behind() {
     path.is_whole();
 }
 
-/// What a client writes to a terminal of this kind that fetches a file, and one that is not
-/// there.
+/// What a client writes to a terminal of this kind: it fetches one file, and then another that does
+/// not exist.
 fn in_colors(test: &str, environment: &[(&str, &str)]) -> String {
     let scratch = Scratch::new(test);
     let server = Server::start(&scratch, &["--root", "."]);
@@ -182,7 +182,7 @@ fn a_client_in_the_background_draws_nothing() {
     let scratch = Scratch::new("bar-background");
     let server = Server::start(&scratch, &[]);
     scratch.write("file", &vec![7; 1 << 20]);
-    // A second's worth of bytes, in which a bar would be drawn several times.
+    // Enough bytes for one second, in which a client would draw a bar several times.
     let client = scratch.client(server.address, 1, "file", scratch.path("out"));
     let mut shell = Command::new("sh");
     shell.arg("-mc").arg("\"$0\" \"$@\" --progress=bar --limit-rate=1M & wait $!");

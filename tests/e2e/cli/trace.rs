@@ -1,6 +1,6 @@
-//! `--trace`: the picture has a row for each stream and what befell it, is there after a
-//! fetch that failed too, and costs no fetch anything. How it is drawn is a matter of
-//! `src/bin/client/picture` and its tests.
+//! `--trace`: the picture has a row for each stream, with its events. It also comes after a failed
+//! fetch, and never makes a fetch fail. `src/bin/client/picture` and its tests cover how it is
+//! drawn.
 
 use crate::support::harness::{Outcome, Running, Scratch, Server, content, run, wait_until};
 use crate::support::path::{DAMAGED, Gate, Path, RECONNECTS, count, flip};
@@ -13,7 +13,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A client that draws, and where it does.
+/// A client that draws a picture, and the path of the picture.
 fn drawing(path: &Path, mut client: Command) -> (Command, PathBuf) {
     let picture = path.scratch.path("trace.svg");
     client.arg("--trace").arg(&picture);
@@ -92,7 +92,7 @@ fn a_fetch_that_was_interrupted_has_its_picture() {
     client.finish().failed(130, "client", "stopped by SIGINT");
     let svg = fs::read_to_string(picture).unwrap();
     assert!(svg.contains("failed: stopped by SIGINT"), "{svg}");
-    // What the receiver had not reported when it was killed, a tenth of a second, is lost.
+    // The picture lacks what the receiver had not reported when it was killed: a tenth of a second.
     assert!(rows(&svg) <= 1, "{svg}");
 }
 
@@ -143,7 +143,7 @@ fn a_classic_transfer_has_its_rows_too() {
     assert_eq!(rows(&fs::read_to_string(picture).unwrap()), 3);
 }
 
-/// A client that draws into this pipe, which it is the first to open.
+/// A client that draws into this pipe. The client opens the pipe before a reader does.
 fn drawing_into_pipe(scratch: &Scratch, server: &Server) -> Command {
     let pipe = scratch.path("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -175,7 +175,7 @@ fn a_picture_arrives_through_a_pipe() {
         File::open(pipe).unwrap().read_to_string(&mut svg).unwrap();
         svg
     });
-    // Its open waits for the client's, which does not wait for it.
+    // The reader's open waits for the client's open, which does not wait for a reader.
     wait_until("the reader", || {
         run(&mut client).succeeded();
         reading.is_finished().then_some(())

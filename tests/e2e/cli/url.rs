@@ -1,11 +1,11 @@
-//! A URL in place of address, streams and file, as a browser or an index page gives it.
+//! A URL in place of address, streams and file, as a browser or an index page shows it.
 
 use crate::support::harness::{Scratch, Server, run};
 use crate::support::http::Http;
 use std::fs;
 use std::process::Command;
 
-/// A client in its own folder, which is given these words and says only how it ended.
+/// A client in its own folder with these arguments, which prints only how it ended.
 fn client(scratch: &Scratch, words: &[&str]) -> Command {
     let mut command = scratch.program("client");
     command.args(words).arg("--progress=none").current_dir(scratch.folder());
@@ -24,7 +24,7 @@ fn a_url_of_an_index_page_is_enough() {
     http.send("GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n");
     let page = http.receive();
     let page = page.text();
-    // The link of the file is the only one that has a percent sign.
+    // Only the link of the file has a percent sign.
     let link = page.split("href=\"").filter_map(|rest| rest.split('"').next());
     let link = link.filter(|link| link.contains('%')).last().unwrap_or_else(|| panic!("{page}"));
     let mut client = client(&scratch, &[&format!("http://{}/{link}", server.address)]);
@@ -68,6 +68,6 @@ fn a_url_may_have_an_ipv6_address_and_no_port() {
     let scratch = Scratch::new("url-ipv6");
     let mut client = client(&scratch, &["http://[::1]/file"]);
     let outcome = run(client.args(["--connect-timeout", "1"]));
-    // Whatever listens there, if anything, it was asked.
+    // Whether or not a server listens there, the client asked it.
     assert!(outcome.err.starts_with("client: [::1]:80: "), "{outcome:?}");
 }

@@ -1,5 +1,5 @@
-//! What the four programs say without a peer: help, versions, mistakes on the command
-//! line, and outputs that are closed or full.
+//! What the four programs print without a peer: help, versions, mistakes on the command line. Also,
+//! how they treat outputs that are closed or full.
 
 use crate::support::harness::{Outcome, Running, Scratch, Server, after, program_path, run};
 use crate::support::pty::Pty;
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 const PROGRAMS: [&str; 4] = ["server", "client", "sender", "receiver"];
 
-/// Each program with these arguments.
+/// Runs `check` on each program with these arguments.
 fn each(scratch: &Scratch, arguments: &[&str], check: impl Fn(&str, &mut Command)) {
     for name in PROGRAMS {
         check(name, scratch.program(name).args(arguments));
@@ -110,7 +110,7 @@ fn help_over_a_closed_pipe_is_an_error_and_no_panic() {
     });
 }
 
-/// How a program ends whose outputs are as `setting` leaves them.
+/// The exit code of a program whose outputs `setting` has changed.
 fn code_with(setting: &str, command: &Command) -> Option<i32> {
     after(setting, command).status().unwrap().code()
 }
@@ -238,7 +238,7 @@ fn a_server_listens_on_both_families_at_once() {
     }
 }
 
-/// Demands that these arguments are refused as a mistake of the user's.
+/// Demands that the program refuses these arguments as a mistake of the user.
 #[track_caller]
 fn refused(name: &str, arguments: &[&str], words: &str) {
     let scratch = Scratch::new(&format!("usage-{name}"));

@@ -1,4 +1,4 @@
-//! Names of several addresses of which one is silent, and addresses of one link only.
+//! Names with several addresses of which one is silent, and link-local addresses.
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run};
 use crate::support::namespace::apart;
@@ -10,8 +10,8 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The name of two addresses: of `port` at ::1, where connections wait for ever, and of the
-/// test's own.
+/// A name with two addresses: `port` at ::1, where connections wait for ever, and the test's own
+/// address.
 struct Named {
     hosts: String,
     _silent: (TcpListener, Vec<TcpStream>),
@@ -64,9 +64,9 @@ fn a_silent_ipv6_address_does_not_keep_a_receiver_from_ipv4() {
     let begun = Instant::now();
     let receiver = Running::start(&mut receiver);
     let mut stream = accept(&listener);
-    // It gives an address up after 10 s.
+    // A receiver gives up an address after 10 s.
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
-    // A close before the number was read would be a reset, and no end of the block.
+    // Closing before the number is read would be a reset, and not the end of the block.
     stream.read_exact(&mut [0]).unwrap();
     drop(stream);
     receiver.finish().succeeded();
@@ -92,7 +92,7 @@ fn a_link_local_address_works_with_the_name_of_its_link() {
     let line = server.next_line();
     let address: SocketAddr = line["listening on ".len()..].trim_end().parse().unwrap();
     let port = address.port();
-    // The client's machine has its own name and number for the link.
+    // The client's machine has another name and another number for the link.
     let script = format!(
         "{}; number=$(cat /sys/class/net/there/ifindex); shift; \
          for zone in there $number; do \

@@ -6,7 +6,7 @@ use crate::support::path::{Gate, Path};
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-/// Does something to the file while a client waits for the rest of it.
+/// Changes the file with `change` while a client waits for the rest of it.
 #[track_caller]
 fn changes(test: &str, options: &[&str], change: impl Fn(&Path)) {
     let (gate, faults) = Gate::after(10);

@@ -1,5 +1,5 @@
-//! Data streams that break the rules, stall or never come: what a sender does with
-//! them, and that a server is as it was when they are over.
+//! Classic streams that break the rules, stall or never come: how a sender reacts, and that the
+//! server keeps no trace of them.
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
 use crate::support::peers::classic::{Offer, ask, fetch, open_stream};
@@ -8,15 +8,15 @@ use crate::support::socket::{connect, read_all};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
-/// A file so large that no socket's buffers hold a block of it.
+/// The size of a file whose blocks fit into no socket's buffers.
 const LARGE: usize = 96 << 20;
 
-/// A server that offers the file `file`, over this many streams, and the offer.
+/// A server that offers the file `file` over `threads` streams, and the offer.
 fn offered(scratch: &Scratch, bytes: &[u8], threads: usize) -> (Server, Offer) {
     offered_with(scratch, &[], bytes, threads)
 }
 
-/// The same by a server with these options.
+/// Like `offered`, with options of the server.
 fn offered_with(
     scratch: &Scratch,
     options: &[&str],
@@ -29,15 +29,15 @@ fn offered_with(
     (server, offer)
 }
 
-/// Whether a stream was closed without a byte. A stream with something unread in it
-/// may be closed by a reset.
+/// Whether the stream was closed without a byte. A stream with unread bytes may be closed by a
+/// reset.
 fn closed_unserved(mut stream: TcpStream) -> bool {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
     bytes.is_empty()
 }
 
-/// Fetches what is left of an offer, and demands that it is right.
+/// Fetches the rest of an offer, and demands that it is right.
 #[track_caller]
 fn serves_all(server: Server, offer: &Offer, bytes: &[u8], threads: u8) {
     let mut server = server;
@@ -65,7 +65,7 @@ fn a_stream_number_that_came_before_closes_that_stream_alone() {
     let scratch = Scratch::new("repeated");
     let bytes = content(LARGE);
     let (mut server, offer) = offered(&scratch, &bytes, 2);
-    // Its block does not fit into the buffers, so it is under way until it is read.
+    // The block does not fit into the buffers, so it is under way until the test reads it.
     let mut first = open_stream(offer.sender, 0);
     first.read_exact(&mut [0]).unwrap();
     assert!(closed_unserved(open_stream(offer.sender, 0)));
@@ -101,7 +101,7 @@ fn a_stream_that_sends_more_than_its_number_is_served() {
     proof::children(server.running.pid(), 0);
 }
 
-/// A connection from another loopback address than the one that all others come from.
+/// A connection from another loopback address than the test's other connections.
 fn connect_from_elsewhere(to: SocketAddr) -> TcpStream {
     let SocketAddr::V4(to) = to else { panic!("{to}") };
     crate::support::system::connect_from(Ipv4Addr::new(127, 0, 0, 2), to)
@@ -109,7 +109,7 @@ fn connect_from_elsewhere(to: SocketAddr) -> TcpStream {
 
 #[test]
 fn a_stream_from_another_address_than_the_request_is_closed_and_harms_no_other() {
-    // A classic stream has no token, so `--any-address` is not for it.
+    // A classic stream has no token, so `--any-address` does not apply to it.
     for options in [&[][..], &["--any-address"]] {
         let scratch = Scratch::new("elsewhere");
         let bytes = content(9000);
@@ -160,7 +160,7 @@ fn a_stream_that_takes_no_data_ends_its_transfer() {
     let line = server.next_log_line();
     assert!(line.ends_with("stream 0: took no data for 1 s\n"), "{line}");
     proof::children(server.running.pid(), 0);
-    // Nothing of the transfer waits for the peer, which still holds its end open.
+    // Nothing of the transfer waits for the peer, although the peer still holds its end open.
     proof::no_socket_at(offer.sender);
 }
 
@@ -171,7 +171,7 @@ fn a_stream_that_breaks_is_logged_and_the_others_go_on() {
     let (mut server, offer) = offered(&scratch, &bytes, 2);
     let mut broken = open_stream(offer.sender, 0);
     broken.read_exact(&mut [0]).unwrap();
-    drop(broken); // with data unread: a reset
+    drop(broken); // with unread data: a reset
     let half = read_all(open_stream(offer.sender, 1));
     assert_same(&half, &bytes[LARGE / 2 + 1..], "the other block");
     let line = server.next_log_line();
@@ -202,8 +202,8 @@ fn a_server_is_as_it_was_after_sixty_transfers() {
     });
 }
 
-/// Threads and descriptors when the connection of the first transfer is over: the
-/// smallest numbers that an idle server ever has are those of one that never worked.
+/// Waits until the server has as few threads and descriptors as one that has never worked, and
+/// returns both numbers. The connection of the first transfer is over then.
 fn settled_holdings(pid: u32) -> (usize, usize) {
     let scratch = Scratch::new("fresh");
     let fresh = Server::start(&scratch, &[]);

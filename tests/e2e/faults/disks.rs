@@ -1,5 +1,5 @@
-//! Disks that fill up, lose what was written, or lack what others have. Where no such disk is
-//! to be had, a library of the tests' own plays it; this does not work for programs of another
+//! Disks that fill up, lose written data, or lack what other disks have. If no such disk is
+//! available, a library of the tests plays it. The library does not work for programs of another
 //! machine.
 
 use crate::support::exit::SYSTEM;
@@ -17,7 +17,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-/// Refuses what the variable DISK names.
+/// A library that refuses the calls that the variable DISK names.
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -75,7 +75,7 @@ int fstatfs64(int fd, struct statfs64 *to) {
 }
 "#;
 
-/// A command whose disk lacks these things.
+/// The command, on a disk without the things that `what` names.
 fn on_a_disk_without(what: &str, scratch: &Scratch, mut command: Command) -> Command {
     preload(scratch, SOURCE, &mut command);
     command.env("DISK", what);
@@ -98,7 +98,7 @@ fn a_disk_without_locks_modes_allocation_and_size_gets_the_file_and_one_warning(
     assert!(lines[0].contains(warning), "{outcome:?}");
     outcome.succeeded();
     assert_same(&fs::read(&out).unwrap(), &bytes, "the output");
-    // Without a word where only errors are wanted, and where nothing is missed.
+    // No warning with `-q`, and none if nothing is missed.
     for (what, quiet) in [(everything, "-q"), ("allocation size inodes truncation", "--no-sync")] {
         let outcome = run(on_a_disk_without(what, &scratch, client()).arg(quiet));
         assert_eq!(outcome.err, "", "{what}");
@@ -231,7 +231,8 @@ fn a_folder_that_cannot_be_read_is_written_to_and_gone_on_in() {
     path.is_whole();
 }
 
-/// Says when it begins, and fails after three seconds. poll(2) is what a receiver may call.
+/// A library whose sync says when it begins, and fails after three seconds. It waits with poll(2),
+/// which a receiver may call.
 const FAILING_LATE: &str = r#"
 #include <errno.h>
 #include <poll.h>
@@ -253,15 +254,15 @@ fn a_sync_that_fails_after_the_last_byte_is_an_error() {
     preload(&path.scratch, FAILING_LATE, &mut client);
     let mut client = Running::start(&mut client);
     assert_eq!(client.next_error_line(), "syncing\n");
-    gate.open(); // all the rest comes before the sync has failed
+    gate.open(); // all other bytes come before the sync fails
     let outcome = client.finish();
     assert_eq!(outcome.status.code(), Some(1), "{outcome:?}");
     assert!(outcome.err.contains("out: Input/output error"), "{outcome:?}");
     assert_eq!(path.names(), ["out.part", "out.part.journal"]);
 }
 
-/// Runs the client, fills the disk when the test says so, lets the client fail, makes
-/// room again and runs it once more. All that is not the client's is said on stdout.
+/// Runs the client, fills the disk when the test says so, and lets the client fail. Then makes room
+/// and runs the client again. Only the script writes to stdout.
 const FILL_AND_GO_ON: &str = r#"
 "$0" "$@" & client=$!
 until [ -e "$SIGNAL.fill" ]; do sleep 0.01; done
@@ -279,8 +280,8 @@ cat out >"$SIGNAL.out"
 #[test]
 fn a_disk_that_fills_up_at_any_block_keeps_what_came_and_goes_on_with_room() {
     for round in 0..4 {
-        // Small enough for the disk, and stored only in part, so that no space is taken in
-        // advance: each block may be the one that does not fit.
+        // The file fits on the disk, and is stored only in part, so no space is allocated in
+        // advance. Each block may be the one that does not fit.
         let blocks = 2 + scatter(round) % 10;
         let (gate, faults) = Gate::after(blocks);
         let mut path = Path::new("fills-up", 2 << 20, faults);
@@ -350,7 +351,7 @@ fn a_disk_without_enough_room_is_an_error_before_anything_is_sent() {
     let scratch = Scratch::new("no-room");
     let server = crate::support::harness::Server::start(&scratch, &[]);
     scratch.write("file", &content(6 << 20));
-    // The same bytes, and so many that are not stored that it is no whole file.
+    // `sparse` has holes: it stores 5 MiB of 1 GiB.
     scratch.write("sparse", &content(5 << 20));
     let sparse = fs::File::options().write(true).open(scratch.path("sparse")).unwrap();
     sparse.set_len(1 << 30).unwrap();

@@ -1,5 +1,5 @@
-//! Ropewalk transfers over a path that damages, cuts, stalls and slows the streams: the
-//! file is right, and what had to be mended is counted.
+//! Ropewalk transfers over a path that damages, cuts, stalls and slows the streams. The file is
+//! right, and the summary counts each repair.
 
 use crate::support::exit::INTEGRITY;
 use crate::support::harness::run;
@@ -29,7 +29,7 @@ fn flipping(which: impl Fn(u64) -> bool + Send + Sync + 'static) -> (Arc<AtomicU
 #[test]
 fn flipped_bits_are_asked_for_again_and_counted() {
     let (flips, faults) = flipping(|number| number % 3 == 0);
-    // On one stream nothing overtakes, so the numbers are exact.
+    // No block overtakes another on one stream, so the numbers are exact.
     let path = Path::new("flips", (6 << 20) + 5, faults);
     let said = path.fetch(1);
     let flips = flips.load(Ordering::SeqCst);
@@ -43,7 +43,7 @@ fn flipped_bits_on_many_streams_never_reach_the_disk() {
     let (flips, faults) = flipping(|number| scatter(number) % 4 == 0);
     let path = Path::new("flips-many", 12 << 20, faults);
     let damaged = count(&path.fetch(7), DAMAGED);
-    // Some may have been of no use any more.
+    // Some damaged blocks may no longer have been needed.
     assert!((10..=flips.load(Ordering::SeqCst)).contains(&damaged), "{damaged}");
 }
 
@@ -56,7 +56,7 @@ fn a_hundred_damaged_blocks_in_a_row_end_the_transfer() {
     outcome.failed(INTEGRITY, "client", "100 bad blocks in a row, the last one: its checksum");
     assert!(outcome.err.contains("out.part keeps 0%; to continue: "), "{outcome:?}");
     assert_eq!(path.names(), ["out.part", "out.part.journal"]);
-    // Each block of the file can be under way once when the hundredth bad one has come.
+    // Each block of the file can be under way once when the hundredth damaged block comes.
     let flips = flips.load(Ordering::SeqCst);
     assert!((100..100 + blocks as u64).contains(&flips), "{flips}");
 }
@@ -81,8 +81,8 @@ fn ninety_nine_damaged_blocks_in_a_row_do_not_end_the_transfer() {
 
 #[test]
 fn a_flipped_bit_anywhere_in_a_header_closes_that_stream() {
-    // The second block of each stream, so that 100 in a row never come; what follows it on
-    // the stream is not read. Steps of 5 hit every field.
+    // The second block of each stream is damaged, so 100 in a row never come. The sink reads
+    // nothing behind it on that stream. Steps of 5 bits hit every field.
     let flips = HEADER_SIZE * 8 / 5;
     let blocks: Vec<AtomicU64> = (0..flips).map(|_| AtomicU64::new(0)).collect();
     let path = Path::new(
@@ -109,7 +109,7 @@ fn a_flipped_bit_in_a_request_gets_an_error_and_another_stream() {
         8 << 20,
         Faults {
             message: Box::new(|message| {
-                // One request of each of the first streams, at another place each time.
+                // Damages one request of each of the first streams, at another place each time.
                 if message.number == 3 && message.stream < 24 {
                     let bit = message.stream * 8 + message.stream % 8;
                     flip(message.bytes, bit);
@@ -130,7 +130,7 @@ fn a_stream_whose_hello_has_a_flipped_bit_is_refused_and_comes_again() {
         4 << 20,
         Faults {
             message: Box::new(|message| {
-                // Each in another field: mark, token, checksum.
+                // Each stream's hello is damaged in another field: mark, token, checksum.
                 let place = [0, 40, 200].get(message.stream);
                 if let (0, Some(bit)) = (message.number, place) {
                     flip(message.bytes, *bit);
@@ -162,7 +162,7 @@ fn streams_that_are_reset_at_random_moments_come_again() {
     let said = path.fetch(4);
     let cuts = cuts.load(Ordering::SeqCst);
     assert!(cuts >= 6, "{cuts}");
-    // A stream that is cut near the end may not come again any more.
+    // A stream that is cut near the end may not come again.
     assert!((cuts - 4..=cuts).contains(&count(&said, RECONNECTS)), "{cuts}: {said}");
     assert_eq!(count(&said, DAMAGED), 0, "{said}");
 }
@@ -185,7 +185,7 @@ fn another_stream_asks_for_the_ranges_that_a_stalled_stream_owes() {
         let same = asked.iter().filter(|other| other.offset == piece.offset);
         assert!(same.count() > 1, "{piece:?}");
     }
-    // Nobody waited until it was given up.
+    // The other streams did not wait until the client gave up the stalled stream.
     assert_eq!(path.relay.streams(), 4);
 }
 
@@ -203,7 +203,7 @@ fn the_sink_asks_again_for_the_range_that_holds_the_prefix_back_first() {
     let asked = path.relay.asked();
     let owed = asked.iter().find(|piece| piece.stream == 0).unwrap().offset;
     let again = asked.iter().position(|piece| piece.stream != 0 && piece.offset == owed).unwrap();
-    // What is under way on the other stream comes on top.
+    // Bytes that are under way on the other stream are added.
     let limit = owed + HOLD_BACK + HOLD_BACK / 2;
     for piece in &asked[..again] {
         assert!(piece.offset <= limit, "{piece:?} before {owed} was asked for again");
@@ -223,7 +223,7 @@ fn a_slow_stream_among_fast_streams_does_not_delay_the_end() {
     let (asked, passed) = (path.relay.asked(), path.relay.passed());
     let slow: u64 = passed.iter().filter(|p| p.stream == 2).map(|p| p.length).sum();
     assert!(slow < size as u64 / 4, "{slow}");
-    // What it still owed at the end came on the others.
+    // The other streams brought what the slow stream still owed at the end.
     let owed = asked.iter().filter(|piece| piece.stream == 2 && !passed.contains(piece));
     let mut late = 0;
     for piece in owed {
@@ -231,7 +231,7 @@ fn a_slow_stream_among_fast_streams_does_not_delay_the_end() {
         late += again.unwrap_or_else(|| panic!("{piece:?}")).length;
     }
     assert!(late > 0, "{said}");
-    // The summary says so from 1% of the file on, with three digits.
+    // The summary names late bytes from 1% of the file on, with three digits.
     let told = path::late(&said);
     assert!(told == 0.0 || told * 1.01 >= late as f64, "{said}");
 }

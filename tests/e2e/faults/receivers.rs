@@ -1,6 +1,5 @@
-//! Receivers that break the rules of the ropewalk protocol, played by the tests against
-//! the real server: they get nothing, and the transfer of those who keep to them is
-//! unharmed.
+//! Receivers that break the rules of the ropewalk protocol, played by the tests against the real
+//! server. They get nothing, and do no harm to transfers that keep to the rules.
 
 use crate::support::harness::{Scratch, Server, assert_same, content, wait_until};
 use crate::support::peers::sink::{Offer, ask, block, closed_unserved, payload, request};
@@ -15,7 +14,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// A message of these bytes and a checksum that is right.
+/// A message of these bytes with a correct checksum.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.extend_from_slice(&crc32c(&bytes).to_be_bytes());
     bytes
@@ -39,7 +38,7 @@ fn serving(scratch: &Scratch, options: &[&str], size: usize) -> (Server, Vec<u8>
     (server, bytes)
 }
 
-/// So many streams of the session, each of which was served.
+/// Opens `count` streams of the session, and demands that the server serves each.
 #[track_caller]
 fn served(offer: &Offer, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
     let open = |_| {
@@ -70,7 +69,7 @@ fn a_wrong_token_gets_nothing_after_a_while_and_harms_nobody() {
     for token in wrong {
         let stranger = Offer { session: token, ..offer };
         let mut guess = stranger.open();
-        // It cannot end the session either.
+        // A wrong token cannot end the session either.
         guess.write_all(&request(0, 100)).unwrap();
         guess.write_all(&Request::Leave.encode()).unwrap();
         guess.write_all(&Request::Finished.encode()).unwrap();
@@ -92,7 +91,7 @@ fn strangers_at_the_client_s_address_take_no_stream_s_place() {
     let silent: Vec<TcpStream> = (0..30).map(|_| connect(offer.sender)).collect();
     let stranger = Offer { session: "0".repeat(32), ..offer };
     let guessing: Vec<TcpStream> = (0..30).map(|_| stranger.open()).collect();
-    // All four places of members are to be had, in spite of them.
+    // Strangers hold none of the four places for members.
     let mut open = served(&offer, 4, &bytes);
     open.pop().unwrap().write_all(&Request::Finished.encode()).unwrap();
     assert!(server.next_log_line().ends_with(": complete\n"));
@@ -148,7 +147,7 @@ fn a_hello_and_requests_that_come_byte_by_byte_are_understood() {
 fn a_hello_of_an_unknown_version_gets_an_error_block() {
     let scratch = Scratch::new("version");
     let (mut server, bytes) = serving(&scratch, &[], 1000);
-    // Room for all: a place is given back a moment after its stream was closed.
+    // The session has room for all. A place becomes free a moment after its stream was closed.
     let offer = ask(&server, "file", 20);
     for version in [0, 1, 3, 255] {
         let mut hello = offer.hello()[..24].to_vec();
@@ -210,7 +209,7 @@ fn invalid_requests_get_an_error_block() {
         content(5000),
     ] {
         let mut stream = offer.open();
-        // What was asked for before is answered all the same.
+        // The server still answers the request before the invalid one.
         stream.write_all(&[&request(0, 10)[..], &wrong].concat()).unwrap();
         assert_eq!(payload(&mut stream, 0, 10), &bytes[..10]);
         refused(stream, ErrorCode::Request);
@@ -297,7 +296,7 @@ fn streams_above_twice_the_number_asked_for_are_closed() {
         let _ = stream.write_all(&request(0, 10));
         assert!(closed_unserved(stream));
     }
-    // Where one has gone there is room again.
+    // A closed stream makes room for another.
     open.truncate(5);
     let mut last = wait_until("room for one more", || {
         let mut stream = connect(offer.sender);
@@ -318,7 +317,7 @@ fn a_stream_without_requests_is_idle_and_a_stream_that_takes_no_bytes_is_stalled
     for number in 0..48 {
         stalled.write_all(&request(number << 20, MAX_REQUEST)).unwrap();
     }
-    // The second is closed while the first is there; its peer has not closed anything.
+    // The server closes the second stream while the first is there. The peer has closed nothing.
     proof::no_socket_at_peer(stalled.local_addr().unwrap(), offer.sender);
     idle.write_all(&request(9, 10)).unwrap();
     assert_eq!(payload(&mut idle, 9, 10), &bytes[9..19]);
@@ -346,7 +345,7 @@ fn every_stream_hears_at_once_that_the_file_has_changed_and_a_new_stream_is_refu
     let mut open = served(&offer, 3, &bytes);
     scratch.write("file", b"another");
     let begun = Instant::now();
-    // The one that asks stays open: the sender waits for its end.
+    // The first stream stays open, and the sender waits for its end.
     open[0].write_all(&request(0, 10)).unwrap();
     for stream in &mut open {
         let (header, _) = block(stream);

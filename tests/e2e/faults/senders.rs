@@ -1,5 +1,5 @@
-//! Senders that break the rules of the ropewalk protocol, played by the tests: such a
-//! stream is closed, nothing of it reaches the file, and the transfer goes on.
+//! Senders that break the rules of the ropewalk protocol, played by the tests. The client closes
+//! such a stream, the file gets nothing of it, and the transfer goes on.
 
 use crate::support::exit::{CHANGED, INTEGRITY, NETWORK, PROTOCOL, REFUSED};
 use crate::support::harness::{LIMIT, Outcome, Scratch, assert_same, content, run, wait_until};
@@ -17,13 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Bytes of a block, as one stream asks for them.
+/// Bytes of a block, as a single stream asks for them.
 const BLOCK: usize = path::BLOCK as usize;
 
-/// How many streams misbehave before they turn honest.
+/// How many streams misbehave before the others are honest.
 const BAD: usize = 3;
 
-/// What hostile blocks carry: nothing that is in the file.
+/// The byte that hostile blocks carry. The file does not hold it.
 const JUNK: u8 = 0xee;
 
 const TOKEN: &str = "00112233445566778899aabbccddeeff";
@@ -35,7 +35,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// The next range that is asked for; `None` at the end.
+    /// The next requested range; `None` at the end.
     fn request(&mut self) -> Option<(u64, u32)> {
         let mut bytes = [0; REQUEST_SIZE];
         self.socket.read_exact(&mut bytes).ok()?;
@@ -45,7 +45,7 @@ impl Stream {
         }
     }
 
-    /// Answers as it should.
+    /// Sends the right answer.
     fn answer(&mut self, (offset, length): (u64, u32)) {
         let payload = self.bytes[offset as usize..][..length as usize].to_vec();
         let header = Header::Data { offset, length, crc: crc32c(&payload) };
@@ -53,7 +53,7 @@ impl Stream {
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        let _ = self.socket.write_all(bytes); // the client need not take all of it
+        let _ = self.socket.write_all(bytes); // the client need not read all of it
     }
 
     fn serve(&mut self) {
@@ -63,7 +63,7 @@ impl Stream {
     }
 }
 
-/// A header of any kind, with a checksum that is right.
+/// A header of any kind, with a correct checksum.
 fn header(kind: u8, code: u8, length: u32, offset: u64, run: u64, crc: u32) -> Vec<u8> {
     let mut bytes = vec![kind, code, 0, 0];
     bytes.extend_from_slice(&length.to_be_bytes());
@@ -87,7 +87,7 @@ fn error(code: u8, text: &[u8]) -> Vec<u8> {
 
 type Behave = dyn Fn(usize, &mut Stream) + Send + Sync;
 
-/// A server of one file, whose streams do what a test says.
+/// A server of one file, with streams that the test plays.
 struct Peer {
     scratch: Scratch,
     address: SocketAddr,
@@ -97,13 +97,13 @@ struct Peer {
 
 struct Shared {
     streams: AtomicUsize,
-    /// Streams that the client has closed after what was done to it.
+    /// How many streams the client has closed after they misbehaved.
     closed: AtomicUsize,
     over: AtomicBool,
 }
 
 impl Peer {
-    /// `behave` gets each stream after its hello, with its number.
+    /// `behave` gets each stream after its hello, and the number of the stream.
     fn start(test: &str, behave: impl Fn(usize, &mut Stream) + Send + Sync + 'static) -> Peer {
         let scratch = Scratch::new(test);
         scratch.make_dir("folder");
@@ -125,7 +125,7 @@ impl Peer {
                     Some(Duration::from_millis(20)),
                 );
                 let ready = ready.unwrap();
-                // A data port that brings nothing good is given up for the control port.
+                // The client gives up a data port without a good block for the control port.
                 let control = ready[0].then(|| accept(&control));
                 let (asks, comes) = match control {
                     Some(socket) if begins_as_stream(&socket) => (None, Some(socket)),
@@ -190,12 +190,12 @@ impl Shared {
     fn carry(&self, number: usize, mut stream: Stream, behave: &Behave) {
         let mut bytes = [0; HELLO_SIZE];
         if stream.socket.read_exact(&mut bytes).is_err() {
-            return; // the transfer was over before it had begun here
+            return; // the transfer was over before this stream began
         }
         let (_, hello) = Hello::parse(&bytes).unwrap().unwrap();
         assert_eq!(ropewalk::hash::hex(&hello.token), TOKEN);
         behave(number, &mut stream);
-        // The client may still send, and then has to close.
+        // The client may still send, and then it has to close.
         let _ = stream.socket.set_read_timeout(Some(LIMIT));
         let mut rest = [0; 4096];
         let closed = loop {
@@ -210,9 +210,9 @@ impl Shared {
     }
 }
 
-/// The first streams serve two requests, then answer one with `evil`, which gets the
-/// range that was asked for; all that come after them are honest. Demands that each of
-/// these is closed, that nothing of it is in the file, and that the rest comes.
+/// Each of the first streams serves two requests, then answers one with `evil`, which gets the
+/// requested range. All later streams are honest. Demands that the client closes each bad stream,
+/// that nothing of it is in the file, and that the rest comes.
 #[track_caller]
 fn misbehaves(test: &str, evil: impl Fn(u64, u32) -> Vec<u8> + Send + Sync + 'static) {
     let peer = Peer::start(test, move |number, stream| {
@@ -235,7 +235,8 @@ fn misbehaves(test: &str, evil: impl Fn(u64, u32) -> Vec<u8> + Send + Sync + 'st
 
 #[test]
 fn a_block_that_nobody_asked_for_closes_its_stream() {
-    // Of bytes that have come already; of some that nobody wants yet; of later ones.
+    // Bytes that have already come; bytes that no stream has asked for; the requested range without
+    // its first byte.
     misbehaves("unasked-before", |_, length| junk(0, length as usize));
     misbehaves("unasked-after", |_, _| junk(19 * BLOCK as u64, BLOCK));
     misbehaves("unasked-inside", |offset, length| junk(offset + 1, length as usize - 1));
@@ -308,7 +309,7 @@ fn an_unknown_error_code_closes_its_stream() {
     misbehaves("error-long", |_, _| error(1, &[b'x'; 257]));
 }
 
-/// A sender that ends the transfer with this error: how the client ends.
+/// How the client ends when a sender ends the transfer with this error.
 #[track_caller]
 fn ends_with(code: u8, exit: i32, words: &'static str) {
     let peer = Peer::start("error-fatal", move |_, stream| {
@@ -334,7 +335,7 @@ fn a_hundred_streams_in_a_row_without_a_good_block_end_the_transfer() {
     let outcome = peer.run(1, &[]);
     let words = "100 bad blocks in a row, the last one: the server sent a block without";
     outcome.failed(INTEGRITY, "client", words);
-    // The last one says goodbye; the peer may take it in when the client has ended.
+    // The last stream says goodbye. The peer may read that after the client has ended.
     wait_until("the goodbye", || (peer.streams() > 100).then_some(()));
     assert_eq!(peer.streams(), 100 + 1);
     assert_eq!(Scratch::names(&peer.scratch.path("folder")), ["out.part", "out.part.journal"]);
@@ -379,7 +380,7 @@ fn a_silent_stream_does_not_delay_the_transfer() {
     let peer = Peer::start("silent", move |number, stream| match number {
         1 => gate.open(),
         _ => {
-            gate.pass(); // else all may be there before the silent one comes
+            gate.pass(); // otherwise the file may be complete before the silent stream comes
             stream.serve();
         }
     });

@@ -1,6 +1,6 @@
-//! Signals in the middle of a transfer. A peer that speaks the classic protocol by
-//! hand holds the transfer open, so it is certainly in the middle; afterwards /proc
-//! proves that no process, port or socket stays, and the folder that no file does.
+//! Signals in the middle of a transfer. A peer that the test plays, with the classic protocol,
+//! holds the transfer open, so it is certainly in the middle. Then /proc proves that no process,
+//! port or socket stays, and the folder that no file does.
 
 use crate::support::harness::{Outcome, Running, Scratch, Server, after, content, run, wait_until};
 use crate::support::path::leave;
@@ -15,10 +15,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-/// More than the buffers of a stream's two sockets hold.
+/// More bytes than the buffers of a stream's two sockets hold.
 const LARGE: u64 = 96 << 20;
 
-/// A server whose sender has begun to send to a peer that then takes nothing more.
+/// A server whose sender has begun to send to a peer that reads no further.
 struct Sending {
     scratch: Scratch,
     server: Server,
@@ -40,7 +40,7 @@ fn sending(test: &str) -> Sending {
     Sending { scratch, server, sender, streams }
 }
 
-/// A signal at a server that is sending, and how the server ends.
+/// Sends a signal to a server that is sending, and says how the server ends.
 #[track_caller]
 fn stop_server(test: &str, number: i32) -> Outcome {
     let sending = sending(test);
@@ -99,7 +99,7 @@ fn a_sender_that_is_killed_is_logged_and_the_server_goes_on() {
     signal(sending.sender, libc::SIGKILL);
     let line = sending.server.next_log_line();
     assert!(line.ends_with(": stopped by signal 9\n"), "{line}");
-    // A killed sender's streams do not look like whole ones.
+    // The streams of a killed sender do not end like complete ones.
     assert!(sending.streams[0].read_to_end(&mut Vec::new()).is_err());
     ask(sending.server.address, "file", 1);
 }
@@ -132,7 +132,7 @@ fn ctrl_z_while_a_peer_takes_its_last_bytes_breaks_nothing() {
     scratch.write("file", b"bytes");
     let offer = ask(server.address, "file", 1);
     let mut stream = open_stream(offer.sender, 0);
-    // The end of the block: the sender waits until this side closes.
+    // The end of the block. The sender waits until this side closes.
     std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
     let pids = [server.running.pid(), proof::children(server.running.pid(), 1)[0]];
     for _ in 0..3 {
@@ -150,8 +150,8 @@ fn ctrl_z_while_a_peer_takes_its_last_bytes_breaks_nothing() {
     assert!(line.ends_with(": complete\n"), "{line}");
 }
 
-/// A client whose receiver has begun to write what a peer sends, which then sends
-/// nothing more. The output exists already.
+/// A client whose receiver has begun to write, and whose peer sends nothing more. The output exists
+/// already.
 struct Receiving {
     scratch: Scratch,
     client: Running,
@@ -190,19 +190,19 @@ impl Receiving {
         }
     }
 
-    /// The output, and that nothing is beside it.
+    /// Demands that the output is alone in its folder, and returns its bytes.
     #[track_caller]
     fn output(&self) -> Vec<u8> {
         assert_eq!(Scratch::names(&self.scratch.path("folder")), ["out"]);
         fs::read(self.scratch.path("folder/out")).unwrap()
     }
 
-    /// Waits until the receiver's sockets are closed: the streams come to their end.
-    /// Then nothing of the client may be left.
+    /// Waits until the receiver's sockets are closed, so that the streams end. Then demands that
+    /// nothing of the client is left.
     #[track_caller]
     fn nothing_stays(&mut self) {
         for (_, mut stream) in self.streams.drain(..) {
-            // Before this side closes: the receiver must not end for that reason.
+            // This side is still open: the receiver must not end because of a close.
             match read_some(&mut stream, &mut [0]) {
                 Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
                 Ok(count) => assert_eq!(count, 0),
@@ -212,7 +212,7 @@ impl Receiving {
     }
 }
 
-/// A signal at a client that is receiving: how the client ends.
+/// Sends a signal to a client that is receiving, and says how the client ends.
 #[track_caller]
 fn stop_client(test: &str, number: i32, code: i32, words: &str) {
     let mut receiving = receiving(test, ":");
@@ -243,7 +243,7 @@ fn sigkill_at_a_client_ends_its_receiver_and_leaves_the_old_output() {
     receiving.client.signal(libc::SIGKILL);
     receiving.nothing_stays();
     assert_eq!(fs::read(receiving.scratch.path("folder/out")).unwrap(), b"old");
-    // Nobody is left who could remove the part file; the next client takes it over.
+    // No process is left that could remove the part file. The next client takes it over.
     assert_eq!(
         Scratch::names(&receiving.scratch.path("folder")),
         ["out", "out.part", "out.part.journal"]
@@ -260,7 +260,7 @@ fn sigkill_at_a_client_ends_its_receiver_and_leaves_the_old_output() {
 fn two_signals_at_once_leave_nothing_behind() {
     for round in 0..10 {
         let mut receiving = receiving(&format!("client-twice-{round}"), ":");
-        // Stopped meanwhile, so that it finds both at once.
+        // The client is stopped meanwhile, so it finds both signals at once.
         receiving.client.signal(libc::SIGSTOP);
         receiving.client.signal(libc::SIGINT);
         receiving.client.signal(libc::SIGTERM);
@@ -274,7 +274,7 @@ fn two_signals_at_once_leave_nothing_behind() {
 
 #[test]
 fn a_worker_that_takes_no_sigterm_is_killed() {
-    // Ignored by the client, and so by its receiver.
+    // The client ignores SIGTERM, and its receiver inherits that.
     let mut receiving = receiving("client-escalates", "trap '' TERM");
     receiving.client.signal(libc::SIGINT);
     receiving.nothing_stays();
@@ -352,7 +352,7 @@ fn a_signal_ends_a_client_whose_output_is_not_read() {
     let scratch = Scratch::new("client-unheard");
     let server = Server::start(&scratch, &[]);
     scratch.write("file", &content(1000));
-    // That it starts over is worth a word, for which there is no room.
+    // The client has to say that it starts over, and there is no room for the message.
     leave(&scratch.path("out"), b"from somewhere");
     let (mut full, _unread) = UnixStream::pair().unwrap();
     full.set_nonblocking(true).unwrap();
@@ -360,7 +360,7 @@ fn a_signal_ends_a_client_whose_output_is_not_read() {
     full.set_nonblocking(false).unwrap();
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
     let mut client = client.stderr(OwnedFd::from(full)).spawn().unwrap();
-    // It is about to say so, and handles signals.
+    // The client is about to write the message, and handles signals.
     wait_until("the part file is emptied", || {
         (fs::metadata(scratch.path("out.part")).unwrap().len() != 14).then_some(())
     });

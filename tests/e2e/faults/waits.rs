@@ -1,4 +1,4 @@
-//! Every wait ends: with the file, or with an error that says what was waited for.
+//! Every wait ends, with the file or with an error that says what the client waited for.
 
 use crate::support::exit::{NETWORK, REFUSED};
 use crate::support::harness::{Running, Scratch, Server, content, run, wait_until};
@@ -14,10 +14,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What keeps the bytes for the next run.
+/// The files that keep the bytes for the next run.
 const KEPT: [&str; 2] = ["out.part", "out.part.journal"];
 
-/// A file behind a relay where `reply` makes something of the head of each reply to a HEAD.
+/// A file behind a relay that passes the head of each reply to a HEAD through `reply`.
 fn before_head(
     test: &str,
     reply: impl Fn(String) -> Option<String> + Send + Sync + 'static,
@@ -29,7 +29,7 @@ fn before_head(
     Path::new(test, 700_000, Faults { reply: Box::new(reply), ..Faults::default() })
 }
 
-/// A client of it that wants the MD5.
+/// A client of that file that wants the MD5.
 fn client(path: &Path, options: &[&str]) -> Command {
     let output = path.folder("out");
     let mut client = path.scratch.client(path.relay.address, 2, "file", output);
@@ -44,7 +44,7 @@ fn a_file_that_the_server_cannot_read_is_an_error_at_once() {
     let mut client = scratch.client(server.address, 4, "/proc/self/mem", scratch.path("out"));
     let words = ": the server cannot read the file for its MD5";
     run(&mut client).failed(REFUSED, "client", words);
-    // A classic client, which waits for the MD5 before anything else, hears it too.
+    // A classic client, which waits for the MD5 before anything else, gets the error too.
     let (reply, _) = reply(&server, request(b"/proc/self/mem", 1));
     assert_eq!((reply.status, reply.error()), (500, "the server cannot read the file"));
     let logged = "the server cannot read the file (Input/output error)";
@@ -86,7 +86,7 @@ fn a_lost_post_is_a_lost_connection() {
     client.finish().failed(NETWORK, "client", ": 408 Request Timeout");
 }
 
-/// A client that has sent its POST to a server that is played here.
+/// A client that has sent its POST to a server that the test plays.
 fn asking(test: &str, options: &[&str]) -> (Scratch, ClassicServer, Running, TcpStream) {
     let scratch = Scratch::new(test);
     let server = ClassicServer::bind(&scratch);
@@ -169,14 +169,14 @@ fn the_client_says_every_ten_seconds_that_it_waits_for_the_md5() {
 #[test]
 fn the_client_gives_up_a_request_without_an_acknowledgement_after_two_minutes() {
     let (_scratch, _server, client, stream) = asking("wait-dead", &[]);
-    // Neither old kernels nor every sandbox shows this.
+    // Old kernels and some sandboxes do not show this.
     if let Some(found) = user_timeouts(client.pid()) {
         assert!(found.contains(&120_000), "{found:?}");
     }
     drop(stream);
 }
 
-/// The thread of a process that has this name.
+/// The thread with this name in a process.
 fn thread_called(pid: u32, name: &str) -> Option<u32> {
     fs::read_dir(format!("/proc/{pid}/task")).unwrap().find_map(|entry| {
         let path = entry.unwrap().path();
@@ -192,7 +192,7 @@ fn a_server_whose_wait_for_workers_fails_once_goes_on() {
     scratch.write("file", b"bytes");
     let pid = server.running.pid();
     let supervisor = wait_until("the supervisor", || thread_called(pid, "supervisor"));
-    // The main thread waits already: its own wait may not fail.
+    // The main thread must already be waiting: its own wait may not fail.
     wait_until("a server that waits", || {
         let status = fs::read_to_string(format!("/proc/{pid}/task/{pid}/status")).ok()?;
         status.contains("State:\tS").then_some(())

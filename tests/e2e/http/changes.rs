@@ -1,5 +1,5 @@
-//! A file that changes while a GET sends it: the client gets the bytes of one state of it,
-//! or sees that they are not all, and the log says which.
+//! A file changes while a GET sends it. The client gets the bytes of one state of the file, or
+//! notices that bytes are missing, and the log says which.
 
 use crate::support::http::Http;
 use crate::support::site::Site;
@@ -7,10 +7,10 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
-/// More than the buffers of a connection take.
+/// More bytes than the buffers of a connection hold.
 const SIZE: u64 = 64 << 20;
 
-/// A server whose file is on its way: its head and its first bytes are there.
+/// A server that is sending its file: the client has the head and the first bytes.
 fn begun() -> (Site, String, Http) {
     let server = Site::start(&["--metrics", "127.0.0.1:0"]);
     let path = server.sparse("file", SIZE);
@@ -25,7 +25,7 @@ fn writer(path: &str) -> File {
     File::options().write(true).open(path).unwrap()
 }
 
-/// Demands that the rest does not come whole, and that the log says why.
+/// Demands that the rest is incomplete, and that the log says why.
 #[track_caller]
 fn is_cut(server: &mut Site, mut client: Http, words: &str) {
     let copied = std::io::copy(&mut client.stream, &mut std::io::sink()).unwrap();
@@ -37,7 +37,7 @@ fn is_cut(server: &mut Site, mut client: Http, words: &str) {
     assert!(metrics.text().contains(expected), "{}", metrics.text());
 }
 
-/// Demands that the rest is what was in the file, and that the connection goes on.
+/// Demands that the rest is what the file held at the start, and that the connection continues.
 #[track_caller]
 fn comes_whole(server: &mut Site, mut client: Http) {
     let mut rest = Vec::new();

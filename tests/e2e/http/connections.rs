@@ -1,5 +1,5 @@
-//! The server's control connections: several requests on one, versions that close, and
-//! that nobody's connection is in anybody else's way.
+//! The server's control connections: several requests on one connection, versions that close it,
+//! and clients that do not hinder each other.
 
 use crate::support::harness::{Scratch, Server, assert_same, content, run};
 use crate::support::http::{Http, reply};
@@ -19,7 +19,7 @@ fn one_connection_serves_many_requests() {
         http.send(request(name.as_bytes(), 1));
         assert_eq!(http.receive().status, if name == "file" { 200 } else { 404 });
     }
-    // Several at once are answered in their order.
+    // The server answers requests that come together in their order.
     http.send([request(b"none", 1), request(b"file", 1), request(b"none", 1)].concat());
     assert_eq!([(); 3].map(|()| http.receive().status), [404, 200, 404]);
     http.send(
@@ -84,7 +84,7 @@ fn idle_connections_do_not_shut_out_other_clients() {
         }
     }
     assert_eq!(fetch(server.address, "file", &[0]), b"bytes");
-    // The oldest had to go, and only they.
+    // The server closed the oldest connections, and only these.
     assert!(idle[0].is_closed());
     idle[18].send(request(b"file", 1));
     assert_eq!(idle[18].receive().status, 200);
@@ -102,7 +102,7 @@ fn hashing_a_large_file_delays_no_other_client() {
     for _ in 0..3 {
         assert_same(&fetch(server.address, "file", &[1, 0]), &bytes, "the other file");
     }
-    // It is still at it, and was not dropped for the others.
+    // The server is still hashing, and has not dropped this client for the others.
     busy.stream.get_ref().set_nonblocking(true).unwrap();
     let error = busy.stream.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
@@ -118,7 +118,7 @@ fn the_next_connection_gets_503_when_all_are_being_served() {
     scratch.sparse("huge", 1 << 40);
     let mut busy = Http::connect(server.address);
     busy.send(request(b"huge", 1));
-    // Until the request of the first was taken, it is the one that has to go.
+    // The server may drop the first connection until it has taken the request of that connection.
     proof::hashes(server.running.pid());
     let (reply, _) = reply(&server, "");
     assert_eq!((reply.status, reply.error()), (503, "too many connections"));
@@ -163,7 +163,8 @@ fn slow_downloads_of_many_addresses_make_room_for_others() {
         slow
     };
     let all: Vec<TcpStream> = (0..8).map(slow).collect();
-    // It is asked again for a minute: how fast they are takes a while to tell.
+    // The client asks again for a minute. The server needs a while to tell how fast the downloads
+    // are.
     run(&mut scratch.client(server.address, 2, "file", scratch.path("out"))).succeeded();
     drop(all);
 }

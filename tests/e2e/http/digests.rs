@@ -1,4 +1,4 @@
-//! `Want-Repr-Digest`, and the hashing behind it and behind the classic reply.
+//! `Want-Repr-Digest`, and the hashing for it and for the classic reply.
 
 use crate::support::harness::wait_until;
 use crate::support::http::Reply;
@@ -16,10 +16,10 @@ const ZEROS: u64 = 256 << 20;
 const MD5_OF_ZEROS: &str = "1f5039e50bd66b290c56684d8550c6c2";
 const DIGEST_OF_ZEROS: &str = "md5=:H1A55QvWaykMVmhNhVDGwg==:";
 
-/// A file that takes hours to hash and no time to make.
+/// The size of a sparse file that takes hours to hash, in bytes.
 const ENDLESS: u64 = 1 << 43;
 
-/// The clients that come at once.
+/// How many clients come at once.
 const CROWD: usize = 50;
 
 fn together(ask: impl Fn() -> Reply + Sync) -> Vec<Reply> {
@@ -78,7 +78,7 @@ fn the_server_hashes_a_file_once_for_many_classic_clients() {
 fn the_server_remembers_the_digest_of_a_settled_file_and_sends_it_with_a_get() {
     let server = Site::start(&[]);
     let path = server.sparse("file", ZEROS);
-    // Its stamps have to be older than two seconds, and one of them cannot be set.
+    // The time stamps have to be older than 2 s, and a program cannot set the ctime.
     thread::sleep(Duration::from_millis(2_200));
     let mut client = server.connect();
     let range = "Range: bytes=0-0";
@@ -92,7 +92,7 @@ fn the_server_remembers_the_digest_of_a_settled_file_and_sends_it_with_a_get() {
     assert_eq!(client.ask("GET", &path, &[WANT, range]).field("repr-digest"), DIGEST_OF_ZEROS);
 }
 
-/// Waits until hashing has begun: until the processor has been busy with it.
+/// Waits until the server hashes: until it has used some processor time.
 #[track_caller]
 fn hashes_already(server: &Site) {
     wait_until("a hash under way", || (server.processor_time() >= 0.1).then_some(()));
@@ -135,11 +135,11 @@ fn a_stop_does_not_wait_for_hashes() {
     hashes_already(&server);
     let begun = Instant::now();
     assert_eq!(server.stop(), Some(0));
-    // It would wait for connections for five seconds, and the hash takes hours.
+    // A server waits for connections for up to 5 s, and this hash takes hours.
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
-/// How many files may be about to be hashed at once.
+/// The most files that the server hashes, or has queued, at once.
 const MOST_HASHES: usize = 256;
 
 #[test]
@@ -150,9 +150,7 @@ fn abandoned_hashes_do_not_shut_out_other_clients() {
         let path = server.sparse(&format!("huge{number}"), 1 << 40);
         server.connect().send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
     }
-    wait_until("every hash", || {
-        (proof::hashers(server.server.running.pid()) >= MOST_HASHES).then_some(())
-    });
+    wait_until("every hash", || (proof::hashers(server.pid()) >= MOST_HASHES).then_some(()));
     let reply = server.post(&short, "{\"threads\": 1}");
     assert_eq!(reply.status, 200, "{reply:?}");
 }

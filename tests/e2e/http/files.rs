@@ -1,4 +1,4 @@
-//! GET and HEAD: whole files, parts, conditions, names, and connections that last.
+//! GET and HEAD: whole files, ranges, conditions, names, and persistent connections.
 
 use crate::support::harness::content;
 use crate::support::site::Site;
@@ -113,7 +113,7 @@ fn last_modified_is_never_later_than_the_reply() {
     let reply = client.ask("GET", &path, &[]);
     let told = date::parse(reply.field("last-modified").as_bytes()).unwrap();
     assert!(told <= date::parse(reply.field("date").as_bytes()).unwrap(), "{reply:?}");
-    // It is no word on whether the file has changed.
+    // Such a date does not tell whether the file has changed.
     let told = date::format(told);
     assert_eq!(client.ask("GET", &path, &[&format!("If-Modified-Since: {told}")]).status, 200);
     let range = client.ask("GET", &path, &["Range: bytes=0-", &format!("If-Range: {told}")]);

@@ -1,4 +1,4 @@
-//! `--index`: what a folder shows, in which form, and that no name in it does harm.
+//! `--index`: which entries of a folder it shows, in which form, and that no name in it does harm.
 
 use crate::support::http::Reply;
 use crate::support::site::Site;
@@ -13,7 +13,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 const JSON: &str = "Accept: application/json";
 const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-/// Names that mean something to HTML, to URLs, to headers or to nobody.
+/// Names with bytes that are special in HTML, in URLs or in headers, or that are not text.
 const NAMES: [&[u8]; 10] = [
     b"plain",
     b"<script>alert(1)<script>",
@@ -27,7 +27,7 @@ const NAMES: [&[u8]; 10] = [
     b"back\\slash",
 ];
 
-/// A server of its folder, which has `sub` with a file, and something hidden.
+/// A server of its own folder, which holds `sub` with a file, and something hidden.
 fn shown() -> Site {
     let server = Site::start(&["--root", ".", "--index"]);
     fs::create_dir(server.folder.join("sub")).unwrap();
@@ -43,7 +43,7 @@ fn entries(reply: &Reply) -> Vec<Value> {
     parse(reply.text())
 }
 
-/// The entries of a listing, each of which has a line of its own.
+/// The entries of a listing. Each has its own line.
 #[track_caller]
 fn parse(listing: &str) -> Vec<Value> {
     let lines = listing.strip_prefix("{\"entries\":[\n").expect("no listing");
@@ -122,7 +122,7 @@ fn every_name_is_a_link_that_leads_to_its_file_and_nothing_else() {
         assert_eq!(text(&entry, "name"), String::from_utf8_lossy(&file.body), "{path}");
         assert!(page.text().contains(&format!("<a href=\"{path}\">")), "{path}");
     }
-    // What is left of a page without its own tags has none.
+    // The page has no such tag, so no name brought one in.
     for tag in ["script", "img", "iframe"] {
         assert!(!page.text().contains(&format!("<{tag}")), "{tag}: {}", page.text());
     }
@@ -187,7 +187,7 @@ fn the_etag_of_an_index_holds_until_an_entry_changes() {
     assert_eq!((reply.status, reply.field("etag")), (304, tag.as_str()));
     assert_eq!(client.ask("GET", "/sub/", &[&known, JSON]).status, 200);
     assert_eq!(client.ask("GET", "/sub/", &["If-Match: \"other\""]).status, 412);
-    // Such a write changes nothing of the folder itself.
+    // Such a write does not change the folder itself.
     fs::write(server.folder.join("sub/file"), b"longer").unwrap();
     assert_eq!(client.ask("GET", "/sub/", &[&known]).status, 200);
 }
@@ -237,7 +237,7 @@ fn devices_and_pipes_are_not_shown() {
     assert!(!found.iter().any(|path| path == "null" || path == "tty"), "{found:?}");
 }
 
-/// A folder with so many files whose names are their numbers and this.
+/// A folder with `count` files. Each name is a number followed by `rest`.
 fn filled(server: &Site, count: usize, rest: &str) -> BTreeSet<String> {
     let huge = server.folder.join("huge");
     fs::create_dir(&huge).unwrap();
@@ -276,7 +276,7 @@ fn an_index_that_is_too_long_for_memory_is_sent_while_it_is_read() {
         assert!(line.contains(" GET /huge/ ") && line.ends_with(": complete\n"), "{line}");
         assert_eq!(client.ask("HEAD", "/huge/", &[accept]).field("transfer-encoding"), "chunked");
     }
-    // An old client is given all until the connection ends, also if it wants to go on.
+    // An HTTP/1.0 client gets everything until the connection ends, even with keep-alive.
     client.send(format!("GET /huge/ HTTP/1.0\r\nConnection: keep-alive\r\n{JSON}\r\n\r\n"));
     let head = client.head();
     assert_eq!((head.field("connection"), head.find("transfer-encoding")), ("close", None));

@@ -1,4 +1,4 @@
-//! `--metrics`: the format, and that the numbers move with what the server does.
+//! `--metrics`: the format, and that the samples follow what the server does.
 
 use crate::support::exit::SYSTEM;
 use crate::support::harness::{content, run};
@@ -6,7 +6,7 @@ use crate::support::http::{Http, Reply};
 use crate::support::site::Site;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Samples by their name and labels, as the text has them.
+/// Samples by name and labels, spelled as in the text.
 type Samples = BTreeMap<String, f64>;
 
 fn serving() -> Site {
@@ -23,8 +23,8 @@ fn samples(server: &Site) -> Samples {
     parse(reply.text())
 }
 
-/// Reads the text format, and demands of it what Prometheus does: each family's HELP
-/// and TYPE before its samples, no sample twice, names and labels as they may be.
+/// Parses the text format with the checks of Prometheus. HELP and TYPE come before the samples of
+/// their family, no sample comes twice, and names and labels are valid.
 fn parse(text: &str) -> Samples {
     let (mut helped, mut typed) = (BTreeSet::new(), BTreeMap::new());
     let (mut samples, mut family) = (Samples::new(), String::new());
@@ -99,7 +99,7 @@ fn a_transfer_without_a_stream_counts_as_active_and_then_as_failed() {
     let mut server = Site::start(&["--metrics", "127.0.0.1:0", "--idle-timeout", "1"]);
     let path = server.file("file", b"x");
     server.post(&path, "{\"threads\": 1, \"protocol\": 2}");
-    // It may have ended before anybody looks, on a machine that is slow enough.
+    // On a slow machine the transfer may already have ended.
     let now = samples(&server);
     let failed = "ropewalk_transfers_total{outcome=\"failed\"}";
     assert_eq!(now["ropewalk_transfers_active"] + now[failed], 1.0, "{now:?}");

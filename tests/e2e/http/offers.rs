@@ -1,4 +1,4 @@
-//! What a POST is answered, by both protocols.
+//! The reply to a POST, in both protocols.
 
 use crate::support::site::Site;
 use std::fs;

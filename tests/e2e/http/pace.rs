@@ -1,5 +1,5 @@
-//! A server with a sender that does what the test says: what the job holds, and how
-//! hashing keeps close to what the sender reports.
+//! A server with a sender that the test plays: what the job holds, and that hashing keeps close to
+//! what the sender reports.
 
 use crate::support::http::Http;
 use crate::support::site::Site;
@@ -8,8 +8,8 @@ use std::io::Read;
 use std::process::Command;
 use std::time::Duration;
 
-/// Keeps its job, says that nothing was sent, and that all was sent when `go` is opened.
-/// It ends with the server, like a real one.
+/// A sender that keeps its job, and reports that nothing was sent. When `go` is opened, it reports
+/// that everything was sent. Like a real sender, it ends with the server.
 const SENDER: &str = r#"#!/bin/sh
 head -n 1 >job
 echo '{"state":"progress","bytes":0,"streams":1}'
@@ -24,7 +24,7 @@ const ROPEWALK: &str = "{\"threads\": 3, \"protocol\": 2}";
 /// Much longer than hashing the file takes.
 const LONG: Duration = Duration::from_secs(3);
 
-/// A server, and the path of its file, of which a transfer is under way.
+/// A server with a transfer under way, and the path of its file.
 fn begun() -> (Site, String) {
     let server = Site::with_sender(SENDER);
     let path = server.sparse("file", SIZE);
@@ -76,7 +76,7 @@ fn a_classic_request_does_not_wait_for_a_transfer() {
 #[test]
 fn the_sender_s_job_has_every_member() {
     let (server, path) = begun();
-    // The sender has said nothing before it kept its job.
+    // The sender keeps its job before its first report.
     nothing_comes(&mut ask(&server, &path));
     let job = fs::read_to_string(server.folder.join("job")).unwrap();
     for member in ["\"protocol\":2", "\"size\":268435456", "\"stored\":0", "\"threads\":3"] {

@@ -1,5 +1,5 @@
-//! What people see in a browser: the page of a folder in the order of their choice, the page
-//! of a file with the command that fetches it, files that are shown, and errors.
+//! What people see in a browser: a folder in the order that they choose, a file with the command
+//! that fetches it, the content of a file, and errors.
 
 use crate::support::http::Reply;
 use crate::support::site::Site;
@@ -15,7 +15,7 @@ fn server() -> Site {
     server
 }
 
-/// The links to entries of a folder, in their order.
+/// The links to the entries of a folder, in their order.
 fn entries(page: &Reply) -> Vec<&str> {
     assert_eq!((page.status, page.field("content-type")), (200, "text/html; charset=utf-8"));
     let rows = page.text().split("<th scope=\"row\"><a href=\"").skip(1);
@@ -43,7 +43,7 @@ fn a_person_sorts_by_links() {
         let page = client.ask("GET", &format!("/{query}"), &[BROWSER]);
         assert_eq!(entries(&page), expected, "{query}");
     }
-    // A program gets what it always got, whatever it asks for.
+    // A program gets the whole listing, whatever the query says.
     let plain = client.ask("GET", "/?sort=-size&q=x&after=f1.1.B", &[]);
     assert_eq!(plain.body, client.ask("GET", "/", &[]).body);
 }
@@ -115,7 +115,7 @@ fn the_page_of_a_file_has_the_command_that_fetches_it() {
     };
     assert_eq!(get("box:8080"), format!("./client http://box:8080/sub/{link}"));
     assert_eq!(get("[::1]:80"), format!("./client &#39;http://[::1]:80/sub/{link}&#39;"));
-    // What is no host does not get in, nor does none.
+    // Without a valid Host, the page names the server's own address.
     let own = format!("./client http://{}/sub/{link}", server.address);
     for host in ["\"><script>", "$(id)", "a b", "a/../b", ""] {
         assert_eq!(get(host), own, "{host}");

@@ -10,8 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
-/// Demands for each of these requests this status, a JSON body with an error, and
-/// that the connection is closed; then that the server still serves.
+/// Demands that each of these requests gets this status, a JSON body with an error, and a closed
+/// connection. Then demands that the server still serves.
 #[track_caller]
 fn refused(test: &str, status: u16, requests: &[&[u8]]) {
     let scratch = Scratch::new(test);
@@ -30,8 +30,8 @@ fn refused(test: &str, status: u16, requests: &[&[u8]]) {
     assert_eq!(fetch(server.address, "file", &[0]), b"bytes");
 }
 
-/// Demands for each of these requests this status, a JSON body with an error, and
-/// that the connection serves the next request.
+/// Demands that each of these requests gets this status and a JSON body with an error, and that the
+/// connection serves the next request.
 #[track_caller]
 fn refused_and_kept(test: &str, status: u16, requests: &[&[u8]]) {
     let scratch = Scratch::new(test);
@@ -123,7 +123,7 @@ fn a_name_that_is_not_a_regular_file_gets_404_at_once() {
     scratch.make_dir("folder");
     std::os::unix::fs::symlink("fifo", scratch.path("link")).unwrap();
     for name in ["fifo", "socket", "folder", "link", "/dev/null", "/dev/zero", "/dev/tty"] {
-        // A FIFO that was opened for reading would never come back.
+        // The open of a FIFO for reading would never return.
         let (reply, _) = reply(&server, request(name.as_bytes(), 1));
         assert_eq!(reply.status, 404, "{name}: {reply:?}");
         assert!(!reply.error().is_empty());
@@ -227,7 +227,7 @@ fn the_longest_body_is_read() {
 fn a_request_line_that_is_too_long_gets_414() {
     let line = |length: usize| format!("POST {} HTTP/1.1", "x".repeat(length - 14)).into_bytes();
     refused("414", 414, &[&line(8193), &[b'x'; 9000]]);
-    // One that is not too long names no file.
+    // The longest valid request line names no file.
     let longest = [&line(8192)[..], b"\r\nContent-Length: 13\r\n\r\n{\"threads\":4}"].concat();
     refused_and_kept("414-not", 404, &[&longest]);
 }
@@ -275,7 +275,7 @@ fn the_limit_of_transfers_gets_503_until_one_ends() {
     assert_eq!((reply.status, reply.error()), (503, "too many transfers"));
     drop(crate::support::peers::classic::open_stream(first.sender, 0));
     server.next_log_line();
-    // The place is given back a moment after the line was written.
+    // The place becomes free a moment after the server has written the line.
     wait_until("a place", || {
         http.send(request(b"file", 1));
         (http.receive().status == 200).then_some(())

@@ -1,5 +1,5 @@
-//! Other people's clients, where they are installed: they get the right file, whole, in
-//! parts, and resumed.
+//! The HTTP clients of others, if they are installed: they get the right file, whole, by ranges,
+//! and resumed.
 
 use crate::support::harness::{content, wait_until};
 use crate::support::http::Http;
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// How much of the file is there before it is resumed: whole pieces, as aria2c counts.
+/// How much of the file is there before a client resumes it. aria2c counts whole pieces.
 const BEGUN: usize = 1 << 20;
 
 /// A server with one file.
@@ -21,7 +21,7 @@ struct Setup {
 }
 
 impl Setup {
-    /// `None`, and a word about it, where the tool is not installed.
+    /// `None`, and a message, if the tool is not installed.
     fn new(tool: &str) -> Option<Setup> {
         Setup::with(tool, &[])
     }
@@ -40,18 +40,19 @@ impl Setup {
         Some(Setup { server, bytes, url, out })
     }
 
-    /// Leaves a beginning that is not the file's, to be known by in the end.
+    /// Writes a beginning that differs from the file's, so that the test can recognise it in the
+    /// end.
     fn begun(&self) {
         fs::write(&self.out, [0; BEGUN]).unwrap();
     }
 
-    /// Demands that what was begun is there, and behind it the rest of the file.
+    /// Demands that the beginning is unchanged, and that the rest of the file follows it.
     #[track_caller]
     fn resumed(&self) {
         self.got(&[&[0; BEGUN][..], &self.bytes[BEGUN..]].concat());
     }
 
-    /// The tool in the server's folder.
+    /// The command of the tool, in the server's folder.
     fn command(&self, tool: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(tool);
         with_usual_signals(&mut command);
@@ -121,7 +122,7 @@ fn wget_gets_a_file_and_the_rest_of_one() {
     setup.begun();
     setup.run("wget", &["-q", "-c", "-O", out, url]);
     setup.resumed();
-    // Nothing is left to be had, which is no failure.
+    // Nothing is left to fetch, and that is no failure.
     fs::write(out, &setup.bytes).unwrap();
     setup.run("wget", &["-q", "-c", "-O", out, url]);
     setup.got(&setup.bytes);
@@ -147,7 +148,7 @@ fn axel_gets_a_file_over_four_connections() {
 
 #[test]
 fn axel_goes_on_where_it_was_interrupted() {
-    // Slow enough for nobody to be done before the signal comes.
+    // The rate is so low that the fetch cannot end before the signal.
     let Some(slow) = Setup::with("axel", &["--limit-rate", "64K"]) else { return };
     let setup = Setup::new("axel").unwrap();
     let out = setup.out.as_str();
@@ -158,7 +159,7 @@ fn axel_goes_on_where_it_was_interrupted() {
     });
     signal(begun.id(), libc::SIGINT);
     begun.wait().unwrap();
-    // A byte that it has is changed, to be known by in the end.
+    // Changes a byte that axel already has, so that the test can recognise it in the end.
     let mut changed = fs::read(out).unwrap();
     changed[some_byte] ^= 0xff;
     fs::write(out, changed).unwrap();
@@ -183,7 +184,7 @@ fn lftp_gets_a_file_over_four_connections_and_the_rest_of_one() {
     setup.resumed();
 }
 
-/// A server of a folder with so many files beside a folder with one.
+/// A server of a folder with `count` files, and beside it a folder with one file.
 fn with_tree(tool: &str, count: usize) -> Option<(Setup, String)> {
     let options = ["-q", "--root", ".", "--index", "--metrics", "127.0.0.1:0"];
     let setup = Setup::with(tool, &options)?;
@@ -195,7 +196,7 @@ fn with_tree(tool: &str, count: usize) -> Option<(Setup, String)> {
     Some((setup, url))
 }
 
-/// Demands that the tree is there, each file of it once.
+/// Demands that the tree is complete, and that each file came once.
 #[track_caller]
 fn mirrored(copy: &Path, count: usize) {
     assert_eq!(fs::read(copy.join("a b/<&>#1")).unwrap(), b"odd");
@@ -211,7 +212,7 @@ fn wget_mirrors_a_huge_folder_and_asks_for_it_once() {
     let into = copy.to_str().unwrap();
     setup.run("wget", &["-q", "-m", "-np", "-nH", "--cut-dirs=1", "-P", into, &url]);
     mirrored(&copy, 10_500);
-    // Each file once, and each folder once.
+    // Each file and each folder once.
     let metrics = Http::connect(setup.server.metrics.unwrap()).ask("GET", "/-/metrics", &[]);
     let expected = format!("ropewalk_downloads_total{{outcome=\"complete\"}} {}\n", 2 + 10_501);
     assert!(metrics.text().contains(&expected), "{}", metrics.text());

@@ -10,11 +10,11 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What a shell does to start a program as systemd would: its standard input becomes the
-/// sockets, from descriptor 3 on. Its own number stays that of the program.
+/// Shell code that starts a program as systemd does: standard input becomes the sockets, from
+/// descriptor 3 on. The program keeps the process id of the shell.
 const ONE: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=x";
 
-/// A server's command line, and the socket that it is to be started with.
+/// A server's command line with a socket on standard input, and the socket's address.
 fn with_socket(scratch: &Scratch, setting: &str, arguments: &[&str]) -> (Command, SocketAddr) {
     let listener = TcpListener::bind((scratch.address(), 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -25,14 +25,14 @@ fn with_socket(scratch: &Scratch, setting: &str, arguments: &[&str]) -> (Command
     (command, address)
 }
 
-/// The variables of socket activation that a process sees.
+/// The variables of socket activation in the environment of a process.
 fn variables(pid: u32) -> Vec<String> {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
     let environment = String::from_utf8(environment).unwrap();
     environment.split('\0').filter(|v| v.starts_with("LISTEN_")).map(str::to_string).collect()
 }
 
-/// What a process has open.
+/// The files that a process has open.
 fn open_files(pid: u32) -> Vec<PathBuf> {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok()).collect()
@@ -77,7 +77,7 @@ fn workers_get_neither_the_variables_nor_the_socket() {
     assert_eq!(variables(server.pid()).len(), 3, "else this proves nothing");
     let offer = ask(address, "file", 1);
     let sender = proof::children(server.pid(), 1)[0];
-    // Between fork and exec it is still the server.
+    // Between fork and exec the worker is still the server's program.
     wait_until("the worker's own program", || {
         let program = fs::read_link(format!("/proc/{sender}/exe")).ok()?;
         program.ends_with("sender").then_some(())

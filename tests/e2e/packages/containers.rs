@@ -1,4 +1,4 @@
-//! A root without /dev, as a bare container has it.
+//! A root without /dev, as in a bare container.
 
 use crate::support::harness::{Scratch, Server, assert_same, content, run, wait_until};
 use crate::support::namespace::apart;

@@ -1,4 +1,4 @@
-//! What an installed server meets: an init system, an old kernel, a bare container.
+//! What an installed server runs under: an init system, an old kernel, a bare container.
 
 mod activation;
 mod containers;

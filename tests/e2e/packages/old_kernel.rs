@@ -1,5 +1,5 @@
-//! Programs that find every system call missing which is newer than Linux 3.10: each has
-//! its fallback, so the same files arrive in the same ways.
+//! Programs without the system calls that are newer than Linux 3.10. Each call has its fallback, so
+//! the same files arrive in the same ways.
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run};
 use crate::support::http::{Http, reply};
@@ -10,7 +10,7 @@ use crate::support::system::on_an_old_kernel;
 use std::fs;
 use std::process::Command;
 
-/// A server that runs there.
+/// A server on the old kernel.
 fn old_server(scratch: &Scratch, options: &[&str]) -> Server {
     let mut command = scratch.program("server");
     command.args(options).current_dir(scratch.folder());
@@ -18,7 +18,7 @@ fn old_server(scratch: &Scratch, options: &[&str]) -> Server {
     Server::start_command(scratch, command)
 }
 
-/// The same program, there.
+/// The same program, on the old kernel.
 fn old(mut command: Command) -> Command {
     on_an_old_kernel(&mut command);
     command

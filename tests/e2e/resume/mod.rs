@@ -1,4 +1,4 @@
-//! Transfers that stop and go on: what counts, what does not, and what survives.
+//! Transfers that stop and resume: which bytes count, which do not, and what survives.
 
 mod part_file;
 mod sessions;

@@ -1,4 +1,4 @@
-//! Part files and journals: what counts when a run goes on, what does not, and that files of
+//! Part files and journals: which bytes count when a run resumes, which do not, and that files of
 //! other programs survive.
 
 use crate::support::exit::SYSTEM;
@@ -44,7 +44,7 @@ fn thirty_kills_cost_less_than_half_of_the_file_again() {
     assert!(sent <= size * 3 / 2, "{sent} bytes for a file of {size}");
 }
 
-/// A killed client's part file and journal, with the path that they came over.
+/// The part file and the journal of a killed client, and the path that they came over.
 struct Half {
     path: Path,
     part: Vec<u8>,
@@ -53,7 +53,7 @@ struct Half {
 
 const BLOCKS: u64 = 20;
 
-/// Of a file of 32 blocks and a bit, 20 have come when the client is killed.
+/// Kills the client after 20 blocks of a file of a little more than 32.
 fn half(test: &str) -> Half {
     let (gate, faults) = Gate::after(BLOCKS);
     let path = Path::new(test, (32 * BLOCK + 7) as usize, faults);
@@ -68,16 +68,16 @@ fn half(test: &str) -> Half {
 }
 
 impl Half {
-    /// Puts back what the killed client left, with this journal: the part file is the
-    /// same one, as the journal demands.
+    /// Restores what the killed client left, with this journal. The part file is the same inode, as
+    /// the journal demands.
     fn restore(&self, journal: &[u8]) {
         let _ = fs::rename(self.path.folder("out"), self.path.folder("out.part"));
         fs::write(self.path.folder("out.part"), &self.part).unwrap();
         fs::write(self.path.folder("out.part.journal"), journal).unwrap();
     }
 
-    /// Goes on, and demands that so many hundredths count as there; or that it is refused and
-    /// touches nothing, until it is told to start over.
+    /// Resumes, and demands that so many hundredths of the file count as there. With `None`,
+    /// demands that the client refuses and touches nothing until it gets `--restart`.
     #[track_caller]
     fn goes_on(&self, percent: Option<u64>, what: &str) {
         let mut outcome = run(&mut self.path.direct(2));
@@ -102,8 +102,8 @@ impl Half {
         self.path.is_whole();
     }
 
-    /// How many hundredths the first `length` bytes of the journal vouch for; `None`
-    /// where they are no journal.
+    /// How many hundredths of the file the first `length` bytes of the journal vouch for. `None` if
+    /// these bytes are no journal.
     fn vouched(&self, length: usize) -> Option<u64> {
         let vouched = vouched(&self.journal[..length])?;
         Some(total(&vouched) * 100 / self.path.bytes.len() as u64)
@@ -150,7 +150,7 @@ fn a_journal_needs_the_part_file_that_it_was_made_for() {
     let said = run(&mut half.path.direct(2)).succeeded();
     assert!(!said.contains("resumed"), "{said}");
     half.path.is_whole();
-    // A part file alone is nothing.
+    // A part file alone counts for nothing.
     fs::write(half.path.folder("out.part"), &half.part).unwrap();
     half.goes_on(None, "no journal");
 }
@@ -159,7 +159,7 @@ fn a_journal_needs_the_part_file_that_it_was_made_for() {
 fn bytes_that_were_damaged_on_the_disk_are_fetched_again() {
     let half = half("part-damage");
     let part = fs::File::options().write(true).open(half.path.folder("out.part")).unwrap();
-    // Three blocks of those that had come, at their edges and in the middle.
+    // Damages three of the blocks that had come, at their edges and in the middle.
     for place in [0, 5 * BLOCK + 77, 10 * BLOCK - 1] {
         part.write_all_at(&[!half.part[place as usize]], place).unwrap();
     }
@@ -186,7 +186,7 @@ fn bytes_that_were_cut_off_the_part_file_are_fetched_again() {
 
 #[test]
 fn a_journal_counts_for_nothing_beside_an_empty_part_file() {
-    // Also one that was made anew and got the number of the inode that was removed.
+    // This holds also for a new part file that got the inode number of the removed one.
     let half = half("part-empty");
     fs::write(half.path.folder("out.part"), b"").unwrap();
     let outcome = run(&mut half.path.direct(2));
@@ -201,7 +201,7 @@ fn bytes_that_a_failed_sync_lost_do_not_count() {
     let path = Path::new("failing-disk", (32 * BLOCK + 7) as usize, faults);
     let mut client = path.client(1);
     on_a_failing_disk(&mut client, Sync::Data);
-    // The first checkpoint ends it, while nothing more comes.
+    // The first checkpoint ends the client, while nothing more comes.
     let outcome = path.begin(&gate, BLOCKS, client).finish();
     outcome.failed(SYSTEM, "client", "out: Input/output error");
     assert_eq!(path.names(), ["out.part", "out.part.journal"]);
@@ -222,7 +222,7 @@ fn after_a_failed_sync_at_the_start_only_durable_blocks_count() {
     on_a_failing_disk(&mut client, Sync::All);
     run(&mut client).failed(SYSTEM, "client", "out: Input/output error");
     assert_eq!(half.path.names(), ["out.part", "out.part.journal"]);
-    // As after a power cut: only what was durable counts.
+    // As after a power cut, only durable blocks count.
     assert_ne!(boot(), before);
     run(&mut half.path.direct(2)).succeeded();
     half.path.is_whole();
@@ -305,7 +305,7 @@ fn a_second_client_for_the_same_output_is_refused_with_the_first_client_s_number
     path.is_whole();
 }
 
-/// Says when a large file is synced.
+/// A library that prints a line when the program syncs a large file.
 const SPEAKING: &str = r#"
 #include <sys/stat.h>
 #include <unistd.h>
@@ -367,7 +367,7 @@ fn a_classic_fetch_refuses_a_foreign_part_file_too() {
     assert!(!scratch.path("out.part.journal").exists());
 }
 
-/// A run for `out` that was killed, of a file of 40 blocks.
+/// Kills a run for `out`, of a file of 40 blocks.
 fn killed(test: &str, setting: &str) -> Path {
     let (gate, faults) = Gate::after(20);
     let path = Path::new(test, (40 * BLOCK) as usize, faults);
@@ -425,7 +425,7 @@ fn a_file_that_is_fetched_as_the_journal_meanwhile_survives() {
 
 #[test]
 fn a_part_file_that_another_program_made_anew_is_not_taken_for_ours() {
-    // It often gets the inode of the one that was removed.
+    // The new part file often gets the inode number of the removed one.
     let path = killed("removed-part", ":");
     fs::remove_file(path.folder("out.part")).unwrap();
     fs::write(path.folder("out.part"), content(1 << 20)).unwrap();

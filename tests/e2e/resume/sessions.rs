@@ -1,5 +1,5 @@
-//! Clients that lose their session or their server: another session goes on with what is left
-//! of the last one, or the run ends and keeps what has come.
+//! Clients that lose their session or their server: the client continues with a new session, or it
+//! ends and keeps what has come.
 
 use crate::support::exit::{NETWORK, PROTOCOL};
 use crate::support::harness::{Running, Scratch, content, wait_until};
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 const BLOCK: usize = path::BLOCK as usize;
 
-/// A client with two streams, of which one was told that there is no such session: it
-/// asks for another one, and has not been answered.
+/// A client with two streams. One stream was told that there is no such session. The client has
+/// asked for another session, and has no answer yet.
 struct Asking {
     scratch: Scratch,
     server: ClassicServer,
@@ -48,10 +48,10 @@ fn asking(test: &str, options: &[&str]) -> Asking {
     let mut streams: Vec<TcpStream> =
         server.accept_streams(2).into_iter().map(|(_, stream)| stream).collect();
     for stream in &mut streams {
-        stream.read_exact(&mut [0; HELLO_SIZE - 1]).unwrap(); // its first byte was read
+        stream.read_exact(&mut [0; HELLO_SIZE - 1]).unwrap(); // `accept_streams` has read the first byte
     }
     let (mut refused, mut stream) = (streams.remove(0), streams.remove(0));
-    // A good block makes the port a trusted one: streams do not try the other.
+    // After a good block the client trusts the port, and no stream tries the other one.
     answer(&mut stream, &bytes);
     wait_until("a block", || {
         let part = fs::read(scratch.path("folder/out.part")).ok()?;
@@ -94,7 +94,7 @@ fn blocks_that_come_while_the_client_asks_for_a_new_session_are_counted() {
 #[test]
 fn a_classic_reply_to_a_second_request_keeps_what_has_come() {
     let asking = asking("renewal-classic", &[]);
-    drop(asking.request); // it is asked again
+    drop(asking.request); // the client asks again
     asking.server.offer(&md5(&asking.bytes));
     let outcome = asking.client.finish();
     outcome.failed(PROTOCOL, "client", "now speaks only the classic protocol");
@@ -103,7 +103,7 @@ fn a_classic_reply_to_a_second_request_keeps_what_has_come() {
     assert_eq!(names, ["out.part", "out.part.journal"]);
 }
 
-/// How many of 40 blocks have come when the server is lost.
+/// How many of 40 blocks have come when the client loses the server.
 const BLOCKS: u64 = 20;
 
 #[test]

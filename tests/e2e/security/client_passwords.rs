@@ -1,4 +1,4 @@
-//! Where a client has its password from: the environment, the file of all hosts, or the
+//! Where a client gets its password: from the environment, from the file of all hosts, or from the
 //! person at its terminal, who never sees it again.
 
 use crate::support::exit::REFUSED;
@@ -41,7 +41,7 @@ fn the_environment_may_name_the_file() {
     let (scratch, _server, mut client) = guarded("auth-environment");
     secret(&scratch.path("login"), "ann:sesame\n");
     run(client.env("ROPEWALK_AUTH", scratch.path("login"))).succeeded();
-    // What the command line names comes first.
+    // The command line takes precedence.
     secret(&scratch.path("wrong"), "ann:wrong\n");
     let words = "does not know this user or this password; check the line in ";
     run(client.arg("--auth").arg(scratch.path("wrong"))).failed(4, "client", words);
@@ -96,7 +96,7 @@ fn a_password_in_place_of_a_file_s_name_is_not_shown() {
     assert!(!outcome.err.contains("sesame"), "{outcome:?}");
 }
 
-/// A client at whose terminal the password is waited for.
+/// A client that waits at its terminal for the password.
 fn asked(test: &str) -> (Scratch, Server, Pty) {
     let (scratch, server, mut client) = guarded(test);
     in_front_of(&mut client);

@@ -1,4 +1,5 @@
-//! `--auth`: what needs a password, who has one, and what a stranger learns.
+//! `--auth`: which requests need a password, whose password is accepted, and what a stranger
+//! learns.
 
 use crate::support::harness::{Scratch, Server, after, run, wait_until};
 use crate::support::http::{Http, reply};
@@ -67,7 +68,7 @@ fn without_a_password_a_stranger_learns_nothing() {
     }
     seen.dedup();
     assert_eq!(seen.len(), 1, "{seen:?}");
-    // A request without credentials is no failure, and nothing to log.
+    // A request without credentials is no failure, and the server does not log it.
     assert_eq!(server.stop().err, "");
 }
 
@@ -85,7 +86,7 @@ fn a_client_with_a_password_gets_its_file() {
         run(client.arg("--auth").arg(login).args(["--verify", verify])).succeeded();
         assert_eq!(fs::read(output).unwrap(), b"bytes");
     }
-    // The longest name that a file can have, encoded.
+    // The longest possible name of a file, encoded.
     let name = "\u{fc}".repeat(127);
     scratch.write(&name, b"bytes");
     let mut client = scratch.client(server.address, 1, &name, scratch.path("out"));
@@ -127,16 +128,16 @@ fn failed_passwords_do_not_shut_out_other_clients() {
             http
         })
         .collect();
-    // As many as one address may be served at once have failed, and wait for their answers.
+    // Six requests have failed and wait for their replies: the most of one address at once.
     for _ in 0..6 {
         server.next_log_line();
     }
     let begun = Instant::now();
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
     client.arg("--auth").arg(login).args(["--retry-for", "0", "--verify", "none"]);
-    // If they were served meanwhile there would be no room for it, and it does not wait.
+    // A waiting reply takes no room from this client, which does not retry.
     run(&mut client).succeeded();
-    // One after the other they would be slowed for longer than this.
+    // One after the other, the failures would delay the client for longer than this.
     assert!(begun.elapsed() < Duration::from_secs(30));
     drop(strangers);
 }
@@ -199,7 +200,7 @@ fn a_file_of_passwords_that_others_can_read_is_refused() {
     run(&mut client).failed(1, "client", "users: others may read or change it");
 }
 
-/// curl's idea of Digest, if curl is here and can do it.
+/// Runs curl with its own Digest client, if curl is here and can do it.
 fn curl(server: &Server, arguments: &[&str]) -> Option<(String, String)> {
     let features = Command::new("curl").arg("--version").output().ok()?;
     let digest = String::from_utf8_lossy(&features.stdout).contains("HTTP");

@@ -1,5 +1,5 @@
-//! `--root`: nothing outside is served, by any method and in any spelling, and a
-//! stranger cannot tell what is outside from what is not there.
+//! `--root`: the server serves nothing outside of the root, by any method and in any spelling. A
+//! stranger cannot tell outside files from missing ones.
 
 use crate::support::harness::{Outcome, Running, Scratch, Server, run};
 use crate::support::http::{Http, Reply, reply};
@@ -38,7 +38,7 @@ fn rooted_with(test: &str, options: &[&str]) -> (Scratch, Server) {
     (scratch, server)
 }
 
-/// The same name asked for in each way that there is: GET, HEAD, both kinds of POST.
+/// Asks for the same name in every way: GET, HEAD, both kinds of POST.
 fn every_way(server: &Server, name: &[u8]) -> [Reply; 4] {
     let plain = |method: &str| {
         let rest = b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -86,8 +86,8 @@ fn with_an_index_files_outside_of_root_look_like_missing_files_too() {
     assert_hidden(&scratch, &server, &[]);
 }
 
-/// Demands that these names, and all of what is outside or may not be read, get the same as
-/// one that nothing has.
+/// Demands that the server answers the same for each of these names, for outside and unreadable
+/// files, and for a missing one.
 #[track_caller]
 fn assert_hidden(scratch: &Scratch, server: &Server, more: &[Vec<u8>]) {
     let closed = scratch.make_dir("root/closed-folder");
@@ -137,7 +137,7 @@ fn assert_hidden(scratch: &Scratch, server: &Server, more: &[Vec<u8>]) {
     }
 }
 
-/// A reply without what differs in each.
+/// A reply without the parts that differ in every reply.
 fn shown(reply: &Reply) -> (u16, Vec<String>, Vec<u8>) {
     let lines = reply.head.lines().filter(|line| !line.starts_with("Date:"));
     (reply.status, lines.map(str::to_string).collect(), reply.body.clone())
@@ -223,7 +223,7 @@ fn the_warning_is_stronger_for_the_root_user_only() {
         assert_eq!(line.contains(" EVERY file "), line.contains(" as root "), "{line}");
         line.contains(" EVERY file ")
     };
-    // Who runs the tests is seen in who owns what they make.
+    // The owner of a new file is the user that runs the tests.
     let is_root = fs::metadata(scratch.folder()).unwrap().uid() == 0;
     assert_eq!(is_loud(warning(None)), is_root);
     if !can_be_tried() {

@@ -1,5 +1,5 @@
-//! What the workers of a transfer have given up, as the kernel tells it, and that they
-//! still do their work.
+//! The rights that the workers of a transfer have given up, as the kernel reports them, and that
+//! the workers still do their work.
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
 use crate::support::path::{Gate, Path};
@@ -16,8 +16,8 @@ fn status(pid: u32, key: &str) -> Option<String> {
     Some(line.trim().to_string())
 }
 
-/// Waits until this worker is confined: no new privileges, a filter of system calls.
-/// Every thread of it is.
+/// Waits until every thread of this worker is confined: no new privileges, and a filter of system
+/// calls.
 #[track_caller]
 fn confined(pid: u32) {
     wait_until("a worker that is confined", || {
@@ -49,7 +49,7 @@ fn a_running_sender_and_receiver_have_given_up_their_rights() {
     let line = server.next_log_line();
     assert!(line.contains(" sender: no core dumps: applied, "), "{line}");
     assert!(line.contains("system calls (seccomp): "), "{line}");
-    // It would hold for a part of the sender only if there were a thread before.
+    // Landlock would cover only a part of the sender if a thread had existed before.
     let landlock = line.split_once("no file system (Landlock): ").unwrap().1;
     let outcome = landlock.split(',').next().unwrap();
     assert!(["applied", "not supported"].contains(&outcome), "{line}");
@@ -62,7 +62,7 @@ fn a_confined_receiver_resumes_a_part_file() {
     let client = path.begin(&gate, 20, path.client(1));
     client.signal(libc::SIGKILL);
     client.finish();
-    // The gate holds back what this one still lacks, so it can be looked at.
+    // The gate holds back the rest of the file, so that the test can look at the receiver.
     let client = Running::start(&mut path.client(4));
     confined(proof::children(client.pid(), 1)[0]);
     gate.open();

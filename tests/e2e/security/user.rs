@@ -1,4 +1,4 @@
-//! `--user`: what a server that was started as root still is and can do afterwards.
+//! `--user`: what a server that was started as root can still do afterwards.
 
 use crate::support::harness::{Running, Scratch, Server, run};
 use crate::support::proof;
@@ -33,8 +33,8 @@ fn a_server_stops_being_root_and_still_serves() {
     assert!(status.contains("CapEff:\t0000000000000000\n"), "{status}");
     let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
     assert_eq!(sorted(groups), groups_of_nobody(), "{status}");
-    // That it was root before opens it to nobody: at once where fs.suid_dumpable is 0, and
-    // where it is not since the server says so once more.
+    // The user cannot look into a process that was root. With fs.suid_dumpable 0 the kernel sees to
+    // that. Otherwise the server asks for it once more.
     is_closed_to_its_user(server.running.pid());
     let fetch = |name: &str| {
         let mut client = scratch.client(server.address, 2, name, scratch.path("out"));
@@ -42,7 +42,7 @@ fn a_server_stops_being_root_and_still_serves() {
     };
     fetch("file").succeeded();
     assert_eq!(fetch("closed").status.code(), Some(4), "root could read it");
-    // What only root can read cannot be read again.
+    // The server cannot read again what only root can read.
     server.running.signal(libc::SIGHUP);
     while !server.next_log_line().contains("Permission denied; the old passwords stay") {}
     assert_eq!(server.stop().status.code(), Some(0));
@@ -76,22 +76,22 @@ fn a_server_s_memory_is_closed_to_core_files_and_other_processes_of_its_user() {
     is_closed_to_its_user(pid);
 }
 
-/// Demands that other processes of its user may not look into this one.
+/// Demands that other processes of the same user cannot look into this process.
 #[track_caller]
 fn is_closed_to_its_user(pid: u32) {
-    // The kernel gives these files to root when the process is closed to its own user.
+    // If a process is closed to its own user, the kernel gives these files to root.
     let owner = fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid();
     assert_eq!(owner, 0, "else whoever is that user can read passwords and tokens");
 }
 
-/// Numbers between blanks.
+/// Numbers between blanks, sorted.
 fn sorted(numbers: &str) -> Vec<u32> {
     let mut all: Vec<u32> = numbers.split_whitespace().map(|id| id.parse().unwrap()).collect();
     all.sort_unstable();
     all
 }
 
-/// The groups of that user as the system's own program tells them.
+/// The groups of that user, as the system's own program lists them.
 fn groups_of_nobody() -> Vec<u32> {
     let output = Command::new("id").args(["-G", NOBODY.0]).output().unwrap();
     sorted(std::str::from_utf8(&output.stdout).unwrap())

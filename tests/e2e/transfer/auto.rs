@@ -1,5 +1,5 @@
-//! `auto` in place of the number of streams, through the programs. When it opens more of
-//! them, and when not, is a matter of `src/common/transfer/queue/growth.rs` and its tests.
+//! `auto` as the number of streams, through the programs. `src/common/transfer/queue/growth.rs` and
+//! its tests cover when the client opens more streams, and when it does not.
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
 use crate::support::http::reply;
@@ -12,7 +12,7 @@ use std::fs;
 fn the_client_opens_more_streams_where_the_first_leave_room() {
     let rate = |_| Some(1_000_000);
     let faults = Faults { rate: Box::new(rate), ..Faults::default() };
-    // Four of them take six seconds for it, and more come after two.
+    // Four streams need six seconds for the file. The client opens more after two.
     let path = Path::new("auto-more", 24_000_000, faults);
     path.fetch("auto");
     assert!(path.relay.streams() >= 16, "{}", path.relay.streams());
@@ -64,10 +64,10 @@ fn a_restarted_server_that_grants_fewer_streams_gets_no_more() {
     path.restart(&["--max-streams", "1"]);
     let said = client.finish().succeeded();
     path.is_whole();
-    // Those that stayed: one brings the rest, which takes it seconds.
+    // Of the streams that stayed, one brings the rest, which takes seconds.
     assert!(said.contains(" over 1 stream,") || said.contains(" over 1 stream\n"), "{said}");
-    // It has no use for what a second one would bring. One more says goodbye to the session
-    // that was lost.
+    // The client has no use for a second stream of the new session. One more stream says goodbye to
+    // the lost session.
     assert!(path.relay.streams() <= 4 + 1 + 1, "{}", path.relay.streams());
 }
 

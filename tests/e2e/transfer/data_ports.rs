@@ -1,4 +1,5 @@
-//! `--data-ports`: where senders listen, and what there is when all of it is taken.
+//! `--data-ports`: where senders listen, and what the server replies when all these ports are
+//! taken.
 
 use crate::support::harness::{Scratch, Server, assert_same, content, run, wait_until};
 use crate::support::http::reply;
@@ -8,7 +9,7 @@ use crate::support::proof;
 use crate::support::socket::read_all;
 use crate::support::system::{Reserved, reserve};
 
-/// Two neighbouring ports at the test's address, for senders alone.
+/// Two neighbouring ports at the test's address, reserved for senders.
 fn two_ports(scratch: &Scratch) -> [Reserved; 2] {
     let own = |port| reserve(scratch.address(), port);
     (20_000..30_000).find_map(|port| Some([own(port)?, own(port + 1)?])).unwrap()
@@ -26,7 +27,7 @@ fn senders_listen_in_the_range_and_nowhere_else() {
     let mut ports = [offers[0].sender.port(), offers[1].sender.port()];
     ports.sort();
     assert_eq!(ports, [first, last]);
-    // All are taken: for both protocols there is word of when to ask again.
+    // All ports are taken. In both protocols the reply says when to ask again.
     let (refused, _) = reply(&server, request(b"file", 1));
     assert_eq!((refused.status, refused.error()), (503, "every data port is taken"));
     assert_eq!(refused.find("Retry-After"), Some("1"));

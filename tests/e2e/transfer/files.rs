@@ -1,5 +1,5 @@
-//! Files of every kind, moved whole: between our programs, to and from a peer that
-//! speaks only the classic protocol, and by workers that are run by hand.
+//! Files of every kind arrive whole: between our programs, to and from a peer that speaks only the
+//! classic protocol, and with workers that are started by hand.
 
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, name, run};
 use crate::support::path::{Gate, Path};
@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Fetches `bytes` over this many streams with our client from our server.
+/// Fetches `bytes` over `threads` streams with our client from our server.
 #[track_caller]
 fn round_trip(scratch: &Scratch, server: &Server, bytes: &[u8], threads: usize) {
     let file = scratch.write("file", bytes);
@@ -24,12 +24,12 @@ fn round_trip(scratch: &Scratch, server: &Server, bytes: &[u8], threads: usize) 
     let what = format!("{} bytes over {threads} streams", bytes.len());
     assert_same(&fs::read(&output).unwrap(), bytes, &what);
     assert!(said.starts_with(&format!("{} in ", amount::size(bytes.len() as u64))), "{said}");
-    // What had to be mended or waited for may follow.
+    // Words about repaired or late bytes may follow.
     let (_, rest) = said.split_once(&format!(", md5 {} ok", md5(bytes))).expect(&said);
     assert!(rest.starts_with(['\n', ',', ';']), "{said}");
 }
 
-/// Every size around the edges of the blocks that it makes over this many streams.
+/// Fetches files whose sizes lie around the edges of the blocks for `threads` streams.
 #[track_caller]
 fn block_edges(test: &str, threads: usize) {
     let scratch = Scratch::new(test);
@@ -142,7 +142,7 @@ fn a_classic_client_gets_its_file_with_its_streams_in_any_order() {
     let scratch = Scratch::new("classic-client");
     let server = Server::start(&scratch, &[]);
     for (threads, step) in [(1, 1), (8, 5), (11, 7), (255, 101)] {
-        // The step has no divisor in common with the number: each stream comes once.
+        // The step and the number have no common divisor, so each stream comes once.
         let order: Vec<u8> = (0..threads).map(|n| ((n * step + 3) % threads) as u8).collect();
         let bytes = content(10_000 + threads);
         let file = scratch.write("file", &bytes);
@@ -170,8 +170,8 @@ fn streams_past_the_end_of_a_small_file_get_nothing_but_the_end() {
     assert_eq!(blocks, [&b"01"[..], b"23", b"45", b"67", b"89", b"", b"", b""]);
 }
 
-/// Demands that this is how our client asks for `target` over this many streams: a
-/// classic server passes over the key that it does not know.
+/// Demands that our client asks for `target` over `threads` streams in this form. A classic server
+/// ignores the key that it does not know.
 #[track_caller]
 fn asks_for(request: &str, target: &str, threads: usize) {
     assert!(request.starts_with(&format!("POST {target} HTTP/1.1\r\n")), "{request}");
@@ -185,8 +185,8 @@ fn from_classic(test: &str, threads: usize, reply: impl Fn(&str, u16) -> Vec<u8>
     refused_once(test, threads, None, reply);
 }
 
-/// The same, where the server first answers with `refusal` to the name that it does not
-/// know, because it does not decode it.
+/// Like `from_classic`, but the server first answers with `refusal`. A classic server does not
+/// decode the name, so it does not know the encoded one.
 #[track_caller]
 fn refused_once(
     test: &str,
@@ -275,9 +275,9 @@ fn a_refusal_is_final_where_another_spelling_cannot_help() {
     for (file, refusal) in [
         // Nothing is encoded in this name.
         ("plain", "HTTP/1.0 404 Not Found\r\n\r\n"),
-        // A ropewalk server has decoded it.
+        // A ropewalk server has already decoded this name.
         ("a file", "HTTP/1.1 404 Not Found\r\nServer: ropewalk/9\r\nContent-Length: 0\r\n\r\n"),
-        // This has nothing to do with the name's spelling.
+        // This refusal has nothing to do with the spelling of the name.
         ("a file", "HTTP/1.0 403 Forbidden\r\n\r\n"),
     ] {
         let scratch = Scratch::new("literal-not");
@@ -285,7 +285,7 @@ fn a_refusal_is_final_where_another_spelling_cannot_help() {
         let mut client = scratch.client(server.address(), 2, file, scratch.path("out"));
         let client = Running::start(&mut client);
         server.answer(refusal);
-        // A second request would not be answered, and the client would wait.
+        // The peer would not answer a second request, and the client would wait.
         client.finish().failed(4, "client", &refusal[9..22]);
     }
 }
@@ -329,7 +329,7 @@ fn a_sender_run_by_hand_serves_the_blocks_past_four_gibibytes() {
         .unwrap()
         .write_all_at(&bytes, edge - 50_000)
         .unwrap();
-    // 15 blocks: number 13 holds the edge, and number 14 begins after it.
+    // 15 blocks: block 13 holds the 4 GiB edge, and block 14 begins after it.
     let block = (edge + 50_000) / 14;
     let (sender, address) = sender_by_hand(&scratch, &file, block, 15);
     let before = read_all(open_stream(address, 13));
@@ -453,7 +453,7 @@ fn names_of_every_kind_arrive_as_they_are() {
         outcome.succeeded();
         assert_eq!(fs::read(output).unwrap(), found, "{}", String::from_utf8_lossy(bytes));
     }
-    // Each by the ropewalk protocol, and at the first attempt.
+    // The client fetches each file by the ropewalk protocol, at the first attempt.
     let posts = relay.controls().iter().filter(|head| head.starts_with("POST ")).count();
     assert_eq!((posts, relay.streams() >= names.len()), (names.len(), true));
 }
@@ -481,8 +481,8 @@ fn the_smallest_files_arrive_over_any_number_of_streams() {
 
 #[test]
 fn each_of_255_streams_brings_a_block() {
-    // Nothing comes before all are there and have asked for two blocks each; and no second
-    // one before all have brought the first.
+    // The server sends nothing before all streams are there and have asked for two blocks each. It
+    // sends no second block before every stream has brought its first.
     let (asked, all) = (AtomicUsize::new(0), Arc::new(Gate::default()));
     let (brought, each) = (AtomicUsize::new(0), Gate::default());
     let blocks: Vec<AtomicUsize> = (0..255).map(|_| AtomicUsize::new(0)).collect();

@@ -1,5 +1,5 @@
-//! Files with holes: they arrive as they are, take as little room, and only what they
-//! store is sent.
+//! Files with holes: the holes arrive as holes, the output takes as little room as the file, and
+//! the source sends only stored data.
 
 use crate::support::harness::sparse;
 use crate::support::harness::{Scratch, Server, content, run};
@@ -8,7 +8,7 @@ use ropewalk::sys::file::{next_data, next_hole};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-/// Demands that two files are equal, without reading what neither stores.
+/// Demands that two files are equal, without reading ranges that neither stores.
 #[track_caller]
 fn assert_same_files(left: &File, right: &File) {
     let size = left.metadata().unwrap().len();
@@ -34,15 +34,15 @@ fn stored(file: &File) -> u64 {
     file.metadata().unwrap().blocks() * 512
 }
 
-/// Demands that `output` takes about as little of its disk as `file` of its own: a file
-/// system may take a block more where data is written in another order.
+/// Demands that `output` takes about as much of its disk as `file` takes of its own. A file system
+/// may take one block more when data is written in another order.
 #[track_caller]
 fn takes_as_little(output: &File, file: &File) {
     let (here, there) = (stored(output), stored(file));
     assert!(here <= there + (256 << 10), "{here} bytes are stored, {there} on the server");
 }
 
-/// The bytes of data that a server's log line counts.
+/// The bytes of data that a line of the server's log counts.
 #[track_caller]
 fn sent(server: &mut Server) -> u64 {
     let line = server.next_log_line();
@@ -52,7 +52,7 @@ fn sent(server: &mut Server) -> u64 {
     words[bytes - 1].parse().expect(&line)
 }
 
-/// Fetches a file with holes, and demands that they stay holes on the way and at the end.
+/// Fetches a file with holes. Demands that holes stay holes on the way and in the output.
 #[track_caller]
 fn moves(test: &str, size: u64, data: &[(u64, usize)], options: &[&str]) {
     let scratch = Scratch::new(test);
@@ -64,12 +64,12 @@ fn moves(test: &str, size: u64, data: &[(u64, usize)], options: &[&str]) {
     assert_same_files(&file, &output);
     takes_as_little(&output, &file);
     let (there, sent) = (stored(&file), sent(&mut server));
-    // What is late may be sent twice.
+    // Late bytes may be sent twice.
     let most = there + there / 4 + (1 << 20);
     assert!(sent <= most, "{sent} bytes were sent, {there} are stored");
 }
 
-/// In odd places, of odd lengths, none at the start or the end.
+/// Pieces of data at odd offsets, of odd lengths, none at the start or the end.
 const ODD: [(u64, usize); 5] = [
     ((1 << 20) + 4097, 1 << 20),
     ((9 << 20) - 3, 5),
@@ -119,11 +119,11 @@ fn many_small_holes_arrive_in_their_places() {
     moves("holes-medium", 40 * 300_000, &data, &["--verify", "none"]);
 }
 
-/// What has come of [`half`]'s file: data, a hole, and the half of what is stored next.
+/// How many bytes of [`half`]'s file have come: data, a hole, and half of the next piece of data.
 const HALF: u64 = (33 << 20) + (512 << 10);
 
-/// Of a file of data, hole, data, hole, data, hole the first [`HALF`] bytes have come when
-/// the client is killed.
+/// Kills the client after the first [`HALF`] bytes of a file of three pieces of data, each with a
+/// hole behind it.
 fn half(test: &str) -> (Path, File) {
     let (gate, faults) = Gate::at(HALF);
     let path = Path::new(test, 1 << 20, faults);

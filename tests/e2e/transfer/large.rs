@@ -1,5 +1,5 @@
-//! Files past 4 GiB, where a number of 32 bits wraps. All of each is read, and of a classic
-//! one all is written, so these are run by `scripts/check/cross.sh` only.
+//! Files past 4 GiB, where a number of 32 bits wraps. Each test reads a whole file, and a classic
+//! one also writes it, so only `scripts/check/cross.sh` runs these tests.
 
 use crate::support::harness::sparse;
 use crate::support::harness::{Scratch, assert_same, content};
@@ -13,11 +13,10 @@ use std::process::Command;
 
 const EDGE: u64 = 1 << 32;
 
-/// So much of a file is made, sent and compared at once.
+/// The tests make, send and compare this many bytes at once.
 const PIECE: usize = 1 << 20;
 
-/// Runs a client that may say nothing for many minutes, demands success, and hands on what
-/// it says.
+/// Runs a client that may be silent for many minutes, demands success, and returns its messages.
 #[track_caller]
 fn to_the_end(client: &mut Command) -> String {
     let output = client.output().unwrap();
@@ -33,7 +32,7 @@ fn a_file_past_four_gibibytes_arrives_with_its_md5_and_goes_on_after_a_kill() {
     let (gate, faults) = Gate::at(size - (1 << 20));
     let path = Path::new("large-pulled", 1, faults);
     sparse(&path.scratch.path("file"), size, &stored);
-    // Without the MD5: nothing more is asked for while that is far behind.
+    // Without the MD5, since the client asks for nothing more while the MD5 is far behind.
     let client = path.begin_up_to(&gate, EDGE + (200 << 20), path.client(4));
     client.signal(libc::SIGKILL);
     client.finish();
@@ -59,7 +58,7 @@ fn a_classic_file_past_four_gibibytes_is_joined_to_the_last_byte() {
     let server = ClassicServer::bind(&scratch);
     let pattern = content(PIECE + 13);
     let size = EDGE + 77_777_777;
-    // The classic rule: two blocks, of which the second one is shorter.
+    // The classic rule gives two blocks, and the second one is shorter.
     let block = size / 2 + 1;
     let piece = |from: u64, end: u64| {
         let start = (from % 13) as usize;
@@ -90,7 +89,7 @@ fn a_classic_file_past_four_gibibytes_is_joined_to_the_last_byte() {
             });
         }
     });
-    // The client demands the MD5.
+    // The client checks the MD5.
     client.join().unwrap();
     let output = File::open(output).unwrap();
     assert_eq!(output.metadata().unwrap().len(), size);

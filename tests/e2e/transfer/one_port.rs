@@ -1,6 +1,5 @@
-//! Streams through the control port: where the data port cannot be reached, is somebody
-//! else's, or is not wanted; over a path that cuts and damages; and what strangers get
-//! there.
+//! Streams through the control port: when the data port is unreachable, belongs to another program,
+//! or is not wanted; over a path that cuts and damages; and what strangers get at the control port.
 
 use crate::support::exit::NETWORK;
 use crate::support::harness::{Running, Scratch, Server, after, assert_same, content, run};
@@ -17,15 +16,15 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// What the summary says where streams went to the control port.
+/// The words of the summary when streams used the control port.
 const WORDS: &str = " through the control port";
 
 fn behind(data: DataPorts) -> Faults {
     Faults { data, ..Faults::default() }
 }
 
-/// Fetches the file through a relay with such data ports; demands that all streams come to
-/// the control port and that the summary says so.
+/// Fetches the file through a relay with these data ports. Demands that all streams use the control
+/// port and that the summary says so.
 #[track_caller]
 fn falls_back(test: &str, data: DataPorts, threads: usize) {
     let path = Path::new(test, (3 << 20) + 7, behind(data));
@@ -137,7 +136,7 @@ fn damage_and_cuts_are_mended_through_one_port_too() {
 fn a_stream_with_a_damaged_hello_at_the_control_port_comes_again() {
     let faults = Faults {
         message: Box::new(|message| {
-            // Each in another field: mark, token, checksum.
+            // Each stream's hello is damaged in another field: mark, token, checksum.
             let place = [0, 40, 200].get(message.stream);
             if let (0, Some(bit)) = (message.number, place) {
                 flip(message.bytes, *bit);
@@ -254,7 +253,7 @@ fn a_hello_that_does_not_end_is_closed_in_time() {
     offer.serves_all_at(server.address, &mut server, &bytes);
 }
 
-/// A stream that has said so much of its hello.
+/// A stream that has sent the first `length` bytes of its hello.
 fn half(server: &Server, offer: &Offer, length: usize) -> TcpStream {
     let mut stream = connect(server.address);
     stream.write_all(&offer.hello()[..length]).unwrap();
@@ -270,7 +269,7 @@ fn a_full_server_drops_a_hello_that_does_not_end_for_a_new_connection() {
     let [first, second, third, mut fourth] =
         [1, 14, 27, 27].map(|length| half(&server, &offer, length));
     assert!(closed_unserved(first) && closed_unserved(second));
-    // The later ones stayed, and the last goes on where it was.
+    // The later streams stayed, and the last one continues its hello.
     fourth.write_all(&[&offer.hello()[27..], &request(0, 9)].concat()).unwrap();
     assert_eq!(payload(&mut fourth, 0, 9), &bytes[..9]);
     drop(third);
@@ -290,14 +289,14 @@ fn a_stream_that_was_handed_on_no_longer_counts_as_a_connection() {
             stream
         })
         .collect();
-    // Nobody had to go for these, or for a request.
+    // The server closed no connection for these streams, and closes none for a request.
     let (got, _) = reply(&server, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(got.status, 404);
     for stream in &mut streams {
         stream.write_all(&request(9, 9)).unwrap();
         assert_eq!(payload(stream, 9, 9), &bytes[9..18]);
     }
-    // The server holds none of them, so their end is the sender's to tell.
+    // The server holds none of the streams any more, so the sender notices their end.
     streams[0].write_all(&Request::Finished.encode()).unwrap();
     assert!(server.next_log_line().ends_with(": complete\n"));
     assert!(streams.into_iter().all(closed_unserved));
@@ -371,7 +370,7 @@ fn requests_and_classic_transfers_are_served_beside_streams() {
     let mut http = Http::connect(server.address);
     http.send("GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(http.receive().status, 404);
-    // A connection that began with a request is no stream later.
+    // A connection that began with a request cannot become a stream.
     http.send(offer.hello());
     assert_eq!(http.receive().status, 400);
     stream.write_all(&request(0, 9)).unwrap();

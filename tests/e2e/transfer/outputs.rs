@@ -1,5 +1,5 @@
-//! Where a fetch leaves the file: names, links, descriptors, modes, and outputs that the
-//! client refuses.
+//! Where a fetch leaves the file: names, links, descriptors, modes, and outputs that the client
+//! refuses.
 
 use crate::support::exit::SYSTEM;
 use crate::support::harness::{
@@ -136,7 +136,7 @@ fn a_replaced_file_keeps_its_mode() {
 
 #[test]
 fn a_very_long_output_name_works() {
-    // Escaped, as errors show it, it is five times as long as it is.
+    // Errors show the name escaped, five times as long.
     let scratch = Scratch::new("long-output");
     let (server, bytes) = Server::with_file(&scratch, 1 << 20);
     let mut folder = std::path::PathBuf::from("x");

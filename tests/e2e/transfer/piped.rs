@@ -1,5 +1,5 @@
-//! OFILE `-`: the bytes on standard output, in order, whatever becomes of streams and
-//! server, in bounded memory, and at the pace of whoever reads them.
+//! OFILE `-`: the bytes go to standard output, in order, whatever happens to streams and server.
+//! The client needs bounded memory and keeps to the speed of the reader.
 
 use crate::support::exit::{INTEGRITY, NETWORK, SYSTEM, USAGE};
 use crate::support::harness::{
@@ -23,10 +23,10 @@ use std::time::Duration;
 
 const TERMINATED: i32 = 143;
 
-/// What a receiver may hold, and all that it is besides.
+/// The most memory that a receiver may take, its own code included.
 const MOST_MEMORY: u64 = 64 << 20;
 
-/// What waits for a reader that takes nothing, once it can be no more.
+/// The most bytes that wait for a reader that takes nothing.
 const WAITING: u64 = 16 << 20;
 
 impl Path {
@@ -37,7 +37,7 @@ impl Path {
         client
     }
 
-    /// Waits until the client has as much as it can take, and asks for no more.
+    /// Waits until the client holds as much as it can, and asks for no more.
     #[track_caller]
     fn wait_until_full(&self) {
         wait_until("a window that is full", || {
@@ -45,25 +45,25 @@ impl Path {
         });
     }
 
-    /// Demands that nothing of the client is left, once its server is gone too.
+    /// Stops the server, and demands that nothing of the client is left.
     #[track_caller]
     fn no_receiver_stays(mut self) {
         self.server.kill();
         proof::no_process_stays(&self.scratch);
     }
 
-    /// Bytes that were asked for and have not come.
+    /// How many requested bytes have not come yet.
     fn under_way(&self) -> u64 {
         let total = |pieces: Vec<crate::support::relay::Piece>| -> u64 {
             pieces.iter().map(|piece| piece.length).sum()
         };
-        // In this order: what is asked for in between only makes it more.
+        // `passed` is read first: requests in between can only make the difference larger.
         let passed = total(self.relay.passed());
         total(self.relay.asked()) - passed
     }
 }
 
-/// The most memory that a process ever had.
+/// The most memory that a process has ever had.
 fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -178,7 +178,7 @@ fn a_reader_that_pauses_stops_the_requests_and_stalls_no_stream() {
     let path = Path { scratch, server, relay, bytes };
     let client = Piped::start(&mut path.piping(4));
     path.wait_until_full();
-    // Longer than the server lets a stream take nothing: these are not asked to.
+    // Longer than a server allows a stream to take nothing. These streams have no open request.
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!(path.under_way(), 0);
     assert!(path.relay.sent() < MOST_MEMORY, "{}", path.relay.sent());
@@ -198,7 +198,7 @@ fn a_piped_fetch_asks_for_a_new_session_if_its_own_ended_while_the_reader_paused
     scratch.write("other", b"other");
     let mut paused = Piped::start(&mut scratch.client(server.address, 4, "file", "-"));
     assert_eq!(paused.read(1), bytes[..1]);
-    // There is one place, which the paused one has: it cannot have ended.
+    // The server has one place. The second client gets it only if the paused session has ended.
     run(&mut scratch.client(server.address, 2, "other", scratch.path("out"))).succeeded();
     let said = paused.brings(&bytes[1..]);
     assert!(said.contains("reconnects"), "{said}");
@@ -209,7 +209,7 @@ fn blocks_that_come_too_early_are_held_in_bounded_memory() {
     let gate = Arc::new(Gate::default());
     let own = gate.clone();
     let faults = Faults::of_blocks(move |block| {
-        // Every copy of the first block: all others have to wait for it.
+        // Holds back every copy of the first block. All other blocks have to wait for it.
         if block.bytes[8..16] == [0; 8] {
             own.pass();
         }
@@ -217,8 +217,8 @@ fn blocks_that_come_too_early_are_held_in_bounded_memory() {
     });
     let path = Path::new("pipe-window", 80 << 20, faults);
     let client = Piped::start(&mut path.piping(8));
-    // The window's last bytes were asked for, and what does not wait behind that block has
-    // come; nobody asks for later ones.
+    // The client has asked for its whole window, and at least half of it has come. It asks for
+    // nothing behind the window.
     let window = 40 << 20;
     wait_until("a window that is full", || {
         let asked: u64 =
@@ -351,8 +351,8 @@ fn an_archive_is_unpacked_while_it_comes() {
 
 const THREADS: usize = 5;
 
-/// A classic server of `bytes` with this `hash`, one stream after the other, and a
-/// client that pipes them.
+/// A classic server that sends `bytes` with this `hash`, one stream after the other, and a client
+/// that pipes them.
 fn classic(scratch: &Scratch, bytes: &[u8], hash: &str) -> (Vec<u8>, Option<i32>, String) {
     let server = ClassicServer::bind(scratch);
     let mut client = scratch.client(server.address(), THREADS, "file", "-");

@@ -1,5 +1,5 @@
-//! A benchmark, run by scripts/bench/slow.sh and never as a test: one stream of four is
-//! held to a trickle, and the whole must not take much longer than all four rates allow.
+//! A benchmark that only scripts/bench/slow.sh runs, and no test. One stream of four is held to a
+//! trickle. The whole must take little longer than the sum of all four rates allows.
 
 #![allow(clippy::print_stdout)] // a benchmark prints
 
@@ -7,11 +7,11 @@ use crate::support::path::Path;
 use crate::support::relay::Faults;
 use std::time::Instant;
 
-/// Bytes a second of the slow stream, and of each of the other three.
+/// The rate of the slow stream, and of each of the other three, in bytes a second.
 const SLOW: u64 = 1_000_000;
 const FAST: u64 = 30_000_000;
 
-/// Bytes of the file: two seconds at all rates together.
+/// The size of the file in bytes: two seconds at the sum of all rates.
 const SIZE: usize = 2 * (SLOW + 3 * FAST) as usize;
 
 const ROUNDS: usize = 5;

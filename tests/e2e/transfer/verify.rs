@@ -1,5 +1,5 @@
-//! The digest of the whole file on the ropewalk protocol, and what the client asks for with
-//! each way to verify.
+//! The digest of the whole file in the ropewalk protocol, and what the client asks for with each
+//! way to verify.
 
 use crate::support::exit::{CHANGED, INTEGRITY, PROTOCOL, REFUSED};
 use crate::support::harness::{run, wait_until};
@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What a client does whose HEAD request's reply becomes what `reply` makes of it.
+/// Runs a client behind a relay that passes the reply to the HEAD request through `reply`.
 fn with_reply(
     test: &str,
     reply: impl Fn(String) -> Option<String> + Send + Sync + 'static,
@@ -35,7 +35,7 @@ fn digest(head: &str) -> &str {
     rest.split("\r\n").next().unwrap()
 }
 
-/// The head with another digest, where it has one.
+/// The head with another digest, if it has a digest.
 fn with_another_digest(head: String) -> String {
     match head.contains("\r\nRepr-Digest: ") {
         true => head.replace(digest(&head), &format_md5(&[7; 16])),
@@ -58,7 +58,7 @@ fn a_digest_that_differs_leaves_no_output() {
 fn a_digest_that_differs_since_the_file_changed_says_so() {
     let (path, outcome) = with_reply("digest-changed", |head| match head.contains("Repr-Digest") {
         true => Some(with_another_digest(head)),
-        // The file's state is asked for once more.
+        // The client asks once more for the state of the file.
         false => Some(head.replace("200 OK", "412 Precondition Failed")),
     });
     let words = "the file changed on the server while it was sent; the same command fetches it";
@@ -68,7 +68,7 @@ fn a_digest_that_differs_since_the_file_changed_says_so() {
 
 #[test]
 fn a_part_file_that_another_program_changed_is_a_local_error() {
-    // The first block comes last: what is behind it is not hashed before it was changed.
+    // The first block comes last, so nothing behind it is hashed before another program changes it.
     let gate = Arc::new(Gate::default());
     let own = gate.clone();
     let first = move |block: &mut crate::support::relay::Block| {

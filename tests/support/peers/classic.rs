@@ -1,5 +1,5 @@
-//! A client and a server that speak the classic protocol and nothing else, written
-//! from section 2 of the design and from none of the programs' code.
+//! A client and a server that speak only the classic protocol. They follow section 2 of the design,
+//! and use no code of the programs.
 
 use crate::support::harness::Scratch;
 use crate::support::http::Http;
@@ -14,14 +14,14 @@ pub(crate) fn request(file: &[u8], threads: usize) -> Vec<u8> {
     [b"POST ", file, b" HTTP/1.1\r\n", length.as_bytes()].concat()
 }
 
-/// A server's answer to a classic request: the MD5, and where its sender listens.
+/// A server's reply to a classic request: the MD5, and where its sender listens.
 #[derive(Debug)]
 pub(crate) struct Offer {
     pub(crate) hash: String,
     pub(crate) sender: SocketAddr,
 }
 
-/// Asks for a file, and demands that it is offered.
+/// Asks for a file, and demands an offer.
 #[track_caller]
 pub(crate) fn ask(server: SocketAddr, file: impl AsRef<[u8]>, threads: usize) -> Offer {
     let mut http = Http::connect(server);
@@ -40,14 +40,14 @@ pub(crate) fn open_stream(sender: SocketAddr, number: u8) -> TcpStream {
     stream
 }
 
-/// Fetches a file as a classic client does, with its streams opened in this `order`,
-/// and joins the blocks in numeric order.
+/// Fetches a file as a classic client does: opens the streams in this `order`, and joins the blocks
+/// in numeric order.
 #[track_caller]
 pub(crate) fn fetch(server: SocketAddr, file: impl AsRef<[u8]>, order: &[u8]) -> Vec<u8> {
     let offer = ask(server, file, order.len());
     let streams: Vec<(u8, TcpStream)> =
         order.iter().map(|number| (*number, open_stream(offer.sender, *number))).collect();
-    // None is closed before all have begun, so that they are under way at once.
+    // No stream is closed before all have begun, so all are under way at once.
     for (_, stream) in &streams {
         while matches!(stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::Interrupted)
         {
@@ -59,14 +59,14 @@ pub(crate) fn fetch(server: SocketAddr, file: impl AsRef<[u8]>, order: &[u8]) ->
     blocks.into_iter().flat_map(|(_, block)| block).collect()
 }
 
-/// Which bytes of a file stream `number` of `threads` carries.
+/// The bytes of a file that stream `number` of `threads` carries.
 pub(crate) fn block(bytes: &[u8], number: u8, threads: usize) -> &[u8] {
     let size = bytes.len() / threads + 1;
     let start = (size * usize::from(number)).min(bytes.len());
     &bytes[start..(start + size).min(bytes.len())]
 }
 
-/// A classic server, step by step: a test can stop between any two.
+/// A classic server, step by step: a test can stop between any two steps.
 pub(crate) struct ClassicServer {
     control: TcpListener,
     data: TcpListener,
@@ -78,23 +78,23 @@ impl ClassicServer {
         ClassicServer { control: bind(), data: bind() }
     }
 
-    /// What a client is told.
+    /// The address of the control port, for clients.
     pub(crate) fn address(&self) -> SocketAddr {
         self.control.local_addr().unwrap()
     }
 
-    /// Where its streams go.
+    /// The port for data streams.
     pub(crate) fn data_port(&self) -> u16 {
         self.data.local_addr().unwrap().port()
     }
 
-    /// Waits for a request and hands it on, with the connection for the answer.
+    /// Waits for a request, and returns it with the connection for the reply.
     #[track_caller]
     pub(crate) fn accept_request(&self) -> (String, TcpStream) {
         let (mut stream, mut request) = (accept(&self.control), Vec::<u8>::new());
         loop {
             let text = String::from_utf8_lossy(&request).into_owned();
-            // Every request of ours ends with its JSON object.
+            // Every request of our client ends with its JSON object.
             if text.contains("\r\n\r\n") && text.ends_with('}') {
                 return (text, stream);
             }
@@ -105,7 +105,7 @@ impl ClassicServer {
         }
     }
 
-    /// Answers the next request with these bytes, and closes. Hands on the request.
+    /// Answers the next request with these bytes, and closes. Returns the request.
     #[track_caller]
     pub(crate) fn answer(&self, bytes: impl AsRef<[u8]>) -> String {
         let (request, mut stream) = self.accept_request();
@@ -113,14 +113,14 @@ impl ClassicServer {
         request
     }
 
-    /// The seed's own reply: HTTP/1.0, no length, ended by the close.
+    /// Sends the seed's own reply: HTTP/1.0, no length, ended by the close.
     #[track_caller]
     pub(crate) fn offer(&self, hash: &str) -> String {
         let port = self.data_port();
         self.answer(seed_reply(&format!("{{\"hash\": \"{hash}\", \"port\": {port}}}")))
     }
 
-    /// Waits for this many streams, and says each one's number.
+    /// Waits for this many streams, and returns each with its number.
     #[track_caller]
     pub(crate) fn accept_streams(&self, threads: usize) -> Vec<(u8, TcpStream)> {
         (0..threads)
@@ -133,11 +133,11 @@ impl ClassicServer {
             .collect()
     }
 
-    /// Sends the whole of `bytes` over this many streams.
+    /// Sends all of `bytes` over this many streams.
     #[track_caller]
     pub(crate) fn send(&self, bytes: &[u8], threads: usize) {
         let streams = self.accept_streams(threads);
-        // All at once, as they would come: a client may wait for any of them.
+        // All blocks go out at once: a client may wait for any of them.
         std::thread::scope(|scope| {
             for (number, mut stream) in streams {
                 scope.spawn(move || stream.write_all(block(bytes, number, threads)).unwrap());
@@ -146,7 +146,7 @@ impl ClassicServer {
     }
 }
 
-/// A reply such as Python's `http.server` makes.
+/// A reply in the form of Python's `http.server`.
 pub(crate) fn seed_reply(body: &str) -> Vec<u8> {
     let head = "HTTP/1.0 200 OK\r\nServer: BaseHTTP/0.6 Python/3.8.2\r\n\
                 Date: Sat, 02 May 2020 10:00:00 GMT\r\nContent-type: text/plain\r\n\r\n";

@@ -13,16 +13,16 @@ use std::time::Instant;
 
 /// An offer of the ropewalk protocol.
 pub(crate) struct Offer {
-    /// Where its sender listens.
+    /// Where the sender listens.
     pub(crate) sender: SocketAddr,
     /// The token, as hexadecimal digits.
     pub(crate) session: String,
-    /// How many streams it was asked for.
+    /// How many streams the test asked for.
     pub(crate) threads: usize,
 }
 
-/// Asks for a file, and demands that it is offered. The server has closed the connection
-/// when this returns, and counts it no more.
+/// Asks for a file, and demands an offer. When this returns, the server has closed the connection
+/// and no longer counts it.
 #[track_caller]
 pub(crate) fn ask(server: &Server, file: &str, threads: usize) -> Offer {
     let body = format!("{{\"threads\":{threads},\"protocol\":2}}");
@@ -37,13 +37,13 @@ pub(crate) fn ask(server: &Server, file: &str, threads: usize) -> Offer {
 }
 
 impl Offer {
-    /// What its streams begin with.
+    /// The first message of each of its streams.
     pub(crate) fn hello(&self) -> [u8; 28] {
         let token = from_hex(&self.session).unwrap().try_into().unwrap();
         Hello { token, max_block: 128 << 10, unchecked: false, from_source: false }.encode()
     }
 
-    /// A stream that has shown its token.
+    /// Opens a stream at the sender's port and sends its hello.
     pub(crate) fn open(&self) -> TcpStream {
         self.open_at(self.sender)
     }
@@ -55,8 +55,8 @@ impl Offer {
         stream
     }
 
-    /// Fetches the whole file and ends the session, as a receiver that keeps to the
-    /// rules; demands that all of it is right and that the server calls it complete.
+    /// Fetches the whole file and ends the session, as a receiver that keeps to the rules. Demands
+    /// that every byte is right and that the server calls the transfer complete.
     #[track_caller]
     pub(crate) fn serves_all(&self, server: &mut Server, bytes: &[u8]) {
         self.serves_all_at(self.sender, server, bytes);
@@ -88,7 +88,7 @@ pub(crate) fn request(offset: u64, length: u32) -> Vec<u8> {
     Request::of_single_file(offset, length, None).encode()
 }
 
-/// The next block's header and payload, which has to be what its checksum says.
+/// The next block's header and payload. Demands that the checksums are right.
 #[track_caller]
 pub(crate) fn block(stream: &mut TcpStream) -> (Header, Vec<u8>) {
     let mut header = [0; HEADER_SIZE];
@@ -102,7 +102,7 @@ pub(crate) fn block(stream: &mut TcpStream) -> (Header, Vec<u8>) {
     (header, payload)
 }
 
-/// The answer to a request, of as many blocks as it takes.
+/// Reads the answer to a request for this range, in as many blocks as it takes.
 #[track_caller]
 pub(crate) fn payload(stream: &mut TcpStream, offset: u64, length: usize) -> Vec<u8> {
     let mut got = Vec::new();
@@ -121,7 +121,7 @@ pub(crate) fn closed_unserved(mut stream: TcpStream) -> bool {
     !matches!(read_some(&mut stream, &mut [0]), Ok(1..))
 }
 
-/// Whether a connection to a control port begins as a stream does.
+/// Whether the connection to a control port begins with a stream's hello.
 pub(crate) fn begins_as_stream(connection: &TcpStream) -> bool {
     let first = peek_by(connection, Instant::now() + LIMIT);
     matches!(first, Ok(Some(HELLO_MARK)))

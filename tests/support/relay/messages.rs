@@ -1,4 +1,4 @@
-//! Whole messages, as a relay takes them from its two sides.
+//! Whole messages, as a relay reads them from both sides.
 
 use crate::support::socket::read_some;
 use ropewalk::codec::wire::HEADER_SIZE;

@@ -1,4 +1,4 @@
-//! What a relay is told to do to what passes, and what it notes down.
+//! What a relay does to the bytes that pass, and what it notes down.
 
 use std::net::TcpStream;
 
@@ -13,18 +13,18 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Where it belongs in the file.
+    /// Its offset in the file.
     pub(crate) fn offset(&self) -> u64 {
         u64::from_be_bytes(self.bytes[8..16].try_into().unwrap())
     }
 }
 
-/// What becomes of a block.
+/// What happens to a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It is passed on.
+    /// The relay passes it on.
     Pass,
-    /// So many bytes of it are passed on, and then the stream is reset.
+    /// The relay passes on so many bytes of it, and then resets the stream.
     Cut(usize),
     /// Nothing more comes on this stream.
     Stall,
@@ -45,19 +45,19 @@ type OnMessage = dyn Fn(Message<'_>) + Send + Sync;
 type Rate = dyn Fn(usize) -> Option<u64> + Send + Sync;
 type OnReply = dyn Fn(&str, String) -> Option<String> + Send + Sync;
 
-/// What becomes of the data ports.
+/// What happens to the data ports.
 pub(crate) enum DataPorts {
-    /// Each is listened for in place of its sender.
+    /// The relay listens for each, in place of its sender.
     Carried,
-    /// They are at the server only: who dials them at the relay is refused.
+    /// They are open at the server only, so a client that dials them at the relay is refused.
     Refused,
-    /// Whoever dials them gets no answer.
+    /// A client that dials them gets no answer.
     Silent,
-    /// Somebody else listens there, and does this.
+    /// Another program listens there, and does this.
     Foreign(fn(TcpStream)),
 }
 
-/// What the relay does to what passes.
+/// What the relay does to the bytes that pass.
 pub(crate) struct Faults {
     /// Sees each block.
     pub(crate) block: Box<OnBlock>,
@@ -65,13 +65,14 @@ pub(crate) struct Faults {
     pub(crate) message: Box<OnMessage>,
     /// Bytes a second towards the client, for this stream.
     pub(crate) rate: Box<Rate>,
-    /// Writes are of 1 byte, 2 and so on up to this many, and again of 1.
+    /// Writes have 1 byte, 2 bytes and so on up to this many, and then 1 again.
     pub(crate) split: Option<usize>,
     /// Several messages become one write.
     pub(crate) merge: bool,
-    /// Where streams can go beside the control port.
+    /// Where streams can go besides the control port.
     pub(crate) data: DataPorts,
-    /// Sees a control request and the head of its reply; `None` closes instead.
+    /// Gets a control request and the head of its reply. Returns the new head, or `None` to close
+    /// instead.
     pub(crate) reply: Box<OnReply>,
 }
 
@@ -90,13 +91,13 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Only blocks meet with something.
+    /// Does something to blocks only.
     pub(crate) fn of_blocks(block: impl Fn(&mut Block) -> Step + Send + Sync + 'static) -> Faults {
         Faults { block: Box::new(block), ..Faults::default() }
     }
 }
 
-/// What was asked for, or what came, on one stream.
+/// What one stream asked for, or what came on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) stream: usize,
