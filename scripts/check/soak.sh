@@ -33,7 +33,7 @@ start() {
     port=${address##*:}
 }
 
-fetch() { ./client -q --no-sync "$1:$port" 4 file "$2" && cmp -s "$folder/file" "$2"; }
+fetch() { ./client -q --restart --no-sync "$1:$port" 4 file "$2" && cmp -s "$folder/file" "$2"; }
 
 head -c 1048576 /dev/urandom >"$folder/file"
 ulimit -n "$(ulimit -Hn)"

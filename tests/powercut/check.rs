@@ -129,7 +129,7 @@ impl Expected<'_> {
     fn out(&self, state: &State, promise: &Promise) -> Result<bool, String> {
         let out = state.names.get(OUT).map(|file| state.files[*file].bytes());
         let is_new = out.as_deref() == Some(self.bytes);
-        if is_new || promise.is_loose || (out == self.old && !promise.is_new) {
+        if is_new || (out == self.old && !promise.is_new) {
             return Ok(is_new);
         }
         let found = match out {

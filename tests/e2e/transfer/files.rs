@@ -468,7 +468,7 @@ fn the_smallest_files_arrive_over_any_number_of_streams() {
         scratch.write("file", &bytes);
         for (threads, how) in [(1, "md5"), (7, "crc32c"), (255, "none"), (255, "md5")] {
             let mut client = scratch.client(server.address, threads, "file", &output);
-            let said = run(client.args(["--verify", how])).succeeded();
+            let said = run(client.args(["--restart", "--verify", how])).succeeded();
             let what = format!("{size} bytes, {threads} streams, {how}: {said}");
             assert_same(&fs::read(&output).unwrap(), &bytes, &what);
             assert!(said.starts_with(&format!("{} in ", amount::size(size as u64))), "{what}");
