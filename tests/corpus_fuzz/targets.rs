@@ -45,11 +45,11 @@ fn in_parts<T: PartialEq + Debug, E: PartialEq + Debug>(
         Ok(None) => {}
         Ok(Some(found)) => assert_eq!(whole, Ok(Some(found)), "more bytes changed the message"),
         // With fewer bytes, the parser may report another of several faults.
-        Err(_) => assert!(whole.is_err(), "more bytes made it good"),
+        Err(_) => assert!(whole.is_err(), "more bytes made the input valid"),
     }
     let (used, value) = whole.ok()??;
     assert!(0 < used && used <= data.len());
-    assert_eq!(parse(&data[..used - 1]).ok(), Some(None), "it did not need its last byte");
+    assert_eq!(parse(&data[..used - 1]).ok(), Some(None), "the parser did not need the last byte");
     assert_eq!(parse(&data[..used]), Ok(Some((used, value))));
     parse(data).ok()?
 }
@@ -107,7 +107,7 @@ pub fn range(data: &[u8]) {
 pub fn authorization(data: &[u8]) {
     let Ok(credentials) = Credentials::parse(data) else { return };
     let text = credentials.format();
-    assert!(text.is_ok(), "what was read cannot be written");
+    assert!(text.is_ok(), "a parsed value cannot be encoded");
     let again = text.ok().and_then(|text| Credentials::parse(&text).ok());
     assert_eq!(again.as_ref(), Some(&credentials));
     let right = key(credentials.algorithm, &credentials.username, &credentials.realm, b"x");
@@ -118,7 +118,7 @@ pub fn authorization(data: &[u8]) {
 pub fn challenge(data: &[u8]) {
     for challenge in parse_challenges(data).unwrap_or_default() {
         let text = challenge.format();
-        assert!(text.is_ok(), "what was read cannot be written");
+        assert!(text.is_ok(), "a parsed value cannot be encoded");
         let again = text.ok().and_then(|text| parse_challenges(&text).ok());
         assert_eq!(again.as_deref(), Some(std::slice::from_ref(&challenge)));
         let answer = Credentials::answer(&challenge, (b"u", b"p"), (b"GET", b"/"), 1, b"c");

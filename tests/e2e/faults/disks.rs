@@ -181,7 +181,7 @@ fn a_disk_that_reports_no_size_does_not_count_as_full() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_read_is_written_to_and_gone_on_in() {
+fn a_fetch_into_an_unreadable_folder_succeeds_and_resumes() {
     let (gate, faults) = Gate::after(20);
     let path = Path::new("drop-box", (40 * BLOCK) as usize, faults);
     let folder = path.folder("");
@@ -248,7 +248,7 @@ cat out >"$SIGNAL.out"
 "#;
 
 #[test]
-fn a_disk_that_fills_up_at_any_block_keeps_what_came_and_goes_on_with_room() {
+fn a_disk_that_fills_up_at_any_block_keeps_what_came_and_resumes_with_room() {
     for round in 0..4 {
         // The file fits on the disk, and is stored only in part, so no space is allocated in
         // advance. Each block may be the one that does not fit.
