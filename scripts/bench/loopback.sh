@@ -96,7 +96,7 @@ while [ "$round" -lt "$rounds" ]; do
     touch "$folder/file"
     once md5-fresh ./client "$address" 4 "$folder/file" "$folder/out"
     sleep 2.1
-    ./client -q "$address" 4 "$folder/file" "$folder/out"
+    ./client -q --restart "$address" 4 "$folder/file" "$folder/out"
     once md5-known ./client "$address" 4 "$folder/file" "$folder/out"
     cmp "$folder/file" "$folder/out"
     once md5sum md5sum "$folder/file"

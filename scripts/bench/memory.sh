@@ -15,7 +15,7 @@ larger() { [ "${2:-0}" -gt "$1" ] 2>/dev/null && echo "$2" || echo "$1"; }
 for streams in 4 255; do
     s=0 c=0 sender=0 receiver=0
     rm -f "$out"
-    ./client -q "$address" "$streams" "$file" "$out" &
+    ./client -q --restart "$address" "$streams" "$file" "$out" &
     client=$!
     while kill -0 "$client" 2>/dev/null; do
         s=$(larger "$s" "$(anonymous "$server")")

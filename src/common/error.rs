@@ -91,7 +91,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///
 /// The text has no program name and no newline. The code that makes the error escapes what comes
 /// from a peer or a file name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     code: ExitCode,
     text: String,

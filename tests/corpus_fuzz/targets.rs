@@ -5,13 +5,17 @@
 #![allow(dead_code, unreachable_pub)] // each target in fuzz/ uses one of them
 
 use ropewalk::codec::digest_auth::{Credentials, key, parse_challenges};
+use ropewalk::codec::entry::{Entry, MAX_ENTRY, Page};
 use ropewalk::codec::etag::{EntityTag, IfRange, TagList};
 use ropewalk::codec::http::{Method, RequestHead, ResponseHead, encode_request};
 use ropewalk::codec::journal::{self as format, JournalHeader, RECORD_SIZE, Record};
+use ropewalk::codec::name::is_name;
 use ropewalk::codec::range::{RangeOutcome, content_range, resolve};
 use ropewalk::codec::structured::member;
 use ropewalk::codec::text::escape_limited;
-use ropewalk::codec::wire::{HEADER_SIZE, HELLO_SIZE, Header, Hello, REQUEST_SIZE, Request};
+use ropewalk::codec::wire::{
+    HASH_UNIT, HEADER_SIZE, HELLO_SIZE, Header, Hello, LONGEST_REQUEST, REQUEST_SIZE, Request,
+};
 use ropewalk::codec::{accept, base64, date, json, percent, repr_digest};
 use ropewalk::hash::crc32c::crc32c;
 use std::fmt::Debug;
@@ -20,7 +24,7 @@ use std::fmt::Debug;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("request_head", request_head),
     ("response_head", response_head),
     ("json", json),
@@ -30,14 +34,15 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("percent", percent),
     ("fields", fields),
     ("wire", wire),
+    ("entries", entries),
     ("journal", journal),
 ];
 
-/// A parser that asks for more until it has enough. Its result for all bytes at once must equal its
-/// result for the same bytes in parts.
-fn in_parts<T: PartialEq + Debug, E: PartialEq + Debug>(
-    data: &[u8],
-    parse: impl Fn(&[u8]) -> Result<Option<(usize, T)>, E>,
+/// A parser that asks for more until it has enough: what it says of all the bytes must
+/// agree with what it says when they come one part after the other.
+fn in_parts<'a, T: PartialEq + Debug, E: PartialEq + Debug>(
+    data: &'a [u8],
+    parse: impl Fn(&'a [u8]) -> Result<Option<(usize, T)>, E>,
 ) -> Option<(usize, T)> {
     let whole = parse(data);
     let start = data.get(..split_of(data)).unwrap_or_default();
@@ -179,6 +184,34 @@ fn sealed<const N: usize>(data: &[u8]) -> [u8; N] {
     message
 }
 
+/// A request with the right checksums, and as long a rest as it says, where there are bytes
+/// for that.
+fn sealed_request(data: &[u8]) -> Vec<u8> {
+    let mut head = sealed::<REQUEST_SIZE>(data);
+    let rest = data.get(REQUEST_SIZE..).unwrap_or_default();
+    let length = usize::from(u16::from_be_bytes([head[2], head[3]])).min(rest.len());
+    head[4..8].copy_from_slice(&crc32c(&rest[..length]).to_be_bytes());
+    [&sealed::<REQUEST_SIZE>(&head)[..], rest].concat()
+}
+
+/// A page of a listing.
+pub fn entries(data: &[u8]) {
+    let (after, bytes) = data.split_at(data.len().min(1));
+    let (mut last, mut at) = (after, 0);
+    for entry in Page::new(bytes, after) {
+        let Ok(entry) = entry else { break };
+        assert!(entry.name > last && is_name(entry.name) && !entry.name.contains(&b'/'));
+        last = entry.name;
+        let mut again = Vec::new();
+        entry.encode_into(&mut again);
+        assert!(again.len() == entry.encoded_size() && again.len() <= MAX_ENTRY as usize);
+        assert_eq!(Entry::parse(&again), Ok((again.len(), entry)));
+        let Ok((used, same)) = Entry::parse(&bytes[at..]) else { unreachable!() };
+        assert!(same == entry && used >= again.len());
+        at += used;
+    }
+}
+
 /// A stream's messages: a hello, a request, a block's header.
 pub fn wire(data: &[u8]) {
     in_parts(data, Hello::parse);
@@ -188,11 +221,22 @@ pub fn wire(data: &[u8]) {
         assert_eq!(Hello::parse(&hello.encode()), Ok(Some((HELLO_SIZE, hello))));
         assert_eq!(Hello::token(&hello.encode()), Some(hello.token));
     }
-    if let Some((_, request)) = in_parts(&sealed::<REQUEST_SIZE>(data), Request::parse) {
-        if let Request::Range { offset, length, .. } = request {
-            assert!(length > 0 && offset.checked_add(length.into()).is_some());
+    if let Some((used, request)) = in_parts(&sealed_request(data), Request::parse) {
+        match request {
+            Request::Range { name, offset, length, hash, .. } => {
+                assert!(length > 0 && offset.checked_add(length.into()).is_some());
+                assert!(name.is_empty() || is_name(name));
+                let is_whole = length % HASH_UNIT == 0 && offset % u64::from(HASH_UNIT) == 0;
+                assert!(hash.is_none() || is_whole);
+            }
+            Request::List { name, after, .. } => {
+                assert!(name.is_empty() || is_name(name));
+                assert!(after.is_empty() || is_name(after) && !after.contains(&b'/'));
+            }
+            Request::Finished | Request::Leave => {}
         }
-        assert_eq!(Request::parse(&request.encode()), Ok(Some((REQUEST_SIZE, request))));
+        assert!(used <= LONGEST_REQUEST);
+        assert_eq!(Request::parse(&request.encode()), Ok(Some((used, request))));
     }
     if let Some((_, header)) = in_parts(&sealed::<HEADER_SIZE>(data), Header::parse) {
         assert!(header.payload() <= 1 << 20);

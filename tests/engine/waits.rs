@@ -12,9 +12,11 @@ use ropewalk::transfer::link::dialler::Dialler;
 use ropewalk::transfer::link::token::Token;
 use ropewalk::transfer::link::{End, Link};
 use ropewalk::transfer::queue::rate::{Rate, Throttle};
+use ropewalk::transfer::store::{Kept, Store};
 use ropewalk::transfer::timing::Timing;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -88,6 +90,48 @@ fn a_block_that_came_damaged_is_asked_for_again() {
 }
 
 #[test]
+fn a_source_that_is_closed_waits_for_no_stream_s_share_of_the_rate() {
+    let world = World::new(&[Ok(content(1_000_000))]);
+    let timing = Timing::default();
+    let (acceptor, way) = acceptor(false, timing);
+    let entrance = acceptor.entrance();
+    let token = Token::random().unwrap();
+    let network = Network::new(Faults::none(), Random::from_seed(1));
+    network.open(way);
+    let dial = Box::new(NetworkDial(network.clone()));
+    let dialler = Dialler::new(dial, token.bytes(), 3, timing);
+    let throttle = Throttle { rate: Some(Arc::new(Rate::new(1))), streams: 3 };
+    let source = world.source(throttle, timing);
+    let sink = sink(&world, world.kept(false), 3, Verify::Crc32c, timing);
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        let (moves, moved) = mpsc::channel();
+        let source = &source;
+        let sending = scope.spawn(move || {
+            let tell = |_| {
+                let _ = moves.send(());
+            };
+            source.accept(acceptor, &token, 3, tell)
+        });
+        let receiving = scope.spawn(|| {
+            sink.dial(&dialler, |report| {
+                if let Report::Lost { .. } = report {
+                    sink.fail(ropewalk::error::Error::protocol("lost"));
+                }
+            })
+        });
+        // The burst of the rate has gone when the first report comes. All streams wait then.
+        moved.recv().unwrap();
+        entrance.close();
+        sending.join().unwrap().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+        network.lose_session();
+        assert!(receiving.join().unwrap().is_err());
+    });
+    network.end();
+}
+
+#[test]
 fn a_source_to_which_no_stream_comes_gives_up_after_thirty_seconds() {
     let world = World::new(&[Ok(content(10))]);
     let timing = Timing::default().divided(1000);
@@ -98,6 +142,36 @@ fn a_source_to_which_no_stream_comes_gives_up_after_thirty_seconds() {
     let error = source.accept(acceptor, &token, 1, |_| {}).unwrap_err();
     assert!(error.to_string().contains("no stream was open for"), "{error}");
     assert!(begun.elapsed() >= Duration::from_millis(30), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_sink_that_cannot_store_ends_its_idle_streams_too() {
+    let world = World::new(&[Ok(content(10))]);
+    let timing = Timing::default();
+    let (acceptor, way) = acceptor(false, timing);
+    let token = Token::random().unwrap();
+    let network = Network::new(Faults::none(), Random::from_seed(1));
+    network.open(way);
+    let dial = Box::new(NetworkDial(network.clone()));
+    let dialler = Dialler::new(dial, token.bytes(), 3, timing);
+    let source = world.source(Throttle::default(), timing);
+    let Store::Kept(kept) = world.kept(false) else { panic!("kept is kept") };
+    let unwritable = world.file.try_clone().unwrap();
+    let store = Store::Kept(Kept { part: unwritable, ..kept });
+    let sink = sink(&world, store, 3, Verify::Crc32c, timing);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _ = source.dial(&dialler, |report| {
+                if let Report::Lost { .. } = report {
+                    source.fail(ropewalk::error::Error::protocol("lost"));
+                }
+            });
+        });
+        let error = sink.accept(acceptor, &token, |_| {}).unwrap_err();
+        assert!(error.to_string().contains("Bad file descriptor"), "{error}");
+        network.lose_session();
+    });
+    network.end();
 }
 
 #[test]

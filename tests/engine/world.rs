@@ -54,8 +54,13 @@ impl World {
     /// A source of the file.
     pub(crate) fn source(&self, throttle: Throttle, timing: Timing) -> Source {
         let found = self.file.metadata().unwrap();
-        let (file, stored) = (self.file.try_clone().unwrap(), found.blocks() * 512);
-        Source::new(file, Version::of(&found), stored, throttle, timing).unwrap()
+        let file = self.file.try_clone().unwrap();
+        Source::new(file, Version::of(&found), self.stored(), throttle, timing).unwrap()
+    }
+
+    /// Bytes that the file takes on the disk.
+    pub(crate) fn stored(&self) -> u64 {
+        self.file.metadata().unwrap().blocks() * 512
     }
 
     fn open(&self, name: &str) -> File {
@@ -81,7 +86,24 @@ impl World {
             },
             |(_, journal, contents)| (journal, contents),
         );
-        Store::Kept(Kept { part, journal, contents, sync })
+        Store::Kept(Kept { part, journal, contents, sync, basis: None })
+    }
+
+    /// The same beside an older file: the file with these ranges changed, and of this size.
+    pub(crate) fn kept_beside(&self, sync: bool, changed: &[(u64, u64)], size: u64) -> Store {
+        let mut bytes = self.bytes();
+        for &(start, end) in changed {
+            let range = start.min(self.size) as usize..end.min(self.size) as usize;
+            bytes[range].iter_mut().for_each(|byte| *byte ^= 0x55);
+        }
+        bytes.resize(size as usize, 7);
+        let basis = self.open("basis");
+        basis.set_len(0).unwrap();
+        basis.write_all_at(&bytes, 0).unwrap();
+        match self.kept(sync) {
+            Store::Kept(kept) => Store::Kept(Kept { basis: Some(basis), ..kept }),
+            piped @ Store::Piped(_) => piped,
+        }
     }
 
     /// Gives bytes out in order.

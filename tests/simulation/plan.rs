@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) kills: Vec<Kill>,
     /// Ranges of the part file that are damaged between two phases.
     pub(crate) damage: Vec<(u64, u64)>,
+    /// Where an older file differs, and its size, where there is one.
+    pub(crate) older: Option<(Vec<(u64, u64)>, u64)>,
 }
 
 impl Plan {
@@ -83,6 +85,10 @@ impl Plan {
             fault_once_in: random.pick(&[0, 2, 3, 6]),
             kills: (0..kills).map(|_| kill(&mut random)).collect(),
             damage: (0..random.within(0..3)).map(|_| spot(&mut random)).collect(),
+            older: random.once_in(2).then(|| {
+                let changed = (0..random.within(0..4)).map(|_| spot(&mut random)).collect();
+                (changed, random.pick(&[size, size, size / 2, size + 100_000]))
+            }),
             runs,
         }
     }

@@ -129,9 +129,12 @@ impl Run<'_> {
 
     /// Where the sink puts the bytes; and the thread that reads those that go out.
     fn store(&self) -> (Store, Option<JoinHandle<Vec<u8>>>) {
-        match self.plan.place {
-            Place::Kept { sync } => (self.world.kept(sync), None),
-            Place::Piped => {
+        match (self.plan.place, &self.plan.older) {
+            (Place::Kept { sync }, None) => (self.world.kept(sync), None),
+            (Place::Kept { sync }, Some((changed, size))) => {
+                (self.world.kept_beside(sync, changed, *size), None)
+            }
+            (Place::Piped, _) => {
                 let (here, mut there) = UnixStream::pair().unwrap();
                 let reader = thread::spawn(move || {
                     let mut all = Vec::new();

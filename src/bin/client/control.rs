@@ -9,8 +9,9 @@ mod reply_time;
 
 pub(crate) use reply_time::{HoldClock, REMINDER_INTERVAL};
 pub(crate) use ropewalk::codec::message::offer::{ClassicOffer, Offer, RopewalkOffer};
+pub(crate) use ropewalk::codec::message::transfer_request::TransferRequest;
 
-use crate::config::{Config, StreamCount};
+use crate::config::Config;
 use crate::interrupt::Interrupt;
 use crate::login::Login;
 use reply_time::retry_after;
@@ -20,7 +21,6 @@ use ropewalk::app::terminal;
 use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
 use ropewalk::codec::json;
 use ropewalk::codec::message::reason::Reason;
-use ropewalk::codec::message::transfer_request::{Protocol, TransferRequest};
 use ropewalk::codec::percent::encode_path;
 use ropewalk::codec::repr_digest::{WANT_MD5, parse_md5};
 use ropewalk::codec::text::{escape, escape_limited};
@@ -118,17 +118,17 @@ impl Server {
         &self,
         stream: TcpStream,
         file: &[u8],
-        streams: StreamCount,
+        request: TransferRequest,
         patience: Duration,
         interrupt: &Interrupt,
     ) -> Result<Offer> {
         let encoded = encode_path(file).into_bytes();
         let time = (patience, self.silence);
-        let (head, body) = self.post(stream, &encoded, streams, time, interrupt)?;
+        let (head, body) = self.post(stream, &encoded, request, time, interrupt)?;
         let unknown =
             head.status == Status::NOT_FOUND.code() || head.status == Status::BAD_REQUEST.code();
         if unknown && !advice::is_ropewalk(&head) && encoded != file {
-            let (head, body) = self.post(self.connect()?, file, streams, time, interrupt)?;
+            let (head, body) = self.post(self.connect()?, file, request, time, interrupt)?;
             return self.offer(&head, &body, file);
         }
         self.offer(&head, &body, file)
@@ -140,12 +140,12 @@ impl Server {
         &self,
         stream: TcpStream,
         file: &[u8],
-        streams: StreamCount,
+        request: TransferRequest,
         interrupt: &Interrupt,
     ) -> Result<Answer<Offer>> {
         let encoded = encode_path(file).into_bytes();
         let once = (Duration::ZERO, Some(PROMPT_REPLY_TIME));
-        let (head, body) = self.post(stream, &encoded, streams, once, interrupt)?;
+        let (head, body) = self.post(stream, &encoded, request, once, interrupt)?;
         match retry_after(&head) {
             Some(delay) => Ok(Answer::Later(self.refused(&head, &body, file), delay)),
             None => self.offer(&head, &body, file).map(Answer::Now),
@@ -156,16 +156,11 @@ impl Server {
         &self,
         stream: TcpStream,
         target: &[u8],
-        streams: StreamCount,
+        request: TransferRequest,
         (patience, limit): (Duration, Option<Duration>),
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
-        let body = TransferRequest {
-            streams: streams.at_first(),
-            most_streams: (streams == StreamCount::Auto).then_some(u8::MAX),
-            protocol: Protocol::Ropewalk,
-        };
-        let body = body.to_json().to_string().into_bytes();
+        let body = request.to_json().to_string().into_bytes();
         let fields = [("Host", self.host.as_str()), ("Content-Type", "application/json")];
         let method = &Method::Post;
         let request = Request { method, target, fields: &fields, body: &body, limit, held: None };

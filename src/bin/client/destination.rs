@@ -3,12 +3,12 @@
 #![forbid(unsafe_code)]
 
 use ropewalk::codec::text::escape;
-use ropewalk::error::{Error, Result};
+use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::inherited;
 use ropewalk::transfer::store::output::Output;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -80,18 +80,20 @@ impl Destination {
 /// The destination that `ofile` means:
 ///
 /// - `-` is standard output, and a name that leads to a descriptor is that descriptor.
-/// - A folder, or a name with a slash at its end, gets the last part of `file` as a name in it.
+/// - A folder, or a name that only a folder can have (it ends in a slash, `.` or `..`), gets the
+///   last part of `file` as a name in it.
 /// - Without `ofile` the current folder gets the last part of `file`.
 /// - Any other name is the output file.
 ///
 /// # Errors
-/// The last part of `file` is needed and is no file name.
+/// The last part of `file` is needed and is no file name. A name that only a folder can have is
+/// not one of a folder.
 pub(crate) fn choose(ofile: Option<&OsStr>, file: &[u8]) -> Result<Destination> {
     let path = match ofile {
         None => PathBuf::from(base_name(file)?),
         Some(ofile) if ofile.is_empty() => return Err(Error::usage("ofile: must not be empty")),
         Some(ofile) if ofile == "-" => return Ok(Destination::Descriptor(STANDARD_OUTPUT)),
-        Some(ofile) if is_folder(ofile) => Path::new(ofile).join(base_name(file)?),
+        Some(ofile) if is_folder(ofile)? => Path::new(ofile).join(base_name(file)?),
         Some(ofile) => match descriptor(Path::new(ofile)) {
             Some(number) => return Ok(Destination::Descriptor(number)),
             None => PathBuf::from(ofile),
@@ -100,9 +102,26 @@ pub(crate) fn choose(ofile: Option<&OsStr>, file: &[u8]) -> Result<Destination> 
     Ok(Destination::File(path))
 }
 
-/// Whether `path` is a folder, or ends in a slash.
-fn is_folder(path: &OsStr) -> bool {
-    path.as_bytes().ends_with(b"/") || fs::metadata(path).is_ok_and(|found| found.is_dir())
+/// Whether `path` is a folder.
+///
+/// # Errors
+/// It is none, but its spelling leaves it no choice.
+fn is_folder(path: &OsStr) -> Result<bool> {
+    let last = path.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    // The slash and the dot let the system refuse what is not a folder.
+    match (fs::metadata(path), last) {
+        (Err(error), b"" | b"." | b"..") => {
+            let shown = escape(path.as_bytes());
+            Err(match error.kind() {
+                io::ErrorKind::NotFound => {
+                    let text = format!("{shown}: there is no such folder");
+                    Error::new(ExitCode::System, text).advise("make it first")
+                }
+                _ => Error::system(&shown, &error),
+            })
+        }
+        (found, _) => Ok(found.is_ok_and(|found| found.is_dir())),
+    }
 }
 
 /// The descriptor of this process that `path` leads to: `/dev/stdout`, `/dev/fd/63`, or a
@@ -138,7 +157,6 @@ fn base_name(file: &[u8]) -> Result<&OsStr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ropewalk::error::ExitCode;
 
     fn chosen(ofile: Option<&str>, file: &str) -> String {
         match choose(ofile.map(OsStr::new), file.as_bytes()).unwrap() {
@@ -162,8 +180,24 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_ends_in_a_slash_is_a_folder_though_nothing_is_there() {
-        assert_eq!(chosen(Some("/no/such/"), "data/backup.tar"), "/no/such/backup.tar");
+    fn the_folder_above_means_the_same_name_in_it() {
+        assert_eq!(chosen(Some(".."), "data/backup.tar"), "../backup.tar");
+        assert_eq!(chosen(Some("/proc/self/.."), "backup.tar"), "/proc/self/../backup.tar");
+        assert_eq!(chosen(Some("/proc/self/."), "backup.tar"), "/proc/self/./backup.tar");
+    }
+
+    #[test]
+    fn a_name_that_only_a_folder_can_have_is_refused_where_no_folder_is() {
+        for (ofile, words) in [
+            ("/no/such/", "/no/such/: there is no such folder; make it first"),
+            ("/no/such/.", "/no/such/.: there is no such folder; make it first"),
+            ("/no/such/..", "/no/such/..: there is no such folder; make it first"),
+            ("/proc/self/status/", "/proc/self/status/: Not a directory"),
+        ] {
+            let error = choose(Some(OsStr::new(ofile)), b"backup.tar").unwrap_err();
+            assert_eq!(error.code(), ExitCode::System);
+            assert_eq!(error.to_string(), words);
+        }
     }
 
     #[test]

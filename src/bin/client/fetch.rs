@@ -13,8 +13,8 @@ mod session_request;
 mod to_descriptor;
 mod transfer;
 
-use crate::config::Config;
-use crate::control::{Offer, Server};
+use crate::config::{Config, StreamCount};
+use crate::control::{Offer, Server, TransferRequest};
 use crate::destination::OpenDestination;
 use crate::interrupt::Interrupt;
 use crate::picture::Collector;
@@ -22,7 +22,10 @@ use crate::progress::Progress;
 use crate::summary::Summary;
 use ropewalk::app::supervise::Supervisor;
 use ropewalk::app::{terminal, workers};
+use ropewalk::codec::message::transfer_request::Protocol;
+use ropewalk::codec::message::version::Existing;
 use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::transfer::store::output::Output;
 use session_guard::SessionGuard;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,9 +72,16 @@ impl Fetch<'_> {
     fn run(&self, destination: OpenDestination) -> Result<Summary> {
         let Fetch { config, interrupt, .. } = self;
         let (server, stream) = Server::find(config, interrupt)?;
-        let (file, streams) = (&config.file, config.streams);
-        let offer = server.request_transfer(stream, file, streams, config.retry_for, interrupt)?;
-        match offer {
+        let existing = self.existing(&destination);
+        let (file, request) = (&config.file, self.request(existing));
+        let offer = server.request_transfer(stream, file, request, config.retry_for, interrupt)?;
+        let fetched = match offer {
+            Offer::UpToDate(_) => match (destination, existing) {
+                (OpenDestination::File(output), Some(existing)) => {
+                    return Ok(self.leave(output, existing));
+                }
+                _ => Err(Error::protocol("the server calls a file up to date that is not here")),
+            },
             Offer::Classic(offer) => match destination {
                 OpenDestination::File(output) => {
                     classic_protocol::run(self, output, &server, &offer)
@@ -91,7 +101,35 @@ impl Fetch<'_> {
                     }
                 }
             }
+        };
+        fetched.map(Summary::Fetched)
+    }
+
+    /// The file that is fetched only if it is not up to date.
+    fn existing(&self, destination: &OpenDestination) -> Option<Existing> {
+        match destination {
+            OpenDestination::File(output) if !self.config.wishes.restart => output.replaced(),
+            _ => None,
         }
+    }
+
+    /// The request for a transfer, unless `existing` is up to date.
+    fn request(&self, existing: Option<Existing>) -> TransferRequest {
+        let streams = self.config.streams;
+        TransferRequest {
+            streams: streams.at_first(),
+            most_streams: (streams == StreamCount::Auto).then_some(u8::MAX),
+            protocol: Protocol::Ropewalk,
+            existing,
+        }
+    }
+
+    /// Leaves the output as it is, since the server has the same file.
+    fn leave(&self, output: Output, existing: Existing) -> Summary {
+        let (shown, size) = (output.shown().to_string(), existing.size);
+        self.progress.begin(Some(size), size, false);
+        output.tidy();
+        Summary::UpToDate { shown, size }
     }
 
     /// Tells the user what the fetch has to do without, unless the user wants errors only.

@@ -12,7 +12,21 @@ const GREEN_OK: &str = "\x1b[32mok\x1b[0m";
 
 /// What the line tells.
 #[derive(Debug)]
-pub(crate) struct Summary {
+pub(crate) enum Summary {
+    /// The file was fetched.
+    Fetched(Fetched),
+    /// The file was there already.
+    UpToDate {
+        /// The output's name, safe to print.
+        shown: String,
+        /// Bytes of the file.
+        size: u64,
+    },
+}
+
+/// A fetch that brought the file.
+#[derive(Debug)]
+pub(crate) struct Fetched {
     /// Bytes of the file.
     pub(crate) bytes: u64,
     /// From the start of the program until the file is in place.
@@ -32,6 +46,45 @@ pub(crate) struct Summary {
 impl Summary {
     /// The line; the digits of the MD5 if `verbose`, color if `colored`.
     pub(crate) fn line(&self, verbose: bool, colored: bool) -> String {
+        match self {
+            Summary::Fetched(fetched) => fetched.line(verbose, colored),
+            Summary::UpToDate { .. } => self.to_string(),
+        }
+    }
+
+    /// The MD5, if the client compared one.
+    pub(crate) fn md5(&self) -> Option<&str> {
+        match self {
+            Summary::Fetched(fetched) => fetched.md5.as_deref(),
+            Summary::UpToDate { .. } => None,
+        }
+    }
+
+    /// Bytes of an earlier run.
+    pub(crate) fn resumed(&self) -> u64 {
+        match self {
+            Summary::Fetched(fetched) => fetched.resumed,
+            Summary::UpToDate { size, .. } => *size,
+        }
+    }
+
+    /// Whether the file was there already.
+    pub(crate) fn is_up_to_date(&self) -> bool {
+        matches!(self, Summary::UpToDate { .. })
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Summary::Fetched(fetched) => fetched.fmt(f),
+            Summary::UpToDate { shown, .. } => write!(f, "{shown} is up to date"),
+        }
+    }
+}
+
+impl Fetched {
+    fn line(&self, verbose: bool, colored: bool) -> String {
         let digits = self.md5.as_deref().filter(|_| verbose);
         let mut ok = digits.map(|digits| format!("{digits} ")).unwrap_or_default();
         ok.push_str(if colored { GREEN_OK } else { "ok" });
@@ -39,7 +92,7 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for Fetched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moved = self.bytes.saturating_sub(self.resumed);
         let rate = moved as f64 / self.time.as_secs_f64().max(1e-9);
@@ -85,8 +138,8 @@ impl fmt::Display for Summary {
 mod tests {
     use super::*;
 
-    fn summary() -> Summary {
-        Summary {
+    fn fetched() -> Fetched {
+        Fetched {
             bytes: 1 << 30,
             time: Duration::from_millis(2310),
             streams: 4,
@@ -99,26 +152,35 @@ mod tests {
 
     #[test]
     fn an_ordinary_fetch_is_one_short_line() {
-        assert_eq!(summary().to_string(), "1.00 GiB in 2.31 s (443 MiB/s) over 4 streams, md5 ok");
+        assert_eq!(fetched().to_string(), "1.00 GiB in 2.31 s (443 MiB/s) over 4 streams, md5 ok");
     }
 
     #[test]
     fn the_digits_of_the_md5_and_color_are_optional() {
-        let ends = |verbose, colored| summary().line(verbose, colored).split_off(47);
+        let ends = |verbose, colored| fetched().line(verbose, colored).split_off(47);
         assert_eq!(ends(false, false), "md5 ok");
         assert_eq!(ends(true, false), "md5 d41d8cd98f00b204e9800998ecf8427e ok");
         assert_eq!(ends(false, true), "md5 \x1b[32mok\x1b[0m");
-        let unchecked = Summary { md5: None, ..summary() };
+        let unchecked = Fetched { md5: None, ..fetched() };
         assert_eq!(unchecked.line(true, true), unchecked.to_string());
+    }
+
+    #[test]
+    fn a_file_that_was_there_is_said_to_be_up_to_date() {
+        let summary = Summary::UpToDate { shown: "image.iso".into(), size: 10 };
+        assert_eq!(summary.line(true, true), "image.iso is up to date");
+        assert!(summary.is_up_to_date() && summary.md5().is_none());
+        assert_eq!(summary.resumed(), 10);
+        assert!(!Summary::Fetched(fetched()).is_up_to_date());
     }
 
     #[test]
     fn a_usual_line_fits_80_columns() {
         let mended = Mended { single_port: true, ..Mended::default() };
         for usual in [
-            Summary { bytes: 999 << 20, streams: 255, mended, ..summary() },
-            Summary { resumed: 50 << 30, bytes: 100 << 30, streams: 255, ..summary() },
-            Summary { resumed: 1 << 29, time: Duration::from_secs(3590), ..summary() },
+            Fetched { bytes: 999 << 20, streams: 255, mended, ..fetched() },
+            Fetched { resumed: 50 << 30, bytes: 100 << 30, streams: 255, ..fetched() },
+            Fetched { resumed: 1 << 29, time: Duration::from_secs(3590), ..fetched() },
         ] {
             assert!(usual.to_string().len() <= 80, "{usual}");
         }
@@ -126,7 +188,7 @@ mod tests {
 
     #[test]
     fn bytes_of_an_earlier_run_do_not_count_for_the_rate() {
-        let text = Summary { resumed: 1 << 29, md5: None, streams: 1, ..summary() }.to_string();
+        let text = Fetched { resumed: 1 << 29, md5: None, streams: 1, ..fetched() }.to_string();
         assert!(text.ends_with(" (222 MiB/s now) over 1 stream, resumed at 50%"), "{text}");
     }
 
@@ -134,7 +196,7 @@ mod tests {
     fn mended_faults_are_counted() {
         let mended =
             Mended { bad_blocks: 3, reconnects: 2, asked_again: 90_000_000, ..Mended::default() };
-        let text = Summary { mended, ..summary() }.to_string();
+        let text = Fetched { mended, ..fetched() }.to_string();
         let words =
             ", 3 damaged blocks asked for again, 2 reconnects, 85.8 MiB late, asked for again";
         assert!(text.contains(words), "{text}");
@@ -143,20 +205,20 @@ mod tests {
     #[test]
     fn a_count_of_one_is_singular() {
         let mended = Mended { bad_blocks: 1, reconnects: 1, ..Mended::default() };
-        let text = Summary { mended, ..summary() }.to_string();
+        let text = Fetched { mended, ..fetched() }.to_string();
         assert!(text.ends_with(", 1 damaged block asked for again, 1 reconnect"), "{text}");
     }
 
     #[test]
     fn streams_through_the_control_port_are_mentioned() {
         let mended = Mended { single_port: true, ..Mended::default() };
-        let text = Summary { mended, ..summary() }.to_string();
+        let text = Fetched { mended, ..fetched() }.to_string();
         assert!(text.contains(" over 4 streams through the control port, md5 ok"), "{text}");
     }
 
     #[test]
     fn a_slow_md5_names_the_option() {
-        let text = Summary { md5_was_slowest: true, ..summary() }.to_string();
+        let text = Fetched { md5_was_slowest: true, ..fetched() }.to_string();
         assert!(text.ends_with("--verify crc32c leaves it out"));
     }
 }

@@ -91,7 +91,7 @@ fn kept(job: &mut Job, sync: bool, shown: &str) -> Result<Kept> {
     let (_, journal, contents) = Journal::open(File::from(job.descriptor()?))
         .map_err(|error| Error::system(shown, &error))?
         .ok_or_else(|| Error::protocol("the job has an invalid journal"))?;
-    Ok(Kept { part, journal, contents, sync })
+    Ok(Kept { part, journal, contents, sync, basis: None })
 }
 
 /// `HOST PORT THREADS DIRECTORY`.

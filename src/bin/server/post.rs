@@ -9,7 +9,7 @@ use crate::service::Service;
 use crate::target;
 use crate::transfers::Wanted;
 use ropewalk::codec::http::{Refusal, RequestHead, Response, Status};
-use ropewalk::codec::message::offer::{Offer, RopewalkOffer};
+use ropewalk::codec::message::offer::{Offer, RopewalkOffer, UpToDate};
 use ropewalk::codec::message::transfer_request::{Protocol, TransferRequest};
 use std::sync::OnceLock;
 
@@ -25,7 +25,7 @@ pub(crate) fn answer(
     }
     let request = TransferRequest::from_body(body)
         .map_err(|reason| Refusal::new(Status::BAD_REQUEST, reason))?;
-    let TransferRequest { streams, most_streams, protocol } = request;
+    let TransferRequest { streams, most_streams, protocol, existing } = request;
     // A client that leaves the number to the server takes fewer streams too.
     let threads = most_streams.map_or(streams, |most| most.min(service.max_streams));
     if threads > service.max_streams {
@@ -42,9 +42,16 @@ pub(crate) fn answer(
         Protocol::Ropewalk => {
             let path = target::path(&head.target)?;
             let opened = service.tree.open(&path)?;
-            let wanted = Wanted { opened, path, threads };
-            let offer = service.transfers.offer_ropewalk(connection, wanted, &service.digests)?;
-            Offer::Ropewalk(RopewalkOffer { granted: most_streams.map(|_| threads), ..offer })
+            let identity = opened.identity;
+            // Before admission: a full server answers too, and no session has to be left.
+            if existing.is_some_and(|existing| existing.is_up_to_date(&identity.version)) {
+                Offer::UpToDate(UpToDate { etag: identity.etag_field() })
+            } else {
+                let wanted = Wanted { opened, path, threads };
+                let offer =
+                    service.transfers.offer_ropewalk(connection, wanted, &service.digests)?;
+                Offer::Ropewalk(RopewalkOffer { granted: most_streams.map(|_| threads), ..offer })
+            }
         }
     };
     let reply = respond(Status::OK, &offer.to_json());

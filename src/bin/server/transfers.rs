@@ -136,8 +136,8 @@ impl Transfers {
         transfer.token = Some(session);
         transfer.followed = Some(digests.follow(&identity.key()));
         let port = self.start(connection, &wanted, protocol, transfer)?;
-        let etag = format!("\"{}\"", identity.etag());
-        Ok(RopewalkOffer { port, token, size, stored, granted: None, etag })
+        let (mtime, etag) = (Some(version.mtime), identity.etag_field());
+        Ok(RopewalkOffer { port, token, size, stored, granted: None, mtime, etag })
     }
 
     fn transfer(

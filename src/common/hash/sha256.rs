@@ -79,6 +79,13 @@ impl Sha256 {
         self.blocks.feed_zeros(count, |whole| (self.compress)(state, whole));
     }
 
+    /// The first half of [`Sha256::finish`].
+    pub fn finish_half(self) -> [u8; 16] {
+        let mut half = [0; 16];
+        half.copy_from_slice(&self.finish()[..16]);
+        half
+    }
+
     /// The digest of everything appended, in the order in which `sha256sum` prints it.
     pub fn finish(self) -> [u8; 32] {
         let mut state = self.state;

@@ -3,6 +3,7 @@
 //! (`beneath/walk.rs`). Names are relative; an absolute one is refused. The caller decides which
 //! names are allowed.
 
+mod folder;
 mod walk;
 
 use super::{check, number, retry};
@@ -13,6 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+pub use folder::Folder;
 pub use walk::MAX_LINKS;
 
 /// The longest name, in bytes: one less than the kernel's PATH_MAX, which counts the
@@ -29,6 +31,10 @@ const MAX_SWAPS: usize = 64;
 
 /// openat2(2)'s `resolve`: nothing outside the folder, no absolute link.
 const RESOLVE_BENEATH: u64 = 0x08;
+/// openat2(2)'s `resolve`: no symbolic link at all.
+const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+/// openat2(2)'s `resolve`: no other mount.
+const RESOLVE_NO_XDEV: u64 = 0x01;
 /// openat2(2)'s `resolve`: no magic link of /proc, which leads to an open file and not to a name.
 const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
 
@@ -106,6 +112,57 @@ pub fn open_dir(root: BorrowedFd<'_>, name: &[u8], lookup: Lookup) -> io::Result
     walk::openat(seen.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY)
 }
 
+/// Whether a lookup may enter another mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mounts {
+    /// It may.
+    Enter,
+    /// It fails there with `EXDEV`.
+    Refuse,
+}
+
+/// Opens the folder at `path` beneath `root` to list it and to change names in it. Not one
+/// component may be a link, `.` or `..`. A folder that may be searched but not listed is opened
+/// for lookups only.
+///
+/// # Errors
+/// `ELOOP` or `ENOTDIR` if a component is a link; `EXDEV` at a mount that is refused;
+/// `InvalidInput` for an empty path or one with NUL; other errors of the system.
+pub fn open_plain_dir(
+    root: BorrowedFd<'_>,
+    path: &[u8],
+    mounts: Mounts,
+    lookup: Lookup,
+) -> io::Result<File> {
+    if path.split(|&byte| byte == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let path = c_name(path)?;
+    let open = |flags| match lookup {
+        Lookup::Kernel => plain_by_kernel(root, &path, flags, mounts),
+        Lookup::Walk => walk::open_plain(root, &path, flags, mounts),
+        Lookup::Best => match plain_by_kernel(root, &path, flags, mounts) {
+            Err(error) if lacks_call(&error) => walk::open_plain(root, &path, flags, mounts),
+            opened => opened,
+        },
+    };
+    match open(libc::O_RDONLY) {
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => open(libc::O_PATH),
+        opened => opened,
+    }
+}
+
+fn plain_by_kernel(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    flags: libc::c_int,
+    mounts: Mounts,
+) -> io::Result<File> {
+    let barred = if mounts == Mounts::Refuse { RESOLVE_NO_XDEV } else { 0 };
+    let flags = flags | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    openat2(root, path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | barred)
+}
+
 /// The metadata of `name` beneath `root`, with links followed. Opens it only to inspect it.
 ///
 /// # Errors
@@ -133,6 +190,11 @@ fn lacks_proc(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
 }
 
+/// Whether the kernel lacks openat2(2), a container's filter refuses it, or the system is busy.
+fn lacks_call(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EAGAIN))
+}
+
 fn resolve(
     root: BorrowedFd<'_>,
     name: &CStr,
@@ -140,18 +202,10 @@ fn resolve(
     lookup: Lookup,
 ) -> io::Result<File> {
     match lookup {
-        Lookup::Kernel => by_kernel(root, name, purpose),
+        Lookup::Kernel => by_kernel(root, name, purpose.flags(), 0),
         Lookup::Walk => walk::resolve(root, name, purpose),
-        Lookup::Best => match by_kernel(root, name, purpose) {
-            // The kernel lacks the call, a container's filter refuses it, or the system is busy.
-            Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::ENOSYS | libc::EPERM | libc::EAGAIN)
-                ) =>
-            {
-                walk::resolve(root, name, purpose)
-            }
+        Lookup::Best => match by_kernel(root, name, purpose.flags(), 0) {
+            Err(error) if lacks_call(&error) => walk::resolve(root, name, purpose),
             other => other,
         },
     }
@@ -165,9 +219,23 @@ struct OpenHow {
     resolve: u64,
 }
 
-fn by_kernel(root: BorrowedFd<'_>, name: &CStr, purpose: Purpose) -> io::Result<File> {
-    let flags = u64::from(purpose.flags().unsigned_abs());
-    let how = OpenHow { flags, mode: 0, resolve: RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
+/// Opens `name` with openat2(2). `rules` go to its `resolve`, with those that always hold.
+fn by_kernel(
+    root: BorrowedFd<'_>,
+    name: &CStr,
+    flags: libc::c_int,
+    rules: u64,
+) -> io::Result<File> {
+    openat2(root, name, flags, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | rules)
+}
+
+fn openat2(
+    root: BorrowedFd<'_>,
+    name: &CStr,
+    flags: libc::c_int,
+    resolve: u64,
+) -> io::Result<File> {
+    let how = OpenHow { flags: u64::from(flags.unsigned_abs()), mode: 0, resolve };
     let mut left = MAX_ATTEMPTS;
     loop {
         let opened = retry(|| {

@@ -1,6 +1,11 @@
 //! An open folder, and lookups of names in it (openat(2) and its family). A rename of the folder
 //! does not redirect them.
 
+pub mod place;
+mod status;
+
+pub use status::{Kind, Status};
+
 use super::entries::Entries;
 use super::file::is_unknown_sync;
 use super::{check, retry, volume};
@@ -151,8 +156,8 @@ impl Dir {
     /// kernel does not tell (before Linux 3.15, or without /proc).
     pub fn is_mount_point(&self, name: &OsStr) -> bool {
         let Ok(file) = self.open_file(name, Access::Look) else { return false };
-        let folder = mount_of(self.descriptor.as_fd());
-        folder.is_some() && folder != mount_of(file.as_fd())
+        let folder = volume::mount_of(self.descriptor.as_fd());
+        folder.is_some() && folder != volume::mount_of(file.as_fd())
     }
 
     /// Creates the folder `name` with this mode, less the umask, and opens it to change names in
@@ -203,14 +208,26 @@ impl Dir {
     /// Waits until the names in this folder are on the disk; `file` is a file in it. Does nothing
     /// on file systems that cannot sync a folder (fsync(2)).
     pub fn sync(&self, file: &File) -> io::Result<()> {
+        match self.sync_names() {
+            // The folder was opened only to change names.
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => volume::sync(file),
+            synced => synced,
+        }
+    }
+
+    /// As [`Dir::sync`], for a folder that is open for reading.
+    pub fn sync_names(&self) -> io::Result<()> {
         // SAFETY: takes a number only and touches no memory of ours.
         match retry(|| check(unsafe { libc::fsync(self.descriptor.as_raw_fd()) })) {
             Err(error) if is_unknown_sync(&error) => Ok(()),
-            // The folder was opened only to change names.
-            Err(error) if error.raw_os_error() == Some(libc::EBADF) => volume::sync(file),
-            Err(error) => Err(error),
-            Ok(_) => Ok(()),
+            synced => synced.map(drop),
         }
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }
 
@@ -219,13 +236,6 @@ impl From<File> for Dir {
     fn from(folder: File) -> Dir {
         Dir { descriptor: folder.into() }
     }
-}
-
-/// The number of the mount of an open file (proc_pid_fdinfo(5)).
-fn mount_of(file: BorrowedFd<'_>) -> Option<u64> {
-    let path = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
-    let text = std::fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 
 /// One component of a path: not empty, no slash, no NUL.

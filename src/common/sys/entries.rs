@@ -5,6 +5,7 @@
 use super::{check_size, retry};
 use std::ffi::OsString;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 
@@ -22,7 +23,7 @@ pub struct Entries<'a> {
     folder: BorrowedFd<'a>,
     buffer: Vec<u8>,
     /// The unread part of the buffer.
-    rest: std::ops::Range<usize>,
+    rest: Range<usize>,
 }
 
 impl Entries<'_> {
@@ -32,8 +33,18 @@ impl Entries<'_> {
         Entries { folder, buffer: vec![0; BUFFER_SIZE], rest: 0..0 }
     }
 
-    /// The next record's name; `None` at the end.
-    fn next_name(&mut self) -> io::Result<Option<Vec<u8>>> {
+    /// The next name; `None` at the end.
+    pub fn next_name(&mut self) -> io::Result<Option<&[u8]>> {
+        while let Some(name) = self.next_record()? {
+            if !matches!(&self.buffer[name.clone()], b"." | b"..") {
+                return Ok(Some(&self.buffer[name]));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the buffer has the next record's name.
+    fn next_record(&mut self) -> io::Result<Option<Range<usize>>> {
         if self.rest.is_empty() {
             let count = retry(|| {
                 // SAFETY: the folder is open; `buffer` is writable for the length given.
@@ -53,30 +64,26 @@ impl Entries<'_> {
             return Ok(None);
         };
         let (length, name) = take(rest).ok_or(io::ErrorKind::InvalidData)?;
+        let start = self.rest.start;
         self.rest.start += length;
-        Ok(Some(name))
+        Ok(Some(start + name.start..start + name.end))
     }
 }
 
-/// The length of the first record, and its name. `None` for an invalid record.
-fn take(bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
+/// The length of the first record, and where its name is. `None` for an invalid record.
+fn take(bytes: &[u8]) -> Option<(usize, Range<usize>)> {
     let length = bytes.get(LENGTH_AT..)?.first_chunk().map(|two| u16::from_ne_bytes(*two))?;
     let name = bytes.get(NAME_AT..usize::from(length))?;
     let end = name.iter().position(|&byte| byte == 0)?;
-    Some((length.into(), name.get(..end)?.to_vec()))
+    Some((length.into(), NAME_AT..NAME_AT + end))
 }
 
 impl Iterator for Entries<'_> {
     type Item = io::Result<OsString>;
 
     fn next(&mut self) -> Option<io::Result<OsString>> {
-        loop {
-            match self.next_name() {
-                Ok(Some(name)) if name == b"." || name == b".." => {}
-                Ok(name) => return name.map(|name| Ok(OsString::from_vec(name))),
-                Err(error) => return Some(Err(error)),
-            }
-        }
+        let name = self.next_name().transpose()?;
+        Some(name.map(|name| OsString::from_vec(name.to_vec())))
     }
 }
 
@@ -126,7 +133,7 @@ mod tests {
     fn an_invalid_record_is_refused() {
         let record =
             |length: u16, name: &[u8]| [&[0; 16][..], &length.to_ne_bytes(), &[8], name].concat();
-        assert_eq!(take(&record(22, b"ab\0")), Some((22, b"ab".to_vec())));
+        assert_eq!(take(&record(22, b"ab\0")), Some((22, 19..21)));
         for bytes in [record(0, b"ab\0"), record(23, b"ab\0"), record(21, b"ab\0"), vec![0; 17]] {
             assert_eq!(take(&bytes), None);
         }

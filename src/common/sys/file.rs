@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 #[cfg(target_env = "musl")]
 use libc::{fallocate as fallocate64, lseek as lseek64, sendfile as sendfile64};
@@ -71,6 +72,21 @@ pub fn set_length(file: &File, length: u64) -> io::Result<()> {
         true => Ok(()),
         false => file.set_len(length),
     }
+}
+
+/// Sets the mtime of `file`: seconds since 1970, which are negative before it, and nanoseconds
+/// after that second (utimensat(2)). A file system may cut the time without an error.
+///
+/// # Errors
+/// `EPERM` for a file of another user, `EROFS`; `EINVAL` for a time that no system call takes.
+pub fn set_mtime(file: &File, seconds: i64, nanoseconds: u32) -> io::Result<()> {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    let second = match seconds < 0 {
+        true => UNIX_EPOCH.checked_sub(distance),
+        false => UNIX_EPOCH.checked_add(distance),
+    };
+    let time = second.and_then(|at| at.checked_add(Duration::from_nanos(nanoseconds.into())));
+    file.set_modified(time.ok_or(io::ErrorKind::InvalidInput)?)
 }
 
 /// Allocates the disk space for `length` bytes of `file`, and keeps its length.
@@ -288,6 +304,19 @@ mod tests {
         let mut got = String::new();
         there.read_to_string(&mut got).unwrap();
         assert_eq!(got, "3456");
+    }
+
+    #[test]
+    fn an_mtime_is_kept_before_1970_and_after_2038() {
+        let file = scratch("mtime");
+        for (seconds, nanoseconds) in
+            [(-1, 999_999_999), (-86_400, 0), (0, 0), (1_700_000_001, 987_654_321), (1 << 32, 1)]
+        {
+            set_mtime(&file, seconds, nanoseconds).unwrap();
+            let found = file.metadata().unwrap();
+            assert_eq!((found.mtime(), found.mtime_nsec()), (seconds, nanoseconds.into()));
+        }
+        assert!(set_mtime(&file, i64::MAX, 2_000_000_000).is_err());
     }
 
     #[test]

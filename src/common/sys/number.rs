@@ -25,3 +25,8 @@ pub const LANDLOCK_CREATE_RULESET: libc::c_long = BASE + 444;
 pub const LANDLOCK_ADD_RULE: libc::c_long = BASE + 445;
 /// landlock_restrict_self(2), Linux 5.13.
 pub const LANDLOCK_RESTRICT_SELF: libc::c_long = BASE + 446;
+/// fchmodat2(2), Linux 6.6.
+pub const FCHMODAT2: libc::c_long = BASE + 452;
+/// utimensat(2) with times of 64 bits: on 32-bit systems since Linux 5.1, elsewhere the old call.
+pub const UTIMENSAT_TIME64: libc::c_long =
+    if cfg!(target_pointer_width = "32") { BASE + 412 } else { libc::SYS_utimensat };

@@ -46,6 +46,9 @@ pub trait End: Sync {
 
     /// The peer broke the protocol in this way.
     fn violated(&self, what: &str);
+
+    /// No conversation goes on: ends every wait of one that is not a wait for its stream.
+    fn close(&self);
 }
 
 /// The streams of one end, as that end sees them: those of a dialler, or of an acceptor. What

@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod board;
 pub mod growth;
 pub mod ranges;
 pub mod rate;
@@ -152,6 +153,13 @@ impl Queue {
         self
     }
 
+    /// Has claims end at multiples of the piece, wherever they begin. To be called before the
+    /// first claim.
+    pub fn with_aligned_pieces(self) -> Queue {
+        lock(&self.state).is_aligned = true;
+        self
+    }
+
     /// The next range for `stream`. `pace` is how long it takes for an answer: what
     /// another stream has owed for twice that long may be asked for again, when there is
     /// nothing else to do for a stream that is `idle`, or when it holds the prefix back.
@@ -180,6 +188,25 @@ impl Queue {
             Some(limit) => wait_for(&self.changed, state, limit),
             None => wait(&self.changed, state),
         });
+    }
+
+    /// Keeps others from writing `range`, which the caller has just claimed, until
+    /// [`Queue::unlock`]. `false` if another stream has brought some of it already.
+    pub fn lock(&self, range: &Range<u64>) -> bool {
+        let mut state = lock(&self.state);
+        let is_free = state.missing(range) == [range.clone()];
+        if is_free {
+            state.writing.insert(range.clone());
+        }
+        is_free
+    }
+
+    /// The caller has written something to `range` that does not count yet, and will not write
+    /// there any more.
+    pub fn unlock(&self, range: &Range<u64>) {
+        let mut state = lock(&self.state);
+        state.writing.remove(range.clone());
+        self.notify(&mut state);
     }
 
     /// What `stream` owes first, if anything.

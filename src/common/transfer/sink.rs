@@ -5,6 +5,7 @@
 
 mod audit;
 mod checkpoint;
+mod delta;
 mod follower;
 mod pool;
 mod stream;
@@ -23,10 +24,12 @@ use super::timing::Timing;
 use super::trace::{Mark, Recorder, Standing};
 use crate::codec::message::report::{Mended, Report, Tally};
 use crate::codec::message::verify::Verify;
+use crate::codec::wire::HASH_UNIT;
 use crate::error::{Error, ExitCode, Result};
 use crate::hash::hex;
 use crate::sys::sync::lock;
 use crate::sys::thread;
+use delta::Delta;
 use pool::Pool;
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -83,6 +86,8 @@ pub struct Sink {
     wanted: Wanted,
     timing: Timing,
     queue: Queue,
+    /// What an older file may have of the new one.
+    delta: Option<Delta>,
     meter: Meter,
     recorder: Option<Recorder>,
     bad_in_a_row: AtomicU32,
@@ -116,9 +121,20 @@ enum Streams<'scope> {
 
 impl Sink {
     /// A sink that has received nothing.
-    pub fn new(wanted: Wanted, timing: Timing) -> Sink {
-        let mut queue =
-            Queue::new(wanted.size, wanted.block(0), &wanted.store.held()).with_timing(&timing);
+    pub fn new(mut wanted: Wanted, timing: Timing) -> Sink {
+        let basis = match &mut wanted.store {
+            Store::Kept(kept) => kept.basis.take(),
+            Store::Piped(_) => None,
+        };
+        let delta = basis.and_then(|basis| Delta::new(basis).ok());
+        let piece = match delta {
+            Some(_) => wanted.block(0).next_multiple_of(HASH_UNIT),
+            None => wanted.block(0),
+        };
+        let mut queue = Queue::new(wanted.size, piece, &wanted.store.held()).with_timing(&timing);
+        if delta.is_some() {
+            queue = queue.with_aligned_pieces();
+        }
         if let Some(room) = wanted.store.room() {
             queue = queue.with_room(room);
         }
@@ -127,6 +143,7 @@ impl Sink {
             wanted,
             timing,
             queue,
+            delta,
             meter: Meter::default(),
             bad_in_a_row: AtomicU32::new(0),
             arrived: AtomicUsize::new(0),
@@ -170,12 +187,10 @@ impl Sink {
             let start = || {
                 self.want(self.wanted.streams);
                 let entrance = acceptor.entrance();
-                let serve = move || {
-                    let served = acceptor.serve(greeter, &mut || {});
-                    if self.queue.end().is_none() {
-                        let closed = || Error::new(ExitCode::Network, "no stream is accepted");
-                        self.fail(served.err().unwrap_or_else(closed));
-                    }
+                let serve = move || match acceptor.serve(greeter, &mut || {}) {
+                    Err(error) if self.queue.end().is_none() => self.fail(error),
+                    // This sink has heard of it, or has everything.
+                    Ok(()) | Err(_) => {}
                 };
                 start_thread(scope, "acceptor", serve)?;
                 Ok(Streams::Accepted(Box::new(move || entrance.close())))
@@ -236,7 +251,7 @@ impl Sink {
         if let Some(Streams::Accepted(close)) = streams {
             close();
         }
-        self.wanted.rate.iter().for_each(Rate::lift);
+        self.close();
     }
 }
 
@@ -331,6 +346,14 @@ impl End for Sink {
 
     fn violated(&self, what: &str) {
         self.bad_block(false, what);
+    }
+
+    /// No stream waits for the queue or for its share of the rate any more.
+    fn close(&self) {
+        if self.queue.end().is_none() {
+            self.fail(Error::new(ExitCode::Network, "no stream is accepted any more"));
+        }
+        self.wanted.rate.iter().for_each(Rate::lift);
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod confine;
 pub mod identity;
+pub mod tree;
 
 mod answers;
 mod ending;
@@ -19,7 +20,7 @@ use super::meter::{Meter, Reading};
 use super::queue::rate::{Rate, Throttle};
 use super::timing::Timing;
 use crate::codec::message::report::Report;
-use crate::codec::wire::{ErrorCode, MAX_BLOCK, REQUEST_SIZE, Request};
+use crate::codec::wire::{ErrorCode, LONGEST_REQUEST, MAX_BLOCK, Request};
 use crate::error::{Error, ExitCode, Result};
 use crate::sys::socket::{self, Keepalive};
 use crate::sys::stream::Stream;
@@ -31,9 +32,6 @@ use std::fs::File;
 use std::io;
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
-
-/// Requests that are read at once.
-const REQUEST_BATCH: usize = 64;
 
 /// Probes of a stream that asks for nothing: the kernel finds a dead peer within two minutes.
 const PROBES: u8 = 4;
@@ -127,9 +125,8 @@ impl Source {
             timing: self.timing,
             told_until: &told_until,
         };
-        let served = acceptor.serve(&greeter, &mut || report(self.progress()));
-        self.lift();
-        served.map(|()| self.meter.read())
+        acceptor.serve(&greeter, &mut || report(self.progress()))?;
+        Ok(self.meter.read())
     }
 
     /// Answers on streams that `dialler` opens, as many as the session has. `report` gets
@@ -159,7 +156,7 @@ impl Source {
                 dialler.open().wait_until_empty(self.timing.linger);
             }
             dialler.end(None);
-            self.lift();
+            self.close();
             outcome
         });
         outcome.map(|()| self.meter.read())
@@ -167,11 +164,6 @@ impl Source {
 
     fn progress(&self) -> Report {
         Report::Progress(self.meter.read().into())
-    }
-
-    /// No stream waits for its share of the limit any more.
-    fn lift(&self) {
-        self.throttle.rate.iter().for_each(|rate| Rate::lift(rate));
     }
 
     /// Runs the thread of a stream. A thread that panics ends the transfer.
@@ -227,7 +219,7 @@ impl Source {
         }
         let _open = self.meter.open();
         let mut answers = Answers::new(self, stream, joined.terms);
-        let (mut bytes, mut filled) = ([0; REQUEST_BATCH * REQUEST_SIZE], 0);
+        let (mut bytes, mut filled) = ([0; LONGEST_REQUEST], 0);
         let mut told: Option<Instant> = None;
         loop {
             let mut used = 0;
@@ -242,9 +234,11 @@ impl Source {
                 }
                 self.check_ending()?;
                 match request {
-                    Request::Range { file: 0, offset, length } => answers.range(offset, length)?,
-                    Request::Range { .. } => {
-                        return Err(Halt::Tell(ErrorCode::Request, "the only file is number 0"));
+                    Request::Range { name: b"", offset, length, hash, .. } => {
+                        answers.range(offset, length, hash)?;
+                    }
+                    Request::Range { .. } | Request::List { .. } => {
+                        return Err(Halt::Tell(ErrorCode::Request, "the session has one file"));
                     }
                     Request::Finished => return Err(Halt::Finished),
                     Request::Leave => return Err(Halt::Left),
@@ -321,4 +315,9 @@ impl End for Source {
 
     /// The stream is closed; the peer may open another.
     fn violated(&self, _what: &str) {}
+
+    /// No stream waits for its share of the rate any more.
+    fn close(&self) {
+        self.throttle.rate.iter().for_each(|rate| Rate::lift(rate));
+    }
 }

@@ -1,19 +1,23 @@
-//! Where a sink puts bytes: into the part file, with a journal of what is there; or into
-//! memory, until their turn comes to go out in order.
+//! Where a sink puts bytes: into the part file, with a journal of what is there; into the files
+//! of a tree; or into memory, until their turn comes to go out in order.
 
 #![forbid(unsafe_code)]
 
 pub mod journal;
+mod lock;
+pub mod names;
 pub mod output;
 pub mod partial;
 pub mod pipe;
 pub mod ring;
 pub mod space;
+pub mod tree;
 
 use self::journal::{Contents, Journal};
 use self::pipe::Pipe;
 use self::ring::Ring;
 use super::queue::ranges::RangeSet;
+use crate::hash::crc32c::crc32c;
 use crate::sys::file;
 use std::fs::File;
 use std::io;
@@ -43,6 +47,8 @@ pub struct Kept {
     pub contents: Contents,
     /// Whether to make durable what has arrived.
     pub sync: bool,
+    /// An older file that may have bytes of the new one; open for reading.
+    pub basis: Option<File>,
 }
 
 /// Bytes are held until all before them have gone out.
@@ -97,6 +103,29 @@ impl Store {
             }
             Store::Piped(_) => Ok(()),
         }
+    }
+
+    /// The part file, where there is one.
+    pub fn part(&self) -> Option<&File> {
+        match self {
+            Store::Kept(kept) => Some(&kept.part),
+            Store::Piped(_) => None,
+        }
+    }
+
+    /// Takes `range`, whose bytes are in the part file already. They have this CRC32C, or one
+    /// that is to be found out.
+    pub fn keep(&self, range: Range<u64>, crc: Option<u32>) -> io::Result<()> {
+        let Store::Kept(kept) = self else { return Ok(()) };
+        let crc = match crc {
+            Some(crc) => crc,
+            None => {
+                let mut bytes = vec![0; (range.end - range.start) as usize];
+                kept.part.read_exact_at(&mut bytes, range.start)?;
+                crc32c(&bytes)
+            }
+        };
+        kept.journal.written(range, crc)
     }
 
     /// Fills `bytes` with those from `offset`, the next ones; they have gone out after

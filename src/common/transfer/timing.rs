@@ -53,6 +53,8 @@ pub struct Timing {
     pub stall: Duration,
     /// The same when no other stream brings anything either.
     pub lonely_stall: Duration,
+    /// How long a source may ask to wait for one answer.
+    pub longest_wait: Duration,
     /// How often a stream tells the others that it moves.
     pub tell: Duration,
     /// Bytes come if one has come in this time.
@@ -69,6 +71,18 @@ pub struct Timing {
     pub longest_pause: Duration,
     /// Between two checkpoints of the journal, at most.
     pub checkpoint: Duration,
+
+    // A store.
+    /// How long the holder of a lock may take to let go of it: the worker of a client that was
+    /// killed needs a moment to end.
+    pub let_go: Duration,
+    /// The pause between two attempts to take a lock. The kernel has no lock with a deadline.
+    pub let_go_pause: Duration,
+    /// How long a complete file of a tree waits for the sync of its group, at least: so a fast
+    /// disk still gets groups.
+    pub soonest_landing: Duration,
+    /// The same at most, however slow the last sync was.
+    pub latest_landing: Duration,
 
     // The classic protocol.
     /// How long a refused connection is tried again: a classic server answers a moment
@@ -109,6 +123,7 @@ impl Default for Timing {
             linger: s(5),
             stall: s(10),
             lonely_stall: s(30),
+            longest_wait: s(600),
             tell: ms(100),
             flow: s(5),
             first_answer: s(1),
@@ -116,6 +131,10 @@ impl Default for Timing {
             least_patience: ms(20),
             longest_pause: s(1),
             checkpoint: s(2),
+            let_go: s(1),
+            let_go_pause: ms(10),
+            soonest_landing: ms(10),
+            latest_landing: s(2),
             refused: s(5),
             refused_pause: ms(50),
             classic_stall: s(60),
@@ -145,6 +164,7 @@ impl Timing {
             linger: self.linger / divisor,
             stall: self.stall / divisor,
             lonely_stall: self.lonely_stall / divisor,
+            longest_wait: self.longest_wait / divisor,
             tell: self.tell / divisor,
             flow: self.flow / divisor,
             first_answer: self.first_answer / divisor,
@@ -152,6 +172,10 @@ impl Timing {
             least_patience: self.least_patience / divisor,
             longest_pause: self.longest_pause / divisor,
             checkpoint: self.checkpoint / divisor,
+            let_go: self.let_go / divisor,
+            let_go_pause: self.let_go_pause / divisor,
+            soonest_landing: self.soonest_landing / divisor,
+            latest_landing: self.latest_landing / divisor,
             refused: self.refused / divisor,
             refused_pause: self.refused_pause / divisor,
             classic_stall: self.classic_stall / divisor,

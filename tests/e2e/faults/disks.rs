@@ -12,9 +12,10 @@ use crate::support::peers::classic::{ClassicServer, md5};
 use crate::support::preload::preload;
 use crate::support::relay::{Faults, Relay};
 use crate::support::system::without_privileges;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 /// A library that refuses the calls that the variable DISK names.
 const SOURCE: &str = r#"
@@ -26,6 +27,7 @@ const SOURCE: &str = r#"
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/types.h>
+#include <time.h>
 static int lacks(const char *what) {
     const char *disk = getenv("DISK");
     return disk && strstr(disk, what);
@@ -42,6 +44,12 @@ int flock(int fd, int how) {
 int fchmod(int fd, mode_t mode) {
     if (lacks("modes")) { errno = EPERM; return -1; }
     return ((int (*)(int, mode_t))NEXT("fchmod"))(fd, mode);
+}
+/* "stamps" keeps no time, and says nothing. */
+int futimens(int fd, const struct timespec times[2]) {
+    if (lacks("times")) { errno = EPERM; return -1; }
+    if (lacks("stamps")) return 0;
+    return ((int (*)(int, const struct timespec *))NEXT("futimens"))(fd, times);
 }
 int fsync(int fd) {
     if (lacks("syncs")) { errno = EINVAL; return -1; }
@@ -95,6 +103,28 @@ fn a_disk_without_locks_modes_allocation_and_size_gets_the_file_and_one_warning(
         let outcome = run(on_a_disk_without(what, &scratch, client()).arg(quiet));
         assert_eq!(outcome.err, "", "{what}");
         outcome.succeeded();
+    }
+}
+
+#[test]
+fn a_disk_that_keeps_no_times_gets_the_file_and_one_warning() {
+    let scratch = Scratch::new("timeless");
+    let (server, bytes) = Server::with_file(&scratch, 100_000);
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    File::options().write(true).open(scratch.path("file")).unwrap().set_modified(old).unwrap();
+    let out = scratch.path("out");
+    for (what, words) in [
+        ("times", "refuses times (Operation not permitted)"),
+        ("stamps", "refuses the time of the file on the server"),
+    ] {
+        for _ in 0..2 {
+            let client = scratch.client(server.address, 2, "file", &out);
+            let outcome = run(&mut on_a_disk_without(what, &scratch, client));
+            let lines: Vec<&str> = outcome.err.lines().collect();
+            assert!(lines.len() == 1 && lines[0].ends_with(words), "{outcome:?}");
+            assert!(outcome.succeeded().contains("md5 ok"), "it is fetched again");
+            assert_same(&fs::read(&out).unwrap(), &bytes, "the output");
+        }
     }
 }
 

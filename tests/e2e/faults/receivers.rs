@@ -6,7 +6,9 @@ use crate::support::peers::sink::{Offer, ask, block, closed_unserved, payload, r
 use crate::support::proof;
 use crate::support::socket::{connect, read_some};
 use crate::support::system::connect_from;
-use ropewalk::codec::wire::{ErrorCode, HEADER_SIZE, Header, MAX_REQUEST, REQUEST_SIZE, Request};
+use ropewalk::codec::wire::{
+    ErrorCode, HEADER_SIZE, Header, MAX_REQUEST, MAX_ROOM, REQUEST_SIZE, Request,
+};
 use ropewalk::hash::crc32c::crc32c;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -165,7 +167,7 @@ fn the_server_ignores_unknown_flags_and_reserved_bytes() {
     let mut hello = offer.hello()[..24].to_vec();
     (hello[2], hello[3]) = (0x80, 0xff);
     let mut wanted = request(5, 10)[..20].to_vec();
-    wanted[1..4].copy_from_slice(&[1, 2, 3]);
+    wanted[1] = 0xfe;
     let mut stream = connect(offer.sender);
     stream.write_all(&[sealed(hello), sealed(wanted)].concat()).unwrap();
     assert_eq!(payload(&mut stream, 5, 10), &bytes[5..15]);
@@ -178,14 +180,16 @@ fn invalid_requests_get_an_error_block() {
     let size = 200_000;
     let (mut server, bytes) = serving(&scratch, &[], size);
     let offer = ask(&server, "file", 20);
-    let range = |kind: u8, file: u32, offset: u64, length: u32| {
+    let range = |kind: u8, rest_crc: u32, offset: u64, length: u32| {
         let mut bytes = vec![kind, 0, 0, 0];
-        bytes.extend_from_slice(&file.to_be_bytes());
+        bytes.extend_from_slice(&rest_crc.to_be_bytes());
         bytes.extend_from_slice(&offset.to_be_bytes());
         bytes.extend_from_slice(&length.to_be_bytes());
         sealed(bytes)
     };
     let size = size as u64;
+    let (name, identity, hash) = (b"file", [0; 16], None);
+    let named = Request::Range { name, identity, offset: 0, length: 1, hash };
     for wrong in [
         range(1, 0, size, 1),
         range(1, 0, size - 1, 2),
@@ -198,6 +202,9 @@ fn invalid_requests_get_an_error_block() {
         range(1, 1, 0, 1),
         range(0, 0, 0, 1),
         range(4, 0, 0, 1),
+        range(5, 0, 0, 1),
+        named.encode(),
+        Request::List { name: b"", after: b"", room: MAX_ROOM }.encode(),
         vec![0; REQUEST_SIZE],
         content(5000),
     ] {

@@ -6,7 +6,7 @@
 use super::receiver::Received;
 use super::{Fetch, compare};
 use crate::control::{ClassicOffer, Server};
-use crate::summary::Summary;
+use crate::summary::Fetched;
 use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol};
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::classic::pieces;
@@ -21,7 +21,7 @@ pub(super) fn run(
     output: Output,
     server: &Server,
     offer: &ClassicOffer,
-) -> Result<Summary> {
+) -> Result<Fetched> {
     fetch_file(fetch, output, server, offer).map_err(|error| match fetch.interrupt.error() {
         Some(stopped) => stopped.advise("nothing is kept, since a classic server cannot resume"),
         None => error,
@@ -33,7 +33,7 @@ fn fetch_file(
     output: Output,
     server: &Server,
     offer: &ClassicOffer,
-) -> Result<Summary> {
+) -> Result<Fetched> {
     let part = output.open_part(fetch.config.wishes.restart)?;
     fetch.warn(part.lacks());
     part.start_over(&fetch.config.file)?;
@@ -50,7 +50,7 @@ fn fetch_file(
     })?;
     fetch.progress.saving(tally.bytes);
     fetch.warn(part.commit(tally.bytes, fetch.config.wishes.sync)?);
-    Ok(Summary {
+    Ok(Fetched {
         bytes: tally.bytes,
         time: fetch.begun.elapsed(),
         streams: tally.streams,

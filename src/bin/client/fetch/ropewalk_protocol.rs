@@ -9,7 +9,7 @@ use super::session_guard::SessionGuard;
 use super::transfer::Transfer;
 use super::{Fetch, corruption, resume_hint};
 use crate::control::{RopewalkOffer, Server};
-use crate::summary::Summary;
+use crate::summary::Fetched;
 use ropewalk::app::terminal;
 use ropewalk::codec::amount;
 use ropewalk::codec::message::receiver_job::Sink;
@@ -34,7 +34,7 @@ pub(super) fn run(
     server: &Server,
     offer: &RopewalkOffer,
     guard: &SessionGuard,
-) -> Result<Summary> {
+) -> Result<Fetched> {
     let mut part = output.open_part(fetch.config.wishes.restart)?;
     let resumed = prepare(fetch, &mut part, offer)?;
     let digest = Digest::begin(fetch, server, offer)?;
@@ -45,9 +45,9 @@ pub(super) fn run(
     let md5 = compare(&transfer, &mut part, digest, md5)?;
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
     fetch.progress.saving(tally.bytes);
-    put_in_place(fetch, part, offer.size)?;
+    put_in_place(fetch, part, offer)?;
     let time = fetch.begun.elapsed();
-    Ok(Summary {
+    Ok(Fetched {
         bytes: tally.bytes,
         time,
         streams: tally.streams,
@@ -108,9 +108,9 @@ fn compare(
 }
 
 /// Writes the file to the disk and gives it its name.
-fn put_in_place(fetch: &Fetch<'_>, mut part: PartFile, size: u64) -> Result<()> {
+fn put_in_place(fetch: &Fetch<'_>, mut part: PartFile, offer: &RopewalkOffer) -> Result<()> {
     let sync = fetch.config.wishes.sync;
-    let warning = part.complete(size, sync).map_err(|error| {
+    let warning = part.complete(offer.size, offer.mtime, sync).map_err(|error| {
         // After a failed write, reads may come from memory and hide what the disk lacks.
         let _ = journal::distrust(part.journal());
         error.advise(format_args!("to continue: {}", fetch.config.command))

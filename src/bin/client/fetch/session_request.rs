@@ -114,7 +114,8 @@ fn unreachable(retry_for: Duration, cause: &Error) -> Error {
 fn ask_once(transfer: &Transfer<'_>) -> Result<Answer<Offer>> {
     let (server, config) = (transfer.server, transfer.fetch.config);
     let stream = server.connect()?;
-    server.request_session(stream, &config.file, config.streams, transfer.fetch.interrupt)
+    let request = transfer.fetch.request(None);
+    server.request_session(stream, &config.file, request, transfer.fetch.interrupt)
 }
 
 /// Gives the session to the worker, if it is of the same file.
@@ -125,6 +126,7 @@ fn hand_over(transfer: &Transfer<'_>, offer: Offer, lifeline: &UnixStream) -> Re
             let text = "the server now speaks only the classic protocol, which cannot resume";
             return Err(Error::protocol(text));
         }
+        Offer::UpToDate(_) => return Err(Error::protocol("the server offers no other session")),
     };
     let guard = SessionGuard::new(transfer.server, &offer, transfer.fetch.config.single_port);
     if offer.etag != transfer.offer.etag {

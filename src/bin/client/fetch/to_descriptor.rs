@@ -10,7 +10,7 @@ use super::transfer::Transfer;
 use super::{Fetch, classic_protocol, compare, corruption};
 use crate::control::{ClassicOffer, RopewalkOffer, Server};
 use crate::destination::OpenDescriptor;
-use crate::summary::Summary;
+use crate::summary::Fetched;
 use ropewalk::codec::message::receiver_job::Sink;
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::error::{Error, ExitCode, Result};
@@ -23,7 +23,7 @@ pub(super) fn run_ropewalk(
     server: &Server,
     offer: &RopewalkOffer,
     guard: &SessionGuard,
-) -> Result<Summary> {
+) -> Result<Fetched> {
     let digest = Digest::begin(fetch, server, offer)?;
     fetch.progress.begin(Some(offer.size), 0, fetch.config.verify == Verify::Md5);
     let transfer = Transfer { fetch, server, offer, guard };
@@ -45,7 +45,7 @@ pub(super) fn run_classic(
     open: &OpenDescriptor,
     server: &Server,
     offer: &ClassicOffer,
-) -> Result<Summary> {
+) -> Result<Fetched> {
     let job = classic_protocol::job(fetch, server, offer, &open.shown, true);
     fetch.progress.begin(None, 0, true);
     let (received, md5) = classic_protocol::receive(fetch, &job, &[open.descriptor.as_fd()])?;
@@ -62,10 +62,10 @@ fn too_late(error: Error) -> Error {
 }
 
 /// The summary never blames the MD5: the reader of the descriptor may have been slow.
-fn summary(fetch: &Fetch<'_>, received: &Received, md5: Option<String>) -> Summary {
+fn summary(fetch: &Fetch<'_>, received: &Received, md5: Option<String>) -> Fetched {
     let Received { tally, mended, .. } = received;
     fetch.progress.saving(tally.bytes);
-    Summary {
+    Fetched {
         bytes: tally.bytes,
         time: fetch.begun.elapsed(),
         streams: tally.streams,

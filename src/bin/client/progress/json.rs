@@ -44,8 +44,9 @@ pub(super) fn end(now: &Snapshot, outcome: &Result<Summary, Error>) -> Value {
         Ok(summary) => {
             add("code", Value::from_u64(ExitCode::Success.number().into()));
             add("text", Value::from(summary.to_string()));
-            add("md5", summary.md5.as_deref().map_or(Value::Null, Value::from));
-            add("resumed", Value::from_u64(summary.resumed));
+            add("md5", summary.md5().map_or(Value::Null, Value::from));
+            add("resumed", Value::from_u64(summary.resumed()));
+            add("up_to_date", Value::Bool(summary.is_up_to_date()));
         }
         Err(error) => {
             add("code", Value::from_u64(error.code().number().into()));
@@ -118,6 +119,15 @@ mod tests {
         let text = progress(&now).to_string();
         assert!(text.contains("\"size\":null,\"percent\":null,"), "{text}");
         assert!(text.contains("\"left\":null,"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_is_up_to_date_has_moved_no_byte() {
+        let outcome = Ok(Summary::UpToDate { shown: "out".into(), size: 200 });
+        let text = end(&snapshot(), &outcome).to_string();
+        let words = ",\"code\":0,\"text\":\"out is up to date\",\"md5\":null,\
+                     \"resumed\":200,\"up_to_date\":true}";
+        assert!(text.ends_with(words), "{text}");
     }
 
     #[test]

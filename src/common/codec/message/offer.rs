@@ -1,13 +1,16 @@
 //! The offer: a server's reply to a POST, with status 200. The body is JSON; the file's
-//! entity tag is in the `ETag` field. PROTOCOL.md specifies both forms.
+//! entity tag is in the `ETag` field. PROTOCOL.md specifies the forms.
 //!
 //! ```text
 //! {"hash":"781e5e245d69b566979b86e28d23f2c7","port":45187}
-//! {"protocol":2,"port":46687,"session":"59843ddebe0a...","size":10,"stored":4096}
+//! {"protocol":2,"port":46687,"session":"59843ddebe0a...","size":10,"stored":4096,
+//!  "mtime_s":1700000000,"mtime_ns":5}
+//! {"protocol":2,"up_to_date":true}
 //! ```
 
 #![forbid(unsafe_code)]
 
+use super::version::Stamp;
 use crate::codec::etag::{EntityTag, MAX_OPAQUE};
 use crate::codec::http::Headers;
 use crate::codec::json::{self, Value};
@@ -30,6 +33,8 @@ pub enum Offer {
     Classic(ClassicOffer),
     /// A transfer in the ropewalk protocol.
     Ropewalk(RopewalkOffer),
+    /// No transfer: the file that the client has is up to date.
+    UpToDate(UpToDate),
 }
 
 /// A transfer in the classic protocol.
@@ -54,7 +59,16 @@ pub struct RopewalkOffer {
     pub stored: u64,
     /// How many streams the server grants, if the request left the number to it.
     pub granted: Option<u8>,
+    /// The file's mtime.
+    pub mtime: Option<Stamp>,
     /// The file's strong entity tag, with its quotes.
+    pub etag: String,
+}
+
+/// The server's file, of which the client has the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpToDate {
+    /// Its strong entity tag, with its quotes.
     pub etag: String,
 }
 
@@ -76,7 +90,11 @@ impl Offer {
                 ];
                 let granted = offer.granted.map(|streams| Value::from_u64(streams.into()));
                 members.extend(granted.map(|streams| ("max_threads", streams)));
+                members.extend(offer.mtime.into_iter().flat_map(Stamp::members));
                 Value::object(members)
+            }
+            Offer::UpToDate(_) => {
+                Value::object([("protocol", Value::from_u64(2)), ("up_to_date", Value::Bool(true))])
             }
         }
     }
@@ -86,6 +104,7 @@ impl Offer {
         match self {
             Offer::Classic(_) => None,
             Offer::Ropewalk(offer) => Some(&offer.etag),
+            Offer::UpToDate(file) => Some(&file.etag),
         }
     }
 
@@ -99,6 +118,9 @@ impl Offer {
         match body.get("protocol") {
             Some(Value::Integer(2)) => {
                 let etag = etag(headers)?;
+                if body.get("up_to_date") == Some(&Value::Bool(true)) {
+                    return Ok(Offer::UpToDate(UpToDate { etag }));
+                }
                 Ok(ropewalk(&body, etag).map(Offer::Ropewalk).ok_or(NOT_JSON)?)
             }
             // The client asked for 2 at most.
@@ -125,12 +147,19 @@ fn classic(body: &Value) -> Option<ClassicOffer> {
 
 fn ropewalk(body: &Value, etag: String) -> Option<RopewalkOffer> {
     let number = |key| body.get(key).and_then(Value::as_u64);
+    // Half of an mtime is an error.
+    let has_mtime = body.get("mtime_s").or_else(|| body.get("mtime_ns")).is_some();
+    let mtime = has_mtime.then(|| Stamp::from_members(body));
+    if mtime == Some(None) {
+        return None;
+    }
     Some(RopewalkOffer {
         port: port(body)?,
         token: from_hex(body.get("session")?.as_str()?)?.try_into().ok()?,
         size: number("size")?,
         stored: number("stored")?,
         granted: number("max_threads").and_then(|streams| u8::try_from(streams).ok()),
+        mtime: mtime.flatten(),
         etag,
     })
 }
@@ -161,8 +190,10 @@ mod tests {
 
     const ROPEWALK: &str = concat!(
         r#"{"protocol":2,"port":46687,"session":"59843ddebe0a9675580d96b8bfb4b196","#,
-        r#""size":5368709120,"stored":4096}"#
+        r#""size":5368709120,"stored":4096,"mtime_s":1700000000,"mtime_ns":5}"#
     );
+
+    const UP_TO_DATE: &str = r#"{"protocol":2,"up_to_date":true}"#;
 
     fn read(etags: &[&str], body: &str) -> Result<Offer, String> {
         let mut headers = Headers::new();
@@ -191,11 +222,41 @@ mod tests {
         let Offer::Ropewalk(offer) = offer else { panic!("a classic offer") };
         assert_eq!((offer.port, offer.size, offer.stored), (46687, 5 << 30, 4096));
         assert_eq!((offer.token[..2].to_vec(), offer.granted), (vec![0x59, 0x84], None));
+        assert_eq!(offer.mtime, Some(Stamp { seconds: 1_700_000_000, nanoseconds: 5 }));
+    }
+
+    #[test]
+    fn a_file_that_is_up_to_date_survives_the_connection() {
+        let offer = read(&["\"tag\""], UP_TO_DATE).ok().unwrap();
+        assert!(offer == Offer::UpToDate(UpToDate { etag: "\"tag\"".into() }));
+        assert_eq!(
+            (offer.to_json().to_string().as_str(), offer.etag()),
+            (UP_TO_DATE, Some("\"tag\""))
+        );
+        assert_eq!(read(&[], UP_TO_DATE).err().unwrap(), "the reply has no ETag");
+        for other in ["false", "1", "null"] {
+            assert_eq!(error(&UP_TO_DATE.replace("true", other)), NOT_JSON, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_offer_may_lack_the_mtime_but_not_a_half_of_it() {
+        let (seconds, nanoseconds) = (r#","mtime_s":1700000000"#, r#","mtime_ns":5"#);
+        let text = ROPEWALK.replace(seconds, "").replace(nanoseconds, "");
+        let offer = read(&["\"tag\""], &text).ok().unwrap();
+        assert!(matches!(&offer, Offer::Ropewalk(offer) if offer.mtime.is_none()));
+        assert_eq!(offer.to_json().to_string(), text);
+        for half in [seconds, nanoseconds] {
+            assert_eq!(error(&ROPEWALK.replace(half, "")), NOT_JSON, "{half}");
+        }
+        for (right, wrong) in [("1700000000", "1.5"), (":5}", ":1000000000}"), (":5}", ":-1}")] {
+            assert_eq!(error(&ROPEWALK.replace(right, wrong)), NOT_JSON, "{wrong}");
+        }
     }
 
     #[test]
     fn a_number_of_streams_that_is_granted_survives_the_connection() {
-        let text = ROPEWALK.replace('}', ",\"max_threads\":64}");
+        let text = ROPEWALK.replace(",\"mtime_s", ",\"max_threads\":64,\"mtime_s");
         let offer = read(&["\"tag\""], &text).ok().unwrap();
         assert!(matches!(&offer, Offer::Ropewalk(offer) if offer.granted == Some(64)));
         assert_eq!(offer.to_json().to_string(), text);

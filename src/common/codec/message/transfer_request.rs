@@ -3,10 +3,12 @@
 //! ```text
 //! {"threads":8}                                     classic
 //! {"threads":4,"protocol":2,"max_threads":255}      ropewalk
+//! {"threads":4,"protocol":2,"existing":{"size":10,"mtime_s":1700000000,"mtime_ns":5}}
 //! ```
 
 #![forbid(unsafe_code)]
 
+use super::version::Existing;
 use crate::codec::json::{self, Value};
 
 /// The ropewalk protocol's number: the highest that ropewalk speaks.
@@ -16,6 +18,8 @@ const ROPEWALK: i64 = 2;
 const BEYOND_INTEGERS: f64 = 9_223_372_036_854_775_808.0;
 
 const NOT_AN_OBJECT: &str = "the body is not one JSON object";
+
+const NO_EXISTING: &str = "'existing' must have a size, mtime_s and mtime_ns";
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,9 @@ pub struct TransferRequest {
     pub most_streams: Option<u8>,
     /// The protocol of the streams.
     pub protocol: Protocol,
+    /// The file that the client has already. If that is up to date, the client wants no
+    /// transfer.
+    pub existing: Option<Existing>,
 }
 
 /// The protocol of a transfer's streams.
@@ -46,6 +53,7 @@ impl TransferRequest {
             members.push(("protocol", Value::Integer(ROPEWALK)));
             let most = self.most_streams.map(|most| Value::from_u64(most.into()));
             members.extend(most.map(|most| ("max_threads", most)));
+            members.extend(self.existing.map(|existing| ("existing", existing.to_json())));
         }
         Value::object(members)
     }
@@ -68,14 +76,18 @@ impl TransferRequest {
             Some(Value::Float(number)) if *number >= BEYOND_INTEGERS => Protocol::Ropewalk,
             Some(_) => return Err("'protocol' must be a whole number from 1 on"),
         };
-        // A classic client may mean anything by this key.
-        let most = body.get("max_threads").filter(|_| protocol == Protocol::Ropewalk);
+        // A classic client may mean anything by the other keys.
+        let other = |key| body.get(key).filter(|_| protocol == Protocol::Ropewalk);
+        let most = other("max_threads");
         let most_streams = most
             .map(|most| {
                 self::streams(most).ok_or("'max_threads' must be a whole number from 1 to 255")
             })
             .transpose()?;
-        Ok(TransferRequest { streams, most_streams, protocol })
+        let existing = other("existing")
+            .map(|existing| Existing::from_json(existing).ok_or(NO_EXISTING))
+            .transpose()?;
+        Ok(TransferRequest { streams, most_streams, protocol, existing })
     }
 }
 
@@ -87,6 +99,7 @@ fn streams(value: &Value) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::message::version::Stamp;
 
     fn read(body: &str) -> Result<TransferRequest, &'static str> {
         TransferRequest::from_body(body.as_bytes())
@@ -107,6 +120,7 @@ mod tests {
             r#"{"threads":8}"#,
             r#"{"threads":4,"protocol":2}"#,
             r#"{"threads":4,"protocol":2,"max_threads":255}"#,
+            r#"{"threads":4,"protocol":2,"existing":{"size":10,"mtime_s":-1,"mtime_ns":999999999}}"#,
         ] {
             assert_eq!(read(text).unwrap().to_json().to_string(), text);
         }
@@ -145,8 +159,12 @@ mod tests {
 
     #[test]
     fn a_request_without_a_protocol_is_classic() {
-        let request =
-            TransferRequest { streams: 4, most_streams: None, protocol: Protocol::Classic };
+        let request = TransferRequest {
+            streams: 4,
+            most_streams: None,
+            protocol: Protocol::Classic,
+            existing: None,
+        };
         assert_eq!(read("{\"threads\": 4}"), Ok(request));
         assert_eq!(protocol("1"), Some(Protocol::Classic));
     }
@@ -161,6 +179,31 @@ mod tests {
         for text in ["0", "256", "\"9\"", "null", "1.5"] {
             assert!(most(text, 2).is_err(), "{text}");
             assert_eq!(most(text, 1), Ok(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_existing_file_is_checked_in_a_ropewalk_request_and_ignored_in_a_classic_one() {
+        let existing = |text: &str, protocol: u8| {
+            let body = format!("{{\"threads\":4,\"existing\":{text},\"protocol\":{protocol}}}");
+            read(&body).map(|request| request.existing)
+        };
+        let whole = r#"{"size":10,"mtime_s":-1,"mtime_ns":5}"#;
+        let mtime = Stamp { seconds: -1, nanoseconds: 5 };
+        assert_eq!(existing(whole, 2), Ok(Some(Existing { size: 10, mtime })));
+        for (right, wrong) in [
+            (whole, "null"),
+            ("size", "other"),
+            ("10", "-1"),
+            ("mtime_s", "other"),
+            ("-1", "1.5"),
+            ("mtime_ns", "other"),
+            (":5", ":1000000000"),
+            (":5", ":-5"),
+        ] {
+            let text = whole.replace(right, wrong);
+            assert_eq!(existing(&text, 2), Err(NO_EXISTING), "{text}");
+            assert_eq!(existing(&text, 1), Ok(None), "{text}");
         }
     }
 

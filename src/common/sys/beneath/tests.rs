@@ -70,7 +70,7 @@ fn read(root: BorrowedFd<'_>, name: &str, lookup: Lookup) -> io::Result<String> 
 /// All ways that this kernel has.
 fn ways() -> Vec<Lookup> {
     let here = open_folder(Path::new("/")).unwrap();
-    let kernel = by_kernel(here.as_fd(), c".", Purpose::Look).is_ok();
+    let kernel = by_kernel(here.as_fd(), c".", Purpose::Look.flags(), 0).is_ok();
     let all = [Lookup::Best, Lookup::Walk, Lookup::Kernel];
     all.into_iter().filter(|&way| kernel || way != Lookup::Kernel).collect()
 }
@@ -359,5 +359,47 @@ fn both_ways_agree_on_many_names() {
         for &way in &ways {
             assert_eq!(told(way, &name), first, "{name:?} {way:?}");
         }
+    }
+}
+
+/// Every way of opening a folder without links.
+fn plain(place: &Place, path: &str, mounts: Mounts) -> Vec<io::Result<File>> {
+    let open = |way| open_plain_dir(place.root.as_fd(), path.as_bytes(), mounts, way);
+    ways().into_iter().map(open).collect()
+}
+
+#[test]
+fn a_plain_folder_is_opened_to_be_listed() {
+    let place = Place::new();
+    for opened in plain(&place, "sub/deep", Mounts::Refuse) {
+        let expected = fs::metadata(place.path.join("root/sub/deep")).unwrap();
+        assert_eq!(opened.unwrap().metadata().unwrap().ino(), expected.ino());
+    }
+    for path in ["file", "sub/file", "missing", "", "sub//deep/.."] {
+        assert!(plain(&place, path, Mounts::Enter).iter().all(Result::is_err), "{path}");
+    }
+}
+
+#[test]
+fn a_plain_folder_is_not_reached_over_a_link() {
+    let place = Place::new();
+    place.link("sub", "link");
+    place.link("../..", "out");
+    for path in ["link", "link/deep", "out", "out/root"] {
+        for opened in plain(&place, path, Mounts::Enter) {
+            let code = opened.unwrap_err().raw_os_error();
+            assert!(matches!(code, Some(libc::ELOOP | libc::ENOTDIR)), "{path} {code:?}");
+        }
+    }
+}
+
+#[test]
+fn another_mount_is_entered_only_if_that_is_allowed() {
+    let root = open_folder(Path::new("/")).unwrap();
+    let is_mount = fs::metadata("/proc/self").is_ok();
+    for way in ways().into_iter().filter(|_| is_mount) {
+        open_plain_dir(root.as_fd(), b"proc", Mounts::Enter, way).unwrap();
+        let refused = open_plain_dir(root.as_fd(), b"proc", Mounts::Refuse, way).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EXDEV), "{way:?}");
     }
 }

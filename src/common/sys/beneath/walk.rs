@@ -6,8 +6,8 @@
 //! root of /proc, which has no magic ones. It is laxer in another: it ignores the system's rules
 //! on whose links may be followed, since no link leads out.
 
-use super::super::{check, check_size, retry};
-use super::Purpose;
+use super::super::{check, check_size, retry, volume};
+use super::{Mounts, Purpose};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -143,7 +143,8 @@ impl Walk<'_> {
         if self.links > MAX_LINKS || self.may_be_magic()? {
             return Err(io::Error::from_raw_os_error(libc::ELOOP));
         }
-        self.push(&read_link(link)?)
+        // An empty name means the descriptor itself (Linux 2.6.39).
+        self.push(&read_link(link.as_fd(), c"")?)
     }
 
     /// Whether a link in this folder may lead to an open file instead of a name.
@@ -157,6 +158,36 @@ impl Walk<'_> {
             _ => false,
         })
     }
+}
+
+/// Opens the folder at `path` with these flags. No component may be a link.
+pub(super) fn open_plain(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    flags: libc::c_int,
+    mounts: Mounts,
+) -> io::Result<File> {
+    let mut components = path.to_bytes().split(|&byte| byte == b'/').peekable();
+    let mut here: Option<File> = None;
+    while let Some(component) = components.next() {
+        let component = CString::new(component).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let flags = if components.peek().is_some() { libc::O_PATH } else { flags };
+        let flags = flags | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let parent = here.as_ref().map_or(root, AsFd::as_fd);
+        let entered = openat(parent, &component, flags)?;
+        if mounts == Mounts::Refuse && !shares_mount(parent, &entered)? {
+            return Err(leaves());
+        }
+        here = Some(entered);
+    }
+    here.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// Whether a folder and one in it are on the same mount, as far as the kernel tells.
+fn shares_mount(parent: BorrowedFd<'_>, entered: &File) -> io::Result<bool> {
+    let parent_device = File::from(parent.try_clone_to_owned()?).metadata()?.dev();
+    Ok(parent_device == entered.metadata()?.dev()
+        && volume::mount_of(parent) == volume::mount_of(entered.as_fd()))
 }
 
 /// Whether the opening failed because the file is no folder. For a link, some kernels give
@@ -180,13 +211,17 @@ pub(super) fn openat(folder: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) ->
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
-/// The target of an open link.
-fn read_link(link: &File) -> io::Result<Vec<u8>> {
+/// The target of the link `name` in a folder.
+pub(super) fn read_link(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Vec<u8>> {
     let mut target = vec![0; libc::PATH_MAX as usize];
-    // SAFETY: an empty name means the descriptor itself (Linux 2.6.39); `target` is
-    // writable for the length given.
+    // SAFETY: `name` is a live C string; `target` is writable for the length given.
     let length = check_size(unsafe {
-        libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), target.as_mut_ptr().cast(), target.len())
+        libc::readlinkat(
+            folder.as_raw_fd(),
+            name.as_ptr(),
+            target.as_mut_ptr().cast(),
+            target.len(),
+        )
     })?;
     if length == target.len() {
         return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));

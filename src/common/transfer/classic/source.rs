@@ -98,6 +98,7 @@ impl Service for ClassicSource {
 
     fn end(&self) {
         self.open.end(None);
+        self.throttle.rate.iter().for_each(|rate| Rate::lift(rate));
     }
 }
 
@@ -127,10 +128,9 @@ impl ClassicSource {
     /// # Errors
     /// A stream failed, or did not come.
     pub fn accept(&self, acceptor: Acceptor, mut report: impl FnMut(Report)) -> Result<Reading> {
-        let served =
-            acceptor.serve(self, &mut || report(Report::Progress(self.meter.read().into())));
-        self.throttle.rate.iter().for_each(|rate| Rate::lift(rate));
-        served.map(|()| self.meter.read())
+        let tell = &mut || report(Report::Progress(self.meter.read().into()));
+        acceptor.serve(self, tell)?;
+        Ok(self.meter.read())
     }
 
     /// Reads the stream's number. `None` for one that is out of range or was claimed

@@ -98,7 +98,10 @@ impl<E: End> Service for Greeter<'_, E> {
             // A sink says on each stream that it has everything. The stream stays for that.
             Stop::Over if self.is_sink => return Ended::Stream,
             Stop::Over => Ended::Transfer(Ok(())),
-            Stop::Fatal(error) => Ended::Transfer(Err(error)),
+            Stop::Fatal(error) => {
+                self.end.fail(error.clone());
+                Ended::Transfer(Err(error))
+            }
             Stop::Unneeded => Ended::Stream,
             Stop::Broken(_) => {
                 self.end.notice(number, Event::Broken);
@@ -116,7 +119,9 @@ impl<E: End> Service for Greeter<'_, E> {
 
     fn abandoned(&self) -> Error {
         let seconds = self.timing.idle.as_secs();
-        Error::new(ExitCode::Network, format!("no stream was open for {seconds} s"))
+        let error = Error::new(ExitCode::Network, format!("no stream was open for {seconds} s"));
+        self.end.fail(error.clone());
+        error
     }
 
     fn told_until(&self) -> Option<Instant> {
@@ -125,6 +130,7 @@ impl<E: End> Service for Greeter<'_, E> {
 
     fn end(&self) {
         self.accepted.open.end(None);
+        self.end.close();
     }
 }
 

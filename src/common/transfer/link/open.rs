@@ -95,7 +95,7 @@ impl OpenStreams {
     }
 
     /// Ends every stream, now and later; before that says `last` on each.
-    pub fn end(&self, last: Option<Request>) {
+    pub fn end(&self, last: Option<Request<'static>>) {
         let mut state = lock(&self.state);
         state.over = true;
         for Open { stream, greeted, .. } in &state.streams {
@@ -127,7 +127,7 @@ mod tests {
         open.end(Some(Request::Finished));
         let mut bytes = [0; REQUEST_SIZE];
         assert_eq!(its_peer.read(&mut bytes).unwrap(), REQUEST_SIZE);
-        assert_eq!(bytes, Request::Finished.encode());
+        assert_eq!(bytes[..], Request::Finished.encode());
         assert_eq!(strange.read(&mut bytes).unwrap(), 0);
         assert!(!open.add(2, &one));
         assert_eq!(open.join(&one), None);

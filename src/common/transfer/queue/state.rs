@@ -15,6 +15,8 @@ pub(super) struct State {
     pub(super) size: u64,
     /// Most bytes of one claim.
     pub(super) piece: u64,
+    /// Whether claims end at multiples of the piece.
+    pub(super) is_aligned: bool,
     pub(super) todo: RangeSet,
     pub(super) owed: HashMap<StreamId, VecDeque<Owed>>,
     pub(super) held: RangeSet,
@@ -137,7 +139,8 @@ impl State {
     /// The next piece that nobody was asked for and that there is room for.
     fn fresh(&self) -> Option<Range<u64>> {
         let range = self.todo.first()?;
-        let piece = range.start..range.end.min(range.start.saturating_add(self.piece));
+        let past = if self.is_aligned { range.start % self.piece } else { 0 };
+        let piece = range.start..range.end.min(range.start.saturating_add(self.piece - past));
         let room = self.room.unwrap_or(u64::MAX);
         (piece.end <= self.followed.unwrap_or(0).saturating_add(room)).then_some(piece)
     }
@@ -194,7 +197,7 @@ impl State {
     }
 
     /// The parts of `range` that nobody has brought yet.
-    fn missing(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+    pub(super) fn missing(&self, range: &Range<u64>) -> Vec<Range<u64>> {
         self.done
             .gaps(range.clone())
             .into_iter()

@@ -44,6 +44,37 @@ fn claims_come_in_file_order_and_in_pieces() {
 }
 
 #[test]
+fn aligned_claims_end_at_multiples_of_the_piece() {
+    let mut held = RangeSet::new();
+    held.insert(0..13);
+    let queue = Queue::new(35, 10, &held).with_aligned_pieces();
+    assert_eq!([claim(&queue, 0), claim(&queue, 0)], [13..20, 20..30]);
+    queue.take(0, 13..17);
+    queue.release(0);
+    assert_eq!([claim(&queue, 1), claim(&queue, 1)], [17..20, 20..30]);
+}
+
+#[test]
+fn nobody_else_writes_a_range_that_is_locked() {
+    let queue = queue(10);
+    assert_eq!(claim(&queue, 0), 0..10);
+    assert!(queue.lock(&(0..10)));
+    assert_eq!(queue.take(1, 0..10), []);
+    queue.unlock(&(0..10));
+    assert_eq!(queue.take(0, 0..10), [0..10]);
+}
+
+#[test]
+fn a_range_of_which_others_have_brought_some_is_not_locked() {
+    let queue = queue(10);
+    assert_eq!(claim(&queue, 0), 0..10);
+    assert_eq!(queue.take(1, 0..5), [0..5]);
+    assert!(!queue.lock(&(0..10)));
+    queue.finish(0..5, false);
+    assert!(!queue.lock(&(0..10)));
+}
+
+#[test]
 fn an_empty_file_is_complete_at_once() {
     assert_eq!(queue(0).end(), Some(End::Complete));
     assert_eq!(queue(0).claim(0, true, PACE), Claim::Over);

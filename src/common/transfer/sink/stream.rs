@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::Sink;
+use super::delta::{Copied, Delta};
 use crate::codec::message::verify::Verify;
 use crate::codec::text::escape_limited;
 use crate::codec::wire::{
@@ -26,8 +27,31 @@ use std::time::Instant;
 /// cost more in the journal than they bring.
 const MIN_ANSWER: u64 = MIN_PART as u64;
 
+/// Most requests with a hash under way on one stream: 8 MiB or so, which a path with a long
+/// round trip needs. If the source has none of them, that many bytes come at once.
+const MAX_HASHED: usize = 64;
+
+const UNASKED: &str = "the server sent a block without a request";
+
 /// Bytes asked for at least: two blocks, so that the sender always has one to send.
 pub(super) const FLOOR_BLOCKS: u32 = 2;
+
+/// What was asked for.
+struct Asked {
+    range: Range<u64>,
+    since: Instant,
+    /// What was copied there, until a byte of it comes.
+    copied: Option<Copied>,
+}
+
+/// What a block is, and where its bytes belong.
+enum Answer {
+    Data(Range<u64>, u32),
+    Hole(Range<u64>, u64),
+    Same(Range<u64>, Copied),
+    Wait,
+    Error(ErrorCode, u32),
+}
 
 /// One conversation.
 pub(super) struct Conversation<'a> {
@@ -36,14 +60,18 @@ pub(super) struct Conversation<'a> {
     number: usize,
     stream: &'a Stream,
     window: Window,
-    /// What was asked for and has not come, with when it was asked for.
-    asked: VecDeque<(Range<u64>, Instant)>,
+    /// What was asked for and has not come.
+    asked: VecDeque<Asked>,
     /// Bytes in `asked`.
     under_way: u64,
+    /// Requests in `asked` that have a hash.
+    hashed: usize,
     /// A header and a payload; and how much of it is filled.
     buffer: Vec<u8>,
     filled: usize,
     last_byte: Instant,
+    /// Since when the source asks to wait for the next answer.
+    waiting: Option<Instant>,
     /// When the others were last told that blocks are good.
     told: Option<Instant>,
     /// Whether the hello has gone out.
@@ -66,9 +94,11 @@ impl<'a> Conversation<'a> {
             window: Window::new(u64::from(FLOOR_BLOCKS) * u64::from(block), now),
             asked: VecDeque::new(),
             under_way: 0,
+            hashed: 0,
             buffer: vec![0; HEADER_SIZE + (block.max(MAX_ERROR_TEXT) as usize)],
             filled: 0,
             last_byte: now,
+            waiting: None,
             told: None,
             greeted: false,
             doubted: !joined.link.is_trusted(),
@@ -110,8 +140,7 @@ impl<'a> Conversation<'a> {
             if !needed && self.asked.is_empty() {
                 return Err(Stop::Unneeded);
             }
-            while needed && self.under_way < self.window.limit() && self.asked.len() < MAX_REQUESTS
-            {
+            while needed && self.has_room() {
                 let idle = self.asked.is_empty();
                 let answer = self.window.pace().unwrap_or_else(|| self.sink.expected_answer());
                 match self.sink.queue.claim(self.number, idle, answer) {
@@ -120,20 +149,21 @@ impl<'a> Conversation<'a> {
                         later = Some(delay);
                         break;
                     }
-                    Claim::Range(range) => self.ask_for(range, &mut message),
+                    Claim::Range(range) => {
+                        let copied = self.copy(&range)?;
+                        self.ask_for(range, copied, &mut message);
+                        if copied.is_some() {
+                            // The source is to look for it while the next one is copied.
+                            self.send(&mut message)?;
+                        }
+                    }
                     Claim::Copy(range) => {
                         self.sink.record(|to| to.mark(self.number, Mark::Again));
-                        self.ask_for(range, &mut message);
+                        self.ask_for(range, None, &mut message);
                     }
                 }
             }
-            if !message.is_empty() {
-                self.stream.write_all(&message)?;
-                message.clear();
-                if !std::mem::replace(&mut self.greeted, true) {
-                    self.joined.link.open().greeted(self.number);
-                }
-            }
+            self.send(&mut message)?;
             match later {
                 Some(delay) if self.asked.is_empty() => {
                     self.sink.queue.wait_for_change(version, delay);
@@ -144,12 +174,46 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn ask_for(&mut self, range: Range<u64>, message: &mut Vec<u8>) {
-        let length = range.end - range.start;
+    /// Whether more may be under way.
+    fn has_room(&self) -> bool {
+        self.under_way < self.window.limit()
+            && self.asked.len() < MAX_REQUESTS
+            && self.hashed < MAX_HASHED
+    }
+
+    /// Sends `message`, and empties it.
+    fn send(&mut self, message: &mut Vec<u8>) -> Result<(), Stop> {
+        if message.is_empty() {
+            return Ok(());
+        }
+        self.stream.write_all(message)?;
+        message.clear();
+        if !std::mem::replace(&mut self.greeted, true) {
+            self.joined.link.open().greeted(self.number);
+        }
+        Ok(())
+    }
+
+    /// Copies what the older file has at `range`, which was just claimed. `None` where that is
+    /// of no use.
+    fn copy(&self, range: &Range<u64>) -> Result<Option<Copied>, Stop> {
+        let Sink { delta, queue, wanted, .. } = self.sink;
+        let (Some(delta), Some(part)) = (delta, wanted.store.part()) else { return Ok(None) };
+        if !delta.may_have(range) || !queue.lock(range) {
+            return Ok(None);
+        }
+        let copied = delta.copy(range.clone(), part);
+        queue.unlock(range);
+        copied.map_err(|error| self.full(&error))
+    }
+
+    fn ask_for(&mut self, range: Range<u64>, copied: Option<Copied>, message: &mut Vec<u8>) {
+        let (start, length) = (range.start, range.end - range.start);
         self.under_way += length;
-        let request = Request::Range { file: 0, offset: range.start, length: length as u32 };
-        message.extend_from_slice(&request.encode());
-        self.asked.push_back((range, Instant::now()));
+        self.hashed += usize::from(copied.is_some());
+        let hash = copied.map(|copied| copied.hash);
+        Request::of_single_file(start, length as u32, hash).encode_into(message);
+        self.asked.push_back(Asked { range, since: Instant::now(), copied });
     }
 
     /// Reads the next block whole, and deals with it.
@@ -168,14 +232,16 @@ impl<'a> Conversation<'a> {
             return Err(wrong("a block is longer than agreed"));
         }
         // Where it belongs is checked before its bytes are waited for.
-        let range = self.place(&header)?;
+        let answer = self.place(&header)?;
         while self.filled < whole {
             self.fill(whole)?;
         }
-        match header {
-            Header::Data { crc, .. } => self.data(range, crc)?,
-            Header::Hole { run, .. } => self.hole(range, run)?,
-            Header::Error { code, crc, .. } => return Err(self.peer_error(code, crc, whole)),
+        match answer {
+            Answer::Data(range, crc) => self.data(range, crc)?,
+            Answer::Hole(range, run) => self.hole(range, run)?,
+            Answer::Same(range, copied) => self.same(range, copied)?,
+            Answer::Wait => self.wait()?,
+            Answer::Error(code, crc) => return Err(self.peer_error(code, crc, whole)),
         }
         self.buffer.copy_within(whole..self.filled, 0);
         self.filled -= whole;
@@ -185,7 +251,7 @@ impl<'a> Conversation<'a> {
     /// How many bytes the buffer may hold so that nothing of a further block is in it,
     /// if the next one is as long as it can be.
     fn expected(&self) -> usize {
-        let owed = self.asked.front().map_or(0, |(range, _)| range.end - range.start);
+        let owed = self.asked.front().map_or(0, |Asked { range, .. }| range.end - range.start);
         self.buffer.len().min(HEADER_SIZE + owed as usize)
     }
 
@@ -228,38 +294,61 @@ impl<'a> Conversation<'a> {
         self.last_byte.elapsed() >= limit
     }
 
-    /// The range that a block covers, which has to be the start of what was asked for
-    /// first; a hole may go on behind it, but not past the end of the file.
-    fn place(&self, header: &Header) -> Result<Range<u64>, Stop> {
+    /// What a block is. Its bytes have to be the start of what was asked for first; a hole may
+    /// go on behind that, but not past the end of the file.
+    fn place(&self, header: &Header) -> Result<Answer, Stop> {
+        let wrong = |what: &str| Err(Stop::Wrong(what.into()));
+        if let Header::Error { code, crc, .. } = *header {
+            return Ok(Answer::Error(code, crc));
+        }
+        let Some(Asked { range, copied, .. }) = self.asked.front() else {
+            return wrong(UNASKED);
+        };
         let (offset, length, run) = match *header {
             Header::Data { offset, length, .. } => (offset, u64::from(length), 0),
             Header::Hole { offset, length, run } => (offset, u64::from(length), run),
-            Header::Error { .. } => return Ok(0..0),
-        };
-        match self.asked.front() {
-            Some((range, _))
-                if range.start == offset
-                    && length <= range.end - range.start
-                    && run <= self.sink.wanted.size - offset =>
-            {
-                let end = offset + length;
-                if length < MIN_ANSWER && end < range.end {
-                    return Err(Stop::Wrong("a block is too short".into()));
+            Header::Wait => return Ok(Answer::Wait),
+            Header::Same { offset, length } => match copied {
+                Some(copied) if *range == (offset..offset + u64::from(length)) => {
+                    return Ok(Answer::Same(range.clone(), *copied));
                 }
-                Ok(offset..end)
+                _ => return wrong(UNASKED),
+            },
+            Header::Entries { .. } | Header::Refused { .. } | Header::Error { .. } => {
+                return wrong("the server answered another request");
             }
-            _ => Err(Stop::Wrong("the server sent a block without a request".into())),
+        };
+        let is_asked = range.start == offset
+            && length <= range.end - range.start
+            && run <= self.sink.wanted.size - offset;
+        let end = offset + length;
+        match header {
+            _ if !is_asked => wrong(UNASKED),
+            _ if length < MIN_ANSWER && end < range.end => wrong("a block is too short"),
+            Header::Data { crc, .. } => Ok(Answer::Data(offset..end, *crc)),
+            _ => Ok(Answer::Hole(offset..end, run)),
         }
     }
 
-    /// Takes `range` off what is under way.
+    /// The source needs longer for the next answer.
+    fn wait(&mut self) -> Result<(), Stop> {
+        let since = *self.waiting.get_or_insert_with(Instant::now);
+        match since.elapsed() < self.sink.timing.longest_wait {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::ETIMEDOUT).into()),
+        }
+    }
+
+    /// Takes `range` off what is under way. It has cost the path as much as `payload` bytes.
     fn arrived(&mut self, range: &Range<u64>, payload: u64) {
         let now = Instant::now();
+        self.waiting = None;
         self.under_way -= range.end - range.start;
-        if let Some((first, since)) = self.asked.front_mut() {
-            let answer = now.saturating_duration_since(*since);
-            first.start = range.end;
-            if first.is_empty() {
+        if let Some(first) = self.asked.front_mut() {
+            self.hashed -= usize::from(first.copied.take().is_some());
+            let answer = now.saturating_duration_since(first.since);
+            first.range.start = range.end;
+            if first.range.is_empty() {
                 self.asked.pop_front();
             }
             let stream = self.stream;
@@ -269,6 +358,11 @@ impl<'a> Conversation<'a> {
 
     fn data(&mut self, range: Range<u64>, crc: u32) -> Result<(), Stop> {
         let length = range.end - range.start;
+        if let (Some(delta), Some(Asked { range, copied: Some(_), .. })) =
+            (&self.sink.delta, self.asked.front())
+        {
+            delta.miss(range.end - range.start);
+        }
         self.arrived(&range, length);
         let payload = &self.buffer[HEADER_SIZE..HEADER_SIZE + length as usize];
         let found = crc32c(payload);
@@ -289,6 +383,21 @@ impl<'a> Conversation<'a> {
             self.sink.queue.finish(part, false);
         }
         self.sink.meter.add(length, range.end);
+        self.is_good();
+        Ok(())
+    }
+
+    /// What was copied is what the source has.
+    fn same(&mut self, range: Range<u64>, copied: Copied) -> Result<(), Stop> {
+        // The window counts what was asked for. So it grows to what a round trip can answer.
+        self.arrived(&range, range.end - range.start);
+        for part in self.sink.queue.take(self.number, range.clone()) {
+            let crc = (part == range).then_some(copied.crc);
+            let kept = self.sink.wanted.store.keep(part.clone(), crc);
+            kept.map_err(|error| self.full(&error))?;
+            self.sink.queue.finish(part, false);
+        }
+        self.sink.delta.iter().for_each(Delta::hit);
         self.is_good();
         Ok(())
     }

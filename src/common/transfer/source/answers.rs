@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use super::Source;
-use crate::codec::wire::{ErrorCode, HEADER_SIZE, Header, MIN_PART};
+use crate::codec::wire::{ErrorCode, HASH_SIZE, HEADER_SIZE, Header, MIN_PART};
+use crate::hash::Sha256;
 use crate::hash::crc32c::crc32c;
 use crate::sys::file::{self, Extent, extents};
 use crate::sys::stream::Stream;
@@ -14,6 +15,8 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+
+const UNREADABLE: &str = "the file cannot be read";
 
 /// Why a request is not answered.
 pub(super) enum Refusal {
@@ -60,11 +63,24 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Answers one request with as many blocks as it takes.
-    pub(super) fn range(&mut self, offset: u64, length: u32) -> Result<(), Refusal> {
+    /// Answers one request with as many blocks as it takes; or with a word, where the bytes
+    /// have this hash.
+    pub(super) fn range(
+        &mut self,
+        offset: u64,
+        length: u32,
+        hash: Option<[u8; HASH_SIZE]>,
+    ) -> Result<(), Refusal> {
         let end = offset + u64::from(length); // the codec has checked that it exists
         if end > self.source.version.size {
             return Err(Refusal::Tell(ErrorCode::Request, "the range is not in the file"));
+        }
+        if let Some(hash) = hash {
+            if self.has_hash(offset..end, hash)? {
+                self.stream.write_all(&Header::Same { offset, length }.encode())?;
+                self.source.meter.add(0, end);
+                return Ok(());
+            }
         }
         let mut at = offset;
         while at < end {
@@ -78,6 +94,26 @@ impl<'a> Answers<'a> {
             at += answered;
         }
         Ok(())
+    }
+
+    /// Whether these bytes have this hash. Not asked of a hole, which says more.
+    fn has_hash(&mut self, range: Range<u64>, hash: [u8; HASH_SIZE]) -> Result<bool, Refusal> {
+        if self.hole_until(range.start, range.end)?.is_some() {
+            return Ok(false);
+        }
+        // Without a CRC of the payload, no block needs the buffer.
+        self.buffer.resize(HEADER_SIZE + self.max_block as usize, 0);
+        let (mut digest, mut at) = (Sha256::new(), range.start);
+        while at < range.end {
+            let count = (range.end - at).min(self.max_block) as usize;
+            let bytes = &mut self.buffer[..count];
+            let read = self.source.file.read_exact_at(bytes, at);
+            check_unchanged(self.source)?;
+            read.map_err(|_| Refusal::Tell(ErrorCode::Read, UNREADABLE))?;
+            digest.update(bytes);
+            at += count as u64;
+        }
+        Ok(digest.finish_half() == hash)
     }
 
     /// The end of the hole at `at`; `None` where bytes are stored.
@@ -126,7 +162,7 @@ impl<'a> Answers<'a> {
             // Looked at after the bytes were read: if it is still the same then, they
             // are its bytes.
             check_unchanged(self.source)?;
-            read.map_err(|_| Refusal::Tell(ErrorCode::Read, "the file cannot be read"))?;
+            read.map_err(|_| Refusal::Tell(ErrorCode::Read, UNREADABLE))?;
             let crc = crc32c(payload);
             let block = Header::Data { offset: at, length: length as u32, crc };
             header.copy_from_slice(&block.encode());

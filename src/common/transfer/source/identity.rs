@@ -6,13 +6,14 @@
 pub use crate::codec::message::version::{Stamp, Version};
 
 use crate::hash::{Sha256, hex};
+use crate::sys::stat::Stat;
 use crate::sys::volume;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Bytes of the SHA-256 that an entity tag keeps.
-const TAG_BYTES: usize = 16;
+/// A hash that names a file or folder in one state, and says nothing of what it is made of.
+pub type Tag = [u8; 16];
 
 /// Bytes in which st_blocks counts, whatever the file system's own blocks are.
 const STORED_UNIT: u64 = 512;
@@ -71,6 +72,19 @@ impl Identity {
         }
     }
 
+    /// The identity of the file that `stat` shows.
+    pub fn of_stat(stat: &Stat, keeps_inode: bool) -> Identity {
+        let stamp = |(seconds, nanoseconds)| Stamp { seconds, nanoseconds };
+        let (mtime, ctime) = (stamp(stat.mtime), stamp(stat.ctime));
+        Identity {
+            device: stat.device,
+            inode: stat.inode,
+            keeps_inode,
+            version: Version { size: stat.size, mtime, ctime },
+            stored: stat.blocks.saturating_mul(STORED_UNIT),
+        }
+    }
+
     /// Whether both are the same file in the same state.
     pub fn same_as(&self, other: &Identity) -> bool {
         (self.device, self.inode, self.version) == (other.device, other.inode, other.version)
@@ -81,19 +95,40 @@ impl Identity {
     /// the same when the file system is mounted again: so it leaves out the device, and an
     /// inode that is made up.
     pub fn etag(&self) -> String {
+        hex(&self.tag())
+    }
+
+    /// The bytes of [`Identity::etag`]: the identity of a file in a tree.
+    pub fn tag(&self) -> Tag {
         let inode = self.keeps_inode.then_some(self.inode);
         self.digest(inode.as_slice())
+    }
+
+    /// The strong entity tag as an `ETag` field has it, with its quotes.
+    pub fn etag_field(&self) -> String {
+        format!("\"{}\"", self.etag())
+    }
+
+    /// The identity of a folder in a tree: its numbers alone, since its stamps change with
+    /// everything in it. The device alone where inodes are made up.
+    pub fn folder_tag(&self) -> Tag {
+        let mut digest = Sha256::new();
+        digest.update(&self.device.to_be_bytes());
+        if self.keeps_inode {
+            digest.update(&self.inode.to_be_bytes());
+        }
+        digest.finish_half()
     }
 
     /// What tells this file from every other one while this program runs, in the form of
     /// [`Identity::etag`]. Two files on one device may have one entity tag, where inodes are
     /// made up and stamps are coarse.
     pub fn key(&self) -> String {
-        self.digest(&[self.device, self.inode])
+        hex(&self.digest(&[self.device, self.inode]))
     }
 
     /// A hash of these numbers and the state.
-    fn digest(&self, numbers: &[u64]) -> String {
+    fn digest(&self, numbers: &[u64]) -> Tag {
         let Version { size, mtime, ctime } = self.version;
         let mut digest = Sha256::new();
         for number in numbers.iter().chain([&size]) {
@@ -103,7 +138,7 @@ impl Identity {
             digest.update(&stamp.seconds.to_be_bytes());
             digest.update(&stamp.nanoseconds.to_be_bytes());
         }
-        hex(&digest.finish()[..TAG_BYTES])
+        digest.finish_half()
     }
 }
 
@@ -156,6 +191,31 @@ mod tests {
         assert_eq!(one.etag(), other.etag());
         assert_ne!(one.key(), other.key());
         assert_ne!(one.etag(), some().etag());
+    }
+
+    #[test]
+    fn a_folder_is_its_numbers_and_not_its_state() {
+        let version = Version { size: 4, ..some().version };
+        let tag = some().folder_tag();
+        assert_eq!(Identity { version, ..some() }.folder_tag(), tag);
+        assert_ne!(Identity { device: 2, ..some() }.folder_tag(), tag);
+        assert_ne!(Identity { inode: 3, ..some() }.folder_tag(), tag);
+        let made_up = Identity { keeps_inode: false, ..some() };
+        assert_eq!(Identity { inode: 3, ..made_up }.folder_tag(), made_up.folder_tag());
+        assert_ne!(Identity { device: 2, ..made_up }.folder_tag(), made_up.folder_tag());
+    }
+
+    #[test]
+    fn the_facts_of_both_calls_are_one_identity() {
+        let path = scratch("facts");
+        fs::write(&path, b"x").unwrap();
+        let file = File::open(&path).unwrap();
+        let known = Identity::of(&file, &file.metadata().unwrap());
+        let found = Identity::of_stat(&Stat::of(&file).unwrap(), known.keeps_inode);
+        fs::remove_file(path).unwrap();
+        assert!(found.same_as(&known));
+        assert_eq!((found.tag(), found.stored), (known.tag(), known.stored));
+        assert_eq!(hex(&found.tag()), known.etag());
     }
 
     #[test]

@@ -10,9 +10,10 @@ mod route;
 pub use part::PartFile;
 
 use super::journal::{self, Journal, bytes_of};
+use super::names;
+use crate::codec::message::version::{Existing, Version};
 use crate::codec::text::{escape, escape_limited};
 use crate::error::{Error, ExitCode, Result, system_words};
-use crate::hash::{Sha256, hex};
 use crate::sys::dir::{Access, Dir};
 use crate::sys::{process, random};
 use std::ffi::{OsStr, OsString};
@@ -29,18 +30,10 @@ const MAX_SHOWN: usize = 4096;
 /// Most bytes of a file's name (NAME_MAX).
 const MAX_NAME: usize = 255;
 
-/// What the part file's name has behind the output's, the journal's behind that, and the
-/// journal's behind the output's.
+/// What the part file's name has behind the output's, and the journal's behind that.
 const PART: &str = ".part";
-const JOURNAL: &str = ".journal";
 
 const PART_JOURNAL: &str = ".part.journal";
-
-/// What names begin with that are not made of the output's.
-const OWN_NAME: &str = ".ropewalk-";
-
-/// Bytes of the SHA-256 of the output's name in such a name.
-const NAME_DIGEST: usize = 16;
 
 /// Permission bits that a replaced file hands on. Set-user-id and its like stay
 /// behind: they were given to the old content.
@@ -132,6 +125,25 @@ impl Output {
         good.then(|| (bytes_of(&contents), header.size))
     }
 
+    /// Size and mtime of the regular file that has the output's name now, if any has.
+    pub fn replaced(&self) -> Option<Existing> {
+        let Version { size, mtime, .. } = Version::of(&self.existing().ok()??);
+        Some(Existing { size, mtime })
+    }
+
+    /// Removes the journal that a run left which was killed after its part file had become the
+    /// output. What such a run left beside a part file stays.
+    pub fn tidy(self) {
+        let is_there = |name| self.number_of(name).is_ok();
+        if is_there(&self.journal_name) && !is_there(&self.part_name) {
+            // Dropping removes both, under the part file's lock.
+            let _ = self.open_part(false).map(|mut part| {
+                let is_empty = part.file().metadata().is_ok_and(|found| found.len() == 0);
+                part.keep(!is_empty);
+            });
+        }
+    }
+
     /// The regular file that has the output's name now, if any has.
     fn existing(&self) -> Result<Option<Metadata>> {
         match look(&self.folder, &self.name) {
@@ -171,11 +183,8 @@ impl Output {
 
     /// Gives part file and journal names that do not depend on how long the output's is.
     fn use_own_names(&mut self) {
-        let mut digest = Sha256::new();
-        digest.update(self.name.as_bytes());
-        let name = format!("{OWN_NAME}{}", hex(&digest.finish()[..NAME_DIGEST]));
-        self.journal_name = joined(name.as_ref(), JOURNAL);
-        self.part_name = name.into();
+        self.journal_name = names::journal(&self.name);
+        self.part_name = names::temporary(&self.name);
     }
 
     fn has_own_names(&self) -> bool {
@@ -213,7 +222,7 @@ impl Output {
         }
         let mut token = [0; 8];
         random::fill(&mut token).ok()?;
-        let name = OsString::from(format!("{OWN_NAME}{:016x}", u64::from_ne_bytes(token)));
+        let name = OsString::from(format!("{}{:016x}", names::PREFIX, u64::from_ne_bytes(token)));
         let file = self.folder.open_file(&name, Access::Create(NEW_MODE)).ok()?;
         let _ = self.folder.remove_file(&name);
         file.metadata().ok()

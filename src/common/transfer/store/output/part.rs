@@ -3,27 +3,23 @@
 
 #![forbid(unsafe_code)]
 
-use super::{JOURNAL, Output, PART, joined};
+use super::{Output, PART, joined};
+use crate::codec::message::version::{Stamp, Version};
 use crate::error::{Error, Result, system_words};
 use crate::sys::dir::Access;
 use crate::sys::file;
 use crate::transfer::store::journal::{self, Journal, Subject, read_header};
+use crate::transfer::store::lock::lock_soon;
+use crate::transfer::store::names;
+use crate::transfer::timing::Timing;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::thread;
-use std::time::{Duration, Instant};
 
 /// How often the part file may be replaced by others while it is being opened.
 const MAX_ATTEMPTS: usize = 10;
-
-/// How long the part file's holder may take to let go of it: the worker of a client that
-/// was killed needs a moment to end. The kernel has no lock with a deadline, so it is
-/// asked again and again.
-const LET_GO_TIME: Duration = Duration::from_secs(1);
-const LET_GO_PAUSE: Duration = Duration::from_millis(10);
 
 /// The mode of part file and journal: what replaces a file gets that file's mode only when
 /// it is whole.
@@ -33,6 +29,7 @@ const PRIVATE_MODE: u32 = 0o600;
 const LOCKS: &str = "locks";
 const MODES: &str = "modes";
 const SYNCS: &str = "syncs";
+const TIMES: &str = "times";
 
 /// The file that is being written, under its temporary name, locked.
 #[derive(Debug)]
@@ -115,7 +112,7 @@ impl Output {
             };
             let opened = self.open_or_create(&self.part_name, opening)?;
             let Opened::File(file) = opened else { continue };
-            match lock_soon(&file) {
+            match lock_soon(&file, &Timing::default()) {
                 Ok(true) => {}
                 Ok(false) => {
                     opening.made.clear(); // its holder uses them
@@ -268,40 +265,63 @@ impl PartFile {
         self.output.folder.sync(&self.file).map_err(|error| self.output.failed(&error))
     }
 
-    /// [`PartFile::complete`] and [`PartFile::put_in_place`].
+    /// [`PartFile::complete`], with the time of its last write, and [`PartFile::put_in_place`].
     pub fn commit(mut self, size: u64, sync: bool) -> Result<Option<String>> {
-        let refused = self.complete(size, sync)?;
+        let refused = self.complete(size, None, sync)?;
         self.put_in_place(sync)?;
         Ok(refused)
     }
 
-    /// Makes the file, which has to have `size` bytes, ready for the output's name. Answers
-    /// what the file system refused that the bytes do not need, for a person, where
-    /// [`PartFile::lacks`] has not said it.
+    /// Makes the file, which has to have `size` bytes, ready for the output's name, and gives it
+    /// `mtime`. Returns what the file system refused that the bytes do not need, for a person,
+    /// where [`PartFile::lacks`] has not said it.
     ///
-    /// Without `sync` it does not wait for the disk: after a power cut the output may
-    /// be anything.
-    pub fn complete(&mut self, size: u64, sync: bool) -> Result<Option<String>> {
+    /// Without `sync` and `mtime` it does not wait for the disk: after a power cut the output may
+    /// be anything. With `mtime` it waits for the bytes, since the next run takes a file with the
+    /// right size and time for complete.
+    pub fn complete(
+        &mut self,
+        size: u64,
+        mtime: Option<Stamp>,
+        sync: bool,
+    ) -> Result<Option<String>> {
         let failed = |error: io::Error| self.output.failed(&error);
         let found = self.file.metadata().map_err(failed)?.len();
         if found != size {
             let text = format!("has {found} bytes, not {size}: another program writes to it");
             return Err(self.output.part_error(&text));
         }
-        let refused = match self.file.set_permissions(Permissions::from_mode(self.mode)) {
+        let mut refused = Vec::new();
+        match self.file.set_permissions(Permissions::from_mode(self.mode)) {
             Err(error) if !lacks_modes(&self.lacks) => {
-                let (shown, mode, words) = (self.output.shown(), self.mode, system_words(&error));
-                Some(format!("{shown}: the file system refuses mode {mode:03o} ({words})"))
+                let (mode, words) = (self.mode, system_words(&error));
+                refused.push(format!("mode {mode:03o} ({words})"));
             }
-            _ => None,
-        };
-        if sync && !file::sync(&self.file).map_err(failed)? && !self.has_lack(SYNCS) {
-            let words = format!("{}: the file system refuses {SYNCS}", self.output.shown());
-            return Ok(Some(
-                refused.map_or(words.clone(), |refused| format!("{refused}; {words}")),
-            ));
+            _ => {}
         }
-        Ok(refused)
+        if let Some(mtime) = mtime {
+            if !sync {
+                file::sync_data(&self.file).map_err(failed)?;
+            }
+            refused.extend(self.set_mtime(mtime));
+        }
+        if sync && !file::sync(&self.file).map_err(failed)? && !self.has_lack(SYNCS) {
+            refused.push(SYNCS.to_string());
+        }
+        let words = refused.join(" and ");
+        let words = || format!("{}: the file system refuses {words}", self.output.shown());
+        Ok((!refused.is_empty()).then(words))
+    }
+
+    /// Gives the file this time. Returns what the file system refuses, for a person.
+    fn set_mtime(&self, mtime: Stamp) -> Option<String> {
+        let set = file::set_mtime(&self.file, mtime.seconds, mtime.nanoseconds)
+            .and_then(|()| self.file.metadata());
+        match set {
+            Err(error) => Some(format!("{TIMES} ({})", system_words(&error))),
+            Ok(found) if Version::of(&found).mtime.agrees_with(mtime) => None,
+            Ok(_) => Some("the time of the file on the server".to_string()),
+        }
     }
 
     /// Renames the complete file to the output.
@@ -335,7 +355,7 @@ impl Output {
     /// An output may have had the name of another transfer's part file, which is gone now: that
     /// transfer's journal must not be taken for one about the output.
     fn remove_journal_about_another(&self) {
-        let journal_name = joined(&self.name, JOURNAL);
+        let journal_name = joined(&self.name, names::JOURNAL);
         if !self.name.as_bytes().ends_with(PART.as_bytes()) {
             return;
         }
@@ -364,19 +384,4 @@ fn lacks_modes(lacks: &[String]) -> bool {
 /// Whether no file can have such a name here.
 fn is_too_long(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENAMETOOLONG)
-}
-
-/// Locks `file` within [`LET_GO_TIME`]. `false` where somebody holds it for longer.
-///
-/// # Errors
-/// When the file system has no locks.
-fn lock_soon(file: &File) -> io::Result<bool> {
-    let deadline = Instant::now() + LET_GO_TIME;
-    while !file::try_lock(file)? {
-        if Instant::now() >= deadline {
-            return Ok(false);
-        }
-        thread::sleep(LET_GO_PAUSE);
-    }
-    Ok(true)
 }

@@ -3,6 +3,8 @@
 mod words;
 
 use super::*;
+use crate::codec::message::version::Stamp;
+use crate::hash::{Sha256, hex};
 use crate::transfer::store::journal::Subject;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileExt, symlink};
@@ -287,6 +289,39 @@ fn a_part_file_of_another_size_gets_no_other_name() {
         assert!(error.contains(&format!(": has 5 bytes, not {size}")), "{error}");
     }
     assert_eq!(scratch.names().len(), 0);
+}
+
+#[test]
+fn the_output_gets_the_time_that_it_has_on_the_server() {
+    let scratch = Scratch::new("mtime");
+    let out = scratch.0.join("out");
+    assert_eq!(Output::locate(&out).unwrap().replaced(), None);
+    let mtime = Stamp { seconds: -5, nanoseconds: 123_456_789 };
+    for sync in [true, false] {
+        let mut part = Output::locate(&out).unwrap().open_part(false).unwrap();
+        part.file().write_all_at(b"bytes", 0).unwrap();
+        part.complete(5, Some(mtime), sync).unwrap();
+        part.put_in_place(sync).unwrap();
+        let replaced = Output::locate(&out).unwrap().replaced();
+        assert_eq!(replaced, Some(Existing { size: 5, mtime }), "{sync}");
+        fs::remove_file(&out).unwrap();
+    }
+}
+
+#[test]
+fn a_journal_whose_part_file_became_the_output_goes() {
+    let scratch = Scratch::new("tidy");
+    let out = scratch.0.join("out");
+    let tidy = || Output::locate(&out).unwrap().tidy();
+    begin(&out);
+    tidy();
+    assert_eq!(scratch.names(), ["out.part", "out.part.journal"], "it can be resumed");
+    fs::rename(scratch.0.join("out.part"), &out).unwrap();
+    tidy();
+    assert_eq!(scratch.names(), ["out"]);
+    fs::write(scratch.0.join("out.part.journal"), b"somebody else's").unwrap();
+    tidy();
+    assert_eq!(scratch.names(), ["out", "out.part.journal"]);
 }
 
 #[test]

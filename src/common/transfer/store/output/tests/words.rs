@@ -113,7 +113,7 @@ fn a_file_system_that_refuses_nothing_is_not_complained_of() {
     let scratch = Scratch::new("complaint");
     let mut part = Output::locate(&scratch.0.join("out")).unwrap().open_part(false).unwrap();
     let syncs = crate::sys::file::sync(part.file()).unwrap();
-    let refused = part.complete(0, true).unwrap();
+    let refused = part.complete(0, None, true).unwrap();
     assert_eq!(refused.is_some(), !syncs, "{refused:?}");
 }
 

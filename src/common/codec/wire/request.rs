@@ -1,0 +1,206 @@
+//! A request of the sink: for the bytes of a file, or for the entries of a folder. A request
+//! carries its name, so a source keeps no table of files.
+
+#![forbid(unsafe_code)]
+
+use super::{HASH_SIZE, HASH_UNIT, MAX_REQUEST, MAX_ROOM, MIN_ROOM, WireError, check, seal};
+use crate::codec::big_endian::{u16_at, u32_at, u64_at};
+use crate::codec::entry::IDENTITY_SIZE;
+use crate::codec::name::{MAX_COMPONENT, MAX_NAME, is_component, is_name};
+use crate::hash::crc32c::crc32c;
+
+/// Bytes of a request without its rest.
+pub const REQUEST_SIZE: usize = 24;
+
+/// Bytes of the longest request, with its rest.
+pub const LONGEST_REQUEST: usize = REQUEST_SIZE + longest(LONGEST_RANGE, LONGEST_LIST);
+
+/// The longest rest of a range request, and of a list request.
+const LONGEST_RANGE: usize = HASH_SIZE + IDENTITY_SIZE + MAX_NAME;
+const LONGEST_LIST: usize = 2 + MAX_NAME + MAX_COMPONENT;
+
+const fn longest(one: usize, other: usize) -> usize {
+    if one > other { one } else { other }
+}
+
+/// A request of the sink.
+///
+/// ```text
+///  0      1       2      4          8        16       20       24
+/// +------+-------+------+----------+--------+--------+--------+------+
+/// | kind | flags | rest | rest CRC | offset | length | CRC32C | rest |
+/// +------+-------+------+----------+--------+--------+--------+------+
+///
+/// rest of a range:  [hash, 16 bytes, with flag 0x01] [identity, 16 bytes, and name]
+/// rest of a list:   length of the folder's name, 2 bytes; that name; the name after which
+/// ```
+///
+/// `rest` is how many bytes follow; the rest CRC covers them, and the CRC32C bytes 0 to 19. A
+/// range of the single file has no identity and no name. Fields that a kind does not use are
+/// 0. The source ignores flags that it does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// Kind 1: the bytes of a range, 1 to [`MAX_REQUEST`] of them.
+    Range {
+        /// The file's name from the top of the tree; empty for the single file.
+        name: &'a [u8],
+        /// Which state of the file, as its entry says; zeros for the single file.
+        identity: [u8; IDENTITY_SIZE],
+        /// Where the range begins.
+        offset: u64,
+        /// How many bytes it has.
+        length: u32,
+        /// The hash of what the sink has at that place: the source need not send what has the
+        /// same hash. Offset and length are then multiples of [`HASH_UNIT`].
+        hash: Option<[u8; HASH_SIZE]>,
+    },
+    /// Kind 2: the sink has everything, and the session is over.
+    Finished,
+    /// Kind 3: the client gives up the missing ranges, and the session is over.
+    Leave,
+    /// Kind 4: entries of a folder, in the order of their names.
+    List {
+        /// The folder's name from the top of the tree; empty for the top itself.
+        name: &'a [u8],
+        /// The entry after which to go on; empty to begin.
+        after: &'a [u8],
+        /// How many bytes of entries the answer may have, [`MIN_ROOM`] to [`MAX_ROOM`].
+        room: u32,
+    },
+}
+
+const KIND_RANGE: u8 = 1;
+const KIND_FINISHED: u8 = 2;
+const KIND_LEAVE: u8 = 3;
+const KIND_LIST: u8 = 4;
+
+const FLAG_HASH: u8 = 0x01;
+
+impl<'a> Request<'a> {
+    /// A range of the single file.
+    pub fn of_single_file(
+        offset: u64,
+        length: u32,
+        hash: Option<[u8; HASH_SIZE]>,
+    ) -> Request<'static> {
+        Request::Range { name: b"", identity: [0; IDENTITY_SIZE], offset, length, hash }
+    }
+
+    /// The request's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(REQUEST_SIZE);
+        self.encode_into(&mut out);
+        out
+    }
+
+    /// Appends the request's bytes to `out`. Its names are no longer than they may be.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; REQUEST_SIZE]);
+        let mut head = [0; REQUEST_SIZE];
+        match self {
+            Request::Range { name, identity, offset, length, hash } => {
+                head[0] = KIND_RANGE;
+                head[8..16].copy_from_slice(&offset.to_be_bytes());
+                head[16..20].copy_from_slice(&length.to_be_bytes());
+                if let Some(hash) = hash {
+                    head[1] = FLAG_HASH;
+                    out.extend_from_slice(hash);
+                }
+                if !name.is_empty() {
+                    out.extend_from_slice(identity);
+                    out.extend_from_slice(name);
+                }
+            }
+            Request::Finished => head[0] = KIND_FINISHED,
+            Request::Leave => head[0] = KIND_LEAVE,
+            Request::List { name, after, room } => {
+                head[0] = KIND_LIST;
+                head[16..20].copy_from_slice(&room.to_be_bytes());
+                out.extend_from_slice(&(name.len() as u16).to_be_bytes());
+                out.extend_from_slice(name);
+                out.extend_from_slice(after);
+            }
+        }
+        let (whole, rest) = out[start..].split_at_mut(REQUEST_SIZE);
+        head[2..4].copy_from_slice(&(rest.len() as u16).to_be_bytes());
+        head[4..8].copy_from_slice(&crc32c(rest).to_be_bytes());
+        seal(&mut head);
+        whole.copy_from_slice(&head);
+    }
+
+    /// Reads a request from the start of `bytes`; `None` while it is incomplete. The length of
+    /// the rest is checked before the rest is waited for.
+    pub fn parse(bytes: &'a [u8]) -> Result<Option<(usize, Request<'a>)>, WireError> {
+        let Some(head) = bytes.first_chunk::<REQUEST_SIZE>() else { return Ok(None) };
+        check(head)?;
+        let length = usize::from(u16_at(head, 2));
+        let most = match head[0] {
+            KIND_RANGE => LONGEST_RANGE,
+            KIND_LIST => LONGEST_LIST,
+            KIND_FINISHED | KIND_LEAVE => 0,
+            _ => return Err(WireError::Field("kind")),
+        };
+        if length > most {
+            return Err(WireError::Field("rest"));
+        }
+        let whole = REQUEST_SIZE + length;
+        let Some(rest) = bytes.get(REQUEST_SIZE..whole) else { return Ok(None) };
+        if crc32c(rest) != u32_at(head, 4) {
+            return Err(WireError::Checksum);
+        }
+        let request = match head[0] {
+            KIND_RANGE => range(head, rest)?,
+            KIND_LIST => list(head, rest)?,
+            KIND_FINISHED => Request::Finished,
+            _ => Request::Leave,
+        };
+        Ok(Some((whole, request)))
+    }
+}
+
+fn range<'a>(head: &[u8; REQUEST_SIZE], rest: &'a [u8]) -> Result<Request<'a>, WireError> {
+    let (offset, length) = (u64_at(head, 8), u32_at(head, 16));
+    if length == 0 || length > MAX_REQUEST {
+        return Err(WireError::Field("length"));
+    }
+    if offset.checked_add(u64::from(length)).is_none() {
+        return Err(WireError::Field("offset"));
+    }
+    let (hash, rest) = match head[1] & FLAG_HASH {
+        0 => (None, rest),
+        _ => {
+            let (hash, rest) = rest.split_first_chunk().ok_or(WireError::Field("rest"))?;
+            (Some(*hash), rest)
+        }
+    };
+    let unit = u64::from(HASH_UNIT);
+    if hash.is_some() && (offset % unit != 0 || u64::from(length) % unit != 0) {
+        return Err(WireError::Field("hash"));
+    }
+    let (identity, name) = match rest {
+        [] => ([0; IDENTITY_SIZE], rest),
+        _ => {
+            let (identity, name) = rest.split_first_chunk().ok_or(WireError::Field("rest"))?;
+            if !is_name(name) {
+                return Err(WireError::Field("name"));
+            }
+            (*identity, name)
+        }
+    };
+    Ok(Request::Range { name, identity, offset, length, hash })
+}
+
+fn list<'a>(head: &[u8; REQUEST_SIZE], rest: &'a [u8]) -> Result<Request<'a>, WireError> {
+    let room = u32_at(head, 16);
+    if !(MIN_ROOM..=MAX_ROOM).contains(&room) {
+        return Err(WireError::Field("room"));
+    }
+    let (length, names) = rest.split_first_chunk::<2>().ok_or(WireError::Field("rest"))?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    let (name, after) = names.split_at_checked(length).ok_or(WireError::Field("rest"))?;
+    if !(name.is_empty() || is_name(name)) || !(after.is_empty() || is_component(after)) {
+        return Err(WireError::Field("name"));
+    }
+    Ok(Request::List { name, after, room })
+}

@@ -1,0 +1,175 @@
+//! Delta: what the new file may have in common with an older one, the basis. A range of the
+//! basis is copied into the part file, and its hash goes along with the request. The copy
+//! counts only once the source has said that its bytes have the same hash.
+//!
+//! The hash is that of the copy, so a change of the basis meanwhile does no harm. A hash goes
+//! out for whole units within both sizes only, never for a tail: the source could guess that.
+
+#![forbid(unsafe_code)]
+
+use crate::codec::wire::{HASH_SIZE, HASH_UNIT};
+use crate::hash::Sha256;
+use crate::hash::crc32c;
+use crate::sys::file;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// After so many bytes in a row that differ, the two files have little in common.
+const MANY_MISSED: usize = 16 << 20;
+
+/// Then only one range of so many carries a hash.
+const SAMPLE: u64 = 16;
+
+/// Bytes copied at once. They are on the stack.
+const BUFFER: usize = 32 << 10;
+
+/// The basis, and how much of it was found again.
+pub(super) struct Delta {
+    basis: File,
+    size: u64,
+    /// Bytes that were found to differ since the last that were the same.
+    missed: AtomicUsize,
+}
+
+/// What was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Copied {
+    pub(super) hash: [u8; HASH_SIZE],
+    /// The CRC32C of the bytes.
+    pub(super) crc: u32,
+}
+
+impl Delta {
+    /// With `basis`, a regular file.
+    ///
+    /// # Errors
+    /// What fstat(2) gives.
+    pub(super) fn new(basis: File) -> io::Result<Delta> {
+        let size = basis.metadata()?.len();
+        Ok(Delta { basis, size, missed: AtomicUsize::new(0) })
+    }
+
+    /// Whether a hash is to go along with a request for `range`.
+    pub(super) fn may_have(&self, range: &Range<u64>) -> bool {
+        let (unit, length) = (u64::from(HASH_UNIT), range.end - range.start);
+        let is_whole = range.start % unit == 0 && length % unit == 0 && length > 0;
+        is_whole
+            && range.end <= self.size
+            && (self.missed.load(Ordering::Relaxed) < MANY_MISSED
+                || range.start / length % SAMPLE == 0)
+            // A hole of the source says so by itself, and what is none cannot be the same.
+            && !file::is_hole(&self.basis, range.start, range.end)
+    }
+
+    /// Copies `range` into `part`. `None` if the basis cannot be read there any more.
+    ///
+    /// # Errors
+    /// What the write to `part` gives.
+    pub(super) fn copy(&self, range: Range<u64>, part: &File) -> io::Result<Option<Copied>> {
+        let (mut digest, mut crc) = (Sha256::new(), 0);
+        let (mut at, mut buffer) = (range.start, [0; BUFFER]);
+        while at < range.end {
+            let count = (range.end - at).min(BUFFER as u64) as usize;
+            let bytes = &mut buffer[..count];
+            if self.basis.read_exact_at(bytes, at).is_err() {
+                return Ok(None);
+            }
+            part.write_all_at(bytes, at)?;
+            digest.update(bytes);
+            crc = crc32c::extend(crc, bytes);
+            at += count as u64;
+        }
+        Ok(Some(Copied { hash: digest.finish_half(), crc }))
+    }
+
+    /// A range that was copied is in the new file.
+    pub(super) fn hit(&self) {
+        self.missed.store(0, Ordering::Relaxed);
+    }
+
+    /// A range of so many bytes that was copied differs in the new file.
+    pub(super) fn miss(&self, bytes: u64) {
+        if self.missed.load(Ordering::Relaxed) < MANY_MISSED {
+            self.missed.fetch_add(bytes as usize, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::crc32c::crc32c;
+
+    const UNIT: u64 = HASH_UNIT as u64;
+
+    /// A nameless file with these bytes.
+    fn file(name: &str, bytes: &[u8]) -> File {
+        let name = format!("ropewalk-{}-delta-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_copy_has_the_hash_and_the_checksum_of_its_bytes() {
+        let bytes: Vec<u8> = (0..3 * UNIT).map(|at| (at % 251) as u8).collect();
+        let (part, delta) = (file("part", b""), Delta::new(file("basis", &bytes)).unwrap());
+        let copied = delta.copy(UNIT..3 * UNIT, &part).unwrap().unwrap();
+        let expected = &bytes[UNIT as usize..];
+        let mut digest = Sha256::new();
+        digest.update(expected);
+        assert_eq!(copied, Copied { hash: digest.finish_half(), crc: crc32c(expected) });
+        let mut found = vec![0; expected.len()];
+        part.read_exact_at(&mut found, UNIT).unwrap();
+        assert!(found == expected);
+    }
+
+    #[test]
+    fn only_whole_units_of_the_older_file_have_a_hash() {
+        let size = 3 * UNIT + 100;
+        let delta = Delta::new(file("units", &vec![1; size as usize])).unwrap();
+        for good in [0..UNIT, UNIT..3 * UNIT] {
+            assert!(delta.may_have(&good), "{good:?}");
+        }
+        for bad in [0..1, 1..UNIT + 1, 0..UNIT - 1, 3 * UNIT..size, 3 * UNIT..4 * UNIT, 0..0] {
+            assert!(!delta.may_have(&bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_hole_of_the_older_file_has_no_hash() {
+        let basis = file("hole", b"");
+        basis.set_len(2 * UNIT).unwrap();
+        basis.write_all_at(&[1; 10], UNIT).unwrap();
+        let keeps_holes = file::is_hole(&basis, 0, UNIT);
+        let delta = Delta::new(basis).unwrap();
+        assert_eq!(delta.may_have(&(0..UNIT)), !keeps_holes);
+        assert!(delta.may_have(&(UNIT..2 * UNIT)));
+    }
+
+    #[test]
+    fn after_many_bytes_that_differ_one_range_in_sixteen_has_a_hash() {
+        let delta = Delta::new(file("many", &vec![1; 40 * UNIT as usize])).unwrap();
+        let hashed = || (0..40).filter(|n| delta.may_have(&(n * UNIT..(n + 1) * UNIT))).count();
+        delta.miss(MANY_MISSED as u64 - 1);
+        assert_eq!(hashed(), 40);
+        delta.miss(1);
+        assert_eq!(hashed(), 3);
+        delta.hit();
+        assert_eq!(hashed(), 40);
+    }
+
+    #[test]
+    fn what_cannot_be_read_any_more_is_not_copied() {
+        let basis = file("shorter", &vec![1; 2 * UNIT as usize]);
+        let delta = Delta::new(basis.try_clone().unwrap()).unwrap();
+        basis.set_len(UNIT).unwrap();
+        assert!(delta.may_have(&(UNIT..2 * UNIT)) || file::is_hole(&basis, UNIT, 2 * UNIT));
+        assert_eq!(delta.copy(UNIT..2 * UNIT, &file("none", b"")).unwrap(), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! What a source finds under a name in a folder.
+
+#![forbid(unsafe_code)]
+
+use super::is_reserved;
+use crate::hash::Sha256;
+use crate::sys::beneath::Folder;
+use crate::sys::stat::{FileType, Stat};
+use crate::sys::volume;
+use crate::transfer::source::identity::{Identity, Stamp, Tag};
+use std::io;
+use std::num::NonZeroU64;
+
+/// Bytes of an entry on the wire beside its name and its text.
+const FIXED: usize = 68;
+
+/// How often a name is looked at again that is a link and then is none.
+const MAX_SWAPS: usize = 8;
+
+/// What an entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link with this text.
+    Link(Vec<u8>),
+    /// A FIFO, a socket, a device, or a file in progress: not sent.
+    Other,
+    /// Something that the source cannot look at. Only the name is known.
+    Unreadable,
+}
+
+/// An entry of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The name in its folder: any bytes but `/` and NUL.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// The permission bits with set-id and sticky bits: 12 bits.
+    pub mode: u16,
+    /// When its bytes were last written.
+    pub mtime: Stamp,
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// Bytes of a file; 0 of anything else.
+    pub size: u64,
+    /// Bytes that a file takes on the disk; 0 of anything else.
+    pub stored: u64,
+    /// What all names of one file have in common; `None` where there is only one.
+    pub inode_tag: Option<NonZeroU64>,
+    /// Which state of it; of a folder, which folder.
+    pub identity: Tag,
+}
+
+impl Found {
+    /// The entry `name` of which `stat` was read.
+    pub(super) fn new(name: &[u8], stat: &Stat, keeps_inode: bool, text: Vec<u8>) -> Found {
+        let identity = Identity::of_stat(stat, keeps_inode);
+        let kind = match stat.file_type {
+            _ if is_reserved(name) => Kind::Other,
+            FileType::Regular => Kind::File,
+            FileType::Folder => Kind::Folder,
+            FileType::Link => Kind::Link(text),
+            FileType::Special => Kind::Other,
+        };
+        let is_file = kind == Kind::File;
+        let is_shared = kind != Kind::Folder && stat.links > 1;
+        Found {
+            name: name.to_vec(),
+            mode: stat.mode as u16,
+            mtime: identity.version.mtime,
+            uid: stat.uid,
+            gid: stat.gid,
+            size: if is_file { stat.size } else { 0 },
+            stored: if is_file { identity.stored } else { 0 },
+            inode_tag: if is_shared { inode_tag(stat) } else { None },
+            identity: match kind {
+                Kind::Folder => identity.folder_tag(),
+                _ => identity.tag(),
+            },
+            kind,
+        }
+    }
+
+    fn unreadable(name: &[u8]) -> Found {
+        Found {
+            name: name.to_vec(),
+            kind: Kind::Unreadable,
+            mode: 0,
+            mtime: Stamp { seconds: 0, nanoseconds: 0 },
+            uid: 0,
+            gid: 0,
+            size: 0,
+            stored: 0,
+            inode_tag: None,
+            identity: Tag::default(),
+        }
+    }
+
+    /// Bytes that the entry takes on the wire.
+    pub fn encoded_size(&self) -> usize {
+        let text = match &self.kind {
+            Kind::Link(text) => text.len(),
+            Kind::File | Kind::Folder | Kind::Other | Kind::Unreadable => 0,
+        };
+        least_size(self.name.len()) + text
+    }
+}
+
+/// Bytes on the wire of an entry with a name so long, without a text.
+pub(super) fn least_size(name: usize) -> usize {
+    FIXED + name
+}
+
+fn inode_tag(stat: &Stat) -> Option<NonZeroU64> {
+    let mut digest = Sha256::new();
+    digest.update(&stat.device.to_be_bytes());
+    digest.update(&stat.inode.to_be_bytes());
+    let bytes = digest.finish().first_chunk().copied().unwrap_or_default();
+    NonZeroU64::new(u64::from_be_bytes(bytes))
+}
+
+/// Looks at the names of one folder.
+pub(super) struct Look<'a> {
+    folder: &'a Folder,
+    /// Whether inodes are kept, by device. More than one where something is mounted.
+    keeps: Vec<(u64, bool)>,
+}
+
+impl<'a> Look<'a> {
+    /// At the names of `folder`, which itself shows `stat`.
+    pub(super) fn new(folder: &'a Folder, stat: &Stat) -> Look<'a> {
+        Look { folder, keeps: vec![(stat.device, volume::keeps_inodes(folder))] }
+    }
+
+    /// Whether what is under `name`, with these facts, keeps its inode over a new mount.
+    fn keeps_inode(&mut self, name: &[u8], stat: &Stat) -> bool {
+        if let Some(known) = self.keeps.iter().find(|(device, _)| *device == stat.device) {
+            return known.1;
+        }
+        let keeps = self.folder.keeps_inodes_of(name).unwrap_or(false);
+        self.keeps.push((stat.device, keeps));
+        keeps
+    }
+
+    /// What `name` is; `None` if it has vanished.
+    pub(super) fn at(&mut self, name: &[u8]) -> Option<Found> {
+        for _ in 0..MAX_SWAPS {
+            let looked = self.folder.stat_of(name).and_then(|stat| {
+                let is_link = stat.file_type == FileType::Link;
+                let text = if is_link { self.folder.link_text(name)? } else { Vec::new() };
+                Ok((stat, text))
+            });
+            match looked {
+                // A link has a text; a file system that has none for it is damaged.
+                Ok((stat, text)) if stat.file_type != FileType::Link || !text.is_empty() => {
+                    let keeps = self.keeps_inode(name, &stat);
+                    return Some(Found::new(name, &stat, keeps, text));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+                // It was a link, and now is something else.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        Some(Found::unreadable(name))
+    }
+}

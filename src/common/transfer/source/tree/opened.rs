@@ -1,0 +1,165 @@
+//! The files of a tree that a stream has open. Requests for one file follow each other, so the
+//! last few stay open.
+
+#![forbid(unsafe_code)]
+
+use super::found::Found;
+use super::{Refusal, Tree, is_reserved};
+use crate::sys::beneath::Folder;
+use crate::sys::stat::{FileType, Stat};
+use crate::sys::volume;
+use crate::transfer::source::identity::{Identity, Tag};
+use std::fs::File;
+use std::io;
+
+/// The most files that a stream has open.
+const MAX_OPEN: usize = 4;
+
+/// The most devices of which a stream remembers what they are.
+const MAX_DEVICES: usize = 16;
+
+/// An open file of a tree.
+#[derive(Debug)]
+pub struct Held {
+    /// It, opened for reading.
+    pub file: File,
+    /// What it was when it was opened: the state that the request names.
+    pub identity: Identity,
+    name: Vec<u8>,
+}
+
+/// What a file system is.
+#[derive(Clone, Copy, Debug)]
+struct Device {
+    number: u64,
+    keeps_inodes: bool,
+    shows_kernel: bool,
+}
+
+/// The open files of one stream.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// The one that was used last at the end.
+    held: Vec<Held>,
+    devices: Vec<Device>,
+}
+
+impl Opened {
+    /// No file yet.
+    pub fn new() -> Opened {
+        Opened::default()
+    }
+
+    /// The names of the files, the one that was used last at the end.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> Vec<&[u8]> {
+        self.held.iter().map(|held| held.name.as_slice()).collect()
+    }
+
+    /// Where the file is that was opened in this state and still is in it.
+    fn position(&mut self, name: &[u8], wanted: &Tag) -> Option<usize> {
+        let at = self.held.iter().position(|held| held.name == name)?;
+        let held = &self.held[at];
+        let now = Stat::of(&held.file);
+        let is_same = now.is_ok_and(|now| {
+            Identity::of_stat(&now, held.identity.keeps_inode).same_as(&held.identity)
+        });
+        if is_same && held.identity.tag() == *wanted {
+            return Some(at);
+        }
+        self.held.remove(at);
+        None
+    }
+
+    /// Keeps a file open, and closes the one that was not used for the longest time.
+    fn keep(&mut self, held: Held) -> usize {
+        if self.held.len() >= MAX_OPEN {
+            self.held.remove(0);
+        }
+        self.held.push(held);
+        self.held.len() - 1
+    }
+
+    /// The file system of an open file.
+    fn device(&mut self, number: u64, file: &File) -> Device {
+        if let Some(known) = self.devices.iter().find(|device| device.number == number) {
+            return *known;
+        }
+        let keeps_inodes = volume::keeps_inodes(file);
+        let device = Device { number, keeps_inodes, shows_kernel: volume::shows_kernel(file) };
+        self.devices.truncate(MAX_DEVICES - 1);
+        self.devices.push(device);
+        device
+    }
+}
+
+impl Tree {
+    /// The file `name`, which has to have the identity `wanted`.
+    ///
+    /// # Errors
+    /// It is gone, may not be read, is no regular file, or has another identity.
+    pub fn open<'a>(
+        &self,
+        opened: &'a mut Opened,
+        name: &[u8],
+        wanted: &Tag,
+    ) -> Result<&'a Held, Refusal> {
+        let at = match opened.position(name, wanted) {
+            Some(at) => {
+                let held = opened.held.remove(at);
+                opened.keep(held)
+            }
+            None => {
+                let held = self.open_anew(opened, name, wanted)?;
+                opened.keep(held)
+            }
+        };
+        Ok(&opened.held[at])
+    }
+
+    fn open_anew(&self, opened: &mut Opened, name: &[u8], wanted: &Tag) -> Result<Held, Refusal> {
+        let (parent, base) = match name.iter().rposition(|&byte| byte == b'/') {
+            Some(0) => return Err(Refusal::Forbidden),
+            Some(slash) => (&name[..slash], &name[slash + 1..]),
+            None => (&name[..0], name),
+        };
+        if is_reserved(base) {
+            return Err(Refusal::Forbidden);
+        }
+        let folder = match self.enter(parent) {
+            // Its folder has become a file or a link.
+            Err(Refusal::OtherType) => return Err(Refusal::Gone),
+            entered => entered?,
+        };
+        let (file, stat) = open_regular(&folder, base)?;
+        let device = opened.device(stat.device, &file);
+        if device.shows_kernel {
+            return Err(Refusal::NotEntered);
+        }
+        let identity = Identity::of_stat(&stat, device.keeps_inodes);
+        if identity.tag() != *wanted {
+            let found = Found::new(base, &stat, device.keeps_inodes, Vec::new());
+            return Err(Refusal::Changed(Box::new(found)));
+        }
+        Ok(Held { file, identity, name: name.to_vec() })
+    }
+}
+
+/// Opens a file after a look at its type: opening a device may do something.
+fn open_regular(folder: &Folder, name: &[u8]) -> Result<(File, Stat), Refusal> {
+    if matches!(name, b"." | b"..") {
+        return Err(Refusal::Forbidden);
+    }
+    if folder.stat_of(name)?.file_type != FileType::Regular {
+        return Err(Refusal::OtherType);
+    }
+    let file = folder.open_file(name).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO | libc::ENODEV) => Refusal::OtherType, // a socket or a device by now
+        _ => Refusal::from(error),
+    })?;
+    let stat = Stat::of(&file).map_err(|error: io::Error| Refusal::Failed(error))?;
+    match stat.file_type {
+        FileType::Regular => Ok((file, stat)),
+        FileType::Folder | FileType::Link | FileType::Special => Err(Refusal::OtherType),
+    }
+}

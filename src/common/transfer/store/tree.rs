@@ -1,0 +1,256 @@
+//! Where a sink puts a tree: files, folders and links below one open folder, by names relative to
+//! it. No link is followed. A real name means the old content or the whole new content at every
+//! instant.
+//!
+//! This is the store alone. Which entries come, and in which order, others decide.
+
+#![forbid(unsafe_code)]
+
+mod file;
+mod folders;
+mod lander;
+mod leftovers;
+pub mod limits;
+mod links;
+mod path;
+mod placing;
+mod remove;
+pub mod stamps;
+mod volume;
+
+pub use self::file::{Complete, Large, NewFile};
+pub use self::lander::{Lander, MAX_WAITING};
+pub use self::path::{FolderPath, MAX_DEPTH, MAX_PATH, check_name};
+pub use self::placing::Target;
+pub use self::remove::{Act, Removed, Rules};
+
+use self::volume::Volume;
+use super::lock::lock_soon;
+use crate::codec::message::version::Stamp;
+use crate::sys::beneath::{self, Lookup, Mounts};
+use crate::sys::dir::{Dir, Status};
+use crate::sys::sync::lock;
+use crate::transfer::timing::Timing;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Most folders that stay open.
+const MAX_OPEN: usize = 64;
+
+/// The bits of a mode that an entry gets with its owner, and without.
+const MODE_WITH_OWNER: u32 = 0o7777;
+const MODE_WITHOUT_OWNER: u32 = 0o777;
+
+/// What an entry gets besides its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// The mode in the source. Set-id bits and the sticky bit count only with an owner.
+    pub mode: u32,
+    /// The mtime.
+    pub mtime: Stamp,
+    /// The numbers of its owner and its group, where they are to be kept.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// What the file system refused and no content needs. The run goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lacks {
+    /// Entries that did not get their owner.
+    pub owners: u64,
+    /// Entries that did not get their mode, such as folders of another user.
+    pub modes: u64,
+    /// Entries that did not get their mtime. The next run takes them for changed.
+    pub mtimes: u64,
+    /// Whether the file system has no locks, so that two runs may be in one tree.
+    pub locks: bool,
+}
+
+/// A folder in which the entries of a source are put.
+pub struct Tree {
+    root: Arc<Folder>,
+    durable: bool,
+    timing: Timing,
+    open: Mutex<OpenFolders>,
+    volumes: Mutex<Vec<Arc<Volume>>>,
+    owners: AtomicU64,
+    modes: AtomicU64,
+    mtimes: AtomicU64,
+    locks: bool,
+}
+
+/// The folders that are open, with the time of the last use of each.
+#[derive(Default)]
+struct OpenFolders {
+    folders: HashMap<FolderPath, (Arc<Folder>, u64)>,
+    uses: u64,
+}
+
+/// An open folder of the tree.
+struct Folder {
+    dir: Dir,
+    volume: Arc<Volume>,
+    /// Whether a file in it has shown that an mtime sticks, or does not.
+    knows_mtimes: AtomicBool,
+}
+
+impl Tree {
+    /// Takes `root`, the open folder of a tree, and its lock. A folder of this user that it may
+    /// not change gets the permission. With `durable`, a [`Lander`] waits for the disk.
+    ///
+    /// # Errors
+    /// `WouldBlock` if another run holds the lock; errors of the system.
+    pub fn open(root: File, durable: bool, timing: Timing) -> io::Result<Tree> {
+        let locks = match lock_soon(&root, &timing) {
+            Ok(true) => true,
+            Ok(false) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(_) => false,
+        };
+        let dir = Dir::from(root);
+        folders::allow_changes(&dir, &dir.status()?)?;
+        let volume = Arc::new(Volume::of(&dir)?);
+        let root = Arc::new(Folder::new(dir, volume.clone()));
+        Ok(Tree {
+            root,
+            durable,
+            timing,
+            open: Mutex::default(),
+            volumes: Mutex::new(vec![volume]),
+            owners: AtomicU64::new(0),
+            modes: AtomicU64::new(0),
+            mtimes: AtomicU64::new(0),
+            locks,
+        })
+    }
+
+    /// What is at `name` in a folder now; `None` if nothing is. A link is not followed.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that no entry may have; errors of the system.
+    pub fn look(&self, folder: &FolderPath, name: &OsStr) -> io::Result<Option<Status>> {
+        check_name(name)?;
+        match self.folder(folder)?.dir.status_of(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// What the file system has refused until now.
+    pub fn lacks(&self) -> Lacks {
+        Lacks {
+            owners: self.owners.load(Ordering::Relaxed),
+            modes: self.modes.load(Ordering::Relaxed),
+            mtimes: self.mtimes.load(Ordering::Relaxed),
+            locks: !self.locks,
+        }
+    }
+
+    /// The open folder at `path`. Opens it if it is not among the last ones used.
+    fn folder(&self, path: &FolderPath) -> io::Result<Arc<Folder>> {
+        if path.is_root() {
+            return Ok(self.root.clone());
+        }
+        if let Some(folder) = lock(&self.open).used(path) {
+            return Ok(folder);
+        }
+        let dir = open_child(&self.root.dir, OsStr::from_bytes(path.as_bytes()))?;
+        let volume = self.volume_of(&dir)?;
+        let folder = Arc::new(Folder::new(dir, volume));
+        lock(&self.open).keep(path.clone(), folder.clone());
+        Ok(folder)
+    }
+
+    /// Closes the folder at `path`: it was replaced, or it is done.
+    fn forget(&self, path: &FolderPath) {
+        lock(&self.open).folders.remove(path);
+    }
+
+    /// The file system that a folder is on.
+    fn volume_of(&self, dir: &Dir) -> io::Result<Arc<Volume>> {
+        let device = dir.status()?.device;
+        let mut volumes = lock(&self.volumes);
+        if let Some(known) = volumes.iter().find(|volume| volume.device() == device) {
+            return Ok(known.clone());
+        }
+        let new = Arc::new(Volume::of(dir)?);
+        volumes.push(new.clone());
+        Ok(new)
+    }
+
+    /// The mode that an entry gets. Set-id bits mean nothing without their owner.
+    fn mode_of(attributes: &Attributes, has_owner: bool) -> u32 {
+        let bits = if has_owner { MODE_WITH_OWNER } else { MODE_WITHOUT_OWNER };
+        attributes.mode & bits
+    }
+}
+
+impl OpenFolders {
+    fn used(&mut self, path: &FolderPath) -> Option<Arc<Folder>> {
+        self.uses += 1;
+        let (folder, last) = self.folders.get_mut(path)?;
+        *last = self.uses;
+        Some(folder.clone())
+    }
+
+    fn keep(&mut self, path: FolderPath, folder: Arc<Folder>) {
+        if self.folders.len() >= MAX_OPEN {
+            let oldest = self.folders.iter().min_by_key(|(_, (_, last))| *last);
+            if let Some(oldest) = oldest.map(|(path, _)| path.clone()) {
+                self.folders.remove(&oldest);
+            }
+        }
+        self.folders.insert(path, (folder, self.uses));
+    }
+}
+
+impl Folder {
+    fn new(dir: Dir, volume: Arc<Volume>) -> Folder {
+        Folder { dir, volume, knows_mtimes: AtomicBool::new(false) }
+    }
+
+    /// The folder opened once more, to list it: a descriptor has one position.
+    fn to_list(&self) -> io::Result<Dir> {
+        beneath::open_dir(self.dir.as_fd(), b".", Lookup::Best).map(Dir::from)
+    }
+}
+
+/// Opens the folder at `path` in another one. Mounts are entered, and no link is followed.
+fn open_child(parent: &Dir, path: &OsStr) -> io::Result<Dir> {
+    let path = path.as_bytes();
+    beneath::open_plain_dir(parent.as_fd(), path, Mounts::Enter, Lookup::Best).map(Dir::from)
+}
+
+/// Whether a file system, or the kernel, refused a change that no content needs.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EPERM
+                | libc::EACCES
+                | libc::EROFS
+                | libc::EINVAL
+                | libc::ENOSYS
+                | libc::EOPNOTSUPP
+                | libc::EBADF // open for lookups only: a folder of another user
+        )
+    ) || error.kind() == io::ErrorKind::InvalidInput
+}
+
+/// Counts a refusal, and hands on every other error. `true` if the call was done.
+fn count_refusal(done: io::Result<()>, counter: &AtomicU64) -> io::Result<bool> {
+    match done {
+        Err(error) if is_refusal(&error) => {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok(false)
+        }
+        done => done.map(|()| true),
+    }
+}
+
+#[cfg(test)]
+mod tests;

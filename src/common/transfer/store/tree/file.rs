@@ -1,0 +1,271 @@
+//! A file of a tree that is being written, under its temporary name, and one that is complete and
+//! waits to be landed.
+
+#![forbid(unsafe_code)]
+
+use super::volume::Volume;
+use super::{Attributes, Folder, FolderPath, Target, Tree, check_name, count_refusal};
+use crate::codec::message::version::Stamp;
+use crate::sys::dir::{Access, Status, place};
+use crate::sys::{file, process};
+use crate::transfer::store::{journal, names};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Permissions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, fchown};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The mode of a file on its way, and of its journal.
+const PRIVATE_MODE: u32 = 0o600;
+
+/// A file that is being written. Removed if it is dropped before it is complete, unless it has a
+/// journal.
+pub struct NewFile {
+    file: File,
+    path: FolderPath,
+    folder: Arc<Folder>,
+    name: OsString,
+    target: Target,
+    /// Where the bytes end that were written in order.
+    end: u64,
+    /// Whether the file may have its size before its bytes: a power cut could leave zeros.
+    sized_ahead: bool,
+    stays: Stays,
+}
+
+/// What becomes of the temporary name when a [`NewFile`] is dropped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    /// It goes.
+    No,
+    /// It stays, with its journal, to be resumed from.
+    WithJournal,
+    /// The file is complete.
+    Complete,
+}
+
+/// A large file, which has a journal beside it.
+pub struct Large {
+    /// The file.
+    pub file: NewFile,
+    /// Its journal, empty or left by an earlier run.
+    pub journal: File,
+    /// Whether the journal is one about this file, which an earlier run left.
+    pub found: bool,
+}
+
+/// A file that is complete under its temporary name.
+pub struct Complete {
+    pub(super) folder: FolderPath,
+    pub(super) name: OsString,
+    pub(super) size: u64,
+    pub(super) target: Target,
+    pub(super) volume: Arc<Volume>,
+    pub(super) has_journal: bool,
+}
+
+impl Complete {
+    /// The folder that it is in.
+    pub fn folder(&self) -> &FolderPath {
+        &self.folder
+    }
+
+    /// The name that it gets.
+    pub fn name(&self) -> &OsStr {
+        &self.name
+    }
+}
+
+impl Tree {
+    /// Creates the file that is to become `name`. A leftover under its temporary name is replaced.
+    pub fn create(&self, path: &FolderPath, name: &OsStr, target: Target) -> io::Result<NewFile> {
+        check_name(name)?;
+        let folder = self.folder(path)?;
+        let file = create(&folder, &names::temporary(name))?;
+        Ok(NewFile::new(file, path, folder, name, target))
+    }
+
+    /// Opens the large file that is to become `name` and its journal, or creates both. It is kept
+    /// when it is dropped.
+    ///
+    /// # Errors
+    /// `WouldBlock` if another process is writing it; errors of the system.
+    pub fn open_large(&self, path: &FolderPath, name: &OsStr, target: Target) -> io::Result<Large> {
+        check_name(name)?;
+        let folder = self.folder(path)?;
+        let (temporary, journal_name) = (names::temporary(name), names::journal(name));
+        let pair = match old_pair(&folder, &temporary, &journal_name)? {
+            Some((file, journal)) => (file, journal, true),
+            None => (create(&folder, &temporary)?, create(&folder, &journal_name)?, false),
+        };
+        let (file, journal, found) = pair;
+        // Where the file system has no locks, the lock of the tree's folder failed as well.
+        if file::try_lock(&file).is_ok_and(|locked| !locked) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut file = NewFile::new(file, path, folder, name, target);
+        file.stays = Stays::WithJournal;
+        file.sized_ahead = true;
+        Ok(Large { file, journal, found })
+    }
+
+    /// Gives a file, whose bytes are all there, its size, owner, mode and mtime. After that it can
+    /// be landed. What the file system refuses of the last three is counted.
+    pub fn complete(
+        &self,
+        mut new: NewFile,
+        size: u64,
+        attributes: &Attributes,
+    ) -> io::Result<Complete> {
+        let has_journal = new.stays == Stays::WithJournal;
+        if new.end != size || has_journal {
+            new.sized_ahead |= new.end < size;
+            file::set_length(&new.file, size)?;
+        }
+        let has_owner = match attributes.owner {
+            Some((user, group)) => {
+                count_refusal(fchown(&new.file, Some(user), Some(group)), &self.owners)?
+            }
+            None => false,
+        };
+        let mode = Permissions::from_mode(Tree::mode_of(attributes, has_owner));
+        count_refusal(new.file.set_permissions(mode), &self.modes)?;
+        let needs_sync = match self.durable {
+            true => !new.folder.volume.syncs_whole(),
+            // Else right size, right mtime and only zeros could be left by a power cut.
+            false => new.sized_ahead,
+        };
+        if needs_sync {
+            file::sync_data(&new.file)?;
+        }
+        self.set_mtime(&new, attributes.mtime)?;
+        new.stays = Stays::Complete;
+        Ok(Complete {
+            folder: new.path.clone(),
+            name: std::mem::take(&mut new.name),
+            size,
+            target: new.target,
+            volume: new.folder.volume.clone(),
+            has_journal,
+        })
+    }
+
+    fn set_mtime(&self, new: &NewFile, mtime: Stamp) -> io::Result<()> {
+        let set = place::set_mtime(&new.file, mtime.seconds, mtime.nanoseconds);
+        let set = count_refusal(set, &self.mtimes)?;
+        // One file of a folder tells for all.
+        if set && !new.folder.knows_mtimes.swap(true, Ordering::Relaxed) {
+            let found = Status::from(&new.file.metadata()?);
+            let found = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
+            if !super::stamps::is_same_time(found, mtime) {
+                self.mtimes.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl NewFile {
+    fn new(
+        file: File,
+        path: &FolderPath,
+        folder: Arc<Folder>,
+        name: &OsStr,
+        target: Target,
+    ) -> NewFile {
+        NewFile {
+            file,
+            path: path.clone(),
+            folder,
+            name: name.to_os_string(),
+            target,
+            end: 0,
+            sized_ahead: false,
+            stays: Stays::No,
+        }
+    }
+
+    /// The file itself. Bytes that are written to it directly need [`NewFile::is_sized_ahead`].
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Notes that the file has its size before its bytes.
+    pub fn is_sized_ahead(&mut self) {
+        self.sized_ahead = true;
+    }
+
+    /// Writes `bytes` at `offset`.
+    pub fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)?;
+        self.reach(offset, offset + bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Makes a hole.
+    pub fn put_hole(&mut self, hole: Range<u64>) -> io::Result<()> {
+        if hole.start >= hole.end {
+            return Ok(());
+        }
+        match hole.start >= self.end {
+            // Behind everything that is stored: no hole has to be made there.
+            true => file::set_length(&self.file, hole.end)?,
+            false => file::make_hole(&self.file, hole.start, hole.end)?,
+        }
+        self.sized_ahead = true;
+        self.reach(hole.start, hole.end);
+        Ok(())
+    }
+
+    /// Notes what the file has now.
+    fn reach(&mut self, start: u64, end: u64) {
+        self.sized_ahead |= start > self.end;
+        self.end = self.end.max(end);
+    }
+
+    /// Has the file, and its journal, removed when it is dropped.
+    pub fn discard(&mut self) {
+        if self.stays == Stays::WithJournal {
+            let _ = self.folder.dir.remove_file(&names::journal(&self.name));
+        }
+        self.stays = Stays::No;
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if self.stays == Stays::No {
+            let _ = self.folder.dir.remove_file(&names::temporary(&self.name));
+        }
+    }
+}
+
+/// Creates a file under a reserved name, in place of a leftover.
+fn create(folder: &Folder, name: &OsStr) -> io::Result<File> {
+    match folder.dir.open_file(name, Access::Create(PRIVATE_MODE)) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            folder.dir.remove_file(name)?;
+            folder.dir.open_file(name, Access::Create(PRIVATE_MODE))
+        }
+        created => created,
+    }
+}
+
+/// The file and the journal that an earlier run left, if the journal is about the file.
+pub(super) fn old_pair(
+    folder: &Folder,
+    temporary: &OsStr,
+    journal_name: &OsStr,
+) -> io::Result<Option<(File, File)>> {
+    let open = |name: &OsStr| {
+        let opened = folder.dir.open_file(name, Access::Update).ok()?;
+        let found = opened.metadata().ok()?;
+        let good =
+            found.is_file() && found.nlink() == 1 && found.uid() == process::effective_user();
+        good.then_some(opened)
+    };
+    let Some((file, journal)) = open(temporary).zip(open(journal_name)) else { return Ok(None) };
+    Ok(journal::is_about(&journal, &file)?.then_some((file, journal)))
+}

@@ -1,0 +1,84 @@
+//! How an entry under its temporary name gets its real one.
+
+#![forbid(unsafe_code)]
+
+use super::{Complete, FolderPath, Tree};
+use crate::sys::dir::{Dir, Kind, Status};
+use crate::transfer::store::names;
+use std::ffi::OsStr;
+use std::io;
+
+/// What an entry is put in place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Nothing. What appears meanwhile is not replaced.
+    Absent,
+    /// A file or a link, which a rename replaces.
+    Present,
+    /// A folder, which is replaced if it is empty.
+    Folder,
+}
+
+impl Target {
+    /// The target for an entry, from what [`Tree::look`] has said.
+    ///
+    /// # Errors
+    /// `AlreadyExists` for a FIFO, a socket or a device: these are nobody's copy.
+    pub fn of(found: Option<&Status>) -> io::Result<Target> {
+        match found {
+            None => Ok(Target::Absent),
+            Some(found) if is_special(found) => Err(exists()),
+            Some(found) if found.kind == Kind::Folder => Ok(Target::Folder),
+            Some(_) => Ok(Target::Present),
+        }
+    }
+}
+
+/// Whether no file, folder or link is there.
+pub(super) fn is_special(found: &Status) -> bool {
+    found.kind == Kind::Special
+}
+
+/// The error for what is in the way.
+pub(super) fn exists() -> io::Error {
+    io::Error::from_raw_os_error(libc::EEXIST)
+}
+
+impl Tree {
+    /// Puts a complete file in place. A file that cannot be put in place is removed, unless it has
+    /// a journal.
+    pub(super) fn put_in_place(&self, complete: &Complete) -> io::Result<()> {
+        let folder = self.folder(&complete.folder)?;
+        let dir = &folder.dir;
+        let temporary = names::temporary(&complete.name);
+        let put = self.put(&complete.folder, dir, &temporary, &complete.name, complete.target);
+        if put.is_ok() && complete.has_journal {
+            // Only now: without its journal the file could not be resumed from.
+            let _ = dir.remove_file(&names::journal_of(&temporary));
+        }
+        if put.is_err() && !complete.has_journal {
+            let _ = dir.remove_file(&temporary);
+        }
+        put
+    }
+
+    /// Renames `temporary` to `name`.
+    pub(super) fn put(
+        &self,
+        path: &FolderPath,
+        dir: &Dir,
+        temporary: &OsStr,
+        name: &OsStr,
+        target: Target,
+    ) -> io::Result<()> {
+        match target {
+            Target::Absent => dir.rename_new(temporary, name),
+            Target::Present => dir.rename(temporary, name),
+            Target::Folder => {
+                dir.remove_dir(name)?;
+                self.forget(&path.child(name)?);
+                dir.rename_new(temporary, name)
+            }
+        }
+    }
+}

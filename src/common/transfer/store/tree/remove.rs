@@ -1,0 +1,216 @@
+//! Removes what the source does not have: deepest first, never through a link, never on another
+//! mount.
+
+#![forbid(unsafe_code)]
+
+use super::path::MAX_DEPTH;
+use super::{FolderPath, Tree, folders};
+use crate::sys::beneath::{self, Lookup, Mounts};
+use crate::sys::dir::{Access, Dir, Kind};
+use crate::sys::file;
+use crate::transfer::store::names;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+/// Names that are read before they are removed: removing disturbs a listing.
+const BATCH: usize = 10_000;
+
+/// What is done with the entries that the source does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// They are counted.
+    Count,
+    /// They are removed.
+    Remove,
+}
+
+/// The entries that stay, and the function that hears of the others.
+pub struct Rules<'a> {
+    /// Whether the source has this name in the folder.
+    pub has: &'a dyn Fn(&OsStr) -> bool,
+    /// Whether an entry is excluded: its path in the tree, and whether it is a folder. It stays,
+    /// and so do the folders above it.
+    pub spares: &'a dyn Fn(&[u8], bool) -> bool,
+    /// Hears the path of each entry that goes, and the error of each that cannot.
+    pub told: &'a mut dyn FnMut(&[u8], io::Result<Kind>),
+}
+
+/// What went, or would go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Files, links and special files.
+    pub files: u64,
+    /// Folders.
+    pub folders: u64,
+    /// Entries that could not be removed.
+    pub refused: u64,
+}
+
+impl Removed {
+    /// The entries that went.
+    pub fn entries(&self) -> u64 {
+        self.files + self.folders
+    }
+}
+
+struct Removal<'a, 'b> {
+    act: Act,
+    rules: &'a mut Rules<'b>,
+    removed: Removed,
+}
+
+impl Tree {
+    /// Counts or removes the entries of one folder that the source does not have, with everything
+    /// below them. Keeps the mode and the mtime of the folder.
+    ///
+    /// # Errors
+    /// The folder cannot be listed. What cannot be removed is no error: it is counted.
+    pub fn remove_others(
+        &self,
+        path: &FolderPath,
+        act: Act,
+        rules: &mut Rules<'_>,
+    ) -> io::Result<Removed> {
+        let folder = self.folder(path)?;
+        let before = folder.dir.status()?;
+        if act == Act::Remove {
+            folders::allow_changes(&folder.dir, &before)?;
+        }
+        let mut removal = Removal { act, rules, removed: Removed::default() };
+        let cleared = folder.to_list().and_then(|dir| removal.clear_top(path, &dir, before.device));
+        let removed = removal.removed;
+        if act == Act::Remove {
+            let now = folder.dir.status()?;
+            if now.mode != before.mode {
+                folder.dir.set_mode(before.mode)?;
+            }
+            if removed.entries() > 0 {
+                // A folder of another user keeps the time of this change.
+                let _ = folder.dir.set_mtime(before.mtime, before.mtime_nanoseconds);
+            }
+        }
+        cleared.map(|()| removed)
+    }
+}
+
+impl Removal<'_, '_> {
+    /// Handles the folder itself, in which the source has names.
+    fn clear_top(&mut self, path: &FolderPath, dir: &Dir, device: u64) -> io::Result<()> {
+        let mut entries = dir.entries();
+        loop {
+            let names = entries.by_ref().take(BATCH).collect::<io::Result<Vec<OsString>>>()?;
+            if names.is_empty() {
+                return Ok(());
+            }
+            for name in &names {
+                // Files of ours on their way are for the run, and for its leftovers.
+                if names::reserved(name).is_none() && !(self.rules.has)(name) {
+                    self.remove(dir, device, name, &mut path.join(name), 0);
+                }
+            }
+        }
+    }
+
+    /// Removes one entry with everything below it. `false` if it stays. `path` is for a person.
+    fn remove(
+        &mut self,
+        dir: &Dir,
+        device: u64,
+        name: &OsStr,
+        path: &mut Vec<u8>,
+        depth: usize,
+    ) -> bool {
+        let found = match dir.status_of(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
+            Err(error) => return self.refuse(path, error),
+            Ok(found) => found,
+        };
+        let is_folder = found.kind == Kind::Folder;
+        if (self.rules.spares)(path, is_folder) || is_in_use(dir, name) {
+            return false;
+        }
+        if found.device != device || depth >= MAX_DEPTH {
+            let code = if depth >= MAX_DEPTH { libc::ENAMETOOLONG } else { libc::EXDEV };
+            return self.refuse(path, io::Error::from_raw_os_error(code));
+        }
+        if is_folder {
+            match self.clear(dir, device, name, path, depth) {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) => return self.refuse(path, error),
+            }
+        }
+        let gone = match self.act {
+            Act::Count => Ok(()),
+            Act::Remove if is_folder => dir.remove_dir(name),
+            Act::Remove => dir.remove_file(name),
+        };
+        match gone {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => self.refuse(path, error),
+            _ => {
+                let count =
+                    if is_folder { &mut self.removed.folders } else { &mut self.removed.files };
+                *count += 1;
+                (self.rules.told)(path, Ok(found.kind));
+                true
+            }
+        }
+    }
+
+    /// Removes everything in the folder `name`. `false` if something stays.
+    fn clear(
+        &mut self,
+        parent: &Dir,
+        device: u64,
+        name: &OsStr,
+        path: &mut Vec<u8>,
+        depth: usize,
+    ) -> io::Result<bool> {
+        let mut dir = open_same_mount(parent, name)?;
+        if self.act == Act::Remove {
+            let found = dir.status()?;
+            if folders::allow_changes(&dir, &found).is_ok() && found.mode & 0o400 == 0 {
+                dir = open_same_mount(parent, name)?; // it was open for lookups only
+            }
+        }
+        let mut all = true;
+        let length = path.len();
+        let mut entries = dir.entries();
+        loop {
+            let names = entries.by_ref().take(BATCH).collect::<io::Result<Vec<OsString>>>()?;
+            if names.is_empty() {
+                return Ok(all);
+            }
+            for name in &names {
+                path.push(b'/');
+                path.extend_from_slice(name.as_bytes());
+                all &= self.remove(&dir, device, name, path, depth + 1);
+                path.truncate(length);
+            }
+        }
+    }
+
+    /// Counts and tells an entry that stays.
+    fn refuse(&mut self, path: &[u8], error: io::Error) -> bool {
+        self.removed.refused += 1;
+        (self.rules.told)(path, Err(error));
+        false
+    }
+}
+
+/// Opens the folder `name`: no link, and on the same mount.
+fn open_same_mount(parent: &Dir, name: &OsStr) -> io::Result<Dir> {
+    let name = name.as_bytes();
+    beneath::open_plain_dir(parent.as_fd(), name, Mounts::Refuse, Lookup::Best).map(Dir::from)
+}
+
+/// Whether `name` is a file of ours that another run is writing.
+fn is_in_use(dir: &Dir, name: &OsStr) -> bool {
+    if names::reserved(name).is_none() {
+        return false;
+    }
+    let Ok(opened) = dir.open_file(name, Access::Update) else { return false };
+    file::try_lock(&opened).is_ok_and(|locked| !locked)
+}

@@ -1,0 +1,206 @@
+//! What goes: leftovers of killed runs, and what the source does not have.
+
+use super::*;
+use crate::sys::dir::Kind;
+use crate::transfer::store::journal::{Journal, Subject};
+use crate::transfer::store::names;
+use std::os::unix::fs::symlink;
+
+/// Has a large file begun, as a run that is killed leaves it.
+fn begin_large(scratch: &Scratch, name: &str) {
+    let large = scratch.tree.open_large(&root(), OsStr::new(name), Target::Absent).unwrap();
+    let subject = Subject { name: b"f".to_vec(), etag: b"tag".to_vec(), size: 4096 };
+    large.file.file().set_len(4096).unwrap();
+    let journal = Journal::create(large.journal, &subject, large.file.file()).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(large.file.file(), &[7; 100], 0).unwrap();
+    journal.written(0..100, crate::hash::crc32c(&[7; 100])).unwrap();
+}
+
+#[test]
+fn a_file_that_is_dropped_leaves_nothing_and_a_large_one_stays() {
+    let scratch = Scratch::new();
+    drop(scratch.tree.create(&root(), OsStr::new("f"), Target::Absent).unwrap());
+    assert!(scratch.names().is_empty());
+    begin_large(&scratch, "f");
+    assert_eq!(scratch.names().len(), 2);
+    let mut large = scratch.tree.open_large(&root(), OsStr::new("f"), Target::Absent).unwrap();
+    assert!(large.found);
+    assert_eq!(large.file.file().metadata().unwrap().len(), 4096);
+    large.file.discard();
+    drop(large);
+    assert!(scratch.names().is_empty());
+}
+
+#[test]
+fn a_large_file_is_written_by_one_process() {
+    let scratch = Scratch::new();
+    begin_large(&scratch, "f");
+    let held = scratch.tree.open_large(&root(), OsStr::new("f"), Target::Absent).unwrap();
+    let second = scratch.tree.open_large(&root(), OsStr::new("f"), Target::Absent);
+    assert!(second.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+    drop(held);
+    scratch.tree.open_large(&root(), OsStr::new("f"), Target::Absent).unwrap();
+}
+
+#[test]
+fn a_journal_about_another_file_is_no_reason_to_go_on() {
+    let scratch = Scratch::new();
+    begin_large(&scratch, "f");
+    let temporary = scratch.path.join(names::temporary(OsStr::new("f")));
+    fs::remove_file(&temporary).unwrap();
+    fs::write(&temporary, "somebody else's").unwrap();
+    let large = scratch.tree.open_large(&root(), OsStr::new("f"), Target::Absent).unwrap();
+    assert_eq!((large.found, large.file.file().metadata().unwrap().len()), (false, 0));
+    assert_eq!(large.journal.metadata().unwrap().len(), 0);
+}
+
+#[test]
+fn leftovers_go_and_a_large_file_with_its_journal_stays() {
+    let scratch = Scratch::new();
+    begin_large(&scratch, "large");
+    let digits = "0".repeat(32);
+    let (one, two) = (format!(".ropewalk-{digits}"), format!(".ropewalk-1{}", &digits[1..]));
+    fs::write(scratch.at(&one), "small").unwrap();
+    fs::write(scratch.at(&format!("{two}.journal")), "no journal").unwrap();
+    symlink("/nowhere", scratch.at(&two)).unwrap();
+    let similar = [".ropewalk-x".to_string(), format!(".ropewalk-{digits}.part"), "f.part".into()];
+    similar.iter().for_each(|name| fs::write(scratch.at(name), "x").unwrap());
+    assert_eq!(scratch.tree.remove_leftovers(&root()).unwrap(), 3);
+    let mut stay = similar.to_vec();
+    let large = names::temporary(OsStr::new("large")).into_string().unwrap();
+    stay.extend([large.clone(), format!("{large}.journal")]);
+    stay.sort();
+    assert_eq!(scratch.names(), stay);
+}
+
+#[test]
+fn a_second_run_does_not_get_the_folder_of_the_first() {
+    let scratch = Scratch::new();
+    let second = open(&scratch.path, false);
+    assert!(second.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+    let Scratch { path, tree } = &scratch;
+    let path = path.clone();
+    assert!(!tree.lacks().locks);
+    let other = Scratch::new();
+    let inner = other.folder("d");
+    drop(inner);
+    open(&other.at("d"), false).unwrap();
+    drop(other);
+    assert!(path.exists());
+}
+
+/// Removes what is not named, and answers what was told, in order.
+fn remove(
+    scratch: &Scratch,
+    act: Act,
+    has: &[&str],
+    spares: &dyn Fn(&[u8], bool) -> bool,
+) -> (Removed, Vec<String>) {
+    let mut heard = Vec::new();
+    let mut told = |path: &[u8], gone: io::Result<Kind>| {
+        let word = if gone.is_ok() { "" } else { "!" };
+        heard.push(format!("{word}{}", String::from_utf8_lossy(path)));
+    };
+    let has = |name: &OsStr| has.iter().any(|known| name == *known);
+    let mut rules = Rules { has: &has, spares, told: &mut told };
+    let removed = scratch.tree.remove_others(&root(), act, &mut rules).unwrap();
+    (removed, heard)
+}
+
+fn spare_nothing(_: &[u8], _: bool) -> bool {
+    false
+}
+
+/// `d/e/f`, `d/g`, a link to a folder outside, and `kept`.
+fn grow(scratch: &Scratch, outside: &Path) {
+    fs::create_dir_all(scratch.at("d/e")).unwrap();
+    for name in ["d/e/f", "d/g", "kept"] {
+        fs::write(scratch.at(name), "x").unwrap();
+    }
+    symlink(outside, scratch.at("link")).unwrap();
+    symlink(outside, scratch.at("d/link")).unwrap();
+}
+
+#[test]
+fn what_the_source_lacks_goes_deepest_first_and_never_through_a_link() {
+    let (scratch, outside) = (Scratch::new(), Scratch::new());
+    fs::write(outside.at("precious"), "x").unwrap();
+    grow(&scratch, &outside.path);
+    let (removed, told) = remove(&scratch, Act::Remove, &["kept"], &spare_nothing);
+    assert_eq!(removed, Removed { files: 4, folders: 2, refused: 0 });
+    let at = |path: &str| told.iter().position(|told| told == path).unwrap();
+    assert!(at("d/e/f") < at("d/e") && at("d/e") < at("d") && at("d/g") < at("d"), "{told:?}");
+    assert_eq!((scratch.names(), outside.names()), (vec!["kept".into()], vec!["precious".into()]));
+}
+
+#[test]
+fn counting_removes_nothing_and_counts_the_same() {
+    let (scratch, outside) = (Scratch::new(), Scratch::new());
+    grow(&scratch, &outside.path);
+    let (counted, would) = remove(&scratch, Act::Count, &["kept"], &spare_nothing);
+    assert!(scratch.at("d/e/f").exists() && scratch.at("link").is_symlink());
+    let (removed, went) = remove(&scratch, Act::Remove, &["kept"], &spare_nothing);
+    assert_eq!((counted, would), (removed, went));
+    assert_eq!(counted.entries(), 6);
+}
+
+#[test]
+fn what_is_spared_keeps_the_folders_above_it() {
+    let (scratch, outside) = (Scratch::new(), Scratch::new());
+    grow(&scratch, &outside.path);
+    let spares = |path: &[u8], is_folder: bool| path == b"d/e/f" && !is_folder;
+    let (removed, _) = remove(&scratch, Act::Remove, &["kept"], &spares);
+    assert_eq!(removed, Removed { files: 3, folders: 0, refused: 0 });
+    assert!(scratch.at("d/e/f").exists() && !scratch.at("d/g").exists());
+}
+
+#[test]
+fn reserved_names_in_use_stay() {
+    let scratch = Scratch::new();
+    begin_large(&scratch, "f");
+    let (removed, _) = remove(&scratch, Act::Remove, &[], &spare_nothing);
+    assert_eq!((removed.entries(), scratch.names().len()), (0, 2));
+    // In a folder that the source lacks only what another run writes stays.
+    fs::create_dir(scratch.at("d")).unwrap();
+    let name = names::temporary(OsStr::new("x"));
+    let held = File::create(scratch.at("d").join(&name)).unwrap();
+    assert!(crate::sys::file::try_lock(&held).unwrap());
+    assert_eq!(remove(&scratch, Act::Remove, &[], &spare_nothing).0.entries(), 0);
+    drop(held);
+    assert_eq!(remove(&scratch, Act::Remove, &[], &spare_nothing).0.entries(), 2);
+}
+
+#[test]
+fn the_folder_keeps_its_mode_and_its_mtime() {
+    if !is_ordinary("leaving::the_folder_keeps_its_mode_and_its_mtime") {
+        return;
+    }
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.at("d")).unwrap();
+    fs::write(scratch.at("d/f"), "x").unwrap();
+    set_mode(&scratch.at("d"), 0o000);
+    let attributes = Attributes { mode: 0o555, ..plain() };
+    scratch.tree.finish_folder(&root(), &attributes).unwrap();
+    let (removed, told) = remove(&scratch, Act::Remove, &[], &spare_nothing);
+    assert_eq!((removed.entries(), removed.refused), (2, 0), "{told:?}");
+    let found = Status::from(&fs::metadata(&scratch.path).unwrap());
+    assert_eq!((found.mode, stamp(&found)), (0o555, attributes.mtime));
+    set_mode(&scratch.path, 0o700);
+}
+
+#[test]
+fn what_cannot_be_removed_is_counted_and_told() {
+    if !is_ordinary("leaving::what_cannot_be_removed_is_counted_and_told") {
+        return;
+    }
+    // A folder of root, in a tree of this user: nothing in /proc can be removed.
+    let (root_folder, path) = (File::open("/proc/self").unwrap(), FolderPath::root());
+    let tree = Tree::open(root_folder, false, Timing::default().divided(100)).unwrap();
+    let mut heard = 0;
+    let mut told = |_: &[u8], gone: io::Result<Kind>| heard += usize::from(gone.is_err());
+    let has = |name: &OsStr| name != "status";
+    let mut rules = Rules { has: &has, spares: &spare_nothing, told: &mut told };
+    let removed = tree.remove_others(&path, Act::Remove, &mut rules).unwrap();
+    assert_eq!(removed, Removed { files: 0, folders: 0, refused: 1 });
+    assert_eq!(heard, 1);
+}
