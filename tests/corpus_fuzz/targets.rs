@@ -38,8 +38,8 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("journal", journal),
 ];
 
-/// A parser that asks for more until it has enough: what it says of all the bytes must
-/// agree with what it says when they come one part after the other.
+/// A parser that asks for more until it has enough. Its result for all bytes at once must equal its
+/// result for the same bytes in parts.
 fn in_parts<'a, T: PartialEq + Debug, E: PartialEq + Debug>(
     data: &'a [u8],
     parse: impl Fn(&'a [u8]) -> Result<Option<(usize, T)>, E>,
@@ -184,8 +184,7 @@ fn sealed<const N: usize>(data: &[u8]) -> [u8; N] {
     message
 }
 
-/// A request with the right checksums, and as long a rest as it says, where there are bytes
-/// for that.
+/// A request with correct checksums. Its rest has the announced length, if there are enough bytes.
 fn sealed_request(data: &[u8]) -> Vec<u8> {
     let mut head = sealed::<REQUEST_SIZE>(data);
     let rest = data.get(REQUEST_SIZE..).unwrap_or_default();

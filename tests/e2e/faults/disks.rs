@@ -45,7 +45,7 @@ int fchmod(int fd, mode_t mode) {
     if (lacks("modes")) { errno = EPERM; return -1; }
     return ((int (*)(int, mode_t))NEXT("fchmod"))(fd, mode);
 }
-/* "stamps" keeps no time, and says nothing. */
+/* "stamps" ignores the times and reports no error. */
 int futimens(int fd, const struct timespec times[2]) {
     if (lacks("times")) { errno = EPERM; return -1; }
     if (lacks("stamps")) return 0;
@@ -122,7 +122,7 @@ fn a_disk_that_keeps_no_times_gets_the_file_and_one_warning() {
             let outcome = run(&mut on_a_disk_without(what, &scratch, client));
             let lines: Vec<&str> = outcome.err.lines().collect();
             assert!(lines.len() == 1 && lines[0].ends_with(words), "{outcome:?}");
-            assert!(outcome.succeeded().contains("md5 ok"), "it is fetched again");
+            assert!(outcome.succeeded().contains("md5 ok"), "the client fetches the file again");
             assert_same(&fs::read(&out).unwrap(), &bytes, "the output");
         }
     }
