@@ -43,7 +43,7 @@ libraries() {
 
 # emulated QEMU PROGRAM COMMAND...: runs the command where programs for the machine of PROGRAM start
 # like native ones. The kernel knows them by their first bytes (elf(5)): class, byte order and
-# machine count, and the kind of file may be that of any program.
+# machine count, and the file may be any kind of program.
 emulated() {
     local qemu=$1 magic
     magic=$(od -An -v -tx1 -N20 "$2" | tr -d '\n' | sed 's/ /\\x/g')
