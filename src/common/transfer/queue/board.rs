@@ -123,7 +123,7 @@ pub struct Ask {
     /// Whether nothing is under way on the stream.
     pub idle: bool,
     /// How long an answer takes. One that is owed for twice that long is late.
-    pub pace: Duration,
+    pub answer_time: Duration,
 }
 
 /// Something to ask a source for, or to prepare for that.

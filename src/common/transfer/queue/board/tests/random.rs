@@ -145,7 +145,7 @@ impl Run {
             names: self.random.below(200),
             content: self.random.below(1000) as u64,
             idle: self.asked[stream].is_empty() && self.hands[stream].is_none(),
-            pace: Duration::from_millis(self.random.below(50) as u64),
+            answer_time: Duration::from_millis(self.random.below(50) as u64),
         };
         let Claimed::Work(claims) = self.board.claim_at(stream, &ask, self.now) else {
             return false;
