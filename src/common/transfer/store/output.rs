@@ -30,9 +30,10 @@ const MAX_SHOWN: usize = 4096;
 /// Most bytes of a file's name (NAME_MAX).
 const MAX_NAME: usize = 255;
 
-/// What the part file's name has behind the output's, and the journal's behind that.
+/// The part file's name is the output's name with this suffix.
 const PART: &str = ".part";
 
+/// The journal's name is the output's name with this suffix.
 const PART_JOURNAL: &str = ".part.journal";
 
 /// The permission bits of a replaced file that the new file gets. Set-user-id and similar bits are
@@ -121,18 +122,18 @@ impl Output {
         good.then(|| (bytes_of(&contents), header.size))
     }
 
-    /// Size and mtime of the regular file that has the output's name now, if any has.
+    /// The size and the mtime of the regular file with the output's name, if there is one.
     pub fn replaced(&self) -> Option<Existing> {
         let Version { size, mtime, .. } = Version::of(&self.existing().ok()??);
         Some(Existing { size, mtime })
     }
 
-    /// Removes the journal that a run left which was killed after its part file had become the
-    /// output. What such a run left beside a part file stays.
+    /// Removes a journal without a part file: a run was killed after its part file had become the
+    /// output. A journal beside a part file stays.
     pub fn tidy(self) {
         let is_there = |name| self.number_of(name).is_ok();
         if is_there(&self.journal_name) && !is_there(&self.part_name) {
-            // Dropping removes both, under the part file's lock.
+            // Dropping the new part file removes it and the journal, under the lock.
             let _ = self.open_part(false).map(|mut part| {
                 let is_empty = part.file().metadata().is_ok_and(|found| found.len() == 0);
                 part.keep(!is_empty);
@@ -140,7 +141,7 @@ impl Output {
         }
     }
 
-    /// The regular file that has the output's name now, if any has.
+    /// The metadata of the regular file with the output's name, if there is one.
     fn existing(&self) -> Result<Option<Metadata>> {
         match look(&self.folder, &self.name) {
             Ok(old) if old.is_file() => Ok(Some(old)),

@@ -275,13 +275,16 @@ impl PartFile {
         Ok(refused)
     }
 
-    /// Makes the file, which has to have `size` bytes, ready for the output's name, and gives it
-    /// `mtime`. Returns what the file system refused that the bytes do not need, for a person,
-    /// where [`PartFile::lacks`] has not said it.
+    /// Prepares the file, which must have `size` bytes, for the output's name. Gives it `mtime`.
+    /// Returns the words for the user about refused features that [`PartFile::lacks`] has not
+    /// named.
     ///
     /// Without `sync` and `mtime` it does not wait for the disk: after a power cut the output may
-    /// be anything. With `mtime` it waits for the bytes, since the next run takes a file with the
-    /// right size and time for complete.
+    /// have any content. With `mtime` it waits for the bytes, since the next run takes a file with
+    /// the right size and time for complete.
+    ///
+    /// # Errors
+    /// The file has another size, or it cannot be written to the disk.
     pub fn complete(
         &mut self,
         size: u64,
@@ -316,7 +319,7 @@ impl PartFile {
         Ok((!refused.is_empty()).then(words))
     }
 
-    /// Gives the file this time. Returns what the file system refuses, for a person.
+    /// Gives the file this time. Returns the words for the user about a refusal.
     fn set_mtime(&self, mtime: Stamp) -> Option<String> {
         let set = file::set_mtime(&self.file, mtime.seconds, mtime.nanoseconds)
             .and_then(|()| self.file.metadata());

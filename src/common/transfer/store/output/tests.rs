@@ -292,7 +292,7 @@ fn a_part_file_of_another_size_is_not_renamed() {
 }
 
 #[test]
-fn the_output_gets_the_time_that_it_has_on_the_server() {
+fn the_output_gets_the_time_of_the_file_on_the_server() {
     let scratch = Scratch::new("mtime");
     let out = scratch.0.join("out");
     assert_eq!(Output::locate(&out).unwrap().replaced(), None);
@@ -309,7 +309,7 @@ fn the_output_gets_the_time_that_it_has_on_the_server() {
 }
 
 #[test]
-fn a_journal_whose_part_file_became_the_output_goes() {
+fn a_journal_is_removed_when_its_part_file_became_the_output() {
     let scratch = Scratch::new("tidy");
     let out = scratch.0.join("out");
     let tidy = || Output::locate(&out).unwrap().tidy();
