@@ -207,8 +207,8 @@ mod tests {
         r#"{"state":"confined","text":"no core dumps: applied"}"#,
         r#"{"state":"progress","bytes":4,"streams":8,"offset":6,"again":0}"#,
         r#"{"state":"progress","bytes":8,"streams":8,"offset":8,"again":0,"held":2,"hashed":1}"#,
-        r#"{"state":"trace","at":1200,"prefix":4096,"hashed":1024,"lanes":[[0,131072,1],[1,65536,1,0,0,0,1]]}"#,
-        r#"{"state":"trace","at":0,"prefix":0,"lanes":[]}"#,
+        r#"{"state":"trace","at":1200,"prefix":4096,"hashed":1024,"rows":[[0,131072,1],[1,65536,1,0,0,0,1]]}"#,
+        r#"{"state":"trace","at":0,"prefix":0,"rows":[]}"#,
         r#"{"state":"lost","text":"Connection refused"}"#,
         r#"{"state":"failed","code":3,"text":"stream 3: Connection reset by peer"}"#,
     ];
@@ -231,10 +231,7 @@ mod tests {
             (r#"{"state":"odd"}"#, "the report has an invalid 'state'"),
             (r#"{"state":"lost"}"#, "the report lacks 'text'"),
             (r#"{"state":"progress","bytes":1}"#, "the report lacks 'streams'"),
-            (
-                r#"{"state":"trace","at":1,"prefix":0,"lanes":0}"#,
-                "the report has an invalid 'lanes'",
-            ),
+            (r#"{"state":"trace","at":1,"prefix":0,"rows":0}"#, "the report has an invalid 'rows'"),
         ] {
             assert_eq!(read(text).unwrap_err().to_string(), error);
         }

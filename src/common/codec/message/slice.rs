@@ -1,7 +1,7 @@
 //! A slice of a trace in a report. With 255 streams it takes at most 16 KiB.
 //!
 //! ```text
-//! "at":1200,"prefix":4096,"hashed":1024,"lanes":[[STREAM,BYTES,OPEN,MARKS...],...]
+//! "at":1200,"prefix":4096,"hashed":1024,"rows":[[STREAM,BYTES,OPEN,MARKS...],...]
 //! ```
 
 #![forbid(unsafe_code)]
@@ -10,7 +10,7 @@ use super::fields::Fields;
 use crate::codec::json::Value;
 use crate::error::Result;
 
-/// How many numbers of a lane come before its marks.
+/// How many numbers of a row come before its marks.
 const FIXED: usize = 3;
 
 /// What can happen to a stream.
@@ -85,30 +85,30 @@ impl Slice {
         let mut members =
             vec![("at", Value::from_u64(self.at)), ("prefix", Value::from_u64(prefix))];
         members.extend(hashed.map(|hashed| ("hashed", Value::from_u64(hashed))));
-        let lanes = self.cells.iter().map(|(stream, cell)| {
-            let mut lane = vec![u64::from(*stream), cell.bytes, cell.open.into()];
-            lane.extend(cell.marks.map(u64::from));
-            while lane.len() > FIXED && lane.last() == Some(&0) {
-                lane.pop();
+        let rows = self.cells.iter().map(|(stream, cell)| {
+            let mut row = vec![u64::from(*stream), cell.bytes, cell.open.into()];
+            row.extend(cell.marks.map(u64::from));
+            while row.len() > FIXED && row.last() == Some(&0) {
+                row.pop();
             }
-            Value::Array(lane.into_iter().map(Value::from_u64).collect())
+            Value::Array(row.into_iter().map(Value::from_u64).collect())
         });
-        members.push(("lanes", Value::Array(lanes.collect())));
+        members.push(("rows", Value::Array(rows.collect())));
         members
     }
 
     pub(super) fn from_fields(fields: &Fields<'_>) -> Result<Slice> {
         let position =
             Position { prefix: fields.number("prefix")?, hashed: fields.number_if_any("hashed")? };
-        let cells = fields.array("lanes")?.iter().map(lane).collect::<Option<_>>();
-        let cells = cells.ok_or_else(|| fields.invalid("lanes"))?;
+        let cells = fields.array("rows")?.iter().map(row).collect::<Option<_>>();
+        let cells = cells.ok_or_else(|| fields.invalid("rows"))?;
         Ok(Slice { at: fields.number("at")?, position, cells })
     }
 }
 
-/// The number of a stream and its cell; `None` for an invalid lane.
-fn lane(lane: &Value) -> Option<(u8, Cell)> {
-    let numbers = lane.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>()?;
+/// The number of a stream and its cell; `None` for an invalid row.
+fn row(row: &Value) -> Option<(u8, Cell)> {
+    let numbers = row.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>()?;
     let (&[stream, bytes, open], marks) = numbers.split_first_chunk::<FIXED>()?;
     let mut cell = Cell { bytes, open: open == 1, ..Cell::default() };
     for (mark, count) in cell.marks.iter_mut().zip(marks) {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_without_a_mark_keeps_its_three_numbers() {
+    fn a_row_without_a_mark_keeps_its_three_numbers() {
         for open in [false, true] {
             let cell = Cell { bytes: 7, open, ..Cell::default() };
             let slice = Slice { at: 1, cells: vec![(0, cell)], ..Slice::default() };
