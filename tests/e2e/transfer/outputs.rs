@@ -95,7 +95,7 @@ fn an_output_that_is_not_a_regular_file_is_refused_before_any_request() {
         (name(b"s"), "s: exists and is not a regular file"),
         (name(b"link"), "link: exists and is not a regular file"),
         (name(b"new/"), "new/: there is no such folder; make it first"),
-        (name(b"new/."), "new/.: Is a directory"),
+        (name(b"new/."), "new/.: there is no such folder; make it first"),
     ] {
         let mut client = scratch.client(server.address(), 2, "file", output);
         let outcome: Outcome = run(client.current_dir(scratch.folder()));
