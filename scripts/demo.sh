@@ -1,6 +1,6 @@
 #!/bin/sh
-# Shows ropewalk at work on this machine: a server on a free port of loopback, a file,
-# a fetch over 4 streams, a comparison. Leaves nothing behind.
+# Shows ropewalk at work on this machine: a server on a free port of loopback, a file, a fetch over
+# 4 streams, a comparison. Leaves nothing behind.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/lib.sh

@@ -12,7 +12,7 @@ script=${script%.sh}
 # have PROGRAM: whether the program is installed.
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 
-# skipped WHY: says what was left out and why. The script goes on.
+# skipped WHY: says what was skipped and why. The script continues.
 skipped() { echo "$script: skipped: $*"; }
 
 # skip WHY: says why nothing was done, and ends the script with success.
@@ -21,12 +21,12 @@ skip() { skipped "$@"; exit 0; }
 # fail WHY: ends the script with an error.
 fail() { echo "$script: $*" >&2; exit 1; }
 
-# What goes when the script ends: processes, the scratch folder, network namespaces.
+# What the script removes at its end: processes, the scratch folder, network namespaces.
 running=
 folder=
 namespaces=
 
-# clean_up_too: what else a script undoes, once its processes have ended. A script redefines it.
+# clean_up_too: undoes more, once the processes have ended. A script may redefine it.
 clean_up_too() { :; }
 
 # stop PID: ends a process that this shell started, and waits for its end.
@@ -56,7 +56,7 @@ make_folder() {
 }
 
 # start_server COMMAND...: starts a server and waits until it listens. Sets $server to its process
-# and $address to its HOST:PORT. Its messages go to $folder/server.log. COMMAND is no shell
+# and $address to its HOST:PORT. Its messages go to $folder/server.log. COMMAND must not be a shell
 # function: $server would be a shell around the server.
 start_server() {
     mkfifo "$folder/ready"
@@ -69,7 +69,7 @@ start_server() {
     address=${line#listening on }
 }
 
-# free_port: prints a port of loopback that no socket has, for programs that cannot choose one.
+# free_port: prints a port of loopback that no socket uses, for programs that cannot choose a port.
 free_port() {
     used=$(awk 'NR > 1 { split($2, part, ":"); print part[2] }' /proc/net/tcp /proc/net/tcp6)
     port=$((20000 + $$ % 10000))
@@ -85,7 +85,7 @@ now() { date +%s%N; }
 since() { echo $((($(now) - $1) / 1000000)); }
 
 # once NAME COMMAND...: runs the command, and notes its milliseconds under NAME. The command writes
-# no file but $folder/out; its output is in $folder/said.
+# only the file $folder/out. Its messages are in $folder/said.
 once() {
     name=$1
     shift
@@ -95,15 +95,15 @@ once() {
     since "$begun" >>"$folder/times-$name"
 }
 
-# noted NAME: all that `once` noted, in one line. median NAME: the middle one. ratio A B: how many
-# times as long A takes as B.
+# noted NAME: all times that `once` noted, in one line. median NAME: their median. ratio A B: the
+# median of A divided by that of B.
 noted() { tr '\n' ' ' <"$folder/times-$1"; }
 median() { sort -n "$folder/times-$1" | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
 ratio() { awk -v a="$(median "$1")" -v b="$(median "$2")" 'BEGIN { printf "%.2f", a / b }'; }
 
 # long_path DELAY_MS LOSS_PERCENT RATE_MBIT: makes two network namespaces with such a path between
-# them (tools/wanem.c). `$in_a COMMAND` runs a command in one, where 10.77.0.1 is, and `$in_b
-# COMMAND` in the other. Skips the script where the machine cannot make the path.
+# them (tools/wanem.c). `$in_a COMMAND` runs a command in the first, which has 10.77.0.1, and `$in_b
+# COMMAND` in the second. Skips the script if the machine cannot make the path.
 long_path() {
     [ "$(id -u)" = 0 ] || skip "network namespaces need root"
     [ -c /dev/net/tun ] || skip "no /dev/net/tun here"

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Measures `auto` beside fixed numbers of streams: over loopback, and over a path of 100 ms
-# round trip, 0.1% loss and 300 Mbit/s, made by tools/wanem.c between two network namespaces.
+# Measures `auto` beside fixed numbers of streams: over loopback, or over a path of 100 ms round
+# trip, 0.1% loss and 300 Mbit/s. tools/wanem.c makes that path between two network namespaces.
 #
 #   scripts/bench/auto.sh WHERE ROUNDS MIB NUMBER...
 #
-# WHERE is loopback, reno or bbr; the last two are the long path with that congestion
-# control, and need root. In each round auto and each NUMBER fetch a file of MIB mebibytes
-# once. A transfer has to take 60 s at least: 2200 MiB on the long path; over loopback more
-# than fits into memory. The programs are those that `make` has left here, or those in $BIN;
-# OPTIONS are the client's (default: --verify crc32c on the long path). The file is made in a
-# folder of $FROM (default: /dev/shm), or it is $FILE, whatever MIB says; the output is in a
-# folder of $OUT (default: /var/tmp), or goes to /dev/null where that is -.
+# WHERE is loopback, reno or bbr. The last two are the long path with that congestion control, and
+# need root. In each round, auto and each NUMBER fetch a file of MIB mebibytes once. A transfer has
+# to take at least 60 s: 2200 MiB on the long path, and over loopback more than fits into memory.
+# The programs are those that `make` has left here, or those in $BIN. OPTIONS are the client's
+# (default: --verify crc32c on the long path). The script makes the file in a folder of $FROM
+# (default: /dev/shm), or uses $FILE and ignores MIB. The output is in a folder of $OUT (default:
+# /var/tmp), or goes to /dev/null if OUT is -.
 set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
@@ -43,7 +43,7 @@ file=${FILE:-$folder/file}
 # shellcheck disable=SC2086 # words, or none
 start_server $in_a "$bin/server" -q --bind "$address" 0
 
-fetch() { # fetch NUMBER: one fetch; its milliseconds are noted
+fetch() { # fetch NUMBER: fetches once and notes the milliseconds
     number=$1
     # shellcheck disable=SC2086 # options are words
     set -- $in_b "$bin/client" $options "$address" "$number" "$file"

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Measures ropewalk beside the tools that people would use instead. Each round runs every
-# tool once, one after another, and the medians of all rounds are compared: so a busy
-# machine slows all of them. A tool that is not installed is skipped by name. Writes
-# docs/bench.svg: the seconds of each tool.
+# Measures ropewalk beside other tools for the same task. Each round runs every tool once, one after
+# another, and the script compares the medians of all rounds. So a busy machine slows all tools
+# alike. Names and skips each tool that is not installed. Writes docs/bench.svg: the seconds of each
+# tool.
 #
 #   scripts/bench/loopback.sh [ROUNDS [MIB]]        7 rounds of 1024 MiB in /dev/shm
 #
-# Needs the programs of `make`, and /dev/shm with room for three such files. What it
+# Needs the programs of `make`, and room for three such files in /dev/shm. Every server that it
 # starts listens on loopback. scripts/bench/wan.sh measures a long path.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -14,10 +14,10 @@ cd "$(dirname "$0")/../.."
 rounds=${1:-7}
 mib=${2:-1024}
 make_folder /dev/shm
-# nginx started by root reads as another user.
+# nginx that root starts reads files as another user.
 chmod 755 "$folder"
 
-# nginx picks no port of its own, so one that was free a moment ago is taken.
+# nginx cannot choose a free port, so the script takes a port that was free a moment ago.
 start_nginx() {
     port=$(free_port)
     cat >"$folder/nginx.conf" <<EOF
@@ -68,7 +68,7 @@ echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 
 echo "$rounds rounds of $mib MiB in /dev/shm over loopback, 4 streams; medians"
 head -c $((mib << 20)) /dev/urandom >"$folder/file"
 head -c 1 /dev/urandom >"$folder/one"
-sleep 2.1 # a digest is remembered for a file that has rested
+sleep 2.1 # the server remembers a digest only of a file that has not changed for 2 s
 start_server ./server -q --bind 127.0.0.1 0
 nginx=
 if have nginx && have curl; then start_nginx; nginx=1; else skipped "curl and lftp from nginx (not installed)"; fi
@@ -92,11 +92,11 @@ while [ "$round" -lt "$rounds" ]; do
     [ -z "$rclone" ] || once rclone rclone copyto --config /dev/null --multi-thread-streams 4 \
         --multi-thread-cutoff 1M --http-url "${url%/file}" :http:file "$folder/out"
     [ -z "$rsync" ] || once rsync rsync -W "rsync://127.0.0.1:$rsync_port/files/file" "$folder/out"
-    # A digest that is not remembered: the file is touched, so that it has another tag.
+    # A digest that the server has to compute: touching the file changes its ETag.
     touch "$folder/file"
     once md5-fresh ./client "$address" 4 "$folder/file" "$folder/out"
     sleep 2.1
-    ./client -q "$address" 4 "$folder/file" "$folder/out"
+    ./client -q --restart "$address" 4 "$folder/file" "$folder/out"
     once md5-known ./client "$address" 4 "$folder/file" "$folder/out"
     cmp "$folder/file" "$folder/out"
     once md5sum md5sum "$folder/file"
@@ -121,7 +121,7 @@ compare "default (MD5 of both sides) beside aria2c with MD5" md5-fresh aria2 0.7
 compare "default, digest remembered, beside md5sum alone" md5-known md5sum 1.35
 compare "GET by curl beside the same from nginx" curl-ropewalk curl 1.10
 
-# bar NAME OURS LABEL CHECKS: one bar of the picture, for a tool that was measured.
+# bar NAME OURS LABEL CHECKS: one bar of the picture, for a measured tool.
 bar() {
     [ ! -f "$folder/times-$1" ] || printf '%s|%s|%s|%s\n' "$(median "$1")" "$2" "$3" "$4" >>"$folder/bars"
 }

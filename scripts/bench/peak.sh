@@ -1,7 +1,7 @@
 #!/bin/sh
-# The most memory that each of the four programs ever held while 1 GiB was fetched over 4
-# streams on this machine, every block and the whole checked (VmHWM, proc(5): pages of the
-# programs' own files count, and of the C library). Needs 2 GiB free in /dev/shm.
+# The most memory that each of the four programs held during a fetch of 1 GiB over 4 streams on this
+# machine, with every check. The figure is VmHWM (proc(5)), which also counts pages of the programs'
+# own files and of the C library. Needs 2 GiB free in /dev/shm.
 #
 #   scripts/bench/peak.sh [FOLDER]     where the programs are (default: the repository)
 set -eu
@@ -19,7 +19,7 @@ start_server "$programs/server" -q --root "$folder" --bind 127.0.0.1 0
 client=$!
 s=0 c=0 sender=0 receiver=0
 while kill -0 "$client" 2>/dev/null; do
-    # It never falls, so the last one that is seen counts.
+    # VmHWM never falls, so the last value counts.
     s=$(peak "$server") c=$(peak "$client" | grep . || echo "$c")
     sender=$(peak "$(child "$server")" | grep . || echo "$sender")
     receiver=$(peak "$(child "$client")" | grep . || echo "$receiver")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# One stream of four held to 1 MB/s while three run at 30: how long it takes beside the
-# ideal. The relay that slows them is that of the end-to-end tests.
+# One stream of four is held to 1 MB/s, and the others to 30 MB/s. Prints how long the fetch takes
+# beside the ideal. The relay of the end-to-end tests slows the streams.
 set -eu
 cd "$(dirname "$0")/../.."
 ${CARGO:-cargo} test --release --locked --quiet --target-dir target --test e2e -- \

@@ -1,4 +1,4 @@
-# Draws what scripts/bench/loopback.sh measured: a bar of seconds for each tool, ropewalk's in green.
+# Draws the times of scripts/bench/loopback.sh: a bar of seconds for each tool, ropewalk's in green.
 # Lines are MILLISECONDS|OURS|LABEL|CHECKS, and mib is the size of the file.
 BEGIN { FS = "|" }
 { seconds[NR] = $1 / 1000; ours[NR] = $2; label[NR] = $3; checks[NR] = $4 }

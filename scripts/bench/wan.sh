@@ -1,11 +1,10 @@
 #!/bin/sh
-# Measures ropewalk over a long path: 100 ms round trip, 0.1% loss, 300 Mbit/s, made by
-# tools/wanem.c between two network namespaces of its own. Needs root, /dev/net/tun and a C
-# compiler.
+# Measures ropewalk over a long path: 100 ms round trip, 0.1% loss, 300 Mbit/s. tools/wanem.c makes
+# the path between two network namespaces. Needs root, /dev/net/tun and a C compiler.
 #
 #   scripts/bench/wan.sh [ROUNDS]
 #
-# BBR is compared with iperf3, and skipped where iperf3 is not installed.
+# Compares BBR with iperf3, if iperf3 is installed.
 # shellcheck disable=SC2086 # $in_a and $in_b are words
 set -eu
 cd "$(dirname "$0")/../.."

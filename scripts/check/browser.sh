@@ -1,11 +1,10 @@
 #!/bin/sh
-# Headless Chromium and the server's pages: looks at an index, has its script run, and
-# downloads a file from it. Not part of `make test`: few machines have a browser.
+# Tests the server's pages in headless Chromium: opens an index, runs its script, and downloads a
+# file from it. Not part of `make test`, since few machines have a browser.
 #
 #   scripts/check/browser.sh [FOLDER]      leaves pictures of the pages in FOLDER, too
 #
-# The server is the one that `make` has left here, or $SERVER; the browser chromium, or
-# $BROWSER.
+# The server is the one that `make` has left here, or $SERVER. The browser is chromium, or $BROWSER.
 set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
@@ -29,8 +28,7 @@ printf '{"download":{"default_directory":"%s","prompt_for_download":false}}' "$f
     >"$folder/home/Default/Preferences"
 start_server "${SERVER:-./server}" -q --index --root "$root" --bind 127.0.0.1 0
 
-# browse ARGUMENT...: in place of the shell that calls it. What it says about itself is not
-# looked at.
+# browse ARGUMENT...: replaces the shell that calls it with the browser, and drops its messages.
 browse() {
     exec "$browser" --headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run \
         --disable-background-networking --disable-component-update --disable-sync \
@@ -66,7 +64,7 @@ if [ $# -gt 0 ]; then
     picture error /nothing
     echo "pictures: $(ls "$pictures" | wc -l) in $pictures"
 fi
-# The download goes on behind the page, so the browser is ended when the file has its name.
+# The download goes on behind the page. So the script ends the browser when the file has its name.
 browse "http://$address/$link" >/dev/null &
 running="$running $!"
 tries=0

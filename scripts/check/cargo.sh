@@ -1,5 +1,5 @@
 #!/bin/sh
-# Says in one line what is missing when there is no cargo, or one that is too old.
+# Says in one line what is missing if cargo is not installed, or too old.
 set -u
 cargo=${CARGO:-cargo}
 needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)

@@ -2,9 +2,9 @@
 #
 #   awk -f scripts/check/circles.awk -- FILE...
 #
-# The files are all of src/common, or of one program. Paths that begin with crate::,
-# super:: or self:: count, in `use` and elsewhere; so does `mod NAME;`. What a file takes from a
-# file above it in its own folder does not count: both are one module. Tests do not count.
+# The files are all of src/common, or of one program. Paths that begin with crate::, super:: or
+# self:: count as imports, in `use` and elsewhere, and so does `mod NAME;`. An import from a file
+# above in its own folder does not count: both are one module. Tests do not count.
 
 # The module of a file, as names joined by colons: src/bin/server/index/page.rs is index:page.
 function module_of(file) {
@@ -19,7 +19,7 @@ function above(module) {
     return sub(/:[^:]*$/, "", module) ? module : ""
 }
 
-# Takes the longest beginning of `path` that is a file as an import of `from`.
+# The longest prefix of `path` that names a file is an import of `from`.
 function import(from, path) {
     while (path != "" && !(path in file_of)) path = above(path)
     if (path == "" || path == from || index(from ":", path ":") == 1) return
@@ -29,7 +29,7 @@ function import(from, path) {
     }
 }
 
-# The path of `text`, seen from `module`, as names from the crate on; "" for another crate's.
+# The path of `text`, seen from `module`, as names from the crate on. Empty for another crate.
 function resolve(module, text,    base) {
     gsub(/[[:space:]]/, "", text)
     gsub(/::/, ":", text)
@@ -40,7 +40,7 @@ function resolve(module, text,    base) {
     return base == "" ? text : base ":" text
 }
 
-# Takes apart `prefix{a, b::{c, d}}`.
+# Splits `prefix{a, b::{c, d}}` into its paths.
 function expand(module, text,    open, depth, place, start, sign, prefix) {
     open = index(text, "{")
     if (!open) {
@@ -101,7 +101,7 @@ function scan(file,    module, line, pending, is_test, path) {
     close(file)
 }
 
-# Walks from `first` by the shortest way back to it. "" where there is none.
+# The shortest way from `first` back to itself. Empty if there is none.
 function circle(first,    queue, head, tail, from, names, count, i, module, way, seen) {
     queue[tail = 1] = first
     for (head = 1; head <= tail; head++) {

@@ -1,12 +1,12 @@
 #!/bin/bash
-# The end-to-end tests with one side played by programs for another machine: a client of
-# that machine and a native server, then the other way round. Those programs are run by
-# qemu's user emulation, which the kernel learns of in a namespace with a binfmt_misc of
-# its own (Linux 6.7 or newer) that ends with this script.
+# Runs the end-to-end tests with the programs of another machine on one side: a client of that
+# machine with a native server, then the other way round. qemu's user emulation runs these programs.
+# The kernel knows qemu only in a namespace with its own binfmt_misc (Linux 6.7 or newer), which
+# ends with this script.
 #
 #   scripts/check/cross.sh [TRIPLE...]      what scripts/package/cross-build.sh has built
 #
-# What is missing is skipped by name. x86 needs no emulation on x86-64.
+# Names and skips what is missing. x86 needs no emulation on x86-64.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . scripts/lib.sh
@@ -16,7 +16,7 @@ known="aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf i686-unknown-linu
     s390x-unknown-linux-gnu"
 status=0
 
-# All that moves files. Not what looks at the sandbox from outside, since qemu has neither
+# All tests that move files, but not those that look at the sandbox from outside: qemu has neither
 # seccomp(2) nor Landlock.
 tests=${TESTS:-"transfer::files:: transfer::verify:: transfer::holes:: transfer::auto::
     transfer::one_port:: transfer::outputs:: transfer::piped resume:: faults::network::
@@ -24,7 +24,7 @@ tests=${TESTS:-"transfer::files:: transfer::verify:: transfer::holes:: transfer:
     faults::disks::a_limit_of faults::disks::a_disk_without_enough http::requests:: security::root::
     security::passwords:: packages::old_kernel::"}
 
-# emulator TRIPLE: the name that qemu has for the machine; nothing where none is needed.
+# emulator TRIPLE: qemu's name for the machine, or nothing if the machine needs no emulation.
 emulator() {
     case $1 in
         i?86-* | x86_64-*) [ "$(uname -m)" = x86_64 ] || echo "${1%%-*}" ;;
@@ -33,7 +33,7 @@ emulator() {
     esac
 }
 
-# libraries TRIPLE: the folder of the machine's C library, as cross compilers have it.
+# libraries TRIPLE: the folder of the machine's C library, where cross compilers have it.
 libraries() {
     case $1 in
         arm*-gnueabihf) echo /usr/arm-linux-gnueabihf ;;
@@ -41,9 +41,9 @@ libraries() {
     esac
 }
 
-# emulated QEMU PROGRAM COMMAND...: runs the command where programs for the machine of
-# PROGRAM can be started like any other. They are known by how they begin (elf(5)): class,
-# byte order and machine count, the kind of file may be that of any program.
+# emulated QEMU PROGRAM COMMAND...: runs the command where programs for the machine of PROGRAM start
+# like native ones. The kernel knows them by their first bytes (elf(5)): class, byte order and
+# machine count, and the file may be any kind of program.
 emulated() {
     local qemu=$1 magic
     magic=$(od -An -v -tx1 -N20 "$2" | tr -d '\n' | sed 's/ /\\x/g')
@@ -57,7 +57,7 @@ emulated() {
         exec "$@"' sh "$@"
 }
 
-# on TRIPLE COMMAND...: runs the command where programs for that machine can be started.
+# on TRIPLE COMMAND...: runs the command where programs for that machine can start.
 on() {
     local triple=$1 qemu
     qemu=$(emulator "$triple")
@@ -67,14 +67,14 @@ on() {
     "$@"
 }
 
-# run TRIPLE SIDE: the tests, with the programs of SIDE (SERVER or CLIENT) for TRIPLE.
+# run TRIPLE SIDE: runs the tests with programs for TRIPLE on one SIDE (SERVER or CLIENT).
 run() {
     local triple=$1 side=$2 folder large= skip=
     folder=$(realpath "$target/$triple/release")
     case $triple in arm* | i?86-*) large=transfer::large:: ;; esac
-    # This one has the sender say that it is confined.
+    # This test demands that the sender reports its confinement.
     [ -z "$(emulator "$triple")" ] || skip="--skip old_kernel::the_programs_miss"
-    # This one loads a library, which is for native programs.
+    # This test loads a library, which works in native programs only.
     skip="$skip --skip part_file::a_resumed_run_asks"
     echo "$script: $triple: its $(echo "$side" | tr 'A-Z' 'a-z')"
     # shellcheck disable=SC2086

@@ -2,9 +2,9 @@
 #
 #   awk -f scripts/check/functions.awk -- FILE...
 #
-# The files are formatted by rustfmt: a function ends with the first `}` that has the
-# indentation of its `fn`. The signature and both braces count, and so does a function inside.
-# Unit tests do not count: they are the end of a file, or a file of their own.
+# The files are formatted by rustfmt: a function ends with the first `}` that has the indentation of
+# its `fn`. The signature, both braces and functions inside count. Unit tests do not count: they are
+# the end of a file, or a separate file.
 
 BEGIN { MOST = 70 }
 FNR == 1 {

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Checks what the compiler does not: each layer imports only itself and those to its left, no
-# files import each other in a circle, unsafe code stands only where it may, every file says
-# what it owns, and no function has more than 70 lines.
+# Checks what the compiler does not check. Each layer imports only itself and layers to its left. No
+# files import each other in a circle. Only some files hold unsafe code. Every file says what it
+# owns. No function has more than 70 lines.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 status=0
@@ -39,9 +39,9 @@ for file in $(find src tests -name '*.rs'); do
         *) continue ;;
     esac
     case $file in
-        # A map over others; what it holds forbids it itself.
+        # A list of other modules: each module forbids unsafe code itself.
         src/common/codec.rs | src/common/transfer.rs | src/common/app.rs) continue ;;
-        # The tests of a module that forbids it.
+        # The tests of a module that forbids unsafe code.
         */tests.rs) continue ;;
     esac
     grep -q '^#!\[forbid(unsafe_code)\]' "$file" || complain "$file does not forbid unsafe code"

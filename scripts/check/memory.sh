@@ -1,13 +1,13 @@
 #!/bin/sh
-# Looks for wrong uses of memory with the tools of a nightly toolchain: Miri runs the unit
-# tests of pure code, AddressSanitizer all, and so those that make system calls.
+# Searches for wrong uses of memory with the tools of a nightly toolchain. Miri runs the unit tests
+# of pure code. AddressSanitizer runs all tests, so also those that make system calls.
 #
 #   scripts/check/memory.sh [miri|asan]...     both, if none is named
 #
 #   rustup toolchain install nightly --component miri,rust-src
 #
-# Miri takes a thousand times as long: minutes for what takes seconds. Where a test repeats
-# itself often it does so less under Miri (`cfg!(miri)`).
+# Miri takes a thousand times as long: minutes in place of seconds. Tests that repeat themselves
+# often do so less under Miri (`cfg!(miri)`).
 set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
@@ -15,15 +15,15 @@ cargo=${CARGO:-cargo}
 target=${TARGET_DIR:-target}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
-# Code that makes no system call, besides asking for the time and for random bytes.
+# Code that makes no system call, except for the time and for random bytes.
 pure="error:: hash:: codec:: app::options
     transfer::classic::blocks transfer::queue::growth transfer::meter transfer::queue transfer::queue::ranges
     transfer::queue::rate transfer::store::ring transfer::link::token transfer::trace transfer::queue::window"
 
-# Of the server.
+# The same of the server.
 pure_server="auth::nonces:: conditions:: digests::turns:: digests::remembered::"
 
-# Miri knows these instructions, but believes in them only when the compiler may use them too.
+# Miri knows these instructions, but accepts them only if the compiler may use them too.
 case $host in
     x86_64-*) features="-C target-feature=+sse4.2,+ssse3,+sha" ;;
     *) features= ;;
@@ -41,8 +41,8 @@ for tool in ${*:-miri asan}; do
                 $pure_server
             ;;
         asan)
-            # The library of the compiler is built for it as well: what it does with memory
-            # is then seen too.
+            # The standard library is built with AddressSanitizer as well, which then checks its
+            # uses of memory too.
             RUSTFLAGS="-Zsanitizer=address" $cargo +nightly test --locked \
                 --target-dir "$target/asan" -Zbuild-std --target "$host" --lib --bins
             ;;

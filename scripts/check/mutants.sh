@@ -1,21 +1,19 @@
 #!/bin/sh
-# Changes the code of one layer in one place at a time, and says which of these
-# changes no unit test of the layer notices. The last results are in
-# docs/MUTANTS.md.
+# Changes the code of one layer in one place at a time. Lists the changes that no unit test of the
+# layer notices. docs/MUTANTS.md has the last results.
 #
 #   scripts/check/mutants.sh codec                          all of src/common/codec
 #   TESTS=transfer::queue::ranges scripts/check/mutants.sh transfer -f '*/ranges.rs'
 #                                                           one file, by its own tests
 #   scripts/check/mutants.sh codec --iterate                what survived last time
 #
-# What follows the layer goes to cargo-mutants. It needs cargo and cargo-mutants
-# 27 (`cargo install --locked cargo-mutants`), and installs nothing. A whole
-# layer takes an hour or two of one core.
+# Arguments after the layer go to cargo-mutants. The script needs cargo and cargo-mutants 27 (`cargo
+# install --locked cargo-mutants`), and installs nothing. A whole layer takes an hour or two of one
+# core.
 #
-# The layer is copied with the layers below it to a package of its own under
-# ${TMPDIR:-/tmp}/ropewalk-mutants, without the programs and the tests that start
-# them. So each change takes seconds to compile. Results are in LAYER/mutants.out
-# there.
+# Copies the layer and the layers below it to a separate package under
+# ${TMPDIR:-/tmp}/ropewalk-mutants. The package lacks the programs and the tests that start them, so
+# each change takes seconds to compile. Results are in LAYER/mutants.out there.
 set -eu
 
 layer=${1:-}
@@ -53,16 +51,16 @@ done
 } >"$copy/src/common/lib.rs"
 cd "$copy"
 
-# All files of the layer, unless some are named.
+# All files of the layer, unless the arguments name some.
 case " $* " in
 *' -f '* | *' --file'*) ;;
 *) set -- -f "src/common/$layer.rs" -f "src/common/$layer/**" "$@" ;;
 esac
 
-# Without debug information and optimisation a change compiles fastest.
+# Without debug information and optimisation, a change compiles fastest.
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0
 unset CARGO_TARGET_DIR
-# A change can make a loop endless that allocates.
+# A change can cause an endless loop that allocates.
 ulimit -v 8388608
 
 tests=${TESTS:-$layer::}

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Checks that the papers keep to the sources: every option that they name exists, every exit
-# code has a row in the client's man page, README.md fits its limit, every file that the papers
-# name exists, every link within them leads somewhere, and PROTOCOL.md has the golden bytes.
-# Comments name no file that does not exist either.
+# Checks that the documents agree with the sources. Every option that they name exists. Every exit
+# code has a row in the client's man page. README.md is within its limit. Every file that a document
+# or a comment names exists. Every link between documents leads somewhere. PROTOCOL.md has the
+# golden bytes.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 status=0
@@ -12,7 +12,7 @@ papers="README.md ARCHITECTURE.md CONTRIBUTING.md PROTOCOL.md SECURITY.md CHANGE
 lines=$(wc -l <README.md)
 [ "$lines" -le 120 ] || complain "README.md has $lines lines; 120 is the most"
 
-# Options of other programs that the papers show.
+# Options of other programs that the documents show.
 foreign="checksum digest http-url jobs inplace now partial system tag"
 options=$(sed -n 's/.*long: "\([a-z0-9-]*\)".*/\1/p' src/common/app/programs.rs src/common/app/programs/*.rs)
 [ -n "$options" ] || complain "no option found in src/common/app/programs.rs"
@@ -30,7 +30,7 @@ for code in $codes; do
         complain "ropewalk-client(1) has no row for exit code $code"
 done
 
-# A link to a file, or to a heading of one: in lower case, with dashes for blanks.
+# A link to a file, or to a heading of a file: in lower case, with dashes for spaces.
 anchors() { sed -n 's/^#* //p' "$1" | tr 'A-Z ' 'a-z-' | tr -cd 'a-z0-9\n-'; }
 for paper in $papers; do
     for link in $(grep -oE '\]\([^)]*\)' "$paper" | sed 's/^](//; s/)$//' | grep -v '^http' | sort -u); do
@@ -44,14 +44,14 @@ for paper in $papers; do
 done
 
 for paper in $papers; do
-    # The shell expands a name with a star; one that nothing matches stays as it is.
+    # The shell expands a name with a star. Without a match, the name stays unchanged.
     for path in $(grep -oE '(src|scripts|tests|docs|fuzz|packaging|tools)/[A-Za-z0-9_./*-]*' "$paper" | sed 's/\.$//' | sort -u); do
         [ -e "$path" ] || complain "$paper names $path, which does not exist"
     done
 done
 
-# Comments name a file from the top of the repository, or from a folder that the commenting file
-# is in: `layers.sh`, `check/layers.sh`. Prints FILE:LINE:NAME.
+# A comment may name a file from the top of the repository, or from a folder that the comment's own
+# file is in: `layers.sh`, `check/layers.sh`. Prints FILE:LINE:NAME.
 named_in_comments() {
     find src tests scripts fuzz packaging tools Makefile test.sh .ci Cargo.toml -type f \
         ! -path 'fuzz/corpus/*' ! -path '*/target/*' -exec awk '

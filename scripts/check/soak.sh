@@ -1,12 +1,12 @@
 #!/bin/bash
-# A server under load, for as long as that takes: what it serves beside idle and dribbling
-# connections, 60 clients at once, 64 of one address with all streams, many transfers one
+# Puts a server under load for a long time. The parts: service beside idle and dribbling
+# connections, 60 clients at once, 64 clients of one address with all streams, many transfers one
 # after another, and a client that vanishes.
 #
 #   scripts/check/soak.sh [TRANSFERS [PART...]]     10,000; crowd sixty full sequence vanish
 #
-# The last part needs root and ip(8). Prints what docs/SOAK.md has; ends with an error where
-# a promise is not kept.
+# The last part needs root and ip(8). Prints the figures of docs/SOAK.md. Ends with an error if the
+# server breaks a promise.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . scripts/lib.sh
@@ -25,7 +25,7 @@ descriptors() { find "/proc/$server/fd" -mindepth 1 | wc -l; }
 threads() { find "/proc/$server/task" -mindepth 1 -maxdepth 1 | wc -l; }
 children() { pgrep -P "$server" | wc -l; }
 
-# start ADDRESS [OPTION...]: a server of the folder; its port is in $port.
+# start ADDRESS [OPTION...]: starts a server of the folder and sets $port.
 start() {
     local host=$1
     shift
@@ -33,17 +33,17 @@ start() {
     port=${address##*:}
 }
 
-fetch() { ./client -q --no-sync "$1:$port" 4 file "$2" && cmp -s "$folder/file" "$2"; }
+fetch() { ./client -q --restart --no-sync "$1:$port" 4 file "$2" && cmp -s "$folder/file" "$2"; }
 
 head -c 1048576 /dev/urandom >"$folder/file"
 ulimit -n "$(ulimit -Hn)"
 
-# Idle and dribbling connections, more of them than there may be.
+# Idle and dribbling connections, more of them than the server allows.
 crowd() {
     start 127.0.0.1
     (
         for number in $(seq 600); do
-            # A server may have ended it already, which is its right.
+            # The server may already have closed it.
             { exec {opened}<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null || continue
             [ $((number % 2)) = 0 ] || printf 'GET /fi' >&"$opened"
         done 2>/dev/null
@@ -62,7 +62,7 @@ crowd() {
     stop "$server"
 }
 
-# Many at once.
+# Many clients at once.
 sixty() {
     start 127.0.0.1
     began=$(now)
@@ -78,11 +78,12 @@ sixty() {
     stop "$server"
 }
 
-# All that the defaults let one address have: 64 clients with 255 streams. Each takes at
-# least a minute, so that all of them are under way at once.
+# Everything that the defaults allow one address: 64 clients with 255 streams. Each client takes at
+# least a minute, so all of them are under way at once.
 full() {
     if [ "$(cat /proc/sys/kernel/pid_max)" -lt 65536 ]; then
-        # Both sides on one machine have more threads than it has numbers for. Put back at the end.
+        # Both sides on one machine need more threads than the usual limit allows. The limit is
+        # restored at the end.
         most=$(cat /proc/sys/kernel/pid_max)
         { echo 65536 >/proc/sys/kernel/pid_max; } 2>/dev/null || most=
     fi
@@ -95,8 +96,8 @@ full() {
             "$folder/out-$number" >"$folder/said-$number" && cmp -s "$folder/large" "$folder/out-$number"; } &
         clients="$clients $!"
     done
-    # Its connections other than those to the control port are the streams, as the senders
-    # have them (/proc/net/tcp: an address is hexadecimal, in the machine's byte order).
+    # The streams are the senders' connections, without those to the control port. In /proc/net/tcp
+    # an address is hexadecimal, in the machine's byte order.
     control=$(printf '07074D7F:%04X' "$port")
     peak=0
     while [ -n "$(jobs -r | grep -v 'server')" ]; do
@@ -116,7 +117,7 @@ full() {
     stop "$server"
 }
 
-# Many one after another. The first ones fill what is kept.
+# Many transfers one after another. The first ones fill the caches.
 sequence() {
     start 127.0.0.1
     for _ in $(seq 200); do fetch 127.0.0.1 "$folder/out"; done
@@ -140,7 +141,7 @@ sequence() {
     stop "$server"
 }
 
-# A client that vanishes without a word: in a network of its own, whose cable is cut.
+# A client that vanishes without a word: it runs in its own network, and the script cuts the cable.
 vanish() {
     if [ "$(id -u)" = 0 ] && ip netns add "$cut_off" 2>/dev/null; then
         namespaces=$cut_off

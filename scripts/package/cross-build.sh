@@ -1,12 +1,12 @@
 #!/bin/sh
-# Builds the four programs for other machines, and says how large they are.
+# Builds the four programs for other machines, and prints their sizes.
 #
 #   scripts/package/cross-build.sh [TRIPLE...]     leaves target/TRIPLE/release/{server,client,...}
 #
-# Without a triple: all that are known here. One whose linker or whose standard library is
-# missing is skipped by name. A C cross compiler is a package of the system
-# (gcc-arm-linux-gnueabihf and libc6-dev-armhf-cross on Debian), the library one of rustup
-# (`rustup target add TRIPLE`), or RUSTC names a compiler that has it.
+# Without a triple, builds for all machines that are listed here. Names and skips a machine whose
+# linker or standard library is missing. A C cross compiler is a package of the system
+# (gcc-arm-linux-gnueabihf and libc6-dev-armhf-cross on Debian). The library comes from rustup
+# (`rustup target add TRIPLE`), or from a compiler that RUSTC names.
 set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh

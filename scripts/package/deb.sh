@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes dist/ropewalk_VERSION_ARCHITECTURE.deb of the programs that make has built.
-# Needs dpkg-deb. DEB_ARCHITECTURE names another machine's programs, which make has just built.
+# Makes dist/ropewalk_VERSION_ARCHITECTURE.deb of the programs that make has built. Needs dpkg-deb.
+# DEB_ARCHITECTURE names another machine, for which make has just built the programs.
 set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
@@ -16,7 +16,7 @@ if [ -z "${DEB_ARCHITECTURE-}" ]; then
         }
     done
 fi
-# dpkg-deb and gzip take their times from this.
+# dpkg-deb and gzip take their time stamps from this.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct HEAD 2>/dev/null || date -r Cargo.toml +%s)}
 export SOURCE_DATE_EPOCH
 mkdir -p dist
@@ -25,7 +25,7 @@ root=$folder/root
 install -d "$root/DEBIAN"
 
 make --no-print-directory install DESTDIR="$PWD/$root" PREFIX=/usr >/dev/null
-# Debian's zsh looks elsewhere than zsh's own default.
+# Debian's zsh looks for completions in another folder than zsh's own default.
 mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
 gzip -9n "$root"/usr/share/man/man1/*
 documents=$root/usr/share/doc/ropewalk
@@ -33,7 +33,7 @@ install -d "$documents"
 install -m 644 README.md SECURITY.md PROTOCOL.md CHANGELOG.md "$documents"
 install -D -m 644 -t "$documents/docs" docs/GUIDE.md docs/INSTALL.md docs/LIMITS.md
 install -m 644 LICENSE "$documents/copyright"
-# Debian has a form of its own for that; what has changed is in CHANGELOG.md.
+# Debian has its own form for this file. CHANGELOG.md lists the changes.
 gzip -9n >"$documents/changelog.gz" <<CHANGELOG
 ropewalk ($version) unstable; urgency=medium
 
@@ -45,12 +45,12 @@ install -D -m 644 -t "$root/usr/lib/systemd/system" packaging/systemd/*
 install -D -m 755 -t "$root/etc/init.d" packaging/init/ropewalk-server
 install -D -m 644 packaging/default "$root/etc/default/ropewalk-server"
 install -D -m 644 packaging/logrotate "$root/etc/logrotate.d/ropewalk-server"
-# Debian's OpenRC runs the init script, so its own is for who prefers it.
+# Debian's OpenRC runs the init script. The OpenRC script is for users that prefer it.
 install -D -m 755 -t "$documents/examples/openrc" packaging/openrc/ropewalk-server
 install -D -m 755 -t "$documents/examples/fleet" packaging/fleet/ropewalk-spread
 install -D -m 644 -t "$documents/examples/fleet" packaging/fleet/ropewalk-spread@.service
 
-# The oldest C library that has all that the programs ask for; static ones ask for nothing.
+# The oldest C library with every symbol that the programs need. Static programs need none.
 programs="$root/usr/bin/ropewalk-server $root/usr/bin/ropewalk-client \
     $root/usr/libexec/ropewalk/sender $root/usr/libexec/ropewalk/receiver"
 # shellcheck disable=SC2086

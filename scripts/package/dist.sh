@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes dist/ropewalk-VERSION.tar.gz of what HEAD holds: one folder, with the crates in
-# vendor/ and cargo told so, that builds without a network. The same commit and the same
-# cargo make the same bytes, wherever and whenever.
+# Makes dist/ropewalk-VERSION.tar.gz of HEAD: one folder, with the crates in vendor/ and a
+# configuration of cargo that uses them. It builds without a network. The same commit and the same
+# cargo always give the same bytes.
 set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
@@ -23,7 +23,7 @@ git archive --prefix="$name/" HEAD | tar -x -C "$folder"
 (
     cd "$folder/$name"
     mkdir .cargo
-    # What cargo needs to be told, it prints; with --quiet not even that.
+    # cargo prints the configuration that it needs, but not with --quiet.
     $cargo vendor --locked --versioned-dirs vendor >.cargo/config.toml 2>../log || { cat ../log >&2; exit 1; }
 )
 tar -c -C "$folder" --format=ustar --sort=name --mtime="@$time" --mode=u=rwX,go=rX \

@@ -17,15 +17,15 @@ expect() {
 }
 
 printf 'mod a;\nmod b;\nmod inner;\n' >"$program/main.rs"
-# A file and what is above it in its own folder are one module.
+# A file and the files above it in its own folder are one module.
 printf 'mod leaf;\npub struct Thing;\n' >"$program/inner.rs"
 echo 'use super::Thing;' >"$program/inner/leaf.rs"
-# What a comment or a test names is no import.
+# A name in a comment or a test is no import.
 printf '// crate::a::x\n#[cfg(test)]\nmod tests {\n    use crate::a::x;\n}\n' >"$program/b.rs"
 printf 'use crate::{\n    b::x,\n    inner::{self, Thing},\n};\n' >"$program/a.rs"
 expect ''
 
-# A path in the text is one, and a circle may go through a folder.
+# A path in the text is an import, and a circle may go through a folder.
 echo 'fn f() { crate::a::f() }' >>"$program/inner/leaf.rs"
 expect 'src/bin/server/a.rs -> src/bin/server/inner.rs -> src/bin/server/inner/leaf.rs -> src/bin/server/a.rs
 src/bin/server/inner.rs -> src/bin/server/inner/leaf.rs -> src/bin/server/a.rs -> src/bin/server/inner.rs

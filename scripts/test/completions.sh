@@ -1,7 +1,6 @@
 #!/bin/sh
-# The completions and man pages of share/ are read by the programs that they are for, each
-# where it is installed. That they keep to the option table is a test of
-# tests/papers/main.rs.
+# Programs that read completions and man pages get those of share/, each program if it is installed.
+# A test in tests/papers/main.rs compares them with the option table.
 set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
@@ -10,7 +9,7 @@ names="server client sender receiver"
 make_folder
 home=$folder
 
-# What bash offers for a command line; words with = and : come in parts, as from readline.
+# The words that bash offers for a command line. Words with = and : come in parts, as from readline.
 offered() {
     bash -c '. "$0/bash-completion/completions/$1"
         compopt() { echo "compopt $2"; }
@@ -48,8 +47,8 @@ else
 fi
 
 if have fish; then
-    # begins WORD LINE: fish offers this word first, whether ? stands for any character, as
-    # before fish 4, or for itself.
+    # begins WORD LINE: fish offers this word first, whether ? is any character, as before fish 4,
+    # or only itself.
     begins() {
         for features in no-qmark-noglob qmark-noglob; do
             found=$(cd scripts && HOME=$home fish --no-config --features $features -c \
@@ -86,7 +85,7 @@ while zpty -r shell line; do [[ $line == *READY* ]] && break; done
 zpty -w shell "$2"$'\t'"; print DO''NE"
 while zpty -r shell line; do print -r -- "$line"; [[ $line == *DONE* ]] && break; done
 ZSH
-    # typed LINE: what a terminal shows when this line and a tab are typed into zsh.
+    # typed LINE: what a terminal shows after this line and a tab are typed into zsh.
     typed() { HOME=$home timeout 60 zsh -f "$home/typed" "$share" "$1"; }
     typed "ropewalk-client --ver" | grep -q -- '--verify  *-- what to check' || fail "zsh: no --verify"
     typed "ropewalk-client --verify=c" | grep -q -- '--verify=crc32c' || fail "zsh: no crc32c"
@@ -97,7 +96,7 @@ fi
 for name in $names; do
     page=$share/man/man1/ropewalk-$name.1
     if have mandoc; then
-        # The pages bear no date, which mandoc would like them to.
+        # The pages bear no date, and mandoc warns about that.
         complaints=$(mandoc -Tlint "$page" | grep -v 'missing date' || true)
         [ -z "$complaints" ] || fail "$complaints"
     fi

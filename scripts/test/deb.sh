@@ -1,15 +1,14 @@
 #!/bin/sh
-# The package of `make deb` is installed, started, fetched from, removed and purged: in an
-# overlay over this machine's own files, with processes of its own, so that nothing of it
-# stays. `make deb` again gives the same bytes, and packs nothing that is older than the sources.
+# Installs the package of `make deb`, starts the server, fetches, removes and purges. All of it
+# happens in an overlay over this machine's files, with separate processes, so that nothing stays. A
+# second `make deb` gives the same bytes, and packs nothing that is older than the sources.
 set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
 have dpkg-deb || skip "dpkg-deb is not installed"
 make_folder
 
-# A copy with programs of an older version at its top, and what makes new ones: a cargo that
-# takes no time.
+# A copy with older programs at its top, and a cargo that builds new ones in no time.
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 mkdir "$folder/copy"
 cp -R Makefile Cargo.toml ./*.md LICENSE docs packaging scripts share "$folder/copy"
@@ -51,7 +50,8 @@ awk '$2 != "root/root" || $1 ~ /^..(...w|......w)/ { bad = 1; print } END { exit
     "$folder/contents" >&2 || fail "who owns that, and who may write to it?"
 cp "$package" "$folder/package.deb"
 
-# What docs/INSTALL.md and the socket's head give to `systemctl edit` leaves no other port.
+# The lines for `systemctl edit` in docs/INSTALL.md and in the head of the socket's file leave no
+# other port.
 dpkg-deb --extract "$package" "$folder/root"
 units=$folder/root/usr/lib/systemd/system
 sed -n 's/^#   //p' "$units/ropewalk-server.socket" >"$folder/edit"
@@ -85,7 +85,7 @@ mount --rbind /dev root/dev
 mkdir -p root/run root/tmp
 mount -t tmpfs tmpfs root/run
 mount -t tmpfs tmpfs root/tmp
-# Whether maintainer scripts may start and stop servers: containers often say no.
+# Maintainer scripts may start and stop servers only if this allows it. Containers often do not.
 printf '#!/bin/sh\nexit "$(cat /tmp/policy)"\n' >root/usr/sbin/policy-rc.d
 chmod 755 root/usr/sbin/policy-rc.d
 echo 0 >root/tmp/policy
@@ -106,7 +106,8 @@ for file in man/man1/ropewalk-client.1.gz bash-completion/completions/ropewalk-c
     [ -f "/usr/share/$file" ] || fail "no $file"
 done
 if command -v systemd-analyze >/dev/null; then
-    # The page is not found where man keeps an index of pages; what else is said counts.
+    # systemd-analyze may not find the man pages where man keeps an index. Every other message
+    # counts.
     systemd-analyze verify --man=no ropewalk-server.socket ropewalk-server.service ||
         fail "the units"
 fi
@@ -134,14 +135,14 @@ cmp out /srv/ropewalk/file
 if ropewalk-client -q "127.0.0.1:$port" 4 /etc/passwd stolen 2>log; then fail "outside of /srv"; fi
 read -r pid </run/ropewalk-server.pid
 [ "$(stat -c %U "/proc/$pid")" = nobody ] || fail "it runs as $(stat -c %U "/proc/$pid")"
-# Who is not root can neither tell that it runs nor stop it, and hears just that.
+# Users other than root can neither see whether the server runs nor stop it, and the script says so.
 for action in status stop try-restart; do
     code=0
     setpriv --reuid 1 --regid 1 --clear-groups "$service" "$action" >log 2>&1 || code=$?
     [ "$code" = 4 ] || fail "$action by another user: $code, $(cat log)"
     grep -q "only root sees whether process $pid is the server" log || fail "$(cat log)"
 done
-# It goes on in the log that logrotate has emptied.
+# The server continues in the log that logrotate has emptied.
 logged() { for _ in 1 2 3 4 5; do ! grep -aq "$2" "$1" || return 0; sleep 1; done; return 1; }
 current=/var/log/ropewalk-server.log
 if command -v logrotate >/dev/null; then
@@ -155,13 +156,13 @@ fi
 "$service" stop >log
 status 3
 [ ! -e "/proc/$pid" ] || fail "it does not stop"
-# A process that has taken the number since, and is another program, says nothing of it.
+# If another program has taken the process id since, it is not taken for the server.
 sleep 60 &
 echo $! >/run/ropewalk-server.pid
 status 3
 kill $!
 "$service" stop >log
-# After an upgrade it is another process, which the script still knows.
+# After an upgrade the server is another process, and the script still finds it.
 "$service" start >log
 read -r pid </run/ropewalk-server.pid
 echo 101 >policy
@@ -172,12 +173,12 @@ dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
 [ ! -e "/proc/$pid" ] || fail "upgraded, and the old one still runs"
 status 0
 "$service" stop >log
-# One that was stopped stays so.
+# A stopped server stays stopped.
 dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
 status 3
 "$service" try-restart >log
 status 3
-# One that cannot start says so.
+# A server that cannot start says so.
 sed -i 's|^ROOT=.*|ROOT=/nonexistent|' /etc/default/ropewalk-server
 if "$service" start >log 2>&1; then fail "started without a folder"; fi
 grep -q "did not start" log || fail "$(cat log)"
@@ -192,12 +193,12 @@ dpkg --purge ropewalk >log 2>&1 || fail "$(cat log)"
 left=$(find /etc /usr /srv /var/log -xdev -newer package.deb -name '*ropewalk*')
 [ -z "$left" ] || fail "it left $left"
 
-# What cannot be stopped or restarted can be upgraded and removed nevertheless.
+# A server that cannot be stopped or restarted can still be upgraded and removed.
 dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
 echo 'exit 1' >>/etc/default/ropewalk-server
 dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
 dpkg --purge ropewalk >log 2>&1 || fail "$(cat log)"
-# Nor does it matter that systemd says no. What it was asked:
+# The same holds if systemctl fails. Its arguments are recorded.
 mkdir -p /run/systemd/system
 printf '#!/bin/sh\necho "$*" >>/tmp/asked\nexit 1\n' >/usr/local/bin/systemctl
 chmod 755 /usr/local/bin/systemctl
@@ -210,7 +211,7 @@ ln -s /lib/systemd/system/ropewalk-server.socket "$link"
 dpkg --install package.deb >log 2>&1 || fail "$(cat log)"
 asked try-restart ropewalk-server.service
 if [ -e /lib/lsb/init-functions.d/40-systemd ]; then
-    # Not as a child of process 1, for which it would start the server itself.
+    # In a subshell: as a child of process 1, the script would start the server itself.
     if ("$service" start >log; exit $?); then fail "$(cat log)"; fi
     asked start ropewalk-server.service
 fi

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The tarball of `make dist` builds and serves where there is no network and cargo has
-# nothing; and making it again gives the same bytes.
+# The tarball of `make dist` builds and serves without a network and with an empty cargo home. A
+# second `make dist` gives the same bytes.
 set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
@@ -24,7 +24,7 @@ cmp "$tarball" "$folder/first"
 tar -x -C "$folder" -f "$tarball"
 unpacked=$folder/$(basename "$tarball" .tar.gz)
 [ "$(find "$folder" -mindepth 1 -maxdepth 1 -type d)" = "$unpacked" ] || fail "more than one folder"
-# The optimiser takes most of a build and shows nothing here.
+# The optimiser takes most of a build, and this test does not need it.
 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0
 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_HOME=$folder/cargo
 export CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_OPT_LEVEL
@@ -36,7 +36,7 @@ $alone sh -eu -c 'cd "$1"
     make_folder "$2"
     start_server ./server 8080
     [ "${address##*:}" = 8080 ]
-    # A new namespace has loopback, but down.
+    # A new namespace has loopback, but it is down.
     if ip link set lo up 2>/dev/null; then
         ./client -q 127.0.0.1:8080 4 Cargo.lock "$folder/out"
         cmp Cargo.lock "$folder/out"

@@ -1,10 +1,10 @@
 #!/bin/sh
-# The guide's recipe for many boxes brings one file to each of them: each box is a network
-# namespace with a server of its own. Then one server brings it to all, for comparison.
+# The guide's recipe for many boxes brings one file to each of them. Each box is a network namespace
+# with its own server. For comparison, one server then sends the file to all boxes.
 #
 #   scripts/test/fleet.sh [MIB [BOXES [RATE]]]     2 MiB, 6 boxes, no limit of the rate
 #
-# RATE is what each server may send (--limit-rate), in place of a link's own limit.
+# RATE is the rate of each server (--limit-rate), in place of a link's limit.
 set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
@@ -19,7 +19,7 @@ namespaces=$net-hub
 ip -n "$net-hub" link add bridge type bridge 2>/dev/null || skip "no bridges here"
 ip -n "$net-hub" link set bridge up
 
-# box NUMBER: a namespace on the bridge, and a server in it. Number 0 is the origin.
+# box NUMBER: a namespace on the bridge, with a server. Number 0 is the origin.
 box() {
     ip netns add "$net-$1"
     namespaces="$namespaces $net-$1"
@@ -34,8 +34,8 @@ box() {
         ${rate:+--limit-rate "$rate"} 8080
 }
 
-# on_all COMMAND...: runs it on all boxes but the origin at once, with the box's folder behind it;
-# answers the milliseconds that it took.
+# on_all COMMAND...: runs the command for all boxes but the origin at once, with the box's folder as
+# the last argument. Prints the milliseconds that it took.
 on_all() {
     begun=$(now)
     fetching=
@@ -65,7 +65,7 @@ from_origin=$(grep -c "from 10.99.0.1:" "$folder/said" || true)
 compare_and_remove
 [ "$from_origin" -lt "$boxes" ] || fail "every box fetched from the origin"
 if [ -n "$rate" ]; then
-    # One server for all: another one at the origin, without a limit of transfers.
+    # One server for all boxes: a second server at the origin, without a limit of transfers.
     start_server ip netns exec "$net-0" ./server -q --root "$folder/box0" --limit-rate "$rate" 8081
     alone=$(on_all ./client -q --retry-for 600 10.99.0.1:8081 4 image)
     compare_and_remove

@@ -37,7 +37,7 @@ expect() {
 function_of tested 90 '' >"$folder/tests.rs"
 expect ''
 
-# A method, a function with another one inside, and the one inside.
+# A method, and a function with another function inside: both count.
 {
     printf 'impl A {\n'
     function_of method 71 '    '

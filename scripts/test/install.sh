@@ -1,6 +1,6 @@
 #!/bin/sh
-# make install puts the programs where they find each other, and man pages and completions
-# where their readers look; it compiles nothing.
+# make install puts the programs where they find each other, and man pages and completions where
+# their readers look. It compiles nothing.
 set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
@@ -11,7 +11,7 @@ bin=$folder/usr/bin
 ropewalk-server" ]
 [ "$(ls "$folder/usr/libexec/ropewalk")" = "receiver
 sender" ]
-# What share/ holds, in its place.
+# The content of share/, in its place.
 [ "$(cd "$folder/usr" && find . -path ./share -prune -o -type f -print | wc -l)" = 4 ]
 diff -r share "$folder/usr/share"
 find "$folder/usr/share" -type f ! -perm 644 | grep . && exit 1
@@ -20,11 +20,11 @@ if have man; then
         man -M "$folder/usr/share/man" -w "ropewalk-$name" >/dev/null
     done
 fi
-# What else bears a worker's name in PATH's folder is not taken for it.
+# Another file with a worker's name in a folder of PATH is not taken for the worker.
 printf '#!/bin/sh\nexit 1\n' >"$bin/sender"
 chmod 755 "$bin/sender"
 cp "$bin/sender" "$bin/receiver"
-# What cannot be installed is a failure, of the papers too.
+# make fails if it cannot install a file, also a man page or a completion.
 mkdir -p "$folder/full/usr"
 : >"$folder/full/usr/share"
 if make --no-print-directory install DESTDIR="$folder/full" PREFIX=/usr >/dev/null 2>&1; then
@@ -35,7 +35,7 @@ start_server "$bin/ropewalk-server" --bind 127.0.0.1 0
 cmp Cargo.lock "$folder/out"
 # Messages bear the name under which the program was started.
 "$bin/ropewalk-client" 2>&1 | grep -q '^usage: ropewalk-client '
-# make uninstall removes all of it, and nothing else.
+# make uninstall removes all installed files, and nothing else.
 stop "$server"
 make --no-print-directory uninstall DESTDIR="$folder" PREFIX=/usr >/dev/null
 left=$(cd "$folder/usr" && find . -type f | sort | tr '\n' ' ')

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The programs of `make static` need nothing: they fetch a file in a root folder that holds
-# them and that file, and no more. With /etc/hosts they know names.
+# The programs of `make static` need no other file: they fetch a file in a root folder that holds
+# only them and that file. With /etc/hosts they resolve names.
 set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
@@ -13,7 +13,7 @@ else
 fi
 make_folder
 
-# The optimiser takes most of a build and shows nothing here.
+# The optimiser takes most of a build, and this test does not need it.
 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
     CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
     make --no-print-directory static STATIC="$folder/root" STATIC_BUILD="$folder/build" \

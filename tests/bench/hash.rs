@@ -6,7 +6,7 @@
 //! `scripts/bench/hash.sh` compares the two.
 
 #![forbid(unsafe_code)]
-// It is run for what it prints.
+// Its output is its result.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;

@@ -38,8 +38,8 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("journal", journal),
 ];
 
-/// A parser that asks for more until it has enough: what it says of all the bytes must
-/// agree with what it says when they come one part after the other.
+/// A parser that asks for more until it has enough. Its result for all bytes at once must equal its
+/// result for the same bytes in parts.
 fn in_parts<'a, T: PartialEq + Debug, E: PartialEq + Debug>(
     data: &'a [u8],
     parse: impl Fn(&'a [u8]) -> Result<Option<(usize, T)>, E>,
@@ -50,11 +50,11 @@ fn in_parts<'a, T: PartialEq + Debug, E: PartialEq + Debug>(
         Ok(None) => {}
         Ok(Some(found)) => assert_eq!(whole, Ok(Some(found)), "more bytes changed the message"),
         // With fewer bytes, the parser may report another of several faults.
-        Err(_) => assert!(whole.is_err(), "more bytes made it good"),
+        Err(_) => assert!(whole.is_err(), "more bytes made the input valid"),
     }
     let (used, value) = whole.ok()??;
     assert!(0 < used && used <= data.len());
-    assert_eq!(parse(&data[..used - 1]).ok(), Some(None), "it did not need its last byte");
+    assert_eq!(parse(&data[..used - 1]).ok(), Some(None), "the parser did not need the last byte");
     assert_eq!(parse(&data[..used]), Ok(Some((used, value))));
     parse(data).ok()?
 }
@@ -112,7 +112,7 @@ pub fn range(data: &[u8]) {
 pub fn authorization(data: &[u8]) {
     let Ok(credentials) = Credentials::parse(data) else { return };
     let text = credentials.format();
-    assert!(text.is_ok(), "what was read cannot be written");
+    assert!(text.is_ok(), "a parsed value cannot be encoded");
     let again = text.ok().and_then(|text| Credentials::parse(&text).ok());
     assert_eq!(again.as_ref(), Some(&credentials));
     let right = key(credentials.algorithm, &credentials.username, &credentials.realm, b"x");
@@ -123,7 +123,7 @@ pub fn authorization(data: &[u8]) {
 pub fn challenge(data: &[u8]) {
     for challenge in parse_challenges(data).unwrap_or_default() {
         let text = challenge.format();
-        assert!(text.is_ok(), "what was read cannot be written");
+        assert!(text.is_ok(), "a parsed value cannot be encoded");
         let again = text.ok().and_then(|text| parse_challenges(&text).ok());
         assert_eq!(again.as_deref(), Some(std::slice::from_ref(&challenge)));
         let answer = Credentials::answer(&challenge, (b"u", b"p"), (b"GET", b"/"), 1, b"c");
@@ -184,8 +184,7 @@ fn sealed<const N: usize>(data: &[u8]) -> [u8; N] {
     message
 }
 
-/// A request with the right checksums, and as long a rest as it says, where there are bytes
-/// for that.
+/// A request with correct checksums. Its rest has the announced length, if there are enough bytes.
 fn sealed_request(data: &[u8]) -> Vec<u8> {
     let mut head = sealed::<REQUEST_SIZE>(data);
     let rest = data.get(REQUEST_SIZE..).unwrap_or_default();

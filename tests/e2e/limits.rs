@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[test]
-fn at_a_limit_of_transfers_the_server_says_503_and_when_to_ask_again() {
+fn at_its_limit_of_transfers_the_server_replies_503_with_retry_after() {
     for (options, words) in [
         (["--max-transfers", "2"], "too many transfers"),
         (["--max-per-address", "2"], "too many transfers for your address"),
@@ -32,7 +32,7 @@ fn at_a_limit_of_transfers_the_server_says_503_and_when_to_ask_again() {
         let (refused, _) = reply(&server, request(b"file", 1));
         assert_eq!((refused.status, refused.error()), (503, words));
         assert_eq!(refused.find("Retry-After"), Some("1"));
-        assert_eq!(refused.find("Connection"), None, "it can be asked again here");
+        assert_eq!(refused.find("Connection"), None, "the connection stays open");
         // The limit does not apply to files that need no sender.
         let (got, _) = reply(&server, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
         assert_eq!(got.status, 404);
@@ -45,13 +45,13 @@ fn silent(server: &Server) -> TcpStream {
 }
 
 #[test]
-fn at_a_limit_of_transfers_the_longest_silent_session_ends() {
+fn at_its_limit_of_transfers_the_server_ends_the_longest_silent_session() {
     for option in ["--max-transfers", "--max-per-address"] {
         let scratch = Scratch::new(&format!("limit-silent{option}"));
         let mut server = Server::start(&scratch, &[option, "2", "--idle-timeout", "2"]);
         scratch.write("file", b"bytes");
         let (longest, mut other) = (silent(&server), silent(&server));
-        wait_until("a place", || {
+        wait_until("a free place", || {
             (reply(&server, request(b"file", 1)).0.status == 200).then_some(())
         });
         let line = server.next_log_line();
@@ -63,13 +63,13 @@ fn at_a_limit_of_transfers_the_longest_silent_session_ends() {
 }
 
 #[test]
-fn a_session_that_moves_something_keeps_its_place() {
+fn a_session_that_moves_bytes_keeps_its_place() {
     let scratch = Scratch::new("limit-moves");
     let server = Server::start(&scratch, &["--max-transfers", "2", "--idle-timeout", "3"]);
     scratch.write("file", b"bytes");
     // The moving session is the older one, but it is never silent for long.
     let (mut moves, silent) = (silent(&server), silent(&server));
-    wait_until("a place", || {
+    wait_until("a free place", || {
         moves.write_all(&sink::request(0, 5)).unwrap();
         assert_eq!(sink::payload(&mut moves, 0, 5), b"bytes");
         (reply(&server, request(b"file", 1)).0.status == 200).then_some(())
@@ -152,10 +152,10 @@ fn the_option_bounds_how_long_a_connection_stays_idle() {
 }
 
 /// How long a fetch of 3 MB takes.
-fn time(scratch: &Scratch, server: SocketAddr, threads: usize, options: &[&str]) -> Duration {
-    let output = scratch.path(format!("out-{threads}"));
+fn time(scratch: &Scratch, server: SocketAddr, streams: usize, options: &[&str]) -> Duration {
+    let output = scratch.path(format!("out-{streams}"));
     let begun = Instant::now();
-    run(scratch.client(server, threads, "file", &output).args(options)).succeeded();
+    run(scratch.client(server, streams, "file", &output).args(options)).succeeded();
     let took = begun.elapsed();
     assert_same(&fs::read(output).unwrap(), &content(3 << 20), "the file");
     took
@@ -170,7 +170,7 @@ fn a_rate_is_kept_by_the_server_and_by_the_client() {
     let least = Duration::from_millis(2700);
     std::thread::scope(|scope| {
         let limit = &["--limit-rate", "1M"][..];
-        for (server, threads, options) in [
+        for (server, streams, options) in [
             (limited.address, 255, &[][..]),
             (free.address, 4, limit),
             (free.address, 100, &[limit, &["--verify", "none"]].concat()),
@@ -178,8 +178,8 @@ fn a_rate_is_kept_by_the_server_and_by_the_client() {
             let scratch = &scratch;
             let options = options.to_vec();
             scope.spawn(move || {
-                let took = time(scratch, server, threads, &options);
-                assert!(took >= least, "{threads} streams: {took:?}");
+                let took = time(scratch, server, streams, &options);
+                assert!(took >= least, "{streams} streams: {took:?}");
             });
         }
     });

@@ -52,8 +52,14 @@ const CLIENT_PAGE: Page = Page {
         "Each block has a CRC32C, and the client asks for a damaged block again. The file gets its \
          own name only when it is complete and on the disk, and when its MD5 is the server's. Until \
          then an older file of that name stays as it was. The client follows a symbolic link and \
-         replaces its target. An OFILE that is a folder means the file's own name in that \
-         folder. Without OFILE the file gets its own name in this folder.",
+         replaces its target. An OFILE that is a folder, or ends in a slash, means the file's own \
+         name in that folder; the folder must exist. Without OFILE the file gets its own name in \
+         this folder.",
+        "The file gets the mtime that it has on the server, unless the server is a classic one. \
+         If OFILE has the size and the mtime of the file on the server, the client says that it \
+         is up to date, fetches nothing, and its exit code is 0. Times also count as equal if one \
+         of them is the other cut to 100 ns, 1 us, 10 ms, 1 s or 2 s, as file systems do. \
+         --restart fetches the file all the same.",
         "With OFILE - the file goes to standard output, in order, while it arrives. The names \
          /dev/stdout and /dev/fd/N mean that descriptor. The client keeps nothing then, and only \
          its exit code tells that the MD5 differs.",
@@ -63,7 +69,7 @@ const CLIENT_PAGE: Page = Page {
         "Before a byte moves, the client refuses an output that it cannot replace: a mount point, \
          an immutable file, or the file of another user in a folder with the sticky bit. \
          Write into such a file with OFILE - and a redirection.",
-        "Where the file system has no locks, modes or preallocation (NFS without lockd, FAT, \
+        "Where the file system has no locks, modes, times or preallocation (NFS without lockd, FAT, \
          exFAT, FUSE), the client prints a warning and continues.",
         "The client opens a broken or stalled stream again. If it loses the server, it asks for \
          another session for as long as --retry-for allows, and continues. Without \
@@ -145,6 +151,11 @@ const CLIENT_PAGE: Page = Page {
                 (
                     "md5, resumed",
                     "Only in end, after success: the MD5 or null, and bytes of an earlier run.",
+                ),
+                (
+                    "up_to_date",
+                    "Only in end, after success: true if the file was there already, so that no \
+                     byte moved.",
                 ),
             ],
         },

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_roff_would_take_for_its_own_is_escaped() {
+    fn text_that_roff_would_read_as_markup_is_escaped() {
         assert_eq!(escape(r"a-b \n 'c' ~^`"), r"a\-b \en \(aqc\(aq \(ti\(ha\(ga");
         assert_eq!(shown(".part is kept"), "\\&.part is kept\n");
     }

@@ -8,7 +8,7 @@ use crate::states::State;
 use ropewalk::codec::journal::JournalHeader;
 use ropewalk::transfer::store::journal::{AUDIT_BUFFER, Journal, Subject};
 use ropewalk::transfer::store::output::Output;
-use ropewalk::transfer::store::partial::{Start, Wishes, prepare};
+use ropewalk::transfer::store::partial::{Start, StartOptions, prepare};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -129,7 +129,7 @@ impl Expected<'_> {
     fn out(&self, state: &State, promise: &Promise) -> Result<bool, String> {
         let out = state.names.get(OUT).map(|file| state.files[*file].bytes());
         let is_new = out.as_deref() == Some(self.bytes);
-        if is_new || promise.is_loose || (out == self.old && !promise.is_new) {
+        if is_new || (out == self.old && !promise.is_new) {
             return Ok(is_new);
         }
         let found = match out {
@@ -153,16 +153,16 @@ impl Expected<'_> {
         let mut part = output.open_part(false).map_err(failed)?;
         part.keep(true);
         // Waiting for the disk does not change what is there.
-        let wishes = Wishes { restart: false, sync: false };
+        let start_options = StartOptions { restart: false, sync: false };
         let size = self.subject.size;
-        let start = prepare(&mut part, &self.subject, size, wishes).map_err(failed)?;
+        let start = prepare(&mut part, &self.subject, size, start_options).map_err(failed)?;
         part.keep(true);
         let journal = part.journal().try_clone().unwrap();
         let (_, _, contents) =
             Journal::open(journal).unwrap().ok_or("its journal has no header")?;
         let mut buffer = vec![0; AUDIT_BUFFER];
-        for (&from, &(to, vouched)) in &contents {
-            if !vouched.holds_in(part.file(), from..to, &mut buffer) {
+        for (&from, &(to, recorded)) in &contents {
+            if !recorded.holds_in(part.file(), from..to, &mut buffer) {
                 return Err(format!("the journal vouches for {from}..{to}, which is not there"));
             }
             let mut found = vec![0; (to - from) as usize];

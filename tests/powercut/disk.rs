@@ -150,7 +150,7 @@ fn a_file_reads_as_it_was_written() {
 }
 
 #[test]
-fn a_hole_stores_nothing_and_a_part_of_a_sector_is_none() {
+fn a_hole_stores_nothing_and_frees_only_whole_sectors() {
     let mut content = Content::of(&[1; 2048]);
     content.apply(&Change::Punch(512..1100));
     assert_eq!(content.sectors.keys().copied().collect::<Vec<_>>(), [0, 2, 3]);

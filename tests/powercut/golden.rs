@@ -123,7 +123,7 @@ fn a_renamed_file_may_be_without_the_data_that_was_not_synced() {
 }
 
 #[test]
-fn chance_finds_states_that_are_possible_and_all_of_few() {
+fn a_random_choice_finds_only_possible_states_and_all_of_a_few() {
     let mut steps = vec![write(0, b'a', 512), write(512, b'b', 100), write(0, b'c', 512)];
     steps.push(Step::Name(Naming::Remove("f".into())));
     let history = history(steps);

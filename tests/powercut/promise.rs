@@ -21,8 +21,6 @@ pub(crate) struct Promise {
     pub(crate) is_new: bool,
     /// A run has waited for nothing.
     pub(crate) is_unsynced: bool,
-    /// OUT may be anything: a run with `--no-sync` made it.
-    pub(crate) is_loose: bool,
 }
 
 impl Promise {
@@ -89,13 +87,8 @@ impl History {
     pub(crate) fn promise(&self, length: usize) -> Promise {
         let start = self.names.get(JOURNAL).map(|journal| durable(&self.files[*journal].content));
         let (durable_ranges, etag) = start.unwrap_or_default();
-        let mut promise = Promise {
-            durable: durable_ranges,
-            etag,
-            is_new: false,
-            is_unsynced: false,
-            is_loose: false,
-        };
+        let mut promise =
+            Promise { durable: durable_ranges, etag, is_new: false, is_unsynced: false };
         let mut names = self.names.clone();
         let mut journal = names.get(JOURNAL).copied();
         let mut files: Vec<Content> = self.files.iter().map(|file| file.content.clone()).collect();
@@ -120,9 +113,8 @@ impl History {
                         Naming::Add(name, file) if name == JOURNAL => journal = Some(*file),
                         Naming::Move(_, to, _) if to == OUT => {
                             moved = Some(at);
-                            promise.is_loose = !syncs;
                             if !syncs {
-                                promise.durable.clear(); // by README.md, OUT may be anything
+                                promise.durable.clear(); // OUT may be the old file
                             }
                         }
                         Naming::Remove(name) if name == PART => {

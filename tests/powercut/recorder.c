@@ -1,6 +1,6 @@
-/* Stands before the C library's calls that change a disk, and writes each of them, with its
- * data, to the log that POWERCUT_LOG names. With POWERCUT_DIE=PROGRAM:N that program ends,
- * as by SIGKILL, right after its call number N. recorder.rs reads the log. */
+/* Replaces the C library's calls that change a disk, and writes each call with its data to the
+ * log that POWERCUT_LOG names. With POWERCUT_DIE=PROGRAM:N, that program ends right after its
+ * call number N, as by SIGKILL. recorder.rs reads the log. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -32,7 +32,7 @@ __attribute__((constructor)) static void begin(void) {
     if (!path) return;
     int opened = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
     if (opened < 0) return;
-    /* Out of the way of the descriptors that a program expects. */
+    /* A high number, so that programs find their descriptors at the usual numbers. */
     sink = fcntl(opened, F_DUPFD_CLOEXEC, 100);
     close(opened);
     size_t name = strlen(program_invocation_short_name);
@@ -44,7 +44,7 @@ static void must(int good) {
     if (!good) abort();
 }
 
-/* Appends one record; `order` is held, so that calls and records have the same order. */
+/* Appends one record. The caller holds `order`, so calls and records have the same order. */
 static void say(struct record record, const char *first, const char *second, const void *data) {
     record.thread = (uint32_t)(uintptr_t)&thread_mark;
     record.first = first ? strlen(first) : 0;
@@ -58,7 +58,7 @@ static void say(struct record record, const char *first, const char *second, con
     if (left > 0 && --left == 0) _exit(9);
 }
 
-/* The record of a call on `fd`; of kind 0 where it is none of a file or folder. */
+/* The record of a call on `fd`. The kind is 0 if `fd` is no file and no folder. */
 static struct record about(uint32_t kind, int fd) {
     struct record record = {.good = 1};
     struct stat found;
@@ -128,7 +128,7 @@ TRUNCATE(ftruncate64, off64_t)
 ALLOCATE(fallocate, off_t)
 ALLOCATE(fallocate64, off64_t)
 
-/* Not under `order`: others may write meanwhile. */
+/* Without `order`: other threads may write meanwhile. */
 #define SYNC(name) \
     int name(int fd) { \
         NEXT(name); \
@@ -178,7 +178,7 @@ SYNC(syncfs)
 OPENAT(openat)
 OPENAT(openat64)
 
-/* One of two names in two folders, which are the same one for these programs. */
+/* A call with two names. Both are in the same folder, as these programs use it. */
 static int named(uint32_t kind, int failed, int folder, const char *first, const char *second) {
     int kept = errno;
     struct record record = {.kind = kind, .good = 1, .folder = inode_of(folder)};

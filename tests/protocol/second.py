@@ -46,21 +46,37 @@ def is_sealed(message):
 
 
 HEADER = ">BBHIQQI"
-DATA, HOLE, ERROR = 1, 2, 3
+DATA, HOLE, ERROR, SAME, WAIT = 1, 2, 3, 5, 6
+REQUEST = ">BBHIQI"
 RANGE, FINISHED = 1, 2
-UNCHECKED = 1
+UNCHECKED, HASHED = 1, 1
+UNIT = 65536
 
 
 def hello(token, max_block, flags=0):
     return seal(struct.pack(">BBBx16sI", 0xFF, 2, flags, token, max_block))
 
 
-def request(offset, length):
-    return seal(struct.pack(">BxxxIQI", RANGE, 0, offset, length))
+def hash_of(data):
+    return hashlib.sha256(data).digest()[:16]
+
+
+def request(offset, length, hashed=b""):
+    flags = HASHED if hashed else 0
+    head = struct.pack(REQUEST, RANGE, flags, len(hashed), crc32c(hashed), offset, length)
+    return seal(head) + hashed
 
 
 def finished():
     return seal(struct.pack(">B19x", FINISHED))
+
+
+def same_block(offset, length):
+    return seal(struct.pack(HEADER, SAME, 0, 0, length, offset, 0, 0))
+
+
+def wait_block():
+    return seal(struct.pack(HEADER, WAIT, 0, 0, 0, 0, 0, 0))
 
 
 def data_block(offset, payload, crc):
@@ -101,12 +117,13 @@ def converse(address, method, path, fields, body=b""):
 
 
 class Client:
-    """One fetch. `done` has the ranges that have come, in pieces of a block."""
+    """One fetch, in pieces of a block. `older` has bytes of which the new file may have some."""
 
-    def __init__(self, server, path, out, streams, flags=0, single_port=False):
+    def __init__(self, server, path, out, streams, flags=0, single_port=False, older=b""):
         self.server, self.path, self.streams = server, path, streams
         self.flags, self.single_port = flags, single_port
-        self.max_block, self.lock, self.etag, self.holes = 65536, threading.Lock(), None, 0
+        self.max_block, self.lock, self.etag, self.holes = UNIT, threading.Lock(), None, 0
+        self.older, self.kept = older, 0
         self.begin_session()
         self.out = open(out, "w+b")
         self.out.truncate(self.size)
@@ -139,7 +156,9 @@ class Client:
             new = self.take_pieces(min(4 - len(asked), most))
             most -= len(new)
             for offset, length in new:
-                stream.sendall(request(offset, length))
+                old = self.older[offset : offset + UNIT]
+                hashed = hash_of(old) if length == len(old) == UNIT else b""
+                stream.sendall(request(offset, length, hashed))
             asked += new
             if not asked:
                 return
@@ -151,7 +170,9 @@ class Client:
         header = read_exactly(stream, 32)
         assert is_sealed(header)
         kind, code, _, length, offset, run, crc = struct.unpack(HEADER, header[:28])
-        assert kind in (DATA, HOLE), (kind, code)
+        if kind == WAIT:
+            return
+        assert kind in (DATA, HOLE, SAME), (kind, code)
         assert offset == oldest[0] and 1 <= length <= oldest[1]
         assert length >= 512 or length == oldest[1]
         if kind == DATA:
@@ -159,6 +180,10 @@ class Client:
             payload = read_exactly(stream, length)
             assert crc == (0 if self.flags & UNCHECKED else crc32c(payload))
             os.pwrite(self.out.fileno(), payload, offset)
+        elif kind == SAME:
+            assert length == oldest[1] == UNIT
+            os.pwrite(self.out.fileno(), self.older[offset : offset + UNIT], offset)
+            self.kept += 1
         else:
             assert run >= length and offset + run <= self.size
             self.holes += 1
@@ -303,13 +328,20 @@ class Server:
         session.streams.append(stream)
         while True:
             message = read_exactly(stream, 24)
-            kind, index, offset, length = struct.unpack(">BxxxIQI", message[:20])
+            kind, more, size, crc, offset, length = struct.unpack(REQUEST, message[:20])
             if is_sealed(message) and kind == FINISHED:
                 return self.end(session)
-            good = kind == RANGE and index == 0 and 1 <= length <= 1 << 20
-            if not is_sealed(message) or not good or offset + length > session.size:
+            good = is_sealed(message) and kind == RANGE and 1 <= length <= 1 << 20
+            # The rest is a hash or nothing: no file of this server has a name.
+            good = good and size == (16 if more & HASHED else 0)
+            rest = read_exactly(stream, size) if good else b""
+            if not good or crc32c(rest) != crc or offset + length > session.size:
                 return stream.sendall(error_block(4, b"no such range"))
+            stream.sendall(wait_block() if offset == 0 else b"")
             end = offset + length
+            if rest and hash_of(os.pread(session.file.fileno(), length, offset)) == rest:
+                stream.sendall(same_block(offset, length))
+                continue
             while offset < end:
                 offset = self.block(session, stream, flags, offset, end, min(self.cut, max_block))
 
@@ -390,6 +422,13 @@ def check_client(programs, files):
                     found = os.stat("served/" + name)  # some file systems keep no holes
                     if found.st_blocks * 512 < found.st_size and name in ("holes", "nothing"):
                         assert client.holes > 0
+            # An older file, of which one piece differs, and which is shorter.
+            with open("served/plain", "rb") as file:
+                older = bytearray(file.read(3 * UNIT))
+            older[UNIT] ^= 1
+            client = Client(("127.0.0.1", port), "plain", "out", 2, older=bytes(older))
+            client.finish(client.fetch())
+            assert same("served/plain", "out") and client.kept == 2
             # Two pieces, then another session for the rest.
             client = Client(("127.0.0.1", port), "plain", "out", 1)
             client.fetch(most=2)[0].close()

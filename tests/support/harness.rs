@@ -113,12 +113,12 @@ impl Scratch {
     pub(crate) fn client(
         &self,
         server: impl ToString,
-        threads: impl ToString,
+        streams: impl ToString,
         file: impl AsRef<OsStr>,
         output: impl AsRef<OsStr>,
     ) -> Command {
         let mut command = self.program("client");
-        command.arg(server.to_string()).arg(threads.to_string()).arg(file).arg(output);
+        command.arg(server.to_string()).arg(streams.to_string()).arg(file).arg(output);
         command.arg("--progress=none");
         command
     }

@@ -1,4 +1,4 @@
-//! What tests share: programs that are started and always ended, peers that tests play by hand, a
+//! What tests share: programs that always end, peers that tests play by hand, a
 //! relay that harms what passes, and proof from /proc that nothing stays.
 
 pub(crate) mod exit;

@@ -46,17 +46,17 @@ impl Path {
 
     /// A client that fetches the file through the relay. It checks only the checksums of blocks:
     /// the MD5 would hide a fault of theirs.
-    pub(crate) fn client(&self, threads: impl ToString) -> Command {
+    pub(crate) fn client(&self, streams: impl ToString) -> Command {
         let mut client =
-            self.scratch.client(self.relay.address, threads, "file", self.folder("out"));
+            self.scratch.client(self.relay.address, streams, "file", self.folder("out"));
         client.args(["--verify", "crc32c"]);
         client
     }
 
     /// The same without the relay.
-    pub(crate) fn direct(&self, threads: impl ToString) -> Command {
+    pub(crate) fn direct(&self, streams: impl ToString) -> Command {
         let mut client =
-            self.scratch.client(self.server.address, threads, "file", self.folder("out"));
+            self.scratch.client(self.server.address, streams, "file", self.folder("out"));
         client.args(["--verify", "crc32c"]);
         client
     }
@@ -91,8 +91,8 @@ impl Path {
 
     /// Fetches the file, demands that it is right, and returns the summary.
     #[track_caller]
-    pub(crate) fn fetch(&self, threads: impl ToString) -> String {
-        let said = run(&mut self.client(threads)).succeeded();
+    pub(crate) fn fetch(&self, streams: impl ToString) -> String {
+        let said = run(&mut self.client(streams)).succeeded();
         self.is_whole();
         said
     }

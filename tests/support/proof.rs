@@ -39,8 +39,8 @@ pub(crate) fn no_process_stays(scratch: &Scratch) {
     wait_until("the end of every process", || processes(scratch).is_empty().then_some(()));
 }
 
-/// Waits until no socket at or to the test's address is left, apart from the test's own and those
-/// in TIME_WAIT, which belong to no process.
+/// Waits until no socket at or to the test's address is left. The test's own sockets do not count,
+/// nor do those in TIME_WAIT, which belong to no process.
 #[track_caller]
 pub(crate) fn no_socket_stays(scratch: &Scratch) {
     wait_until("the end of every socket", || {

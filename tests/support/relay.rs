@@ -289,6 +289,13 @@ impl Shared {
                 if (&link.client).read_exact(&mut bytes).is_err() {
                     return link.end();
                 }
+                if number > 0 {
+                    let rest = u16::from_be_bytes([bytes[2], bytes[3]]);
+                    bytes.resize(size + usize::from(rest), 0);
+                    if (&link.client).read_exact(&mut bytes[size..]).is_err() {
+                        return link.end();
+                    }
+                }
                 if number > 0 && bytes[0] == 1 {
                     let offset = u64::from_be_bytes(bytes[8..16].try_into().unwrap());
                     let length = u32::from_be_bytes(bytes[16..20].try_into().unwrap());

@@ -15,7 +15,7 @@ use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::queue::growth::FIRST_STREAMS;
-use ropewalk::transfer::store::partial::Wishes;
+use ropewalk::transfer::store::partial::StartOptions;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ pub(crate) struct Config {
     /// How to check the blocks and the file.
     pub(crate) verify: Verify,
     /// Whether to continue an earlier run, and whether to wait for the disk.
-    pub(crate) wishes: Wishes,
+    pub(crate) start_options: StartOptions,
     /// The file for the picture of the transfer.
     pub(crate) trace: Option<PathBuf>,
     /// Whether to print errors only.
@@ -153,7 +153,10 @@ impl Config {
             ),
             rate: arguments.rate("limit-rate")?,
             verify: parse_verify(arguments.value("verify"))?,
-            wishes: Wishes { restart: arguments.has("restart"), sync: !arguments.has("no-sync") },
+            start_options: StartOptions {
+                restart: arguments.has("restart"),
+                sync: !arguments.has("no-sync"),
+            },
             trace: arguments.value("trace").map(PathBuf::from),
             quiet: arguments.has("quiet"),
             verbose: arguments.has("verbose"),

@@ -108,7 +108,9 @@ impl Fetch<'_> {
     /// The file that is fetched only if it is not up to date.
     fn existing(&self, destination: &OpenDestination) -> Option<Existing> {
         match destination {
-            OpenDestination::File(output) if !self.config.wishes.restart => output.replaced(),
+            OpenDestination::File(output) if !self.config.start_options.restart => {
+                output.replaced()
+            }
             _ => None,
         }
     }

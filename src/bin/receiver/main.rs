@@ -19,7 +19,7 @@ use ropewalk::transfer::classic::pieces;
 use ropewalk::transfer::classic::sink;
 use ropewalk::transfer::meter::Reading;
 use ropewalk::transfer::timing::Timing;
-use ropewalk::transfer::trace::{Recorder, Standing};
+use ropewalk::transfer::trace::{Position, Recorder};
 
 /// Descriptors of a receiver: for each stream its socket, a copy of that and a file, and
 /// some for the rest.
@@ -81,7 +81,7 @@ fn receive_and_join(target: Target) -> Result<Report> {
     let recorder = trace.then(Recorder::default);
     let recorded = || {
         if let Some(recorder) = &recorder {
-            Report::Trace(recorder.take(Standing::default())).send();
+            Report::Trace(recorder.take(Position::default())).send();
         }
     };
     let (rate, streams) = (rate.as_ref(), recorder.as_ref());

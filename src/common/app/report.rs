@@ -62,7 +62,7 @@ impl<R: Read> Reports<R> {
 mod tests {
     use super::*;
     use crate::error::ExitCode;
-    use crate::transfer::trace::{Cell, Mark, Slice, Standing};
+    use crate::transfer::trace::{Cell, Mark, Position, Slice};
 
     fn read(text: &str) -> io::Result<Option<Report>> {
         Reports::new(text.as_bytes()).next_report()
@@ -71,8 +71,8 @@ mod tests {
     /// The longest possible slice.
     fn slice() -> Slice {
         let cell = Cell { bytes: i64::MAX as u64, open: true, marks: [u16::MAX; Mark::ALL.len()] };
-        let standing = Standing { prefix: i64::MAX as u64, hashed: Some(i64::MAX as u64) };
-        Slice { at: i64::MAX as u64, standing, cells: (0..=254).map(|n| (n, cell)).collect() }
+        let position = Position { prefix: i64::MAX as u64, hashed: Some(i64::MAX as u64) };
+        Slice { at: i64::MAX as u64, position, cells: (0..=254).map(|n| (n, cell)).collect() }
     }
 
     #[test]

@@ -168,7 +168,7 @@ impl<'a> Entry<'a> {
         };
         let mut identity = [0; IDENTITY_SIZE];
         identity.copy_from_slice(&fixed[52..]);
-        let seconds = u64_at(fixed, 8).cast_signed();
+        let seconds = u64_at(fixed, 8) as i64;
         let entry = Entry {
             name,
             entry_type,

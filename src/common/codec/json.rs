@@ -242,6 +242,7 @@ mod tests {
 
     #[test]
     fn views_answer_with_what_is_there() {
+        assert_eq!(Value::from("x").as_str(), Some("x"));
         assert_eq!(Value::from(false).as_bool(), Some(false));
         let list = [Value::from_u64(1), Value::Null];
         assert_eq!(Value::from(list.to_vec()).as_array(), Some(&list[..]));

@@ -1,5 +1,5 @@
-//! How the streams of a transfer come to be and come back, whichever end has the bytes: a
-//! dialler opens them, an acceptor takes those that come or are handed over.
+//! How the streams of a transfer are opened, and opened again. A dialler opens streams. An acceptor
+//! takes streams that come to its listener or are handed over. Either end may have the bytes.
 //!
 //! ```text
 //!   dialler ── dial, hello ──────────────► acceptor ── token ok ──► joined
@@ -26,33 +26,33 @@ use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 
-/// One end of a transfer, a source or a sink. It knows what is said on a stream, and not
-/// which side opened the stream.
+/// One end of a transfer, a source or a sink. An end speaks on streams, and does not know which
+/// side opened them.
 pub trait End: Sync {
-    /// What stream `number` says in its hello where this end dials. The token is the link's.
+    /// The terms in the hello of stream `number`, if this end dials. The link adds the token.
     fn terms(&self, number: usize) -> Terms;
 
-    /// Speaks on one stream until something ends that.
+    /// Speaks on one stream, and returns why that ended.
     fn converse(&self, joined: &Joined<'_>) -> Stop;
 
     /// Whether stream `number` of a dialler is wanted now.
     fn wants(&self, number: usize) -> bool;
 
-    /// This happened to stream `number`.
+    /// `event` has happened to stream `number`.
     fn notice(&self, number: usize, event: Event);
 
     /// Ends the transfer with an error.
     fn fail(&self, error: Error);
 
-    /// The peer broke the protocol in this way.
+    /// The peer broke the protocol: `what` says how.
     fn violated(&self, what: &str);
 
     /// No conversation goes on: ends every wait of one that is not a wait for its stream.
     fn close(&self);
 }
 
-/// The streams of one end, as that end sees them: those of a dialler, or of an acceptor. What
-/// only a dialler knows has an answer here that fits an acceptor.
+/// The streams of a dialler or of an acceptor, as the end sees them. The default methods are those
+/// of an acceptor.
 pub trait Link: Send + Sync {
     /// The streams that are connected.
     fn open(&self) -> &OpenStreams;
@@ -60,10 +60,10 @@ pub trait Link: Send + Sync {
     /// How many streams there may be now.
     fn streams(&self) -> u8;
 
-    /// A stream of this session brought something good.
+    /// A stream of session `generation` has brought something good.
     fn is_good(&self, _generation: u64) {}
 
-    /// The session is not lost: bytes come, or there is no room for any.
+    /// The session is not lost: bytes come, or the sink has no room for any.
     fn is_alive(&self) {}
 
     /// Whether the other end of a new stream is known to be the peer, or there is no other
@@ -72,26 +72,27 @@ pub trait Link: Send + Sync {
         true
     }
 
-    /// Whether something good came from the port that is tried first.
+    /// Whether the port that is tried first has brought something good.
     fn is_proven(&self) -> bool {
         true
     }
 
-    /// Whether streams go to a port that they share with other connections.
+    /// Whether other connections use the port of the streams too.
     fn shares_port(&self) -> bool {
         false
     }
 
-    /// Why the session was lost, once for each session.
+    /// Returns why the session was lost, once for each session.
     fn take_loss(&self) -> Option<String> {
         None
     }
 
-    /// Ends every stream, now and later. A peer whose sink has everything is told so.
+    /// Ends every stream, now and later. With `complete`, first tells the peer that the sink has
+    /// everything.
     fn end(&self, complete: Option<Terms>);
 }
 
-/// What a hello agrees on, beside the token.
+/// The content of a hello, beside the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// Largest payload of a block, in bytes.
@@ -117,36 +118,36 @@ impl From<Hello> for Terms {
     }
 }
 
-/// A stream that belongs to the transfer.
+/// A stream that has shown that it belongs to the transfer.
 pub struct Joined<'a> {
-    /// The link that it belongs to.
+    /// The link of the stream.
     pub link: &'a dyn Link,
     /// The connection.
     pub stream: &'a Arc<Stream>,
-    /// Its number: no other open stream of this end has it.
+    /// The stream's number, which no other open stream of this end has.
     pub number: usize,
-    /// Which of the sessions it belongs to, for an end that dials.
+    /// The number of the stream's session; 0 if the stream was accepted.
     pub generation: u64,
-    /// What its hello agrees on.
+    /// The terms in the stream's hello.
     pub terms: Terms,
-    /// The hello, where this end has to send it; it goes before anything else.
+    /// The hello that this end has to send before anything else; `None` if it was accepted.
     pub hello: Option<Hello>,
-    /// Whether it has brought something good: set by the conversation.
+    /// Whether the stream has brought something good. [`End::converse`] sets this.
     pub is_good: Cell<bool>,
 }
 
-/// What happens to a stream.
+/// An event of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It is connected.
+    /// The stream is connected.
     Opened,
-    /// A dialler has connected it again.
+    /// A dialler has connected the stream again.
     Reopened,
-    /// It is not connected any more.
+    /// The stream is not connected any more.
     Closed,
-    /// Its connection broke, or could not be made.
+    /// The connection broke, or could not be made.
     Broken,
-    /// Its connection brought nothing for too long.
+    /// The connection brought nothing for too long.
     Stalled,
 }
 
@@ -157,9 +158,9 @@ pub enum Stop {
     Over,
     /// The stream is not needed any more; it owes nothing.
     Unneeded,
-    /// The transfer cannot go on.
+    /// The transfer has failed.
     Fatal(Error),
-    /// The connection is of no more use. The rest goes over another one.
+    /// The connection failed. Another connection carries the rest.
     Broken(io::Error),
     /// The peer broke the protocol.
     Wrong(String),

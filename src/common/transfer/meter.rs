@@ -1,7 +1,7 @@
-//! What a transfer has moved so far, counted by many threads and read by one.
+//! The bytes and streams of a transfer so far. Many threads count, and one thread reads.
 //!
-//! A lock and not an atomic: some of the machines that this runs on have no 64-bit
-//! atomics, and a lock taken once a buffer costs nothing that can be measured.
+//! A lock guards the counts, since some machines have no 64-bit atomics. One lock a buffer costs no
+//! time that can be measured.
 
 #![forbid(unsafe_code)]
 
@@ -36,7 +36,7 @@ impl Meter {
         reading.offset = reading.offset.max(offset);
     }
 
-    /// Counts a stream as open until the answer is dropped.
+    /// Counts a stream as open until the returned value is dropped.
     pub fn open(&self) -> OpenStream<'_> {
         let mut reading = lock(&self.reading);
         reading.open += 1;
@@ -44,7 +44,7 @@ impl Meter {
         OpenStream { meter: self }
     }
 
-    /// What was counted so far.
+    /// Reads the counts.
     pub fn read(&self) -> Reading {
         *lock(&self.reading)
     }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tally_has_what_was_moved_and_the_streams_that_are_open_now() {
+    fn a_tally_has_the_moved_bytes_and_the_open_streams() {
         let reading = Reading { bytes: 1, open: 2, peak: 3, offset: 4 };
         let tally = Tally { bytes: 1, streams: 2, offset: 4, ..Tally::default() };
         assert_eq!(Tally::from(reading), tally);

@@ -1,6 +1,7 @@
-//! The queue of work of a transfer of the ropewalk protocol: which bytes of the file are still to be
-//! asked for, by whom they are owed, and which are on the disk. Streams pull from it;
-//! that alone balances fast and slow ones, resumes, and recovers broken ones.
+//! The queue of a transfer of the ropewalk protocol. It knows which bytes of the file are still to
+//! be asked for, which streams owe them, and which bytes are written. Each stream takes its next
+//! range from here. That alone shares the work between fast and slow streams, resumes a transfer,
+//! and replaces broken streams.
 //!
 //! ```text
 //!            claim                take                 finish
@@ -10,9 +11,18 @@
 //!   held (kept from an earlier run, being checked)  ──► done, or todo
 //! ```
 //!
-//! A byte may be owed by several streams; it is in exactly one of todo-or-owed,
-//! held, writing and done, so it is written once and by one thread. All of it is
-//! under one lock. Does no I/O and knows no sockets.
+//! - claim: a range that the queue gives a stream to ask for.
+//! - owed: the bytes of a claim are owed by its stream until the stream brings them.
+//! - patience: twice the time that an answer takes, and at least [`Timing::least_patience`].
+//! - late: a claim is late when it is owed for longer than the patience.
+//! - prefix: the done bytes from the start of the file to the first byte that is not done.
+//! - follower: a thread that reads the prefix in order, to hash it or to give it out.
+//! - lag: how many bytes of the prefix the follower has not read yet.
+//! - room: how many bytes ahead of the follower may be asked for, where memory limits that.
+//!
+//! Several streams may owe the same byte. Each byte is in exactly one of todo-or-owed, held,
+//! writing and done. So one thread writes it, once. One lock guards all of it. The queue does no
+//! I/O and knows no sockets.
 
 #![forbid(unsafe_code)]
 
@@ -36,41 +46,41 @@ use std::ops::Range;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// When the lowest missing byte is this far behind the highest one asked for, fast
-/// streams ask again for what holds it back.
+/// How far the end of all claims may be ahead of the prefix, in bytes. Beyond that, fast streams
+/// ask again for the range that holds the prefix back.
 pub const HOLD_BACK: u64 = 32 << 20;
 
 /// Most streams that owe the same byte.
 pub const MAX_COPIES: usize = 3;
 
-/// When the follower is this far behind the prefix, streams pause: what arrives sooner
-/// than it can be hashed leaves the processor's cache before it is. They do not pause
-/// while the follower catches up with bytes that are in no cache anyway.
+/// Streams pause when the lag is larger than this, in bytes: bytes that arrive sooner than they
+/// can be hashed leave the processor's cache first. Streams do not pause while the follower
+/// catches up with bytes that are in no cache anyway.
 pub const MAX_LAG: u64 = 16 << 20;
 
-/// No cache holds so much: a follower that is this far behind catches up.
+/// A lag that no cache holds, in bytes: the follower has to catch up then.
 const FAR_LAG: u64 = 256 << 20;
 
-/// Who waits for a follower hears of it this often, in bytes.
+/// How often, in bytes, a waiting stream hears of the follower.
 const LAG_STEP: u64 = 1 << 20;
 
-/// A stream, by a number of its own.
+/// The number of a stream.
 pub type StreamId = usize;
 
-/// Something to ask a sender for.
+/// The queue's answer to a stream that wants something to ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// This range: it is owed by the stream that claimed it from now on.
+    /// This range. The stream owes it from now on.
     Range(Range<u64>),
-    /// The same, and another stream, which is late with it, owes it too.
+    /// This range, with which another stream is late. Both owe it from now on.
     Copy(Range<u64>),
-    /// Nothing now. After this long there may be, or when the queue changes.
+    /// Nothing now. There may be something after this time, or when the queue changes.
     Later(Option<Duration>),
-    /// Nothing any more: all bytes are done, or the transfer has ended.
+    /// Nothing more: all bytes are done, or the transfer has ended.
     Over,
 }
 
-/// Why the queue came to its end.
+/// How a transfer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// Every byte is done.
@@ -84,15 +94,15 @@ pub enum End {
 pub struct Progress {
     /// Bytes that are done.
     pub done: u64,
-    /// Bytes of an earlier run that are still to be checked.
+    /// Bytes of an earlier run that are not checked yet.
     pub held: u64,
-    /// Bytes before the first that is not done.
+    /// Length of the prefix, in bytes.
     pub prefix: u64,
-    /// How far somebody follows the prefix, if anybody does.
+    /// How many bytes the follower has read; `None` without a follower.
     pub followed: Option<u64>,
     /// Bytes that were asked for a second time while the first answer was on its way.
     pub asked_again: u64,
-    /// Claims that were or will be asked for a second time: damaged, late, or owed by a
+    /// How many claims were or will be asked for again: they were damaged, late, or owed by a
     /// stream that is gone.
     pub repeats: u64,
 }
@@ -104,13 +114,13 @@ pub struct Queue {
     changed: Condvar,
     /// For the follower: the prefix has grown.
     advanced: Condvar,
-    /// For those who watch: the end, or as much as they wait for.
+    /// For the main thread: the end, or as many done bytes as it waits for.
     milestone: Condvar,
 }
 
 impl Queue {
-    /// A queue for a file of `size` bytes, handed out in claims of at most `piece`.
-    /// The ranges `held` are there already and about to be checked.
+    /// A queue for a file of `size` bytes, with claims of at most `piece` bytes. An earlier run
+    /// left the ranges `held`, which are about to be checked.
     pub fn new(size: u64, piece: u32, held: &RangeSet) -> Queue {
         let mut todo = RangeSet::new();
         held.gaps(0..size).into_iter().for_each(|gap| todo.insert(gap));
@@ -133,7 +143,7 @@ impl Queue {
         }
     }
 
-    /// With other waits than those of the default. To be called before the first claim.
+    /// Uses the waits of `timing`. Call this before the first claim.
     pub fn with_timing(self, timing: &Timing) -> Queue {
         let mut state = lock(&self.state);
         state.least_patience = timing.least_patience;
@@ -142,9 +152,9 @@ impl Queue {
         self
     }
 
-    /// Has nothing asked for that ends more than `room` bytes ahead of who follows the
-    /// prefix: there is no place for it. To be called before the first claim. So that
-    /// nobody waits in vain, `room` is at least a piece and 2 MiB.
+    /// Limits claims to ranges that end at most `room` bytes ahead of the follower. Call this
+    /// before the first claim. `room` is at least a piece and 2 MiB, so that no stream waits for
+    /// ever.
     pub fn with_room(self, room: u64) -> Queue {
         let mut state = lock(&self.state);
         state.room = Some(room);
@@ -153,32 +163,31 @@ impl Queue {
         self
     }
 
-    /// Has claims end at multiples of the piece, wherever they begin. To be called before the
+    /// Makes each claim end at a multiple of the piece, wherever it begins. Call this before the
     /// first claim.
     pub fn with_aligned_pieces(self) -> Queue {
         lock(&self.state).is_aligned = true;
         self
     }
 
-    /// The next range for `stream`. `pace` is how long it takes for an answer: what
-    /// another stream has owed for twice that long may be asked for again, when there is
-    /// nothing else to do for a stream that is `idle`, or when it holds the prefix back.
-    pub fn claim(&self, stream: StreamId, idle: bool, pace: Duration) -> Claim {
-        self.claim_at(stream, idle, pace, Instant::now())
+    /// The next range for `stream`. An answer takes `answer_time`; a range that another stream
+    /// has owed for twice that time is late. A late range is claimed again when it holds the
+    /// prefix back, or when nothing else is left for an `idle` stream, which owes nothing.
+    pub fn claim(&self, stream: StreamId, idle: bool, answer_time: Duration) -> Claim {
+        self.claim_at(stream, idle, answer_time, Instant::now())
     }
 
-    fn claim_at(&self, stream: StreamId, idle: bool, pace: Duration, now: Instant) -> Claim {
-        lock(&self.state).claim(stream, idle, pace, now)
+    fn claim_at(&self, stream: StreamId, idle: bool, answer_time: Duration, now: Instant) -> Claim {
+        lock(&self.state).claim(stream, idle, answer_time, now)
     }
 
-    /// Counts changes, for [`Queue::wait_for_change`].
+    /// The number of changes so far, for [`Queue::wait_for_change`].
     pub fn version(&self) -> u64 {
         lock(&self.state).version
     }
 
-    /// Waits until the queue is another one than at `version`, at most for `limit`. The
-    /// version is that from before the claim that had no answer, so that no change in
-    /// between is missed.
+    /// Waits until the queue has changed since `version`, for `limit` at most. Read the version
+    /// before the claim that gave nothing, so that no change in between is missed.
     pub fn wait_for_change(&self, version: u64, limit: Option<Duration>) {
         let state = lock(&self.state);
         if state.end().is_some() || state.version != version {
@@ -190,7 +199,7 @@ impl Queue {
         });
     }
 
-    /// Keeps others from writing `range`, which the caller has just claimed, until
+    /// Keeps other streams from writing `range`, which the caller has just claimed, until
     /// [`Queue::unlock`]. `false` if another stream has brought some of it already.
     pub fn lock(&self, range: &Range<u64>) -> bool {
         let mut state = lock(&self.state);
@@ -201,29 +210,28 @@ impl Queue {
         is_free
     }
 
-    /// The caller has written something to `range` that does not count yet, and will not write
-    /// there any more.
+    /// The caller wrote bytes to `range` that do not count yet, and will not write there any more.
     pub fn unlock(&self, range: &Range<u64>) {
         let mut state = lock(&self.state);
         state.writing.remove(range.clone());
         self.notify(&mut state);
     }
 
-    /// What `stream` owes first, if anything.
+    /// The range that `stream` has to bring next, if it owes any.
     pub fn oldest(&self, stream: StreamId) -> Option<Range<u64>> {
         lock(&self.state).owed.get(&stream)?.front().map(|owed| owed.range.clone())
     }
 
-    /// `stream` has brought `range`, the start of what it owes first. Answers which
-    /// parts of it the caller now has to write; others have, or are at, the rest.
+    /// `stream` has brought `range`, the start of its oldest claim. Returns the parts that the
+    /// caller now has to write. The other parts are written, or another thread writes them.
     pub fn take(&self, stream: StreamId, range: Range<u64>) -> Vec<Range<u64>> {
         let mut state = lock(&self.state);
         state.bring(stream, &range);
         state.start_writing(range)
     }
 
-    /// `stream` has brought `range` as part of a hole that goes on for `run` bytes.
-    /// Takes also what follows in the hole and is owed by nobody.
+    /// `stream` has brought `range`, the start of a hole of `run` bytes. Takes also the bytes in
+    /// the rest of the hole that no stream owes.
     pub fn take_hole(&self, stream: StreamId, range: Range<u64>, run: u64) -> Vec<Range<u64>> {
         let mut state = lock(&self.state);
         state.bring(stream, &range);
@@ -237,7 +245,7 @@ impl Queue {
         parts
     }
 
-    /// `stream` has brought `range`, damaged: it has to be asked for again.
+    /// `stream` has brought `range`, but damaged. The range has to be asked for again.
     pub fn reject(&self, stream: StreamId, range: Range<u64>) {
         let mut state = lock(&self.state);
         state.bring(stream, &range);
@@ -245,7 +253,7 @@ impl Queue {
         self.notify(&mut state);
     }
 
-    /// What was being written is on the disk.
+    /// A part from [`Queue::take`] is written.
     pub fn finish(&self, part: Range<u64>, is_hole: bool) {
         let mut state = lock(&self.state);
         let prefix = state.prefix();
@@ -260,7 +268,7 @@ impl Queue {
         self.notify_done(&mut state, prefix);
     }
 
-    /// `stream` is gone: what it owes is anybody's.
+    /// `stream` is gone. Other streams may claim what it owes.
     pub fn release(&self, stream: StreamId) {
         let mut state = lock(&self.state);
         for owed in state.owed.remove(&stream).unwrap_or_default() {
@@ -269,7 +277,7 @@ impl Queue {
         self.notify(&mut state);
     }
 
-    /// The check of a range that was held has ended.
+    /// The check of a held range has ended.
     pub fn checked(&self, range: Range<u64>, good: bool, is_hole: bool) {
         let mut state = lock(&self.state);
         let prefix = state.prefix();
@@ -295,19 +303,19 @@ impl Queue {
         self.milestone.notify_all();
     }
 
-    /// Whether the transfer is at its end, and how.
+    /// How the transfer ended; `None` while it goes on.
     pub fn end(&self) -> Option<End> {
         lock(&self.state).end()
     }
 
-    /// Waits for the end of the transfer, at most for `limit`. Whether it has come.
+    /// Waits for the end of the transfer, for `limit` at most. Returns whether it has ended.
     pub fn wait_for_end(&self, limit: Duration) -> bool {
         self.wait_until(limit, |state| state.end().is_some());
         self.end().is_some()
     }
 
-    /// Waits until `wanted` bytes are done or the transfer is at its end, at most for
-    /// `limit`. Answers how many are done, and whether it is over.
+    /// Waits until `wanted` bytes are done or the transfer has ended, for `limit` at most.
+    /// Returns how many bytes are done, and whether the transfer has ended.
     pub fn wait_for_done(&self, wanted: u64, limit: Duration) -> (u64, bool) {
         lock(&self.state).wanted = wanted;
         self.wait_until(limit, |state| state.done.total() >= wanted || state.end().is_some());
@@ -315,13 +323,13 @@ impl Queue {
         (state.done.total(), state.end().is_some())
     }
 
-    /// There may be something to ask for.
+    /// Wakes the streams: there may be something to ask for.
     fn notify(&self, state: &mut State) {
         state.version += 1;
         self.changed.notify_all();
     }
 
-    /// Bytes that did not come from a stream are done: streams do not pause for them.
+    /// Bytes are done that no stream has brought. Streams do not pause for these bytes.
     fn catch_up(&self, state: &mut State) {
         if !state.catching_up && state.lag() > MAX_LAG {
             state.catching_up = true;
@@ -329,7 +337,7 @@ impl Queue {
         }
     }
 
-    /// More is done than before. Nobody is woken who does not wait for it: this is
+    /// More bytes are done than before. Wakes only threads that wait for that, since this is
     /// called for each block.
     fn notify_done(&self, state: &mut State, prefix_before: u64) {
         let over = state.end().is_some();
@@ -349,8 +357,8 @@ impl Queue {
         drop(wait_until(&self.milestone, lock(&self.state), Instant::now() + limit, come));
     }
 
-    /// Waits until more than `known` bytes from the start of the file are done, or the
-    /// transfer is at its end. Answers how many are.
+    /// Waits until the prefix is longer than `known` bytes, or the transfer has ended. Returns the
+    /// length of the prefix.
     pub fn wait_for_prefix(&self, known: u64) -> u64 {
         let mut state = lock(&self.state);
         while state.prefix() <= known && state.end().is_none() {
@@ -359,7 +367,7 @@ impl Queue {
         state.prefix()
     }
 
-    /// Somebody follows the prefix, and has come to `at`.
+    /// The follower has read the first `at` bytes.
     pub fn followed(&self, at: u64) {
         let mut state = lock(&self.state);
         let before = state.followed.unwrap_or(0);
@@ -369,8 +377,10 @@ impl Queue {
         }
     }
 
-    /// How far the hole goes that the done byte at `offset` is in; `None` where it is
-    /// no hole, and then how far there is none.
+    /// The end of the hole around the done byte at `offset`.
+    ///
+    /// # Errors
+    /// The byte is in no hole: the start of the next hole, or the end of the file.
     pub fn hole_at(&self, offset: u64) -> Result<u64, u64> {
         let state = lock(&self.state);
         match state.holes.run_end(offset) {
@@ -379,7 +389,7 @@ impl Queue {
         }
     }
 
-    /// How far the transfer has come.
+    /// Reads the progress of the transfer.
     pub fn progress(&self) -> Progress {
         let state = lock(&self.state);
         Progress {

@@ -21,7 +21,7 @@ use super::queue::window::block_size;
 use super::queue::{self, Progress, Queue};
 use super::store::Store;
 use super::timing::Timing;
-use super::trace::{Mark, Recorder, Standing};
+use super::trace::{Mark, Position, Recorder};
 use crate::codec::message::report::{Mended, Report, Tally};
 use crate::codec::message::verify::Verify;
 use crate::codec::wire::HASH_UNIT;
@@ -395,7 +395,7 @@ impl Sink {
         let recorder = self.recorder.as_ref()?;
         let Progress { prefix, followed, .. } = self.queue.progress();
         let hashed = followed.filter(|_| self.wanted.verify == Verify::Md5);
-        Some(Report::Trace(recorder.take(Standing { prefix, hashed })))
+        Some(Report::Trace(recorder.take(Position { prefix, hashed })))
     }
 
     /// A block was good. Called for each, so it takes no lock.

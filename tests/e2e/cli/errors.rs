@@ -36,13 +36,13 @@ fn unreachable(test: &str, address: &str, words: &str) {
 }
 
 #[test]
-fn a_host_that_does_not_exist_is_named() {
+fn the_error_names_a_host_that_does_not_exist() {
     // The client rejects an invalid host name without asking a resolver.
     unreachable("no-host", "no host.invalid:80", "; check the name, or use an IP address");
 }
 
 #[test]
-fn a_refused_connection_is_named() {
+fn the_error_says_that_a_connection_was_refused() {
     let scratch = Scratch::new("refused-port");
     let port = reserve(scratch.address(), 0).unwrap();
     let words = format!("{}: Connection refused; no server listens there: start it", port.address);
@@ -50,7 +50,7 @@ fn a_refused_connection_is_named() {
 }
 
 #[test]
-fn a_connection_that_times_out_is_named() {
+fn the_error_says_that_a_connection_timed_out() {
     let scratch = Scratch::new("timeout-port");
     let listener = TcpListener::bind((scratch.address(), 0)).unwrap();
     let _waiting = fill_backlog(&listener);
@@ -137,13 +137,13 @@ fn too_many_streams_are_refused_with_the_number_that_is_allowed() {
 }
 
 #[test]
-fn hostile_words_of_a_server_do_not_reach_the_terminal() {
+fn hostile_bytes_of_a_server_do_not_reach_the_terminal() {
     let reply = b"HTTP/1.1 403 \x1b[31mred\r\nContent-Length: 30\r\n\r\n{\"error\": \"\\u001b[2J\xc2\x9b0m\\n\\r\"} ";
     answered("hostile", reply, REFUSED, ": 403 \\x1b[31mred: \\x1b[2J\\xc2\\x9b0m\\x0a\\x0d");
 }
 
 #[test]
-fn endless_words_of_a_server_are_cut() {
+fn a_long_error_of_a_server_is_cut() {
     let reply = [b"HTTP/1.0 500 ", "x".repeat(8000).as_bytes(), b"\r\n\r\n"].concat();
     let words = format!(": 500 {}...\n", "x".repeat(197));
     let scratch = Scratch::new("endless");
@@ -157,12 +157,12 @@ fn endless_words_of_a_server_are_cut() {
 }
 
 #[test]
-fn a_reply_that_is_not_http_is_named() {
+fn the_error_says_that_a_reply_is_not_http() {
     answered("not-http", b"SSH-2.0-OpenSSH_9.2\r\n", PROTOCOL, ": the reply is not HTTP: ");
 }
 
 #[test]
-fn a_reply_that_is_not_the_json_expected_is_named() {
+fn the_error_says_that_a_reply_is_not_the_expected_json() {
     for (number, body) in [
         "",
         "hello",
@@ -198,7 +198,7 @@ fn the_error_says_why_an_offer_is_invalid() {
 }
 
 #[test]
-fn a_reply_that_is_too_long_is_named() {
+fn the_error_says_that_a_reply_is_too_long() {
     let reply = seed_reply(&" ".repeat(70_000));
     let scratch = Scratch::new("reply-long");
     let server = ClassicServer::bind(&scratch);
@@ -210,7 +210,7 @@ fn a_reply_that_is_too_long_is_named() {
 }
 
 #[test]
-fn a_server_that_says_nothing_is_named() {
+fn the_error_says_that_a_server_did_not_reply() {
     answered("nothing", b"", NETWORK, ": the server closed without a reply");
     answered("half", b"HTTP/1.1 200 OK\r\nContent", NETWORK, ": the server closed without");
 }
@@ -241,12 +241,12 @@ fn a_sender_that_ends_early_is_noticed() {
 }
 
 #[test]
-fn a_sender_whose_connections_break_is_named() {
+fn the_error_says_that_the_streams_broke() {
     cut_short("reset", NETWORK, ": Connection reset by peer", true);
 }
 
 #[test]
-fn a_sender_that_never_listens_is_named_after_a_while() {
+fn the_error_says_after_a_while_that_a_sender_never_listened() {
     let scratch = Scratch::new("never-listens");
     let server = ClassicServer::bind(&scratch);
     let port = reserve(scratch.address(), 0).unwrap();
@@ -285,7 +285,7 @@ fn the_client_waits_for_a_sender_that_listens_late() {
 }
 
 #[test]
-fn an_md5_that_differs_is_named() {
+fn the_error_says_that_the_md5_differs() {
     let scratch = Scratch::new("md5");
     let server = ClassicServer::bind(&scratch);
     let mut client = scratch.client(server.address(), 3, "file", old_output(&scratch));
@@ -303,12 +303,12 @@ fn a_file_size_limit_is_an_error_and_does_not_kill_the_client() {
     let scratch = Scratch::new("fsize");
     let (server, _) = Server::with_file(&scratch, 1 << 20);
     let output = old_output(&scratch);
-    for threads in [1, 4] {
-        let client = scratch.client(server.address, threads, "file", &output);
+    for streams in [1, 4] {
+        let client = scratch.client(server.address, streams, "file", &output);
         // In blocks of 512 bytes: enough for a quarter of the file only.
         let outcome = run(&mut after("ulimit -f 1024", &client));
         outcome.failed(SYSTEM, "client", "out: File too large");
-        assert_eq!(Scratch::names(&scratch.path("folder")), ["out"], "{threads}");
+        assert_eq!(Scratch::names(&scratch.path("folder")), ["out"], "{streams}");
     }
     drop(server);
     old_output_survives(&scratch);
@@ -336,7 +336,7 @@ fn a_client_without_descriptors_leaves_nothing() {
 }
 
 #[test]
-fn a_tag_that_is_too_long_is_named() {
+fn the_error_says_that_the_etag_is_too_long() {
     let scratch = Scratch::new("long-tag");
     let server = ClassicServer::bind(&scratch);
     let client =

@@ -1,4 +1,4 @@
-//! The server's log: time stamps, refused requests, and a file of its own.
+//! The server's log: time stamps, refused requests, and a log file.
 
 use crate::support::harness::{Scratch, Server, run, wait_until};
 use crate::support::user::{NOBODY, can_be_tried};

@@ -309,7 +309,7 @@ fn progress_with_or_start(client: &mut Running, bytes: u64) {
 }
 
 #[test]
-fn the_printed_command_resumes_the_fetch_as_it_stands() {
+fn the_printed_command_resumes_the_fetch() {
     goes_on("again", "sh", OsStr::new("file"), OsStr::new("out"));
 }
 

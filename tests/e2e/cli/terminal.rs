@@ -88,7 +88,7 @@ fn the_bar_fits_a_window_that_becomes_narrower() {
 }
 
 #[test]
-fn an_error_stands_where_the_bar_was() {
+fn an_error_replaces_the_bar() {
     let Half { path, gate: _gate, pty } = half("bar-error", 40, &[]);
     pty.signal(libc::SIGINT);
     let (status, written) = pty.finish();
@@ -157,7 +157,7 @@ fn an_error_and_the_ok_of_the_summary_are_colored_where_the_terminal_can() {
     let written = in_colors("colors", &[("TERM", "xterm"), ("NO_COLOR", "")]);
     assert!(written.contains(", md5 \x1b[32mok\x1b[0m\r\n"), "{written:?}");
     assert!(written.contains("\x1b[31mclient:\x1b[0m 127."), "{written:?}");
-    assert_eq!(written.matches('\x1b').count(), 4, "nothing else is: {written:?}");
+    assert_eq!(written.matches('\x1b').count(), 4, "the terminal shows another color: {written:?}");
     for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "")] {
         let written = in_colors("no-colors", &[("TERM", "xterm"), (name, value)]);
         assert!(!written.contains('\x1b'), "{name}: {written:?}");

@@ -34,18 +34,18 @@ fn legend(svg: &str, words: &str) -> u64 {
 
 #[test]
 fn every_stream_has_a_row() {
-    for threads in [1, 5] {
+    for wanted in [1, 5] {
         let (gate, faults) = Gate::after(0);
         let path = Path::new("trace-rows", 6 << 20, faults);
-        let (mut client, picture) = drawing(&path, path.client(threads));
+        let (mut client, picture) = drawing(&path, path.client(wanted));
         let client = Running::start(&mut client);
         wait_until("a request on every stream", || {
             let streams: HashSet<usize> = path.relay.asked().iter().map(|it| it.stream).collect();
-            (streams.len() == threads).then_some(())
+            (streams.len() == wanted).then_some(())
         });
         gate.open();
         client.finish().succeeded();
-        assert_eq!(rows(&fs::read_to_string(picture).unwrap()), threads);
+        assert_eq!(rows(&fs::read_to_string(picture).unwrap()), wanted);
         path.is_whole();
     }
 }

@@ -250,7 +250,7 @@ fn refused(name: &str, arguments: &[&str], words: &str) {
 }
 
 #[test]
-fn every_mistake_on_a_client_s_command_line_is_named() {
+fn the_error_names_every_mistake_on_a_client_s_command_line() {
     for (arguments, words) in [
         (&["-q"][..], "address: is missing"),
         (&["h:1", "1"], "file: is missing; write h:1/path, or h:1 streams file"),
@@ -321,7 +321,7 @@ fn every_mistake_on_a_client_s_command_line_is_named() {
 }
 
 #[test]
-fn every_mistake_on_a_server_s_command_line_is_named() {
+fn the_error_names_every_mistake_on_a_server_s_command_line() {
     for (arguments, words) in [
         (&["-q"][..], "port: is missing"),
         (&["--port", "80"], "--port: no such option; the port is the last argument"),
@@ -340,7 +340,7 @@ fn every_mistake_on_a_server_s_command_line_is_named() {
 }
 
 #[test]
-fn every_mistake_on_a_worker_s_command_line_is_named() {
+fn the_error_names_every_mistake_on_a_worker_s_command_line() {
     refused("sender", &["0", "f", "0", "1"], "block_size: must be");
     refused("sender", &["0", "f", "1", "256"], "streams: must be");
     refused("sender", &["0", "f", "1"], "streams: is missing");
@@ -350,7 +350,7 @@ fn every_mistake_on_a_worker_s_command_line_is_named() {
 }
 
 #[test]
-fn a_worker_without_a_parent_to_give_it_its_job_says_so() {
+fn a_worker_without_a_job_from_a_parent_says_so() {
     let scratch = Scratch::new("no-job");
     for name in ["sender", "receiver"] {
         run(scratch.program(name).arg("--job")).failed(1, name, "standard input: ");

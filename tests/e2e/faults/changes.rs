@@ -63,7 +63,7 @@ fn a_file_that_is_replaced_ends_the_transfer() {
 }
 
 #[test]
-fn a_file_that_is_rewritten_with_its_old_time_is_noticed_all_the_same() {
+fn a_file_that_is_rewritten_with_its_old_mtime_ends_the_transfer_too() {
     changes("touched", &["--verify", "crc32c"], |path| {
         let file = fs::File::options().write(true).open(path.scratch.path("file")).unwrap();
         let before = file.metadata().unwrap().modified().unwrap();

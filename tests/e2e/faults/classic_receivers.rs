@@ -11,9 +11,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 /// The size of a file whose blocks fit into no socket's buffers.
 const LARGE: usize = 96 << 20;
 
-/// A server that offers the file `file` over `threads` streams, and the offer.
-fn offered(scratch: &Scratch, bytes: &[u8], threads: usize) -> (Server, Offer) {
-    offered_with(scratch, &[], bytes, threads)
+/// A server that offers the file `file` over `streams` streams, and the offer.
+fn offered(scratch: &Scratch, bytes: &[u8], streams: usize) -> (Server, Offer) {
+    offered_with(scratch, &[], bytes, streams)
 }
 
 /// Like `offered`, with options of the server.
@@ -21,11 +21,11 @@ fn offered_with(
     scratch: &Scratch,
     options: &[&str],
     bytes: &[u8],
-    threads: usize,
+    streams: usize,
 ) -> (Server, Offer) {
     let server = Server::start(scratch, options);
     scratch.write("file", bytes);
-    let offer = ask(server.address, "file", threads);
+    let offer = ask(server.address, "file", streams);
     (server, offer)
 }
 
@@ -39,10 +39,10 @@ fn closed_unserved(mut stream: TcpStream) -> bool {
 
 /// Fetches the rest of an offer, and demands that it is right.
 #[track_caller]
-fn serves_all(server: Server, offer: &Offer, bytes: &[u8], threads: u8) {
+fn serves_all(server: Server, offer: &Offer, bytes: &[u8], streams: u8) {
     let mut server = server;
     let blocks: Vec<Vec<u8>> =
-        (0..threads).map(|number| read_all(open_stream(offer.sender, number))).collect();
+        (0..streams).map(|number| read_all(open_stream(offer.sender, number))).collect();
     assert_same(&blocks.concat(), bytes, "all blocks");
     let line = server.next_log_line();
     assert!(line.ends_with(": complete\n"), "{line}");

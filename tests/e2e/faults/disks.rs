@@ -45,7 +45,7 @@ int fchmod(int fd, mode_t mode) {
     if (lacks("modes")) { errno = EPERM; return -1; }
     return ((int (*)(int, mode_t))NEXT("fchmod"))(fd, mode);
 }
-/* "stamps" keeps no time, and says nothing. */
+/* "stamps" ignores the times and reports no error. */
 int futimens(int fd, const struct timespec times[2]) {
     if (lacks("times")) { errno = EPERM; return -1; }
     if (lacks("stamps")) return 0;
@@ -122,7 +122,7 @@ fn a_disk_that_keeps_no_times_gets_the_file_and_one_warning() {
             let outcome = run(&mut on_a_disk_without(what, &scratch, client));
             let lines: Vec<&str> = outcome.err.lines().collect();
             assert!(lines.len() == 1 && lines[0].ends_with(words), "{outcome:?}");
-            assert!(outcome.succeeded().contains("md5 ok"), "it is fetched again");
+            assert!(outcome.succeeded().contains("md5 ok"), "the client fetches the file again");
             assert_same(&fs::read(&out).unwrap(), &bytes, "the output");
         }
     }
@@ -211,7 +211,7 @@ fn a_disk_that_reports_no_size_does_not_count_as_full() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_read_is_written_to_and_gone_on_in() {
+fn a_fetch_into_an_unreadable_folder_succeeds_and_resumes() {
     let (gate, faults) = Gate::after(20);
     let path = Path::new("drop-box", (40 * BLOCK) as usize, faults);
     let folder = path.folder("");
@@ -278,7 +278,7 @@ cat out >"$SIGNAL.out"
 "#;
 
 #[test]
-fn a_disk_that_fills_up_at_any_block_keeps_what_came_and_goes_on_with_room() {
+fn a_disk_that_fills_up_at_any_block_keeps_what_came_and_resumes_with_room() {
     for round in 0..4 {
         // The file fits on the disk, and is stored only in part, so no space is allocated in
         // advance. Each block may be the one that does not fit.

@@ -75,10 +75,10 @@ fn a_wrong_token_gets_nothing_after_a_while_and_harms_nobody() {
         guess.write_all(&Request::Finished.encode()).unwrap();
         let mut stream = offer.open();
         stream.write_all(&request(0, 100)).unwrap();
-        assert_same(&payload(&mut stream, 0, 100), &bytes[..100], "what belongs here");
+        assert_same(&payload(&mut stream, 0, 100), &bytes[..100], "the requested bytes");
         assert!(closed_unserved(guess));
     }
-    assert!(begun.elapsed() >= Duration::from_secs(3), "each guess has to take a second");
+    assert!(begun.elapsed() >= Duration::from_secs(3), "each guess takes a second");
     offer.serves_all(&mut server, &bytes);
     other.serves_all(&mut server, b"another session's");
 }
@@ -255,7 +255,7 @@ fn a_connection_without_a_hello_gets_nothing() {
 
 #[test]
 fn a_stream_from_another_address_than_the_request_gets_nothing() {
-    let scratch = Scratch::new("pulled-elsewhere");
+    let scratch = Scratch::new("stream-elsewhere");
     let (mut server, bytes) = serving(&scratch, &[], 1000);
     let offer = ask(&server, "file", 1);
     let SocketAddr::V4(sender) = offer.sender else { panic!("{}", offer.sender) };
@@ -298,7 +298,7 @@ fn streams_above_twice_the_number_asked_for_are_closed() {
     }
     // A closed stream makes room for another.
     open.truncate(5);
-    let mut last = wait_until("room for one more", || {
+    let mut last = wait_until("room for another stream", || {
         let mut stream = connect(offer.sender);
         let _ = stream.write_all(&[&offer.hello()[..], &request(0, 10)].concat());
         matches!(read_some(&mut stream, &mut [0; HEADER_SIZE + 10]), Ok(1..)).then_some(stream)

@@ -145,9 +145,9 @@ impl Peer {
         Peer { scratch, address, bytes, shared }
     }
 
-    fn run(&self, threads: usize, options: &[&str]) -> Outcome {
+    fn run(&self, streams: usize, options: &[&str]) -> Outcome {
         let output = self.scratch.path("folder/out");
-        let mut client = self.scratch.client(self.address, threads, "file", output);
+        let mut client = self.scratch.client(self.address, streams, "file", output);
         run(client.args(["--verify", "crc32c"]).args(options))
     }
 
@@ -323,7 +323,7 @@ fn ends_with(code: u8, exit: i32, words: &'static str) {
 }
 
 #[test]
-fn hostile_words_of_a_sender_do_not_reach_the_terminal() {
+fn hostile_bytes_of_a_sender_do_not_reach_the_terminal() {
     ends_with(1, CHANGED, "the file changed on the server while it was sent: ");
     ends_with(2, REFUSED, "the server cannot read the file: ");
     ends_with(3, PROTOCOL, "the sender refuses the stream: ");

@@ -377,7 +377,7 @@ fn these_tests_pass_where_signals_are_ignored_too() {
     tests.args([
         "--exact",
         "faults::signals::a_signal_ends_a_client_whose_output_is_not_read",
-        "cli::terminal::an_error_stands_where_the_bar_was",
+        "cli::terminal::an_error_replaces_the_bar",
     ]);
     tests.current_dir(scratch.folder());
     let said = run(&mut after("trap '' HUP INT QUIT", &tests)).succeeded();

@@ -48,7 +48,9 @@ fn a_file_that_the_server_cannot_read_is_an_error_at_once() {
     let (reply, _) = reply(&server, request(b"/proc/self/mem", 1));
     assert_eq!((reply.status, reply.error()), (500, "the server cannot read the file"));
     let logged = "the server cannot read the file (Input/output error)";
-    wait_until("word of it", || server.running.next_error_line().contains(logged).then_some(()));
+    wait_until("the line in the log", || {
+        server.running.next_error_line().contains(logged).then_some(())
+    });
 }
 
 #[test]
@@ -206,7 +208,7 @@ fn a_server_whose_wait_for_workers_fails_once_goes_on() {
         line.split_whitespace().last()?.parse().ok()
     };
     let before = switches().unwrap();
-    wait_until("a wait that failed, and its end", || match switches() {
+    wait_until("the end of a failed wait", || match switches() {
         Some(count) => (count > before + 2).then_some(()),
         None => Some(()),
     });

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime};
 
 #[test]
-fn a_file_comes_whole_with_what_describes_it() {
+fn a_get_brings_the_whole_file_and_the_fields_that_describe_it() {
     let mut server = Site::start(&[]);
     let bytes = content(3_000_001);
     let path = server.file("a.txt", &bytes);
@@ -178,7 +178,7 @@ fn names_are_decoded_and_end_before_the_query() {
 }
 
 #[test]
-fn only_regular_files_are_there_and_only_three_methods() {
+fn only_regular_files_and_three_methods_are_served() {
     let server = Site::start(&[]);
     let folder = server.folder.to_str().unwrap().to_string();
     let mut client = server.connect();

@@ -47,7 +47,7 @@ fn entries(reply: &Reply) -> Vec<Value> {
 #[track_caller]
 fn parse(listing: &str) -> Vec<Value> {
     let lines = listing.strip_prefix("{\"entries\":[\n").expect("no listing");
-    let lines = lines.strip_suffix("\n],\"complete\":true}\n").expect("not all");
+    let lines = lines.strip_suffix("\n],\"complete\":true}\n").expect("an incomplete listing");
     let entries = lines.split(",\n").filter(|line| !line.is_empty());
     entries.map(|entry| json::parse(entry.as_bytes()).unwrap()).collect()
 }

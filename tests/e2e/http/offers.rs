@@ -2,6 +2,7 @@
 
 use crate::support::site::Site;
 use std::fs;
+use std::time::{Duration, UNIX_EPOCH};
 
 #[test]
 fn a_ropewalk_offer_comes_at_once_however_long_the_file() {
@@ -20,6 +21,32 @@ fn a_ropewalk_offer_comes_at_once_however_long_the_file() {
     let other = server.post(&path, "{\"threads\": 4, \"protocol\": 2}");
     assert_ne!(other.member("session"), session);
     assert_eq!(other.field("etag"), reply.field("etag"));
+}
+
+#[test]
+fn a_file_that_the_client_has_is_up_to_date_though_the_server_is_full() {
+    let server = Site::start(&["--max-transfers", "1"]);
+    let path = server.file("file", b"bytes");
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::new(1_700_000_001, 987_654_321)).unwrap();
+    let ask = |more: &str| server.post(&path, &format!("{{\"threads\":4,\"protocol\":2{more}}}"));
+    let existing = |size: u64, seconds: u64, nanoseconds: u32| {
+        ask(&format!(
+            ",\"existing\":{{\"size\":{size},\"mtime_s\":{seconds},\"mtime_ns\":{nanoseconds}}}"
+        ))
+    };
+    let offer = existing(4, 1_700_000_001, 987_654_321);
+    assert_eq!((offer.status, offer.member("size")), (200, "5"));
+    assert_eq!((offer.member("mtime_s"), offer.member("mtime_ns")), ("1700000001", "987654321"));
+    for (seconds, nanoseconds) in [(1_700_000_001, 987_654_321), (1_700_000_000, 0)] {
+        let reply = existing(5, seconds, nanoseconds);
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.text().trim_end(), "{\"protocol\":2,\"up_to_date\":true}");
+        assert_eq!(reply.field("etag"), offer.field("etag"));
+    }
+    // The one place is taken by the offer.
+    assert_eq!(existing(5, 1_700_000_002, 0).status, 503);
+    assert_eq!(ask(",\"existing\":null").status, 400);
 }
 
 #[test]

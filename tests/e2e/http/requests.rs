@@ -276,7 +276,7 @@ fn the_limit_of_transfers_gets_503_until_one_ends() {
     drop(crate::support::peers::classic::open_stream(first.sender, 0));
     server.next_log_line();
     // The place becomes free a moment after the server has written the line.
-    wait_until("a place", || {
+    wait_until("a free place", || {
         http.send(request(b"file", 1));
         (http.receive().status == 200).then_some(())
     });

@@ -73,7 +73,7 @@ impl Setup {
 
     #[track_caller]
     fn got(&self, expected: &[u8]) {
-        assert!(fs::read(&self.out).unwrap() == expected, "what came differs");
+        assert!(fs::read(&self.out).unwrap() == expected, "the output differs");
         fs::remove_file(&self.out).unwrap();
     }
 }

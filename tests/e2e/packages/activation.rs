@@ -74,7 +74,7 @@ fn workers_get_neither_the_variables_nor_the_socket() {
     let mut server = Running::start(&mut command);
     server.next_line();
     let handed = fs::read_link(format!("/proc/{}/fd/3", server.pid())).unwrap();
-    assert_eq!(variables(server.pid()).len(), 3, "else this proves nothing");
+    assert_eq!(variables(server.pid()).len(), 3, "the server has all three variables");
     let offer = ask(address, "file", 1);
     let sender = proof::children(server.pid(), 1)[0];
     // Between fork and exec the worker is still the server's program.

@@ -41,9 +41,9 @@ fn files_arrive_with_every_check_and_with_none() {
     let server = old_server(&scratch, &[]);
     let bytes = content((5 << 20) + 17);
     scratch.write("file", &bytes);
-    for (threads, verify) in [(1, "md5"), (4, "md5"), (4, "crc32c"), (16, "none"), (255, "md5")] {
+    for (streams, verify) in [(1, "md5"), (4, "md5"), (4, "crc32c"), (16, "none"), (255, "md5")] {
         let output = scratch.path("out");
-        let mut client = scratch.client(server.address, threads, "file", &output);
+        let mut client = scratch.client(server.address, streams, "file", &output);
         client.args(["--verify", verify]);
         run(&mut old(client)).succeeded();
         assert_same(&fs::read(&output).unwrap(), &bytes, verify);

@@ -17,7 +17,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 
 #[test]
-fn thirty_kills_cost_less_than_half_of_the_file_again() {
+fn thirty_kills_cost_less_than_half_of_the_file() {
     let size = 96 << 20;
     let slow = Faults { rate: Box::new(|_| Some(8 << 20)), ..Faults::default() };
     let path = Path::new("kills", size as usize, slow);
@@ -63,7 +63,7 @@ fn half(test: &str) -> Half {
     gate.open();
     let part = fs::read(path.folder("out.part")).unwrap();
     let journal = fs::read(path.folder("out.part.journal")).unwrap();
-    assert_same(&part[..20 << 17], &path.bytes[..20 << 17], "what has come");
+    assert_same(&part[..20 << 17], &path.bytes[..20 << 17], "the bytes that have come");
     Half { path, part, journal }
 }
 
@@ -146,11 +146,14 @@ fn a_journal_needs_the_part_file_that_it_was_made_for() {
     fs::copy(half.path.folder("out.part"), half.path.folder("copy")).unwrap();
     fs::rename(half.path.folder("copy"), half.path.folder("out.part")).unwrap();
     half.goes_on(None, "another part file");
+    // The output would be up to date.
+    fs::remove_file(half.path.folder("out")).unwrap();
     fs::write(half.path.folder("out.part.journal"), &half.journal).unwrap();
     let said = run(&mut half.path.direct(2)).succeeded();
     assert!(!said.contains("resumed"), "{said}");
     half.path.is_whole();
     // A part file alone counts for nothing.
+    fs::remove_file(half.path.folder("out")).unwrap();
     fs::write(half.path.folder("out.part"), &half.part).unwrap();
     half.goes_on(None, "no journal");
 }
@@ -173,7 +176,7 @@ fn bytes_that_were_damaged_on_the_disk_are_fetched_again() {
     }
     assert!(passed.len() as u64 - before >= 33 - BLOCKS + 3);
     let good = passed.iter().filter(|piece| piece.offset == 2 * BLOCK).count();
-    assert_eq!(good, 1, "what is good is not fetched again");
+    assert_eq!(good, 1, "only damaged blocks are fetched again");
 }
 
 #[test]

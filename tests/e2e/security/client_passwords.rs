@@ -105,7 +105,7 @@ fn asked(test: &str) -> (Scratch, Server, Pty) {
     assert!(pty.shows_what_is_typed());
     pty.type_in("ann\n");
     pty.wait_for(0, |written| written.contains("Password for ann at "));
-    wait_until("silence", || (!pty.shows_what_is_typed()).then_some(()));
+    wait_until("a terminal without echo", || (!pty.shows_what_is_typed()).then_some(()));
     (scratch, server, pty)
 }
 
@@ -129,7 +129,7 @@ fn the_client_prompts_again_after_a_wrong_password() {
     pty.wait_for(before, |written| written.contains("this password\r\nUser for "));
     pty.type_in("ann\n");
     pty.wait_for(before, |written| written.contains("Password for ann at "));
-    wait_until("silence", || (!pty.shows_what_is_typed()).then_some(()));
+    wait_until("a terminal without echo", || (!pty.shows_what_is_typed()).then_some(()));
     pty.type_in("sesame\n");
     assert!(pty.finish().0.success());
 }
@@ -181,7 +181,7 @@ fn ctrl_z_at_the_prompt_gives_the_terminal_back_and_asks_again_afterwards() {
     let before = pty.written.len();
     pty.signal(libc::SIGCONT);
     pty.wait_for(before, |written| written.contains("Password for ann at "));
-    wait_until("silence", || (!pty.shows_what_is_typed()).then_some(()));
+    wait_until("a terminal without echo", || (!pty.shows_what_is_typed()).then_some(()));
     pty.type_in("sesame\n");
     assert!(pty.finish().0.success());
 }

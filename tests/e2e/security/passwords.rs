@@ -154,7 +154,7 @@ fn sighup_reads_the_passwords_again_and_a_broken_file_changes_nothing() {
     assert_eq!((fetch(&old), fetch(&new)), (Some(0), Some(4)));
     secret(&scratch, "users", "eve");
     server.running.signal(libc::SIGHUP);
-    wait_until("word of it", || {
+    wait_until("the line in the log", || {
         server.next_log_line().contains("no colon in it; the old passwords stay").then_some(())
     });
     let fetch = |login: &PathBuf| {
@@ -164,7 +164,7 @@ fn sighup_reads_the_passwords_again_and_a_broken_file_changes_nothing() {
     assert_eq!(fetch(&old), Some(0));
     secret(&scratch, "users", "eve:apple");
     server.running.signal(libc::SIGHUP);
-    wait_until("word of it", || {
+    wait_until("the line in the log", || {
         server.next_log_line().contains("read again, users: 1").then_some(())
     });
     let mut client = scratch.client(server.address, 1, "file", scratch.path("out"));
@@ -226,7 +226,7 @@ fn curl_comes_in_with_digest() {
         let (_, code) = curl(&server, &["--digest", "-u", "ann:wrong"]).unwrap();
         assert_eq!(code, "401");
         let (_, code) = curl(&server, &["-u", "ann:sesame"]).unwrap();
-        assert_eq!(code, "401", "Basic is not let in");
+        assert_eq!(code, "401", "the server refuses Basic");
         let head = curl(&server, &["--digest", "-u", "ann:sesame", "-I"]).unwrap();
         assert_eq!(head.1, "200");
     }

@@ -20,7 +20,7 @@ fn status(pid: u32, key: &str) -> Option<String> {
 /// calls.
 #[track_caller]
 fn confined(pid: u32) {
-    wait_until("a worker that is confined", || {
+    wait_until("a confined worker", || {
         (status(pid, "NoNewPrivs")? == "1" && status(pid, "Seccomp")? == "2").then_some(())
     });
     for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
@@ -94,14 +94,14 @@ fn confined_workers_move_files_in_every_way() {
     std::os::unix::fs::FileExt::write_all_at(&holed, &bytes, 37 << 20).unwrap();
     let expected = fs::read(&sparse).unwrap();
     for (name, whole) in [("file", &bytes), ("sparse", &expected)] {
-        for (threads, options) in [
+        for (streams, options) in [
             (1, &["--verify", "none"][..]),
             (4, &["--verify", "none", "--no-sync"]),
             (4, &["--verify", "crc32c"]),
             (255, &[]),
         ] {
             let output = scratch.path("out");
-            let mut client = scratch.client(server.address, threads, name, &output);
+            let mut client = scratch.client(server.address, streams, name, &output);
             run(client.args(options)).succeeded();
             assert_same(&fs::read(&output).unwrap(), whole, name);
         }

@@ -81,7 +81,7 @@ fn a_server_s_memory_is_closed_to_core_files_and_other_processes_of_its_user() {
 fn is_closed_to_its_user(pid: u32) {
     // If a process is closed to its own user, the kernel gives these files to root.
     let owner = fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid();
-    assert_eq!(owner, 0, "else whoever is that user can read passwords and tokens");
+    assert_eq!(owner, 0, "another process of the user can read passwords and tokens");
 }
 
 /// Numbers between blanks, sorted.

@@ -54,6 +54,8 @@ fn a_silent_session_gives_up_its_data_port_to_the_next_client() {
     let server = Server::start(&scratch, &["--data-ports", &range, "--idle-timeout", "2"]);
     scratch.write("file", b"bytes");
     let silent = sink::ask(&server, "file", 1).open();
-    wait_until("a port", || (reply(&server, request(b"file", 1)).0.status == 200).then_some(()));
+    wait_until("a free data port", || {
+        (reply(&server, request(b"file", 1)).0.status == 200).then_some(())
+    });
     assert!(sink::closed_unserved(silent));
 }

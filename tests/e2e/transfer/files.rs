@@ -15,13 +15,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Fetches `bytes` over `threads` streams with our client from our server.
+/// Fetches `bytes` over `streams` streams with our client from our server.
 #[track_caller]
-fn round_trip(scratch: &Scratch, server: &Server, bytes: &[u8], threads: usize) {
+fn round_trip(scratch: &Scratch, server: &Server, bytes: &[u8], streams: usize) {
     let file = scratch.write("file", bytes);
     let output = scratch.path("out");
-    let said = run(scratch.client(server.address, threads, &file, &output).arg("-v")).succeeded();
-    let what = format!("{} bytes over {threads} streams", bytes.len());
+    let said = run(scratch.client(server.address, streams, &file, &output).arg("-v")).succeeded();
+    let what = format!("{} bytes over {streams} streams", bytes.len());
     assert_same(&fs::read(&output).unwrap(), bytes, &what);
     assert!(said.starts_with(&format!("{} in ", amount::size(bytes.len() as u64))), "{said}");
     // Words about repaired or late bytes may follow.
@@ -29,18 +29,18 @@ fn round_trip(scratch: &Scratch, server: &Server, bytes: &[u8], threads: usize) 
     assert!(rest.starts_with(['\n', ',', ';']), "{said}");
 }
 
-/// Fetches files whose sizes lie around the edges of the blocks for `threads` streams.
+/// Fetches files whose sizes lie around the edges of the blocks for `streams` streams.
 #[track_caller]
-fn block_edges(test: &str, threads: usize) {
+fn block_edges(test: &str, streams: usize) {
     let scratch = Scratch::new(test);
     let server = Server::start(&scratch, &[]);
-    let bytes = content(40 * threads + 2);
-    let mut sizes = vec![0, 1, 2, threads - 1, threads, threads + 1];
-    sizes.extend([40 * threads - 1, 40 * threads, 40 * threads + 1]);
+    let bytes = content(40 * streams + 2);
+    let mut sizes = vec![0, 1, 2, streams - 1, streams, streams + 1];
+    sizes.extend([40 * streams - 1, 40 * streams, 40 * streams + 1]);
     sizes.sort();
     sizes.dedup();
     for size in sizes {
-        round_trip(&scratch, &server, &bytes[..size], threads);
+        round_trip(&scratch, &server, &bytes[..size], streams);
     }
     assert_eq!(Scratch::names(scratch.folder()), ["file", "out"]);
 }
@@ -75,8 +75,8 @@ fn tens_of_megabytes_arrive_over_any_number_of_streams() {
     let scratch = Scratch::new("large");
     let server = Server::start(&scratch, &[]);
     let bytes = content((48 << 20) + 17);
-    for threads in [1, 12, 255] {
-        round_trip(&scratch, &server, &bytes, threads);
+    for streams in [1, 12, 255] {
+        round_trip(&scratch, &server, &bytes, streams);
     }
 }
 
@@ -89,8 +89,8 @@ fn fifty_clients_at_once_all_get_their_file() {
     let output = |number| scratch.path(format!("out{number}"));
     let clients: Vec<Running> = (0..50)
         .map(|number| {
-            let threads = number % 7 + 1;
-            Running::start(&mut scratch.client(server.address, threads, &file, output(number)))
+            let streams = number % 7 + 1;
+            Running::start(&mut scratch.client(server.address, streams, &file, output(number)))
         })
         .collect();
     for (number, client) in clients.into_iter().enumerate() {
@@ -141,13 +141,13 @@ fn a_relative_name_is_looked_up_where_the_server_was_started() {
 fn a_classic_client_gets_its_file_with_its_streams_in_any_order() {
     let scratch = Scratch::new("classic-client");
     let server = Server::start(&scratch, &[]);
-    for (threads, step) in [(1, 1), (8, 5), (11, 7), (255, 101)] {
+    for (streams, step) in [(1, 1), (8, 5), (11, 7), (255, 101)] {
         // The step and the number have no common divisor, so each stream comes once.
-        let order: Vec<u8> = (0..threads).map(|n| ((n * step + 3) % threads) as u8).collect();
-        let bytes = content(10_000 + threads);
+        let order: Vec<u8> = (0..streams).map(|n| ((n * step + 3) % streams) as u8).collect();
+        let bytes = content(10_000 + streams);
         let file = scratch.write("file", &bytes);
         let got = fetch(server.address, file.as_os_str().as_encoded_bytes(), &order);
-        assert_same(&got, &bytes, &format!("{threads} streams"));
+        assert_same(&got, &bytes, &format!("{streams} streams"));
     }
 }
 
@@ -170,19 +170,19 @@ fn streams_past_the_end_of_a_small_file_get_nothing_but_the_end() {
     assert_eq!(blocks, [&b"01"[..], b"23", b"45", b"67", b"89", b"", b"", b""]);
 }
 
-/// Demands that our client asks for `target` over `threads` streams in this form. A classic server
+/// Demands that our client asks for `target` over `streams` streams in this form. A classic server
 /// ignores the key that it does not know.
 #[track_caller]
-fn asks_for(request: &str, target: &str, threads: usize) {
+fn asks_for(request: &str, target: &str, streams: usize) {
     assert!(request.starts_with(&format!("POST {target} HTTP/1.1\r\n")), "{request}");
     let body = request.split("\r\n\r\n").nth(1).unwrap().replace(' ', "");
-    assert_eq!(body, format!("{{\"threads\":{threads},\"protocol\":2}}"));
+    assert_eq!(body, format!("{{\"threads\":{streams},\"protocol\":2}}"));
 }
 
 /// Fetches with our client from a classic server that answers with `reply`.
 #[track_caller]
-fn from_classic(test: &str, threads: usize, reply: impl Fn(&str, u16) -> Vec<u8>) {
-    refused_once(test, threads, None, reply);
+fn from_classic(test: &str, streams: usize, reply: impl Fn(&str, u16) -> Vec<u8>) {
+    refused_once(test, streams, None, reply);
 }
 
 /// Like `from_classic`, but the server first answers with `refusal`. A classic server does not
@@ -190,7 +190,7 @@ fn from_classic(test: &str, threads: usize, reply: impl Fn(&str, u16) -> Vec<u8>
 #[track_caller]
 fn refused_once(
     test: &str,
-    threads: usize,
+    streams: usize,
     refusal: Option<&str>,
     reply: impl Fn(&str, u16) -> Vec<u8>,
 ) {
@@ -198,16 +198,16 @@ fn refused_once(
     let server = ClassicServer::bind(&scratch);
     let bytes = content(1_000_003);
     let output = scratch.path("out");
-    let mut client = scratch.client(server.address(), threads, "some file", &output);
+    let mut client = scratch.client(server.address(), streams, "some file", &output);
     let client = Running::start(&mut client);
     let mut target = "some%20file";
     if let Some(refusal) = refusal {
-        asks_for(&server.answer(refusal), target, threads);
+        asks_for(&server.answer(refusal), target, streams);
         target = "some file";
     }
     let request = server.answer(reply(&md5(&bytes), server.data_port()));
-    asks_for(&request, target, threads);
-    server.send(&bytes, threads);
+    asks_for(&request, target, streams);
+    server.send(&bytes, streams);
     client.finish().succeeded();
     assert_same(&fs::read(&output).unwrap(), &bytes, "the output");
     assert_eq!(Scratch::names(scratch.folder()), ["out"]);
@@ -256,7 +256,7 @@ fn the_client_skips_an_interim_reply() {
 }
 
 #[test]
-fn a_classic_server_that_does_not_decode_is_asked_with_the_name_itself() {
+fn a_classic_server_that_does_not_decode_is_asked_again_with_the_plain_name() {
     for (number, refusal) in [
         "HTTP/1.0 404 File not found\r\nServer: BaseHTTP/0.6 Python/3.8.2\r\n\r\n<p>no</p>",
         "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
@@ -271,7 +271,7 @@ fn a_classic_server_that_does_not_decode_is_asked_with_the_name_itself() {
 }
 
 #[test]
-fn a_refusal_is_final_where_another_spelling_cannot_help() {
+fn a_refusal_is_final_when_another_spelling_cannot_help() {
     for (file, refusal) in [
         // Nothing is encoded in this name.
         ("plain", "HTTP/1.0 404 Not Found\r\n\r\n"),
@@ -306,10 +306,10 @@ fn sender_by_hand(
     scratch: &Scratch,
     file: &std::path::Path,
     block: u64,
-    threads: usize,
+    streams: usize,
 ) -> (Running, SocketAddr) {
     let mut sender = scratch.program("sender");
-    sender.arg("0").arg(file).arg(block.to_string()).arg(threads.to_string());
+    sender.arg("0").arg(file).arg(block.to_string()).arg(streams.to_string());
     let mut sender = Running::start(&mut sender);
     let line = sender.next_line();
     let port = line.trim_end().strip_prefix("listening on [::]:").expect(&line).parse().unwrap();
@@ -353,7 +353,7 @@ fn a_sender_run_by_hand_ends_quietly_after_its_last_stream() {
     assert_same(&[first, second].concat(), &bytes, "both blocks");
     let outcome = sender.finish();
     assert_eq!(outcome.err, "");
-    assert_eq!(outcome.succeeded().lines().count(), 1, "nothing but where it listens");
+    assert_eq!(outcome.succeeded().lines().count(), 1, "the sender prints only its address");
     proof::nothing_stays(&scratch);
 }
 
@@ -415,12 +415,12 @@ fn a_small_file_comes_once_over_a_slow_path_and_many_streams() {
 }
 
 #[test]
-fn no_more_streams_are_opened_than_the_file_has_blocks() {
+fn the_client_opens_no_more_streams_than_the_file_has_blocks() {
     for (size, most) in [(5, 1), (128 << 10, 1), ((256 << 10) + 1, 3)] {
-        for threads in ["16", "auto"] {
+        for streams in ["16", "auto"] {
             let path = Path::new("few-blocks", size, Faults::default());
-            let said = run(&mut path.client(threads)).succeeded();
-            assert!(path.relay.streams() <= most, "{size} {threads}: {}", path.relay.streams());
+            let said = run(&mut path.client(streams)).succeeded();
+            assert!(path.relay.streams() <= most, "{size} {streams}: {}", path.relay.streams());
             assert!(most > 1 || said.contains(" over 1 stream"), "{said}");
             path.is_whole();
         }
@@ -466,10 +466,10 @@ fn the_smallest_files_arrive_over_any_number_of_streams() {
     for size in [0, 1, 2, 127, 128 << 10, (128 << 10) + 1] {
         let bytes = content(size);
         scratch.write("file", &bytes);
-        for (threads, how) in [(1, "md5"), (7, "crc32c"), (255, "none"), (255, "md5")] {
-            let mut client = scratch.client(server.address, threads, "file", &output);
-            let said = run(client.args(["--verify", how])).succeeded();
-            let what = format!("{size} bytes, {threads} streams, {how}: {said}");
+        for (streams, how) in [(1, "md5"), (7, "crc32c"), (255, "none"), (255, "md5")] {
+            let mut client = scratch.client(server.address, streams, "file", &output);
+            let said = run(client.args(["--restart", "--verify", how])).succeeded();
+            let what = format!("{size} bytes, {streams} streams, {how}: {said}");
             assert_same(&fs::read(&output).unwrap(), &bytes, &what);
             assert!(said.starts_with(&format!("{} in ", amount::size(size as u64))), "{what}");
         }

@@ -94,7 +94,7 @@ fn holes_arrive_as_holes_without_any_check_too() {
 }
 
 #[test]
-fn a_file_that_is_one_hole_moves_nothing() {
+fn a_file_of_one_hole_moves_no_bytes() {
     moves("holes-only", 1 << 40, &[], &["--verify", "crc32c"]);
     moves("holes-only-md5", (50 << 20) + 1, &[], &[]);
 }

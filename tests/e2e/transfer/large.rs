@@ -46,9 +46,9 @@ fn a_file_past_four_gibibytes_arrives_with_its_md5_and_goes_on_after_a_kill() {
     for (offset, length) in stored {
         let mut got = vec![0; length];
         output.read_exact_at(&mut got, offset).unwrap();
-        assert_same(&got, &content(length), "what is past 4 GiB");
+        assert_same(&got, &content(length), "the bytes past 4 GiB");
     }
-    assert!(output.metadata().unwrap().blocks() * 512 < 16 << 20, "its holes were filled");
+    assert!(output.metadata().unwrap().blocks() * 512 < 16 << 20, "the holes were filled");
 }
 
 #[test]

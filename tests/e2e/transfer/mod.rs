@@ -9,4 +9,5 @@ mod one_port;
 mod outputs;
 mod piped;
 mod slow_stream;
+mod up_to_date;
 mod verify;

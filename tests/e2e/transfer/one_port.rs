@@ -26,9 +26,9 @@ fn behind(data: DataPorts) -> Faults {
 /// Fetches the file through a relay with these data ports. Demands that all streams use the control
 /// port and that the summary says so.
 #[track_caller]
-fn falls_back(test: &str, data: DataPorts, threads: usize) {
+fn falls_back(test: &str, data: DataPorts, streams: usize) {
     let path = Path::new(test, (3 << 20) + 7, behind(data));
-    let said = path.fetch(threads);
+    let said = path.fetch(streams);
     assert!(said.contains(WORDS), "{said}");
     assert!(path.relay.beside() > 0);
     assert_eq!(path.relay.beside(), path.relay.streams());
@@ -115,7 +115,7 @@ fn the_error_names_both_ports_when_neither_works() {
 }
 
 #[test]
-fn damage_and_cuts_are_mended_through_one_port_too() {
+fn damage_and_cuts_are_repaired_through_one_port_too() {
     let faults = Faults::of_blocks(|block| {
         let number = scatter(block.number);
         if block.number > 0 && block.number < 100 && number % 12 == 0 {
@@ -209,7 +209,7 @@ fn a_wrong_token_at_the_control_port_gets_only_the_error_session() {
         assert!(matches!(header, Header::Error { code: ErrorCode::Session, .. }), "{header:?}");
         assert_eq!(read_some(&mut stranger, &mut [0]).unwrap(), 0);
     }
-    assert!(begun.elapsed() >= Duration::from_secs(2), "each guess has to take a second");
+    assert!(begun.elapsed() >= Duration::from_secs(2), "each guess takes a second");
     offer.serves_all_at(server.address, &mut server, &bytes);
 }
 

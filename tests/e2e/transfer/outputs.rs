@@ -30,6 +30,9 @@ fn a_folder_or_no_output_means_the_file_s_own_name() {
         (Some("folder"), folder.join("a file")),
         (Some("folder/"), folder.join("a file")),
         (Some("folder/."), folder.join("a file")),
+        (Some("folder/.."), home.join("a file")),
+        (Some("."), home.join("a file")),
+        (Some(".."), scratch.path("a file")),
         (Some("link"), folder.join("a file")),
     ] {
         let mut client = scratch.program("client");
@@ -60,6 +63,16 @@ fn a_folder_that_is_not_there_is_an_error() {
     let output = scratch.path("missing/out");
     let outcome = run(&mut scratch.client("127.0.0.1:1", 2, "file", output));
     outcome.failed(SYSTEM, "client", "missing/out: No such file or directory");
+    for output in ["missing/", "missing/.", "missing/.."] {
+        let mut client = scratch.client("127.0.0.1:1", 2, "data/file", output);
+        let outcome = run(client.current_dir(scratch.folder()));
+        outcome.failed(
+            SYSTEM,
+            "client",
+            &format!("{output}: there is no such folder; make it first"),
+        );
+    }
+    assert_eq!(Scratch::names(scratch.folder()).len(), 0);
 }
 
 #[test]
@@ -81,7 +94,7 @@ fn an_output_that_is_not_a_regular_file_is_refused_before_any_request() {
         (fifo.as_os_str(), "fifo: exists and is not a regular file"),
         (name(b"s"), "s: exists and is not a regular file"),
         (name(b"link"), "link: exists and is not a regular file"),
-        (name(b"new/"), "new/file: No such file or directory"),
+        (name(b"new/"), "new/: there is no such folder; make it first"),
         (name(b"new/."), "new/.: Is a directory"),
     ] {
         let mut client = scratch.client(server.address(), 2, "file", output);

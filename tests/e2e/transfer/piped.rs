@@ -31,8 +31,8 @@ const WAITING: u64 = 16 << 20;
 
 impl Path {
     /// A client that writes the file to its standard output.
-    fn piping(&self, threads: usize) -> Command {
-        let mut client = self.scratch.client(self.relay.address, threads, "file", "-");
+    fn piping(&self, streams: usize) -> Command {
+        let mut client = self.scratch.client(self.relay.address, streams, "file", "-");
         client.current_dir(self.scratch.path("folder"));
         client
     }
@@ -89,8 +89,8 @@ fn files_of_every_size_come_with_each_way_to_verify() {
     for size in [0, 1, (128 << 10) - 1, 128 << 10, (128 << 10) + 1, 700_001] {
         let bytes = content(size);
         scratch.write("file", &bytes);
-        for (threads, verify) in [(1, "md5"), (7, "md5"), (3, "crc32c"), (3, "none")] {
-            let mut client = scratch.client(server.address, threads, "file", "-");
+        for (streams, verify) in [(1, "md5"), (7, "md5"), (3, "crc32c"), (3, "none")] {
+            let mut client = scratch.client(server.address, streams, "file", "-");
             Piped::start(client.args(["--verify", verify])).brings(&bytes);
         }
     }
@@ -319,8 +319,8 @@ fn holes_are_written_as_zeros() {
     let size = 24 << 20;
     drop(sparse(&scratch.path("file"), size, &[(5 << 20, 300_000), (20 << 20, 1 << 20)]));
     let expected = fs::read(scratch.path("file")).unwrap();
-    for threads in [1, 5] {
-        Piped::start(&mut scratch.client(server.address, threads, "file", "-")).brings(&expected);
+    for streams in [1, 5] {
+        Piped::start(&mut scratch.client(server.address, streams, "file", "-")).brings(&expected);
     }
 }
 

@@ -199,7 +199,7 @@ fn blocks_carry_a_checksum_unless_none_is_wanted() {
     for (how, expected) in [("crc32c", true), ("none", false)] {
         seen.lock().unwrap().clear();
         let mut client = path.scratch.client(path.relay.address, 1, "file", path.folder("out"));
-        run(client.args(["--verify", how])).succeeded();
+        run(client.args(["--restart", "--verify", how])).succeeded();
         assert_eq!(*seen.lock().unwrap(), [expected; 3], "{how}");
     }
 }

@@ -8,8 +8,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// A classic request.
-pub(crate) fn request(file: &[u8], threads: usize) -> Vec<u8> {
-    let body = format!("{{\"threads\": {threads}}}");
+pub(crate) fn request(file: &[u8], streams: usize) -> Vec<u8> {
+    let body = format!("{{\"threads\": {streams}}}");
     let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
     [b"POST ", file, b" HTTP/1.1\r\n", length.as_bytes()].concat()
 }
@@ -23,9 +23,9 @@ pub(crate) struct Offer {
 
 /// Asks for a file, and demands an offer.
 #[track_caller]
-pub(crate) fn ask(server: SocketAddr, file: impl AsRef<[u8]>, threads: usize) -> Offer {
+pub(crate) fn ask(server: SocketAddr, file: impl AsRef<[u8]>, streams: usize) -> Offer {
     let mut http = Http::connect(server);
-    http.send(request(file.as_ref(), threads));
+    http.send(request(file.as_ref(), streams));
     let reply = http.receive();
     assert_eq!(reply.status, 200, "{reply:?}");
     let port = reply.member("port").parse().unwrap();
@@ -59,9 +59,9 @@ pub(crate) fn fetch(server: SocketAddr, file: impl AsRef<[u8]>, order: &[u8]) ->
     blocks.into_iter().flat_map(|(_, block)| block).collect()
 }
 
-/// The bytes of a file that stream `number` of `threads` carries.
-pub(crate) fn block(bytes: &[u8], number: u8, threads: usize) -> &[u8] {
-    let size = bytes.len() / threads + 1;
+/// The bytes of a file that stream `number` of `streams` carries.
+pub(crate) fn block(bytes: &[u8], number: u8, streams: usize) -> &[u8] {
+    let size = bytes.len() / streams + 1;
     let start = (size * usize::from(number)).min(bytes.len());
     &bytes[start..(start + size).min(bytes.len())]
 }
@@ -122,8 +122,8 @@ impl ClassicServer {
 
     /// Waits for this many streams, and returns each with its number.
     #[track_caller]
-    pub(crate) fn accept_streams(&self, threads: usize) -> Vec<(u8, TcpStream)> {
-        (0..threads)
+    pub(crate) fn accept_streams(&self, count: usize) -> Vec<(u8, TcpStream)> {
+        (0..count)
             .map(|_| {
                 let mut stream = accept(&self.data);
                 let mut number = [0];
@@ -135,12 +135,12 @@ impl ClassicServer {
 
     /// Sends all of `bytes` over this many streams.
     #[track_caller]
-    pub(crate) fn send(&self, bytes: &[u8], threads: usize) {
-        let streams = self.accept_streams(threads);
+    pub(crate) fn send(&self, bytes: &[u8], count: usize) {
+        let streams = self.accept_streams(count);
         // All blocks go out at once: a client may wait for any of them.
         std::thread::scope(|scope| {
             for (number, mut stream) in streams {
-                scope.spawn(move || stream.write_all(block(bytes, number, threads)).unwrap());
+                scope.spawn(move || stream.write_all(block(bytes, number, count)).unwrap());
             }
         });
     }

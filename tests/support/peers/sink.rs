@@ -18,14 +18,14 @@ pub(crate) struct Offer {
     /// The token, as hexadecimal digits.
     pub(crate) session: String,
     /// How many streams the test asked for.
-    pub(crate) threads: usize,
+    pub(crate) streams: usize,
 }
 
 /// Asks for a file, and demands an offer. When this returns, the server has closed the connection
 /// and no longer counts it.
 #[track_caller]
-pub(crate) fn ask(server: &Server, file: &str, threads: usize) -> Offer {
-    let body = format!("{{\"threads\":{threads},\"protocol\":2}}");
+pub(crate) fn ask(server: &Server, file: &str, streams: usize) -> Offer {
+    let body = format!("{{\"threads\":{streams},\"protocol\":2}}");
     let mut http = Http::connect(server.address);
     let fields = format!("Connection: close\r\nContent-Length: {}", body.len());
     http.send(format!("POST {file} HTTP/1.1\r\n{fields}\r\n\r\n{body}"));
@@ -33,7 +33,7 @@ pub(crate) fn ask(server: &Server, file: &str, threads: usize) -> Offer {
     assert_eq!(reply.status, 200, "{reply:?}");
     assert!(http.is_closed());
     let sender = SocketAddr::new(server.address.ip(), reply.member("port").parse().unwrap());
-    Offer { sender, session: reply.member("session").to_string(), threads }
+    Offer { sender, session: reply.member("session").to_string(), streams }
 }
 
 impl Offer {
@@ -65,13 +65,13 @@ impl Offer {
     /// The same at another port.
     #[track_caller]
     pub(crate) fn serves_all_at(&self, at: SocketAddr, server: &mut Server, bytes: &[u8]) {
-        let mut streams: Vec<TcpStream> = (0..self.threads).map(|_| self.open_at(at)).collect();
+        let mut streams: Vec<TcpStream> = (0..self.streams).map(|_| self.open_at(at)).collect();
         let mut got = Vec::new();
         let pieces = bytes.len().div_ceil(100_000);
         for number in 0..pieces {
             let offset = number * 100_000;
             let length = (bytes.len() - offset).min(100_000);
-            let stream = &mut streams[number % self.threads];
+            let stream = &mut streams[number % self.streams];
             stream.write_all(&request(offset as u64, length as u32)).unwrap();
             got.extend(payload(stream, offset as u64, length));
         }

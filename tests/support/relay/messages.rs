@@ -16,9 +16,9 @@ pub(super) fn read_block(mut source: &TcpStream, bytes: &mut Vec<u8>) -> io::Res
             Err(error) => return Err(error),
         }
     }
-    let is_hole = bytes[0] == 2;
+    let is_alone = matches!(bytes[0], 2 | 5); // a hole, or "same": no payload follows
     let length = u32::from_be_bytes(bytes[4..8].try_into().unwrap());
-    bytes.resize(HEADER_SIZE + if is_hole { 0 } else { length as usize }, 0);
+    bytes.resize(HEADER_SIZE + if is_alone { 0 } else { length as usize }, 0);
     source.read_exact(&mut bytes[HEADER_SIZE..])?;
     Ok(true)
 }

@@ -34,7 +34,7 @@ fn fetch_file(
     server: &Server,
     offer: &ClassicOffer,
 ) -> Result<Fetched> {
-    let part = output.open_part(fetch.config.wishes.restart)?;
+    let part = output.open_part(fetch.config.start_options.restart)?;
     fetch.warn(part.lacks());
     part.start_over(&fetch.config.file)?;
     fetch.progress.begin(None, 0, true);
@@ -49,7 +49,7 @@ fn fetch_file(
         error.advise("a stream ended early, or the file changed on the server: try again")
     })?;
     fetch.progress.saving(tally.bytes);
-    fetch.warn(part.commit(tally.bytes, fetch.config.wishes.sync)?);
+    fetch.warn(part.commit(tally.bytes, fetch.config.start_options.sync)?);
     Ok(Fetched {
         bytes: tally.bytes,
         time: fetch.begun.elapsed(),

@@ -59,6 +59,6 @@ fn first_difference(part: &File, journal: &File) -> Option<u64> {
     let mut buffer = vec![0; AUDIT_BUFFER];
     let wrong = contents
         .iter()
-        .find(|(start, (end, vouched))| !vouched.holds_in(part, **start..*end, &mut buffer));
+        .find(|(start, (end, recorded))| !recorded.holds_in(part, **start..*end, &mut buffer));
     wrong.map(|(start, _)| *start)
 }

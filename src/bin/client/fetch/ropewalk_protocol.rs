@@ -35,7 +35,7 @@ pub(super) fn run(
     offer: &RopewalkOffer,
     guard: &SessionGuard,
 ) -> Result<Fetched> {
-    let mut part = output.open_part(fetch.config.wishes.restart)?;
+    let mut part = output.open_part(fetch.config.start_options.restart)?;
     let resumed = prepare(fetch, &mut part, offer)?;
     let digest = Digest::begin(fetch, server, offer)?;
     fetch.progress.begin(Some(offer.size), resumed, fetch.config.verify == Verify::Md5);
@@ -65,7 +65,7 @@ fn prepare(fetch: &Fetch<'_>, part: &mut PartFile, offer: &RopewalkOffer) -> Res
         etag: offer.etag.clone().into_bytes(),
         size: offer.size,
     };
-    let start = partial::prepare(part, &subject, offer.stored, fetch.config.wishes)
+    let start = partial::prepare(part, &subject, offer.stored, fetch.config.start_options)
         .map_err(|error| with_hint(error, part, fetch))?;
     fetch.warn(part.lacks());
     Ok(match start {
@@ -83,7 +83,7 @@ fn prepare(fetch: &Fetch<'_>, part: &mut PartFile, offer: &RopewalkOffer) -> Res
 
 /// Receives every byte that is missing.
 fn receive(transfer: &Transfer<'_>, part: &mut PartFile) -> Result<Received> {
-    let sink = Sink::Kept { sync: transfer.fetch.config.wishes.sync };
+    let sink = Sink::Kept { sync: transfer.fetch.config.start_options.sync };
     let files = [part.file().as_fd(), part.journal().as_fd()];
     let received = transfer.run(sink, part.output().shown(), &files);
     part.keep(true);
@@ -109,7 +109,7 @@ fn compare(
 
 /// Writes the file to the disk and gives it its name.
 fn put_in_place(fetch: &Fetch<'_>, mut part: PartFile, offer: &RopewalkOffer) -> Result<()> {
-    let sync = fetch.config.wishes.sync;
+    let sync = fetch.config.start_options.sync;
     let warning = part.complete(offer.size, offer.mtime, sync).map_err(|error| {
         // After a failed write, reads may come from memory and hide what the disk lacks.
         let _ = journal::distrust(part.journal());

@@ -34,7 +34,7 @@ pub(super) fn of(trace: &Trace, limit: Option<u64>) -> Option<String> {
     if window.len() < LEAST_COLUMNS {
         return None;
     }
-    let behind = trace.standings()[window.clone()]
+    let behind = trace.positions()[window.clone()]
         .iter()
         .filter(|at| at.hashed.is_some_and(|hashed| at.prefix.saturating_sub(hashed) > FAR_BEHIND))
         .count();
@@ -90,7 +90,7 @@ struct Facts {
 impl Facts {
     fn of(trace: &Trace, number: usize) -> Facts {
         let mut facts = Facts { number, connected: 0, idle: 0, bytes: 0, retries: 0 };
-        for ((from, to), cell) in times(trace).zip(trace.lane(number)) {
+        for ((from, to), cell) in times(trace).zip(trace.row(number)) {
             let connected = if cell.open || cell.bytes > 0 { to - from } else { 0 };
             facts.connected += connected;
             facts.idle += if cell.bytes == 0 { connected } else { 0 };
@@ -109,7 +109,7 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ropewalk::transfer::trace::{Cell, Slice, Standing};
+    use ropewalk::transfer::trace::{Cell, Position, Slice};
 
     /// 60 s of streams, in columns of 1.6 s. `cell` has what stream and second brought; the MD5 is so far `behind`.
     fn trace(streams: u8, cell: impl Fn(u8, u64) -> Cell, behind: Option<u64>) -> Trace {
@@ -119,7 +119,7 @@ mod tests {
             let hashed = behind.map(|behind| prefix.saturating_sub(behind));
             trace.add(&Slice {
                 at: (second + 1) * 1000,
-                standing: Standing { prefix, hashed },
+                position: Position { prefix, hashed },
                 cells: (0..streams).map(|stream| (stream, cell(stream, second))).collect(),
             });
         }

@@ -51,7 +51,7 @@ pub(super) fn times(trace: &Trace) -> impl Iterator<Item = (u64, u64)> {
 /// The rate of all streams together in each column, in bytes per second.
 pub(super) fn rates(trace: &Trace) -> Vec<f64> {
     let sum = |column: usize| -> u64 {
-        let cells = (0..trace.streams()).filter_map(|stream| trace.lane(stream).get(column));
+        let cells = (0..trace.streams()).filter_map(|stream| trace.row(stream).get(column));
         cells.map(|cell| cell.bytes).sum()
     };
     times(trace)
@@ -62,7 +62,7 @@ pub(super) fn rates(trace: &Trace) -> Vec<f64> {
 
 /// The number of connected streams in each column.
 fn open(trace: &Trace) -> Vec<usize> {
-    let rows = || (0..trace.streams()).map(|stream| trace.lane(stream));
+    let rows = || (0..trace.streams()).map(|stream| trace.row(stream));
     let count =
         |column: usize| rows().filter(|row| row.get(column).is_some_and(|c| c.open)).count();
     (0..trace.columns()).map(count).collect()
@@ -108,9 +108,9 @@ pub(super) fn total(svg: &mut Svg, frame: Frame, trace: &Trace) {
 /// Draws how far the MD5 was behind.
 pub(super) fn md5(svg: &mut Svg, frame: Frame, trace: &Trace) {
     let behind: Vec<f64> = trace
-        .standings()
+        .positions()
         .iter()
-        .map(|standing| standing.prefix.saturating_sub(standing.hashed.unwrap_or(0)) as f64)
+        .map(|position| position.prefix.saturating_sub(position.hashed.unwrap_or(0)) as f64)
         .collect();
     let most = behind.iter().copied().fold(MIB, f64::max);
     axis(svg, frame, &[0.0, most / MIB], most / MIB);
@@ -121,7 +121,7 @@ pub(super) fn md5(svg: &mut Svg, frame: Frame, trace: &Trace) {
 
 /// Whether the receiver made an MD5.
 pub(super) fn has_md5(trace: &Trace) -> bool {
-    trace.standings().iter().any(|standing| standing.hashed.is_some())
+    trace.positions().iter().any(|position| position.hashed.is_some())
 }
 
 fn axis(svg: &mut Svg, frame: Frame, ticks: &[f64], most: f64) {

@@ -140,7 +140,7 @@ fn legend(svg: &mut Svg, trace: &Trace, y: f64, fastest: f64) {
     x = LEFT;
     for mark in Mark::ALL {
         let (class, meaning) = rows::words_of(mark);
-        let count = (0..trace.streams()).flat_map(|stream| trace.lane(stream));
+        let count = (0..trace.streams()).flat_map(|stream| trace.row(stream));
         let count: u64 = count.map(|cell| u64::from(cell.count(mark))).sum();
         let mut path = Path::default();
         rows::symbol(&mut path, mark, (x + 5.0, y + 19.0), 9.0);

@@ -65,7 +65,7 @@ pub(super) fn draw(svg: &mut Svg, frame: Frame, trace: &Trace, fastest: f64) {
 /// The rate at which the darkest shade begins, in bytes per second.
 pub(super) fn fastest(trace: &Trace) -> f64 {
     let mut rates: Vec<f64> = (0..trace.streams())
-        .flat_map(|stream| times(trace).zip(trace.lane(stream)))
+        .flat_map(|stream| times(trace).zip(trace.row(stream)))
         .filter(|(_, cell)| cell.bytes > 0)
         .map(|((from, to), cell)| rate(cell.bytes, from, to))
         .collect();
@@ -93,7 +93,7 @@ fn shade(svg: &mut Svg, row: Frame, trace: &Trace, stream: usize, fastest: f64) 
         };
         path.dash((left, middle), right - left);
     };
-    for ((from, to), cell) in times(trace).zip(trace.lane(stream)) {
+    for ((from, to), cell) in times(trace).zip(trace.row(stream)) {
         let level = match (cell.bytes, cell.open) {
             (0, false) => None,
             (0, true) => Some(None),
@@ -107,7 +107,7 @@ fn shade(svg: &mut Svg, row: Frame, trace: &Trace, stream: usize, fastest: f64) 
             run = level.map(|level| (level, from));
         }
     }
-    let end = times(trace).zip(trace.lane(stream)).last().map_or(0, |((_, to), _)| to);
+    let end = times(trace).zip(trace.row(stream)).last().map_or(0, |((_, to), _)| to);
     flush(run, end);
     svg.path("idle", &ground);
     for (level, path) in shades.iter().enumerate() {
@@ -120,7 +120,7 @@ fn shade(svg: &mut Svg, row: Frame, trace: &Trace, stream: usize, fastest: f64) 
 fn marks(svg: &mut Svg, frame: Frame, trace: &Trace, stream: usize, middle: f64, size: f64) {
     for mark in Mark::ALL {
         let mut path = Path::default();
-        for ((from, to), cell) in times(trace).zip(trace.lane(stream)) {
+        for ((from, to), cell) in times(trace).zip(trace.row(stream)) {
             if cell.count(mark) > 0 {
                 let x = (frame.x(trace, from) + frame.x(trace, to)) / 2.0;
                 symbol(&mut path, mark, (x, middle), size);

@@ -60,7 +60,7 @@ impl Cell {
 
 /// How far a transfer was at the end of an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct Position {
     /// Bytes from the start of the file without a gap.
     pub prefix: u64,
     /// How many of them are in the MD5, if there is one.
@@ -73,7 +73,7 @@ pub struct Slice {
     /// When it ends, in milliseconds from the start.
     pub at: u64,
     /// How far the transfer was then.
-    pub standing: Standing,
+    pub position: Position,
     /// The streams that did anything, by their numbers.
     pub cells: Vec<(u8, Cell)>,
 }
@@ -81,7 +81,7 @@ pub struct Slice {
 impl Slice {
     /// The members of a report with this slice.
     pub(super) fn members(&self) -> Vec<(&'static str, Value)> {
-        let Standing { prefix, hashed } = self.standing;
+        let Position { prefix, hashed } = self.position;
         let mut members =
             vec![("at", Value::from_u64(self.at)), ("prefix", Value::from_u64(prefix))];
         members.extend(hashed.map(|hashed| ("hashed", Value::from_u64(hashed))));
@@ -98,11 +98,11 @@ impl Slice {
     }
 
     pub(super) fn from_fields(fields: &Fields<'_>) -> Result<Slice> {
-        let standing =
-            Standing { prefix: fields.number("prefix")?, hashed: fields.number_if_any("hashed")? };
+        let position =
+            Position { prefix: fields.number("prefix")?, hashed: fields.number_if_any("hashed")? };
         let cells = fields.array("lanes")?.iter().map(lane).collect::<Option<_>>();
         let cells = cells.ok_or_else(|| fields.invalid("lanes"))?;
-        Ok(Slice { at: fields.number("at")?, standing, cells })
+        Ok(Slice { at: fields.number("at")?, position, cells })
     }
 }
 

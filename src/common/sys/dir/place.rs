@@ -158,7 +158,9 @@ impl Dir {
             unsafe { std::mem::zeroed() }
         };
         for (old, time) in old.iter_mut().zip(times) {
-            old.tv_sec = time.seconds.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
+            #[allow(clippy::useless_conversion)] // narrower on 32-bit systems
+            let seconds = time.seconds.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
+            old.tv_sec = seconds;
             old.tv_nsec = time.nanoseconds as _;
         }
         let folder = self.descriptor.as_raw_fd();

@@ -1,12 +1,11 @@
-//! The classic protocol's division of a file: one block a stream, cut at the file's
-//! end (PROTOCOL.md, "Data").
+//! How the classic protocol divides a file: one block for each stream, cut at the end of the file
+//! (PROTOCOL.md, "Data").
 
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
 
-/// Most streams of a classic transfer: the stream's number is one byte, and 255 is
-/// not one of them.
+/// Most streams of a classic transfer. A stream's number is one byte, from 0 to 254.
 pub const MAX_STREAMS: u64 = 255;
 
 /// Which bytes of a file each stream carries.
@@ -17,9 +16,9 @@ pub struct BlockPlan {
 }
 
 impl BlockPlan {
-    /// The plan for a file of `size` bytes over `threads` streams, at least one.
-    pub fn new(size: u64, threads: u8) -> BlockPlan {
-        BlockPlan { size, block_size: size / u64::from(threads.max(1)) + 1 }
+    /// The plan for a file of `size` bytes over `streams` streams; 0 counts as 1.
+    pub fn new(size: u64, streams: u8) -> BlockPlan {
+        BlockPlan { size, block_size: size / u64::from(streams.max(1)) + 1 }
     }
 
     /// The plan for a file of `size` bytes in blocks of `block_size`.
@@ -27,13 +26,13 @@ impl BlockPlan {
         BlockPlan { size, block_size }
     }
 
-    /// Bytes in every block but those that the end of the file cuts short.
+    /// Bytes of a block that the end of the file does not cut.
     pub fn block_size(&self) -> u64 {
         self.block_size
     }
 
-    /// The bytes that stream `number` carries: empty where its block would start at
-    /// or past the end of the file.
+    /// The bytes that stream `number` carries. Empty if the block would start at the end of the
+    /// file or behind it.
     pub fn block(&self, number: u8) -> Range<u64> {
         let start = self.block_size.saturating_mul(u64::from(number)).min(self.size);
         start..start.saturating_add(self.block_size).min(self.size)
@@ -45,19 +44,19 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg_attr(miri, ignore = "arithmetic alone, and twenty million times")]
+    #[cfg_attr(miri, ignore = "only arithmetic, twenty million times")]
     fn blocks_cover_every_file_once_and_in_order() {
         for size in 0..=600u64 {
-            for threads in 1..=255u8 {
-                let plan = BlockPlan::new(size, threads);
+            for streams in 1..=255u8 {
+                let plan = BlockPlan::new(size, streams);
                 let mut covered = 0;
-                for number in 0..threads {
+                for number in 0..streams {
                     let block = plan.block(number);
-                    assert_eq!(block.start, covered, "{size} bytes over {threads}: {number}");
+                    assert_eq!(block.start, covered, "{size} bytes over {streams}: {number}");
                     assert!(block.end - block.start <= plan.block_size());
                     covered = block.end;
                 }
-                assert_eq!(covered, size, "{size} bytes over {threads}");
+                assert_eq!(covered, size, "{size} bytes over {streams}");
             }
         }
     }

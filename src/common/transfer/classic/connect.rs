@@ -1,4 +1,4 @@
-//! How a sink of the classic protocol connects a stream, and what a lost one means.
+//! How a sink of the classic protocol connects a stream, and the error of a lost stream.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Instant;
 
-/// Connects to the first address that answers; refusals are tried again for a while.
+/// Connects to the first address that answers. Tries again for a while if all refuse.
 pub(super) fn connect(addresses: &[SocketAddr], timing: &Timing) -> Result<(Stream, SocketAddr)> {
     let begun = Instant::now();
     loop {
@@ -31,7 +31,7 @@ pub(super) fn connect(addresses: &[SocketAddr], timing: &Timing) -> Result<(Stre
     }
 }
 
-/// What a stream that is of no more use means for the transfer.
+/// The error of a transfer that has lost stream `number`.
 pub(super) fn lost(number: u8, error: &io::Error, timing: &Timing) -> Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => Error::new(

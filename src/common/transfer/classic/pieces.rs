@@ -1,9 +1,9 @@
-//! The classic protocol's part files. A classic reply does not say how large the file
-//! is, so where stream 1 and those after it belong is not known before stream 0 ends:
-//! each writes a file of its own, and they are joined in numeric order.
+//! The files that the streams of a classic transfer write. A classic reply does not name the size
+//! of the file. So the offset of stream 1 is not known before stream 0 ends. Each stream writes a
+//! file of its own, and the files are joined in numeric order.
 //!
-//! Stream 0 belongs at offset 0 and writes the output's own part file. The others get
-//! files without a name, so that nothing of them can be left behind, however a client ends.
+//! Stream 0 belongs at offset 0 and writes the output's part file. The other streams write files
+//! without a name, so that a client that is killed leaves nothing of them.
 
 #![forbid(unsafe_code)]
 
@@ -18,8 +18,7 @@ use std::os::unix::fs::FileExt;
 /// Bytes read at once while joining.
 const BUFFER: usize = 128 << 10;
 
-/// Makes `count` empty files without a name in `folder`, on the same file system as
-/// the output `name`.
+/// Makes `count` empty files without a name in `folder`, the folder of the output `name`.
 pub fn nameless(folder: &Dir, name: &OsStr, count: usize) -> io::Result<Vec<File>> {
     if count == 0 {
         return Ok(Vec::new());
@@ -38,14 +37,14 @@ pub fn nameless(folder: &Dir, name: &OsStr, count: usize) -> io::Result<Vec<File
             Ok(file)
         })
         .collect();
-    // Whatever went wrong, nothing stays.
+    // After an error, the last file may still have its name.
     let _ = private.remove_file(piece);
     folder.remove_dir(&private_name)?;
     files
 }
 
-/// Appends `others`, in order, to `first`, giving back the space of each as soon as it
-/// was copied. Returns the MD5 of the whole and its length in bytes.
+/// Appends `others`, in order, to `first`. Gives back the space of each file once it is copied.
+/// Returns the MD5 of the whole and its length in bytes.
 pub fn join(first: &File, others: impl IntoIterator<Item = File>) -> io::Result<([u8; 16], u64)> {
     let mut digest = Md5::new();
     let mut buffer = vec![0; BUFFER];
@@ -58,14 +57,14 @@ pub fn join(first: &File, others: impl IntoIterator<Item = File>) -> io::Result<
             digest.update(bytes);
             first.write_all_at(bytes, length + offset)
         })?;
-        // Whoever made it may have it open still. Where this is refused it only takes room.
+        // The file may be open elsewhere, and would keep its space. A refusal does no other harm.
         let _ = other.set_len(0);
     }
     Ok((digest.finish(), length))
 }
 
-/// Reads `file` from its start and hands on each piece with its offset. Returns how
-/// many bytes there were.
+/// Reads `file` from its start, and calls `take` with each piece and its offset. Returns the
+/// number of bytes.
 pub fn each_buffer(
     file: &File,
     buffer: &mut [u8],
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_that_is_longer_than_the_buffer_joins_whole() {
+    fn a_piece_that_is_longer_than_the_buffer_is_joined_whole() {
         let path = std::env::temp_dir().join(format!("ropewalk-long-{}", std::process::id()));
         std::fs::create_dir(&path).unwrap();
         let files = nameless(&Dir::open(&path).unwrap(), OsStr::new("out"), 2).unwrap();

@@ -1,6 +1,6 @@
-//! Classic streams whose bytes go out in order: they are opened one after the other,
-//! each when the one before has ended. Side by side, all but the first would have to be
-//! held back, and their server may give up those that take nothing.
+//! A classic transfer to a pipe, which needs the bytes in order. So each stream is opened when the
+//! stream before it has ended. Parallel streams would have to wait for the first, and a server may
+//! give up a stream that takes nothing.
 
 #![forbid(unsafe_code)]
 
@@ -14,35 +14,35 @@ use crate::transfer::meter::Meter;
 use crate::transfer::queue::rate::Rate;
 use crate::transfer::store::pipe::Pipe;
 use crate::transfer::timing::Timing;
-use crate::transfer::trace::{Mark, Recorder, Standing};
+use crate::transfer::trace::{Mark, Position, Recorder};
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, RecvTimeoutError};
 
-/// What a client wants given out.
+/// A classic transfer to a pipe.
 pub struct Piped {
-    /// Where the sender listens.
+    /// The address of the sender's data port.
     pub address: SocketAddr,
-    /// How many streams it has.
+    /// How many streams the sender expects.
     pub streams: u8,
     /// The output's name for error messages, escaped.
     pub shown: String,
     /// Bytes per second at most.
     pub rate: Option<Rate>,
-    /// What each stream does, where that is to be reported.
+    /// Records the streams; `None` if no report wants that.
     pub recorder: Option<Recorder>,
-    /// Where the bytes go.
+    /// The output.
     pub pipe: Pipe,
-    /// How long to wait.
+    /// The waits.
     pub timing: Timing,
 }
 
 impl Piped {
-    /// Receives the whole file, and calls `report` meanwhile.
+    /// Receives the whole file. Calls `report` while it does.
     pub fn receive(&self, mut report: impl FnMut(Report)) -> Result<Report> {
         let meter = &Meter::default();
         let mut tell = || {
             report(Report::Progress(meter.read().into()));
-            let slice = self.recorder.as_ref().map(|it| it.take(Standing::default()));
+            let slice = self.recorder.as_ref().map(|it| it.take(Position::default()));
             slice.map(Report::Trace).map(&mut report);
         };
         std::thread::scope(|scope| {
@@ -93,7 +93,7 @@ impl Piped {
         }
     }
 
-    /// Hands on what stream `number` brings.
+    /// Calls `take` with each piece that stream `number` brings.
     fn carry(
         &self,
         number: u8,

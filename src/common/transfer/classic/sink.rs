@@ -1,5 +1,5 @@
-//! The sink of the classic protocol: each stream says its number, and what then comes
-//! is its block, to the end of the stream (PROTOCOL.md, "Data").
+//! The sink of the classic protocol. Each stream sends its number, and receives its block until the
+//! end of the stream (PROTOCOL.md, "Data").
 
 #![forbid(unsafe_code)]
 
@@ -23,9 +23,8 @@ use std::thread::Scope;
 /// Bytes read at once by each stream.
 pub(super) const BUFFER: usize = 64 << 10;
 
-/// Receives stream `n` into file `n`, each from offset 0, and calls `progress` while
-/// they are under way. `shown` names the output in errors. Reads no faster than `rate`.
-/// What each stream does goes to `recorder`.
+/// Receives stream `n` into file `n` from offset 0. Calls `progress` while streams are open.
+/// `shown` names the output in errors. Reads no faster than `rate`. `recorder` records the streams.
 pub fn receive(
     addresses: &[SocketAddr],
     files: &[File],
@@ -36,7 +35,7 @@ pub fn receive(
     mut progress: impl FnMut(Reading),
 ) -> Result<Reading> {
     let meter = Meter::default();
-    // The first stream finds out which address answers; the others go there too.
+    // The first stream finds out which address answers. The other streams use that address.
     let (first, address) = connect(addresses, timing)?;
     let stop = Stop::default();
     std::thread::scope(|scope| {
@@ -50,7 +49,7 @@ pub fn receive(
                     Block { number, file, shown, address, rate, recorder, timing, meter, stop };
                 start(scope, block, first.take(), ends.clone())?;
             }
-            drop(ends); // so that the death of those who have it is heard of
+            drop(ends); // so that the inbox disconnects if all threads die
             let mut open = files.len();
             while open > 0 {
                 match inbox.recv_timeout(timing.report) {
@@ -75,14 +74,14 @@ pub fn receive(
     })
 }
 
-/// Ends all streams when one has failed.
+/// Ends all streams when one stream has failed.
 #[derive(Default)]
 struct Stop {
     state: Mutex<(bool, Vec<Weak<Stream>>)>,
 }
 
 impl Stop {
-    /// Has `stream` ended too when it comes to that.
+    /// Adds `stream` to the streams that [`Stop::now`] ends.
     fn watch(&self, stream: &Arc<Stream>) -> io::Result<()> {
         let mut state = lock(&self.state);
         if state.0 {
@@ -101,7 +100,7 @@ impl Stop {
     }
 }
 
-/// One stream and where its bytes go.
+/// One stream and its file.
 struct Block<'a> {
     number: u8,
     file: &'a File,

@@ -1,5 +1,5 @@
-//! The source of the classic protocol: each stream says its number in one byte, and gets
-//! that block of the file and then the end (PROTOCOL.md, "Data").
+//! The source of the classic protocol. Each stream says its number in one byte. The source sends
+//! that block of the file, and ends the stream (PROTOCOL.md, "Data").
 
 #![forbid(unsafe_code)]
 
@@ -22,13 +22,13 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// Connections that may wait to say their number beside as many as there are streams.
+/// How many more connections than streams may wait to say their number.
 const SPARE_STREAMS: usize = 16;
 
-/// Bytes handed to the kernel at once; also how often progress is counted.
+/// Bytes handed to the kernel at once. Progress is counted after each such part.
 const SEND_SIZE: u64 = 1 << 20;
 
-/// A file to send in blocks, one for each stream.
+/// A file that is sent in blocks, one for each stream.
 pub struct ClassicSource {
     file: File,
     plan: BlockPlan,
@@ -36,7 +36,7 @@ pub struct ClassicSource {
     throttle: Throttle,
     timing: Timing,
     meter: Meter,
-    /// Which numbers were claimed, and how their streams ended.
+    /// The numbers that streams have claimed, and how these streams ended.
     numbers: Mutex<Numbers>,
     open: OpenStreams,
 }
@@ -59,8 +59,8 @@ impl Service for ClassicSource {
         usize::from(self.streams) + SPARE_STREAMS
     }
 
-    /// Whatever else ends a stream, a killed process too, breaks it off: the peer does
-    /// not take that for its block's end.
+    /// An error, or a killed process, resets the stream. So the peer does not take that for the end
+    /// of its block.
     fn serve(&self, arrival: &Arrival, admitted: &Admitted) -> Ended {
         let stream = &arrival.stream;
         stream.reset_on_close(true);
@@ -75,8 +75,8 @@ impl Service for ClassicSource {
         self.open.remove(number.into());
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Without its block the transfer cannot succeed, and a dead peer must
-                // not hold the others.
+                // The transfer cannot succeed without this block. A dead peer must not keep the
+                // other streams waiting.
                 let seconds = self.timing.source_stall.as_secs();
                 let text = format!("stream {number}: took no data for {seconds} s");
                 Ended::Transfer(Err(Error::new(ExitCode::Network, text)))
@@ -103,7 +103,7 @@ impl Service for ClassicSource {
 }
 
 impl ClassicSource {
-    /// Sends `file` in the blocks of `plan` to so many streams.
+    /// A source that sends `file` in the blocks of `plan` over this many streams.
     pub fn new(
         file: File,
         plan: BlockPlan,
@@ -133,8 +133,8 @@ impl ClassicSource {
         Ok(self.meter.read())
     }
 
-    /// Reads the stream's number. `None` for one that is out of range or was claimed
-    /// before: only that stream is closed.
+    /// Reads the stream's number. `None` if the number is too high or was claimed before. Then only
+    /// this stream is closed.
     fn claim(&self, stream: &Arc<Stream>, admitted: &Admitted) -> Option<u8> {
         let mut number = [0];
         let deadline = Instant::now() + self.timing.hello;
@@ -145,13 +145,13 @@ impl ClassicSource {
         }
         let mut numbers = lock(&self.numbers);
         let claimed = numbers.claimed.get_mut(usize::from(number))?;
-        // A stream that was shut claims nothing.
+        // A stream that was shut as a stranger claims no number.
         let claims = !*claimed && admitted.join() && self.open.add(number.into(), stream);
         *claimed |= claims;
         claims.then_some(number)
     }
 
-    /// Sends the block, and waits until the peer has closed: it has all bytes then.
+    /// Sends the block, and waits until the peer has closed the stream: it has all bytes then.
     fn send_block(&self, stream: &Stream, number: u8) -> io::Result<()> {
         let limit = Some(self.timing.source_stall);
         stream.set_write_timeout(limit)?;
@@ -169,7 +169,7 @@ impl ClassicSource {
             }
         }
         stream.shut(Shutdown::Write);
-        // A peer that says more is not listened to, and not for long.
+        // The source ignores what the peer says now, and waits no longer than the limit.
         match stream.read(&mut [0]) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             _ => {
@@ -179,7 +179,7 @@ impl ClassicSource {
         }
     }
 
-    /// Counts a stream that had a number; the last one ends the transfer.
+    /// Counts a stream that had a number. The last stream ends the transfer.
     fn finish(&self, sent: Result<()>) -> Ended {
         let mut numbers = lock(&self.numbers);
         numbers.finished += 1;

@@ -1,5 +1,5 @@
-//! The acceptor: takes the streams that come to a listener or are handed over, gives each a
-//! thread of its own, and hears of their ends. What is said on a stream is the service's.
+//! The acceptor: takes the streams that come to a listener or are handed over. Each stream gets a
+//! thread, in which the service speaks on the stream. The acceptor hears when a stream ends.
 
 #![forbid(unsafe_code)]
 
@@ -23,25 +23,25 @@ pub struct Arrival {
     pub stream: Arc<Stream>,
     /// The address that the stream comes from; `None` for a Unix socket.
     peer: Option<SocketAddr>,
-    /// Bytes that somebody else has read of the stream to know its session; empty for a stream
-    /// that came to the listener.
+    /// The bytes that were read from a stream before it was handed over. They named its session.
+    /// Empty for a stream that came to the listener.
     pub begun: Vec<u8>,
 }
 
-/// What is said on the streams of a transfer.
+/// The service that speaks on the accepted streams of a transfer.
 pub trait Service: Sync {
-    /// Most streams that may be open at once; as many may be about to say whose they are.
+    /// Most streams that may belong to the transfer at once. As many strangers may wait.
     fn room(&self) -> usize;
 
-    /// Serves one stream, from its first byte to its end. A stream that belongs here joins
-    /// before it is served.
+    /// Serves one stream, from its first byte to its end. A stream that belongs to the transfer
+    /// joins first.
     fn serve(&self, arrival: &Arrival, admitted: &Admitted) -> Ended;
 
-    /// How a transfer ends to which no stream comes any more.
+    /// The error of a transfer to which no stream comes any more.
     fn abandoned(&self) -> Error;
 
-    /// Until when streams may stay that are told how the transfer has ended; `None` where
-    /// they are not told.
+    /// Until when the acceptor waits while the streams are told how the transfer has ended; `None`
+    /// if they are not told.
     fn told_until(&self) -> Option<Instant> {
         None
     }
@@ -50,10 +50,10 @@ pub trait Service: Sync {
     fn end(&self);
 }
 
-/// What the end of a stream means.
+/// How the service of a stream ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// It never became part of the transfer, and does not count as activity.
+    /// The stream never joined the transfer, and does not count as activity.
     Stranger,
     /// The stream is over, and the transfer goes on.
     Stream,
@@ -61,34 +61,35 @@ pub enum Ended {
     Transfer(Result<()>),
 }
 
-/// What the acceptor hears.
+/// A message to the acceptor's main thread.
 enum Event {
     Arrived(Arrival),
     Ended(Ended),
-    /// The end that is served has come to its own end.
+    /// The source or sink needs no stream any more.
     Over,
 }
 
-/// Where the streams of a transfer come in. What waits there is bounded by the descriptors
-/// that this process may have.
+/// Takes the streams of a transfer. The process's limit of descriptors also limits the streams that
+/// wait here.
 pub struct Acceptor {
     listener: Option<TcpListener>,
-    /// The only address from which streams may come; any without one.
+    /// The only address from which streams may come; `None` for any address.
     peer: Option<IpAddr>,
     timing: Timing,
     events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
-    /// Comes to its end with the transfer, for the thread that accepts.
+    /// Readable at the end of the transfer, which wakes the thread that accepts.
     bell: UnixStream,
     ringer: UnixStream,
 }
 
-/// Tells an acceptor from outside.
+/// Hands streams over to an acceptor, or closes it.
 #[derive(Clone)]
 pub struct Entrance(mpsc::Sender<Event>);
 
 impl Acceptor {
-    /// Takes streams from `listener`, where there is one, and from `peer` only.
+    /// Takes streams from `listener`, if there is one; from the address `peer` only, if that is
+    /// given.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -99,21 +100,22 @@ impl Acceptor {
     ) -> io::Result<Acceptor> {
         let (events, inbox) = mpsc::channel();
         let (bell, ringer) = UnixStream::pair()?;
-        // A connection that made the listener readable may be gone when it is accepted.
+        // A connection may be gone before it is accepted. Then accept must not block.
         listener.iter().for_each(|listener| drop(listener.set_nonblocking(true)));
         Ok(Acceptor { listener, peer, timing, events, inbox, bell, ringer })
     }
 
-    /// The way in for streams that are handed over.
+    /// The entrance for streams that are handed over.
     pub fn entrance(&self) -> Entrance {
         Entrance(self.events.clone())
     }
 
-    /// Serves streams until the transfer is over, or none is open for the idle time. Calls
-    /// `report` while streams are open, once in the report time at most.
+    /// Serves streams until the transfer is over, or no stream is open for the idle time. While
+    /// streams are open, calls `report` once in the report time at most.
     ///
     /// # Errors
-    /// What the service says of its transfer; no thread can be had to accept streams.
+    /// The service has ended the transfer with an error, or no stream came, or the system has no
+    /// thread.
     pub fn serve(self, service: &dyn Service, report: &mut dyn FnMut()) -> Result<()> {
         let Acceptor { listener, peer, timing, events, inbox, bell, ringer } = self;
         std::thread::scope(|scope| {
@@ -127,7 +129,7 @@ impl Acceptor {
             let admission = Admission::new(service.room());
             let mut serving = Serving { scope, service, peer, timing, admission, events, inbox };
             let outcome = serving.run(report);
-            // The threads are joined by the scope: none of them may wait for a stream.
+            // The scope joins the threads. So no thread may wait for a stream any more.
             let _ = ringer.shutdown(Shutdown::Both);
             serving.admission.end();
             service.end();
@@ -137,13 +139,13 @@ impl Acceptor {
 }
 
 impl Entrance {
-    /// Lets a stream in of which `begun` was read.
+    /// Hands over `stream`, from which the bytes `begun` were read.
     pub fn hand(&self, stream: Stream, begun: Vec<u8>) {
         let peer = stream.peer();
         let _ = self.0.send(Event::Arrived(Arrival { stream: Arc::new(stream), peer, begun }));
     }
 
-    /// Ends the acceptor: the end that it serves needs no stream any more.
+    /// Ends the acceptor: the source or sink needs no stream any more.
     pub fn close(&self) {
         let _ = self.0.send(Event::Over);
     }
@@ -161,24 +163,24 @@ struct Serving<'scope, 'env> {
 }
 
 impl Serving<'_, '_> {
-    /// Hears of streams until the transfer is over, and of those that are then told.
+    /// Serves streams until the transfer is over, and until they are told so.
     fn run(&mut self, report: &mut dyn FnMut()) -> Result<()> {
         let Timing { idle, report: interval, .. } = self.timing;
         let (mut idle_since, mut reported) = (Instant::now(), Instant::now());
         let mut served: usize = 0;
         let outcome = loop {
-            let patience = match self.admission.is_empty() {
+            let limit = match self.admission.is_empty() {
                 true => idle.saturating_sub(idle_since.elapsed()),
                 false => interval.saturating_sub(reported.elapsed()),
             };
-            let event = self.inbox.recv_timeout(patience);
+            let event = self.inbox.recv_timeout(limit);
             served -= usize::from(matches!(event, Ok(Event::Ended(_))));
             match event {
                 Ok(Event::Arrived(arrival)) => served += self.admit(arrival),
                 Ok(Event::Over) => break Ok(()),
                 Ok(Event::Ended(Ended::Stream)) => idle_since = Instant::now(),
                 Ok(Event::Ended(Ended::Transfer(outcome))) => break outcome,
-                // Strangers do not keep a transfer alive to which no other stream comes.
+                // Strangers alone do not keep a transfer alive.
                 Ok(Event::Ended(Ended::Stranger)) | Err(_) => {
                     if self.admission.members() == 0 && idle_since.elapsed() >= idle {
                         return Err(self.service.abandoned());
@@ -197,7 +199,7 @@ impl Serving<'_, '_> {
         outcome
     }
 
-    /// Waits until each of the streams was told how the transfer has ended.
+    /// Waits until each stream was told how the transfer has ended.
     fn tell(&mut self, mut served: usize) {
         while let Some(deadline) = self.service.told_until().filter(|_| served > 0) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -210,8 +212,8 @@ impl Serving<'_, '_> {
         }
     }
 
-    /// Starts the thread of a stream, and counts it. A stream from a foreign address is closed.
-    /// So is a stream for which no thread can be had; its guard says so.
+    /// Starts the thread of a stream, and returns 1. Closes a stream from a foreign address, and
+    /// returns 0. If the system has no thread, the stream is closed too; its guard reports the end.
     fn admit(&self, arrival: Arrival) -> usize {
         let from = arrival.peer.map(|peer| peer.ip().to_canonical());
         if self.peer.is_some_and(|peer| from != Some(peer)) {
@@ -222,13 +224,13 @@ impl Serving<'_, '_> {
         let guard = EndGuard { events: self.events.clone(), ended: None };
         let _ = thread::spawn_scoped(self.scope, "stream", move || {
             guard.end(service.serve(&arrival, &admitted));
-            drop(admitted); // now it is known why
+            drop(admitted); // after the main thread was told why
         });
         1
     }
 }
 
-/// Accepts streams until `bell` rings.
+/// Accepts streams until `bell` is readable.
 fn accept(listener: &TcpListener, bell: &UnixStream, events: &mpsc::Sender<Event>, timing: Timing) {
     loop {
         match poll::readable(&[listener.as_fd(), bell.as_fd()], None).as_deref() {
@@ -246,12 +248,12 @@ fn accept(listener: &TcpListener, bell: &UnixStream, events: &mpsc::Sender<Event
             Err(error) if socket::out_of_room(&error) => {
                 let _ = poll::readable(&[bell.as_fd()], Some(timing.out_of_room));
             }
-            Err(_) => {} // that client went away again
+            Err(_) => {} // that connection is gone again
         }
     }
 }
 
-/// Tells the main thread that a stream's thread is at its end, also when it panicked.
+/// Tells the main thread that a stream's thread has ended, even by a panic.
 struct EndGuard {
     events: mpsc::Sender<Event>,
     ended: Option<Ended>,

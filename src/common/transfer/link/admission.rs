@@ -1,10 +1,10 @@
-//! Which accepted streams are inside: a stream is a stranger until it shows that it belongs to
-//! the transfer, and a member then. Strangers take no member's room. When too many strangers
-//! wait, the one that has waited longest is shut.
+//! The accepted streams of a transfer. A stream is a stranger until it shows that it belongs to the
+//! transfer. Then it joins and is a member. Strangers take no member's place. When too many
+//! strangers wait, the admission shuts the stranger that has waited longest.
 //!
 //! ```text
-//!   admit ──► stranger ── shows that it belongs here ──► member ──► gone
-//!                └── says nothing, or something wrong; is shut ──► gone
+//!   admit ──► stranger ── joins ──► member ──► gone
+//!                └── says nothing or something wrong, or is shut ──► gone
 //! ```
 
 #![forbid(unsafe_code)]
@@ -18,13 +18,14 @@ use std::sync::{Arc, Mutex};
 
 /// The accepted streams of one transfer.
 pub struct Admission {
-    /// Most members; there may be as many strangers.
+    /// Most members, and most strangers.
     room: usize,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// The number of the last stream.
     last: u64,
     members: usize,
     /// The stranger that has waited longest comes first.
@@ -32,7 +33,7 @@ struct State {
     over: bool,
 }
 
-/// The room that one stream takes, until this is dropped.
+/// The place of one stream. Dropping this frees the place.
 pub struct Admitted {
     owner: Arc<Admission>,
     number: u64,
@@ -40,17 +41,18 @@ pub struct Admitted {
 }
 
 impl Admission {
-    /// Room for so many members, and for as many strangers.
+    /// An admission for `room` members and as many strangers.
     pub fn new(room: usize) -> Arc<Admission> {
         Arc::new(Admission { room, state: Mutex::default() })
     }
 
-    /// Admits a stranger. Another stranger is shut where there is no room.
+    /// Admits `stream` as a stranger. If there is no place, shuts the stranger that has waited
+    /// longest.
     pub fn admit(self: &Arc<Admission>, stream: &Arc<Stream>) -> Admitted {
         let mut state = lock(&self.state);
         while state.strangers.len() >= self.room.max(1) {
             let Some((_, longest)) = state.strangers.pop_front() else { break };
-            longest.shut(Shutdown::Both); // its thread waits for it, and hears of that
+            longest.shut(Shutdown::Both); // that wakes the thread that reads it
         }
         if state.over {
             stream.shut(Shutdown::Both);
@@ -66,13 +68,13 @@ impl Admission {
         lock(&self.state).members
     }
 
-    /// Whether no stream is inside.
+    /// Whether there is neither a member nor a stranger.
     pub fn is_empty(&self) -> bool {
         let state = lock(&self.state);
         state.members == 0 && state.strangers.is_empty()
     }
 
-    /// Shuts every stranger, now and later. No stream joins any more.
+    /// Shuts every stranger, now and later. No stream can join any more.
     pub fn end(&self) {
         let mut state = lock(&self.state);
         state.over = true;
@@ -83,7 +85,7 @@ impl Admission {
 }
 
 impl State {
-    /// Takes a stranger out. `false` for one that is not there any more.
+    /// Removes a stranger. `false` if it is gone already.
     fn leaves(&mut self, number: u64) -> bool {
         let found = self.strangers.iter().position(|(other, _)| *other == number);
         found.and_then(|index| self.strangers.remove(index)).is_some()
@@ -91,8 +93,8 @@ impl State {
 }
 
 impl Admitted {
-    /// The stranger has shown that it belongs here. `false` where there is no room for
-    /// another member, or the stranger was shut meanwhile.
+    /// Makes the stranger a member, since it has shown that it belongs to the transfer. `false` if
+    /// there is no place for a member, or the stranger was shut meanwhile.
     pub fn join(&self) -> bool {
         let mut state = lock(&self.owner.state);
         let joins = state.leaves(self.number) && state.members < self.owner.room;
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_take_no_room_of_a_member() {
+    fn strangers_take_no_place_of_a_member() {
         let (admission, (stream, _peer)) = (Admission::new(2), stream());
         let strangers: Vec<Admitted> = (0..3).map(|_| admission.admit(&stream)).collect();
         assert_eq!(admission.members(), 0);
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_too_many_does_not_join_until_another_has_gone() {
+    fn a_stranger_joins_a_full_transfer_only_when_a_member_is_gone() {
         let (admission, (stream, _peer)) = (Admission::new(1), stream());
         let member = admission.admit(&stream);
         assert!(member.join());
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_goes_leaves_its_room() {
+    fn a_stream_that_is_gone_frees_its_place() {
         let (admission, (stream, _peer)) = (Admission::new(2), stream());
         for joins in [true, false, true] {
             assert!(admission.is_empty());
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_shuts_strangers_and_admits_no_member() {
+    fn the_end_shuts_strangers_and_lets_no_stream_join() {
         let admission = Admission::new(2);
         let ((early, its_peer), (late, other)) = (stream(), stream());
         let early = admission.admit(&early);

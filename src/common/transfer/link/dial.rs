@@ -1,5 +1,5 @@
-//! How a dialler opens a stream: to the data port of a server, or where that cannot be
-//! reached to the server's own port.
+//! How a dialler opens a stream: to the session's data port, or to the server's control port where
+//! the data port cannot be reached.
 
 #![forbid(unsafe_code)]
 
@@ -20,46 +20,46 @@ use std::time::Instant;
 
 /// A way to open streams to the peer.
 pub trait Dial: Send + Sync {
-    /// Opens a stream, until this moment at most.
+    /// Opens a stream, by `until` at the latest.
     ///
     /// # Errors
-    /// The stream cannot be opened now; or [`Dial::end`] was called.
+    /// The stream cannot be opened now, or [`Dial::end`] was called.
     fn dial(&self, until: Instant) -> io::Result<Stream>;
 
-    /// From now on, streams belong to this session.
+    /// Opens streams of `session` from now on.
     fn renew(&self, _session: &Session) {}
 
-    /// A stream of the current session brought something good.
+    /// A stream of the current session has brought something good.
     fn is_good(&self) {}
 
-    /// A stream of the current session broke, or could not be opened. `true` when all streams
-    /// are to go another way, so that the session is not at fault.
+    /// A stream of the current session broke, or could not be opened. Returns `true` if all
+    /// streams now go to another port; then the session is not at fault.
     fn failed(&self, _error: &io::Error) -> bool {
         false
     }
 
-    /// Whether the other end is known to be the peer, or there is no other way to try.
+    /// Whether the other end is known to be the peer, or there is no other port to try.
     fn is_trusted(&self) -> bool {
         true
     }
 
-    /// Whether something good came from the port that is tried first.
+    /// Whether the port that is tried first has brought something good.
     fn is_proven(&self) -> bool {
         true
     }
 
-    /// Whether streams go to a port that they share with other connections.
+    /// Whether other connections use the port of the streams too.
     fn shares_port(&self) -> bool {
         false
     }
 
-    /// What a person is told of a stream that failed.
+    /// The words for the user about a stream that failed.
     fn explain(&self, error: &io::Error) -> String {
         system_words(error)
     }
 
-    /// Tells the peer that the transfer is complete, where no stream is open to say that. The
-    /// peer would wait for a stream. If it cannot be told, it ends by itself after a while.
+    /// Tells the peer on a new stream that the transfer is complete, since no stream is open. A
+    /// peer that cannot be told waits for a stream, and ends after a while.
     fn take_leave(&self, hello: &Hello) {
         let _ = self.dial(Instant::now()).and_then(|stream| say_finished(&stream, hello));
     }
@@ -76,20 +76,20 @@ fn say_finished(stream: &Stream, hello: &Hello) -> io::Result<()> {
 pub struct TcpDial {
     timing: Timing,
     state: Mutex<State>,
-    /// Comes to its end when no stream is wanted any more, for attempts under way.
+    /// Readable from [`Dial::end`] on, which ends attempts under way.
     bell: UnixStream,
     ringer: UnixStream,
 }
 
 struct State {
     session: Session,
-    /// Counts sessions: an attempt of an old one says nothing about the new one's route.
+    /// The number of the session. An attempt of an old session does not change the new route.
     generation: u64,
     route: Route,
 }
 
 impl TcpDial {
-    /// Dials the ports of `session`; with `single_port` not its data port.
+    /// Dials the ports of `session`; with `single_port`, only the control port.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -121,7 +121,7 @@ impl Dial for TcpDial {
                     return Ok(stream.into());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-                // To another port, now or because another stream has found out.
+                // Try the other port: this failure, or another stream's, has changed the route.
                 Err(error)
                     if current
                         && (state.route.failed(&session, &error) || state.route != route) => {}

@@ -1,5 +1,5 @@
-//! The dialler: keeps each of its streams connected, and finds out when the session that they
-//! belong to is lost. Then the parent asks the server for another one.
+//! The dialler: keeps each of its streams connected, and finds out when their session is lost. Then
+//! the parent asks the server for another session.
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +20,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// Refusals in a row, with no stream open, after which a session is lost: nobody listens
+/// A session is lost after this many refusals in a row while no stream is open: nothing listens
 /// there any more.
 const MAX_REFUSALS: u32 = 2;
 
@@ -36,7 +36,7 @@ pub struct Dialler {
 struct State {
     token: [u8; 16],
     streams: u8,
-    /// Counts sessions, so that the failures of an old one are not held against a new one.
+    /// The number of the session. Failures of an old session do not count against a new one.
     generation: u64,
     refusals: u32,
     quiet_since: Instant,
@@ -44,12 +44,12 @@ struct State {
     over: bool,
 }
 
-/// Whether the session is of no use any more.
+/// Whether the session is lost.
 enum Loss {
     No,
-    /// The session is lost, and the parent has to hear of that.
+    /// The session is lost for this reason, and the parent does not know.
     Found(String),
-    /// The parent knows.
+    /// The session is lost, and the parent knows.
     Told,
 }
 
@@ -62,7 +62,7 @@ struct Current {
 }
 
 impl Dialler {
-    /// Dials the streams of the session with this token, at most so many.
+    /// Dials at most `streams` streams of the session with this token.
     pub fn new(dial: Box<dyn Dial>, token: [u8; 16], streams: u8, timing: Timing) -> Dialler {
         let state = State {
             token,
@@ -77,13 +77,13 @@ impl Dialler {
         Dialler { dial, timing, state: Mutex::new(state), changed, open }
     }
 
-    /// Keeps stream `number` of `end` connected until it is not wanted any more, or all is
+    /// Keeps stream `number` of `end` connected until the end does not want it, or the transfer is
     /// over.
     pub fn keep(&self, number: usize, end: &impl End) {
         let mut backoff = Backoff::new(self.timing.first_backoff, self.timing.last_backoff);
         let mut opened_before = false;
         while let Some(current) = self.current() {
-            // A server that comes back may have a place for fewer streams than before.
+            // A new session may allow fewer streams than the last one.
             if !end.wants(number) || number >= usize::from(current.streams) {
                 return;
             }
@@ -125,7 +125,8 @@ impl Dialler {
         }
     }
 
-    /// Speaks on a stream that was opened. Says also whether it brought something good.
+    /// Speaks on an open stream. Returns why that ended, and whether the stream brought something
+    /// good.
     fn converse(
         &self,
         stream: &Arc<Stream>,
@@ -149,7 +150,7 @@ impl Dialler {
         (end.converse(&joined), joined.is_good.get())
     }
 
-    /// Goes on with another session.
+    /// Opens streams of `session` from now on.
     pub fn renew(&self, session: &Session) {
         let mut state = lock(&self.state);
         self.dial.renew(session);
@@ -161,7 +162,7 @@ impl Dialler {
         self.changed.notify_all();
     }
 
-    /// The session to use; waits for one that is not lost. `None` when all is over.
+    /// The session to use; waits while it is lost. `None` when the transfer is over.
     fn current(&self) -> Option<Current> {
         let mut state = lock(&self.state);
         loop {
@@ -176,8 +177,8 @@ impl Dialler {
         }
     }
 
-    /// Waits for half of `delay` to all of it, or until there is another session or all
-    /// is over. `false` when all is over.
+    /// Waits for a random time from half of `delay` to all of it. A new session, or the end of the
+    /// transfer, ends the wait. `false` when the transfer is over.
     fn pause(&self, delay: Duration) -> bool {
         let deadline = Instant::now() + jitter(delay);
         let state = lock(&self.state);
@@ -187,8 +188,8 @@ impl Dialler {
         !state.over
     }
 
-    /// Stream `number` is not connected any more, or could not be. `NotFound` is the
-    /// server's word that the session is over.
+    /// Stream `number` broke, or could not be connected. `NotFound` means that the server has no
+    /// such session any more.
     fn failed(&self, number: usize, generation: u64, error: &io::Error) {
         let mut state = lock(&self.state);
         self.open.remove(number);

@@ -1,5 +1,5 @@
-//! How an accepted stream of the ropewalk protocol shows that it belongs to the transfer: it
-//! says a hello with the session's token.
+//! How an accepted stream of the ropewalk protocol shows that it belongs to the transfer: it sends
+//! a hello with the session's token.
 
 #![forbid(unsafe_code)]
 
@@ -21,14 +21,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The streams that an acceptor has let in, for the end that they belong to.
+/// The accepted streams of one end that have shown the token.
 pub struct Accepted {
     open: OpenStreams,
     streams: u8,
 }
 
 impl Accepted {
-    /// None yet; the peer was told that it may open so many.
+    /// No streams yet; the peer may open `streams` of them.
     pub fn new(streams: u8) -> Arc<Accepted> {
         Arc::new(Accepted { open: OpenStreams::default(), streams })
     }
@@ -50,22 +50,22 @@ impl Link for Accepted {
 
 /// Serves the accepted streams of one end.
 pub struct Greeter<'a, E> {
-    /// Source or sink.
+    /// The source or the sink.
     pub end: &'a E,
-    /// Whether that end is the sink, so that the peer has to be a source.
+    /// Whether `end` is the sink. Then the peer has to be a source.
     pub is_sink: bool,
-    /// What a stream has to show.
+    /// The token that a stream has to show.
     pub token: &'a Token,
-    /// The streams that have shown it.
+    /// The streams that have shown the token.
     pub accepted: &'a Accepted,
     /// How long to wait.
     pub timing: Timing,
-    /// Until when streams are told how the transfer has ended, where they are told.
+    /// Until when streams are told how the transfer has ended; `None` if they are not told.
     pub told_until: &'a (dyn Fn() -> Option<Instant> + Sync),
 }
 
 impl<E: End> Service for Greeter<'_, E> {
-    /// A stream that comes again does not wait until its dead one is noticed.
+    /// Twice the number of streams: a peer may connect again before the broken stream is noticed.
     fn room(&self) -> usize {
         2 * usize::from(self.accepted.streams)
     }
@@ -95,7 +95,7 @@ impl<E: End> Service for Greeter<'_, E> {
         let stop = self.end.converse(&joined);
         self.end.notice(number, Event::Closed);
         let ended = match stop {
-            // A sink says on each stream that it has everything. The stream stays for that.
+            // The stream stays open, since the sink says on each stream that it has everything.
             Stop::Over if self.is_sink => return Ended::Stream,
             Stop::Over => Ended::Transfer(Ok(())),
             Stop::Fatal(error) => {
@@ -134,16 +134,16 @@ impl<E: End> Service for Greeter<'_, E> {
     }
 }
 
-/// Why a stream is not greeted.
+/// Why a hello was refused.
 enum Greeting {
-    /// It did not prove that it belongs here.
+    /// The stream did not show that it belongs to the transfer.
     Strange,
-    /// Its peer speaks another version.
+    /// The peer speaks another version.
     Version,
 }
 
 impl<E: End> Greeter<'_, E> {
-    /// Reads the hello, or what is left of it, and judges it.
+    /// Reads the hello, of which the bytes `begun` were read before, and checks it.
     fn greet(&self, stream: &Stream, begun: &[u8]) -> Result<Hello, Greeting> {
         let deadline = Instant::now() + self.timing.hello;
         let (mut bytes, mut filled) = ([0; HELLO_SIZE], begun.len().min(HELLO_SIZE));
@@ -171,11 +171,11 @@ impl<E: End> Greeter<'_, E> {
     }
 }
 
-/// Ends a stream with an error that the peer gets to read: requests of the peer that were not
-/// answered would otherwise turn the end into a reset.
+/// Ends a stream with an error, and waits until the peer has read it. Without the wait, unanswered
+/// requests of the peer would turn the end into a reset.
 ///
 /// # Errors
-/// The stream is of no more use.
+/// The stream has failed.
 pub fn tell(stream: &Stream, code: ErrorCode, text: &str, timing: Timing) -> io::Result<()> {
     let header = Header::Error { code, length: text.len() as u32, crc: crc32c(text.as_bytes()) };
     stream.write_all(&[&header.encode()[..], text.as_bytes()].concat())?;

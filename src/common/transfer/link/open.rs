@@ -1,4 +1,4 @@
-//! The streams of a transfer that are connected: all of them can be ended at once.
+//! The connected streams of a transfer. One call ends all of them.
 
 #![forbid(unsafe_code)]
 
@@ -9,15 +9,15 @@ use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long the last words may take. They are smaller than any socket's buffer; words that do
-/// not fit are not needed.
-const LAST_WORDS_TIME: Duration = Duration::from_millis(1);
+/// How long the last request may take to send. It is smaller than any socket's buffer; where it
+/// does not fit, it is not needed.
+const LAST_REQUEST_TIME: Duration = Duration::from_millis(1);
 
-/// The streams that are connected.
+/// The connected streams.
 #[derive(Debug, Default)]
 pub struct OpenStreams {
     state: Mutex<State>,
-    /// A stream is not connected any more.
+    /// Notified when a stream is removed.
     removed: Condvar,
 }
 
@@ -36,7 +36,8 @@ struct Open {
 }
 
 impl OpenStreams {
-    /// Stream `number` is connected, and its hello has not gone out. `false` when all is over.
+    /// Adds stream `number`, which is connected and has sent no hello. `false` when the transfer is
+    /// over.
     pub fn add(&self, number: usize, stream: &Arc<Stream>) -> bool {
         let mut state = lock(&self.state);
         if !state.over {
@@ -45,8 +46,8 @@ impl OpenStreams {
         !state.over
     }
 
-    /// An accepted stream has shown its token. The answer is its number, the lowest that is
-    /// free; `None` when all is over.
+    /// Adds an accepted stream, which has shown the token. Returns its number, the lowest free
+    /// number; `None` when the transfer is over.
     pub fn join(&self, stream: &Arc<Stream>) -> Option<usize> {
         let mut state = lock(&self.state);
         if state.over {
@@ -58,7 +59,7 @@ impl OpenStreams {
         Some(number)
     }
 
-    /// The hello of stream `number` has gone out.
+    /// Stream `number` has sent its hello.
     pub fn greeted(&self, number: usize) {
         let mut state = lock(&self.state);
         state.streams.iter_mut().filter(|open| open.number == number).for_each(|open| {
@@ -84,23 +85,23 @@ impl OpenStreams {
         lock(&self.state).streams.is_empty()
     }
 
-    /// Whether a stream is there to say something on.
+    /// Whether a stream is open that has greeted its peer.
     pub fn has_greeted(&self) -> bool {
         lock(&self.state).streams.iter().any(|open| open.greeted)
     }
 
-    /// The shortest round trip.
+    /// The shortest round trip of the streams; `None` where the kernel knows none.
     pub fn round_trip(&self) -> Option<Duration> {
         lock(&self.state).streams.iter().filter_map(|open| open.stream.round_trip()).min()
     }
 
-    /// Ends every stream, now and later; before that says `last` on each.
+    /// Sends `last` on each greeted stream, and ends every stream, now and later.
     pub fn end(&self, last: Option<Request<'static>>) {
         let mut state = lock(&self.state);
         state.over = true;
         for Open { stream, greeted, .. } in &state.streams {
             if let Some(request) = last.filter(|_| *greeted) {
-                let _ = stream.set_write_timeout(Some(LAST_WORDS_TIME));
+                let _ = stream.set_write_timeout(Some(LAST_REQUEST_TIME));
                 let _ = stream.write_all(&request.encode());
             }
             stream.shut(Shutdown::Both);
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_told_to_streams_that_were_greeted_and_shuts_all() {
+    fn the_end_tells_greeted_streams_and_shuts_all_streams() {
         let (open, (one, its_peer), (other, strange)) = (OpenStreams::default(), pair(), pair());
         assert!(open.add(0, &one) && open.add(1, &other));
         open.greeted(0);

@@ -1,5 +1,5 @@
-//! Which port of a server the streams go to: the session's own, or where that cannot be
-//! reached the port of the control connection. Decided once for all streams.
+//! The port that the streams go to: the session's data port, or the server's control port where the
+//! data port cannot be reached. All streams go to the same port.
 //!
 //! ```text
 //!   untried ── connected ──► reached ── a good block ──► data
@@ -14,26 +14,26 @@ use crate::error::system_words;
 use std::io;
 use std::net::SocketAddr;
 
-/// Where streams go.
+/// The port that the streams go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// To the data port, of which nothing is known yet.
+    /// The data port, of which nothing is known yet.
     Untried,
-    /// To the data port. Somebody takes connections there, perhaps not the sender.
+    /// The data port. Something accepts connections there, perhaps not the peer.
     Reached,
-    /// To the data port, from which good blocks have come.
+    /// The data port, which has brought good blocks.
     Data,
-    /// To the control port, since this became of the data port, if it was tried.
+    /// The control port, with the reason why the data port failed, if it was tried.
     Control(Option<String>),
 }
 
 impl Route {
-    /// Before the first stream.
+    /// The route before the first stream; with `single_port`, the control port.
     pub fn new(single_port: bool) -> Route {
         if single_port { Route::Control(None) } else { Route::Untried }
     }
 
-    /// What to connect to.
+    /// The address to connect to.
     pub fn target(&self, session: &Session) -> SocketAddr {
         match self {
             Route::Untried | Route::Reached | Route::Data => session.address,
@@ -53,8 +53,7 @@ impl Route {
         }
     }
 
-    /// Whether what is at the other end has shown that it is no stranger; if there are
-    /// doubts, there is another port to try.
+    /// Whether the other end has shown that it is the peer, or there is no other port to try.
     pub fn is_trusted(&self) -> bool {
         match self {
             Route::Untried | Route::Reached => false,
@@ -62,15 +61,14 @@ impl Route {
         }
     }
 
-    /// A good block has come.
+    /// The port has brought a good block.
     pub fn is_good(&mut self) {
         if !self.is_trusted() {
             *self = Route::Data;
         }
     }
 
-    /// A stream could not connect, or was lost. `true` when all are to try another port
-    /// for that.
+    /// A stream could not connect, or broke. Returns `true` if all streams now go to another port.
     pub fn failed(&mut self, session: &Session, error: &io::Error) -> bool {
         let tried = !self.is_trusted();
         if tried {
@@ -79,16 +77,16 @@ impl Route {
         tried
     }
 
-    /// There is another session, with another data port.
+    /// A new session has begun, with another data port.
     pub fn renewed(&mut self) {
         match self {
             Route::Untried | Route::Reached | Route::Data => *self = Route::Untried,
-            // What keeps streams from one data port keeps them from the next one.
+            // A firewall that blocks one data port blocks the next one too.
             Route::Control(_) => {}
         }
     }
 
-    /// What a stream that failed says of it: where both ports were tried, of both.
+    /// The words for the user about a stream that failed. They name both ports if both were tried.
     pub fn explain(&self, session: &Session, error: &io::Error) -> String {
         let words = system_words(error);
         match self {
@@ -117,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_data_port_that_refuses_is_given_up_and_named() {
+    fn streams_leave_a_data_port_that_refuses_and_the_error_names_it() {
         let mut route = Route::new(false);
         assert_eq!(route.target(&session()), session().address);
         assert!(route.failed(&session(), &refused()));
@@ -127,12 +125,12 @@ mod tests {
             route.explain(&session(), &reset),
             "192.0.2.1:8080: Connection reset by peer; 192.0.2.1:45187: Connection refused"
         );
-        // Once is enough: what fails now fails at the control port.
+        // The route changes once. A later failure is one of the control port.
         assert!(!route.failed(&session(), &reset));
     }
 
     #[test]
-    fn a_data_port_that_brings_nothing_good_is_given_up() {
+    fn streams_leave_a_data_port_that_brings_nothing_good() {
         let mut route = Route::new(false);
         route.connected();
         assert_eq!(route.target(&session()), session().address);
@@ -142,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_has_brought_something_is_stayed_with() {
+    fn streams_stay_with_a_data_port_that_has_brought_a_good_block() {
         let mut route = Route::new(false);
         route.connected();
         route.is_good();
@@ -153,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn another_session_is_tried_anew_but_the_control_port_stayed_with() {
+    fn a_new_session_tries_its_data_port_unless_the_control_port_is_in_use() {
         let mut route = Route::Data;
         route.renewed();
         assert_eq!(route, Route::Untried);

@@ -1,4 +1,4 @@
-//! Session tokens: what a stream shows to prove that it belongs to a transfer.
+//! Session tokens. A stream shows the token to prove that it belongs to a transfer.
 
 #![forbid(unsafe_code)]
 
@@ -9,8 +9,7 @@ use std::io;
 /// Bytes of a token.
 pub const TOKEN_SIZE: usize = 16;
 
-/// A secret that two programs share for one transfer. It has no `Debug`, so that it
-/// cannot slip into a log.
+/// A secret that two programs share for one transfer. It has no `Debug`, so that no log shows it.
 #[derive(Clone, Copy)]
 pub struct Token([u8; TOKEN_SIZE]);
 
@@ -22,12 +21,12 @@ impl Token {
         Ok(Token(bytes))
     }
 
-    /// The token of these bytes, as a job has them.
+    /// The token with these bytes, from a job.
     pub fn from_bytes(bytes: [u8; TOKEN_SIZE]) -> Token {
         Token(bytes)
     }
 
-    /// The token that 32 hexadecimal digits are.
+    /// The token with these 32 hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Token> {
         from_hex(text)?.try_into().ok().map(Token)
     }
@@ -42,8 +41,8 @@ impl Token {
         self.0
     }
 
-    /// Whether `shown` is this token. Takes the same time for every wrong one, so that
-    /// it cannot be guessed byte by byte.
+    /// Whether `shown` is this token. Takes the same time for every wrong token, so that it cannot
+    /// be guessed byte by byte.
     pub fn is(&self, shown: &[u8; TOKEN_SIZE]) -> bool {
         let pairs = self.0.iter().zip(shown);
         let difference = pairs.fold(0, |all, (ours, theirs)| all | (ours ^ theirs));
@@ -56,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_survives_its_digits() {
+    fn a_token_is_the_same_after_its_digits_are_read() {
         let token = Token::random().unwrap();
         let digits = token.to_hex();
         assert_eq!(digits.len(), 32);
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn two_differences_that_are_the_same_do_not_make_up_for_each_other() {
+    fn two_equal_differences_do_not_cancel_each_other() {
         let token = Token::random().unwrap();
         let mut shown = token.bytes();
         shown[0] ^= 1;

@@ -28,15 +28,15 @@
 //!
 //! What bounds the memory:
 //!
-//! - Folders, and files that have not landed: [`Limits::held`]. A page has room for
-//!   [`Limits::share`] entries in any case, since each list request reserves it. The entries for
-//!   which there is no room are dropped, and the folder is listed again behind the last entry
-//!   that was kept.
-//! - Deepest first: a folder is listed before its siblings' parents go on. Folders that wait to
-//!   be listed at one depth and below are at most [`Limits::waiting`], so that those of one depth
-//!   leave room for the deeper ones. When only folders are held and there is no room, one list
-//!   request goes out all the same. So the board holds at most a share for each depth above the
-//!   limit, and never waits for room that cannot come.
+//! - Folders, and files that have not landed: [`Limits::held`]. A list request goes out when
+//!   there is room for a page of the usual length, and reserves [`Limits::share`] entries. The
+//!   entries of a page for which there is no room are dropped; the folder is listed again behind
+//!   the last entry that was kept.
+//! - The deepest folder is listed first. A page brings no folder while [`Limits::waiting`] folders
+//!   of that depth or deeper wait to be listed. So the folders of one depth leave room for deeper
+//!   ones. When only folders are held and there is no room, one list request goes out all the
+//!   same: the board never waits for room that cannot come. It exceeds the limit by at most a
+//!   share for each depth.
 //! - What waits for its sync: [`Limits::landing`]. Near it nothing new is asked for.
 //!
 //! All of it is under one lock. Does no I/O and knows no sockets.
@@ -123,7 +123,7 @@ pub struct Ask {
     /// Whether nothing is under way on the stream.
     pub idle: bool,
     /// How long an answer takes. One that is owed for twice that long is late.
-    pub pace: Duration,
+    pub answer_time: Duration,
 }
 
 /// Something to ask a source for, or to prepare for that.

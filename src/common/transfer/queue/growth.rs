@@ -1,49 +1,49 @@
-//! How many streams a transfer should have, found out while it runs: more as long as
-//! more of them bring more. Knows no clock, no socket and no thread.
+//! The search for the number of streams of a transfer, while it runs: streams are added as long
+//! as that brings more bytes a second. The search knows no clock, no socket and no thread.
 //!
 //! ```text
-//!   settle ──► measure ──► more brought more? ──yes──► open more ──► settle ...
-//!                               │ no                      ▲
-//!                               ▼                         │ yes
-//!                    back to the number before ──► less than with more?
-//!                                                         │ no
-//!                                                         ▼
-//!                              half as many, once ◄──── watch ──► much less? ──► open more
+//!   settle ──► measure ──► did more bring more? ──yes──► open more ──► settle ...
+//!                               │ no                         ▲
+//!                               ▼                            │ yes
+//!                     back to the number before ──► less than with more?
+//!                                                            │ no
+//!                                                            ▼
+//!                              half as many, once ◄──────── watch ──► much less? ──► open more
 //! ```
 //!
-//! What is found at the start can be wrong: what else was going on then went by, and more
-//! streams seemed to be the reason. So where there are more than at first, half of them
-//! are tried once, and again half of those as long as they bring as much.
+//! The first number can be wrong: other traffic ended during the search, and more streams seemed
+//! to be the reason for the gain. So a transfer that has more streams than at first tries half of
+//! them once. It halves again as long as fewer streams bring as much.
 
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
-/// Streams that a transfer begins with, and what `auto` means where nothing can be tried.
+/// Streams that a transfer begins with. `auto` means this number where no search is possible.
 pub const FIRST_STREAMS: u8 = 4;
 
-/// How long nothing is measured after the number has changed: a new stream overshoots
-/// until its first losses, and what it brings then is no measure of what it can bring.
-/// In round trips, and at least and at most so long.
+/// How long nothing is measured after the number has changed, in round trips, and the least and
+/// the most of that time. A new stream brings more until its first losses than it can keep up: it
+/// overshoots.
 const SETTLE_ROUNDS: u32 = 20;
 const SETTLE_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
-/// How long is measured; in round trips, and at least and at most so long.
+/// How long a measurement takes, in round trips, and the least and the most of that time.
 const MEASURE_ROUNDS: u32 = 10;
 const MEASURE_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
-/// What one of the measurements takes that are made when no more streams are opened.
+/// How long each measurement of the watch takes, after the search.
 const WATCH_TIME: Duration = Duration::from_secs(5);
 
-/// More streams have helped when so many times as much comes, and still more are tried.
+/// More streams have helped if the rate has grown by this factor. Still more are tried then.
 const HELPED: f64 = 1.08;
 
-/// When so many times as much comes, they stay, but the search is over. When less does,
-/// they are not worth what they cost.
+/// If the rate has grown by this factor at least, more streams stay, and the search is over. A
+/// smaller gain is not worth the streams.
 const HELPED_LITTLE: f64 = 1.02;
 
-/// Where so many times as much comes, the next step is the large one, but not where there
-/// are many streams already: then it costs more to be wrong.
+/// If the rate has grown by this factor, the next step is the large one. With many streams it is
+/// the small one, since a wrong step costs more then.
 const HELPED_MUCH: f64 = 2.0;
 const LARGE_STEP: u8 = 4;
 const MANY: u8 = 32;
@@ -51,15 +51,14 @@ const MANY: u8 = 32;
 /// Every other step.
 const SMALL_STEP: u8 = 2;
 
-/// What is this close to a limit that the user has set is held by it, and no stream more
-/// can help.
+/// A rate is at the user's limit from this share of the limit on. More streams cannot help then.
 const AT_THE_LIMIT: f64 = 0.9;
 
-/// After so many measurements half the streams are tried.
+/// The watch tries half the streams after this many measurements.
 const LOOKS_BEFORE_FEWER: u32 = 2;
 
-/// When less than this share of the best comes, so many measurements in a row, the path
-/// is another one than it was, and more streams are tried once more.
+/// If the rate is below this share of the best one for this many measurements in a row, the path
+/// has changed. More streams are tried again.
 const MUCH_LESS: f64 = 0.75;
 const LOW_IN_A_ROW: u32 = 2;
 
@@ -67,73 +66,72 @@ const LOW_IN_A_ROW: u32 = 2;
 #[derive(Debug)]
 pub struct Growth {
     most: u8,
-    /// Bytes a second that are allowed.
+    /// The user's limit, in bytes a second.
     limit: Option<u64>,
     streams: u8,
     question: Question,
     phase: Phase,
-    /// Fewer streams than these were tried, and do not bring as much.
+    /// Fewer streams than this bring less: that was tried, or it is the first number.
     fewest: u8,
-    /// The shortest round trip that was ever seen.
+    /// The shortest round trip so far.
     round_trip: Duration,
 }
 
-/// So many streams brought so many bytes a second.
+/// A result: the rate that a number of streams brought, in bytes a second.
 #[derive(Clone, Copy, Debug)]
 struct Found {
     streams: u8,
     rate: f64,
 }
 
-/// What the next measurement is to answer.
+/// The question that the next measurement answers.
 #[derive(Clone, Copy, Debug)]
 enum Question {
-    /// What do the first streams bring?
+    /// How much do the first streams bring?
     First,
-    /// Do more streams bring more than these did?
+    /// Do more streams bring more than this?
     MoreThan(Found),
-    /// They did not: do so few still bring as much as these did? What they brought before
-    /// may have been the overshoot of their beginning.
+    /// More streams brought this, which was no gain. Do fewer streams still bring as much? They
+    /// may have overshot before.
     AsMuchAs(Found),
-    /// The search is over. Do so few bring as much as these did?
+    /// The search is over. Does half of these streams bring as much?
     HalfOf(Found),
-    /// They did not: what do they bring now that they are back?
+    /// Half of the streams brought less. How much do all of them bring, now that they are back?
     Back,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// Nothing is measured for a while since this time.
+    /// The number has changed at this time. Nothing is measured for a while.
     Settling(Duration),
-    /// Since this time, with so many bytes at its beginning.
+    /// A measurement began at this time, when this many bytes had come.
     Measuring(Duration, u64),
-    /// No more are opened unless less comes.
+    /// The search is over. It begins again if the rate falls.
     Watching(Watch),
 }
 
-/// What is watched when the number was found.
+/// The watch over the rate, after the search.
 #[derive(Debug)]
 struct Watch {
     since: Duration,
     bytes: u64,
-    /// The most that came, in bytes a second.
+    /// The best rate, in bytes a second.
     best: f64,
-    /// Measurements so far, and how many of the last ones brought much less.
+    /// The number of measurements, and how many of the last ones in a row brought much less.
     looks: u32,
     low_in_a_row: u32,
 }
 
-/// What a measurement says that is made while nothing is tried.
+/// What a measurement of the watch has found.
 enum Look {
-    /// All is well with so many bytes a second.
+    /// The rate, in bytes a second, is as good as before.
     Well(f64),
-    /// They have been much less than they were.
+    /// The rate, in bytes a second, is much lower than before.
     MuchLess(f64),
 }
 
 impl Growth {
-    /// A search that goes up to `most` streams, which together may bring `limit` bytes a
-    /// second.
+    /// A search up to `most` streams. Together they may bring `limit` bytes a second.
     pub fn new(most: u8, limit: Option<u64>) -> Growth {
         Growth {
             most: most.max(1),
@@ -151,15 +149,15 @@ impl Growth {
         self.streams
     }
 
-    /// No more than so many can be had, now and later.
+    /// The peer gives no more than `most` streams, now and later.
     pub fn stop_at(&mut self, most: u8) {
         self.most = self.most.min(most.max(1));
         self.streams = self.streams.min(self.most);
     }
 
-    /// Takes a reading: `bytes` have come by `now`, which counts from the start, and the
-    /// shortest round trip of the streams takes `round_trip`. Answers how many streams
-    /// there should be from now on. To be called several times a second.
+    /// Takes a reading: `bytes` have come by `now`, which counts from the start. `round_trip` is
+    /// the shortest of the streams. Returns how many streams there should be from now on. Call
+    /// this several times a second.
     pub fn sample(&mut self, now: Duration, bytes: u64, round_trip: Option<Duration>) -> u8 {
         self.round_trip = self.round_trip.min(round_trip.unwrap_or(Duration::MAX));
         match &mut self.phase {
@@ -172,7 +170,7 @@ impl Growth {
             Phase::Measuring(since, start) => {
                 let (time, came) = (now.saturating_sub(*since), bytes.saturating_sub(*start));
                 if came == 0 {
-                    // Nothing to compare: a server that is away, or a hole.
+                    // There is nothing to compare: the server is away, or the file has a hole.
                     self.phase = Phase::Measuring(now, bytes);
                 } else if time >= rounds(self.round_trip, MEASURE_ROUNDS, MEASURE_TIME) {
                     self.judge(now, bytes, came as f64 / time.as_secs_f64());
@@ -195,7 +193,7 @@ impl Growth {
         self.streams
     }
 
-    /// The measurement says that `rate` bytes a second come.
+    /// Decides after a measurement of `rate` bytes a second.
     fn judge(&mut self, now: Duration, bytes: u64, rate: f64) {
         let here = Found { streams: self.streams, rate };
         match self.question {
@@ -226,18 +224,18 @@ impl Growth {
             }
         }
         if self.streams == here.streams && matches!(self.phase, Phase::Settling(_)) {
-            self.watch(now, bytes, rate); // there are no more to be had
+            self.watch(now, bytes, rate); // no more streams are allowed
         }
     }
 
-    /// Opens `times` as many, up to the most.
+    /// Multiplies the number of streams, up to the most.
     fn step(&mut self, now: Duration, rate: f64, times: u8) {
         let here = Found { streams: self.streams, rate };
         let streams = self.streams.saturating_mul(times).min(self.most);
         self.go(now, streams, Question::MoreThan(here));
     }
 
-    /// Tries half as many, where that was not done before.
+    /// Tries half as many streams, unless so few were tried before.
     fn halve(&mut self, now: Duration, rate: f64) {
         let here = Found { streams: self.streams, rate };
         if here.streams > self.fewest {
@@ -246,7 +244,7 @@ impl Growth {
         }
     }
 
-    /// Whether so much is all that the user's limit allows.
+    /// Whether the user's limit holds the rate.
     fn is_held(&self, rate: f64) -> bool {
         self.limit.is_some_and(|limit| rate >= limit as f64 * AT_THE_LIMIT)
     }
@@ -263,7 +261,7 @@ impl Growth {
 }
 
 impl Watch {
-    /// Takes a reading, which now and then is the end of a measurement.
+    /// Takes a reading. Returns a result at the end of a measurement.
     fn look(&mut self, now: Duration, bytes: u64) -> Option<Look> {
         let time = now.saturating_sub(self.since);
         if time < WATCH_TIME {
@@ -275,7 +273,7 @@ impl Watch {
         self.best = self.best.max(rate);
         self.looks += 1;
         match rate < self.best * MUCH_LESS {
-            // A server that is away, or a hole.
+            // The server is away, or the file has a hole.
             _ if came == 0 => self.low_in_a_row = 0,
             true => self.low_in_a_row += 1,
             false => self.low_in_a_row = 0,
@@ -288,7 +286,7 @@ impl Watch {
     }
 }
 
-/// So many round trips, within these limits.
+/// The time of `count` round trips, between `least` and `most`.
 fn rounds(round_trip: Duration, count: u32, (least, most): (Duration, Duration)) -> Duration {
     match round_trip {
         Duration::MAX => least,

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// A set of offsets. As small as the number of its gaps, whatever its size.
+/// A set of offsets. It takes memory for each range, and not for each offset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeSet {
-    /// The end of each range by its start.
+    /// Each range: its start, and its end.
     ranges: BTreeMap<u64, u64>,
     total: u64,
 }
@@ -19,12 +19,12 @@ impl RangeSet {
         RangeSet::default()
     }
 
-    /// How many offsets are in it.
+    /// How many offsets are in the set.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Whether nothing is in it.
+    /// Whether no offset is in the set.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
@@ -45,7 +45,7 @@ impl RangeSet {
             return;
         }
         let (mut start, mut end) = (range.start, range.end);
-        // Those that begin at or before the new range's end and reach its start join it.
+        // Ranges that touch or overlap the new range become part of it.
         while let Some((&other_start, &other_end)) = self.ranges.range(..=end).next_back() {
             if other_end < start {
                 break;
@@ -59,7 +59,7 @@ impl RangeSet {
         self.ranges.insert(start, end);
     }
 
-    /// Takes every offset of `range` out.
+    /// Removes every offset of `range`.
     pub fn remove(&mut self, range: Range<u64>) {
         for covered in self.within(range) {
             // `covered` lies in exactly one range.
@@ -101,12 +101,12 @@ impl RangeSet {
         gaps
     }
 
-    /// Where the first range begins that starts at or behind `offset`.
+    /// The start of the first range that starts at `offset` or behind it.
     pub fn next_start(&self, offset: u64) -> Option<u64> {
         self.ranges.range(offset..).next().map(|(&start, _)| start)
     }
 
-    /// The end of the run that begins at `offset`; `offset` itself where none does.
+    /// The end of the range that `offset` is in; `offset` itself where it is in none.
     pub fn run_end(&self, offset: u64) -> u64 {
         match self.ranges.range(..=offset).next_back() {
             Some((_, &end)) => end.max(offset),
@@ -119,6 +119,7 @@ impl RangeSet {
 #[allow(clippy::single_range_in_vec_init)] // a list that has one range in it
 mod tests {
     use super::*;
+    use crate::testing::Random;
 
     fn ranges(set: &RangeSet) -> Vec<Range<u64>> {
         set.iter().collect()
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_swallows_those_inside_it() {
+    fn a_range_replaces_the_ranges_inside_it() {
         let mut set = RangeSet::new();
         for start in [2, 5, 8] {
             set.insert(start..start + 1);
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_leaves_both_sides() {
+    fn a_removed_middle_leaves_both_sides() {
         let mut set = RangeSet::new();
         set.insert(0..10);
         set.remove(3..5);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_from_an_end_leaves_no_empty_range() {
+    fn a_removed_end_leaves_no_empty_range() {
         let mut set = RangeSet::new();
         set.insert(0..10);
         set.remove(0..3);
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_is_empty_until_something_is_in_it() {
+    fn a_set_is_empty_until_an_offset_is_in_it() {
         let mut set = RangeSet::new();
         assert!(set.is_empty() && set.first().is_none());
         set.insert(5..5);
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_range_is_one_that_starts_at_the_offset_or_behind_it() {
+    fn the_next_range_starts_at_the_offset_or_behind_it() {
         let mut set = RangeSet::new();
         set.insert(3..5);
         set.insert(7..9);
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_what_is_missing() {
+    fn gaps_are_the_missing_parts() {
         let mut set = RangeSet::new();
         set.insert(2..4);
         set.insert(6..8);
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_ends_at_the_first_gap() {
+    fn a_run_ends_at_its_first_gap() {
         let mut set = RangeSet::new();
         assert_eq!(set.run_end(0), 0);
         set.insert(0..5);
@@ -205,20 +206,15 @@ mod tests {
 
     #[test]
     fn every_sequence_agrees_with_a_set_of_offsets() {
-        let mut random = 0x9e37_79b9_7f4a_7c15u64;
-        let mut next = |bound: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % bound
-        };
+        let mut random = Random::new();
+        let mut below = |limit: u64| random.below(limit as usize) as u64;
         for _ in 0..if cfg!(miri) { 20 } else { 2000 } {
             let mut set = RangeSet::new();
             let mut plain = [false; 64];
             for _ in 0..12 {
-                let start = next(64);
-                let range = start..start + next(65 - start);
-                let keep = next(3) > 0;
+                let start = below(64);
+                let range = start..start + below(65 - start);
+                let keep = below(3) > 0;
                 let covered = range.start as usize..range.end as usize;
                 plain[covered].fill(keep);
                 if keep { set.insert(range) } else { set.remove(range) }

@@ -1,6 +1,6 @@
-//! A limit in bytes per second that all threads of a transfer share. They go in the
-//! order in which they ask, so none starves; each sleeps until its turn and nothing
-//! polls. Moves no bytes itself.
+//! A limit in bytes per second that all streams of a transfer share. Streams move bytes in the
+//! order in which they ask, so no stream starves. Each stream's thread sleeps until its turn, and
+//! nothing polls. The limit moves no bytes itself.
 
 #![forbid(unsafe_code)]
 
@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// What may go at once after a pause: the limit's bytes of this time.
+/// After a pause, the bytes of this time may go at once: a burst.
 pub const BURST_TIME: Duration = Duration::from_millis(100);
 
-/// The least burst, in bytes, so that a small limit does not cut a buffer to crumbs.
+/// The smallest burst, in bytes, so that a low limit does not cut a buffer into tiny pieces.
 pub const MIN_BURST: u64 = 4096;
 
-/// A byte, in the fractions that are counted.
+/// Fractions of a byte in a byte.
 const WHOLE: u128 = 1_000_000_000;
 
-/// The limit, for any number of threads.
+/// A limit, for any number of threads.
 pub struct Rate {
     bucket: Mutex<Bucket>,
     changed: Condvar,
@@ -27,7 +27,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// At most this many bytes per second; 0 counts as 1.
+    /// A limit of this many bytes per second; 0 counts as 1.
     pub fn new(bytes_per_second: u64) -> Rate {
         Rate {
             bucket: Mutex::new(Bucket::new(bytes_per_second)),
@@ -37,8 +37,8 @@ impl Rate {
         }
     }
 
-    /// Waits until `bytes` more may go. Those who ask later wait for longer, also for
-    /// fewer bytes. More bytes than the burst may be asked for, and then take their time.
+    /// Waits until `bytes` more may go. A thread that asks later waits for longer, even for fewer
+    /// bytes. A caller may ask for more than a burst, and waits longer then.
     pub fn take(&self, bytes: u64) {
         let mut bucket = lock(&self.bucket);
         let turn = bucket.ask(bytes, self.start.elapsed());
@@ -50,29 +50,28 @@ impl Rate {
         }
     }
 
-    /// Nobody waits any more: all is over.
+    /// Lifts the limit for good: no thread waits any more.
     pub fn lift(&self) {
-        let _bucket = lock(&self.bucket); // who is about to wait has looked before this
+        let _bucket = lock(&self.bucket); // no thread is between its test of `over` and its wait
         self.over.store(true, Ordering::Relaxed);
         self.changed.notify_all();
     }
 
-    /// Another limit from now on, for those who wait too.
+    /// Changes the limit, also for threads that wait already.
     pub fn change(&self, bytes_per_second: u64) {
         lock(&self.bucket).change(bytes_per_second, self.start.elapsed());
         self.changed.notify_all();
     }
 
-    /// How many of `wanted` bytes to take at once, so that the bytes flow and do not
-    /// come in gulps: at most a burst.
+    /// How many of `wanted` bytes to take at once: at most a burst, so that the bytes flow evenly.
     pub fn piece(&self, wanted: u64) -> u64 {
         wanted.min(lock(&self.bucket).burst())
     }
 }
 
 impl Rate {
-    /// How many of `wanted` bytes to take at once where so many share the limit: few
-    /// enough that each has its turn before anybody thinks that it has stalled.
+    /// How many of `wanted` bytes to take at once where this many streams share the limit. They
+    /// are so few that each stream has its turn before its peer takes it for stalled.
     pub fn portion(&self, wanted: u64, sharers: u64) -> u64 {
         wanted.min((self.piece(u64::MAX) / sharers.max(1)).max(MIN_BURST))
     }
@@ -81,14 +80,14 @@ impl Rate {
 /// A limit, or none, that the streams of a transfer share.
 #[derive(Clone, Default)]
 pub struct Throttle {
-    /// The limit; none without it.
+    /// The limit; `None` for no limit.
     pub rate: Option<Arc<Rate>>,
     /// How many streams share it.
     pub streams: u8,
 }
 
 impl Throttle {
-    /// Waits until some of `wanted` bytes may go, and says how many.
+    /// Waits until some of `wanted` bytes may go, and returns how many.
     pub fn wait(&self, wanted: usize) -> usize {
         let Some(rate) = &self.rate else { return wanted };
         let portion = rate.portion(wanted as u64, self.streams.into());
@@ -97,15 +96,16 @@ impl Throttle {
     }
 }
 
-/// The arithmetic, without a clock of its own: time is counted from the start.
+/// The arithmetic of a limit. The caller tells the time, which counts from the start.
 #[derive(Debug)]
 struct Bucket {
+    /// Bytes per second.
     rate: u64,
-    /// How many bytes were asked for since the start: a turn ends where its bytes do.
+    /// How many bytes were asked for since the start. A turn is this number after its request.
     asked: u128,
-    /// How far turns may end, in fractions of a byte.
+    /// How many bytes may go since the start, in fractions of a byte.
     allowed: u128,
-    /// When `allowed` was right.
+    /// The time of `allowed`.
     at: Duration,
 }
 
@@ -135,14 +135,14 @@ impl Bucket {
         self.advance(now); // no more than the new burst
     }
 
-    /// Joins the queue; the answer is the turn.
+    /// Asks for `bytes`, and returns their turn.
     fn ask(&mut self, bytes: u64, now: Duration) -> u128 {
         self.advance(now);
         self.asked = self.asked.saturating_add(u128::from(bytes));
         self.asked
     }
 
-    /// How long it is until this turn; `None` when it has come.
+    /// The time until this turn; `None` when it has come.
     fn until(&mut self, turn: u128, now: Duration) -> Option<Duration> {
         self.advance(now);
         let missing = turn.saturating_mul(WHOLE).checked_sub(self.allowed).filter(|&m| m > 0)?;
@@ -158,7 +158,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const MEGABYTE: u64 = 1_000_000;
 
-    /// Takes one after the other, each as soon as it may, and gives when the last went.
+    /// Takes each piece as soon as it may go, and returns the time of the last.
     fn run(bucket: &mut Bucket, pieces: u64, bytes: u64, start: Duration) -> Duration {
         let mut now = start;
         for _ in 0..pieces {
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_go_when_the_limit_is_lifted() {
+    fn a_lifted_limit_ends_every_wait() {
         let rate = std::sync::Arc::new(Rate::new(1));
         let other = rate.clone();
         let waiting = std::thread::spawn(move || other.take(1 << 40));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_go_at_the_limit_after_the_first_burst() {
+    fn after_the_first_burst_bytes_go_at_the_limit() {
         for (rate, bytes) in [(MEGABYTE, 1000), (MEGABYTE, 128 << 10), (10_000, 1), (3, 7)] {
             let mut bucket = Bucket::new(rate);
             // Miri takes a thousand times as long for a step: a little more than the burst.
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_later_goes_later_even_for_less() {
+    fn a_later_request_goes_later_even_for_fewer_bytes() {
         let mut bucket = Bucket::new(MEGABYTE);
         let burst = bucket.burst();
         let large = bucket.ask(burst + MEGABYTE, Duration::ZERO);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_counts_for_those_who_wait() {
+    fn a_change_counts_for_a_request_that_waits() {
         let mut bucket = Bucket::new(MEGABYTE);
         let turn = bucket.ask(bucket.burst() + 10 * MEGABYTE, Duration::ZERO);
         assert_eq!(bucket.until(turn, Duration::ZERO), Some(10 * SECOND));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_limit_takes_back_what_was_saved() {
+    fn a_lower_limit_shrinks_a_saved_burst() {
         let mut bucket = Bucket::new(100 * MEGABYTE);
         bucket.change(1000, Duration::ZERO);
         let turn = bucket.ask(MIN_BURST + 1000, Duration::ZERO);
@@ -259,18 +259,18 @@ mod tests {
     }
 
     #[test]
-    fn those_who_share_the_limit_go_in_turn() {
+    fn streams_that_share_the_limit_go_in_turn() {
         let mut bucket = Bucket::new(20 * MEGABYTE);
-        bucket.ask(2 * MEGABYTE, Duration::ZERO); // the burst, which is whose comes first
+        bucket.ask(2 * MEGABYTE, Duration::ZERO); // the burst, which the first request gets
         let mut turns = [0; 8].map(|_| bucket.ask(16 << 10, Duration::ZERO));
         let mut shares = [0; 8];
         for millisecond in 1..=500 {
             let now = Duration::from_millis(millisecond);
-            // Who looks first does not matter.
-            for thread in (0..8).map(|number| (number + millisecond as usize) % 8) {
-                while bucket.until(turns[thread], now).is_none() {
-                    shares[thread] += 16 << 10;
-                    turns[thread] = bucket.ask(16 << 10, now);
+            // It does not matter which stream looks first.
+            for stream in (0..8).map(|number| (number + millisecond as usize) % 8) {
+                while bucket.until(turns[stream], now).is_none() {
+                    shares[stream] += 16 << 10;
+                    turns[stream] = bucket.ask(16 << 10, now);
                 }
             }
         }
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_wakes_who_waits() {
+    fn a_change_wakes_a_thread_that_waits() {
         let rate = Rate::new(1);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| rate.take(MEGABYTE));
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_portion_is_a_share_of_a_burst_but_no_crumb() {
+    fn a_portion_is_a_share_of_a_burst_and_never_tiny() {
         let rate = Rate::new(10 * MEGABYTE);
         assert_eq!(rate.portion(u64::MAX, 1), MEGABYTE);
         assert_eq!(rate.portion(u64::MAX, 100), 10_000);

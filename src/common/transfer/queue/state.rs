@@ -1,5 +1,5 @@
-//! The queue's state and every step that it can take. Under the queue's lock; waits
-//! for nothing and wakes nobody.
+//! The state of a queue, and every step that changes it. The queue's lock guards it. No step waits
+//! or wakes a thread. The words are those of the queue.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Where every byte of the file is, and who owes what.
+/// Where every byte of the file is, and what each stream owes.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) size: u64,
@@ -17,30 +17,34 @@ pub(super) struct State {
     pub(super) piece: u64,
     /// Whether claims end at multiples of the piece.
     pub(super) is_aligned: bool,
+    /// No stream owes these bytes, and they are nowhere else.
     pub(super) todo: RangeSet,
+    /// The claims of each stream, in the order in which it brings them.
     pub(super) owed: HashMap<StreamId, VecDeque<Owed>>,
+    /// An earlier run left these bytes. They are not checked yet.
     pub(super) held: RangeSet,
     pub(super) writing: RangeSet,
     pub(super) done: RangeSet,
+    /// The done bytes that are in holes.
     pub(super) holes: RangeSet,
-    /// One past the highest byte that was ever claimed.
-    pub(super) front: u64,
-    /// Where the follower is, if there is one.
+    /// The end of the highest claim so far.
+    pub(super) claimed_end: u64,
+    /// How many bytes the follower has read; `None` without a follower.
     pub(super) followed: Option<u64>,
-    /// The follower is far behind bytes that were there already. Streams do not pause
-    /// until it is close to the prefix.
+    /// The follower has to read many bytes that no stream has brought. Streams do not pause until
+    /// the lag is small again.
     pub(super) catching_up: bool,
-    /// When a stream claimed something last.
-    pub(super) claimed: Option<Instant>,
-    /// How far ahead of the follower anything is asked for, where that is bounded.
+    /// The time of the last claim.
+    pub(super) last_claim: Option<Instant>,
+    /// How many bytes ahead of the follower a claim may end, where memory limits that.
     pub(super) room: Option<u64>,
-    /// As much as somebody waits to be done.
+    /// How many done bytes the main thread waits for.
     pub(super) wanted: u64,
-    /// A range that is owed for less than this is not late.
+    /// No range is late that is owed for less than this.
     pub(super) least_patience: Duration,
-    /// How long streams pause for the follower, at most.
+    /// The longest pause of the streams for the follower.
     pub(super) longest_pause: Duration,
-    /// Counts changes.
+    /// The number of changes so far.
     pub(super) version: u64,
     pub(super) asked_again: u64,
     pub(super) repeats: u64,
@@ -71,7 +75,7 @@ impl State {
         &mut self,
         stream: StreamId,
         idle: bool,
-        pace: Duration,
+        answer_time: Duration,
         now: Instant,
     ) -> Claim {
         if self.end().is_some() {
@@ -80,23 +84,23 @@ impl State {
         let fresh = self.fresh();
         let prefix = self.prefix();
         if self.pauses() {
-            // Where there is a bound to what may wait, a reader decides how long.
+            // Where the room is limited, the reader of the output decides how long.
             let left = self.room.is_none().then(|| self.pause_left(now));
             if left.is_none_or(|left| !left.is_zero()) {
                 return Claim::Later(left);
             }
         }
-        // While there is fresh work, even such as there is no room for, only what holds the
-        // prefix back is worth asking for again.
+        // While some bytes are todo, only a range that holds the prefix back is worth a second
+        // request. That is so even if there is no room for those bytes.
         let no_room = fresh.is_none() && !self.todo.is_empty();
-        let far = self.front.saturating_sub(prefix) > HOLD_BACK;
+        let far = self.claimed_end.saturating_sub(prefix) > HOLD_BACK;
         let wanted = match self.todo.is_empty() {
             true if idle => Some(0..self.size),
             false if far || (no_room && idle) => Some(prefix..prefix + 1),
             _ => None,
         };
         if let Some(wanted) = wanted {
-            let patience = pace.saturating_mul(2).max(self.least_patience);
+            let patience = answer_time.saturating_mul(2).max(self.least_patience);
             match self.late(stream, &wanted, patience, now) {
                 Late::Range(range) => {
                     self.asked_again += range.end - range.start;
@@ -118,7 +122,7 @@ impl State {
         }
     }
 
-    /// How far the follower is behind the prefix; 0 where nobody follows it.
+    /// How many bytes of the prefix the follower has not read; 0 without a follower.
     pub(super) fn lag(&self) -> u64 {
         self.followed.map_or(0, |at| self.prefix().saturating_sub(at))
     }
@@ -130,13 +134,13 @@ impl State {
         lag > MAX_LAG && !self.catching_up
     }
 
-    /// How long they do at most.
+    /// How much longer they wait at most.
     fn pause_left(&mut self, now: Instant) -> Duration {
-        let since = *self.claimed.get_or_insert(now);
+        let since = *self.last_claim.get_or_insert(now);
         self.longest_pause.saturating_sub(now.saturating_duration_since(since))
     }
 
-    /// The next piece that nobody was asked for and that there is room for.
+    /// The next piece that no stream owes, if there is room for it.
     fn fresh(&self) -> Option<Range<u64>> {
         let range = self.todo.first()?;
         let past = if self.is_aligned { range.start % self.piece } else { 0 };
@@ -146,13 +150,13 @@ impl State {
     }
 
     fn owe(&mut self, stream: StreamId, range: Range<u64>, now: Instant) {
-        self.front = self.front.max(range.end);
-        self.claimed = Some(now);
+        self.claimed_end = self.claimed_end.max(range.end);
+        self.last_claim = Some(now);
         self.owed.entry(stream).or_default().push_back(Owed { range, since: now });
     }
 
-    /// The lowest range in `wanted` that others have owed for `patience` and `stream` does
-    /// not owe.
+    /// The lowest range in `wanted` that other streams have owed for `patience`, and that `stream`
+    /// does not owe.
     fn late(
         &self,
         stream: StreamId,
@@ -163,7 +167,7 @@ impl State {
         let mut lowest: Option<&Owed> = None;
         let mut soonest: Option<Duration> = None;
         for owed in self.owed.iter().filter(|(id, _)| **id != stream).flat_map(|(_, all)| all) {
-            // What costs least comes first: this goes through all that is owed.
+            // The cheapest test comes first, since the loop goes through all that is owed.
             if owed.range.start >= wanted.end || wanted.start >= owed.range.end {
                 continue;
             }
@@ -196,7 +200,7 @@ impl State {
         owers().count() < MAX_COPIES && owers().all(|id| id != stream)
     }
 
-    /// The parts of `range` that nobody has brought yet.
+    /// The parts of `range` that no stream has brought and no earlier run has left.
     pub(super) fn missing(&self, range: &Range<u64>) -> Vec<Range<u64>> {
         self.done
             .gaps(range.clone())
@@ -206,7 +210,7 @@ impl State {
             .collect()
     }
 
-    /// Shortens what `stream` owes by `range`, the start of it.
+    /// Removes `range`, the start of the oldest claim of `stream`, from that claim.
     pub(super) fn bring(&mut self, stream: StreamId, range: &Range<u64>) {
         let Some(all) = self.owed.get_mut(&stream) else { return };
         let Some(first) = all.front_mut() else { return };
@@ -219,14 +223,14 @@ impl State {
     pub(super) fn start_writing(&mut self, range: Range<u64>) -> Vec<Range<u64>> {
         let parts = self.missing(&range);
         for part in &parts {
-            // A copy may come after its stream was given up and the range put back.
+            // A copy may come after its stream was released and the range is todo again.
             self.todo.remove(part.clone());
             self.writing.insert(part.clone());
         }
         parts
     }
 
-    /// Puts the missing parts of `range` that nobody owes back to the rest.
+    /// Puts the missing parts of `range` that no stream owes back to todo.
     pub(super) fn give_back(&mut self, range: Range<u64>) {
         let mut free = RangeSet::new();
         self.missing(&range).into_iter().for_each(|part| free.insert(part));
@@ -238,11 +242,12 @@ impl State {
     }
 }
 
-/// What may be asked for again.
+/// The answer to a search for a late range.
 enum Late {
     Range(Range<u64>),
-    /// Something, when this much time has passed.
+    /// No range now; one is late after this time.
     After(Duration),
+    /// No range that `stream` may claim again.
     Nothing,
 }
 

@@ -1,34 +1,35 @@
-//! The queue's promises: each byte is written once, nothing is lost with a stream,
-//! and nobody waits for the slowest.
+//! The queue's promises: each byte is written once, a broken stream loses nothing, and no
+//! stream waits for the slowest.
 #![allow(clippy::single_range_in_vec_init)] // a list that has one range in it
 
 mod lag;
 mod waits;
 
 use super::*;
+use crate::testing::Random;
 
 const LEAST_PATIENCE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-const PACE: Duration = Duration::from_secs(1000);
+const ANSWER_TIME: Duration = Duration::from_secs(1000);
 
 fn queue(size: u64) -> Queue {
     Queue::new(size, 10, &RangeSet::new())
 }
 
 fn claim(queue: &Queue, stream: StreamId) -> Range<u64> {
-    match queue.claim(stream, false, PACE) {
+    match queue.claim(stream, false, ANSWER_TIME) {
         Claim::Range(range) => range,
         other => panic!("{other:?}"),
     }
 }
 
-/// What `stream` gets when everything that others owe is late.
+/// The answer to `stream` when everything that others owe is late.
 fn claim_late(queue: &Queue, stream: StreamId, idle: bool) -> Claim {
     queue.claim_at(stream, idle, Duration::ZERO, Instant::now() + LEAST_PATIENCE * 2)
 }
 
-/// `stream` brings all that it owes first, and it is written.
+/// `stream` brings its oldest claim whole, and the bytes are written.
 fn deliver(queue: &Queue, stream: StreamId) {
     let range = queue.oldest(stream).unwrap();
     for part in queue.take(stream, range) {
@@ -40,7 +41,7 @@ fn deliver(queue: &Queue, stream: StreamId) {
 fn claims_come_in_file_order_and_in_pieces() {
     let queue = queue(25);
     assert_eq!([claim(&queue, 0), claim(&queue, 1), claim(&queue, 0)], [0..10, 10..20, 20..25]);
-    assert_eq!(queue.claim(0, false, PACE), Claim::Later(None));
+    assert_eq!(queue.claim(0, false, ANSWER_TIME), Claim::Later(None));
 }
 
 #[test]
@@ -77,7 +78,7 @@ fn a_range_of_which_others_have_brought_some_is_not_locked() {
 #[test]
 fn an_empty_file_is_complete_at_once() {
     assert_eq!(queue(0).end(), Some(End::Complete));
-    assert_eq!(queue(0).claim(0, true, PACE), Claim::Over);
+    assert_eq!(queue(0).claim(0, true, ANSWER_TIME), Claim::Over);
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn the_end_comes_with_the_last_byte() {
 }
 
 #[test]
-fn what_a_broken_stream_owed_is_claimed_first() {
+fn the_range_that_a_broken_stream_owed_is_claimed_first() {
     let queue = queue(100);
     claim(&queue, 0);
     claim(&queue, 1);
@@ -104,7 +105,7 @@ fn what_a_broken_stream_owed_is_claimed_first() {
 }
 
 #[test]
-fn a_damaged_piece_is_claimed_again() {
+fn a_damaged_part_is_claimed_again() {
     let queue = queue(100);
     claim(&queue, 0);
     queue.reject(0, 0..5);
@@ -113,7 +114,7 @@ fn a_damaged_piece_is_claimed_again() {
 }
 
 #[test]
-fn an_idle_stream_asks_again_for_what_is_late() {
+fn an_idle_stream_claims_a_late_range_again() {
     let queue = queue(10);
     claim(&queue, 0);
     assert_eq!(claim_late(&queue, 1, true), Claim::Copy(0..10));
@@ -121,24 +122,24 @@ fn an_idle_stream_asks_again_for_what_is_late() {
 }
 
 #[test]
-fn what_is_not_late_yet_is_not_asked_for_again() {
+fn a_range_that_is_not_late_is_not_claimed_again() {
     let queue = queue(10);
     claim(&queue, 0);
-    match queue.claim(1, true, PACE) {
-        Claim::Later(Some(delay)) => assert!(delay <= PACE * 2),
+    match queue.claim(1, true, ANSWER_TIME) {
+        Claim::Later(Some(delay)) => assert!(delay <= ANSWER_TIME * 2),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_stream_does_not_ask_twice_for_its_own() {
+fn a_stream_does_not_claim_its_own_range_again() {
     let queue = queue(10);
     claim(&queue, 0);
     assert_eq!(claim_late(&queue, 0, true), Claim::Later(None));
 }
 
 #[test]
-fn copies_are_bounded() {
+fn no_more_streams_than_the_most_owe_a_range() {
     let queue = queue(10);
     claim(&queue, 0);
     for stream in 1..MAX_COPIES {
@@ -155,7 +156,7 @@ fn a_busy_stream_takes_fresh_work_before_late_work() {
 }
 
 #[test]
-fn a_prefix_that_is_held_back_is_asked_for_before_fresh_work() {
+fn a_range_that_holds_the_prefix_back_is_claimed_again_before_fresh_work() {
     let piece = 1 << 20;
     let queue = Queue::new(10 * HOLD_BACK, piece, &RangeSet::new());
     claim(&queue, 0);
@@ -167,7 +168,7 @@ fn a_prefix_that_is_held_back_is_asked_for_before_fresh_work() {
 }
 
 #[test]
-fn while_there_is_fresh_work_only_what_holds_the_prefix_back_is_late() {
+fn a_late_range_that_does_not_hold_the_prefix_back_is_not_claimed_before_fresh_work() {
     let piece = 1 << 20;
     let mut held = RangeSet::new();
     held.insert(0..u64::from(piece));
@@ -184,7 +185,7 @@ fn while_there_is_fresh_work_only_what_holds_the_prefix_back_is_late() {
 }
 
 #[test]
-fn the_second_copy_of_a_piece_is_not_written() {
+fn the_second_copy_of_a_range_is_not_written() {
     let queue = queue(10);
     claim(&queue, 0);
     claim_late(&queue, 1, true);
@@ -195,7 +196,7 @@ fn the_second_copy_of_a_piece_is_not_written() {
 }
 
 #[test]
-fn of_a_piece_that_others_have_in_part_the_rest_is_written() {
+fn only_the_missing_part_of_a_copy_is_written() {
     let queue = queue(10);
     claim(&queue, 0);
     claim_late(&queue, 1, true);
@@ -204,35 +205,35 @@ fn of_a_piece_that_others_have_in_part_the_rest_is_written() {
 }
 
 #[test]
-fn what_a_copy_still_owes_is_not_given_back() {
+fn a_range_that_another_stream_owes_is_not_given_back() {
     let queue = queue(20);
     claim(&queue, 0);
     claim(&queue, 1);
     claim_late(&queue, 2, true);
     queue.release(0);
-    assert_eq!(queue.claim(3, false, PACE), Claim::Later(None), "stream 2 owes it");
+    assert_eq!(queue.claim(3, false, ANSWER_TIME), Claim::Later(None), "stream 2 owes it");
     queue.release(2);
     assert_eq!(claim(&queue, 3), 0..10);
 }
 
 #[test]
-fn a_piece_that_comes_after_its_stream_was_given_up_is_not_claimed_again() {
+fn a_range_that_comes_after_its_stream_was_released_is_not_claimed_again() {
     let queue = queue(10);
     claim(&queue, 0);
     queue.release(0);
     assert_eq!(queue.take(0, 0..10), [0..10]);
-    assert_eq!(queue.claim(1, false, PACE), Claim::Later(None));
+    assert_eq!(queue.claim(1, false, ANSWER_TIME), Claim::Later(None));
 }
 
 #[test]
-fn a_hole_takes_what_follows_and_nobody_owes() {
+fn a_hole_takes_the_bytes_behind_it_that_no_stream_owes() {
     let queue = queue(100);
     claim(&queue, 0);
     claim(&queue, 1);
     assert_eq!(queue.take_hole(0, 0..10, 1000), [0..10, 20..100]);
     queue.finish(0..10, true);
     queue.finish(20..100, true);
-    assert_eq!(queue.claim(2, false, PACE), Claim::Later(None));
+    assert_eq!(queue.claim(2, false, ANSWER_TIME), Claim::Later(None));
     deliver(&queue, 1);
     assert_eq!(queue.end(), Some(End::Complete));
     assert_eq!(
@@ -248,7 +249,7 @@ fn held_ranges_are_not_claimed_while_they_are_checked() {
     held.insert(20..30);
     let queue = Queue::new(30, 10, &held);
     assert_eq!(claim(&queue, 0), 10..20);
-    assert_eq!(queue.claim(0, false, PACE), Claim::Later(None));
+    assert_eq!(queue.claim(0, false, ANSWER_TIME), Claim::Later(None));
     queue.checked(0..10, true, false);
     queue.checked(20..30, false, false);
     assert_eq!(queue.progress().prefix, 10);
@@ -256,7 +257,7 @@ fn held_ranges_are_not_claimed_while_they_are_checked() {
 }
 
 #[test]
-fn an_abort_wakes_those_who_wait() {
+fn an_abort_wakes_the_follower() {
     let queue = queue(10);
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| queue.wait_for_prefix(0));
@@ -279,21 +280,21 @@ fn the_prefix_grows_when_its_gap_is_filled() {
 }
 
 #[test]
-fn nothing_is_asked_for_that_there_is_no_room_for() {
+fn no_range_is_claimed_that_there_is_no_room_for() {
     let queue = queue(100).with_room(30);
     assert_eq!([claim(&queue, 0), claim(&queue, 1), claim(&queue, 2)], [0..10, 10..20, 20..30]);
-    assert_eq!(queue.claim(3, false, PACE), Claim::Later(None));
+    assert_eq!(queue.claim(3, false, ANSWER_TIME), Claim::Later(None));
     (0..3).for_each(|stream| deliver(&queue, stream));
-    assert_eq!(queue.claim(3, false, PACE), Claim::Later(None));
+    assert_eq!(queue.claim(3, false, ANSWER_TIME), Claim::Later(None));
     queue.followed(19);
     assert_eq!(claim(&queue, 3), 30..40);
-    assert_eq!(queue.claim(3, false, PACE), Claim::Later(None));
+    assert_eq!(queue.claim(3, false, ANSWER_TIME), Claim::Later(None));
     queue.followed(20);
     assert_eq!(claim(&queue, 3), 40..50);
 }
 
 #[test]
-fn while_nobody_takes_what_has_come_no_stream_owes_anything() {
+fn while_the_follower_stands_still_no_stream_owes_anything() {
     let queue = queue(100).with_room(30);
     for stream in 0..3 {
         claim(&queue, stream);
@@ -306,7 +307,7 @@ fn while_nobody_takes_what_has_come_no_stream_owes_anything() {
 }
 
 #[test]
-fn who_holds_back_all_there_is_room_for_is_helped() {
+fn a_range_that_holds_back_all_room_is_claimed_again() {
     let queue = queue(100).with_room(30);
     for stream in 0..3 {
         claim(&queue, stream);
@@ -317,7 +318,7 @@ fn who_holds_back_all_there_is_room_for_is_helped() {
 }
 
 #[test]
-fn what_holds_nobody_back_is_not_asked_for_again_for_want_of_room() {
+fn without_room_only_the_range_that_holds_the_prefix_back_is_claimed_again() {
     let queue = queue(100).with_room(30);
     for stream in 0..3 {
         claim(&queue, stream);
@@ -325,12 +326,12 @@ fn what_holds_nobody_back_is_not_asked_for_again_for_want_of_room() {
     deliver(&queue, 0);
     assert_eq!(claim_late(&queue, 0, true), Claim::Copy(10..20));
     assert_eq!(claim_late(&queue, 3, true), Claim::Copy(10..20));
-    // 20..30 is late too, but it is the turn of 10..20, which enough streams owe.
+    // 20..30 is late too, but 10..20 holds the prefix back, and enough streams owe that.
     assert_eq!(claim_late(&queue, 4, true), Claim::Later(None));
 }
 
 #[test]
-fn room_that_comes_free_wakes_those_who_wait() {
+fn free_room_wakes_the_streams_that_wait() {
     let queue = Queue::new(8 << 20, 1 << 20, &RangeSet::new()).with_room(3 << 20);
     let version = queue.version();
     queue.followed(LAG_STEP - 1);
@@ -348,31 +349,26 @@ fn a_hole_needs_no_room() {
 
 #[test]
 fn whatever_streams_do_each_byte_is_written_once() {
-    whatever_streams_do(queue, 200);
+    act_at_random(queue, 200);
 }
 
 #[test]
-fn nor_does_a_byte_come_for_which_there_is_no_room() {
-    whatever_streams_do(|size| queue(size).with_room(25), 25);
+fn whatever_streams_do_no_byte_comes_that_there_is_no_room_for() {
+    act_at_random(|size| queue(size).with_room(25), 25);
 }
 
-fn whatever_streams_do(queue: impl Fn(u64) -> Queue, room: u64) {
-    let mut random = 0x2545_f491_4f6c_dd1du64;
-    let mut next = |bound: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % bound as u64) as usize
-    };
+/// Streams and a follower act at random until each byte of 200 is done.
+fn act_at_random(queue: impl Fn(u64) -> Queue, room: u64) {
+    let mut random = Random::new();
     // Miri takes a thousand times as long for a step.
     for _ in 0..if cfg!(miri) { 2 } else { 300 } {
         let queue = queue(200);
         let (mut written, mut followed) = ([0; 200], 0);
         while queue.end().is_none() {
-            let stream = next(4);
-            match next(10) {
+            let stream = random.below(4);
+            match random.below(10) {
                 0 => queue.release(stream),
-                _ if next(20) == 0 => {
+                _ if random.below(20) == 0 => {
                     followed = queue.progress().prefix;
                     queue.followed(followed);
                 }
@@ -386,7 +382,8 @@ fn whatever_streams_do(queue: impl Fn(u64) -> Queue, room: u64) {
                 }
                 _ => {
                     let Some(range) = queue.oldest(stream) else { continue };
-                    let end = range.start + 1 + next((range.end - range.start) as usize) as u64;
+                    let length = 1 + random.below((range.end - range.start) as usize) as u64;
+                    let end = range.start + length;
                     for part in queue.take(stream, range.start..end) {
                         assert!(part.end <= followed + room);
                         part.clone().for_each(|at| written[at as usize] += 1);

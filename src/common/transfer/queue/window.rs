@@ -1,5 +1,5 @@
-//! How large blocks are, how much a stream should have asked for at any time, and how
-//! long an answer takes: from what has arrived, without a clock of its own.
+//! How large blocks are, how many bytes a stream should have asked for, and how long an answer
+//! takes. The window learns from what has arrived. The caller tells the time.
 
 #![forbid(unsafe_code)]
 
@@ -8,44 +8,43 @@ use std::time::{Duration, Instant};
 /// Bytes of a block, up to [`FULL_STREAMS`] streams.
 const BLOCK: u32 = 128 << 10;
 
-/// Up to so many streams each gets whole blocks; above that they share what those take.
+/// Up to this many streams use whole blocks. More streams share the memory that these take.
 const FULL_STREAMS: u32 = 64;
 
-/// The smallest share.
+/// The smallest block, in bytes.
 const SMALL_BLOCK: u32 = 16 << 10;
 
-/// Round trips over which the best one counts.
+/// The best of this many last round trips counts.
 const ROUNDS: usize = 10;
 
-/// The shortest time over which arrivals are counted: a round trip on one machine is
+/// The shortest time over which arrived bytes are counted. A round trip on one machine is
 /// shorter than the time that one block takes.
 const SHORTEST_ROUND: Duration = Duration::from_millis(5);
 
 /// Most requests under way on one stream.
 pub const MAX_REQUESTS: usize = 1024;
 
-/// How much more than what one round trip carries is asked for. With one bandwidth-delay
-/// product a loss leaves the path idle; measured at 100 ms and 0.1% loss, two take half
-/// the time.
+/// How many bandwidth-delay products are asked for. With one, a loss leaves the path idle; with
+/// two, a transfer took half the time (measured at 100 ms and 0.1% loss).
 const FACTOR: u64 = 2;
 
-/// An answer of fewer bytes than this part of the floor is a small one.
+/// An answer is small if it has fewer bytes than the floor divided by this.
 const SMALL_SHARE: u64 = 4;
 
-/// Bytes of a block with this many streams: with many they are smaller, so that all
-/// of them together take no more memory.
-pub fn block_size(threads: u8) -> u32 {
-    let threads = u32::from(threads.max(1));
-    let share = BLOCK * FULL_STREAMS / threads.max(FULL_STREAMS);
+/// Bytes of a block with this many streams. Many streams have smaller blocks, so that all
+/// blocks together take no more memory.
+pub fn block_size(streams: u8) -> u32 {
+    let streams = u32::from(streams.max(1));
+    let share = BLOCK * FULL_STREAMS / streams.max(FULL_STREAMS);
     (share / 4096 * 4096).max(SMALL_BLOCK)
 }
 
 /// The window of one stream.
 #[derive(Debug)]
 pub struct Window {
-    /// What is asked for in any case, in bytes.
+    /// The least window, in bytes.
     floor: u64,
-    /// Bytes of each of the last round trips.
+    /// How many bytes each of the last round trips brought.
     rounds: [u64; ROUNDS],
     next: usize,
     began: Instant,
@@ -54,13 +53,13 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window of a stream that begins now and asks for `floor` bytes at least.
+    /// The window of a stream that begins at `now`. It is never smaller than `floor` bytes.
     pub fn new(floor: u64, now: Instant) -> Window {
         Window { floor, rounds: [0; ROUNDS], next: 0, began: now, bytes: 0, answer: None }
     }
 
-    /// Counts `bytes` that have arrived at `now`, asked for `answer` ago; `round_trip`
-    /// is called once a round, for how long one takes.
+    /// Counts `bytes` that have arrived at `now`, `answer` after their request. Calls
+    /// `round_trip` once a round; it gives the kernel's measure of a round trip.
     pub fn arrived(
         &mut self,
         bytes: u64,
@@ -69,8 +68,8 @@ impl Window {
         round_trip: impl FnOnce() -> Option<Duration>,
     ) {
         self.bytes += bytes;
-        // What is much smaller than a block, as the file's last piece, says nothing about how
-        // long a block takes.
+        // A small answer, as for the last piece of the file, does not tell how long a block
+        // takes.
         if bytes >= self.floor / SMALL_SHARE {
             // Smoothed as TCP smooths its round trips (RFC 6298, section 2): one part in 8.
             self.answer = Some(match self.answer {
@@ -82,7 +81,7 @@ impl Window {
         if elapsed < SHORTEST_ROUND {
             return;
         }
-        // Without the kernel's word, the time that an answer takes is the best guess.
+        // Without the kernel's measure, the time that an answer takes is the best guess.
         let round = round_trip().or(self.answer).unwrap_or(elapsed);
         if elapsed < round {
             return;
@@ -96,14 +95,14 @@ impl Window {
         self.began = now;
     }
 
-    /// How many bytes to have asked for.
+    /// How many bytes the stream should have asked for and not received.
     pub fn limit(&self) -> u64 {
         let best = self.rounds.iter().max().copied().unwrap_or(0);
         self.floor.max(FACTOR * best)
     }
 
-    /// How long an answer takes; `None` where none has come yet.
-    pub fn pace(&self) -> Option<Duration> {
+    /// How long an answer takes; `None` before the first answer.
+    pub fn answer_time(&self) -> Option<Duration> {
         self.answer
     }
 }
@@ -119,9 +118,9 @@ mod tests {
         assert_eq!(block_size(1), BLOCK);
         assert_eq!(block_size(64), BLOCK);
         assert!(block_size(65) < BLOCK);
-        for threads in 1..=255u8 {
-            let all = block_size(threads) * u32::from(threads);
-            assert!(all <= (BLOCK * FULL_STREAMS).max(SMALL_BLOCK * 255), "{threads}");
+        for streams in 1..=255u8 {
+            let all = block_size(streams) * u32::from(streams);
+            assert!(all <= (BLOCK * FULL_STREAMS).max(SMALL_BLOCK * 255), "{streams}");
         }
     }
 
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_fast_path_asks_for_twice_what_it_carries() {
+    fn a_long_path_asks_for_twice_what_one_round_trip_carries() {
         let start = Instant::now();
         let mut window = Window::new(1000, start);
         for step in 1..=10 {
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_path_asks_for_the_share_of_one_round_trip() {
+    fn a_short_path_asks_for_twice_what_one_round_trip_carries() {
         let start = Instant::now();
         let mut window = Window::new(1000, start);
         window.arrived(10_000_000, MS, start + 10 * MS, || Some(MS));
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_round_does_not_shrink_it_and_ten_do() {
+    fn one_slow_round_does_not_shrink_the_window_and_ten_do() {
         let start = Instant::now();
         let mut window = Window::new(1, start);
         for step in 1..=11u32 {
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_kernel_s_word_answers_are_measured() {
+    fn without_the_kernel_s_measure_the_answer_time_is_the_round_trip() {
         let start = Instant::now();
         let mut window = Window::new(1, start);
         window.arrived(5000, 10 * MS, start + 10 * MS, || None);
@@ -169,27 +168,27 @@ mod tests {
     }
 
     #[test]
-    fn a_small_answer_says_nothing_about_the_pace() {
+    fn a_small_answer_does_not_change_the_answer_time() {
         let start = Instant::now();
         let mut window = Window::new(1000, start);
         window.arrived(249, 80 * MS, start, || None);
-        assert_eq!(window.pace(), None);
+        assert_eq!(window.answer_time(), None);
         window.arrived(250, 90 * MS, start, || None);
-        assert_eq!(window.pace(), Some(90 * MS));
+        assert_eq!(window.answer_time(), Some(90 * MS));
     }
 
     #[test]
-    fn the_pace_follows_the_answers() {
+    fn the_answer_time_follows_the_answers() {
         let start = Instant::now();
         let mut window = Window::new(1, start);
-        assert_eq!(window.pace(), None);
+        assert_eq!(window.answer_time(), None);
         window.arrived(1, 80 * MS, start, || None);
         window.arrived(1, 160 * MS, start, || None);
-        assert_eq!(window.pace(), Some(90 * MS));
+        assert_eq!(window.answer_time(), Some(90 * MS));
     }
 
     #[test]
-    fn arrivals_are_counted_over_the_shortest_time_at_least() {
+    fn arrived_bytes_are_counted_over_the_shortest_time_at_least() {
         let start = Instant::now();
         let mut window = Window::new(1, start);
         let early = start + SHORTEST_ROUND - Duration::from_nanos(1);

@@ -142,7 +142,8 @@ impl<'a> Conversation<'a> {
             }
             while needed && self.has_room() {
                 let idle = self.asked.is_empty();
-                let answer = self.window.pace().unwrap_or_else(|| self.sink.expected_answer());
+                let answer =
+                    self.window.answer_time().unwrap_or_else(|| self.sink.expected_answer());
                 match self.sink.queue.claim(self.number, idle, answer) {
                     Claim::Over => return Err(Stop::Over),
                     Claim::Later(delay) => {
@@ -418,7 +419,7 @@ impl<'a> Conversation<'a> {
         self.sink.good_block();
         if self.told.is_none_or(|told| told.elapsed() >= self.sink.timing.tell) {
             self.told = Some(Instant::now());
-            self.sink.keeps_moving(self.number, self.window.pace());
+            self.sink.keeps_moving(self.number, self.window.answer_time());
             self.joined.link.is_good(self.joined.generation);
         }
     }

@@ -1,10 +1,9 @@
-//! The journal beside a part file: what of it is good, so that a transfer goes on
-//! where it was and never trusts a byte that nobody vouches for.
+//! The journal beside a part file. It records which ranges of the part file are good, so that a
+//! transfer continues after a break and trusts no other byte.
 //!
-//! `written` and hole records are appended right after the write, unsynced: they
-//! survive a killed process and count in the same boot only. A `durable` record
-//! follows an fdatasync of the part file that has returned 0; what stands before the
-//! place that it names survives a power cut too.
+//! `written` and hole records are appended right after the write, without a sync. They survive a
+//! killed process, and count only within the same boot. A `durable` record follows a successful
+//! fdatasync of the part file. Records before the offset that it names survive a power cut too.
 
 #![forbid(unsafe_code)]
 
@@ -21,47 +20,47 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Mutex, OnceLock};
 
-/// The boot id of a journal whose undurable records do not count.
+/// The boot id of a journal in which only durable records count.
 const NO_BOOT: [u8; 16] = [0; 16];
 
 /// Records read at once.
 const BATCH: usize = 1024;
 
-/// Ranges that are read to know a part file: one that holds is enough.
+/// How many ranges are read to recognize a part file. One good range is enough.
 const SAMPLES: usize = 16;
 
-/// A good size for the buffer of [`Vouched::holds_in`], in bytes.
+/// A good size for the buffer of [`Recorded::holds_in`], in bytes.
 pub const AUDIT_BUFFER: usize = 128 << 10;
 
 /// A journal that is open for appending.
 pub struct Journal {
     file: File,
     salt: u32,
-    /// Where the next record goes.
+    /// The offset of the next record.
     end: Mutex<u64>,
 }
 
-/// A range that a journal vouches for.
+/// What a journal records about a range of the part file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Vouched {
-    /// Its bytes have this CRC32C.
+pub enum Recorded {
+    /// The bytes of the range have this CRC32C.
     Bytes(u32),
-    /// It is a hole.
+    /// The range is a hole.
     Hole,
 }
 
-impl Vouched {
-    /// Whether `range` of `part` is as vouched for. What cannot be read is not. `buffer` is
-    /// how much is read at once, and not empty.
+impl Recorded {
+    /// Whether `range` of `part` is as recorded. `false` if it cannot be read. `buffer` is not
+    /// empty; each read fills it.
     pub fn holds_in(self, part: &File, range: Range<u64>, buffer: &mut [u8]) -> bool {
         match self {
-            Vouched::Bytes(crc) => crc_of(part, range, buffer) == Some(crc),
-            Vouched::Hole => file::is_hole(part, range.start, range.end),
+            Recorded::Bytes(crc) => crc_of(part, range, buffer) == Some(crc),
+            Recorded::Hole => file::is_hole(part, range.start, range.end),
         }
     }
 }
 
-/// The CRC32C of a range; `None` where it cannot be read.
+/// The CRC32C of a range; `None` if the range cannot be read.
 fn crc_of(part: &File, range: Range<u64>, buffer: &mut [u8]) -> Option<u32> {
     let (mut at, mut crc) = (range.start, 0);
     while at < range.end {
@@ -73,22 +72,22 @@ fn crc_of(part: &File, range: Range<u64>, buffer: &mut [u8]) -> Option<u32> {
     Some(crc)
 }
 
-/// What a journal holds: each range by its start, with its end.
-pub type Contents = BTreeMap<u64, (u64, Vouched)>;
+/// The ranges that a journal records: the start of each, its end, and its content.
+pub type Contents = BTreeMap<u64, (u64, Recorded)>;
 
-/// What a transfer's journal has to say in its header.
+/// The file that a transfer fetches, as its journal's header names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// The file's name on the server.
     pub name: Vec<u8>,
-    /// The file's entity tag; empty where the transfer cannot be gone on with.
+    /// The file's entity tag; empty if the transfer cannot be resumed.
     pub etag: Vec<u8>,
-    /// The file's size in bytes; 0 where it is not known.
+    /// The file's size in bytes; 0 if it is not known.
     pub size: u64,
 }
 
 impl Journal {
-    /// Begins a new journal for `part` in `file`, whatever was in there.
+    /// Begins a new journal for `part` in `file`, and drops the old content of `file`.
     pub fn create(file: File, subject: &Subject, part: &File) -> io::Result<Journal> {
         let mut salt = [0; 4];
         random::fill(&mut salt)?;
@@ -104,19 +103,20 @@ impl Journal {
             etag: subject.etag.clone(),
         };
         let bytes = header.encode();
-        // Not emptied before: a journal without a header vouches for no part file.
+        // The old header is written over, and not cut off first: without any header, no journal
+        // would belong to the part file.
         file.write_all_at(&bytes, 0)?;
         file::set_length(&file, bytes.len() as u64)?;
         Ok(Journal { file, salt: header.salt, end: Mutex::new(bytes.len() as u64) })
     }
 
-    /// Opens the journal in `file` for appending, and reads what it vouches for.
-    /// `None` where it has no good header.
+    /// Opens the journal in `file` for appending, and reads its records. `None` if it has no good
+    /// header.
     pub fn open(file: File) -> io::Result<Option<(JournalHeader, Journal, Contents)>> {
         let Some((mut end, header)) = read_header(&file)? else { return Ok(None) };
         let same_boot = header.boot == boot_id();
         let mut contents = Contents::new();
-        // Records behind the last durable one that was seen, with where each ends.
+        // Records that no durable record covers yet, each with the offset of its end.
         let mut waiting: Vec<(u64, Record)> = Vec::new();
         let mut batch = vec![0; BATCH * RECORD_SIZE];
         'records: loop {
@@ -145,9 +145,9 @@ impl Journal {
         Ok(Some((header, journal, contents)))
     }
 
-    /// Makes this process and this boot those of the journal, and drops a torn tail. In
-    /// another boot only `contents` stay. They are recorded once more, behind what is there:
-    /// until that is on the disk, a power cut leaves the older records, which still count.
+    /// Writes this process and this boot into the header, and drops a torn tail. After another
+    /// boot, only `contents` stay. They are recorded again, behind the old records. Until the new
+    /// records are on the disk, a power cut leaves the old records, which still count.
     pub fn renew(&self, header: &JournalHeader, contents: &Contents) -> io::Result<()> {
         let boot = boot_id();
         let renewed = JournalHeader { pid: std::process::id(), boot, ..header.clone() };
@@ -155,23 +155,24 @@ impl Journal {
         file::set_length(&self.file, *end)?;
         if header.boot != boot {
             *end = self.append_at(*end, &Record::Anew)?;
-            for (&start, &(stop, vouched)) in contents {
+            for (&start, &(stop, recorded)) in contents {
                 let range = start..stop;
-                let record = match vouched {
-                    Vouched::Bytes(crc) => Record::Written { range, crc },
-                    Vouched::Hole => Record::Hole { range },
+                let record = match recorded {
+                    Recorded::Bytes(crc) => Record::Written { range, crc },
+                    Recorded::Hole => Record::Hole { range },
                 };
                 *end = self.append_at(*end, &record)?;
             }
-            // The next record speaks of these, and the header has every record count.
+            // The new records must be on the disk before the durable record and the header, which
+            // make every record count.
             file::sync_data(&self.file)?;
-            // They were durable before, and still are.
+            // These ranges were durable before, and still are.
             *end = self.append_at(*end, &Record::Durable { journal: *end })?;
         }
         self.file.write_all_at(&renewed.encode(), 0)
     }
 
-    /// Records that `range` was written and what its bytes' CRC32C is.
+    /// Records that `range` was written, and the CRC32C of its bytes.
     pub fn written(&self, range: Range<u64>, crc: u32) -> io::Result<()> {
         self.append(&Record::Written { range, crc })
     }
@@ -181,11 +182,12 @@ impl Journal {
         self.append(&Record::Hole { range })
     }
 
-    /// Makes everything that was recorded so far durable: `part` first, then the word
-    /// of it. When the sync of `part` fails, nothing is recorded, and the caller must
-    /// not try again: what the kernel could not write it may have dropped. Only what was
-    /// durable before counts then, in this boot too. Where the file system has no sync
-    /// nothing is durable, and nothing is recorded.
+    /// Makes every record so far durable: syncs `part`, and then appends a durable record. If the
+    /// file system has no sync, nothing is durable, and nothing is recorded.
+    ///
+    /// # Errors
+    /// The sync of `part` failed. The caller must not try again, since the kernel may have dropped
+    /// the bytes that it could not write. Only earlier durable records count now, in this boot too.
     pub fn checkpoint(&self, part: &File) -> io::Result<()> {
         let journal = *lock(&self.end);
         if file::sync_data(part).inspect_err(|_| drop(distrust(&self.file)))? {
@@ -195,9 +197,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes a place under the lock, and writes without it. When another record is
-    /// written and this one is not, because the process was killed, reading stops at the
-    /// gap: fewer ranges count then, and none that should not.
+    /// Reserves the offset under the lock, and writes without the lock. A killed process may leave
+    /// a gap before a written record. Reading stops at the gap, so that only good ranges count.
     fn append(&self, record: &Record) -> io::Result<()> {
         let at = {
             let mut end = lock(&self.end);
@@ -214,15 +215,15 @@ impl Journal {
     }
 }
 
-/// The header of the journal in `file`, and how many bytes it has.
+/// The length in bytes of the header of the journal in `file`, and the header.
 pub fn read_header(file: &File) -> io::Result<Option<(u64, JournalHeader)>> {
     let mut bytes = vec![0; HEADER_SIZE + MAX_NAME + MAX_ETAG + 4];
     let count = read_full(file, &mut bytes, 0)?;
     Ok(JournalHeader::parse(&bytes[..count]).map(|(used, header)| (used as u64, header)))
 }
 
-/// Whether `file` may be overwritten as a journal: it begins as one does, or it is empty or
-/// all zeros. A power cut can leave the size of a new journal without its bytes.
+/// Whether a journal may be written over `file`: it begins as a journal does, or it is empty or all
+/// zeros. A power cut can leave the size of a new journal without its bytes.
 pub fn looks_like_one(file: &File) -> io::Result<bool> {
     let mut buffer = vec![0; AUDIT_BUFFER];
     let mut count = read_full(file, &mut buffer, 0)?;
@@ -241,9 +242,9 @@ pub fn looks_like_one(file: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whether `part` is the file that the journal in `file` was made for, and not one that has
-/// its name, or by chance its inode's number. File systems that number their files anew with
-/// each mount are not asked for that.
+/// Whether `part` is the file that the journal in `file` was made for. Another file may have got
+/// the name, or the inode number. The inode number counts only on file systems that keep it over a
+/// mount.
 pub fn is_about(file: &File, part: &File) -> io::Result<bool> {
     let Some((header, _, contents)) = Journal::open(file.try_clone()?)? else { return Ok(false) };
     let found = part.metadata()?;
@@ -253,14 +254,14 @@ pub fn is_about(file: &File, part: &File) -> io::Result<bool> {
     }
     let mut buffer = vec![0; AUDIT_BUFFER];
     let mut samples =
-        contents.iter().filter(|(_, (_, kept))| *kept != Vouched::Hole).take(SAMPLES).peekable();
+        contents.iter().filter(|(_, (_, kept))| *kept != Recorded::Hole).take(SAMPLES).peekable();
     if samples.peek().is_some() {
-        let holds = |(start, (end, kept)): (&u64, &(u64, Vouched))| {
+        let holds = |(start, (end, kept)): (&u64, &(u64, Recorded))| {
             kept.holds_in(part, *start..*end, &mut buffer)
         };
         return Ok(samples.any(holds));
     }
-    // Nothing is vouched for: what was begun is of its full length, or of zeros.
+    // Without records, a part file has its full length or only zeros.
     if keeps && (header.etag.is_empty() || header.size == found.len()) {
         return Ok(true);
     }
@@ -268,13 +269,13 @@ pub fn is_about(file: &File, part: &File) -> io::Result<bool> {
     Ok(buffer[..count].iter().all(|byte| *byte == 0))
 }
 
-/// How many bytes these ranges have together.
+/// The total length of these ranges, in bytes.
 pub fn bytes_of(contents: &Contents) -> u64 {
     contents.iter().map(|(start, (end, _))| end - start).sum()
 }
 
-/// Has only durable records of the journal in `file` count from now on, as after a power
-/// cut: a sync has failed, and what is read back may be in memory only.
+/// Makes only durable records of the journal in `file` count from now on, as after a power cut. For
+/// a failed sync: bytes that are read back may be in memory only.
 pub fn distrust(file: &File) -> io::Result<()> {
     match read_header(file)? {
         Some((_, header)) => {
@@ -285,11 +286,11 @@ pub fn distrust(file: &File) -> io::Result<()> {
     }
 }
 
-/// Keeps what a later record says over what earlier ones said of the same bytes.
+/// Adds `record` to `contents`. It replaces earlier records of the same bytes.
 fn keep(contents: &mut Contents, record: Record) {
-    let (range, vouched) = match record {
-        Record::Written { range, crc } => (range, Vouched::Bytes(crc)),
-        Record::Hole { range } => (range, Vouched::Hole),
+    let (range, recorded) = match record {
+        Record::Written { range, crc } => (range, Recorded::Bytes(crc)),
+        Record::Hole { range } => (range, Recorded::Hole),
         Record::Durable { .. } => return,
         Record::Anew => return contents.clear(),
     };
@@ -299,7 +300,7 @@ fn keep(contents: &mut Contents, record: Record) {
         }
         contents.remove(&start);
     }
-    contents.insert(range.start, (range.end, vouched));
+    contents.insert(range.start, (range.end, recorded));
 }
 
 /// Reads until `buffer` is full or the file ends.
@@ -316,8 +317,8 @@ fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// What tells this boot from others. Where the kernel does not say, this process is the
-/// only one of its boot.
+/// The id of this boot. If the kernel gives none, a random id, so that records count only within
+/// this process.
 fn boot_id() -> [u8; 16] {
     static ID: OnceLock<[u8; 16]> = OnceLock::new();
     *ID.get_or_init(|| {
@@ -325,7 +326,7 @@ fn boot_id() -> [u8; 16] {
         let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
         crate::hash::from_hex(&digits).and_then(|id| id.try_into().ok()).unwrap_or_else(|| {
             let mut id = [0xff; 16];
-            // Without any source of randomness: a number that is this process's own.
+            // Without random bytes, the process's number is the id.
             if random::fill(&mut id).is_err() {
                 id[..4].copy_from_slice(&std::process::id().to_ne_bytes());
             }

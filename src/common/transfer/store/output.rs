@@ -1,6 +1,5 @@
-//! The output file of a client: found once, written under another name (`OUT.part`),
-//! and given its own name only when it is whole. At every instant the output is
-//! either the old file or the whole new one.
+//! The output file of a client. It is found once, written under another name (`OUT.part`), and gets
+//! its own name when it is whole. At every instant the output is the old file or the whole new one.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +7,7 @@ mod part;
 mod route;
 
 pub use part::PartFile;
+use route::Place;
 
 use super::journal::{self, Journal, bytes_of};
 use super::names;
@@ -23,50 +23,52 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Most bytes of a name that are shown. Escaped it can be several times as long as any
-/// path, and it has to fit into a worker's job and into its reports.
+/// Most bytes of a name in a message. An escaped name can be several times as long as any path, and
+/// has to fit into a worker's job and into its reports.
 const MAX_SHOWN: usize = 4096;
 
 /// Most bytes of a file's name (NAME_MAX).
 const MAX_NAME: usize = 255;
 
-/// What the part file's name has behind the output's, and the journal's behind that.
+/// The part file's name is the output's name with this suffix.
 const PART: &str = ".part";
 
+/// The journal's name is the output's name with this suffix.
 const PART_JOURNAL: &str = ".part.journal";
 
-/// Permission bits that a replaced file hands on. Set-user-id and its like stay
-/// behind: they were given to the old content.
+/// The permission bits of a replaced file that the new file gets. Set-user-id and similar bits are
+/// lost, since they were given to the old content.
 const KEPT_MODE: u32 = 0o777;
 
-/// The mode of a new file, less the umask; a folder may give it other rights.
+/// The mode of a new file, before the umask. A folder may give the file other rights.
 const NEW_MODE: u32 = 0o666;
 
-/// Where a file is to go.
+/// The place of an output file.
 #[derive(Debug)]
 pub struct Output {
     folder: Dir,
+    /// The path of the output, after symbolic links.
     path: PathBuf,
     name: OsString,
     part_name: OsString,
     journal_name: OsString,
-    /// The mode of the file that is to be replaced.
+    /// The mode of the file that will be replaced.
     old_mode: Option<u32>,
-    /// The name as the user gave it, escaped, cut when it is very long.
+    /// The name as the user gave it, escaped, and cut if it is very long.
     shown: String,
 }
 
 impl Output {
-    /// Finds the output at `path`: a symbolic link is resolved now, and never again.
+    /// Finds the output at `path`. Follows symbolic links now, and never again.
     ///
     /// # Errors
-    /// When something other than a regular file is there, or one that cannot be replaced,
-    /// or no such folder is.
+    /// There is no such folder, the output exists and is not a regular file, or it cannot be
+    /// replaced.
     pub fn locate(path: &Path) -> Result<Output> {
         let shown = escape_limited(path.as_os_str().as_bytes(), MAX_SHOWN);
-        let (folder, name) = route::find(path).map_err(|error| Error::system(&shown, &error))?;
+        let Place { path, folder, name } =
+            route::find(path).map_err(|error| Error::system(&shown, &error))?;
         let (part_name, journal_name) = (joined(&name, PART), joined(&name, PART_JOURNAL));
-        let path = path.to_path_buf();
         let mut output =
             Output { folder, path, name, part_name, journal_name, old_mode: None, shown };
         let no_place = |error: &io::Error| error.raw_os_error() == Some(libc::ENAMETOOLONG);
@@ -86,18 +88,13 @@ impl Output {
         &self.shown
     }
 
-    /// The part file's name, safe to print.
+    /// The path of the part file, which is beside the target of a symbolic link; safe to print.
     pub fn shown_part(&self) -> String {
+        let show = |path: &Path| escape_limited(path.as_os_str().as_bytes(), MAX_SHOWN);
         match self.has_own_names() {
-            true => self.show(&self.part_name),
-            false => format!("{}{PART}", self.shown),
+            true => show(&self.path.with_file_name(&self.part_name)),
+            false => format!("{}{PART}", show(&self.path)),
         }
-    }
-
-    /// A name in the output's folder, safe to print.
-    fn show(&self, name: &OsStr) -> String {
-        let path = self.path.with_file_name(name);
-        escape_limited(path.as_os_str().as_bytes(), MAX_SHOWN)
     }
 
     /// The folder that the output is in.
@@ -105,9 +102,9 @@ impl Output {
         &self.folder
     }
 
-    /// Whether `path` leads to the output, or to what becomes it.
+    /// Whether `path` leads to the output, its part file or its journal.
     pub fn has(&self, path: &Path) -> bool {
-        let Ok((folder, name)) = route::find(path) else { return false };
+        let Ok(Place { folder, name, .. }) = route::find(path) else { return false };
         let same = match (folder.metadata(), self.folder.metadata()) {
             (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
             _ => false,
@@ -115,8 +112,8 @@ impl Output {
         same && [&self.name, &self.part_name, &self.journal_name].contains(&&name)
     }
 
-    /// How many bytes are there to go on with, of a file of how many: what the journal beside
-    /// the part file vouches for. `None` where there is no such pair.
+    /// How many bytes an earlier run has left, as its journal records, and the size of the file.
+    /// `None` if no part file with a journal can be resumed.
     pub fn kept(&self) -> Option<(u64, u64)> {
         let journal = self.folder.open_file(&self.journal_name, Access::Update).ok()?;
         let part = self.folder.open_file(&self.part_name, Access::Update).ok()?;
@@ -125,18 +122,18 @@ impl Output {
         good.then(|| (bytes_of(&contents), header.size))
     }
 
-    /// Size and mtime of the regular file that has the output's name now, if any has.
+    /// The size and the mtime of the regular file with the output's name, if there is one.
     pub fn replaced(&self) -> Option<Existing> {
         let Version { size, mtime, .. } = Version::of(&self.existing().ok()??);
         Some(Existing { size, mtime })
     }
 
-    /// Removes the journal that a run left which was killed after its part file had become the
-    /// output. What such a run left beside a part file stays.
+    /// Removes a journal without a part file: a run was killed after its part file had become the
+    /// output. A journal beside a part file stays.
     pub fn tidy(self) {
         let is_there = |name| self.number_of(name).is_ok();
         if is_there(&self.journal_name) && !is_there(&self.part_name) {
-            // Dropping removes both, under the part file's lock.
+            // Dropping the new part file removes it and the journal, under the lock.
             let _ = self.open_part(false).map(|mut part| {
                 let is_empty = part.file().metadata().is_ok_and(|found| found.len() == 0);
                 part.keep(!is_empty);
@@ -144,7 +141,7 @@ impl Output {
         }
     }
 
-    /// The regular file that has the output's name now, if any has.
+    /// The metadata of the regular file with the output's name, if there is one.
     fn existing(&self) -> Result<Option<Metadata>> {
         match look(&self.folder, &self.name) {
             Ok(old) if old.is_file() => Ok(Some(old)),
@@ -160,7 +157,7 @@ impl Output {
         }
     }
 
-    /// Demands that a rename can replace the file that has the output's name.
+    /// Refuses a file with the output's name that a rename cannot replace.
     fn check_replaceable(&self) -> Result<()> {
         let refused = |why: &str| {
             let text = format!("{}: cannot be replaced: {why}", self.shown);
@@ -181,7 +178,7 @@ impl Output {
         Error::new(ExitCode::System, format!("{}: {what}", self.shown_part()))
     }
 
-    /// Gives part file and journal names that do not depend on how long the output's is.
+    /// Gives the part file and the journal names of a fixed length.
     fn use_own_names(&mut self) {
         self.journal_name = names::journal(&self.name);
         self.part_name = names::temporary(&self.name);
@@ -191,12 +188,12 @@ impl Output {
         self.part_name != joined(&self.name, PART)
     }
 
-    /// The device and the inode of what has this name now.
+    /// The numbers of the device and of the inode that have this name now.
     fn number_of(&self, name: &OsStr) -> io::Result<(u64, u64)> {
         self.folder.number_of(name)
     }
 
-    /// Whether this name means `file` now. Takes no descriptor.
+    /// Whether this name is that of `file` now. Opens no descriptor.
     fn names(&self, name: &OsStr, file: &File) -> io::Result<bool> {
         let held = file.metadata()?;
         match self.number_of(name) {
@@ -206,16 +203,16 @@ impl Output {
         }
     }
 
-    /// Removes this name, if it means `file`.
+    /// Removes this name if it is that of `file`.
     fn remove(&self, name: &OsStr, file: &File) {
         if self.names(name, file).is_ok_and(|same| same) {
             let _ = self.folder.remove_file(name);
         }
     }
 
-    /// What a new file in the folder is, as touch(1) would make it: a default ACL may give it
-    /// other rights than the umask, and a server of files another owner. `None` where that
-    /// cannot be found out.
+    /// The metadata of a new file in the folder, as touch(1) would make it. A default ACL may give
+    /// it other rights than the umask, and a file server another owner. `None` if no file can be
+    /// made.
     fn new_file(&self) -> Option<Metadata> {
         if let Ok(file) = self.folder.create_nameless(NEW_MODE) {
             return file.metadata().ok();
@@ -234,13 +231,13 @@ impl Output {
         self.old_mode.or_else(new).unwrap_or(NEW_MODE & !process::creation_mask())
     }
 
-    /// Whether the owner of `found` is this user, or who owns what this user makes here.
+    /// Whether the owner of `found` is this user, or the owner of new files in this folder.
     fn is_own(&self, found: &Metadata) -> bool {
         found.uid() == process::effective_user()
             || self.new_file().is_some_and(|file| file.uid() == found.uid())
     }
 
-    /// An error about what has the part file's name, or the journal's.
+    /// An error about a foreign file with the name of the part file or of the journal.
     fn trap(&self, name: &OsStr, what: &str) -> Error {
         Error::new(ExitCode::System, format!("{}: {what}", escape(name.as_bytes())))
             .advise("remove it, or choose another output")

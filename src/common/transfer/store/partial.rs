@@ -1,5 +1,5 @@
-//! Going on where an earlier run was, or starting over: what is decided before the
-//! first byte of a transfer of the ropewalk protocol is asked for.
+//! Whether a transfer of the ropewalk protocol resumes an earlier run or starts over. This is
+//! decided before the transfer asks for its first byte.
 
 #![forbid(unsafe_code)]
 
@@ -16,57 +16,58 @@ use std::os::unix::fs::MetadataExt;
 /// How a transfer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// There was nothing.
+    /// No earlier run left anything.
     Fresh,
-    /// So many bytes are there already, and will be checked.
+    /// An earlier run left this many bytes, which will be checked.
     Resumed(u64),
-    /// What was there is of no use: the reason, for a person.
+    /// The transfer starts over, since the earlier bytes are useless: the reason, for the user.
     Over(&'static str),
 }
 
-/// What the user asked for.
+/// How the user wants the transfer to begin and to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wishes {
-    /// To ignore what is there.
+pub struct StartOptions {
+    /// Whether to ignore what an earlier run left.
     pub restart: bool,
-    /// To wait for the disk.
+    /// Whether to wait for the disk.
     pub sync: bool,
 }
 
-/// Gets `part` and its journal ready to receive `subject`, of which the server stores
-/// `stored` bytes. Answers how the transfer begins.
+/// Prepares `part` and its journal to receive `subject`, of which the server stores `stored` bytes.
+/// Returns how the transfer begins.
 ///
 /// # Errors
-/// When there is no room for the file, now rather than at its last byte.
+/// The disk has no space for the file. That is known now, and not at the last byte.
 pub fn prepare(
     part: &mut PartFile,
     subject: &Subject,
     stored: u64,
-    wishes: Wishes,
+    start_options: StartOptions,
 ) -> Result<Start> {
     let shown = part.output().shown().to_string();
     let failed = |error: io::Error| Error::system(&shown, &error);
-    // What is there may be somebody's work of hours: it stays, whatever fails, until it is
-    // known to be of no use.
+    // The part file may be the work of hours. It stays after any error, until it is known to be
+    // useless.
     part.keep(part.file().metadata().map_err(failed)?.len() > 0);
     let found = find(part.file(), part.journal(), subject).map_err(failed)?;
     let start = match found {
-        Found::Bytes(bytes) if !wishes.restart => Start::Resumed(bytes),
-        Found::Useless(reason) if !wishes.restart => Start::Over(reason),
+        Found::Bytes(bytes) if !start_options.restart => Start::Resumed(bytes),
+        Found::Useless(reason) if !start_options.restart => Start::Over(reason),
         _ => Start::Fresh,
     };
     if !matches!(start, Start::Resumed(_)) {
         // The journal may be about a file that was renamed just before a kill. Until that name
         // is on the disk, a power cut brings that file back, and it needs its journal.
-        if wishes.sync && part.journal().metadata().map_err(failed)?.len() > 0 {
+        if start_options.sync && part.journal().metadata().map_err(failed)?.len() > 0 {
             part.sync_folder()?;
         }
-        begin(part, subject, wishes.sync).map_err(failed)?;
+        begin(part, subject, start_options.sync).map_err(failed)?;
     }
-    // What an earlier run wrote may be lost now, and looks as if it were there.
+    // After a failed sync, bytes of an earlier run may be lost although they can be read.
     let lost = |part: &PartFile| drop(journal::distrust(part.journal()));
-    if wishes.sync {
-        // Before the part file has a byte that could be somebody else's.
+    if start_options.sync {
+        // The journal must be on the disk before the part file has a byte. Without a journal, the
+        // next run takes the part file for another program's.
         if !file::sync(part.journal()).inspect_err(|_| lost(part)).map_err(failed)? {
             part.lacks_syncs();
         }
@@ -74,9 +75,9 @@ pub fn prepare(
     }
     let held = if let Start::Resumed(bytes) = start { bytes } else { 0 };
     space::reserve(part.file(), subject.size, stored, held, &shown)?;
-    // What was left may be gigabytes that a disk needs minutes for. They are synced while the
-    // rest comes, before the first record that calls them durable; a failure is seen then.
-    if wishes.sync && !matches!(start, Start::Resumed(_)) {
+    // An earlier run may have left gigabytes, which a disk needs minutes to sync. So they are
+    // synced while the rest comes, before the first durable record. A failed sync is noticed then.
+    if start_options.sync && !matches!(start, Start::Resumed(_)) {
         file::sync(part.file()).inspect_err(|_| lost(part)).map_err(failed)?;
     }
     Ok(start)
@@ -89,12 +90,12 @@ enum Found {
     Bytes(u64),
 }
 
-/// Looks at what an earlier run left, and makes it this run's own if it can be used. The
+/// Finds out what an earlier run left. If that can be used, renews the journal for this run. The
 /// journal is about this part file, or the part file is empty.
 fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
     let there = part.metadata()?;
     if there.len() == 0 {
-        // Made just now, perhaps with the inode of the one that the journal is about.
+        // The part file is new. It may have the inode number of the file that the journal is about.
         return Ok(Found::Nothing);
     }
     let Some((header, journal, contents)) = Journal::open(journal.try_clone()?)? else {
@@ -106,19 +107,19 @@ fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
     if header.etag != subject.etag || header.size != subject.size {
         return Ok(Found::Useless("the file on the server has changed"));
     }
-    // Where inodes are made up the part file may have another one by now.
+    // On a file system that makes up inode numbers, the part file may have a new one.
     let header = JournalHeader { device: there.dev(), inode: there.ino(), ..header };
     journal.renew(&header, &contents)?;
     Ok(Found::Bytes(bytes_of(&contents)))
 }
 
-/// Starts from nothing.
+/// Empties the part file, and begins a new journal.
 fn begin(part: &mut PartFile, subject: &Subject, sync: bool) -> io::Result<()> {
     part.keep(false);
     let was_empty = part.file().metadata()?.len() == 0;
     file::set_length(part.file(), 0)?;
     if sync && !was_empty {
-        file::sync(part.file())?; // the journal may not be about another file's bytes
+        file::sync(part.file())?; // a power cut must not leave old bytes beside the new journal
     }
     Journal::create(part.journal().try_clone()?, subject, part.file())?;
     Ok(())
@@ -132,8 +133,8 @@ mod tests {
     use std::os::unix::fs::FileExt;
     use std::path::PathBuf;
 
-    const WISHES: Wishes = Wishes { restart: false, sync: true };
-    const RESTART: Wishes = Wishes { restart: true, sync: true };
+    const RESUME: StartOptions = StartOptions { restart: false, sync: true };
+    const RESTART: StartOptions = StartOptions { restart: true, sync: true };
 
     struct Scratch(PathBuf);
 
@@ -158,8 +159,8 @@ mod tests {
         /// A run that brings the first half and is then killed.
         fn half(&self) {
             let mut part = self.part();
-            assert_eq!(prepare(&mut part, &subject(), 4096, WISHES).unwrap(), Start::Fresh);
-            part.keep(true); // nobody removes anything then
+            assert_eq!(prepare(&mut part, &subject(), 4096, RESUME).unwrap(), Start::Fresh);
+            part.keep(true); // a killed run removes nothing
             part.file().write_all_at(&[7; 2048], 0).unwrap();
             let journal = part.journal().try_clone().unwrap();
             let (_, journal, _) = Journal::open(journal).unwrap().unwrap();
@@ -181,12 +182,12 @@ mod tests {
     fn a_killed_run_is_resumed() {
         let scratch = Scratch::new("resume");
         scratch.half();
-        let start = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        let start = prepare(&mut scratch.part(), &subject(), 4096, RESUME).unwrap();
         assert_eq!(start, Start::Resumed(2048));
     }
 
     #[test]
-    fn one_who_asks_to_restart_gets_nothing_of_it() {
+    fn a_restart_drops_what_a_killed_run_left() {
         let scratch = Scratch::new("restart");
         scratch.half();
         let mut part = scratch.part();
@@ -197,17 +198,17 @@ mod tests {
     }
 
     #[test]
-    fn bytes_behind_the_end_of_the_file_are_cut_off() {
+    fn bytes_behind_the_end_of_the_file_are_cut() {
         let scratch = Scratch::new("too-long");
         scratch.half();
         scratch.part().file().write_all_at(b"not ours", 5000).unwrap();
         let mut part = scratch.part();
-        prepare(&mut part, &subject(), 4096, WISHES).unwrap();
+        prepare(&mut part, &subject(), 4096, RESUME).unwrap();
         assert_eq!(part.file().metadata().unwrap().len(), 4096);
     }
 
     #[test]
-    fn what_is_there_stays_when_its_journal_cannot_be_used() {
+    fn a_part_file_stays_when_its_journal_cannot_be_used() {
         let scratch = Scratch::new("second-name");
         scratch.half();
         let journal = scratch.0.join("out.part.journal");
@@ -215,12 +216,12 @@ mod tests {
         assert!(scratch.open(false).is_err());
         assert!(scratch.open(true).is_err());
         std::fs::remove_file(scratch.0.join("second")).unwrap();
-        let start = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        let start = prepare(&mut scratch.part(), &subject(), 4096, RESUME).unwrap();
         assert_eq!(start, Start::Resumed(2048));
     }
 
     #[test]
-    fn a_device_with_another_number_is_the_same_one() {
+    fn a_run_is_resumed_although_its_device_has_another_number() {
         let scratch = Scratch::new("device");
         scratch.half();
         let path = scratch.0.join("out.part.journal");
@@ -228,21 +229,21 @@ mod tests {
         let (_, header) = journal::read_header(&journal).unwrap().unwrap();
         let header = crate::codec::journal::JournalHeader { device: header.device + 1, ..header };
         journal.write_all_at(&header.encode(), 0).unwrap();
-        let start = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        let start = prepare(&mut scratch.part(), &subject(), 4096, RESUME).unwrap();
         assert_eq!(start, Start::Resumed(2048));
     }
 
     #[test]
-    fn another_tag_starts_over_and_says_so() {
+    fn a_transfer_of_a_changed_file_starts_over_and_says_so() {
         let scratch = Scratch::new("tag");
         scratch.half();
         let other = Subject { etag: b"other".to_vec(), ..subject() };
-        let start = prepare(&mut scratch.part(), &other, 4096, WISHES).unwrap();
+        let start = prepare(&mut scratch.part(), &other, 4096, RESUME).unwrap();
         assert_eq!(start, Start::Over("the file on the server has changed"));
     }
 
     #[test]
-    fn a_journal_without_its_part_counts_for_nothing() {
+    fn a_journal_does_not_count_for_another_part_file() {
         let scratch = Scratch::new("stale");
         scratch.half();
         let other = scratch.0.join("other");
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_without_its_journal_is_taken_where_that_is_wished() {
+    fn a_part_file_without_its_journal_is_overwritten_only_by_a_restart() {
         let scratch = Scratch::new("bare");
         scratch.half();
         std::fs::remove_file(scratch.0.join("out.part.journal")).unwrap();
@@ -268,40 +269,40 @@ mod tests {
         let scratch = Scratch::new("space");
         let mut part = scratch.part();
         let large = Subject { size: 1 << 20, ..subject() };
-        prepare(&mut part, &large, 1 << 20, WISHES).unwrap();
+        prepare(&mut part, &large, 1 << 20, RESUME).unwrap();
         assert_eq!(part.file().metadata().unwrap().len(), 1 << 20);
         let sparse = Subject { size: 1 << 40, etag: b"sparse".to_vec(), ..subject() };
-        prepare(&mut part, &sparse, 4096, WISHES).unwrap();
+        prepare(&mut part, &sparse, 4096, RESUME).unwrap();
         let found = part.file().metadata().unwrap();
         assert!(found.len() == 1 << 40 && found.blocks() * 512 < 1 << 20);
     }
 
     #[test]
-    fn what_can_be_resumed_stays_when_there_is_no_room() {
+    fn a_part_file_that_can_be_resumed_stays_when_it_was_not_to_be_kept() {
         let scratch = Scratch::new("keep");
         scratch.half();
         let mut part = scratch.part();
         part.keep(false);
-        let found = prepare(&mut part, &subject(), 1 << 60, WISHES);
+        let found = prepare(&mut part, &subject(), 1 << 60, RESUME);
         assert!(found.is_ok(), "the size is what counts: {found:?}");
         drop(part);
-        let start = prepare(&mut scratch.part(), &subject(), 4096, WISHES).unwrap();
+        let start = prepare(&mut scratch.part(), &subject(), 4096, RESUME).unwrap();
         assert_eq!(start, Start::Resumed(2048));
     }
 
     #[test]
-    fn what_is_missing_is_the_file_less_what_is_there_and_what_is_free() {
+    fn the_missing_space_is_that_of_the_file_less_taken_and_free_space() {
         let scratch = Scratch::new("missing");
         let part = scratch.part();
         let missing = |stored| missing_space(part.file(), stored, 0);
         assert_eq!((missing(0), missing(4096)), (0, 0));
         let before = missing(1 << 60);
         assert!(before > 1 << 59, "{before}");
-        // What is written takes as much of what is free as it adds to what is there; others
-        // write to the same disk meanwhile.
+        // A written byte is one more taken byte and one less free byte. Other programs write to the
+        // same disk meanwhile.
         part.file().write_all_at(&vec![7; 1 << 20], 0).unwrap();
         assert!(missing(1 << 60).abs_diff(before) < 1 << 40);
-        // Where a file system does not tell what a file takes, it is known what is in it.
+        // If the file system does not tell how much space a file takes, the held bytes count.
         assert!(missing_space(part.file(), 1 << 60, 1 << 59) <= before - (1 << 58));
     }
 
@@ -309,7 +310,7 @@ mod tests {
     fn a_file_that_cannot_fit_is_refused_at_once() {
         let scratch = Scratch::new("full");
         let huge = Subject { size: 1 << 60, ..subject() };
-        assert!(prepare(&mut scratch.part(), &huge, 1 << 60, WISHES).is_err());
+        assert!(prepare(&mut scratch.part(), &huge, 1 << 60, RESUME).is_err());
     }
 
     #[test]
@@ -321,7 +322,7 @@ mod tests {
         let other =
             JournalHeader { device: header.device + 1, inode: header.inode + 1, ..header.clone() };
         part.journal().write_all_at(&other.encode(), 0).unwrap();
-        prepare(&mut part, &subject(), 4096, WISHES).unwrap();
+        prepare(&mut part, &subject(), 4096, RESUME).unwrap();
         let (_, found) = journal::read_header(part.journal()).unwrap().unwrap();
         assert_eq!((found.device, found.inode), (header.device, header.inode));
     }
@@ -331,7 +332,7 @@ mod tests {
         let scratch = Scratch::new("syncs");
         let mut part = scratch.part();
         let syncs = file::sync(part.journal()).unwrap();
-        prepare(&mut part, &subject(), 4096, WISHES).unwrap();
+        prepare(&mut part, &subject(), 4096, RESUME).unwrap();
         assert_eq!(part.lacks().is_some_and(|lacks| lacks.contains("syncs")), !syncs);
     }
 }

@@ -1,6 +1,5 @@
-//! The way out for bytes that somebody else's descriptor gets in order: a pipe, a file,
-//! a socket, a device. Waits for as long as whoever is behind it takes nothing; never
-//! changes the descriptor, which others have too.
+//! Writes bytes in order to a descriptor that other processes share: a pipe, a file, a socket or a
+//! device. Waits as long as the reader takes nothing. Never changes the descriptor's flags.
 
 #![forbid(unsafe_code)]
 
@@ -9,17 +8,17 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Bytes of zeros that are written at once.
+/// How many zeros are written at once.
 const ZEROS: usize = 64 << 10;
 
-/// The descriptor.
+/// A descriptor that takes bytes in order.
 pub struct Pipe {
-    /// Of whatever kind it is: write(2) is the same for all.
+    /// A descriptor of any kind: write(2) is the same for all.
     descriptor: File,
 }
 
 impl Pipe {
-    /// Writes to `descriptor` where it stands.
+    /// Writes to `descriptor` from its current offset on.
     pub fn new(descriptor: OwnedFd) -> Pipe {
         Pipe { descriptor: File::from(descriptor) }
     }
@@ -27,7 +26,7 @@ impl Pipe {
     /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// What write(2) gives; `BrokenPipe` when nobody will read it.
+    /// An error of write(2); `BrokenPipe` when no process will read the bytes.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -35,7 +34,7 @@ impl Pipe {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => rest = &rest[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Somebody has made it non-blocking, for all who have it.
+                // Another process has made the descriptor non-blocking.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     poll::writable(self.descriptor.as_fd())?;
                 }
@@ -45,7 +44,7 @@ impl Pipe {
         Ok(())
     }
 
-    /// Writes this many zeros.
+    /// Writes `count` zeros.
     ///
     /// # Errors
     /// As [`Pipe::write`].
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_that_does_not_block_is_waited_for() {
+    fn a_write_waits_for_a_descriptor_that_does_not_block() {
         let (here, mut there) = UnixStream::pair().unwrap();
         here.set_nonblocking(true).unwrap();
         let pipe = Pipe::new(here.into());

@@ -1,14 +1,14 @@
-//! A window of a file in memory, for bytes that come in any order and go out in file
-//! order: a byte has the place of its offset, modulo the size of the window. Who comes
-//! too early for the window, and what has come, is the queue's to know.
+//! A window of a file in memory. Bytes come in any order and go out in file order. Each byte is at
+//! its offset, modulo the size of the window. The queue knows which bytes have come, and asks for
+//! no byte too early.
 
 #![forbid(unsafe_code)]
 
 use crate::sys::sync::lock;
 use std::sync::Mutex;
 
-/// Bytes of a slot. Slots have locks of their own, so that streams rarely meet; and no
-/// memory before they are written to.
+/// Bytes of a slot. Each slot has a lock of its own, so that streams rarely wait for each other. A
+/// slot takes no memory before the first byte is written to it.
 const SLOT: usize = 256 << 10;
 
 /// The window.
@@ -17,33 +17,33 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A window of so many bytes, at least; it is rounded up to whole slots.
+    /// A window of `size` bytes, rounded up to whole slots.
     pub fn new(size: usize) -> Ring {
         let count = size.div_ceil(SLOT).max(1);
         Ring { slots: (0..count).map(|_| Mutex::default()).collect() }
     }
 
-    /// How many bytes from the first one that is still needed have a place of their own.
+    /// Bytes of the window.
     pub fn size(&self) -> u64 {
         (self.slots.len() * SLOT) as u64
     }
 
-    /// Puts `bytes` where those from `offset` belong.
+    /// Writes `bytes` at `offset` of the file.
     pub fn write(&self, offset: u64, bytes: &[u8]) {
         self.each(offset, bytes.len(), |place, done| {
             place.copy_from_slice(&bytes[done..done + place.len()]);
         });
     }
 
-    /// Fills `bytes` with those from `offset`, which have been written.
+    /// Reads `bytes` from `offset` of the file. They were written before.
     pub fn read(&self, offset: u64, bytes: &mut [u8]) {
         self.each(offset, bytes.len(), |place, done| {
             bytes[done..done + place.len()].copy_from_slice(place);
         });
     }
 
-    /// Calls `step` with each piece of the window that the `length` bytes from `offset`
-    /// have, and with how many of these come before it.
+    /// Calls `step` with each piece of the window for the `length` bytes from `offset`. The second
+    /// argument is how many of these bytes come before the piece.
     fn each(&self, offset: u64, length: usize, mut step: impl FnMut(&mut [u8], usize)) {
         let mut done = 0;
         while done < length {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_across_slots_and_around_the_end() {
+    fn written_bytes_are_read_again_across_slots_and_around_the_end() {
         let ring = Ring::new(3 * SLOT - 1);
         assert_eq!(ring.size(), 3 * SLOT as u64);
         let mut bytes = Vec::from_iter(0..251).repeat(ring.size() as usize / 251 + 1);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_window_takes_the_places_of_the_last() {
+    fn bytes_one_window_later_replace_the_old_bytes() {
         let ring = Ring::new(SLOT);
         ring.write(10, b"old");
         ring.write(10 + ring.size(), b"new");
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_nobody_writes_to_takes_no_memory() {
+    fn a_slot_without_a_written_byte_takes_no_memory() {
         let ring = Ring::new(4 * SLOT);
         ring.write(SLOT as u64, b"x");
         let lengths: Vec<usize> = ring.slots.iter().map(|slot| lock(slot).len()).collect();

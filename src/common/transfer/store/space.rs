@@ -1,5 +1,5 @@
-//! The length of a part file, and the disk space for it: taken or counted before the first
-//! byte of a transfer of the ropewalk protocol is asked for.
+//! The length of a part file, and its disk space. Both are settled before a transfer of the
+//! ropewalk protocol asks for its first byte.
 
 #![forbid(unsafe_code)]
 
@@ -10,19 +10,19 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-/// A file is made longer by this to see whether that takes space, in bytes.
+/// By how many bytes a file is made longer, to see whether that takes space.
 const TRIAL: u64 = 1 << 20;
 
 /// Bytes in which st_blocks counts.
 const BLOCK: u64 = 512;
 
-/// Gives the part file its length, and the space for what the server stores of it; `held`
-/// bytes are there already. Where a longer file has no hole the file keeps its length, and
-/// grows with what comes: else each byte would be written twice.
+/// Gives the part file its length, and disk space for the `stored` bytes of the server's file. An
+/// earlier run has left `held` bytes of it. On a file system without holes, the file grows with the
+/// bytes that come; otherwise each byte would be written twice.
 ///
 /// # Errors
-/// When there is no room, or no file can be so long here. What else is refused the bytes do
-/// not need.
+/// The disk has too little space, or no file can be so long here. Other refusals are ignored, since
+/// the bytes can be written without that.
 pub fn reserve(part: &File, size: u64, stored: u64, held: u64, shown: &str) -> Result<()> {
     let failed = |error: &io::Error| Error::system(shown, error);
     let full = |missing: u64| {
@@ -38,22 +38,22 @@ pub fn reserve(part: &File, size: u64, stored: u64, held: u64, shown: &str) -> R
     if stored >= size && size > 0 && !volume::is_in_memory(part) {
         let allocate = if grows { file::preallocate_behind } else { file::preallocate };
         match allocate(part, size) {
-            Ok(()) => taken = true, // and longer than this it may be
+            Ok(()) => taken = true, // the file may still be longer than `size`
             Err(error) if is_final(&error) => {
                 return Err(match missing_space(part, stored, held) {
                     missing @ 1.. if error.kind() == io::ErrorKind::StorageFull => full(missing),
                     _ => failed(&error),
                 });
             }
-            // The file system or the kernel has no such call; space is counted instead, as it
-            // is in memory.
+            // The file system or the kernel has no such call. Free space is counted instead, as for
+            // a file in memory.
             Err(_) => {}
         }
     }
     let length = part.metadata().map_err(|error| failed(&error))?.len();
     if length > size || (!grows && (taken || has_holes(part, length, size))) {
         match file::set_length(part, size) {
-            // Where a file cannot be made longer so, it grows.
+            // A file that cannot be made longer at once grows with its bytes.
             Err(error) if length > size || is_final(&error) => return Err(failed(&error)),
             _ => {}
         }
@@ -64,13 +64,13 @@ pub fn reserve(part: &File, size: u64, stored: u64, held: u64, shown: &str) -> R
     }
 }
 
-/// Whether a refused allocation means that the bytes have no place either.
+/// Whether a refused allocation means that the bytes cannot be written either.
 fn is_final(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
 }
 
-/// Whether `part`, which has `length` bytes, can be as long as `size` without taking space
-/// for that. A file system that does not tell what a file takes is believed to have holes.
+/// Whether `part`, which has `length` bytes, can be made `size` bytes long without taking space. A
+/// file system that does not tell how much space a file takes counts as having holes.
 fn has_holes(part: &File, length: u64, size: u64) -> bool {
     if size.saturating_sub(length) <= TRIAL {
         return true;
@@ -82,13 +82,13 @@ fn has_holes(part: &File, length: u64, size: u64) -> bool {
     }
     let after = blocks();
     let has_holes = after.saturating_sub(before) * BLOCK < TRIAL / 2;
-    // The other way round the bytes of the trial would only be in the way of those that come.
+    // Without holes, the zeros of the trial would only be written over.
     has_holes || part.set_len(length).is_err()
 }
 
-/// How many bytes of the disk are missing for a file of which `stored` bytes are to be stored:
-/// less what `part` takes already, or the `held` ones that are known to be in it, less what is
-/// free. 0 where the file system does not tell what is free.
+/// How many bytes of disk space are missing for a file with `stored` bytes. `part` takes some of
+/// them already: its blocks, or `held` bytes if that is more. 0 where the file system does not tell
+/// how much space is free.
 pub fn missing_space(part: &File, stored: u64, held: u64) -> u64 {
     let taken = part.metadata().map_or(0, |found| found.blocks().saturating_mul(BLOCK));
     let needed = stored.saturating_sub(taken.max(held));
@@ -141,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_room_it_is_said_how_much_more_is_needed() {
+    fn without_space_the_error_says_how_much_more_is_needed() {
         let file = scratch("room");
         // With a hole, so that nothing is taken on the disk meanwhile.
         let stored = volume::free_space(&file).unwrap() + TIB;
         let error = reserve(&file, stored + 1, stored, 0, "out").unwrap_err().to_string();
         assert!(error.starts_with("out: No space left on device; "), "{error}");
         assert!(error.ends_with(" more are needed"), "{error}");
-        reserve(&file, stored + 1, stored, 2 * TIB, "out").unwrap(); // so much is there already
+        reserve(&file, stored + 1, stored, 2 * TIB, "out").unwrap(); // an earlier run left so much
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_not_taken_beforehand() {
+    fn a_file_in_memory_takes_no_memory_beforehand() {
         let path = path(Path::new("/dev/shm"), "memory");
         if let Ok(file) = File::create(&path) {
             std::fs::remove_file(path).unwrap();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_cut_off_or_refused() {
+    fn a_file_that_is_too_long_is_cut_or_refused() {
         let file = scratch("cut");
         file.write_all_at(b"not ours", 0).unwrap();
         reserve(&file, 3, 3, 0, "out").unwrap();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn whether_there_are_holes_is_tried_where_much_is_to_come() {
+    fn a_trial_finds_holes_where_the_file_gets_much_longer() {
         let file = scratch("tried");
         assert!(has_holes(&file, 0, TRIAL) && length(&file) == 0);
         let has_holes = has_holes(&file, 0, TRIAL + 1);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_lack_of_room_ends_a_transfer() {
+    fn only_a_lack_of_space_ends_a_transfer() {
         for (number, ends) in [
             (libc::ENOSPC, true),
             (libc::EDQUOT, true),

@@ -1,9 +1,9 @@
-//! Gathers what the streams of a transfer do until somebody takes it: many threads
-//! record, one takes, several times a second. So it never holds more than one slice.
+//! Records what the streams of a transfer do. Many threads record, and one thread takes a slice
+//! several times a second. So a recorder never holds more than one slice.
 
 #![forbid(unsafe_code)]
 
-use super::{Cell, Mark, Slice, Standing};
+use super::{Cell, Mark, Position, Slice};
 use crate::sys::sync::lock;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -13,66 +13,66 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Recorder {
     begun: Instant,
-    lanes: Mutex<BTreeMap<u8, Lane>>,
+    rows: Mutex<BTreeMap<u8, Row>>,
 }
 
 #[derive(Debug, Default)]
-struct Lane {
+struct Row {
     cell: Cell,
     open: bool,
 }
 
 impl Default for Recorder {
     fn default() -> Recorder {
-        Recorder { begun: Instant::now(), lanes: Mutex::default() }
+        Recorder { begun: Instant::now(), rows: Mutex::default() }
     }
 }
 
 impl Recorder {
     /// Stream `number` is connected.
     pub fn opened(&self, number: usize) {
-        self.at(number, |lane| (lane.open, lane.cell.open) = (true, true));
+        self.at(number, |row| (row.open, row.cell.open) = (true, true));
     }
 
     /// Stream `number` is not connected any more.
     pub fn closed(&self, number: usize) {
-        self.at(number, |lane| lane.open = false);
+        self.at(number, |row| row.open = false);
     }
 
-    /// No stream is needed any more.
+    /// The transfer needs no stream any more. Forgets what was not taken.
     pub fn end(&self) {
-        for lane in lock(&self.lanes).values_mut() {
-            *lane = Lane::default();
+        for row in lock(&self.rows).values_mut() {
+            *row = Row::default();
         }
     }
 
-    /// Stream `number` has brought so many bytes.
+    /// Stream `number` has brought `bytes` more.
     pub fn brought(&self, number: usize, bytes: u64) {
-        self.at(number, |lane| lane.cell.bytes += bytes);
+        self.at(number, |row| row.cell.bytes += bytes);
     }
 
-    /// This has befallen stream `number`.
+    /// `mark` has happened to stream `number`.
     pub fn mark(&self, number: usize, mark: Mark) {
-        self.at(number, |lane| lane.cell.mark(mark));
+        self.at(number, |row| row.cell.mark(mark));
     }
 
-    /// What was recorded since the last call.
-    pub fn take(&self, standing: Standing) -> Slice {
+    /// Takes what was recorded since the last call. The transfer is at `position`.
+    pub fn take(&self, position: Position) -> Slice {
         let at = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut cells = Vec::new();
-        for (number, lane) in lock(&self.lanes).iter_mut() {
-            let next = Cell { open: lane.open, ..Cell::default() };
-            let cell = std::mem::replace(&mut lane.cell, next);
+        for (number, row) in lock(&self.rows).iter_mut() {
+            let next = Cell { open: row.open, ..Cell::default() };
+            let cell = std::mem::replace(&mut row.cell, next);
             if cell != Cell::default() {
                 cells.push((*number, cell));
             }
         }
-        Slice { at, standing, cells }
+        Slice { at, position, cells }
     }
 
-    fn at(&self, number: usize, change: impl FnOnce(&mut Lane)) {
+    fn at(&self, number: usize, change: impl FnOnce(&mut Row)) {
         if let Ok(number) = u8::try_from(number) {
-            change(lock(&self.lanes).entry(number).or_default());
+            change(lock(&self.rows).entry(number).or_default());
         }
     }
 }
@@ -82,21 +82,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_taken_is_not_taken_again() {
+    fn each_event_is_taken_once() {
         let recorder = Recorder::default();
         recorder.opened(3);
         recorder.brought(3, 10);
         recorder.mark(3, Mark::Damaged);
-        let cells = recorder.take(Standing::default()).cells;
+        let cells = recorder.take(Position::default()).cells;
         let mut expected = Cell { bytes: 10, open: true, ..Cell::default() };
         expected.mark(Mark::Damaged);
         assert_eq!(cells, [(3, expected)]);
         recorder.closed(3);
-        let cells = recorder.take(Standing::default()).cells;
+        let cells = recorder.take(Position::default()).cells;
         assert_eq!(cells, [(3, Cell { open: true, ..Cell::default() })]);
-        assert_eq!(recorder.take(Standing::default()).cells, []);
+        assert_eq!(recorder.take(Position::default()).cells, []);
         recorder.opened(3);
         recorder.end();
-        assert_eq!(recorder.take(Standing::default()).cells, []);
+        assert_eq!(recorder.take(Position::default()).cells, []);
     }
 }

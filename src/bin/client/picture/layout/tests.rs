@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::*;
-use ropewalk::transfer::trace::{Cell, Slice, Standing};
+use ropewalk::transfer::trace::{Cell, Position, Slice};
 
 fn picture(streams: u8, seconds: u64) -> Picture {
     let mut trace = Trace::default();
@@ -14,7 +14,7 @@ fn picture(streams: u8, seconds: u64) -> Picture {
         }
         trace.add(&Slice {
             at: second * 1000,
-            standing: Standing { prefix: second << 20, hashed: Some(second << 19) },
+            position: Position { prefix: second << 20, hashed: Some(second << 19) },
             cells: (0..streams).map(|stream| (stream, cell)).collect(),
         });
     }

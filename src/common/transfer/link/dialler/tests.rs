@@ -1,4 +1,4 @@
-//! Sessions that are lost, renewed and ended.
+//! How the dialler finds a session lost, renews it and ends it.
 
 #![forbid(unsafe_code)]
 
@@ -13,14 +13,14 @@ fn session() -> Session {
     Session { address, control, token: [0; 16], streams: 4 }
 }
 
-/// A dialler of that session, from which nothing has come.
+/// A dialler of that session, with a data port that has brought nothing.
 fn untried() -> Dialler {
     let timing = Timing::default();
     let dial = TcpDial::new(session(), false, timing).unwrap();
     Dialler::new(Box::new(dial), session().token, session().streams, timing)
 }
 
-/// A dialler of that session, from which a block has come.
+/// A dialler of that session, with a data port that has brought a block.
 fn dialler() -> Dialler {
     let dialler = untried();
     dialler.is_good(0);
@@ -28,7 +28,7 @@ fn dialler() -> Dialler {
 }
 
 #[test]
-fn refusals_lose_a_session_once() {
+fn a_session_is_lost_once_after_several_refusals() {
     let dialler = dialler();
     let refused = io::Error::from(ErrorKind::ConnectionRefused);
     dialler.failed(0, 0, &refused);
@@ -60,7 +60,7 @@ fn a_break_alone_does_not_lose_a_session() {
 }
 
 #[test]
-fn time_in_which_nothing_could_come_does_not_lose_a_session() {
+fn a_time_in_which_nothing_could_come_does_not_lose_a_session() {
     let dialler = dialler();
     let long_ago = Instant::now().checked_sub(2 * dialler.timing.deaf);
     let Some(long_ago) = long_ago else { return }; // this machine has only just begun
@@ -91,7 +91,7 @@ fn both_ports_that_fail_are_named_when_the_session_is_lost() {
 }
 
 #[test]
-fn the_end_reaches_threads_that_wait() {
+fn the_end_wakes_threads_that_wait() {
     let dialler = dialler();
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| dialler.pause(Duration::from_secs(1000)));

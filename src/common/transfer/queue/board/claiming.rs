@@ -118,7 +118,7 @@ impl<M> State<M> {
             let Some(Held { at: At::Open(queue), file, .. }) = self.files.get(id) else { continue };
             let path = file.path_size();
             while batch.fits(path) {
-                let claim = queue.claim_at(batch.stream, idle, batch.ask.pace, batch.now);
+                let claim = queue.claim_at(batch.stream, idle, batch.ask.answer_time, batch.now);
                 let again = matches!(claim, queue::Claim::Copy(_));
                 let range = match claim {
                     queue::Claim::Range(range) | queue::Claim::Copy(range) => range,
@@ -151,7 +151,7 @@ impl<M> State<M> {
     /// What other streams are late with. What a stream owes behind its front cannot come before
     /// it, so the front alone says whether the stream is late.
     fn claim_late(&mut self, batch: &mut Batch<M>) {
-        let patience = batch.ask.pace.saturating_mul(2).max(self.least_patience);
+        let patience = batch.ask.answer_time.saturating_mul(2).max(self.least_patience);
         let mut late = Vec::new();
         let me = batch.stream;
         for (_, other) in self.streams.iter().filter(|(id, _)| **id != me) {

@@ -32,6 +32,8 @@ pub(super) struct State<M> {
     /// Those with a list request under way, and the bytes that these ask for.
     pub(super) asked_lists: usize,
     pub(super) asked_bytes: u32,
+    /// Entries of a page, on average over the last ones; at least a share.
+    usual_page: usize,
     /// Those whose listing has not ended.
     unlisted: usize,
     /// Those that are finished, in this order, until the lander takes them.
@@ -177,6 +179,7 @@ impl<M> State<M> {
             waiting: vec![0; usize::from(MAX_DEPTH) + 1],
             asked_lists: 0,
             asked_bytes: 0,
+            usual_page: limits.share,
             unlisted: 0,
             finished: Vec::new(),
             finishing: 0,
@@ -249,9 +252,11 @@ impl<M> State<M> {
             && (self.has_room() || self.is_stuck())
     }
 
-    /// Whether there is room for a share of a page.
+    /// Whether there is room for one page more than those under way, if all are as long as
+    /// usual: what a page brings without room is sent in vain.
     pub(super) fn has_room(&self) -> bool {
-        self.held() + self.limits.share <= self.limits.held
+        let under_way = self.asked_lists * (self.usual_page - self.limits.share);
+        self.held() + under_way + self.usual_page <= self.limits.held
     }
 
     /// Whether only folders are held that wait to be listed: room can come from these alone.
@@ -337,6 +342,7 @@ impl<M> State<M> {
         open.listing = Listing::Taken;
         self.asked_lists -= 1;
         self.asked_bytes -= bytes;
+        self.usual_page = ((self.usual_page * 7 + entries.len()) / 8).max(self.limits.share);
         if !is_rising || (entries.is_empty() && end == PageEnd::More) {
             self.counts.repeats += 1;
             self.let_wait(id);

@@ -8,7 +8,7 @@ mod waits;
 use super::entries::*;
 use super::*;
 
-const PACE: Duration = Duration::from_secs(1000);
+const ANSWER_TIME: Duration = Duration::from_secs(1000);
 
 /// What all of these tests call a small file: up to so many bytes.
 const SMALL: u64 = 100;
@@ -18,7 +18,13 @@ fn board() -> Board<u32> {
 }
 
 fn ask() -> Ask {
-    Ask { requests: MAX_CLAIMS, names: 32 << 10, content: 1 << 20, idle: false, pace: PACE }
+    Ask {
+        requests: MAX_CLAIMS,
+        names: 32 << 10,
+        content: 1 << 20,
+        idle: false,
+        answer_time: ANSWER_TIME,
+    }
 }
 
 fn idle() -> Ask {
@@ -59,8 +65,8 @@ fn claim(board: &Board<u32>, stream: StreamId) -> Vec<String> {
 
 /// What an idle stream gets when all that others owe is late.
 fn claim_late(board: &Board<u32>, stream: StreamId) -> Vec<String> {
-    let ask = Ask { pace: Duration::ZERO, ..idle() };
-    work(board.claim_at(stream, &ask, Instant::now() + PACE)).iter().map(short).collect()
+    let ask = Ask { answer_time: Duration::ZERO, ..idle() };
+    work(board.claim_at(stream, &ask, Instant::now() + ANSWER_TIME)).iter().map(short).collect()
 }
 
 /// An entry of a page: `d/` is a folder, `l@` a link, `f` a file of 10 bytes, `f=1000` one of
@@ -238,7 +244,7 @@ fn what_is_not_late_yet_is_not_asked_for_again() {
     let board = listed(&["a"]);
     claim(&board, 0);
     match board.claim(1, &idle()) {
-        Claimed::Later(Some(delay)) => assert!(delay <= PACE * 2),
+        Claimed::Later(Some(delay)) => assert!(delay <= ANSWER_TIME * 2),
         _ => panic!("not to wait"),
     }
 }
@@ -248,8 +254,8 @@ fn a_stream_that_is_not_idle_and_the_late_one_itself_do_not_ask_again() {
     let board = listed(&["a"]);
     claim(&board, 0);
     assert!(claim_late(&board, 0).is_empty());
-    let busy = Ask { pace: Duration::ZERO, ..ask() };
-    assert!(work(board.claim_at(1, &busy, Instant::now() + PACE)).is_empty());
+    let busy = Ask { answer_time: Duration::ZERO, ..ask() };
+    assert!(work(board.claim_at(1, &busy, Instant::now() + ANSWER_TIME)).is_empty());
 }
 
 #[test]
@@ -425,9 +431,9 @@ fn after_the_abort_nothing_is_claimed_and_what_is_written_lands() {
     write(&board, 0);
     board.abort();
     assert!(matches!(board.claim(0, &ask()), Claimed::Over));
-    assert!(board.wait_to_land(u64::MAX, Instant::now() + PACE));
+    assert!(board.wait_to_land(u64::MAX, Instant::now() + ANSWER_TIME));
     assert_eq!(land(&board), ["a"]);
-    assert!(!board.wait_to_land(u64::MAX, Instant::now() + PACE));
+    assert!(!board.wait_to_land(u64::MAX, Instant::now() + ANSWER_TIME));
     assert_eq!(board.end(), Some(End::Aborted));
 }
 

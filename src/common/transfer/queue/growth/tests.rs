@@ -1,4 +1,4 @@
-//! The search for the number of streams, on paths that are made up.
+//! The search for the number of streams, on simulated paths.
 
 #![forbid(unsafe_code)]
 
@@ -7,15 +7,15 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 const MBIT: f64 = 1e6 / 8.0;
 
-/// A path as the search sees it.
+/// A simulated path.
 struct Path {
     round_trip: Duration,
-    /// Bytes a second that a stream brings by itself, and that all can bring together.
+    /// Bytes a second that each stream can bring, and that all can bring together.
     each: f64,
     all: f64,
-    /// How many times as much a stream brings when it begins; this wears off.
+    /// How many times as much a new stream brings at first. This wears off.
     overshoot: f64,
-    /// What each stream costs all of them, as a share.
+    /// The share of the rate of all streams that each stream costs.
     cost: f64,
     /// Every reading is off by up to this share.
     noise: f64,
@@ -34,7 +34,7 @@ impl Default for Path {
     }
 }
 
-/// A transfer over it.
+/// A transfer over a simulated path.
 struct Transfer {
     path: Path,
     growth: Growth,
@@ -65,7 +65,7 @@ impl Transfer {
         wish.sum::<f64>().min(path.all) * cost
     }
 
-    /// Goes on for so many seconds, a tenth at a time, and gives what came a second.
+    /// Goes on for some seconds, in steps of a tenth. Returns the rate, in bytes a second.
     fn run(&mut self, seconds: u64) -> f64 {
         let before = self.bytes;
         for _ in 0..seconds * 10 {
@@ -83,7 +83,7 @@ impl Transfer {
 }
 
 #[test]
-fn a_lossy_long_path_gets_as_many_streams_as_fill_it() {
+fn a_long_lossy_path_gets_as_many_streams_as_fill_it() {
     let mut transfer = Transfer::new(Path::default(), 255);
     let rate = transfer.run(60);
     assert!(transfer.begun.len() >= 64, "{}", transfer.begun.len());
@@ -91,7 +91,7 @@ fn a_lossy_long_path_gets_as_many_streams_as_fill_it() {
 }
 
 #[test]
-fn a_path_that_one_stream_fills_stays_with_the_first() {
+fn a_path_that_one_stream_fills_keeps_the_first_number() {
     for noise in [0.0, 0.05, 0.2] {
         let path =
             Path { each: 400.0 * MBIT, round_trip: MS, cost: 0.005, noise, ..Path::default() };
@@ -103,7 +103,7 @@ fn a_path_that_one_stream_fills_stays_with_the_first() {
 }
 
 #[test]
-fn what_does_not_help_is_undone() {
+fn streams_that_do_not_help_are_closed() {
     let path = Path { each: 80.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     transfer.run(30);
@@ -111,7 +111,7 @@ fn what_does_not_help_is_undone() {
 }
 
 #[test]
-fn what_helped_is_kept() {
+fn streams_that_help_stay() {
     let path = Path { each: 30.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     transfer.run(60);
@@ -120,7 +120,7 @@ fn what_helped_is_kept() {
 }
 
 #[test]
-fn when_the_search_is_over_half_of_them_are_tried() {
+fn after_the_search_half_of_the_streams_are_tried() {
     let path = Path { each: 40.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     transfer.run(12);
@@ -131,11 +131,11 @@ fn when_the_search_is_over_half_of_them_are_tried() {
 }
 
 #[test]
-fn what_made_a_wrong_number_look_right_at_the_start_is_noticed_when_it_is_gone() {
+fn a_number_that_other_traffic_made_too_high_is_corrected_later() {
     let path = Path { each: 400.0 * MBIT, all: 100.0 * MBIT, cost: 0.005, ..Path::default() };
     let mut transfer = Transfer::new(Path { overshoot: 1.0, noise: 0.0, ..path }, 255);
     for second in 0..60 {
-        // Something else takes most of the path at first, and then less and less.
+        // Other traffic takes most of the path at first, and then less and less.
         transfer.path.all = 290.0 * MBIT * (0.4 + 0.06 * f64::from(second.min(10)));
         transfer.run(1);
     }
@@ -144,7 +144,7 @@ fn what_made_a_wrong_number_look_right_at_the_start_is_noticed_when_it_is_gone()
 }
 
 #[test]
-fn half_of_them_are_tried_once_where_they_are_all_needed() {
+fn half_of_the_streams_are_tried_only_once_where_all_are_needed() {
     let path = Path { overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     let seconds = if cfg!(miri) { 60 } else { 600 };
@@ -162,10 +162,10 @@ fn half_of_them_are_tried_once_where_they_are_all_needed() {
     assert!((1..=4).contains(&fewer), "for {fewer} s of {seconds}");
 }
 
-/// The path of [`Path::default`] was seen to do this: 32 new streams fill it for as long
-/// as they overshoot, and 64 bring no more then.
+/// This was seen on the path of [`Path::default`]: 32 new streams fill it for as long as they
+/// overshoot, and 64 bring no more then.
 #[test]
-fn what_overshoot_has_hidden_is_found_when_the_streams_are_fewer_again() {
+fn a_gain_that_overshoot_has_hidden_is_found_with_fewer_streams() {
     let path = Path { noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     let overshoot = Found { streams: 16, rate: 290.0 * MBIT };
@@ -179,7 +179,7 @@ fn what_overshoot_has_hidden_is_found_when_the_streams_are_fewer_again() {
 }
 
 #[test]
-fn no_more_than_the_most_are_ever_wanted() {
+fn there_are_never_more_streams_than_the_most() {
     for most in [1, 2, 3, 4, 5, 20, 64, 255] {
         let path = Path { all: f64::MAX, overshoot: 1.0, noise: 0.0, ..Path::default() };
         let mut transfer = Transfer::new(path, most);
@@ -189,7 +189,7 @@ fn no_more_than_the_most_are_ever_wanted() {
 }
 
 #[test]
-fn a_path_that_gets_worse_is_tried_again() {
+fn where_each_stream_brings_less_more_streams_are_tried_again() {
     let path = Path { each: 100.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     transfer.run(30);
@@ -200,7 +200,7 @@ fn a_path_that_gets_worse_is_tried_again() {
 }
 
 #[test]
-fn a_path_that_gets_worse_for_all_streams_together_does_not_make_them_many() {
+fn where_all_streams_together_bring_less_their_number_stays() {
     let path = Path { each: 100.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     transfer.run(30);
@@ -212,7 +212,7 @@ fn a_path_that_gets_worse_for_all_streams_together_does_not_make_them_many() {
 }
 
 #[test]
-fn a_time_without_a_byte_says_nothing_about_the_streams() {
+fn a_time_without_a_byte_is_no_measurement() {
     let path = Path { each: 100.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     transfer.path.all = 0.0;
@@ -224,7 +224,7 @@ fn a_time_without_a_byte_says_nothing_about_the_streams() {
 }
 
 #[test]
-fn at_a_limit_that_the_user_has_set_nothing_is_tried() {
+fn at_the_user_s_limit_no_other_number_is_tried() {
     let path = Path { each: 100.0 * MBIT, overshoot: 1.0, noise: 0.05, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     transfer.growth = Growth::new(255, Some((290.0 * MBIT) as u64));
@@ -233,7 +233,7 @@ fn at_a_limit_that_the_user_has_set_nothing_is_tried() {
 }
 
 #[test]
-fn streams_that_cannot_be_had_are_not_asked_for_again() {
+fn a_peer_that_gives_no_more_streams_is_not_asked_again() {
     let path = Path { overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     transfer.run(4);
@@ -256,8 +256,8 @@ fn a_longer_round_trip_takes_longer_measurements() {
 }
 
 #[test]
-fn a_measurement_that_takes_long_does_not_reach_a_limit_sooner() {
-    let round_trip = 300 * MS; // so it takes 3 s
+fn a_long_measurement_does_not_reach_the_limit_sooner() {
+    let round_trip = 300 * MS; // so a measurement takes 3 s
     let path = Path { round_trip, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     transfer.growth = Growth::new(255, Some((40.0 * MBIT) as u64)); // 4 bring 18 Mbit/s
@@ -266,11 +266,11 @@ fn a_measurement_that_takes_long_does_not_reach_a_limit_sooner() {
 }
 
 #[test]
-fn while_much_less_comes_than_before_fewer_are_not_tried() {
+fn while_the_rate_is_much_lower_than_before_fewer_streams_are_not_tried() {
     let path = Path { each: 30.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 8);
     transfer.run(7);
-    assert_eq!(transfer.begun.len(), 8); // and they are watched
+    assert_eq!(transfer.begun.len(), 8); // the watch has begun
     transfer.path.all /= 10.0;
     for _ in 0..60 {
         transfer.run(1);
@@ -279,7 +279,7 @@ fn while_much_less_comes_than_before_fewer_are_not_tried() {
 }
 
 #[test]
-fn half_of_the_half_is_tried_at_once_and_the_first_are_the_end_of_it() {
+fn half_of_the_half_is_tried_at_once_and_never_fewer_than_the_first_number() {
     let path = Path { each: 400.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     transfer.begun.resize(16, Duration::ZERO);
@@ -287,7 +287,7 @@ fn half_of_the_half_is_tried_at_once_and_the_first_are_the_end_of_it() {
     transfer.growth.go(Duration::ZERO, 16, Question::HalfOf(found));
     transfer.run(10); // three measurements of 3 s: of 16, 8 and 4
     assert_eq!(transfer.begun.len(), usize::from(FIRST_STREAMS));
-    // A little less comes then. That is no reason to open the others again.
+    // A slightly lower rate is no reason to open the other streams again.
     transfer.path.all *= 0.9;
     for _ in 0..60 {
         transfer.run(1);
@@ -296,7 +296,7 @@ fn half_of_the_half_is_tried_at_once_and_the_first_are_the_end_of_it() {
 }
 
 #[test]
-fn where_more_help_a_little_they_stay_and_the_search_is_over() {
+fn streams_that_help_a_little_stay_and_the_search_is_over() {
     let all = 420.0 * MBIT; // 4 bring 400
     let path = Path { each: 100.0 * MBIT, all, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
@@ -305,7 +305,7 @@ fn where_more_help_a_little_they_stay_and_the_search_is_over() {
 }
 
 #[test]
-fn what_brings_nearly_as_much_with_fewer_streams_is_enough() {
+fn fewer_streams_that_bring_nearly_as_much_are_enough() {
     let path = Path { each: 100.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     let more = |gain| Found { streams: 16, rate: gain * 290.0 * MBIT };
@@ -317,7 +317,7 @@ fn what_brings_nearly_as_much_with_fewer_streams_is_enough() {
 }
 
 #[test]
-fn a_path_that_gets_worse_little_by_little_is_tried_again() {
+fn where_each_stream_slowly_brings_less_more_streams_are_tried_again() {
     let path = Path { each: 60.0 * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
     transfer.growth.go(Duration::ZERO, FIRST_STREAMS, Question::Back);
@@ -329,7 +329,7 @@ fn a_path_that_gets_worse_little_by_little_is_tried_again() {
 }
 
 #[test]
-fn a_time_without_a_byte_changes_nothing_when_the_search_is_over() {
+fn a_time_without_a_byte_after_the_search_changes_nothing() {
     for each in [100.0, 30.0] {
         let path = Path { each: each * MBIT, overshoot: 1.0, noise: 0.0, ..Path::default() };
         let mut transfer = Transfer::new(path, 255);

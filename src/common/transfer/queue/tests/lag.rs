@@ -1,11 +1,11 @@
-//! When streams pause for a follower that is far behind the prefix, and when they do not.
+//! Streams pause for a follower with a large lag, and not otherwise.
 
 #![forbid(unsafe_code)]
 
 use super::*;
 
 #[test]
-fn nothing_is_asked_for_while_the_follower_is_far_behind() {
+fn no_range_is_claimed_while_the_lag_is_large() {
     let queue = Queue::new(10 * MAX_LAG, 1 << 20, &RangeSet::new());
     queue.followed(0);
     while queue.progress().prefix <= MAX_LAG {
@@ -17,13 +17,13 @@ fn nothing_is_asked_for_while_the_follower_is_far_behind() {
     assert_eq!(claim(&queue, 0).start, queue.progress().prefix);
 }
 
-/// Whether a stream that has nothing under way is told to wait for the follower.
+/// Whether a stream that owes nothing is told to wait for the follower.
 fn pauses(queue: &Queue) -> bool {
-    matches!(queue.claim(0, true, PACE), Claim::Later(Some(left)) if left <= LONGEST_PAUSE)
+    matches!(queue.claim(0, true, ANSWER_TIME), Claim::Later(Some(left)) if left <= LONGEST_PAUSE)
 }
 
 #[test]
-fn after_the_longest_pause_one_more_piece_is_asked_for() {
+fn after_the_longest_pause_one_more_range_is_claimed() {
     let queue = Queue::new(10 * MAX_LAG, 1 << 20, &RangeSet::new());
     queue.followed(0);
     while queue.progress().prefix <= MAX_LAG {
@@ -33,13 +33,13 @@ fn after_the_longest_pause_one_more_piece_is_asked_for() {
     assert!(pauses(&queue));
     let later = Instant::now() + LONGEST_PAUSE;
     let start = queue.progress().prefix;
-    let granted = queue.claim_at(0, true, PACE, later);
+    let granted = queue.claim_at(0, true, ANSWER_TIME, later);
     assert_eq!(granted, Claim::Range(start..start + (1 << 20)));
-    assert_eq!(queue.claim_at(1, true, PACE, later), Claim::Later(Some(LONGEST_PAUSE)));
+    assert_eq!(queue.claim_at(1, true, ANSWER_TIME, later), Claim::Later(Some(LONGEST_PAUSE)));
 }
 
 #[test]
-fn what_was_there_already_stops_no_stream_while_the_follower_catches_up() {
+fn bytes_of_an_earlier_run_stop_no_stream_while_the_follower_reads_them() {
     let mut held = RangeSet::new();
     held.insert(0..2 * MAX_LAG);
     let queue = Queue::new(10 * MAX_LAG, 1 << 20, &held);
@@ -49,7 +49,7 @@ fn what_was_there_already_stops_no_stream_while_the_follower_catches_up() {
         claim(&queue, 0);
         deliver(&queue, 0);
     }
-    // When it has caught up, streams pause for it as at any time.
+    // When the follower has caught up, streams pause for it again.
     queue.followed(queue.progress().prefix);
     while queue.progress().prefix <= 5 * MAX_LAG {
         claim(&queue, 0);
@@ -59,7 +59,7 @@ fn what_was_there_already_stops_no_stream_while_the_follower_catches_up() {
 }
 
 #[test]
-fn a_hole_stops_no_stream_while_the_follower_catches_up() {
+fn a_hole_stops_no_stream_while_the_follower_reads_it() {
     let queue = Queue::new(10 * MAX_LAG, 1 << 20, &RangeSet::new());
     queue.followed(0);
     let first = claim(&queue, 0);
@@ -72,10 +72,10 @@ fn a_hole_stops_no_stream_while_the_follower_catches_up() {
 }
 
 #[test]
-fn a_follower_that_is_farther_behind_than_any_cache_stops_no_stream() {
+fn a_lag_that_no_cache_holds_stops_no_stream() {
     let queue = Queue::new(2 * FAR_LAG, 1 << 20, &RangeSet::new());
     queue.followed(0);
-    // One stream is late with the first piece, while others bring all behind it.
+    // One stream is late with the first range, while another brings everything behind it.
     claim(&queue, 0);
     while queue.progress().done <= FAR_LAG {
         claim(&queue, 1);
@@ -86,12 +86,12 @@ fn a_follower_that_is_farther_behind_than_any_cache_stops_no_stream() {
 }
 
 #[test]
-fn a_reader_who_pauses_is_waited_for_without_end() {
+fn streams_wait_for_a_reader_that_pauses_as_long_as_it_pauses() {
     let queue = Queue::new(10 * MAX_LAG, 1 << 20, &RangeSet::new()).with_room(4 * MAX_LAG);
     while queue.progress().prefix <= MAX_LAG {
         claim(&queue, 0);
         deliver(&queue, 0);
     }
     let later = Instant::now() + LONGEST_PAUSE;
-    assert_eq!(queue.claim_at(0, true, PACE, later), Claim::Later(None));
+    assert_eq!(queue.claim_at(0, true, ANSWER_TIME, later), Claim::Later(None));
 }

@@ -1,4 +1,4 @@
-//! When waits end, which claims are late, and which are counted.
+//! What ends a wait, which claims are late, and which claims are counted.
 
 #![forbid(unsafe_code)]
 
@@ -6,13 +6,13 @@ use super::*;
 use std::sync::mpsc;
 use std::thread;
 
-/// A wait that ends before this was ended by an event.
+/// The limit of a wait that an event ends much earlier.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A wait that nothing ends.
+/// The limit of a wait that no event ends.
 const SHORT: Duration = Duration::from_millis(20);
 
-/// How long `wait` takes, and what it answers.
+/// How long `wait` takes, and what it returns.
 fn timed<T>(wait: impl FnOnce() -> T) -> (Duration, T) {
     let begun = Instant::now();
     let answer = wait();
@@ -20,7 +20,7 @@ fn timed<T>(wait: impl FnOnce() -> T) -> (Duration, T) {
 }
 
 #[test]
-fn a_change_that_has_come_is_not_waited_for() {
+fn a_change_that_has_happened_ends_the_wait_at_once() {
     let queue = queue(10);
     let version = queue.version();
     queue.release(0);
@@ -34,7 +34,7 @@ fn without_a_change_the_limit_ends_the_wait() {
 }
 
 #[test]
-fn the_end_is_waited_for_up_to_the_limit() {
+fn a_wait_for_the_end_ends_at_the_limit_or_the_end() {
     let queue = queue(10);
     let (time, over) = timed(|| queue.wait_for_end(SHORT));
     assert!(time >= SHORT && !over);
@@ -44,7 +44,7 @@ fn the_end_is_waited_for_up_to_the_limit() {
 }
 
 #[test]
-fn bytes_that_are_done_are_waited_for_up_to_the_limit_or_the_end() {
+fn a_wait_for_done_bytes_ends_with_them_at_the_limit_or_the_end() {
     let queue = queue(30);
     claim(&queue, 0);
     deliver(&queue, 0);
@@ -58,7 +58,7 @@ fn bytes_that_are_done_are_waited_for_up_to_the_limit_or_the_end() {
 }
 
 #[test]
-fn as_many_bytes_as_are_waited_for_wake_the_waiter() {
+fn the_wanted_number_of_done_bytes_wakes_the_waiter() {
     let queue = queue(30);
     claim(&queue, 0);
     thread::scope(|scope| {
@@ -98,7 +98,7 @@ fn a_follower_hears_of_every_step_of_the_prefix() {
 }
 
 #[test]
-fn a_follower_that_goes_less_than_a_step_wakes_nobody() {
+fn a_follower_that_moves_less_than_a_step_wakes_no_stream() {
     let queue = Queue::new(8 << 20, 1 << 20, &RangeSet::new());
     queue.followed(LAG_STEP);
     let version = queue.version();
@@ -107,7 +107,7 @@ fn a_follower_that_goes_less_than_a_step_wakes_nobody() {
 }
 
 #[test]
-fn a_small_range_that_was_there_wakes_no_stream() {
+fn a_small_range_of_an_earlier_run_wakes_no_stream() {
     let mut held = RangeSet::new();
     held.insert(0..10);
     let queue = Queue::new(30, 10, &held);
@@ -124,7 +124,7 @@ fn an_idle_stream_takes_fresh_work_before_late_work() {
 }
 
 #[test]
-fn each_claim_that_is_asked_for_again_is_counted_with_its_bytes() {
+fn each_copy_is_counted_with_its_bytes() {
     let queue = queue(20);
     claim(&queue, 0);
     claim(&queue, 0);
@@ -135,19 +135,19 @@ fn each_claim_that_is_asked_for_again_is_counted_with_its_bytes() {
 }
 
 #[test]
-fn what_a_stream_that_is_gone_owed_is_counted_unless_it_came_otherwise() {
+fn a_claim_of_a_released_stream_is_counted_unless_its_bytes_have_come() {
     let queue = queue(20);
     claim(&queue, 0);
     claim(&queue, 1);
     queue.release(0);
     assert_eq!(queue.progress().repeats, 1);
     assert_eq!(queue.take(1, 10..20), [10..20]);
-    queue.reject(1, 10..20); // it is being written: nothing is to be asked for
+    queue.reject(1, 10..20); // these bytes are being written: nothing has to be asked for
     assert_eq!(queue.progress().repeats, 1);
 }
 
 #[test]
-fn the_first_claim_to_be_late_ends_the_pause() {
+fn the_first_claim_that_will_be_late_ends_the_wait() {
     let queue = queue(80);
     let begun = Instant::now();
     let ms = Duration::from_millis(1);
@@ -159,7 +159,7 @@ fn the_first_claim_to_be_late_ends_the_pause() {
 }
 
 #[test]
-fn a_stream_may_owe_a_copy_of_what_follows_its_own() {
+fn a_stream_may_owe_a_copy_of_the_range_behind_its_own() {
     let queue = queue(20);
     claim(&queue, 1);
     claim(&queue, 0);

@@ -1,5 +1,5 @@
-//! The journal's promises: it is cut at every byte and damaged at every byte, and
-//! never vouches for what was not recorded.
+//! The journal's promises. Cut or damaged at any byte, it never gives a range that was not
+//! recorded.
 
 use super::*;
 use std::path::PathBuf;
@@ -55,22 +55,22 @@ fn subject() -> Subject {
     Subject { name: b"box:80/f".to_vec(), etag: b"tag".to_vec(), size: 1000 }
 }
 
-fn contents(entries: &[(u64, u64, Vouched)]) -> Contents {
-    entries.iter().map(|&(start, end, vouched)| (start, (end, vouched))).collect()
+fn contents(entries: &[(u64, u64, Recorded)]) -> Contents {
+    entries.iter().map(|&(start, end, recorded)| (start, (end, recorded))).collect()
 }
 
 #[test]
-fn what_was_recorded_is_vouched_for() {
+fn recorded_ranges_are_read_again() {
     let scratch = Scratch::new("record");
     let journal = scratch.create();
     journal.written(100..200, 7).unwrap();
     journal.hole(200..300).unwrap();
-    let expected = contents(&[(100, 200, Vouched::Bytes(7)), (200, 300, Vouched::Hole)]);
+    let expected = contents(&[(100, 200, Recorded::Bytes(7)), (200, 300, Recorded::Hole)]);
     assert_eq!(scratch.contents(), Some(expected));
 }
 
 #[test]
-fn where_nothing_can_be_synced_nothing_is_durable_and_that_is_no_error() {
+fn a_file_system_without_syncs_makes_nothing_durable_and_is_no_error() {
     let scratch = Scratch::new("no-sync");
     let journal = scratch.create();
     journal.written(0..100, 7).unwrap();
@@ -81,39 +81,39 @@ fn where_nothing_can_be_synced_nothing_is_durable_and_that_is_no_error() {
 }
 
 #[test]
-fn a_later_record_replaces_what_it_touches() {
+fn a_later_record_replaces_the_records_that_it_overlaps() {
     let scratch = Scratch::new("later");
     let journal = scratch.create();
     journal.written(0..100, 1).unwrap();
     journal.written(100..200, 2).unwrap();
     journal.written(50..150, 3).unwrap();
-    assert_eq!(scratch.contents(), Some(contents(&[(50, 150, Vouched::Bytes(3))])));
+    assert_eq!(scratch.contents(), Some(contents(&[(50, 150, Recorded::Bytes(3))])));
 }
 
 #[test]
-fn after_another_boot_only_what_is_durable_counts() {
+fn after_another_boot_only_durable_records_count() {
     let scratch = Scratch::new("boot");
     let journal = scratch.create();
     journal.written(0..100, 1).unwrap();
     journal.checkpoint(&scratch.part).unwrap();
     journal.written(100..200, 2).unwrap();
     scratch.reboot();
-    assert_eq!(scratch.contents(), Some(contents(&[(0, 100, Vouched::Bytes(1))])));
+    assert_eq!(scratch.contents(), Some(contents(&[(0, 100, Recorded::Bytes(1))])));
 }
 
 #[test]
-fn after_a_failed_sync_only_what_was_durable_counts() {
+fn after_a_failed_sync_only_durable_records_count() {
     let scratch = Scratch::new("distrust");
     let journal = scratch.create();
     journal.written(0..100, 1).unwrap();
     journal.checkpoint(&scratch.part).unwrap();
     journal.written(100..200, 2).unwrap();
     distrust(&scratch.file()).unwrap();
-    assert_eq!(scratch.contents(), Some(contents(&[(0, 100, Vouched::Bytes(1))])));
+    assert_eq!(scratch.contents(), Some(contents(&[(0, 100, Recorded::Bytes(1))])));
 }
 
 #[test]
-fn a_record_between_the_sync_and_its_word_is_not_durable() {
+fn a_record_between_the_sync_and_its_durable_record_is_not_durable() {
     let scratch = Scratch::new("between");
     let journal = scratch.create();
     journal.written(0..100, 1).unwrap();
@@ -121,11 +121,11 @@ fn a_record_between_the_sync_and_its_word_is_not_durable() {
     journal.written(100..200, 2).unwrap();
     journal.append(&Record::Durable { journal: before }).unwrap();
     scratch.reboot();
-    assert_eq!(scratch.contents(), Some(contents(&[(0, 100, Vouched::Bytes(1))])));
+    assert_eq!(scratch.contents(), Some(contents(&[(0, 100, Recorded::Bytes(1))])));
 }
 
 #[test]
-fn what_outlived_a_boot_outlives_the_next_and_new_records_follow() {
+fn durable_records_survive_a_second_boot_and_new_records_follow() {
     let scratch = Scratch::new("renew");
     let journal = scratch.create();
     journal.written(0..100, 1).unwrap();
@@ -135,14 +135,14 @@ fn what_outlived_a_boot_outlives_the_next_and_new_records_follow() {
     let (header, journal, kept) = Journal::open(scratch.file()).unwrap().unwrap();
     journal.renew(&header, &kept).unwrap();
     journal.written(200..300, 3).unwrap();
-    let expected = contents(&[(0, 100, Vouched::Bytes(1)), (200, 300, Vouched::Bytes(3))]);
+    let expected = contents(&[(0, 100, Recorded::Bytes(1)), (200, 300, Recorded::Bytes(3))]);
     assert_eq!(scratch.contents(), Some(expected));
     scratch.reboot();
-    assert_eq!(scratch.contents(), Some(contents(&[(0, 100, Vouched::Bytes(1))])));
+    assert_eq!(scratch.contents(), Some(contents(&[(0, 100, Recorded::Bytes(1))])));
 }
 
 #[test]
-fn a_renewal_that_a_power_cut_stops_anywhere_costs_nothing_that_was_durable() {
+fn a_power_cut_at_any_byte_of_a_renewal_costs_no_durable_record() {
     let scratch = Scratch::new("renewal");
     let journal = scratch.create();
     journal.written(0..100, 1).unwrap();
@@ -165,15 +165,15 @@ fn a_renewal_that_a_power_cut_stops_anywhere_costs_nothing_that_was_durable() {
 }
 
 #[test]
-fn a_range_past_the_end_of_the_file_is_not_believed() {
+fn a_range_behind_the_end_of_the_file_does_not_count() {
     let scratch = Scratch::new("past");
     let journal = scratch.create();
     journal.written(900..1000, 1).unwrap();
     journal.written(1000..1001, 1).unwrap();
-    assert_eq!(scratch.contents(), Some(contents(&[(900, 1000, Vouched::Bytes(1))])));
+    assert_eq!(scratch.contents(), Some(contents(&[(900, 1000, Recorded::Bytes(1))])));
 }
 
-/// Twelve records, with what is vouched for after each number of them.
+/// The bytes of a journal with twelve records, and the length of its header.
 fn twelve(scratch: &Scratch) -> (Vec<u8>, usize) {
     let journal = scratch.create();
     for number in 0..12u64 {
@@ -185,11 +185,11 @@ fn twelve(scratch: &Scratch) -> (Vec<u8>, usize) {
 }
 
 fn first_of_twelve(count: usize) -> Contents {
-    (0..count as u64).map(|n| (n * 10, (n * 10 + 10, Vouched::Bytes(n as u32)))).collect()
+    (0..count as u64).map(|n| (n * 10, (n * 10 + 10, Recorded::Bytes(n as u32)))).collect()
 }
 
 #[test]
-fn cut_at_every_byte_it_vouches_for_whole_records_only() {
+fn of_a_journal_that_is_cut_anywhere_only_whole_records_count() {
     let scratch = Scratch::new("cut");
     let (bytes, header) = twelve(&scratch);
     for length in 0..=bytes.len() {
@@ -200,7 +200,7 @@ fn cut_at_every_byte_it_vouches_for_whole_records_only() {
 }
 
 #[test]
-fn damaged_at_every_byte_it_vouches_for_what_stands_before() {
+fn of_a_journal_that_is_damaged_anywhere_only_the_records_before_count() {
     let scratch = Scratch::new("damage");
     let (bytes, header) = twelve(&scratch);
     for at in 0..bytes.len() {
@@ -213,7 +213,7 @@ fn damaged_at_every_byte_it_vouches_for_what_stands_before() {
 }
 
 #[test]
-fn after_a_torn_tail_new_records_are_read_again() {
+fn new_records_behind_a_torn_tail_are_read_again() {
     let scratch = Scratch::new("torn");
     let (bytes, header) = twelve(&scratch);
     std::fs::write(scratch.path(), &bytes[..header + RECORD_SIZE + 5]).unwrap();
@@ -221,12 +221,12 @@ fn after_a_torn_tail_new_records_are_read_again() {
     journal.renew(&head, &kept).unwrap();
     journal.written(500..600, 9).unwrap();
     let mut expected = first_of_twelve(1);
-    expected.insert(500, (600, Vouched::Bytes(9)));
+    expected.insert(500, (600, Recorded::Bytes(9)));
     assert_eq!(scratch.contents(), Some(expected));
 }
 
 #[test]
-fn zeros_that_a_power_cut_has_left_are_overwritten_and_other_bytes_are_not() {
+fn zeros_from_a_power_cut_may_be_overwritten_and_other_bytes_not() {
     let scratch = Scratch::new("zeros");
     let mut bytes = vec![0; AUDIT_BUFFER + 100];
     std::fs::write(scratch.path(), &bytes).unwrap();
@@ -236,14 +236,14 @@ fn zeros_that_a_power_cut_has_left_are_overwritten_and_other_bytes_are_not() {
     assert!(!looks_like_one(&scratch.file()).unwrap());
 }
 
-/// What [`is_about`] says of the part file, beside a journal of `subject`.
+/// The answer of [`is_about`] for the part file and a new journal of `subject`.
 fn is_about_part(scratch: &Scratch, subject: &Subject) -> bool {
     Journal::create(scratch.file(), subject, &scratch.part).unwrap();
     is_about(&scratch.file(), &scratch.part).unwrap()
 }
 
 #[test]
-fn a_journal_that_vouches_for_nothing_is_about_a_file_of_the_full_length() {
+fn a_journal_without_records_is_about_a_file_of_the_full_length() {
     let scratch = Scratch::new("about-length");
     scratch.part.write_all_at(&[7; 1000], 0).unwrap();
     assert!(is_about_part(&scratch, &subject()));
@@ -252,7 +252,7 @@ fn a_journal_that_vouches_for_nothing_is_about_a_file_of_the_full_length() {
 }
 
 #[test]
-fn a_journal_that_vouches_for_nothing_is_about_a_file_of_zeros() {
+fn a_journal_without_records_is_about_a_file_of_zeros() {
     let scratch = Scratch::new("about-zeros");
     scratch.part.write_all_at(&[0; 10], 0).unwrap();
     assert!(is_about_part(&scratch, &subject()));
@@ -261,14 +261,14 @@ fn a_journal_that_vouches_for_nothing_is_about_a_file_of_zeros() {
 }
 
 #[test]
-fn a_journal_of_a_transfer_that_cannot_go_on_is_about_whatever_it_was_made_for() {
+fn a_journal_of_a_transfer_that_cannot_be_resumed_is_about_any_content() {
     let scratch = Scratch::new("about-untagged");
     scratch.part.write_all_at(&[7; 10], 0).unwrap();
     assert!(is_about_part(&scratch, &Subject { etag: Vec::new(), ..subject() }));
 }
 
 #[test]
-fn a_journal_is_about_the_file_whose_bytes_it_knows() {
+fn a_journal_is_about_the_file_with_the_recorded_bytes() {
     let scratch = Scratch::new("about-bytes");
     let journal = scratch.create();
     scratch.part.write_all_at(&[7; 100], 0).unwrap();
@@ -291,24 +291,24 @@ fn a_journal_is_not_about_another_file_with_the_same_bytes() {
 }
 
 #[test]
-fn a_range_that_is_longer_than_the_buffer_is_checked_to_its_end() {
+fn a_range_that_is_longer_than_the_buffer_is_checked_whole() {
     let scratch = Scratch::new("long-range");
     scratch.part.write_all_at(b"0123456789", 5).unwrap();
-    let vouched = Vouched::Bytes(crate::hash::crc32c(b"0123456789"));
-    assert!(vouched.holds_in(&scratch.part, 5..15, &mut [0; 4]));
+    let recorded = Recorded::Bytes(crate::hash::crc32c(b"0123456789"));
+    assert!(recorded.holds_in(&scratch.part, 5..15, &mut [0; 4]));
     scratch.part.write_all_at(b"x", 14).unwrap();
-    assert!(!vouched.holds_in(&scratch.part, 5..15, &mut [0; 4]));
-    assert!(!vouched.holds_in(&scratch.part, 5..16, &mut [0; 4]), "behind the end");
+    assert!(!recorded.holds_in(&scratch.part, 5..15, &mut [0; 4]));
+    assert!(!recorded.holds_in(&scratch.part, 5..16, &mut [0; 4]), "behind the end");
 }
 
 #[test]
-fn bytes_that_a_journal_vouches_for_are_counted() {
-    let found = contents(&[(10, 15, Vouched::Hole), (20, 27, Vouched::Bytes(1))]);
+fn the_recorded_bytes_are_counted() {
+    let found = contents(&[(10, 15, Recorded::Hole), (20, 27, Recorded::Bytes(1))]);
     assert_eq!(bytes_of(&found), 12);
 }
 
 #[test]
-fn more_records_than_are_read_at_once_are_all_read() {
+fn all_records_of_a_long_journal_are_read() {
     let scratch = Scratch::new("batches");
     let subject = Subject { size: u64::MAX, ..subject() };
     let journal = Journal::create(scratch.file(), &subject, &scratch.part).unwrap();
@@ -319,7 +319,7 @@ fn more_records_than_are_read_at_once_are_all_read() {
 }
 
 #[test]
-fn a_file_that_begins_as_a_journal_does_may_be_overwritten_as_such() {
+fn a_file_that_begins_as_a_journal_may_be_overwritten() {
     let scratch = Scratch::new("magic");
     std::fs::write(scratch.path(), &MAGIC[..1]).unwrap();
     assert!(looks_like_one(&scratch.file()).unwrap());
@@ -352,7 +352,7 @@ fn a_journal_that_cannot_be_read_is_an_error() {
 }
 
 #[test]
-fn the_boot_is_known_by_the_kernel_s_number() {
+fn the_boot_id_is_that_of_the_kernel() {
     let Ok(text) = std::fs::read_to_string("/proc/sys/kernel/random/boot_id") else { return };
     assert_eq!(crate::hash::hex(&boot_id()), text.trim().replace('-', ""));
 }

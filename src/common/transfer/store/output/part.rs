@@ -1,5 +1,5 @@
-//! The part file and its journal: taken and locked, or refused where they are somebody
-//! else's; renamed when the file is whole.
+//! The part file and its journal. They are opened and locked, or refused if another program made
+//! them. The part file is renamed when it is whole.
 
 #![forbid(unsafe_code)]
 
@@ -18,44 +18,47 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-/// How often the part file may be replaced by others while it is being opened.
+/// How often other programs may replace the part file while it is being opened.
 const MAX_ATTEMPTS: usize = 10;
 
-/// The mode of part file and journal: what replaces a file gets that file's mode only when
-/// it is whole.
+/// The mode of part file and journal. The part file gets the output's mode only when it is whole.
 const PRIVATE_MODE: u32 = 0o600;
 
-/// What a file system may refuse.
+/// The features that a file system may refuse.
 const LOCKS: &str = "locks";
 const MODES: &str = "modes";
 const SYNCS: &str = "syncs";
 const TIMES: &str = "times";
 
-/// The file that is being written, under its temporary name, locked.
+/// The part file of an output: locked, with its journal.
 #[derive(Debug)]
 pub struct PartFile {
     output: Output,
     file: File,
     journal: File,
-    /// The mode that it gets when it is whole.
+    /// The mode that the file gets when it is whole.
     mode: u32,
+    /// Whether the part file and the journal stay when this is dropped.
     keep: bool,
+    /// The features that the file system has refused.
     lacks: Vec<String>,
 }
 
-/// What came of opening a name.
+/// The result of opening a name.
 enum Opened {
     File(File),
-    /// It was there, and went away meanwhile: a client that ends does that.
+    /// The file was removed meanwhile, as by a client that ends.
     Gone,
-    /// No file can have such a name here.
+    /// The name is too long for this file system.
     TooLong,
 }
 
-/// What was made while part file and journal were opened, and what was refused.
+/// The state while part file and journal are being opened.
 #[derive(Default)]
 struct Opening {
+    /// The files that were made, with their names.
     made: Vec<(OsString, File)>,
+    /// The features that the file system has refused.
     lacks: Vec<String>,
 }
 
@@ -64,9 +67,9 @@ impl Opening {
         self.lacks.push(format!("{what} ({})", system_words(error)));
     }
 
-    /// Has nobody else read `file`.
+    /// Makes `file` readable for its owner only.
     fn make_private(&mut self, file: &File) {
-        // Also where it has that mode: a refusal is to be known before bytes move.
+        // Also if it has that mode already: a refusal must be known before bytes move.
         match file.set_permissions(Permissions::from_mode(PRIVATE_MODE)) {
             Err(error) if !lacks_modes(&self.lacks) => self.lack(MODES, &error),
             _ => {}
@@ -75,13 +78,13 @@ impl Opening {
 }
 
 impl Output {
-    /// Opens and locks the part file, which may hold what an earlier run left, and its
-    /// journal. Both are removed again unless the part file is committed or kept. With
-    /// `restart` whatever the part file holds may be thrown away.
+    /// Opens and locks the part file, in which an earlier run may have left bytes, and its journal.
+    /// Both are removed again unless the part file is committed or kept. `restart` allows to throw
+    /// away any content of the part file.
     ///
     /// # Errors
-    /// When another client holds it, or when something that no earlier run put there has the
-    /// name of one of them. Then nothing is changed.
+    /// Another client holds the part file, or a file that no earlier run made has the name of the
+    /// part file or of the journal. Then nothing is changed.
     pub fn open_part(mut self, restart: bool) -> Result<PartFile> {
         let mut opening = Opening::default();
         match self.open_pair(restart, &mut opening) {
@@ -101,7 +104,7 @@ impl Output {
 
     fn open_pair(&mut self, restart: bool, opening: &mut Opening) -> Result<(File, File)> {
         for _ in 0..MAX_ATTEMPTS {
-            // First the journal: bytes in a part file without one are somebody else's.
+            // The journal comes first: a part file with bytes and no journal counts as foreign.
             let journal = match self.open_or_create(&self.journal_name, opening)? {
                 Opened::File(journal) => journal,
                 Opened::Gone => continue,
@@ -115,13 +118,13 @@ impl Output {
             match lock_soon(&file, &Timing::default()) {
                 Ok(true) => {}
                 Ok(false) => {
-                    opening.made.clear(); // its holder uses them
+                    opening.made.clear(); // the holder of the lock uses these files
                     return Err(self.held_by_another());
                 }
                 Err(error) => opening.lack(LOCKS, &error),
             }
-            // Between the open and the lock its former holder may have renamed or
-            // removed it; the lock then guards a file that nobody else can find.
+            // The former holder may have renamed or removed the file before this lock. Then the
+            // lock guards a file that no other client can find.
             let both = self
                 .names(&self.part_name, &file)
                 .and_then(|same| Ok(same && self.names(&self.journal_name, &journal)?));
@@ -130,14 +133,14 @@ impl Output {
                 return Ok((file, journal));
             }
         }
-        Err(self.part_error("others keep replacing it"))
+        Err(self.part_error("other programs keep replacing it"))
     }
 
     /// Opens `name`, which must be this user's own regular file, or creates it.
     fn open_or_create(&self, name: &OsStr, opening: &mut Opening) -> Result<Opened> {
         match self.folder.open_file(name, Access::Create(PRIVATE_MODE)) {
             Ok(file) => {
-                // The umask may have taken away what the next run needs.
+                // The umask may have removed rights that the next run needs.
                 opening.make_private(&file);
                 let again = file.try_clone().map_err(|error| {
                     self.remove(name, &file);
@@ -173,7 +176,7 @@ impl Output {
         Ok(Opened::File(file))
     }
 
-    /// Demands that what is there was left by an earlier run, or may be thrown away.
+    /// Refuses files that no earlier run left, unless they may be thrown away.
     fn check_ours(&self, part: &File, journal: &File, restart: bool) -> Result<()> {
         let failed = |error: io::Error| self.failed(&error);
         if !journal::looks_like_one(journal).map_err(failed)? {
@@ -205,17 +208,17 @@ impl PartFile {
         &self.file
     }
 
-    /// Its journal.
+    /// The journal beside the file.
     pub fn journal(&self) -> &File {
         &self.journal
     }
 
-    /// Where it is to go.
+    /// The output that the file becomes.
     pub fn output(&self) -> &Output {
         &self.output
     }
 
-    /// What the file system does not keep, for a person; `None` where that is nothing.
+    /// The words for the user about refused features; `None` if nothing was refused.
     pub fn lacks(&self) -> Option<String> {
         let lacks = self.lacks.join(" and ");
         let words = || format!("{}: the file system refuses {lacks}", self.output.shown());
@@ -231,8 +234,8 @@ impl PartFile {
         self.lacks.iter().any(|lack| lack == what)
     }
 
-    /// Throws away what an earlier run left in the file, for a transfer of `name` that cannot
-    /// be gone on with. The journal says whose the part file is, and vouches for nothing.
+    /// Throws away what an earlier run left in the file, for a transfer of `name` that cannot be
+    /// resumed. The new journal names the part file, and records no range.
     pub fn start_over(&self, name: &[u8]) -> Result<()> {
         let subject = Subject { name: name.to_vec(), etag: Vec::new(), size: 0 };
         let begun = file::set_length(&self.file, 0).and_then(|()| {
@@ -241,12 +244,12 @@ impl PartFile {
         begun.map_err(|error| self.output.failed(&error))
     }
 
-    /// Whether part file and journal stay when this is dropped, to be resumed from.
+    /// Decides whether part file and journal stay when this is dropped, for a later run.
     pub fn keep(&mut self, keep: bool) {
         self.keep = keep;
     }
 
-    /// Whether the journal vouches for anything. `true` where it cannot be read.
+    /// Whether the journal has a record. `true` if the journal cannot be read.
     pub fn has_records(&self) -> bool {
         let length = self.journal.metadata().map(|found| found.len());
         match (read_header(&self.journal), length) {
@@ -255,7 +258,7 @@ impl PartFile {
         }
     }
 
-    /// Whether they stay.
+    /// Whether part file and journal stay when this is dropped.
     pub fn is_kept(&self) -> bool {
         self.keep
     }
@@ -272,13 +275,16 @@ impl PartFile {
         Ok(refused)
     }
 
-    /// Makes the file, which has to have `size` bytes, ready for the output's name, and gives it
-    /// `mtime`. Returns what the file system refused that the bytes do not need, for a person,
-    /// where [`PartFile::lacks`] has not said it.
+    /// Prepares the file, which must have `size` bytes, for the output's name. Gives it `mtime`.
+    /// Returns the words for the user about refused features that [`PartFile::lacks`] has not
+    /// named.
     ///
     /// Without `sync` and `mtime` it does not wait for the disk: after a power cut the output may
-    /// be anything. With `mtime` it waits for the bytes, since the next run takes a file with the
-    /// right size and time for complete.
+    /// have any content. With `mtime` it waits for the bytes, since the next run takes a file with
+    /// the right size and time for complete.
+    ///
+    /// # Errors
+    /// The file has another size, or it cannot be written to the disk.
     pub fn complete(
         &mut self,
         size: u64,
@@ -313,7 +319,7 @@ impl PartFile {
         Ok((!refused.is_empty()).then(words))
     }
 
-    /// Gives the file this time. Returns what the file system refuses, for a person.
+    /// Gives the file this time. Returns the words for the user about a refusal.
     fn set_mtime(&self, mtime: Stamp) -> Option<String> {
         let set = file::set_mtime(&self.file, mtime.seconds, mtime.nanoseconds)
             .and_then(|()| self.file.metadata());
@@ -327,10 +333,10 @@ impl PartFile {
     /// Renames the complete file to the output.
     ///
     /// # Errors
-    /// A complete file that cannot be renamed stays.
+    /// The file cannot be renamed. It stays under its temporary name.
     pub fn put_in_place(mut self, sync: bool) -> Result<()> {
         let output = &self.output;
-        output.existing()?; // refuses what is not a regular file
+        output.existing()?; // refuses an output that is not a regular file
         let is_named = output.names(&output.part_name, &self.file);
         if !is_named.map_err(|error| output.failed(&error))? {
             return Err(output.part_error("was replaced by another program"));
@@ -345,15 +351,15 @@ impl PartFile {
         if sync {
             self.sync_folder()?;
         }
-        // Only now: with the journal gone, the part file could not be resumed from.
+        // The journal goes last: a part file without its journal could not be resumed.
         self.output.remove(&self.output.journal_name, &self.journal);
         Ok(())
     }
 }
 
 impl Output {
-    /// An output may have had the name of another transfer's part file, which is gone now: that
-    /// transfer's journal must not be taken for one about the output.
+    /// Removes the journal of another transfer whose part file had the output's name, and is gone
+    /// now. That journal must not be taken for one about the output.
     fn remove_journal_about_another(&self) {
         let journal_name = joined(&self.name, names::JOURNAL);
         if !self.name.as_bytes().ends_with(PART.as_bytes()) {
@@ -370,7 +376,7 @@ impl Drop for PartFile {
     fn drop(&mut self) {
         if !self.keep {
             self.output.remove(&self.output.part_name, &self.file);
-            // Without its journal the part file would be taken for somebody else's.
+            // A part file without its journal would count as foreign.
             let _ = self.output.folder.sync(&self.file);
             self.output.remove(&self.output.journal_name, &self.journal);
         }

@@ -1,4 +1,4 @@
-//! The way to the output: symbolic links are followed once, to a folder and a name in it.
+//! The place of the output: its folder and its name there. Symbolic links are followed once.
 
 #![forbid(unsafe_code)]
 
@@ -12,8 +12,21 @@ use std::path::{Path, PathBuf};
 /// How many symbolic links are followed to the output, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// The folder and the name that a file at `path` has: a symbolic link is followed.
-pub(super) fn find(path: &Path) -> io::Result<(Dir, OsString)> {
+/// Where a file is, after symbolic links.
+pub(super) struct Place {
+    /// The path to the file. No symbolic link has its name.
+    pub(super) path: PathBuf,
+    /// The folder of the file.
+    pub(super) folder: Dir,
+    /// The name of the file in the folder.
+    pub(super) name: OsString,
+}
+
+/// The place of the file at `path`, or of the target of a symbolic link there.
+///
+/// # Errors
+/// The path is that of a folder, its folder cannot be opened, or there are too many links.
+pub(super) fn find(path: &Path) -> io::Result<Place> {
     let target = follow_links(path)?;
     let is_folder = || io::Error::from_raw_os_error(libc::EISDIR);
     let spelled = target.as_os_str().as_bytes();
@@ -25,7 +38,8 @@ pub(super) fn find(path: &Path) -> io::Result<(Dir, OsString)> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    Ok((Dir::open_to_change(parent)?, name))
+    let folder = Dir::open_to_change(parent)?;
+    Ok(Place { path: target, folder, name })
 }
 
 /// The path that the symbolic links at `path` lead to; it need not exist.

@@ -1,4 +1,4 @@
-//! The output's promises: the old file or the whole new one, and nobody else's file.
+//! The output's promises: it is the old file or the whole new one, and no foreign file is touched.
 
 mod words;
 
@@ -42,7 +42,7 @@ fn write(path: &Path, text: &[u8]) -> Result<()> {
     part.commit(text.len() as u64, true).map(drop)
 }
 
-/// A run that has brought something of `path` when it is killed.
+/// A run that was killed after it had received a part of `path`.
 fn begin(path: &Path) {
     let mut part = Output::locate(path).unwrap().open_part(false).unwrap();
     let subject = Subject { name: b"file".to_vec(), etag: b"tag".to_vec(), size: 9 };
@@ -62,7 +62,7 @@ fn a_new_file_appears_whole_and_alone() {
 }
 
 #[test]
-fn what_is_not_committed_leaves_the_old_file() {
+fn a_part_file_that_is_not_committed_leaves_the_old_file() {
     let scratch = Scratch::new("old");
     let path = scratch.0.join("out");
     fs::write(&path, b"old").unwrap();
@@ -109,7 +109,7 @@ fn the_target_of_a_link_is_replaced_and_the_link_stays() {
 }
 
 #[test]
-fn links_in_a_circle_are_refused() {
+fn a_circle_of_links_is_refused() {
     let scratch = Scratch::new("circle");
     symlink("a", scratch.0.join("b")).unwrap();
     symlink("b", scratch.0.join("a")).unwrap();
@@ -118,7 +118,7 @@ fn links_in_a_circle_are_refused() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_refused() {
+fn an_output_that_is_no_regular_file_is_refused() {
     let scratch = Scratch::new("kind");
     for path in [
         scratch.0.as_path(),
@@ -143,7 +143,7 @@ fn a_second_writer_is_refused() {
 }
 
 #[test]
-fn a_part_file_that_a_run_left_is_used_again() {
+fn a_part_file_of_an_earlier_run_is_used_again() {
     let scratch = Scratch::new("left");
     let out = scratch.0.join("out");
     begin(&out);
@@ -154,7 +154,7 @@ fn a_part_file_that_a_run_left_is_used_again() {
 }
 
 #[test]
-fn a_part_file_that_no_run_left_is_refused_and_stays() {
+fn a_foreign_part_file_is_refused_and_stays() {
     let scratch = Scratch::new("foreign");
     let (out, part) = (scratch.0.join("out"), scratch.0.join("out.part"));
     let foreign = |text: &[u8]| {
@@ -173,12 +173,12 @@ fn a_part_file_that_no_run_left_is_refused_and_stays() {
     };
     foreign(b"a browser's");
     is_refused(b"a browser's", &["out.part"]);
-    // Beside a journal that is about another file which had the name.
+    // Beside a journal that is about an earlier file with this name.
     fs::remove_file(&part).unwrap();
     begin(&out);
     foreign(b"a browser's");
     is_refused(b"a browser's", &["out.part", "out.part.journal"]);
-    // Also where the inode is the same one, as after the part file alone was removed.
+    // Also with the same inode number, as after only the part file was removed.
     fs::remove_file(&part).unwrap();
     begin(&out);
     fs::write(&part, b"other").unwrap();
@@ -189,7 +189,7 @@ fn a_part_file_that_no_run_left_is_refused_and_stays() {
 }
 
 #[test]
-fn a_file_that_has_the_journal_s_name_is_never_touched() {
+fn a_foreign_file_with_the_journal_s_name_is_never_touched() {
     let scratch = Scratch::new("journal-name");
     let journal = scratch.0.join("out.part.journal");
     fs::write(&journal, b"somebody's").unwrap();
@@ -203,7 +203,7 @@ fn a_file_that_has_the_journal_s_name_is_never_touched() {
 }
 
 #[test]
-fn a_file_that_got_the_journal_s_name_meanwhile_stays() {
+fn a_foreign_file_that_replaced_the_journal_stays() {
     let scratch = Scratch::new("journal-replaced");
     let journal = scratch.0.join("out.part.journal");
     for whole in [true, false] {
@@ -221,7 +221,7 @@ fn a_file_that_got_the_journal_s_name_meanwhile_stays() {
 }
 
 #[test]
-fn an_output_with_the_name_of_a_part_file_ends_what_that_was_of() {
+fn an_output_that_replaces_a_part_file_removes_its_journal() {
     let scratch = Scratch::new("part-name");
     begin(&scratch.0.join("out"));
     write(&scratch.0.join("out.part"), b"fetched").unwrap();
@@ -231,7 +231,7 @@ fn an_output_with_the_name_of_a_part_file_ends_what_that_was_of() {
 }
 
 #[test]
-fn what_could_not_be_opened_leaves_nothing() {
+fn a_part_file_that_cannot_be_opened_leaves_no_journal() {
     let scratch = Scratch::new("half-opened");
     fs::create_dir(scratch.0.join("out.part")).unwrap();
     assert!(write(&scratch.0.join("out"), b"new").is_err());
@@ -239,7 +239,7 @@ fn what_could_not_be_opened_leaves_nothing() {
 }
 
 #[test]
-fn a_name_that_leaves_no_place_for_a_suffix_is_written_under_a_digest_of_it() {
+fn a_part_file_whose_name_would_be_too_long_has_a_digest_as_name() {
     let scratch = Scratch::new("long");
     for length in [242, 243, 255] {
         let name = "n".repeat(length);
@@ -266,7 +266,7 @@ fn a_name_that_leaves_no_place_for_a_suffix_is_written_under_a_digest_of_it() {
 }
 
 #[test]
-fn a_part_file_that_is_a_trap_is_refused() {
+fn a_link_or_folder_with_the_part_file_s_name_is_refused() {
     let scratch = Scratch::new("trap");
     fs::write(scratch.0.join("victim"), b"victim").unwrap();
     symlink("victim", scratch.0.join("a.part")).unwrap();
@@ -279,7 +279,7 @@ fn a_part_file_that_is_a_trap_is_refused() {
 }
 
 #[test]
-fn a_part_file_of_another_size_gets_no_other_name() {
+fn a_part_file_of_another_size_is_not_renamed() {
     let scratch = Scratch::new("size");
     let out = scratch.0.join("out");
     for size in [4, 6] {
@@ -292,7 +292,7 @@ fn a_part_file_of_another_size_gets_no_other_name() {
 }
 
 #[test]
-fn the_output_gets_the_time_that_it_has_on_the_server() {
+fn the_output_gets_the_time_of_the_file_on_the_server() {
     let scratch = Scratch::new("mtime");
     let out = scratch.0.join("out");
     assert_eq!(Output::locate(&out).unwrap().replaced(), None);
@@ -309,7 +309,7 @@ fn the_output_gets_the_time_that_it_has_on_the_server() {
 }
 
 #[test]
-fn a_journal_whose_part_file_became_the_output_goes() {
+fn a_journal_is_removed_when_its_part_file_became_the_output() {
     let scratch = Scratch::new("tidy");
     let out = scratch.0.join("out");
     let tidy = || Output::locate(&out).unwrap().tidy();
@@ -325,7 +325,7 @@ fn a_journal_whose_part_file_became_the_output_goes() {
 }
 
 #[test]
-fn an_output_that_became_a_folder_is_not_renamed_over() {
+fn an_output_that_became_a_folder_is_not_replaced() {
     let scratch = Scratch::new("became");
     let part = Output::locate(&scratch.0.join("out")).unwrap().open_part(false).unwrap();
     fs::create_dir(scratch.0.join("out")).unwrap();

@@ -23,7 +23,9 @@ fn entries_for_which_there_is_no_room_are_dropped_and_listed_again() {
     // No list while there is no room.
     let first = claim(&board, 0);
     assert_eq!((first.len(), &first[0][..]), (MAX_CLAIMS, "file 000000"));
-    (0..20).for_each(|_| write(&board, 0));
+    (0..64).for_each(|_| write(&board, 0));
+    assert_eq!(claim(&board, 0).len(), 35);
+    (0..16).for_each(|_| write(&board, 0));
     assert_eq!(claim(&board, 1)[0], "list  after 000098");
 }
 
@@ -56,12 +58,27 @@ fn without_any_room_the_deepest_folder_is_listed_all_the_same() {
 
 #[test]
 fn list_requests_under_way_are_bounded() {
-    let names = many(500, "/");
+    let names = many(130, "/");
     let board = listed(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let lists: usize = (0..50).map(|stream| claim(&board, stream).len()).sum();
     assert_eq!(lists, 128);
     let state = lock(&board.state);
     assert_eq!((state.asked_lists, state.asked_bytes), (128, 4 << 20));
+}
+
+#[test]
+fn no_page_is_asked_for_that_would_find_no_room() {
+    let limits = Limits { held: 1010, share: 10, ..Limits::default() };
+    let board = Board::with_limits(0, SMALL, limits);
+    claim(&board, 0);
+    bring(&board, 0, &many(100, "/"), PageEnd::Whole);
+    for _ in 0..30 {
+        claim(&board, 0);
+        bring(&board, 0, &many(100, "!"), PageEnd::Whole);
+    }
+    // Pages usually have 100 entries: nine of them have room beside 101 folders.
+    board.release(0);
+    assert_eq!(claim(&board, 1).len(), 9);
 }
 
 #[test]

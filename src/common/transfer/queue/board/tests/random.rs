@@ -72,6 +72,12 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// What a stream has taken: a file, or a page of a folder with these entries kept.
+enum Hand {
+    File(Arc<File<u32>>),
+    Page(String, Vec<(String, Node)>, PageEnd),
+}
+
 /// A run: the board, what is under way on each stream, and what has come of each path.
 struct Run {
     random: Random,
@@ -79,6 +85,7 @@ struct Run {
     board: Board<u32>,
     limits: Limits,
     asked: Vec<VecDeque<Claim<u32>>>,
+    hands: Vec<Option<Hand>>,
     now: Instant,
     /// Whether requests go wrong.
     is_rough: bool,
@@ -107,6 +114,7 @@ impl Run {
             board: Board::with_limits(0, SMALL, limits),
             limits,
             asked: (0..STREAMS).map(|_| VecDeque::new()).collect(),
+            hands: (0..STREAMS).map(|_| None).collect(),
             now: Instant::now(),
             is_rough: true,
             landed: BTreeSet::new(),
@@ -136,8 +144,8 @@ impl Run {
             requests: 1 + self.random.below(MAX_CLAIMS),
             names: self.random.below(200),
             content: self.random.below(1000) as u64,
-            idle: self.asked[stream].is_empty(),
-            pace: Duration::from_millis(self.random.below(50) as u64),
+            idle: self.asked[stream].is_empty() && self.hands[stream].is_none(),
+            answer_time: Duration::from_millis(self.random.below(50) as u64),
         };
         let Claimed::Work(claims) = self.board.claim_at(stream, &ask, self.now) else {
             return false;
@@ -158,16 +166,36 @@ impl Run {
         true
     }
 
+    fn release(&mut self, stream: usize) {
+        self.board.release(stream);
+        self.asked[stream].clear();
+        self.hands[stream] = None;
+    }
+
     fn answer(&mut self, stream: usize) -> bool {
         if self.chance(60) {
-            self.board.release(stream);
-            self.asked[stream].clear();
+            self.release(stream);
             return true;
+        }
+        match self.hands[stream].take() {
+            Some(Hand::File(file)) => {
+                self.bring_file(stream, &file);
+                return true;
+            }
+            Some(Hand::Page(path, kept, end)) => {
+                self.bring_page(stream, &path, &kept, end);
+                return true;
+            }
+            None => {}
         }
         match self.asked[stream].pop_front() {
             None => return false,
-            Some(Claim::List { folder, after, .. }) => self.bring_page(stream, &folder, after),
-            Some(Claim::Small { file, .. }) => self.bring_file(stream, &file),
+            Some(Claim::List { folder, after, .. }) => self.take_page(stream, &folder, after),
+            Some(Claim::Small { file, .. }) => {
+                if self.board.take_file(stream) {
+                    self.hands[stream] = Some(Hand::File(file));
+                }
+            }
             Some(Claim::Part { file, queue, range, .. }) => {
                 self.bring_part(stream, &file, &queue, range);
             }
@@ -176,17 +204,17 @@ impl Run {
         true
     }
 
-    fn bring_page(&mut self, stream: usize, folder: &Folder<u32>, after: Option<Arc<[u8]>>) {
+    fn take_page(&mut self, stream: usize, folder: &Folder<u32>, after: Option<Arc<[u8]>>) {
         let path = text(&folder.path());
         let most = 1 + self.random.below(20);
         let after = after.map(|after| text(&after)).unwrap_or_default();
-        let entries: Vec<(String, Node)> = self.tree.entries[&path]
+        let mut page: Vec<(String, Node)> = self.tree.entries[&path]
             .range(after.clone()..)
             .filter(|(name, _)| **name != after)
             .map(|(name, node)| (name.clone(), *node))
             .collect();
-        let end = if entries.len() > most { PageEnd::More } else { PageEnd::Whole };
-        let page = &entries[..entries.len().min(most)];
+        let end = if page.len() > most { PageEnd::More } else { PageEnd::Whole };
+        page.truncate(most);
         let kind = |node| match node {
             Node::Folder => Kind::Folder,
             Node::Link => Kind::Made,
@@ -195,20 +223,21 @@ impl Run {
         };
         let names: Vec<_> =
             page.iter().map(|(name, node)| (name.as_bytes(), kind(*node))).collect();
-        let count = match self.board.take_page(stream, &names, end) {
-            Taken::Entries(count) => count,
-            Taken::Discard => return,
+        match self.board.take_page(stream, &names, end) {
+            Taken::Entries(count) => {
+                page.truncate(count);
+                self.hands[stream] = Some(Hand::Page(path, page, end));
+            }
+            Taken::Discard => {}
             Taken::Wrong => panic!("a good page is wrong"),
-        };
+        }
+    }
+
+    fn bring_page(&mut self, stream: usize, path: &str, kept: &[(String, Node)], end: PageEnd) {
         if self.chance(15) {
             return self.board.put_back(stream);
         }
-        if self.chance(60) {
-            self.board.release(stream);
-            self.asked[stream].clear();
-            return;
-        }
-        let found = page[..count].iter().filter_map(|(name, node)| {
+        let found = kept.iter().filter_map(|(name, node)| {
             let what = match *node {
                 Node::Folder => What::Folder,
                 Node::File(size) => What::File(size),
@@ -218,25 +247,18 @@ impl Run {
             };
             Some(Found { name: name.as_bytes().into(), meta: 0, what })
         });
-        for (name, _) in &page[..count] {
-            assert!(self.listed.insert(join(&path, name)), "{name} was kept twice");
+        for (name, _) in kept {
+            assert!(self.listed.insert(join(path, name)), "{name} was kept twice");
         }
         assert_eq!(self.board.page(stream, found.collect(), end), []);
     }
 
     fn bring_file(&mut self, stream: usize, file: &File<u32>) {
-        if !self.board.take_file(stream) {
-            return;
-        }
         match self.random.below(if self.is_rough { 20 } else { 1 }) {
             1 => self.board.put_back(stream),
             2 => self.leave(file, Fate::Refused),
             3 => self.leave(file, Fate::Gone),
             4 => self.change(file),
-            5 => {
-                self.board.release(stream);
-                self.asked[stream].clear();
-            }
             _ => self.board.written(stream),
         }
     }

@@ -1,4 +1,4 @@
-//! What the output and its part file say: names, refusals, and what is lacking.
+//! The words of the output and its part file: names, refusals and refused features.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,18 @@ fn an_output_is_shown_as_the_user_gave_it_without_control_characters() {
 }
 
 #[test]
-fn what_is_there_instead_of_a_regular_file_is_said() {
+fn the_part_file_of_a_link_is_shown_beside_the_target() {
+    let scratch = Scratch::new("shown-link");
+    let folder = scratch.0.display();
+    fs::create_dir(scratch.0.join("sub")).unwrap();
+    symlink("sub/real", scratch.0.join("link")).unwrap();
+    let output = Output::locate(&scratch.0.join("link")).unwrap();
+    assert_eq!(output.shown(), format!("{folder}/link"));
+    assert_eq!(output.shown_part(), format!("{folder}/sub/real.part"));
+}
+
+#[test]
+fn the_error_names_what_is_there_instead_of_a_regular_file() {
     let scratch = Scratch::new("said");
     let error = Output::locate(Path::new("/dev/null")).unwrap_err().to_string();
     assert!(error.ends_with("exists and is not a regular file"), "{error}");
@@ -29,7 +40,7 @@ fn a_name_that_no_file_can_have_is_refused_at_once() {
 }
 
 #[test]
-fn a_part_file_that_was_removed_meanwhile_is_said_to_be_replaced() {
+fn the_error_says_that_the_part_file_was_replaced() {
     let scratch = Scratch::new("removed");
     let part = Output::locate(&scratch.0.join("out")).unwrap().open_part(false).unwrap();
     fs::remove_file(scratch.0.join("out.part")).unwrap();
@@ -38,7 +49,7 @@ fn a_part_file_that_was_removed_meanwhile_is_said_to_be_replaced() {
 }
 
 #[test]
-fn a_folder_that_is_gone_is_said_to_be_missing() {
+fn the_error_says_that_the_folder_is_gone() {
     let scratch = Scratch::new("gone");
     let folder = scratch.0.join("folder");
     fs::create_dir(&folder).unwrap();
@@ -49,7 +60,7 @@ fn a_folder_that_is_gone_is_said_to_be_missing() {
 }
 
 #[test]
-fn the_fault_of_a_refused_part_file_is_said() {
+fn the_error_says_why_a_part_file_is_refused() {
     let scratch = Scratch::new("trap-words");
     fs::write(scratch.0.join("victim"), b"victim").unwrap();
     symlink("victim", scratch.0.join("a.part")).unwrap();
@@ -66,7 +77,7 @@ fn the_fault_of_a_refused_part_file_is_said() {
 }
 
 #[test]
-fn the_holder_of_a_part_file_is_said_where_its_journal_tells() {
+fn the_error_names_the_process_that_holds_the_part_file() {
     let scratch = Scratch::new("holder");
     let path = scratch.0.join("out");
     let first = Output::locate(&path).unwrap().open_part(false).unwrap();
@@ -77,7 +88,7 @@ fn the_holder_of_a_part_file_is_said_where_its_journal_tells() {
 }
 
 #[test]
-fn what_the_file_system_refuses_is_said_and_nothing_else() {
+fn only_refused_features_are_named() {
     let scratch = Scratch::new("lacks");
     let mut part = Output::locate(&scratch.0.join("out")).unwrap().open_part(false).unwrap();
     assert_eq!(part.lacks(), None);
@@ -100,7 +111,7 @@ fn a_journal_has_records_from_its_first_one_on() {
 }
 
 #[test]
-fn a_part_file_is_kept_when_it_is_told_to_be() {
+fn a_part_file_is_kept_only_on_request() {
     let scratch = Scratch::new("kept");
     let mut part = Output::locate(&scratch.0.join("out")).unwrap().open_part(false).unwrap();
     assert!(!part.is_kept());
@@ -109,7 +120,7 @@ fn a_part_file_is_kept_when_it_is_told_to_be() {
 }
 
 #[test]
-fn a_file_system_that_refuses_nothing_is_not_complained_of() {
+fn a_file_system_that_refuses_nothing_is_not_named() {
     let scratch = Scratch::new("complaint");
     let mut part = Output::locate(&scratch.0.join("out")).unwrap().open_part(false).unwrap();
     let syncs = crate::sys::file::sync(part.file()).unwrap();

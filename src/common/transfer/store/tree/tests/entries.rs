@@ -1,5 +1,7 @@
 //! Files, folders and links: what they get, and what they replace.
 
+#![forbid(unsafe_code)]
+
 use super::*;
 use std::os::unix::fs::{MetadataExt, symlink};
 

@@ -1,5 +1,7 @@
 //! Complete files: durable in groups, then in place; each told of once.
 
+#![forbid(unsafe_code)]
+
 use super::*;
 use crate::sys::sync::lock;
 use std::sync::Mutex;

@@ -1,5 +1,7 @@
 //! What goes: leftovers of killed runs, and what the source does not have.
 
+#![forbid(unsafe_code)]
+
 use super::*;
 use crate::sys::dir::Kind;
 use crate::transfer::store::journal::{Journal, Subject};

@@ -1,5 +1,7 @@
 //! How fast files land. Not part of the tests: run with `--ignored --nocapture`.
 
+#![forbid(unsafe_code)]
+
 use super::*;
 use std::time::Instant;
 
