@@ -21,7 +21,6 @@ pub mod random;
 pub mod sandbox;
 pub mod socket;
 mod standard;
-pub mod stat;
 pub mod stream;
 pub mod sync;
 pub mod terminal;

@@ -17,8 +17,8 @@ pub const MAX_LINK_TEXT: usize = 4095;
 /// may take.
 pub const MAX_ENTRY: u32 = 8 << 10;
 
-/// Bytes before the name.
-const FIXED: usize = 68;
+/// Bytes of an entry before its name.
+pub const FIXED_SIZE: usize = 68;
 
 /// All bits that a mode may have.
 const MODE_BITS: u16 = 0o7777;
@@ -109,7 +109,7 @@ pub struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// How many bytes [`Entry::encode_into`] appends.
     pub fn encoded_size(&self) -> usize {
-        FIXED + self.name.len() + self.text().len()
+        FIXED_SIZE + self.name.len() + self.text().len()
     }
 
     fn text(&self) -> &'a [u8] {
@@ -149,12 +149,12 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// `bytes` end before the entry does, or a field is invalid.
     pub fn parse(bytes: &'a [u8]) -> Result<(usize, Entry<'a>), EntryError> {
-        let (fixed, rest) = bytes.split_first_chunk::<FIXED>().ok_or(EntryError::Cut)?;
+        let (fixed, rest) = bytes.split_first_chunk::<FIXED_SIZE>().ok_or(EntryError::Cut)?;
         let length = usize::from(u16_at(fixed, 0));
-        if !(FIXED..=MAX_ENTRY as usize).contains(&length) {
+        if !(FIXED_SIZE..=MAX_ENTRY as usize).contains(&length) {
             return Err(EntryError::Field("length"));
         }
-        let rest = rest.get(..length - FIXED).ok_or(EntryError::Cut)?;
+        let rest = rest.get(..length - FIXED_SIZE).ok_or(EntryError::Cut)?;
         let too_long = EntryError::Field("length");
         let (name, rest) = rest.split_at_checked(usize::from(fixed[2])).ok_or(too_long)?;
         let text = rest.get(..usize::from(u16_at(fixed, 6))).ok_or(too_long)?;

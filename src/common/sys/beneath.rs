@@ -4,7 +4,7 @@
 //! names are allowed.
 
 mod folder;
-mod walk;
+pub(super) mod walk;
 
 use super::{check, number, retry};
 use std::ffi::{CStr, CString};

@@ -2,18 +2,13 @@
 //! a source reads in it: names, facts, texts of links, files. File systems that only show the
 //! kernel (proc, sysfs, cgroup) are never entered, whatever is beneath them.
 
-use super::super::dir::Dir;
-use super::super::stat::Stat;
+use super::super::dir::{Dir, Status};
 use super::super::volume;
-use super::{Lookup, MAX_NAME, by_kernel, walk};
+use super::{Lookup, MAX_NAME, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, by_kernel, lacks_call, walk};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-
-/// openat2(2)'s `resolve`: no mount is crossed, no link followed.
-const RESOLVE_NO_XDEV: u64 = 0x01;
-const RESOLVE_NO_SYMLINKS: u64 = 0x04;
 
 /// How a folder is opened: to look names up in it, which takes only the right to search it.
 const SEARCH: libc::c_int = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
@@ -51,13 +46,11 @@ impl Folder {
         if lookup != Lookup::Walk {
             let rules = RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
             match by_kernel(root, &c_string(name)?, SEARCH, rules) {
-                // A mount may be crossed, but not each. Otherwise as for a name that is looked
-                // up with links.
                 Err(error) if must_walk(&error) => {}
                 Err(error) => return Err(error),
                 Ok(descriptor) => {
                     // A file system may have several devices without a mount.
-                    if only.is_some() && Some(Stat::of(&descriptor)?.device) != only {
+                    if only.is_some() && Some(Status::of(&descriptor)?.device) != only {
                         return Err(not_entered());
                     }
                     return Ok(Folder { descriptor });
@@ -70,10 +63,10 @@ impl Folder {
     /// Enters one component after the other.
     fn walk(root: BorrowedFd<'_>, names: &[&[u8]], only: Option<u64>) -> io::Result<Folder> {
         let mut here = Folder::open(root, c".")?;
-        let mut device = here.stat()?.device;
+        let mut device = here.status()?.device;
         for name in names {
             let next = Folder::open(here.descriptor.as_fd(), &c_string(name)?)?;
-            let found = next.stat()?.device;
+            let found = next.status()?.device;
             let is_other = only.is_some_and(|only| only != found);
             if is_other || (found != device && volume::shows_kernel(&next.descriptor)) {
                 return Err(not_entered());
@@ -88,13 +81,13 @@ impl Folder {
     }
 
     /// The facts of the folder itself.
-    pub fn stat(&self) -> io::Result<Stat> {
-        Stat::of(&self.descriptor)
+    pub fn status(&self) -> io::Result<Status> {
+        Status::of(&self.descriptor)
     }
 
     /// The facts of `name` in it; of a link itself.
-    pub fn stat_of(&self, name: &[u8]) -> io::Result<Stat> {
-        Stat::at(self.descriptor.as_fd(), &component(name)?)
+    pub fn status_of(&self, name: &[u8]) -> io::Result<Status> {
+        Status::at(self.descriptor.as_fd(), &component(name)?)
     }
 
     /// Whether `name` in it keeps its inode number over a new mount.
@@ -132,11 +125,10 @@ impl AsFd for Folder {
     }
 }
 
-/// Whether the kernel's lookup has to be done step by step instead: it met a mount, or cannot do
-/// the call.
+/// Whether the kernel's lookup has to be done step by step instead: it met a mount, which may be
+/// entered or not, or it lacks the call.
 fn must_walk(error: &io::Error) -> bool {
-    let codes = [libc::EXDEV, libc::ENOSYS, libc::EPERM, libc::EAGAIN];
-    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+    error.raw_os_error() == Some(libc::EXDEV) || lacks_call(error)
 }
 
 /// The error for a folder on a file system that is not entered.
@@ -208,9 +200,9 @@ mod tests {
             folder.open_file(b"file").unwrap().read_to_string(&mut text).unwrap();
             assert_eq!(text, "deep");
             assert_eq!(folder.list().unwrap().entries().count(), 1);
-            assert_eq!(folder.stat_of(b"file").unwrap().size, 4);
-            let root = place.enter(b"", way).unwrap().stat().unwrap();
-            assert_eq!(root, Stat::of(&place.root).unwrap());
+            assert_eq!(folder.status_of(b"file").unwrap().size, 4);
+            let root = place.enter(b"", way).unwrap().status().unwrap();
+            assert_eq!(root, Status::of(&place.root).unwrap());
         }
     }
 
@@ -247,14 +239,14 @@ mod tests {
         }
         for name in ["../sub", "deep/file", ""] {
             assert!(folder.open_file(name.as_bytes()).is_err(), "{name}");
-            assert!(folder.stat_of(name.as_bytes()).is_err(), "{name}");
+            assert!(folder.status_of(name.as_bytes()).is_err(), "{name}");
         }
     }
 
     #[test]
     fn the_kernel_s_own_file_systems_are_not_entered_and_others_only_when_allowed() {
         let root = super::super::open_folder(Path::new("/")).unwrap();
-        let device = Stat::of(&root).unwrap().device;
+        let device = Status::of(&root).unwrap().device;
         for way in WAYS {
             for name in ["proc", "proc/self", "proc/sys/fs", "sys", "sys/fs/cgroup"] {
                 if Path::new("/").join(name).exists() {
@@ -262,7 +254,7 @@ mod tests {
                     assert_eq!(number(entered), Some(libc::EXDEV), "{name} {way:?}");
                 }
             }
-            let other = Stat::of(File::open("/dev/shm").unwrap()).unwrap().device != device;
+            let other = Status::of(File::open("/dev/shm").unwrap()).unwrap().device != device;
             if other {
                 Folder::enter(root.as_fd(), b"dev/shm", None, way).unwrap();
                 let entered = Folder::enter(root.as_fd(), b"dev/shm", Some(device), way);
@@ -293,8 +285,8 @@ mod tests {
         }
         assert!(name.len() > 4000);
         for way in WAYS {
-            let found = place.enter(&name, way).unwrap().stat().unwrap();
-            assert_eq!(found.inode, here.stat().unwrap().inode);
+            let found = place.enter(&name, way).unwrap().status().unwrap();
+            assert_eq!(found.inode, here.status().unwrap().inode);
         }
     }
 
@@ -317,7 +309,7 @@ mod tests {
             for round in 0..4000 {
                 let way = WAYS[round % 2];
                 if let Ok(folder) = place.enter(b"name", way) {
-                    assert!(folder.stat_of(b"file").is_err(), "{way:?}");
+                    assert!(folder.status_of(b"file").is_err(), "{way:?}");
                 }
             }
             done.store(true, Ordering::Relaxed);

@@ -202,7 +202,11 @@ fn leaves() -> io::Error {
 }
 
 /// Opens a name in a folder, close-on-exec.
-pub(super) fn openat(folder: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> io::Result<File> {
+pub(in crate::sys) fn openat(
+    folder: BorrowedFd<'_>,
+    name: &CStr,
+    flags: libc::c_int,
+) -> io::Result<File> {
     let fd = retry(|| {
         // SAFETY: `name` is a live C string; the folder is open.
         check(unsafe { libc::openat(folder.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC) })

@@ -6,7 +6,7 @@
 pub use crate::codec::message::version::{Stamp, Version};
 
 use crate::hash::{Sha256, hex};
-use crate::sys::stat::Stat;
+use crate::sys::dir::Status;
 use crate::sys::volume;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -72,16 +72,16 @@ impl Identity {
         }
     }
 
-    /// The identity of the file that `stat` shows.
-    pub fn of_stat(stat: &Stat, keeps_inode: bool) -> Identity {
-        let stamp = |(seconds, nanoseconds)| Stamp { seconds, nanoseconds };
-        let (mtime, ctime) = (stamp(stat.mtime), stamp(stat.ctime));
+    /// The identity of the file or folder that `status` shows.
+    pub fn of_status(status: &Status, keeps_inode: bool) -> Identity {
+        let mtime = Stamp { seconds: status.mtime, nanoseconds: status.mtime_nanoseconds };
+        let ctime = Stamp { seconds: status.ctime, nanoseconds: status.ctime_nanoseconds };
         Identity {
-            device: stat.device,
-            inode: stat.inode,
+            device: status.device,
+            inode: status.inode,
             keeps_inode,
-            version: Version { size: stat.size, mtime, ctime },
-            stored: stat.blocks.saturating_mul(STORED_UNIT),
+            version: Version { size: status.size, mtime, ctime },
+            stored: status.stored,
         }
     }
 
@@ -211,7 +211,7 @@ mod tests {
         fs::write(&path, b"x").unwrap();
         let file = File::open(&path).unwrap();
         let known = Identity::of(&file, &file.metadata().unwrap());
-        let found = Identity::of_stat(&Stat::of(&file).unwrap(), known.keeps_inode);
+        let found = Identity::of_status(&Status::of(&file).unwrap(), known.keeps_inode);
         fs::remove_file(path).unwrap();
         assert!(found.same_as(&known));
         assert_eq!((found.tag(), found.stored), (known.tag(), known.stored));

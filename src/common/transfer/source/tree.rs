@@ -15,29 +15,26 @@ mod tests;
 pub use found::{Found, Kind};
 pub use listing::Page;
 pub use opened::{Held, Opened};
-pub use run::End;
 
 use super::identity::{Identity, Tag};
 use crate::sys::beneath::{Folder, Lookup};
-use crate::sys::stat::Stat;
+use crate::sys::dir::Status;
 use crate::sys::volume;
+use crate::transfer::store::names;
 use runs::Runs;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 /// The most components of a name.
 pub const MAX_DEPTH: usize = 256;
-
-/// What the names of files in progress begin with; hexadecimal digits follow.
-const RESERVED: &[u8] = b".ropewalk-";
-const RESERVED_DIGITS: usize = 32;
-const RESERVED_JOURNAL: &[u8] = b".journal";
 
 /// A folder and everything beneath it.
 #[derive(Debug)]
 pub struct Tree {
     root: OwnedFd,
-    root_stat: Stat,
+    root_status: Status,
     identity: Tag,
     /// The only device whose folders are entered.
     only: Option<u64>,
@@ -87,11 +84,11 @@ impl Tree {
         if volume::shows_kernel(&folder) {
             return Err(io::Error::from_raw_os_error(libc::EXDEV));
         }
-        let stat = Stat::of(&folder)?;
-        let identity = Identity::of_stat(&stat, volume::keeps_inodes(&folder)).folder_tag();
+        let status = Status::of(&folder)?;
+        let identity = Identity::of_status(&status, volume::keeps_inodes(&folder)).folder_tag();
         Ok(Tree {
             root: folder,
-            root_stat: stat,
+            root_status: status,
             identity,
             only: None,
             lookup: Lookup::Best,
@@ -101,7 +98,7 @@ impl Tree {
 
     /// The same tree without what is mounted from another file system.
     pub fn one_file_system(self) -> Tree {
-        Tree { only: Some(self.root_stat.device), ..self }
+        Tree { only: Some(self.root_status.device), ..self }
     }
 
     /// The identity of the folder.
@@ -118,14 +115,8 @@ impl Tree {
     }
 }
 
-/// Whether a file of this name may be one in progress, or the journal of one. Such a file is
+/// Whether a file of this name may be one on its way, or the journal of one. Such a file is
 /// never served.
-pub fn is_reserved(name: &[u8]) -> bool {
-    let Some((digits, rest)) =
-        name.strip_prefix(RESERVED).and_then(|rest| rest.split_at_checked(RESERVED_DIGITS))
-    else {
-        return false;
-    };
-    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    digits.iter().all(is_digit) && (rest.is_empty() || rest == RESERVED_JOURNAL)
+fn is_reserved(name: &[u8]) -> bool {
+    names::reserved(OsStr::from_bytes(name)).is_some()
 }

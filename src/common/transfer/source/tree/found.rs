@@ -3,16 +3,14 @@
 #![forbid(unsafe_code)]
 
 use super::is_reserved;
+use crate::codec::entry::{Entry, EntryType, FIXED_SIZE};
 use crate::hash::Sha256;
 use crate::sys::beneath::Folder;
-use crate::sys::stat::{FileType, Stat};
+use crate::sys::dir::{self, Status};
 use crate::sys::volume;
 use crate::transfer::source::identity::{Identity, Stamp, Tag};
 use std::io;
 use std::num::NonZeroU64;
-
-/// Bytes of an entry on the wire beside its name and its text.
-const FIXED: usize = 68;
 
 /// How often a name is looked at again that is a link and then is none.
 const MAX_SWAPS: usize = 8;
@@ -58,27 +56,27 @@ pub struct Found {
 }
 
 impl Found {
-    /// The entry `name` of which `stat` was read.
-    pub(super) fn new(name: &[u8], stat: &Stat, keeps_inode: bool, text: Vec<u8>) -> Found {
-        let identity = Identity::of_stat(stat, keeps_inode);
-        let kind = match stat.file_type {
+    /// The entry `name` of which `status` was read.
+    pub(super) fn new(name: &[u8], status: &Status, keeps_inode: bool, text: Vec<u8>) -> Found {
+        let identity = Identity::of_status(status, keeps_inode);
+        let kind = match status.kind {
             _ if is_reserved(name) => Kind::Other,
-            FileType::Regular => Kind::File,
-            FileType::Folder => Kind::Folder,
-            FileType::Link => Kind::Link(text),
-            FileType::Special => Kind::Other,
+            dir::Kind::File => Kind::File,
+            dir::Kind::Folder => Kind::Folder,
+            dir::Kind::Link => Kind::Link(text),
+            dir::Kind::Special => Kind::Other,
         };
         let is_file = kind == Kind::File;
-        let is_shared = kind != Kind::Folder && stat.links > 1;
+        let is_shared = kind != Kind::Folder && status.links > 1;
         Found {
             name: name.to_vec(),
-            mode: stat.mode as u16,
+            mode: status.mode as u16,
             mtime: identity.version.mtime,
-            uid: stat.uid,
-            gid: stat.gid,
-            size: if is_file { stat.size } else { 0 },
+            uid: status.user,
+            gid: status.group,
+            size: if is_file { status.size } else { 0 },
             stored: if is_file { identity.stored } else { 0 },
-            inode_tag: if is_shared { inode_tag(stat) } else { None },
+            inode_tag: if is_shared { inode_tag(status) } else { None },
             identity: match kind {
                 Kind::Folder => identity.folder_tag(),
                 _ => identity.tag(),
@@ -102,25 +100,44 @@ impl Found {
         }
     }
 
-    /// Bytes that the entry takes on the wire.
-    pub fn encoded_size(&self) -> usize {
-        let text = match &self.kind {
-            Kind::Link(text) => text.len(),
-            Kind::File | Kind::Folder | Kind::Other | Kind::Unreadable => 0,
+    /// The entry as it goes over the wire; `None` for one that is unreadable.
+    pub fn entry(&self) -> Option<Entry<'_>> {
+        let entry_type = match &self.kind {
+            Kind::File => EntryType::File,
+            Kind::Folder => EntryType::Folder,
+            Kind::Link(text) => EntryType::Link(text),
+            Kind::Other => EntryType::Other,
+            Kind::Unreadable => return None,
         };
-        least_size(self.name.len()) + text
+        Some(Entry {
+            name: &self.name,
+            entry_type,
+            mode: self.mode,
+            mtime: self.mtime,
+            uid: self.uid,
+            gid: self.gid,
+            size: self.size,
+            stored: self.stored,
+            inode_tag: self.inode_tag,
+            identity: self.identity,
+        })
+    }
+
+    /// Bytes that the entry takes on the wire; for one that is unreadable, as if it were known.
+    pub fn encoded_size(&self) -> usize {
+        self.entry().map_or_else(|| least_size(self.name.len()), |entry| entry.encoded_size())
     }
 }
 
 /// Bytes on the wire of an entry with a name so long, without a text.
 pub(super) fn least_size(name: usize) -> usize {
-    FIXED + name
+    FIXED_SIZE + name
 }
 
-fn inode_tag(stat: &Stat) -> Option<NonZeroU64> {
+fn inode_tag(status: &Status) -> Option<NonZeroU64> {
     let mut digest = Sha256::new();
-    digest.update(&stat.device.to_be_bytes());
-    digest.update(&stat.inode.to_be_bytes());
+    digest.update(&status.device.to_be_bytes());
+    digest.update(&status.inode.to_be_bytes());
     let bytes = digest.finish().first_chunk().copied().unwrap_or_default();
     NonZeroU64::new(u64::from_be_bytes(bytes))
 }
@@ -133,34 +150,34 @@ pub(super) struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    /// At the names of `folder`, which itself shows `stat`.
-    pub(super) fn new(folder: &'a Folder, stat: &Stat) -> Look<'a> {
-        Look { folder, keeps: vec![(stat.device, volume::keeps_inodes(folder))] }
+    /// At the names of `folder`, which itself shows `status`.
+    pub(super) fn new(folder: &'a Folder, status: &Status) -> Look<'a> {
+        Look { folder, keeps: vec![(status.device, volume::keeps_inodes(folder))] }
     }
 
     /// Whether what is under `name`, with these facts, keeps its inode over a new mount.
-    fn keeps_inode(&mut self, name: &[u8], stat: &Stat) -> bool {
-        if let Some(known) = self.keeps.iter().find(|(device, _)| *device == stat.device) {
+    fn keeps_inode(&mut self, name: &[u8], status: &Status) -> bool {
+        if let Some(known) = self.keeps.iter().find(|(device, _)| *device == status.device) {
             return known.1;
         }
         let keeps = self.folder.keeps_inodes_of(name).unwrap_or(false);
-        self.keeps.push((stat.device, keeps));
+        self.keeps.push((status.device, keeps));
         keeps
     }
 
     /// What `name` is; `None` if it has vanished.
     pub(super) fn at(&mut self, name: &[u8]) -> Option<Found> {
         for _ in 0..MAX_SWAPS {
-            let looked = self.folder.stat_of(name).and_then(|stat| {
-                let is_link = stat.file_type == FileType::Link;
+            let looked = self.folder.status_of(name).and_then(|status| {
+                let is_link = status.kind == dir::Kind::Link;
                 let text = if is_link { self.folder.link_text(name)? } else { Vec::new() };
-                Ok((stat, text))
+                Ok((status, text))
             });
             match looked {
                 // A link has a text; a file system that has none for it is damaged.
-                Ok((stat, text)) if stat.file_type != FileType::Link || !text.is_empty() => {
-                    let keeps = self.keeps_inode(name, &stat);
-                    return Some(Found::new(name, &stat, keeps, text));
+                Ok((status, text)) if status.kind != dir::Kind::Link || !text.is_empty() => {
+                    let keeps = self.keeps_inode(name, &status);
+                    return Some(Found::new(name, &status, keeps, text));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
                 // It was a link, and now is something else.

@@ -6,7 +6,7 @@
 use super::found::Found;
 use super::{Refusal, Tree, is_reserved};
 use crate::sys::beneath::Folder;
-use crate::sys::stat::{FileType, Stat};
+use crate::sys::dir::{self, Status};
 use crate::sys::volume;
 use crate::transfer::source::identity::{Identity, Tag};
 use std::fs::File;
@@ -60,9 +60,9 @@ impl Opened {
     fn position(&mut self, name: &[u8], wanted: &Tag) -> Option<usize> {
         let at = self.held.iter().position(|held| held.name == name)?;
         let held = &self.held[at];
-        let now = Stat::of(&held.file);
+        let now = Status::of(&held.file);
         let is_same = now.is_ok_and(|now| {
-            Identity::of_stat(&now, held.identity.keeps_inode).same_as(&held.identity)
+            Identity::of_status(&now, held.identity.keeps_inode).same_as(&held.identity)
         });
         if is_same && held.identity.tag() == *wanted {
             return Some(at);
@@ -131,14 +131,14 @@ impl Tree {
             Err(Refusal::OtherType) => return Err(Refusal::Gone),
             entered => entered?,
         };
-        let (file, stat) = open_regular(&folder, base)?;
-        let device = opened.device(stat.device, &file);
+        let (file, status) = open_regular(&folder, base)?;
+        let device = opened.device(status.device, &file);
         if device.shows_kernel {
             return Err(Refusal::NotEntered);
         }
-        let identity = Identity::of_stat(&stat, device.keeps_inodes);
+        let identity = Identity::of_status(&status, device.keeps_inodes);
         if identity.tag() != *wanted {
-            let found = Found::new(base, &stat, device.keeps_inodes, Vec::new());
+            let found = Found::new(base, &status, device.keeps_inodes, Vec::new());
             return Err(Refusal::Changed(Box::new(found)));
         }
         Ok(Held { file, identity, name: name.to_vec() })
@@ -146,20 +146,20 @@ impl Tree {
 }
 
 /// Opens a file after a look at its type: opening a device may do something.
-fn open_regular(folder: &Folder, name: &[u8]) -> Result<(File, Stat), Refusal> {
+fn open_regular(folder: &Folder, name: &[u8]) -> Result<(File, Status), Refusal> {
     if matches!(name, b"." | b"..") {
         return Err(Refusal::Forbidden);
     }
-    if folder.stat_of(name)?.file_type != FileType::Regular {
+    if folder.status_of(name)?.kind != dir::Kind::File {
         return Err(Refusal::OtherType);
     }
     let file = folder.open_file(name).map_err(|error| match error.raw_os_error() {
         Some(libc::ENXIO | libc::ENODEV) => Refusal::OtherType, // a socket or a device by now
         _ => Refusal::from(error),
     })?;
-    let stat = Stat::of(&file).map_err(|error: io::Error| Refusal::Failed(error))?;
-    match stat.file_type {
-        FileType::Regular => Ok((file, stat)),
-        FileType::Folder | FileType::Link | FileType::Special => Err(Refusal::OtherType),
+    let status = Status::of(&file).map_err(|error: io::Error| Refusal::Failed(error))?;
+    match status.kind {
+        dir::Kind::File => Ok((file, status)),
+        dir::Kind::Folder | dir::Kind::Link | dir::Kind::Special => Err(Refusal::OtherType),
     }
 }
