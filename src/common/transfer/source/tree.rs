@@ -15,7 +15,6 @@ mod tests;
 pub use found::{Found, Kind};
 pub use listing::Page;
 pub use opened::{Held, Opened};
-pub use run::End;
 
 use super::identity::{Identity, Tag};
 use crate::sys::beneath::{Folder, Lookup};

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::is_reserved;
+use crate::codec::entry::{Entry, EntryType};
 use crate::hash::Sha256;
 use crate::sys::beneath::Folder;
 use crate::sys::stat::{FileType, Stat};
@@ -10,9 +11,6 @@ use crate::sys::volume;
 use crate::transfer::source::identity::{Identity, Stamp, Tag};
 use std::io;
 use std::num::NonZeroU64;
-
-/// Bytes of an entry on the wire beside its name and its text.
-const FIXED: usize = 68;
 
 /// How often a name is looked at again that is a link and then is none.
 const MAX_SWAPS: usize = 8;
@@ -102,19 +100,27 @@ impl Found {
         }
     }
 
-    /// Bytes that the entry takes on the wire.
-    pub fn encoded_size(&self) -> usize {
-        let text = match &self.kind {
-            Kind::Link(text) => text.len(),
-            Kind::File | Kind::Folder | Kind::Other | Kind::Unreadable => 0,
-        };
-        least_size(self.name.len()) + text
+    /// The entry, as it goes over a stream.
+    pub fn entry(&self) -> Entry<'_> {
+        Entry {
+            name: &self.name,
+            entry_type: match &self.kind {
+                Kind::File => EntryType::File,
+                Kind::Folder => EntryType::Folder,
+                Kind::Link(text) => EntryType::Link(text),
+                Kind::Other => EntryType::Other,
+                Kind::Unreadable => EntryType::Unreadable,
+            },
+            mode: self.mode,
+            mtime: self.mtime,
+            uid: self.uid,
+            gid: self.gid,
+            size: self.size,
+            stored: self.stored,
+            inode_tag: self.inode_tag,
+            identity: self.identity,
+        }
     }
-}
-
-/// Bytes on the wire of an entry with a name so long, without a text.
-pub(super) fn least_size(name: usize) -> usize {
-    FIXED + name
 }
 
 fn inode_tag(stat: &Stat) -> Option<NonZeroU64> {

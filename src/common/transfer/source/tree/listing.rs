@@ -3,11 +3,12 @@
 #![forbid(unsafe_code)]
 
 use super::found::{Found, Look};
-use super::run::End;
 use super::runs::Key;
 use super::{Refusal, Tree};
+use crate::codec::wire::PageEnd;
 use crate::sys::volume;
 use crate::transfer::source::identity::{Identity, Tag};
+use crate::transfer::source::wait_blocks::WaitBlocks;
 
 /// A part of a folder's entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct Page {
     /// folder's last one.
     pub entries: Vec<Found>,
     /// What follows them.
-    pub end: End,
+    pub end: PageEnd,
 }
 
 impl Tree {
@@ -28,19 +29,27 @@ impl Tree {
     ///
     /// # Errors
     /// The folder is gone, may not be read, is a file or a link, or is not entered.
-    pub fn page(&self, folder: &[u8], after: &[u8], room: usize) -> Result<Page, Refusal> {
+    pub fn page(
+        &self,
+        folder: &[u8],
+        after: &[u8],
+        room: usize,
+        waits: &mut WaitBlocks<'_>,
+    ) -> Result<Page, Refusal> {
         let entered = self.enter(folder)?;
         let stat = entered.stat()?;
         let key = Key { name: folder.to_vec(), device: stat.device, inode: stat.inode };
         let identity = Identity::of_stat(&stat, volume::keeps_inodes(&entered));
-        let mut page = Page { folder: identity.folder_tag(), entries: Vec::new(), end: End::More };
+        let mut page =
+            Page { folder: identity.folder_tag(), entries: Vec::new(), end: PageEnd::More };
         let mut look = Look::new(&entered, &stat);
         let (mut after, mut used) = (after.to_vec(), 0);
         loop {
-            let batch = self.runs.batch(&key, || entered.list(), &after, room)?;
+            let batch = self.runs.batch(&key, || entered.list(), &after, room, waits)?;
             for name in &batch.names {
+                waits.send_if_due();
                 let Some(found) = look.at(name) else { continue };
-                let size = found.encoded_size();
+                let size = found.entry().encoded_size();
                 if !page.entries.is_empty() && used + size > room {
                     return Ok(page);
                 }
@@ -50,7 +59,7 @@ impl Tree {
             page.end = batch.end;
             match batch.names.last() {
                 // Every name has vanished, and there are more.
-                Some(last) if page.entries.is_empty() && batch.end == End::More => {
+                Some(last) if page.entries.is_empty() && batch.end == PageEnd::More => {
                     after.clone_from(last);
                 }
                 _ => return Ok(page),

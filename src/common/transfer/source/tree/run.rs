@@ -3,25 +3,13 @@
 
 #![forbid(unsafe_code)]
 
-use super::found::least_size;
+use crate::codec::entry::FIXED;
+use crate::codec::name::MAX_COMPONENT;
+use crate::codec::wire::PageEnd;
 use crate::sys::dir::Dir;
+use crate::transfer::source::wait_blocks::WaitBlocks;
 use std::cmp::Ordering;
 use std::io;
-
-/// The longest name of an entry, in bytes. A few file systems have longer ones.
-const MAX_COMPONENT: usize = 255;
-
-/// What follows a page of entries, or a batch of names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// More entries, or perhaps none.
-    More,
-    /// Nothing: the folder was listed whole.
-    Whole,
-    /// Nothing, but names may be missing: the folder could not be read to its end, or a name is
-    /// too long.
-    Partial,
-}
 
 /// How much a run holds.
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +50,9 @@ pub(super) struct Run {
     after: Vec<u8>,
     bytes: Vec<u8>,
     names: Vec<Place>,
-    /// What follows the last one.
-    end: End,
+    /// What follows the last one. Names are missing where the folder could not be read to its
+    /// end, or a name is too long.
+    end: PageEnd,
 }
 
 /// Names to look at.
@@ -71,7 +60,7 @@ pub(super) struct Run {
 pub(super) struct Batch {
     pub(super) names: Vec<Vec<u8>>,
     /// What follows the last one.
-    pub(super) end: End,
+    pub(super) end: PageEnd,
 }
 
 impl Run {
@@ -84,10 +73,15 @@ impl Run {
         dir: &Dir,
         after: &[u8],
         limits: Limits,
-        mut grow: impl FnMut(),
+        waits: &mut WaitBlocks<'_>,
+        mut grow: impl FnMut(&mut WaitBlocks<'_>),
     ) -> io::Result<Run> {
-        let mut run =
-            Run { after: after.to_vec(), bytes: Vec::new(), names: Vec::new(), end: End::Whole };
+        let mut run = Run {
+            after: after.to_vec(),
+            bytes: Vec::new(),
+            names: Vec::new(),
+            end: PageEnd::Whole,
+        };
         // The last name that the run still has room for, once it has been full.
         let mut bound: Option<Vec<u8>> = None;
         let (mut is_small, mut any, mut failed, mut too_long) = (true, false, false, false);
@@ -103,6 +97,7 @@ impl Run {
                 }
             };
             any = true;
+            waits.send_if_due();
             // First, so that the folder's last run knows of each such name.
             let Some(place) = place(run.bytes.len(), name) else {
                 too_long = true;
@@ -115,7 +110,7 @@ impl Run {
             run.names.push(place);
             if is_small && run.bytes.len() > limits.small {
                 is_small = false;
-                grow();
+                grow(waits);
             }
             if run.names.len() >= 2 * limits.names || run.bytes.len() >= limits.bytes / 2 * 3 {
                 bound = run.cut(limits).or(bound);
@@ -127,10 +122,10 @@ impl Run {
         run.names.shrink_to_fit();
         run.end = match (failed, bound, too_long) {
             // The next run might be read without an error, and hide that names are missing.
-            (true, _, _) => End::Partial,
-            (false, Some(_), _) => End::More,
-            (false, None, true) => End::Partial,
-            (false, None, false) => End::Whole,
+            (true, _, _) => PageEnd::Partial,
+            (false, Some(_), _) => PageEnd::More,
+            (false, None, true) => PageEnd::Partial,
+            (false, None, false) => PageEnd::Whole,
         };
         Ok(run)
     }
@@ -194,7 +189,7 @@ impl Run {
     /// Whether the run knows what comes after `after`.
     pub(super) fn serves(&self, after: &[u8]) -> bool {
         self.after.as_slice() <= after
-            && (self.end != End::More || self.position(after) < self.names.len())
+            && (self.end != PageEnd::More || self.position(after) < self.names.len())
     }
 
     /// The first names after `after` whose entries fit into `room` bytes, at least one of them.
@@ -204,18 +199,19 @@ impl Run {
         let mut total = 0;
         let fits = |place: &&Place| {
             let is_first = total == 0;
-            total += least_size(place.length.into());
+            total += FIXED + usize::from(place.length);
             is_first || total <= room
         };
         let names: Vec<_> =
             rest.iter().take_while(fits).map(|place| place.of(&self.bytes).to_vec()).collect();
         let has_rest = names.len() < rest.len();
-        let end = if has_rest { End::More } else { self.end };
+        let end = if has_rest { PageEnd::More } else { self.end };
         (Batch { names, end }, has_rest)
     }
 }
 
-/// Where `name` will be in a run that has so many bytes; `None` if it is too long.
+/// Where `name` will be in a run that has so many bytes; `None` if it is too long. A few file
+/// systems have longer names.
 fn place(start: usize, name: &[u8]) -> Option<Place> {
     if name.len() > MAX_COMPONENT {
         return None;
