@@ -303,7 +303,8 @@ mod tests {
 
     #[test]
     fn a_written_entry_reads_back() {
-        for entry_type in [EntryType::Folder, EntryType::Other, EntryType::Link(&[b'x'; 4095])] {
+        let link = EntryType::Link(&[b'x'; 4095]);
+        for entry_type in [EntryType::Folder, EntryType::Other, EntryType::Unreadable, link] {
             for name in [&b"n"[..], &[0xff; 255]] {
                 let early = Stamp { seconds: i64::MIN, nanoseconds: 0 };
                 for mtime in [early, Stamp { seconds: i64::MAX, nanoseconds: 999_999_999 }] {
