@@ -66,7 +66,7 @@ impl Place {
             let (here, there) = Stream::pair().unwrap();
             here.set_read_timeout(Some(LIMIT)).unwrap();
             entrance.hand(there, Vec::new());
-            let token = *token.bytes();
+            let token = token.bytes();
             let hello = Hello { token, max_block: 16 << 10, unchecked, from_source: false };
             here.write_all(&hello.encode()).unwrap();
             here
