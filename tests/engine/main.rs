@@ -8,6 +8,7 @@ mod delta;
 mod fair;
 mod network;
 mod random;
+mod trees;
 mod waits;
 mod ways;
 mod world;

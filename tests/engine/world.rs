@@ -7,8 +7,8 @@ use ropewalk::codec::message::verify::Verify;
 use ropewalk::transfer::link::acceptor::Acceptor;
 use ropewalk::transfer::queue::rate::Throttle;
 use ropewalk::transfer::sink::{Sink, Wanted};
-use ropewalk::transfer::source::Source;
 use ropewalk::transfer::source::identity::Version;
+use ropewalk::transfer::source::{Content, Source};
 use ropewalk::transfer::store::journal::{Journal, Subject};
 use ropewalk::transfer::store::pipe::Pipe;
 use ropewalk::transfer::store::{Kept, Store};
@@ -55,7 +55,8 @@ impl World {
     pub(crate) fn source(&self, throttle: Throttle, timing: Timing) -> Source {
         let found = self.file.metadata().unwrap();
         let file = self.file.try_clone().unwrap();
-        Source::new(file, Version::of(&found), self.stored(), throttle, timing).unwrap()
+        let content = Content::File { file, version: Version::of(&found), stored: self.stored() };
+        Source::new(content, throttle, timing).unwrap()
     }
 
     /// Bytes that the file takes on the disk.

@@ -15,7 +15,7 @@ use ropewalk::transfer::classic::source::ClassicSource;
 use ropewalk::transfer::link::acceptor::Acceptor;
 use ropewalk::transfer::link::token::Token;
 use ropewalk::transfer::queue::rate::{Rate, Throttle};
-use ropewalk::transfer::source::Source;
+use ropewalk::transfer::source::{Content, Source};
 use ropewalk::transfer::timing::Timing;
 use std::fs::File;
 use std::io;
@@ -54,7 +54,8 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
             (Transfer::Classic(Box::new(source)), Some(peer))
         }
         SenderProtocol::Ropewalk { token, stored, version, peer } => {
-            let source = Source::new(file, version, stored, throttle, timing).map_err(failed)?;
+            let content = Content::File { file, version, stored };
+            let source = Source::new(content, throttle, timing).map_err(failed)?;
             let (source, token) = (Box::new(source), Token::from_bytes(token));
             (Transfer::Ropewalk { source, token, streams }, peer)
         }

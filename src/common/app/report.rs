@@ -111,12 +111,12 @@ mod tests {
 
     #[test]
     fn an_invalid_slice_is_an_error() {
-        let slice = |lanes: &str| {
-            read(&format!("{{\"state\":\"trace\",\"at\":1,\"prefix\":0,\"lanes\":{lanes}}}\n"))
+        let slice = |rows: &str| {
+            read(&format!("{{\"state\":\"trace\",\"at\":1,\"prefix\":0,\"rows\":{rows}}}\n"))
         };
         assert!(slice("[[254,1,1,0,0,0,0,9]]").is_ok());
-        for lanes in ["0", "[1]", "[[1,2]]", "[[256,2,1]]", "[[1,-2,1]]", "[[1,2,1,65536]]"] {
-            assert!(slice(lanes).is_err(), "{lanes}");
+        for rows in ["0", "[1]", "[[1,2]]", "[[256,2,1]]", "[[1,-2,1]]", "[[1,2,1,65536]]"] {
+            assert!(slice(rows).is_err(), "{rows}");
         }
     }
 

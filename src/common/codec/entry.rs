@@ -17,7 +17,7 @@ pub const MAX_LINK_TEXT: usize = 4095;
 /// may take.
 pub const MAX_ENTRY: u32 = 8 << 10;
 
-/// Bytes of an entry before its name.
+/// Bytes before the name.
 pub const FIXED_SIZE: usize = 68;
 
 /// All bits that a mode may have.
@@ -58,14 +58,17 @@ pub enum EntryType<'a> {
     Folder,
     /// 3: a symbolic link with this text, which is never empty and has no NUL.
     Link(&'a [u8]),
-    /// 4: a FIFO, a socket or a device.
+    /// 4: a FIFO, a socket, a device, or a file in progress: not sent.
     Other,
+    /// 5: something that the source cannot look at. Only its name is known.
+    Unreadable,
 }
 
 const TYPE_FILE: u8 = 1;
 const TYPE_FOLDER: u8 = 2;
 const TYPE_LINK: u8 = 3;
 const TYPE_OTHER: u8 = 4;
+const TYPE_UNREADABLE: u8 = 5;
 
 /// An entry.
 ///
@@ -115,7 +118,7 @@ impl<'a> Entry<'a> {
     fn text(&self) -> &'a [u8] {
         match self.entry_type {
             EntryType::Link(text) => text,
-            EntryType::File | EntryType::Folder | EntryType::Other => b"",
+            EntryType::File | EntryType::Folder | EntryType::Other | EntryType::Unreadable => b"",
         }
     }
 
@@ -126,6 +129,7 @@ impl<'a> Entry<'a> {
             EntryType::Folder => TYPE_FOLDER,
             EntryType::Link(_) => TYPE_LINK,
             EntryType::Other => TYPE_OTHER,
+            EntryType::Unreadable => TYPE_UNREADABLE,
         };
         let tag = self.inode_tag.map_or(0, NonZeroU64::get);
         out.extend_from_slice(&(self.encoded_size() as u16).to_be_bytes());
@@ -163,7 +167,8 @@ impl<'a> Entry<'a> {
             TYPE_FILE if text.is_empty() => EntryType::File,
             TYPE_FOLDER if text.is_empty() => EntryType::Folder,
             TYPE_OTHER if text.is_empty() => EntryType::Other,
-            TYPE_FILE..=TYPE_OTHER => return Err(EntryError::Field("text")),
+            TYPE_UNREADABLE if text.is_empty() => EntryType::Unreadable,
+            TYPE_FILE..=TYPE_UNREADABLE => return Err(EntryError::Field("text")),
             _ => return Err(EntryError::Field("type")),
         };
         let mut identity = [0; IDENTITY_SIZE];
@@ -298,7 +303,8 @@ mod tests {
 
     #[test]
     fn a_written_entry_reads_back() {
-        for entry_type in [EntryType::Folder, EntryType::Other, EntryType::Link(&[b'x'; 4095])] {
+        let link = EntryType::Link(&[b'x'; 4095]);
+        for entry_type in [EntryType::Folder, EntryType::Other, EntryType::Unreadable, link] {
             for name in [&b"n"[..], &[0xff; 255]] {
                 let early = Stamp { seconds: i64::MIN, nanoseconds: 0 };
                 for mtime in [early, Stamp { seconds: i64::MAX, nanoseconds: 999_999_999 }] {
@@ -349,13 +355,13 @@ mod tests {
 
     #[test]
     fn only_a_link_has_a_text_and_a_link_has_one() {
-        for other in [TYPE_FILE, TYPE_FOLDER, TYPE_OTHER] {
+        for other in [TYPE_FILE, TYPE_FOLDER, TYPE_OTHER, TYPE_UNREADABLE] {
             refused(&altered(&LINK, 3, &[other]), "text");
         }
         refused(&altered(&FILE, 3, &[TYPE_LINK]), "text");
         refused(&altered(&LINK, 69, b"\0"), "text");
         refused(&bytes(&Entry { entry_type: EntryType::Link(&[b'x'; 4096]), ..FILE }), "text");
-        for unknown in [0, 5, 255] {
+        for unknown in [0, 6, 255] {
             refused(&altered(&FILE, 3, &[unknown]), "type");
         }
     }

@@ -8,7 +8,9 @@ pub mod identity;
 pub mod tree;
 
 mod answers;
+mod blocks;
 mod ending;
+mod wait_blocks;
 
 use self::identity::Version;
 use super::link::acceptor::Acceptor;
@@ -26,23 +28,35 @@ use crate::sys::socket::{self, Keepalive};
 use crate::sys::stream::Stream;
 use crate::sys::sync::{lock, wait_for};
 use crate::sys::thread;
-use answers::{Answers, Refusal};
+use answers::{Answers, Named};
 use ending::Ending;
 use std::fs::File;
 use std::io;
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
+use tree::Tree;
 
 /// Probes of a stream that asks for nothing: the kernel finds a dead peer within two minutes.
 const PROBES: u8 = 4;
 
-/// A file to send.
+/// What a source has to send.
+pub enum Content {
+    /// A single file.
+    File {
+        /// It, opened for reading.
+        file: File,
+        /// What it was when the session began, and has to stay.
+        version: Version,
+        /// Bytes that it takes on the disk; fewer than its size where it has holes.
+        stored: u64,
+    },
+    /// A folder and everything below it.
+    Tree(Tree),
+}
+
+/// One end of a transfer: has the bytes.
 pub struct Source {
-    file: File,
-    /// What the file was when the session began, and has to stay.
-    version: Version,
-    /// Bytes that the file takes on the disk; fewer than its size where it has holes.
-    stored: u64,
+    content: Content,
     throttle: Throttle,
     timing: Timing,
     meter: Meter,
@@ -71,31 +85,14 @@ impl From<io::Error> for Halt {
     }
 }
 
-impl From<Refusal> for Halt {
-    fn from(refusal: Refusal) -> Halt {
-        match refusal {
-            Refusal::Broken(error) => Halt::Broken(error),
-            Refusal::Tell(code, text) => Halt::Tell(code, text),
-        }
-    }
-}
-
 impl Source {
-    /// The bytes of `file`, which has this version and takes so many bytes on the disk.
+    /// Of this content.
     ///
     /// # Errors
     /// No descriptor is left.
-    pub fn new(
-        file: File,
-        version: Version,
-        stored: u64,
-        throttle: Throttle,
-        timing: Timing,
-    ) -> io::Result<Source> {
+    pub fn new(content: Content, throttle: Throttle, timing: Timing) -> io::Result<Source> {
         Ok(Source {
-            file,
-            version,
-            stored,
+            content,
             throttle,
             timing,
             meter: Meter::default(),
@@ -234,12 +231,12 @@ impl Source {
                 }
                 self.check_ending()?;
                 match request {
-                    Request::Range { name: b"", offset, length, hash, .. } => {
-                        answers.range(offset, length, hash)?;
+                    Request::Range { name, identity, offset, length, hash } => {
+                        // The codec has checked that the range ends.
+                        let range = offset..offset + u64::from(length);
+                        answers.range(&Named { name, identity }, range, hash)?;
                     }
-                    Request::Range { .. } | Request::List { .. } => {
-                        return Err(Halt::Tell(ErrorCode::Request, "the session has one file"));
-                    }
+                    Request::List { name, after, room } => answers.list(name, after, room)?,
                     Request::Finished => return Err(Halt::Finished),
                     Request::Leave => return Err(Halt::Left),
                 }

@@ -109,6 +109,8 @@ pub enum RefusalCode {
     OtherType,
     /// 5: the disk fails.
     Unreadable,
+    /// 6: it is on a file system that the source does not enter.
+    NotEntered,
     /// Any other number.
     Other(u8),
 }
@@ -121,6 +123,7 @@ impl RefusalCode {
             RefusalCode::Changed => 3,
             RefusalCode::OtherType => 4,
             RefusalCode::Unreadable => 5,
+            RefusalCode::NotEntered => 6,
             RefusalCode::Other(number) => number,
         }
     }
@@ -132,6 +135,7 @@ impl RefusalCode {
             3 => RefusalCode::Changed,
             4 => RefusalCode::OtherType,
             5 => RefusalCode::Unreadable,
+            6 => RefusalCode::NotEntered,
             other => RefusalCode::Other(other),
         }
     }

@@ -170,6 +170,7 @@ fn a_written_message_reads_back() {
     let other = Header::Error { code: ErrorCode::Other(99), length: 0, crc: 0 };
     let session = Header::Error { code: ErrorCode::Session, length: 0, crc: 0 };
     let unknown = Header::Refused { code: RefusalCode::Other(99), length: 0, crc: 0 };
+    let outside = Header::Refused { code: RefusalCode::NotEntered, length: 0, crc: 0 };
     let more = Header::Entries { end: PageEnd::More, length: 1, crc: 0 };
     let none = Header::Entries { end: PageEnd::Partial, length: 0, crc: 0 };
     for header in [
@@ -184,6 +185,7 @@ fn a_written_message_reads_back() {
         session,
         other,
         unknown,
+        outside,
         more,
         none,
     ] {

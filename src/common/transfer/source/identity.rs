@@ -9,6 +9,7 @@ use crate::hash::{Sha256, hex};
 use crate::sys::dir::Status;
 use crate::sys::volume;
 use std::fs::{File, Metadata};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -42,6 +43,12 @@ impl Version {
             ctime: Stamp::new(metadata.ctime(), metadata.ctime_nsec()),
         }
     }
+}
+
+/// The range of a file of `size` bytes that is known to have no hole, when the file takes so
+/// many bytes on the disk.
+pub fn sure_data(stored: u64, size: u64) -> Range<u64> {
+    if stored < size { 0..0 } else { 0..u64::MAX }
 }
 
 /// One file in one state.

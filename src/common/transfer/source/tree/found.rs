@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::is_reserved;
-use crate::codec::entry::{Entry, EntryType, FIXED_SIZE};
+use crate::codec::entry::{Entry, EntryType};
 use crate::hash::Sha256;
 use crate::sys::beneath::Folder;
 use crate::sys::dir::{self, Status};
@@ -100,18 +100,17 @@ impl Found {
         }
     }
 
-    /// The entry as it goes over the wire; `None` for one that is unreadable.
-    pub fn entry(&self) -> Option<Entry<'_>> {
-        let entry_type = match &self.kind {
-            Kind::File => EntryType::File,
-            Kind::Folder => EntryType::Folder,
-            Kind::Link(text) => EntryType::Link(text),
-            Kind::Other => EntryType::Other,
-            Kind::Unreadable => return None,
-        };
-        Some(Entry {
+    /// The entry, as it goes over a stream.
+    pub fn entry(&self) -> Entry<'_> {
+        Entry {
             name: &self.name,
-            entry_type,
+            entry_type: match &self.kind {
+                Kind::File => EntryType::File,
+                Kind::Folder => EntryType::Folder,
+                Kind::Link(text) => EntryType::Link(text),
+                Kind::Other => EntryType::Other,
+                Kind::Unreadable => EntryType::Unreadable,
+            },
             mode: self.mode,
             mtime: self.mtime,
             uid: self.uid,
@@ -120,18 +119,8 @@ impl Found {
             stored: self.stored,
             inode_tag: self.inode_tag,
             identity: self.identity,
-        })
+        }
     }
-
-    /// Bytes that the entry takes on the wire; for one that is unreadable, as if it were known.
-    pub fn encoded_size(&self) -> usize {
-        self.entry().map_or_else(|| least_size(self.name.len()), |entry| entry.encoded_size())
-    }
-}
-
-/// Bytes on the wire of an entry with a name so long, without a text.
-pub(super) fn least_size(name: usize) -> usize {
-    FIXED_SIZE + name
 }
 
 fn inode_tag(status: &Status) -> Option<NonZeroU64> {

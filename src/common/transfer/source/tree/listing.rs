@@ -8,6 +8,7 @@ use super::{Refusal, Tree};
 use crate::codec::wire::PageEnd;
 use crate::sys::volume;
 use crate::transfer::source::identity::{Identity, Tag};
+use crate::transfer::source::wait_blocks::WaitBlocks;
 
 /// A part of a folder's entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,13 @@ impl Tree {
     ///
     /// # Errors
     /// The folder is gone, may not be read, is a file or a link, or is not entered.
-    pub fn page(&self, folder: &[u8], after: &[u8], room: usize) -> Result<Page, Refusal> {
+    pub fn page(
+        &self,
+        folder: &[u8],
+        after: &[u8],
+        room: usize,
+        waits: &mut WaitBlocks<'_>,
+    ) -> Result<Page, Refusal> {
         let entered = self.enter(folder)?;
         let status = entered.status()?;
         let key = Key { name: folder.to_vec(), device: status.device, inode: status.inode };
@@ -38,10 +45,11 @@ impl Tree {
         let mut look = Look::new(&entered, &status);
         let (mut after, mut used) = (after.to_vec(), 0);
         loop {
-            let batch = self.runs.batch(&key, || entered.list(), &after, room)?;
+            let batch = self.runs.batch(&key, || entered.list(), &after, room, waits)?;
             for name in &batch.names {
+                waits.send_if_due();
                 let Some(found) = look.at(name) else { continue };
-                let size = found.encoded_size();
+                let size = found.entry().encoded_size();
                 if !page.entries.is_empty() && used + size > room {
                     return Ok(page);
                 }

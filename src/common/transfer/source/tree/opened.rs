@@ -8,9 +8,10 @@ use super::{Refusal, Tree, is_reserved};
 use crate::sys::beneath::Folder;
 use crate::sys::dir::{self, Status};
 use crate::sys::volume;
-use crate::transfer::source::identity::{Identity, Tag};
+use crate::transfer::source::identity::{Identity, Tag, sure_data};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 /// The most files that a stream has open.
 const MAX_OPEN: usize = 4;
@@ -25,7 +26,31 @@ pub struct Held {
     pub file: File,
     /// What it was when it was opened: the state that the request names.
     pub identity: Identity,
+    /// A range of which the file stores every byte, as was found out last.
+    pub data: Range<u64>,
     name: Vec<u8>,
+}
+
+impl Held {
+    /// The refusal for a file that has changed since it was opened: with what it is now.
+    pub fn changed(&self) -> Refusal {
+        match Status::of(&self.file) {
+            Ok(stat) => changed(split(&self.name).1, &stat, self.identity.keeps_inode),
+            Err(error) => Refusal::Failed(error),
+        }
+    }
+}
+
+fn changed(name: &[u8], status: &Status, keeps_inode: bool) -> Refusal {
+    Refusal::Changed(Box::new(Found::new(name, status, keeps_inode, Vec::new())))
+}
+
+/// The name of the folder that a file is in, and the file's name there.
+fn split(name: &[u8]) -> (&[u8], &[u8]) {
+    match name.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (&name[..slash], &name[slash + 1..]),
+        None => (b"", name),
+    }
 }
 
 /// What a file system is.
@@ -103,7 +128,7 @@ impl Tree {
         opened: &'a mut Opened,
         name: &[u8],
         wanted: &Tag,
-    ) -> Result<&'a Held, Refusal> {
+    ) -> Result<&'a mut Held, Refusal> {
         let at = match opened.position(name, wanted) {
             Some(at) => {
                 let held = opened.held.remove(at);
@@ -114,16 +139,12 @@ impl Tree {
                 opened.keep(held)
             }
         };
-        Ok(&opened.held[at])
+        Ok(&mut opened.held[at])
     }
 
     fn open_anew(&self, opened: &mut Opened, name: &[u8], wanted: &Tag) -> Result<Held, Refusal> {
-        let (parent, base) = match name.iter().rposition(|&byte| byte == b'/') {
-            Some(0) => return Err(Refusal::Forbidden),
-            Some(slash) => (&name[..slash], &name[slash + 1..]),
-            None => (&name[..0], name),
-        };
-        if is_reserved(base) {
+        let (parent, base) = split(name);
+        if is_reserved(base) || name.starts_with(b"/") {
             return Err(Refusal::Forbidden);
         }
         let folder = match self.enter(parent) {
@@ -138,10 +159,10 @@ impl Tree {
         }
         let identity = Identity::of_status(&status, device.keeps_inodes);
         if identity.tag() != *wanted {
-            let found = Found::new(base, &status, device.keeps_inodes, Vec::new());
-            return Err(Refusal::Changed(Box::new(found)));
+            return Err(changed(base, &status, device.keeps_inodes));
         }
-        Ok(Held { file, identity, name: name.to_vec() })
+        let data = sure_data(identity.stored, identity.version.size);
+        Ok(Held { file, identity, data, name: name.to_vec() })
     }
 }
 

@@ -3,10 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-use super::found::least_size;
+use crate::codec::entry::FIXED_SIZE;
 use crate::codec::name::MAX_COMPONENT;
 use crate::codec::wire::PageEnd;
 use crate::sys::dir::Dir;
+use crate::transfer::source::wait_blocks::WaitBlocks;
 use std::cmp::Ordering;
 use std::io;
 
@@ -49,7 +50,8 @@ pub(super) struct Run {
     after: Vec<u8>,
     bytes: Vec<u8>,
     names: Vec<Place>,
-    /// What follows the last one.
+    /// What follows the last one. Names are missing where the folder could not be read to its
+    /// end, or a name is too long.
     end: PageEnd,
 }
 
@@ -71,7 +73,8 @@ impl Run {
         dir: &Dir,
         after: &[u8],
         limits: Limits,
-        mut grow: impl FnMut(),
+        waits: &mut WaitBlocks<'_>,
+        mut grow: impl FnMut(&mut WaitBlocks<'_>),
     ) -> io::Result<Run> {
         let mut run = Run {
             after: after.to_vec(),
@@ -94,6 +97,7 @@ impl Run {
                 }
             };
             any = true;
+            waits.send_if_due();
             // First, so that the folder's last run knows of each such name.
             let Some(place) = place(run.bytes.len(), name) else {
                 too_long = true;
@@ -106,7 +110,7 @@ impl Run {
             run.names.push(place);
             if is_small && run.bytes.len() > limits.small {
                 is_small = false;
-                grow();
+                grow(waits);
             }
             if run.names.len() >= 2 * limits.names || run.bytes.len() >= limits.bytes / 2 * 3 {
                 bound = run.cut(limits).or(bound);
@@ -195,7 +199,7 @@ impl Run {
         let mut total = 0;
         let fits = |place: &&Place| {
             let is_first = total == 0;
-            total += least_size(place.length.into());
+            total += FIXED_SIZE + usize::from(place.length);
             is_first || total <= room
         };
         let names: Vec<_> =
@@ -206,8 +210,8 @@ impl Run {
     }
 }
 
-/// Where `name` will be in a run that has so many bytes; `None` if it is too long, as on a few
-/// file systems.
+/// Where `name` will be in a run that has so many bytes; `None` if it is too long. A few file
+/// systems have longer names.
 fn place(start: usize, name: &[u8]) -> Option<Place> {
     if name.len() > MAX_COMPONENT {
         return None;

@@ -5,7 +5,8 @@
 
 use super::run::{Batch, LIMITS, Limits, Run};
 use crate::sys::dir::Dir;
-use crate::sys::sync::{lock, wait};
+use crate::sys::sync::{lock, wait_for};
+use crate::transfer::source::wait_blocks::WaitBlocks;
 use std::io;
 use std::sync::{Condvar, Mutex};
 
@@ -67,12 +68,14 @@ impl Runs {
         open: impl FnOnce() -> io::Result<Dir>,
         after: &[u8],
         room: usize,
+        waits: &mut WaitBlocks<'_>,
     ) -> io::Result<Batch> {
         if let Some(batch) = self.known(key, after, room) {
             return Ok(batch);
         }
         let mut place = None;
-        let run = Run::read(&open()?, after, self.limits, || place = Some(Reading::begin(self)))?;
+        let grow = |waits: &mut WaitBlocks<'_>| place = Some(Reading::begin(self, waits));
+        let run = Run::read(&open()?, after, self.limits, waits, grow)?;
         let (batch, has_rest) = run.batch(after, room);
         if let Some(place) = place {
             place.end(has_rest.then(|| Kept { key: key.clone(), run }));
@@ -106,15 +109,21 @@ struct Reading<'a>(&'a Runs);
 impl Reading<'_> {
     /// Waits for a place; those who have one only read a folder. The run that was not used for
     /// the longest time makes room.
-    fn begin(runs: &Runs) -> Reading<'_> {
-        let mut state = lock(&runs.state);
-        while state.reading >= MAX_RUNS {
-            state = wait(&runs.freed, state);
+    fn begin<'a>(runs: &'a Runs, waits: &mut WaitBlocks<'_>) -> Reading<'a> {
+        loop {
+            let mut state = lock(&runs.state);
+            if state.reading >= MAX_RUNS {
+                state = wait_for(&runs.freed, state, waits.until_due());
+            }
+            if state.reading < MAX_RUNS {
+                state.reading += 1;
+                let surplus = (state.kept.len() + state.reading).saturating_sub(MAX_RUNS);
+                state.kept.drain(..surplus);
+                return Reading(runs);
+            }
+            drop(state);
+            waits.send_if_due();
         }
-        state.reading += 1;
-        let surplus = (state.kept.len() + state.reading).saturating_sub(MAX_RUNS);
-        state.kept.drain(..surplus);
-        Reading(runs)
     }
 
     /// Keeps what was read, instead of older runs of that folder.

@@ -5,6 +5,7 @@ use super::*;
 use crate::codec::wire::PageEnd;
 use crate::sys::process::effective_user;
 use crate::testing::Random;
+use crate::transfer::source::wait_blocks::WaitBlocks;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -58,8 +59,8 @@ impl Place {
         let mut all: Vec<Found> = Vec::new();
         loop {
             let after = all.last().map_or(Vec::new(), |found| found.name.clone());
-            let page = self.tree.page(folder.as_bytes(), &after, room).unwrap();
-            let sizes = page.entries.iter().map(Found::encoded_size);
+            let page = page_of(&self.tree, folder.as_bytes(), &after, room).unwrap();
+            let sizes = page.entries.iter().map(|found| found.entry().encoded_size());
             assert!(page.entries.len() == 1 || sizes.sum::<usize>() <= room);
             assert!(page.end != PageEnd::More || !page.entries.is_empty());
             for found in page.entries {
@@ -94,6 +95,10 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+fn page_of(tree: &Tree, folder: &[u8], after: &[u8], room: usize) -> Result<Page, Refusal> {
+    tree.page(folder, after, room, &mut WaitBlocks::none())
 }
 
 /// Runs `swap` in another thread until `look` is done.
@@ -209,7 +214,7 @@ fn files_in_progress_and_their_journals_are_skipped_and_never_served() {
     fs::remove_file(place.top(&part)).unwrap();
     place.make_dir(&part);
     place.write(&format!("{part}/file"), "x");
-    assert!(matches!(place.tree.page(part.as_bytes(), b"", ROOM), Err(Refusal::Forbidden)));
+    assert!(matches!(page_of(&place.tree, part.as_bytes(), b"", ROOM), Err(Refusal::Forbidden)));
     assert!(matches!(place.refused(&format!("{part}/file"), &[0; 16]), Refusal::Forbidden));
 }
 
@@ -224,9 +229,9 @@ fn a_folder_is_listed_in_pages_that_fit() {
     for room in [0, 71, 200, 5000] {
         assert_eq!(place.list("", room), (all.clone(), PageEnd::Whole), "{room}");
     }
-    let last = place.tree.page(b"", b"999", ROOM).unwrap();
+    let last = page_of(&place.tree, b"", b"999", ROOM).unwrap();
     assert_eq!((last.entries, last.end), (Vec::new(), PageEnd::Whole));
-    let middle = place.tree.page(b"", b"5000", ROOM).unwrap();
+    let middle = page_of(&place.tree, b"", b"5000", ROOM).unwrap();
     assert_eq!(middle.entries[0].name, b"501", "a name that does not exist is a place too");
 }
 
@@ -238,13 +243,13 @@ fn texts_of_links_count_as_room() {
     }
     let (all, end) = place.list("", 10_000);
     assert_eq!((all.len(), end), (40, PageEnd::Whole));
-    assert_eq!(place.tree.page(b"", b"", 10_000).unwrap().entries.len(), 2);
+    assert_eq!(page_of(&place.tree, b"", b"", 10_000).unwrap().entries.len(), 2);
 }
 
 #[test]
 fn an_empty_folder_is_whole() {
     let place = Place::new("empty");
-    let page = place.tree.page(b"", b"", ROOM).unwrap();
+    let page = page_of(&place.tree, b"", b"", ROOM).unwrap();
     assert_eq!((page.entries.len(), page.end), (0, PageEnd::Whole));
 }
 
@@ -281,7 +286,7 @@ fn a_transfer_keeps_at_most_four_runs_and_the_oldest_goes() {
             place.write(&format!("{folder}/{file:02}"), "");
         }
     }
-    let first = |folder: &str| place.tree.page(folder.as_bytes(), b"", 300).unwrap();
+    let first = |folder: &str| page_of(&place.tree, folder.as_bytes(), b"", 300).unwrap();
     for (known, folder) in ["0", "1", "2", "3", "4", "5", "6", "7"].into_iter().enumerate() {
         assert_eq!(first(folder).end, PageEnd::More);
         assert_eq!(place.tree.runs.kept(), (known + 1).min(4));
@@ -290,7 +295,7 @@ fn a_transfer_keeps_at_most_four_runs_and_the_oldest_goes() {
     for folder in ["3", "4"] {
         place.write(&format!("{folder}/19x"), "");
     }
-    let last = |folder: &str| place.tree.page(folder.as_bytes(), b"18", ROOM).unwrap().entries;
+    let last = |folder: &str| page_of(&place.tree, folder.as_bytes(), b"18", ROOM).unwrap().entries;
     assert_eq!(last("4").len(), 1);
     assert_eq!(last("3").len(), 2);
     std::thread::scope(|scope| {
@@ -313,18 +318,18 @@ fn what_vanishes_after_its_name_was_read_is_left_out() {
     for number in 0..60 {
         place.write(&format!("{number:02}"), "");
     }
-    assert_eq!(place.tree.page(b"", b"", 200).unwrap().entries.len(), 2);
+    assert_eq!(page_of(&place.tree, b"", b"", 200).unwrap().entries.len(), 2);
     assert_eq!(place.tree.runs.kept(), 1);
     for number in 2..50 {
         fs::remove_file(place.top(&format!("{number:02}"))).unwrap();
     }
     // Pages of names that have all vanished are passed over.
-    let page = place.tree.page(b"", b"01", 200).unwrap();
+    let page = page_of(&place.tree, b"", b"01", 200).unwrap();
     assert_eq!(page.entries[0].name, b"50");
     for number in 50..60 {
         fs::remove_file(place.top(&format!("{number:02}"))).unwrap();
     }
-    let page = place.tree.page(b"", b"01", 200).unwrap();
+    let page = page_of(&place.tree, b"", b"01", 200).unwrap();
     assert_eq!((page.entries.len(), page.end), (0, PageEnd::Whole));
 }
 
@@ -335,10 +340,10 @@ fn a_folder_that_takes_the_name_of_another_is_not_listed_from_its_run() {
         place.make_dir(folder);
         (0..count).for_each(|number| place.write(&format!("{folder}/{number:02}"), ""));
     }
-    let before = place.tree.page(b"one", b"", 300).unwrap();
+    let before = page_of(&place.tree, b"one", b"", 300).unwrap();
     fs::rename(place.top("one"), place.top("gone")).unwrap();
     fs::rename(place.top("two"), place.top("one")).unwrap();
-    let after = place.tree.page(b"one", b"29", ROOM).unwrap();
+    let after = page_of(&place.tree, b"one", b"29", ROOM).unwrap();
     assert_eq!(after.entries.len(), 10);
     assert_ne!(after.folder, before.folder);
     assert_eq!(place.find("one").identity, after.folder);
@@ -351,8 +356,8 @@ fn a_folder_s_identity_stays_while_its_entries_change() {
     let before = (place.find("sub").identity, place.tree.identity());
     place.write("sub/file", "");
     assert_eq!(place.find("sub").identity, before.0);
-    assert_eq!(place.tree.page(b"sub", b"", ROOM).unwrap().folder, before.0);
-    assert_eq!(place.tree.page(b"", b"", ROOM).unwrap().folder, before.1);
+    assert_eq!(page_of(&place.tree, b"sub", b"", ROOM).unwrap().folder, before.0);
+    assert_eq!(page_of(&place.tree, b"", b"", ROOM).unwrap().folder, before.1);
 }
 
 #[test]
@@ -411,7 +416,7 @@ fn an_unreadable_folder_is_refused_and_an_entry_of_an_unsearchable_one_is_unread
         place.write(&format!("{folder}/file"), "x");
         fs::set_permissions(place.top(folder), fs::Permissions::from_mode(mode)).unwrap();
     }
-    let page = |folder: &str| place.tree.page(folder.as_bytes(), b"", ROOM);
+    let page = |folder: &str| page_of(&place.tree, folder.as_bytes(), b"", ROOM);
     for folder in ["closed", "listed", "searched"] {
         assert_eq!(place.find(folder).kind, Kind::Folder);
     }
@@ -492,10 +497,10 @@ fn what_is_no_file_is_not_opened() {
         assert!(matches!(place.refused(name, &[0; 16]), Refusal::Gone), "{name}");
     }
     for name in ["file", "link", "out", "link-loop", "fifo"] {
-        let page = place.tree.page(name.as_bytes(), b"", ROOM);
+        let page = page_of(&place.tree, name.as_bytes(), b"", ROOM);
         assert!(matches!(page, Err(Refusal::OtherType)), "{name}");
     }
-    assert!(matches!(place.tree.page(b"none", b"", ROOM), Err(Refusal::Gone)));
+    assert!(matches!(page_of(&place.tree, b"none", b"", ROOM), Err(Refusal::Gone)));
 }
 
 #[test]
@@ -508,7 +513,7 @@ fn no_name_leads_out_of_the_tree() {
         assert!(matches!(refused, Refusal::Forbidden), "{name} {refused:?}");
     }
     for name in ["..", "../outside", "/", "/etc", "sub/", "sub//", "."] {
-        let refused = place.tree.page(name.as_bytes(), b"", ROOM).unwrap_err();
+        let refused = page_of(&place.tree, name.as_bytes(), b"", ROOM).unwrap_err();
         assert!(matches!(refused, Refusal::Forbidden), "{name} {refused:?}");
     }
 }
@@ -520,7 +525,7 @@ fn a_name_has_at_most_256_components() {
     place.make_dir(&deepest);
     assert_eq!(place.list(&deepest, ROOM), (Vec::new(), PageEnd::Whole));
     place.make_dir(&format!("{deepest}/d"));
-    let refused = place.tree.page(format!("{deepest}/d").as_bytes(), b"", ROOM);
+    let refused = page_of(&place.tree, format!("{deepest}/d").as_bytes(), b"", ROOM);
     assert!(matches!(refused, Err(Refusal::Forbidden)));
 }
 
@@ -547,13 +552,13 @@ fn the_last_few_files_stay_open_and_no_more() {
 fn a_tree_of_the_kernel_is_none_and_other_file_systems_are_left_out_on_request() {
     assert!(Tree::new(File::open("/proc/self").unwrap().into()).is_err());
     let root = || Tree::new(File::open("/").unwrap().into()).unwrap();
-    assert!(matches!(root().page(b"proc", b"", ROOM), Err(Refusal::NotEntered)));
+    assert!(matches!(page_of(&root(), b"proc", b"", ROOM), Err(Refusal::NotEntered)));
     let status = root().open(&mut Opened::new(), b"proc/self/status", &[0; 16]).map(drop);
     assert!(matches!(status, Err(Refusal::NotEntered)));
     let device = |path: &str| fs::metadata(path).unwrap().dev();
     if device("/") != device("/dev/shm") {
-        root().page(b"dev/shm", b"", ROOM).unwrap();
-        let refused = root().one_file_system().page(b"dev/shm", b"", ROOM);
+        page_of(&root(), b"dev/shm", b"", ROOM).unwrap();
+        let refused = page_of(&root().one_file_system(), b"dev/shm", b"", ROOM);
         assert!(matches!(refused, Err(Refusal::NotEntered)));
     }
 }
@@ -589,7 +594,7 @@ fn a_folder_that_is_swapped_for_a_link_never_gives_what_is_outside() {
     };
     meanwhile(swap, || {
         for _ in 0..3000 {
-            if let Ok(page) = place.tree.page(b"name", b"", ROOM) {
+            if let Ok(page) = page_of(&place.tree, b"name", b"", ROOM) {
                 assert!(page.entries.iter().all(|found| found.name == b"inside"));
             }
             assert!(place.tree.open(&mut Opened::new(), b"name/file", &secret).is_err());
@@ -625,7 +630,7 @@ fn a_file_that_is_swapped_for_a_link_or_a_fifo_is_itself_or_refused() {
                 Err(Refusal::Gone | Refusal::OtherType) => {}
                 Err(other) => panic!("{other:?}"),
             }
-            for found in place.tree.page(b"", b"", ROOM).unwrap().entries {
+            for found in page_of(&place.tree, b"", b"", ROOM).unwrap().entries {
                 assert_ne!(found.kind, Kind::Unreadable);
             }
         }
@@ -667,7 +672,7 @@ fn a_name_has_up_to_4095_bytes() {
     }
     let base = OsStr::new("fifteen-letters");
     here.open_file(base, crate::sys::dir::Access::Create(0o600)).unwrap();
-    let page = place.tree.page(&name[..name.len() - 1], b"", ROOM).unwrap();
+    let page = page_of(&place.tree, &name[..name.len() - 1], b"", ROOM).unwrap();
     assert_eq!(page.entries[0].name, base.as_bytes());
     name.extend_from_slice(base.as_bytes());
     assert_eq!(name.len(), 4095);

@@ -1,0 +1,252 @@
+//! The blocks that answer a range of one file: its bytes, its holes, or that they are the same.
+
+#![forbid(unsafe_code)]
+
+use super::{Content, Source};
+use crate::codec::wire::{HASH_SIZE, HEADER_SIZE, Header, MIN_PART};
+use crate::hash::Sha256;
+use crate::hash::crc32c::crc32c;
+use crate::sys::file::{self, Extent, extents};
+use crate::sys::stream::Stream;
+use crate::transfer::link::Terms;
+use crate::transfer::queue::window::block_size;
+use crate::transfer::source::identity::Version;
+use crate::transfer::source::wait_blocks::WaitBlocks;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+
+/// Why a range is not answered, or not to its end.
+pub(super) enum Fault {
+    /// The connection is of no more use.
+    Broken(io::Error),
+    /// The range is not in the file.
+    Beyond,
+    /// The file is in another state.
+    Changed,
+    /// The file, or its state, cannot be read.
+    Unreadable,
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Broken(error)
+    }
+}
+
+/// The file that a range is of.
+pub(super) struct Subject<'a> {
+    pub(super) file: &'a File,
+    /// The state that the file has to be in.
+    pub(super) version: Version,
+    /// A range of which the file stores every byte, as was found out last. Requests may
+    /// go back: what is before it has to be looked at again.
+    pub(super) data: &'a mut Range<u64>,
+}
+
+impl Subject<'_> {
+    /// The end of the hole at `at`; `None` where bytes are stored.
+    fn hole_until(&mut self, at: u64, end: u64) -> Option<u64> {
+        if self.data.contains(&at) {
+            return None;
+        }
+        // `at` is before the end of the file, so there is an extent.
+        let next = extents(self.file, at..self.version.size).next();
+        let Extent { range, hole } = next.unwrap_or(Extent { range: at..end, hole: false });
+        // A hole that is too small for a block of its own goes as data.
+        if hole && range.end >= end.min(at + u64::from(MIN_PART)) {
+            return Some(range.end);
+        }
+        let stored = if hole { at } else { range.end };
+        // A block has so many bytes at least, whatever the file system says.
+        *self.data = at..stored.max(at + u64::from(MIN_PART));
+        None
+    }
+
+    /// Reads the bytes at `at`. They are those of the file's state: that is looked at after
+    /// they were read.
+    fn read(&self, bytes: &mut [u8], at: u64) -> Result<(), Fault> {
+        let read = self.file.read_exact_at(bytes, at);
+        self.check_unchanged()?;
+        read.map_err(|_| Fault::Unreadable)
+    }
+
+    fn check_unchanged(&self) -> Result<(), Fault> {
+        let found = self.file.metadata().map_err(|_| Fault::Unreadable)?;
+        match self.version == Version::of(&found) {
+            true => Ok(()),
+            false => Err(Fault::Changed),
+        }
+    }
+}
+
+/// Sends the blocks of one stream.
+pub(super) struct Blocks<'a> {
+    source: &'a Source,
+    stream: &'a Stream,
+    unchecked: bool,
+    /// Whether bytes go from the file to the stream unread. A change is then found when they are
+    /// sent: too late for a file of a tree, whose request they have answered.
+    unread: bool,
+    max_block: u64,
+    /// A header and the bytes of a block behind it, to be sent in one piece.
+    buffer: Vec<u8>,
+}
+
+impl<'a> Blocks<'a> {
+    pub(super) fn new(source: &'a Source, stream: &'a Stream, terms: Terms) -> Blocks<'a> {
+        // The receiver says what it takes; how much memory that may cost is decided here:
+        // the more streams are open, the less a further one gets.
+        let open = u8::try_from(source.meter.read().open).unwrap_or(u8::MAX);
+        let max_block = terms.max_block.min(block_size(open));
+        let unread = terms.unchecked && matches!(source.content, Content::File { .. });
+        let room = if unread { 0 } else { max_block as usize };
+        Blocks {
+            source,
+            stream,
+            unchecked: terms.unchecked,
+            unread,
+            max_block: u64::from(max_block),
+            buffer: vec![0; HEADER_SIZE + room],
+        }
+    }
+
+    /// Answers one request with as many blocks as it takes; or with one that says so, where the
+    /// bytes have this hash.
+    pub(super) fn range(
+        &mut self,
+        mut subject: Subject<'_>,
+        range: Range<u64>,
+        hash: Option<[u8; HASH_SIZE]>,
+    ) -> Result<(), Fault> {
+        let Range { start, end } = range;
+        if end > subject.version.size {
+            return Err(Fault::Beyond);
+        }
+        if let Some(hash) = hash {
+            if self.has_hash(&mut subject, start..end, hash)? {
+                let length = (end - start) as u32;
+                self.stream.write_all(&Header::Same { offset: start, length }.encode())?;
+                self.count(0, end);
+                return Ok(());
+            }
+        }
+        let mut at = start;
+        while at < end {
+            let answered = match subject.hole_until(at, end) {
+                Some(hole_end) => self.hole(&subject, at, end, hole_end)?,
+                None => {
+                    let stored = subject.data.end.max(at + u64::from(MIN_PART));
+                    self.data(&subject, at, end.min(stored).min(at + self.max_block))?
+                }
+            };
+            at += answered;
+        }
+        Ok(())
+    }
+
+    /// Whether these bytes have this hash. Not asked of a hole, which says more.
+    fn has_hash(
+        &mut self,
+        subject: &mut Subject<'_>,
+        range: Range<u64>,
+        hash: [u8; HASH_SIZE],
+    ) -> Result<bool, Fault> {
+        if subject.hole_until(range.start, range.end).is_some() {
+            return Ok(false);
+        }
+        // Where bytes go unread, no block needs the buffer.
+        self.buffer.resize(HEADER_SIZE + self.max_block as usize, 0);
+        let mut waits = WaitBlocks::begin(self.stream, self.source.timing.wait);
+        let (mut digest, mut at) = (Sha256::new(), range.start);
+        while at < range.end {
+            let count = (range.end - at).min(self.max_block) as usize;
+            let bytes = &mut self.buffer[..count];
+            subject.read(bytes, at)?;
+            digest.update(bytes);
+            at += count as u64;
+            waits.send_if_due();
+        }
+        waits.end()?;
+        Ok(digest.finish_half() == hash)
+    }
+
+    fn hole(&self, subject: &Subject<'_>, at: u64, end: u64, hole_end: u64) -> Result<u64, Fault> {
+        // A file that shrank has no data there either.
+        subject.check_unchanged()?;
+        let length = hole_end.min(end) - at;
+        let header = Header::Hole { offset: at, length: length as u32, run: hole_end - at };
+        self.stream.write_all(&header.encode())?;
+        self.count(0, at + length);
+        Ok(length)
+    }
+
+    fn data(&mut self, subject: &Subject<'_>, at: u64, end: u64) -> Result<u64, Fault> {
+        let length = end - at;
+        if self.unread {
+            subject.check_unchanged()?;
+            let header = Header::Data { offset: at, length: length as u32, crc: 0 };
+            self.stream.write_more(&header.encode())?;
+            self.copy(subject.file, at, end)?;
+            // What has changed by now may have changed before it was sent.
+            subject.check_unchanged()?;
+            return Ok(length);
+        }
+        let whole = HEADER_SIZE + length as usize;
+        let (header, payload) = self.buffer[..whole].split_at_mut(HEADER_SIZE);
+        subject.read(payload, at)?;
+        let crc = if self.unchecked { 0 } else { crc32c(payload) };
+        let block = Header::Data { offset: at, length: length as u32, crc };
+        header.copy_from_slice(&block.encode());
+        let mut left = length;
+        self.send(&self.buffer[..whole], |later| {
+            let still = left.min(later as u64); // the header's bytes do not count
+            self.count(left - still, end - still);
+            left = still;
+        })?;
+        Ok(length)
+    }
+
+    /// Sends `bytes` as fast as the rate allows. Before each piece, `before` is told how many
+    /// bytes come behind it.
+    pub(super) fn send(&self, bytes: &[u8], mut before: impl FnMut(usize)) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.source.throttle.wait(rest.len()));
+            before(later.len());
+            self.stream.write_all(now)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Sends the bytes of the file themselves, without looking at them.
+    fn copy(&self, file: &File, at: u64, end: u64) -> Result<(), Fault> {
+        let (mut at, mut counted) = (at, at);
+        while at < end {
+            let count = self.source.throttle.wait((end - at) as usize);
+            // What was not sent of it then is not counted again.
+            let now = counted.max(at + count as u64);
+            self.count(now - counted, now);
+            counted = now;
+            match file::send_to_socket(self.stream.as_fd(), file, at, count)? {
+                // It shrank in the middle of a block.
+                0 => return Err(Fault::Broken(io::ErrorKind::UnexpectedEof.into())),
+                sent => at += sent as u64,
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts bytes that end at `end`. Called just before they are sent: the peer may end the
+    /// session on another stream as soon as it has them, and the log is to be right then.
+    fn count(&self, bytes: u64, end: u64) {
+        let offset = match self.source.content {
+            Content::File { .. } => end,
+            Content::Tree(_) => 0, // of which file?
+        };
+        self.source.meter.add(bytes, offset);
+    }
+}
