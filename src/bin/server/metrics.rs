@@ -102,7 +102,7 @@ fn answer_all(listener: &TcpListener, ear: &UnixStream, current: &Current, sourc
             Ok((stream, _)) => {
                 let stream = Arc::new(stream);
                 *lock(current) = Some(stream.clone());
-                // The bell rings before anybody looks for a connection to end.
+                // The bell rings before the server looks for a connection to end.
                 if poll::readable(&[ear.as_fd()], Some(Duration::ZERO)).is_ok_and(|r| r == [false])
                 {
                     converse(Http::new(stream), source);

@@ -213,7 +213,7 @@ impl Transfer {
             (None, _) => "the sender ended without a report".to_string(),
         };
         let took = self.begun.elapsed();
-        // Before the line is logged: whoever reads it finds the session ended.
+        // Before the line is logged: a reader of the line finds the session ended.
         self.entry.end(outcome, took);
         if self.volume > Volume::Quiet {
             terminal::log(format_args!(
@@ -263,7 +263,7 @@ impl Transfer {
         self.entry.reached(tally, Instant::now());
     }
 
-    /// Logs which rights the sender has given up, for those who want to know.
+    /// Logs which rights the sender has given up, for the operator.
     fn log_rights(&self, text: &str) {
         if self.volume == Volume::Verbose {
             let text = escape(text.as_bytes());

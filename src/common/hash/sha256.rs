@@ -1,4 +1,4 @@
-//! SHA-256 (FIPS 180-4), a digest that nobody can forge. Chooses the fastest implementation of
+//! SHA-256 (FIPS 180-4), a digest that cannot be forged. Chooses the fastest implementation of
 //! this processor, once.
 
 mod scalar;

@@ -47,7 +47,7 @@ pub trait End: Sync {
     /// The peer broke the protocol: `what` says how.
     fn violated(&self, what: &str);
 
-    /// No conversation goes on: ends every wait of one that is not a wait for its stream.
+    /// Ends every conversation: those waits in it that no shut stream ends.
     fn close(&self);
 }
 

@@ -238,7 +238,7 @@ impl Sink {
             }
         });
         report(self.progress()); // the MD5 is made: now the parent waits for the server's
-        // A sync that fails now is told to nobody else.
+        // No other thread hears of a sync that fails now.
         threads.checkpoint.map(ScopedJoinHandle::join);
         self.take_slice().map(&mut report);
         self.outcome(md5, last_byte.elapsed(), link.shares_port())
@@ -258,8 +258,8 @@ impl Sink {
 /// The threads whose end counts, beside the streams.
 #[derive(Default)]
 struct Threads<'scope> {
-    /// What comes of following the prefix, where a thread does that: for the MD5, or to
-    /// give the bytes out.
+    /// The result of the thread that follows the prefix, for the MD5 or to give the bytes
+    /// out; `None` without such a thread.
     follower: Option<mpsc::Receiver<Option<[u8; 16]>>>,
     checkpoint: Option<ScopedJoinHandle<'scope, ()>>,
 }

@@ -27,7 +27,7 @@ pub struct Timing {
     pub damage_backoff: Duration,
     /// How long no stream brings anything, with none open, until the session counts as lost.
     pub loss: Duration,
-    /// The same with streams open: their kernel may accept them while nobody answers.
+    /// The same with streams open: the peer's kernel may accept them while no process answers.
     pub deaf: Duration,
     /// How long a dialler may take to tell the peer at the end that it is not needed.
     pub leave: Duration,

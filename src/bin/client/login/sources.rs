@@ -19,7 +19,7 @@ pub(super) struct Secret {
 }
 
 /// Asks a person for a user and a password; the argument tells that the last ones were wrong.
-/// `None` if nobody can be asked, or if the person gives none.
+/// `None` without a terminal to ask at, or if the person gives none.
 pub(crate) type Ask = Box<dyn Fn(bool) -> Result<Option<(Vec<u8>, Vec<u8>)>> + Send + Sync>;
 
 /// All sources, in the order of the search. Only the first is read before a server asks for a

@@ -1,4 +1,4 @@
-//! `--limit-rate`: the rate of each transfer and download. Decides, and tells nobody.
+//! `--limit-rate`: the rate of each transfer and download. Decides, and tells no worker.
 //!
 //! The limit is divided evenly. A row that has moved nothing for a while keeps an eighth of
 //! an even share, and the others divide the rest. It gets its whole share back as soon as it

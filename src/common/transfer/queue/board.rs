@@ -237,7 +237,7 @@ pub struct Board<M> {
     changed: Condvar,
     /// For the lander: there is something to land.
     landable: Condvar,
-    /// For those who wait for the end.
+    /// For threads that wait for the end.
     ended: Condvar,
 }
 
@@ -383,7 +383,7 @@ impl<M> Board<M> {
         is_refused
     }
 
-    /// `stream` is gone: what it owes is anybody's.
+    /// `stream` is gone: any stream may take what it owes.
     pub fn release(&self, stream: StreamId) {
         let mut state = lock(&self.state);
         state.release(stream);
@@ -451,7 +451,7 @@ impl<M> Board<M> {
         lock(&self.state).progress()
     }
 
-    /// Wakes those for whom there is something, and nobody else: this is called for each file.
+    /// Wakes the threads for which there is something, and no others: this is called for each file.
     fn tell(&self, mut state: MutexGuard<'_, State<M>>, has_work: bool) {
         let over = state.end().is_some();
         let work = has_work || over;

@@ -8,10 +8,10 @@ use crate::sys::stream::Stream;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Sends `wait` blocks while an answer is made. Whoever makes the answer asks for them, between
+/// Sends `wait` blocks while an answer is made. The code that makes the answer asks for them, between
 /// two steps: a single system call that takes long is not covered.
 pub struct WaitBlocks<'a> {
-    /// Where they go; `None` where nobody waits.
+    /// Where they go; `None` where no peer waits.
     stream: Option<&'a Stream>,
     every: Duration,
     due: Instant,
@@ -24,7 +24,7 @@ impl<'a> WaitBlocks<'a> {
         WaitBlocks { stream: Some(stream), every, due: Instant::now() + every, failure: None }
     }
 
-    /// For an answer that nobody waits for.
+    /// For an answer for which no peer waits.
     #[cfg(test)]
     pub fn none() -> WaitBlocks<'a> {
         let every = Duration::from_secs(1);

@@ -1,5 +1,5 @@
 //! The board's state and every step that it can take, but for claims. Under the board's lock;
-//! waits for nothing and wakes nobody.
+//! waits for nothing and wakes no thread.
 
 #![forbid(unsafe_code)]
 
@@ -120,7 +120,7 @@ pub(super) enum At {
     Large,
     /// This stream opens its output.
     Opening(StreamId),
-    /// Its queue knows who owes what.
+    /// Its queue knows which stream owes what.
     Open(Arc<Queue>),
     /// It is written.
     Landing,
