@@ -246,6 +246,8 @@ impl Transfer {
                 Report::Done { tally: all, .. } => {
                     tally = all;
                     self.reached(&tally);
+                    // Its client waits for the hash, which no slower session may hold back now.
+                    self.followed.iter().for_each(|followed| followed.reached(u64::MAX));
                     (outcome, words) = (Outcome::Complete, Some("complete".to_string()));
                 }
                 Report::Failed { code, text } => {

@@ -465,3 +465,23 @@ fn a_name_of_the_greatest_length_is_fetched_and_resumed() {
     assert!(said.contains(", resumed at "), "{said}");
     assert_eq!(path.names(), [name.as_str()]);
 }
+
+#[test]
+fn the_md5_of_a_resumed_fetch_does_not_wait_for_the_session_of_a_killed_client() {
+    let scratch = Scratch::new("resume-dead-session");
+    let server = Server::start(&scratch, &[]);
+    // A hole of more bytes than a hash may be ahead; it has come before the sender reports once.
+    let size = 200 << 20;
+    fs::File::create(scratch.path("file")).unwrap().set_len(size).unwrap();
+    let out = scratch.path("out");
+    let mut slow = scratch.client(server.address, 1, "file", &out);
+    let slow = Running::start(slow.args(["--limit-rate", "1M"]));
+    wait_until("the part file", || scratch.path("out.part").exists().then_some(()));
+    slow.signal(libc::SIGKILL);
+    slow.finish();
+    let begun = std::time::Instant::now();
+    run(&mut scratch.client(server.address, 4, "file", &out)).succeeded();
+    // The dead session lasts for 30 s.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(25), "{:?}", begun.elapsed());
+    assert_eq!(fs::metadata(&out).unwrap().len(), size);
+}
