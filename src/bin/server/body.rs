@@ -9,10 +9,14 @@ use ropewalk::transfer::source::identity::Version;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 /// The bytes that are read and sent at once. They are copied, since bytes that sendfile(2)
 /// has taken may still change until the peer has read them.
 const PIECE_SIZE: u64 = 128 << 10;
+
+/// The time between the moments at which an append sets a file's time and its size, at most.
+const APPEND_TIME: Duration = Duration::from_millis(100);
 
 /// The reason in the log where the file lost bytes.
 const SHORTER: Broken = Broken::Changed("the file became shorter");
@@ -62,16 +66,13 @@ impl Body {
         Ok(())
     }
 
-    /// Whether the file has changed, but may have the same bytes in this part: it grew, or
-    /// only its mode or name changed.
+    /// Whether the file has changed, but may have the same bytes in this part.
     fn is_doubtful(&self) -> Result<bool, Broken> {
-        let (then, now) = (self.version, Version::of(&self.file.metadata()?));
-        match now.size {
-            _ if now == then => Ok(false),
-            size if size < then.size => Err(SHORTER),
-            size if size == then.size && now.mtime != then.mtime => Err(CHANGED),
-            _ => Ok(true),
-        }
+        let look = || Ok(Version::of(&self.file.metadata()?));
+        is_doubtful(self.version, look()?, || {
+            std::thread::sleep(APPEND_TIME);
+            look()
+        })
     }
 
     /// Reads the part again, and fails unless it still has this CRC32C.
@@ -92,6 +93,24 @@ impl Body {
     }
 }
 
+/// Whether a file has changed from `then` to `now`, but may have the same bytes: it grew, or only
+/// its mode or name changed. An append sets the time before the size. So a file that seems to be
+/// overwritten is looked at once more, by `later`.
+fn is_doubtful(
+    then: Version,
+    now: Version,
+    later: impl FnOnce() -> Result<Version, Broken>,
+) -> Result<bool, Broken> {
+    let is_overwritten = |now: Version| now.size == then.size && now.mtime != then.mtime;
+    let now = if is_overwritten(now) { later()? } else { now };
+    match now.size {
+        _ if now == then => Ok(false),
+        size if size < then.size => Err(SHORTER),
+        _ if is_overwritten(now) => Err(CHANGED),
+        _ => Ok(true),
+    }
+}
+
 fn read_some(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     loop {
         match file.read_at(buffer, offset) {
@@ -108,7 +127,6 @@ mod tests {
     use crate::sending::{Sent, send};
     use std::io::Read;
     use std::net::TcpStream;
-    use std::time::Duration;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -140,6 +158,20 @@ mod tests {
         let (here, _there) = connection();
         let sent = send_to(&here, PATIENCE, &body("short", b"0123456789", 8, 4));
         assert_eq!((sent.bytes, sent.broken.as_deref()), (2, Some("the file became shorter")));
+    }
+
+    #[test]
+    fn a_file_whose_time_changes_before_its_size_has_grown() {
+        let then = body("states", b"0123456789", 0, 10).version;
+        let mut time = then;
+        time.mtime.seconds += 1;
+        let grown = Version { size: 11, ..time };
+        let never = || panic!("looked at again");
+        assert!(matches!(is_doubtful(then, then, never), Ok(false)));
+        assert!(matches!(is_doubtful(then, grown, never), Ok(true)));
+        assert!(matches!(is_doubtful(then, time, || Ok(grown)), Ok(true)));
+        let Err(error) = is_doubtful(then, time, || Ok(time)) else { panic!("overwritten") };
+        assert!(matches!(error, Broken::Changed("the file changed")));
     }
 
     #[test]
