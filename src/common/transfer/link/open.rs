@@ -97,9 +97,12 @@ impl OpenStreams {
 
     /// Sends `last` on each greeted stream, and ends every stream, now and later.
     pub fn end(&self, last: Option<Request<'static>>) {
-        let mut state = lock(&self.state);
-        state.over = true;
-        for Open { stream, greeted, .. } in &state.streams {
+        let streams: Vec<(Arc<Stream>, bool)> = {
+            let mut state = lock(&self.state);
+            state.over = true;
+            state.streams.iter().map(|open| (open.stream.clone(), open.greeted)).collect()
+        };
+        for (stream, greeted) in &streams {
             if let Some(request) = last.filter(|_| *greeted) {
                 let _ = stream.set_write_timeout(Some(LAST_REQUEST_TIME));
                 let _ = stream.write_all(&request.encode());
