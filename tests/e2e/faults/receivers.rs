@@ -132,14 +132,7 @@ fn a_hello_and_requests_that_come_byte_by_byte_are_understood() {
     let scratch = Scratch::new("byte-by-byte");
     let (mut server, bytes) = serving(&scratch, &[], 300_000);
     let offer = ask(&server, "file", 1);
-    let mut stream = connect(offer.sender);
-    stream.set_nodelay(true).unwrap();
-    let all = [&offer.hello()[..], &request(7, 90_000), &request(0, 1)].concat();
-    for byte in all.chunks(1) {
-        stream.write_all(byte).unwrap();
-    }
-    assert_same(&payload(&mut stream, 7, 90_000), &bytes[7..90_007], "the first answer");
-    assert_same(&payload(&mut stream, 0, 1), &bytes[..1], "the second answer");
+    offer.is_understood_byte_by_byte(offer.sender, &bytes);
     offer.serves_all(&mut server, &bytes);
 }
 

@@ -229,14 +229,7 @@ fn a_hello_at_the_control_port_that_comes_byte_by_byte_is_understood() {
     let scratch = Scratch::new("port-bytes");
     let (mut server, bytes) = serving(&scratch, &[], 300_000);
     let offer = ask(&server, "file", 1);
-    let mut stream = connect(server.address);
-    stream.set_nodelay(true).unwrap();
-    let all = [&offer.hello()[..], &request(7, 90_000), &request(0, 1)].concat();
-    for byte in all.chunks(1) {
-        stream.write_all(byte).unwrap();
-    }
-    assert_same(&payload(&mut stream, 7, 90_000), &bytes[7..90_007], "the first answer");
-    assert_same(&payload(&mut stream, 0, 1), &bytes[..1], "the second answer");
+    offer.is_understood_byte_by_byte(server.address, &bytes);
     offer.serves_all_at(server.address, &mut server, &bytes);
 }
 

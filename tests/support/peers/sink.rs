@@ -37,6 +37,20 @@ pub(crate) fn ask(server: &Server, file: &str, streams: usize) -> Offer {
 }
 
 impl Offer {
+    /// Sends a hello and two requests to `address` byte by byte, and demands the right answers
+    /// from the file `bytes`.
+    #[track_caller]
+    pub(crate) fn is_understood_byte_by_byte(&self, address: SocketAddr, bytes: &[u8]) {
+        let mut stream = connect(address);
+        stream.set_nodelay(true).unwrap();
+        let all = [&self.hello()[..], &request(7, 90_000), &request(0, 1)].concat();
+        for byte in all.chunks(1) {
+            stream.write_all(byte).unwrap();
+        }
+        assert_same(&payload(&mut stream, 7, 90_000), &bytes[7..90_007], "the first answer");
+        assert_same(&payload(&mut stream, 0, 1), &bytes[..1], "the second answer");
+    }
+
     /// The first message of each of its streams.
     pub(crate) fn hello(&self) -> [u8; 28] {
         let token = from_hex(&self.session).unwrap().try_into().unwrap();
