@@ -108,6 +108,11 @@ impl Error {
         Error::new(ExitCode::Usage, text)
     }
 
+    /// A fault of ropewalk itself, as a thread that panicked.
+    pub fn internal(text: &str) -> Error {
+        Error::new(ExitCode::System, format!("internal error: {text}"))
+    }
+
     /// A peer that broke the protocol.
     pub fn protocol(text: impl Into<String>) -> Error {
         Error::new(ExitCode::Protocol, text)

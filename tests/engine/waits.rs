@@ -8,12 +8,19 @@ use crate::random::Random;
 use crate::world::{World, acceptor, sink};
 use ropewalk::codec::message::report::{Mended, Report};
 use ropewalk::codec::message::verify::Verify;
+use ropewalk::sys::socket;
+use ropewalk::sys::stream::Stream;
+use ropewalk::transfer::classic;
+use ropewalk::transfer::link::dial::Dial;
 use ropewalk::transfer::link::dialler::Dialler;
 use ropewalk::transfer::link::token::Token;
 use ropewalk::transfer::link::{End, Link};
 use ropewalk::transfer::queue::rate::{Rate, Throttle};
 use ropewalk::transfer::store::{Kept, Store};
 use ropewalk::transfer::timing::Timing;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -202,4 +209,82 @@ fn a_session_that_brings_nothing_for_five_seconds_is_lost() {
     });
     assert_eq!(error.unwrap_err().to_string(), "no other session");
     assert!(lost && dialler.open().is_empty());
+}
+
+/// Panics in place of a stream.
+struct PanickingDial;
+
+impl Dial for PanickingDial {
+    fn dial(&self, _until: Instant) -> std::io::Result<Stream> {
+        panic!("as the test wants");
+    }
+}
+
+#[test]
+fn a_thread_of_a_dialled_stream_that_panics_is_an_error_of_the_transfer() {
+    let world = World::new(&[Ok(content(10))]);
+    let timing = Timing::default();
+    let dialler = || Dialler::new(Box::new(PanickingDial), [7; 16], 1, timing);
+    let sink = sink(&world, world.kept(false), 1, Verify::Md5, timing);
+    let error = sink.dial(&dialler(), |_| {}).unwrap_err();
+    assert_eq!(error.to_string(), "internal error: a thread died");
+    let source = world.source(Throttle::default(), timing);
+    let error = source.dial(&dialler(), |_| {}).unwrap_err();
+    assert_eq!(error.to_string(), "internal error: a thread died");
+}
+
+#[test]
+fn a_source_whose_file_changes_waits_for_no_stream_that_was_told() {
+    let world = World::new(&[Ok(content(1_000_000))]);
+    let timing = Timing { linger: LONG, ..Timing::default() };
+    let (acceptor, way) = acceptor(false, timing);
+    let token = Token::random().unwrap();
+    let network = Network::new(Faults::none(), Random::from_seed(1));
+    network.open(way);
+    let dial = Box::new(NetworkDial(network.clone()));
+    let dialler = Dialler::new(dial, token.bytes(), 2, timing);
+    let source = world.source(Throttle::default(), timing);
+    world.grow();
+    let sink = sink(&world, world.kept(false), 2, Verify::Crc32c, timing);
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| sink.accept(acceptor, &token, |_| {}));
+        let error = source.dial(&dialler, |_| {}).unwrap_err();
+        assert!(error.to_string().starts_with("the file changed"), "{error}");
+        let error = receiving.join().unwrap().unwrap_err();
+        assert!(error.to_string().contains("changed on the server"), "{error}");
+    });
+    assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
+    network.end();
+}
+
+#[test]
+fn a_classic_stream_that_fails_ends_streams_that_wait_for_the_rate() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let world = World::new(&[]);
+    let files = [world.part(), world.part()];
+    let rate = Rate::new(1);
+    thread::scope(|scope| {
+        let peer = scope.spawn(|| {
+            let accept = || {
+                let mut stream = listener.accept().unwrap().0;
+                stream.read_exact(&mut [0]).unwrap();
+                stream
+            };
+            let (mut waits, fails) = (accept(), accept());
+            // More than the burst. The stream that waits for the rest has taken that.
+            waits.write_all(&[1; 1 << 20]).unwrap();
+            socket::reset_on_close(fails.as_fd(), true).unwrap();
+            drop(fails);
+            waits
+        });
+        let begun = Instant::now();
+        let timing = Timing::default();
+        let rate = Some(&rate);
+        let failed = classic::sink::receive(&[address], &files, "out", rate, None, &timing, |_| {});
+        assert!(failed.is_err());
+        assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
+        drop(peer.join().unwrap());
+    });
 }

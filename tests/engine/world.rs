@@ -64,6 +64,13 @@ impl World {
         self.file.metadata().unwrap().blocks() * 512
     }
 
+    /// Adds a byte to the file, whose size a sink was told before.
+    pub(crate) fn grow(&self) {
+        let path = self.folder.join("file");
+        let file = File::options().write(true).open(path).unwrap();
+        file.write_all_at(b"x", self.size).unwrap();
+    }
+
     fn open(&self, name: &str) -> File {
         let path = self.folder.join(name);
         File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap()

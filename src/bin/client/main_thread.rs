@@ -100,9 +100,7 @@ fn wait(
             }
         }
     }
-    let outcome = fetch.join().unwrap_or_else(|_| {
-        Err(Error::new(ExitCode::System, "internal error: the fetch was lost"))
-    });
+    let outcome = fetch.join().unwrap_or_else(|_| Err(Error::internal("the fetch was lost")));
     match (outcome, interrupt.stopped()) {
         // The signal is the cause of any other error.
         (Err(error), Some(signal)) if error.code() != interrupted(signal).code() => {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
 /// Stack of every thread but the main one, in bytes.
@@ -17,6 +18,12 @@ pub fn spawn<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     Builder::new().name(name.into()).stack_size(STACK).spawn(run)
+}
+
+/// Runs `run`. `None` if it panics: without this, a scope hands the panic of one of its threads
+/// on to the thread that waits at its end. What `run` shares must be consistent at each step.
+pub fn contained<T>(run: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(run)).ok()
 }
 
 /// Starts a thread of this name that `scope` joins.

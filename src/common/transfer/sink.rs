@@ -261,7 +261,7 @@ struct Threads<'scope> {
     /// The result of the thread that follows the prefix, for the MD5 or to give the bytes
     /// out; `None` without such a thread.
     follower: Option<mpsc::Receiver<Option<[u8; 16]>>>,
-    checkpoint: Option<ScopedJoinHandle<'scope, ()>>,
+    checkpoint: Option<ScopedJoinHandle<'scope, Option<()>>>,
 }
 
 impl<'scope> Threads<'scope> {
@@ -288,7 +288,7 @@ impl<'scope> Threads<'scope> {
         }
         let (result, follower) = mpsc::channel();
         start_thread(scope, name, move || {
-            let _ = result.send(sink.guarded(|| follower::run(sink, link)));
+            let _ = result.send(sink.guarded(|| follower::run(sink, link)).flatten());
         })?;
         self.follower = Some(follower);
         Ok(())
@@ -316,7 +316,7 @@ impl End for Sink {
     /// A conversation that panics ends the transfer: what it had taken from the queue would be
     /// missing for ever.
     fn converse(&self, joined: &Joined<'_>) -> Stop {
-        self.guarded(|| Conversation::new(self, joined).run())
+        self.guarded(|| Conversation::new(self, joined).run()).unwrap_or(Stop::Over)
     }
 
     fn wants(&self, number: usize) -> bool {
@@ -358,18 +358,13 @@ impl End for Sink {
 }
 
 impl Sink {
-    /// Runs what a thread does; a thread that panics ends the transfer.
-    fn guarded<T>(&self, run: impl FnOnce() -> T) -> T {
-        struct Guard<'a>(&'a Sink);
-        impl Drop for Guard<'_> {
-            fn drop(&mut self) {
-                if std::thread::panicking() {
-                    self.0.fail(Error::new(ExitCode::System, "internal error: a thread died"));
-                }
-            }
+    /// Runs what a thread does. `None` for a thread that panics, which ends the transfer.
+    fn guarded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
+        let done = thread::contained(run);
+        if done.is_none() {
+            self.fail(Error::internal("a thread died"));
         }
-        let _guard = Guard(self);
-        run()
+        done
     }
 
     /// How many streams there should be now.
@@ -491,7 +486,7 @@ impl Sink {
                 };
                 Ok(Report::Done { tally, md5: md5.map(|md5| hex(&md5)), mended })
             }
-            (None, _) => Err(Error::new(ExitCode::System, "internal error: nothing came of it")),
+            (None, _) => Err(Error::internal("nothing came of it")),
         }
     }
 }

@@ -134,7 +134,7 @@ impl Source {
     pub fn dial(&self, dialler: &Dialler, mut report: impl FnMut(Report)) -> Result<Reading> {
         let outcome = std::thread::scope(|scope| {
             for number in 0..usize::from(dialler.streams()) {
-                let run = move || self.guarded(|| dialler.keep(number, self));
+                let run = move || self.keep(dialler, number);
                 if let Err(error) = thread::spawn_scoped(scope, "stream", run) {
                     self.settle(Err(Error::system("thread", &error)));
                 }
@@ -163,19 +163,11 @@ impl Source {
         Report::Progress(self.meter.read().into())
     }
 
-    /// Runs the thread of a stream. A thread that panics ends the transfer.
-    fn guarded(&self, run: impl FnOnce()) {
-        struct Guard<'a>(&'a Source);
-        impl Drop for Guard<'_> {
-            fn drop(&mut self) {
-                if std::thread::panicking() {
-                    let text = "internal error: a thread died";
-                    self.0.settle(Err(Error::new(ExitCode::System, text)));
-                }
-            }
+    /// Keeps stream `number` connected. A thread that panics ends the transfer.
+    fn keep(&self, dialler: &Dialler, number: usize) {
+        if thread::contained(|| dialler.keep(number, self)).is_none() {
+            self.fail(Error::internal("a thread died"));
         }
-        let _guard = Guard(self);
-        run();
     }
 
     /// The transfer has ended so, unless it had ended already.

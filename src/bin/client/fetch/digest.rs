@@ -85,8 +85,7 @@ impl Digest {
                 Ok(News::Held(since)) => held = since,
                 Ok(News::Answer(answer)) => return answer,
                 Err(RecvTimeoutError::Disconnected) => {
-                    let text = "internal error: the digest was lost";
-                    return Err(Error::new(ExitCode::System, text));
+                    return Err(Error::internal("the digest was lost"));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }

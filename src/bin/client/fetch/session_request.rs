@@ -65,9 +65,7 @@ impl<'scope> SessionRequest<'scope> {
     /// The reason why there is no other session. None where the worker ended first.
     pub(super) fn end(self) -> Result<()> {
         drop(self.needed);
-        self.thread.join().unwrap_or_else(|_| {
-            Err(Error::new(ExitCode::System, "internal error: the session request was lost"))
-        })
+        self.thread.join().unwrap_or_else(|_| Err(Error::internal("the session request was lost")))
     }
 }
 

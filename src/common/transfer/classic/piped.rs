@@ -7,7 +7,7 @@
 use super::connect::{connect, lost};
 use super::sink::BUFFER;
 use crate::codec::message::report::{Mended, Report, Tally};
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Error, Result};
 use crate::hash::{Md5, hex};
 use crate::sys::thread;
 use crate::transfer::meter::Meter;
@@ -56,9 +56,7 @@ impl Piped {
                 tell();
             }
             tell();
-            carry.join().unwrap_or_else(|_| {
-                Err(Error::new(ExitCode::System, "internal error: a thread died"))
-            })
+            carry.join().unwrap_or_else(|_| Err(Error::internal("a thread died")))
         })
     }
 

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::connect::{connect, lost};
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Error, Result};
 use crate::sys::stream::Stream;
 use crate::sys::sync::lock;
 use crate::sys::thread;
@@ -49,7 +49,7 @@ pub fn receive(
                     Block { number, file, shown, address, rate, recorder, timing, meter, stop };
                 start(scope, block, first.take(), ends.clone())?;
             }
-            drop(ends); // so that the inbox disconnects if all threads die
+            drop(ends);
             let mut open = files.len();
             while open > 0 {
                 match inbox.recv_timeout(timing.report) {
@@ -59,8 +59,7 @@ pub fn receive(
                     }
                     Err(RecvTimeoutError::Timeout) => progress(meter.read()),
                     Err(RecvTimeoutError::Disconnected) => {
-                        let text = "internal error: a stream's thread died";
-                        return Err(Error::new(ExitCode::System, text));
+                        return Err(Error::internal("nothing came of it"));
                     }
                 }
             }
@@ -69,6 +68,7 @@ pub fn receive(
         let outcome = run();
         if outcome.is_err() {
             stop.now();
+            rate.iter().for_each(|rate| rate.lift());
         }
         outcome
     })
@@ -121,7 +121,8 @@ fn start<'scope>(
     ends: mpsc::Sender<Result<()>>,
 ) -> Result<()> {
     thread::spawn_scoped(scope, "stream", move || {
-        let outcome = block.receive(connected);
+        let received = thread::contained(|| block.receive(connected));
+        let outcome = received.unwrap_or_else(|| Err(Error::internal("a thread died")));
         block.record(|to, number| {
             to.closed(number);
             if outcome.is_err() {

@@ -223,7 +223,7 @@ impl Serving<'_, '_> {
         let admitted = self.admission.admit(&arrival.stream);
         let guard = EndGuard { events: self.events.clone(), ended: None };
         let _ = thread::spawn_scoped(self.scope, "stream", move || {
-            guard.end(service.serve(&arrival, &admitted));
+            thread::contained(|| guard.end(service.serve(&arrival, &admitted)));
             drop(admitted); // after the main thread was told why
         });
         1
@@ -269,5 +269,49 @@ impl Drop for EndGuard {
     fn drop(&mut self) {
         let ended = self.ended.take().unwrap_or(Ended::Stranger);
         let _ = self.events.send(Event::Ended(ended));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Panics on the first stream, and ends the transfer with the second.
+    #[derive(Default)]
+    struct Panicking {
+        has_panicked: AtomicBool,
+    }
+
+    impl Service for Panicking {
+        fn room(&self) -> usize {
+            2
+        }
+
+        fn serve(&self, _arrival: &Arrival, _admitted: &Admitted) -> Ended {
+            if !self.has_panicked.swap(true, Ordering::Relaxed) {
+                panic!("as the test wants");
+            }
+            Ended::Transfer(Ok(()))
+        }
+
+        fn abandoned(&self) -> Error {
+            Error::protocol("no stream came")
+        }
+
+        fn end(&self) {}
+    }
+
+    #[test]
+    fn a_stream_whose_thread_panics_ends_alone() {
+        let acceptor = Acceptor::new(None, None, Timing::default()).unwrap();
+        let entrance = acceptor.entrance();
+        let mut peers = Vec::new();
+        for _ in 0..2 {
+            let (here, there) = Stream::pair().unwrap();
+            entrance.hand(here, Vec::new());
+            peers.push(there);
+        }
+        acceptor.serve(&Panicking::default(), &mut || {}).unwrap();
     }
 }

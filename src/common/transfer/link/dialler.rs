@@ -105,7 +105,10 @@ impl Dialler {
             let delay = match stop {
                 Stop::Over => return,
                 Stop::Unneeded => return self.open.remove(number),
-                Stop::Fatal(error) => return end.fail(error),
+                Stop::Fatal(error) => {
+                    self.open.remove(number);
+                    return end.fail(error);
+                }
                 Stop::Broken(error) => {
                     let stalled = error.raw_os_error() == Some(libc::ETIMEDOUT);
                     end.notice(number, if stalled { Event::Stalled } else { Event::Broken });

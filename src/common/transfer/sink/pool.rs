@@ -69,7 +69,9 @@ impl<'scope> Pool<'scope> {
                 _ => {}
             }
             let dialler = self.dialler;
-            let thread = start_thread(scope, "stream", move || dialler.keep(number, sink))?;
+            let thread = start_thread(scope, "stream", move || {
+                sink.guarded(|| dialler.keep(number, sink));
+            })?;
             match self.threads.get_mut(number) {
                 Some(ended) => *ended = thread,
                 None => self.threads.push(thread),
