@@ -19,7 +19,7 @@ const WRITE_BACK_BYTES: u64 = 16 << 20;
 /// Makes checkpoints until the end. A failed sync ends the transfer: the kernel may
 /// have dropped what it could not write, so trying again would only hide it.
 pub(super) fn run(sink: &Sink, kept: &Kept) {
-    let time = sink.timing.checkpoint;
+    let time = sink.health.timing.checkpoint;
     let start = sink.queue.progress().done;
     let (mut durable, mut started, mut last) = (start, start, Instant::now());
     loop {
