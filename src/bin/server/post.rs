@@ -25,7 +25,7 @@ pub(crate) fn answer(
     }
     let request = TransferRequest::from_body(body)
         .map_err(|reason| Refusal::new(Status::BAD_REQUEST, reason))?;
-    let TransferRequest { streams, most_streams, protocol, existing } = request;
+    let TransferRequest { streams, most_streams, protocol, existing, .. } = request;
     // A client that leaves the number to the server takes fewer streams too.
     let threads = most_streams.map_or(streams, |most| most.min(service.max_streams));
     if threads > service.max_streams {
