@@ -11,6 +11,7 @@ mod health;
 mod pool;
 mod reader;
 mod stream;
+pub mod tree;
 mod work;
 
 use self::work::{Plan, Work, start_thread};
@@ -21,7 +22,7 @@ use super::link::{End, Event, Joined, Link, Stop, Terms};
 use super::queue::rate::Rate;
 use super::queue::window::block_size;
 use super::queue::{self, Progress, Queue};
-use super::store::Store;
+use super::store::{Kept, Store};
 use super::timing::Timing;
 use super::trace::{Mark, Position, Recorder};
 use crate::codec::message::report::{Mended, Report, Tally};
@@ -174,10 +175,11 @@ impl Work for Sink {
         let mut name = "out";
         if let Store::Kept(kept) = &self.wanted.store {
             if !kept.contents.is_empty() {
-                start_thread(scope, "audit", || self.guarded(|| audit::run(self, kept)))?;
+                let run = || self.guarded(|| audit::run(&self.queue, kept, || {}));
+                start_thread(scope, "audit", run)?;
             }
             if kept.sync {
-                let run = || self.guarded(|| checkpoint::run(self, kept));
+                let run = || self.guarded(|| self.keep_durable(kept));
                 threads.checkpoint = Some(start_thread(scope, "checkpoint", run)?);
             }
             if self.wanted.verify != Verify::Md5 {
@@ -295,6 +297,13 @@ impl End for Sink {
 }
 
 impl Sink {
+    /// Makes checkpoints until the end.
+    fn keep_durable(&self, kept: &Kept) {
+        if let Err(error) = checkpoint::run(&self.queue, kept, self.health.timing.checkpoint) {
+            self.fail(Error::system(&self.wanted.shown, &error));
+        }
+    }
+
     /// Records something, where that is wanted. That streams are closed at the end is not
     /// recorded.
     fn record(&self, record: impl FnOnce(&Recorder)) {

@@ -84,15 +84,22 @@ pub fn prepare(
 }
 
 /// What an earlier run left.
-enum Found {
+pub(in crate::transfer) enum Found {
+    /// Nothing.
     Nothing,
+    /// Bytes that are of no use, for this reason.
     Useless(&'static str),
+    /// So many bytes.
     Bytes(u64),
 }
 
 /// Finds out what an earlier run left. If that can be used, renews the journal for this run. The
 /// journal is about this part file, or the part file is empty.
-fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
+pub(in crate::transfer) fn find(
+    part: &File,
+    journal: &File,
+    subject: &Subject,
+) -> io::Result<Found> {
     let there = part.metadata()?;
     if there.len() == 0 {
         // The part file is new. It may have the inode number of the file that the journal is about.
@@ -116,12 +123,22 @@ fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
 /// Empties the part file, and begins a new journal.
 fn begin(part: &mut PartFile, subject: &Subject, sync: bool) -> io::Result<()> {
     part.keep(false);
-    let was_empty = part.file().metadata()?.len() == 0;
-    file::set_length(part.file(), 0)?;
+    start_over(part.file(), part.journal(), subject, sync)
+}
+
+/// Empties `part`, and begins a new journal about it.
+pub(in crate::transfer) fn start_over(
+    part: &File,
+    journal: &File,
+    subject: &Subject,
+    sync: bool,
+) -> io::Result<()> {
+    let was_empty = part.metadata()?.len() == 0;
+    file::set_length(part, 0)?;
     if sync && !was_empty {
-        file::sync(part.file())?; // a power cut must not leave old bytes beside the new journal
+        file::sync(part)?; // a power cut must not leave old bytes beside the new journal
     }
-    Journal::create(part.journal().try_clone()?, subject, part.file())?;
+    Journal::create(journal.try_clone()?, subject, part)?;
     Ok(())
 }
 
