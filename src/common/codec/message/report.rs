@@ -99,15 +99,8 @@ pub enum Act {
 
 impl Act {
     /// Every act.
-    pub const ALL: [Act; 7] = [
-        Act::File,
-        Act::Link,
-        Act::Folder,
-        Act::Deleted,
-        Act::Skipped,
-        Act::Refused,
-        Act::Warning,
-    ];
+    pub const ALL: [Act; 7] =
+        [Act::File, Act::Link, Act::Folder, Act::Deleted, Act::Skipped, Act::Refused, Act::Warning];
 
     /// The word for it.
     pub fn word(self) -> &'static str {

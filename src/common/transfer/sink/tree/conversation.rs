@@ -251,11 +251,7 @@ impl<'a> Conversation<'a> {
 
     /// Copies what the older file has at `range`, which was just claimed. `None` where that is of
     /// no use.
-    fn copy(
-        &self,
-        large: &Large,
-        range: &Range<u64>,
-    ) -> std::result::Result<Option<Copied>, Stop> {
+    fn copy(&self, large: &Large, range: &Range<u64>) -> std::result::Result<Option<Copied>, Stop> {
         let (Some(delta), Some(part)) = (&large.delta, large.store.part()) else {
             return Ok(None);
         };
@@ -422,10 +418,8 @@ impl Conversation<'_> {
             WireEnd::Whole => PageEnd::Whole,
             WireEnd::Partial => PageEnd::Broken,
         };
-        let kinds: Vec<(&[u8], Kind)> = entries
-            .iter()
-            .map(|entry| (entry.name, self.sink.kind_of(&folder, entry)))
-            .collect();
+        let kinds: Vec<(&[u8], Kind)> =
+            entries.iter().map(|entry| (entry.name, self.sink.kind_of(&folder, entry))).collect();
         match self.sink.board.take_page(self.number, &kinds, end) {
             Taken::Discard => {}
             Taken::Wrong => return Err(Stop::Wrong("a page has wrong names".into())),
@@ -465,12 +459,7 @@ impl TreeSink {
 // Bytes.
 impl Conversation<'_> {
     /// Bytes of a file have come.
-    fn data(
-        &mut self,
-        range: Range<u64>,
-        crc: u32,
-        whole: usize,
-    ) -> std::result::Result<(), Stop> {
+    fn data(&mut self, range: Range<u64>, crc: u32, whole: usize) -> std::result::Result<(), Stop> {
         let length = range.end - range.start;
         let is_intact = self.is_intact(whole, crc);
         match self.asked.front().map(|asked| &asked.what) {

@@ -128,7 +128,8 @@ fn remove(
     told: &mut dyn FnMut(&[u8], io::Result<crate::sys::dir::Kind>),
 ) -> io::Result<Removed> {
     let Some(store) = &sink.wanted.store else { return Ok(Removed::default()) };
-    let has = |name: &OsStr| hashes.binary_search(&hash_of(&sink.deletion, name.as_bytes())).is_ok();
+    let has =
+        |name: &OsStr| hashes.binary_search(&hash_of(&sink.deletion, name.as_bytes())).is_ok();
     let spares = |path: &[u8], is_folder: bool| sink.rules.exclude(path, is_folder);
     store.remove_others(path, act, &mut tree::Rules { has: &has, spares: &spares, told })
 }

@@ -103,8 +103,8 @@ impl TreeSink {
 
     /// Whether what is here stays as it is, whatever the source has.
     fn stays(&self, found: &Status, entry: &Entry<'_>) -> bool {
-        let newer = (found.mtime, found.mtime_nanoseconds)
-            > (entry.mtime.seconds, entry.mtime.nanoseconds);
+        let newer =
+            (found.mtime, found.mtime_nanoseconds) > (entry.mtime.seconds, entry.mtime.nanoseconds);
         let options = &self.wanted.options;
         options.ignore_existing || (options.update && found.kind == FileKind::File && newer)
     }
@@ -213,18 +213,12 @@ impl TreeSink {
         Ok((Here::folder(path, is_new), What::Folder))
     }
 
-    fn link(
-        &self,
-        folder: &Folder<Meta>,
-        name: &OsStr,
-        entry: &Entry<'_>,
-        text: &[u8],
-    ) -> Decided {
+    fn link(&self, folder: &Folder<Meta>, name: &OsStr, entry: &Entry<'_>, text: &[u8]) -> Decided {
         let found = self.found(folder, name)?;
         let here = folder.meta.path().zip(self.wanted.store.as_ref());
         if let (Some(found), Some((path, store))) = (&found, here) {
-            let is_same =
-                found.kind == FileKind::Link && store.link_text(path, name).is_ok_and(|t| t == text);
+            let is_same = found.kind == FileKind::Link
+                && store.link_text(path, name).is_ok_and(|t| t == text);
             if is_same || self.stays(found, entry) {
                 return nothing(Fate::Same);
             }

@@ -195,4 +195,3 @@ pub(super) fn discard(sink: &TreeSink, large: &Large) {
         new.discard();
     }
 }
-
