@@ -39,7 +39,7 @@ pub(crate) enum Transfer {
     Ropewalk { source: Box<Source>, token: Token, streams: u8 },
 }
 
-/// The job that a server handed over: descriptors are the listener and the file.
+/// The job that a server handed over: descriptors are the listener and the file or folder.
 /// With them the limit on how fast to send, which the server may change.
 pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
     let listener = TcpListener::from(job.descriptor()?);

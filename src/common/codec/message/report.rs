@@ -172,8 +172,9 @@ pub struct Tally {
     pub bytes: u64,
     /// Open streams; in [`Report::Done`], the most that were open at once.
     pub streams: u64,
-    /// Of a ropewalk sender, one past the highest byte that it sent. The server's hash stays
-    /// close to it.
+    /// Of a ropewalk sender of a file, one past the highest byte that it sent. The server's hash
+    /// stays close to it. Of one of a tree, the bytes of all answers: also of holes, of what is
+    /// the same, and of entries.
     pub offset: u64,
     /// Of a ropewalk receiver, blocks requested a second time: damaged, late, or lost with their
     /// stream.
@@ -183,6 +184,9 @@ pub struct Tally {
     pub held: u64,
     /// Of a ropewalk receiver that makes an MD5, how many bytes are in it.
     pub hashed: Option<u64>,
+    /// Of a tree, files that are done. A sender counts each answer that reaches the end of a
+    /// file; a file without bytes needs none.
+    pub files: u64,
 }
 
 impl Tally {
@@ -194,8 +198,9 @@ impl Tally {
             ("offset", Value::from_u64(self.offset)),
             ("again", Value::from_u64(self.again)),
         ];
-        let held = Some(self.held).filter(|held| *held > 0);
-        for (key, number) in [("held", held), ("hashed", self.hashed)] {
+        let unless_zero = |number: u64| Some(number).filter(|number| *number > 0);
+        let (held, files) = (unless_zero(self.held), unless_zero(self.files));
+        for (key, number) in [("held", held), ("hashed", self.hashed), ("files", files)] {
             members.extend(number.map(|number| (key, Value::from_u64(number))));
         }
         members
@@ -209,6 +214,7 @@ impl Tally {
             again: fields.number_if_any("again")?.unwrap_or(0),
             held: fields.number_if_any("held")?.unwrap_or(0),
             hashed: fields.number_if_any("hashed")?,
+            files: fields.number_if_any("files")?.unwrap_or(0),
         })
     }
 }
@@ -327,13 +333,14 @@ mod tests {
         r#""md5":"781e5e245d69b566979b86e28d23f2c7"}"#
     );
 
-    const OTHERS: [&str; 10] = [
+    const OTHERS: [&str; 11] = [
         r#"{"state":"tree","files":3,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"listed":1,"delete_refused":0}"#,
         r#"{"state":"entry","act":"file","path":"a/b"}"#,
         r#"{"state":"entry","act":"refused","path":"a/c","reason":"No space left on device"}"#,
         r#"{"state":"confined","text":"no core dumps: applied"}"#,
         r#"{"state":"progress","bytes":4,"streams":8,"offset":6,"again":0}"#,
         r#"{"state":"progress","bytes":8,"streams":8,"offset":8,"again":0,"held":2,"hashed":1}"#,
+        r#"{"state":"progress","bytes":8,"streams":8,"offset":9,"again":0,"files":3}"#,
         r#"{"state":"trace","at":1200,"prefix":4096,"hashed":1024,"rows":[[0,131072,1],[1,65536,1,0,0,0,1]]}"#,
         r#"{"state":"trace","at":0,"prefix":0,"rows":[]}"#,
         r#"{"state":"lost","text":"Connection refused"}"#,
