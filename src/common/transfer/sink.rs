@@ -447,6 +447,11 @@ impl Sink {
         lock(&self.health).last_good.is_some_and(|last| last.elapsed() < limit)
     }
 
+    /// Bytes that an older file had.
+    fn same(&self) -> u64 {
+        self.delta.as_ref().map_or(0, Delta::same)
+    }
+
     fn progress(&self) -> Report {
         let progress = self.queue.progress();
         let hashed = progress.followed.filter(|_| self.wanted.verify == Verify::Md5);
@@ -454,6 +459,7 @@ impl Sink {
             bytes: progress.done + progress.held,
             again: progress.repeats,
             held: progress.held,
+            same: self.same(),
             hashed,
             ..self.meter.read().into()
         })
@@ -476,7 +482,9 @@ impl Sink {
                 let streams = self.meter.read().peak.min(self.streams().into());
                 let progress = self.queue.progress();
                 let (bytes, again) = (self.wanted.size, progress.repeats);
-                let tally = Tally { bytes, streams, offset: bytes, again, ..Tally::default() };
+                let same = self.same();
+                let tally =
+                    Tally { bytes, streams, offset: bytes, again, same, ..Tally::default() };
                 let mended = Mended {
                     bad_blocks: health.bad_blocks,
                     reconnects: health.reconnects,

@@ -76,6 +76,9 @@ pub struct Tally {
     /// Of a ropewalk receiver, the part of `bytes` that an earlier run left and that is not
     /// checked yet.
     pub held: u64,
+    /// Of a ropewalk receiver, the part of `bytes` that an older file had, so that the server did
+    /// not send it.
+    pub same: u64,
     /// Of a ropewalk receiver that makes an MD5, how many bytes are in it.
     pub hashed: Option<u64>,
 }
@@ -89,8 +92,8 @@ impl Tally {
             ("offset", Value::from_u64(self.offset)),
             ("again", Value::from_u64(self.again)),
         ];
-        let held = Some(self.held).filter(|held| *held > 0);
-        for (key, number) in [("held", held), ("hashed", self.hashed)] {
+        let (held, same) = (some_if_any(self.held), some_if_any(self.same));
+        for (key, number) in [("held", held), ("same", same), ("hashed", self.hashed)] {
             members.extend(number.map(|number| (key, Value::from_u64(number))));
         }
         members
@@ -103,9 +106,15 @@ impl Tally {
             offset: fields.number_if_any("offset")?.unwrap_or(0),
             again: fields.number_if_any("again")?.unwrap_or(0),
             held: fields.number_if_any("held")?.unwrap_or(0),
+            same: fields.number_if_any("same")?.unwrap_or(0),
             hashed: fields.number_if_any("hashed")?,
         })
     }
+}
+
+/// A number that a report leaves out where it is 0.
+fn some_if_any(number: u64) -> Option<u64> {
+    Some(number).filter(|number| *number > 0)
 }
 
 impl Mended {
@@ -203,10 +212,11 @@ mod tests {
         r#""md5":"781e5e245d69b566979b86e28d23f2c7"}"#
     );
 
-    const OTHERS: [&str; 7] = [
+    const OTHERS: [&str; 8] = [
         r#"{"state":"confined","text":"no core dumps: applied"}"#,
         r#"{"state":"progress","bytes":4,"streams":8,"offset":6,"again":0}"#,
         r#"{"state":"progress","bytes":8,"streams":8,"offset":8,"again":0,"held":2,"hashed":1}"#,
+        r#"{"state":"progress","bytes":8,"streams":8,"offset":1,"again":0,"same":7}"#,
         r#"{"state":"trace","at":1200,"prefix":4096,"hashed":1024,"rows":[[0,131072,1],[1,65536,1,0,0,0,1]]}"#,
         r#"{"state":"trace","at":0,"prefix":0,"rows":[]}"#,
         r#"{"state":"lost","text":"Connection refused"}"#,
