@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::basis;
 use super::journal::{self, Journal, Subject, bytes_of};
 use super::output::PartFile;
 use super::space;
@@ -31,10 +32,19 @@ pub struct StartOptions {
     pub restart: bool,
     /// Whether to wait for the disk.
     pub sync: bool,
+    /// Whether to do without the bytes of an older file.
+    pub whole: bool,
+}
+
+impl StartOptions {
+    /// Whether an older file may serve as basis.
+    fn has_delta(self) -> bool {
+        !self.whole && !self.restart
+    }
 }
 
 /// Prepares `part` and its journal to receive `subject`, of which the server stores `stored` bytes.
-/// Returns how the transfer begins.
+/// Finds a basis, where `start_options` allow one. Returns how the transfer begins.
 ///
 /// # Errors
 /// The disk has no space for the file. That is known now, and not at the last byte.
@@ -52,17 +62,31 @@ pub fn prepare(
     let found = find(part.file(), part.journal(), subject).map_err(failed)?;
     let start = match found {
         Found::Bytes(bytes) if !start_options.restart => Start::Resumed(bytes),
+        Found::Changed(_) if !start_options.restart => Start::Over(CHANGED),
         Found::Useless(reason) if !start_options.restart => Start::Over(reason),
         _ => Start::Fresh,
     };
+    let output = start_options.has_delta().then(|| basis::of_output(part, subject.size)).flatten();
+    let mut basis_is_part = false;
     if !matches!(start, Start::Resumed(_)) {
         // The journal may be about a file that was renamed just before a kill. Until that name
         // is on the disk, a power cut brings that file back, and it needs its journal.
         if start_options.sync && part.journal().metadata().map_err(failed)?.len() > 0 {
             part.sync_folder()?;
         }
+        if let Found::Changed(worth) = found {
+            basis_is_part = start_options.has_delta() && basis::is_better(worth, output.as_ref());
+        }
+        if basis_is_part {
+            part.replace()?;
+            // A new journal beside the old part file would make that a foreign one.
+            if start_options.sync {
+                part.sync_folder()?;
+            }
+        }
         begin(part, subject, start_options.sync).map_err(failed)?;
     }
+    let output = output.map(|output| output.file);
     // After a failed sync, bytes of an earlier run may be lost although they can be read.
     let lost = |part: &PartFile| drop(journal::distrust(part.journal()));
     if start_options.sync {
@@ -74,7 +98,20 @@ pub fn prepare(
         part.sync_folder()?;
     }
     let held = if let Start::Resumed(bytes) = start { bytes } else { 0 };
-    space::reserve(part.file(), subject.size, stored, held, &shown)?;
+    let reserve =
+        |part: &PartFile| space::reserve(part.file(), subject.size, stored, held, &shown);
+    match reserve(part) {
+        Err(_) if basis_is_part => {
+            part.set_basis(output); // the old part file took the space
+            reserve(part)?;
+        }
+        reserved => {
+            reserved?;
+            if !basis_is_part {
+                part.set_basis(output);
+            }
+        }
+    }
     // An earlier run may have left gigabytes, which a disk needs minutes to sync. So they are
     // synced while the rest comes, before the first durable record. A failed sync is noticed then.
     if start_options.sync && !matches!(start, Start::Resumed(_)) {
@@ -83,10 +120,15 @@ pub fn prepare(
     Ok(start)
 }
 
+/// Why a transfer starts over whose part file can be a basis.
+const CHANGED: &str = "the file on the server has changed";
+
 /// What an earlier run left.
 enum Found {
     Nothing,
     Useless(&'static str),
+    /// So many bytes of another state of the file.
+    Changed(u64),
     Bytes(u64),
 }
 
@@ -105,7 +147,7 @@ fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
         return Ok(Found::Useless("it came from a classic server"));
     }
     if header.etag != subject.etag || header.size != subject.size {
-        return Ok(Found::Useless("the file on the server has changed"));
+        return Ok(Found::Changed(basis::worth_of_part(&contents, subject.size)));
     }
     // On a file system that makes up inode numbers, the part file may have a new one.
     let header = JournalHeader { device: there.dev(), inode: there.ino(), ..header };
@@ -133,8 +175,8 @@ mod tests {
     use std::os::unix::fs::FileExt;
     use std::path::PathBuf;
 
-    const RESUME: StartOptions = StartOptions { restart: false, sync: true };
-    const RESTART: StartOptions = StartOptions { restart: true, sync: true };
+    const RESUME: StartOptions = StartOptions { restart: false, sync: true, whole: false };
+    const RESTART: StartOptions = StartOptions { restart: true, sync: true, whole: false };
 
     struct Scratch(PathBuf);
 
