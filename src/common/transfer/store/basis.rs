@@ -29,8 +29,10 @@ pub(super) fn of_output(part: &PartFile, size: u64) -> Option<Candidate> {
     let (found, own) = (file.metadata().ok()?, part.file().metadata().ok()?);
     // What is written must not be read as what was there before.
     let is_other = (found.dev(), found.ino()) != (own.dev(), own.ino());
-    let worth = found.len().min(found.blocks().saturating_mul(BLOCK)).min(size);
-    (found.is_file() && is_other && worth >= LEAST).then_some(Candidate { file, worth })
+    let common = found.len().min(size);
+    // A file system that compresses may store fewer bytes than can be compared.
+    let worth = common.min(found.blocks().saturating_mul(BLOCK));
+    (found.is_file() && is_other && common >= LEAST).then_some(Candidate { file, worth })
 }
 
 /// How many bytes of a part file are stored and within the new file of `size` bytes, as the part

@@ -284,6 +284,111 @@ mod tests {
         assert_eq!(start, Start::Over("the file on the server has changed"));
     }
 
+    /// More than a basis needs.
+    const LARGE: u64 = 4 * basis::LEAST;
+
+    /// A run that brings all of a file of [`LARGE`] bytes, which has changed since.
+    fn brought(scratch: &Scratch) {
+        let (mut part, subject) = (scratch.part(), Subject { size: LARGE, ..subject() });
+        prepare(&mut part, &subject, LARGE, RESUME).unwrap();
+        part.keep(true);
+        let bytes = [7; LARGE as usize];
+        part.file().write_all_at(&bytes, 0).unwrap();
+        let journal = part.journal().try_clone().unwrap();
+        let (_, journal, _) = Journal::open(journal).unwrap().unwrap();
+        journal.written(0..LARGE, crate::hash::crc32c(&bytes)).unwrap();
+    }
+
+    fn changed() -> Subject {
+        Subject { etag: b"other".to_vec(), size: 2 * LARGE, ..subject() }
+    }
+
+    fn inode(file: &File) -> u64 {
+        file.metadata().unwrap().ino()
+    }
+
+    #[test]
+    fn the_part_file_of_a_changed_file_is_the_basis_and_has_no_name_any_more() {
+        let scratch = Scratch::new("basis-part");
+        brought(&scratch);
+        let mut part = scratch.part();
+        let old = inode(part.file());
+        let start = prepare(&mut part, &changed(), 2 * LARGE, RESUME).unwrap();
+        assert_eq!(start, Start::Over(CHANGED));
+        let basis = part.basis().unwrap();
+        assert_eq!((inode(basis), basis.metadata().unwrap().nlink()), (old, 0));
+        let mut bytes = [0; LARGE as usize];
+        basis.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes, [7; LARGE as usize]);
+        assert!(basis.write_at(b"x", 0).is_err(), "it is open for reading only");
+        let named = std::fs::metadata(scratch.0.join("out.part")).unwrap();
+        assert_eq!((named.ino(), named.len()), (inode(part.file()), 2 * LARGE));
+        part.keep(true);
+        drop(part);
+        // The journal is about the new part file.
+        let start = prepare(&mut scratch.part(), &changed(), 2 * LARGE, RESUME).unwrap();
+        assert_eq!(start, Start::Resumed(0));
+    }
+
+    #[test]
+    fn another_client_cannot_take_the_new_part_file() {
+        let scratch = Scratch::new("basis-lock");
+        brought(&scratch);
+        let mut part = scratch.part();
+        prepare(&mut part, &changed(), 2 * LARGE, RESUME).unwrap();
+        assert!(scratch.open(false).is_err());
+    }
+
+    #[test]
+    fn with_whole_or_restart_there_is_no_basis() {
+        for options in [StartOptions { whole: true, ..RESUME }, RESTART] {
+            let scratch = Scratch::new("basis-none");
+            brought(&scratch);
+            std::fs::write(scratch.0.join("out"), [7; LARGE as usize]).unwrap();
+            let mut part = scratch.part();
+            let old = inode(part.file());
+            prepare(&mut part, &changed(), 2 * LARGE, options).unwrap();
+            assert!(part.basis().is_none());
+            assert_eq!(inode(part.file()), old);
+        }
+    }
+
+    #[test]
+    fn the_output_is_the_basis_where_it_has_more_bytes() {
+        for (length, is_output) in [(LARGE - 1, false), (LARGE, false), (LARGE + 1, true)] {
+            let scratch = Scratch::new("basis-choice");
+            brought(&scratch);
+            let out = scratch.0.join("out");
+            std::fs::write(&out, vec![7; length as usize]).unwrap();
+            let mut part = scratch.part();
+            prepare(&mut part, &changed(), 2 * LARGE, RESUME).unwrap();
+            let output = inode(&File::open(out).unwrap());
+            assert_eq!(inode(part.basis().unwrap()) == output, is_output, "{length}");
+        }
+    }
+
+    #[test]
+    fn an_output_that_has_no_whole_block_is_no_basis() {
+        for (length, is_basis) in [(basis::LEAST - 1, false), (basis::LEAST, true)] {
+            let scratch = Scratch::new("basis-short");
+            std::fs::write(scratch.0.join("out"), vec![7; length as usize]).unwrap();
+            let mut part = scratch.part();
+            prepare(&mut part, &changed(), 2 * LARGE, RESUME).unwrap();
+            assert_eq!(part.basis().is_some(), is_basis, "{length}");
+        }
+    }
+
+    #[test]
+    fn holes_of_the_output_do_not_make_it_the_better_basis() {
+        let scratch = Scratch::new("basis-hole");
+        brought(&scratch);
+        let (mut part, output) = (scratch.part(), File::create(scratch.0.join("out")).unwrap());
+        output.set_len(2 * LARGE).unwrap();
+        let old = inode(part.file());
+        prepare(&mut part, &changed(), 2 * LARGE, RESUME).unwrap();
+        assert_eq!(inode(part.basis().unwrap()), old);
+    }
+
     #[test]
     fn a_journal_does_not_count_for_another_part_file() {
         let scratch = Scratch::new("stale");
