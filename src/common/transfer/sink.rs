@@ -212,6 +212,10 @@ impl Work for Sink {
         self.take_slice().map(report);
     }
 
+    fn same(&self) -> u64 {
+        self.delta.as_ref().map_or(0, Delta::same)
+    }
+
     fn has_ended(&self) {
         let _ = self.last_byte.set(Instant::now());
         if let Some(recorder) = &self.recorder {
@@ -327,6 +331,7 @@ impl Sink {
             bytes: progress.done + progress.held,
             again: progress.repeats,
             held: progress.held,
+            same: self.same(),
             hashed,
             ..self.health.meter.read().into()
         })
@@ -348,7 +353,9 @@ impl Sink {
                 let streams = self.health.meter.read().peak.min(self.health.streams().into());
                 let progress = self.queue.progress();
                 let (bytes, again) = (self.wanted.size, progress.repeats);
-                let tally = Tally { bytes, streams, offset: bytes, again, ..Tally::default() };
+                let same = self.same();
+                let tally =
+                    Tally { bytes, streams, offset: bytes, again, same, ..Tally::default() };
                 let (bad_blocks, reconnects) = self.health.faults();
                 let mended = Mended {
                     bad_blocks,

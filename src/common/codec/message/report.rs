@@ -182,6 +182,9 @@ pub struct Tally {
     /// Of a ropewalk receiver, the part of `bytes` that an earlier run left and that is not
     /// checked yet.
     pub held: u64,
+    /// Of a ropewalk receiver, the part of `bytes` that an older file had, so that the server did
+    /// not send it.
+    pub same: u64,
     /// Of a ropewalk receiver that makes an MD5, how many bytes are in it.
     pub hashed: Option<u64>,
     /// Of a tree, files that are done. A sender counts each answer that reaches the end of a
@@ -198,9 +201,11 @@ impl Tally {
             ("offset", Value::from_u64(self.offset)),
             ("again", Value::from_u64(self.again)),
         ];
-        let unless_zero = |number: u64| Some(number).filter(|number| *number > 0);
-        let (held, files) = (unless_zero(self.held), unless_zero(self.files));
-        for (key, number) in [("held", held), ("hashed", self.hashed), ("files", files)] {
+        let (held, same) = (some_if_any(self.held), some_if_any(self.same));
+        let files = some_if_any(self.files);
+        for (key, number) in
+            [("held", held), ("same", same), ("hashed", self.hashed), ("files", files)]
+        {
             members.extend(number.map(|number| (key, Value::from_u64(number))));
         }
         members
@@ -213,10 +218,16 @@ impl Tally {
             offset: fields.number_if_any("offset")?.unwrap_or(0),
             again: fields.number_if_any("again")?.unwrap_or(0),
             held: fields.number_if_any("held")?.unwrap_or(0),
+            same: fields.number_if_any("same")?.unwrap_or(0),
             hashed: fields.number_if_any("hashed")?,
             files: fields.number_if_any("files")?.unwrap_or(0),
         })
     }
+}
+
+/// A number that a report leaves out where it is 0.
+fn some_if_any(number: u64) -> Option<u64> {
+    Some(number).filter(|number| *number > 0)
 }
 
 impl Mended {
@@ -333,7 +344,7 @@ mod tests {
         r#""md5":"781e5e245d69b566979b86e28d23f2c7"}"#
     );
 
-    const OTHERS: [&str; 11] = [
+    const OTHERS: [&str; 12] = [
         r#"{"state":"tree","files":3,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"listed":1,"delete_refused":0}"#,
         r#"{"state":"entry","act":"file","path":"a/b"}"#,
         r#"{"state":"entry","act":"refused","path":"a/c","reason":"No space left on device"}"#,
@@ -341,6 +352,7 @@ mod tests {
         r#"{"state":"progress","bytes":4,"streams":8,"offset":6,"again":0}"#,
         r#"{"state":"progress","bytes":8,"streams":8,"offset":8,"again":0,"held":2,"hashed":1}"#,
         r#"{"state":"progress","bytes":8,"streams":8,"offset":9,"again":0,"files":3}"#,
+        r#"{"state":"progress","bytes":8,"streams":8,"offset":1,"again":0,"same":7}"#,
         r#"{"state":"trace","at":1200,"prefix":4096,"hashed":1024,"rows":[[0,131072,1],[1,65536,1,0,0,0,1]]}"#,
         r#"{"state":"trace","at":0,"prefix":0,"rows":[]}"#,
         r#"{"state":"lost","text":"Connection refused"}"#,

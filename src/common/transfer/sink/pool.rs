@@ -50,7 +50,9 @@ impl<'scope, W: Work> Pool<'scope, W> {
         self.bytes += counted.wrapping_sub(std::mem::replace(&mut self.counted, counted)) as u64;
         growth.stop_at(self.dialler.streams());
         let now = self.begun.elapsed();
-        let wanted = growth.sample(now, self.bytes, self.dialler.open().round_trip());
+        // A stream that finds bytes to be the same helps as much as one that brings them.
+        let bytes = self.bytes + work.same();
+        let wanted = growth.sample(now, bytes, self.dialler.open().round_trip());
         health.want(wanted.min(work.most_streams()));
         if self.fill(scope).is_err() {
             // The system has no room for so many threads. It goes on with those.

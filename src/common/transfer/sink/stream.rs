@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::Sink;
-use super::delta::{Copied, Delta};
+use super::delta::{self, Copied};
 use super::health::FLOOR_BLOCKS;
 use super::reader::Reader;
 use super::work::Work;
@@ -26,9 +26,10 @@ use std::time::Instant;
 /// cost more in the journal than they bring.
 const MIN_ANSWER: u64 = MIN_PART as u64;
 
-/// Most requests with a hash under way on one stream: 8 MiB or so, which a path with a long
-/// round trip needs. If the source has none of them, that many bytes come at once.
-const MAX_HASHED: usize = 64;
+/// Requests with a hash under way on one stream, beyond which there are no more claims: 8 MiB,
+/// which a path with a long round trip needs. If the source has none of them, that many bytes
+/// come at once.
+const MAX_HASHED: usize = 128;
 
 const UNASKED: &str = "the server sent a block without a request";
 
@@ -128,14 +129,7 @@ impl<'a> Conversation<'a> {
                         later = Some(delay);
                         break;
                     }
-                    Claim::Range(range) => {
-                        let copied = self.copy(&range)?;
-                        self.ask_for(range, copied, &mut message);
-                        if copied.is_some() {
-                            // The source is to look for it while the next one is copied.
-                            self.send(&mut message)?;
-                        }
-                    }
+                    Claim::Range(range) => self.ask_in_units(range, &mut message)?,
                     Claim::Copy(range) => {
                         self.sink.record(|to| to.mark(self.number, Mark::Again));
                         self.ask_for(range, None, &mut message);
@@ -169,6 +163,28 @@ impl<'a> Conversation<'a> {
         message.clear();
         if !std::mem::replace(&mut self.greeted, true) {
             self.joined.link.open().greeted(self.number);
+        }
+        Ok(())
+    }
+
+    /// Asks for `range`, which was just claimed: each unit that the older file may have with the
+    /// hash of a copy, and what is between them without.
+    fn ask_in_units(&mut self, range: Range<u64>, message: &mut Vec<u8>) -> Result<(), Stop> {
+        let mut rest = range.start;
+        if self.sink.delta.is_some() {
+            for unit in delta::units(&range) {
+                let Some(copied) = self.copy(&unit)? else { continue };
+                if rest < unit.start {
+                    self.ask_for(rest..unit.start, None, message);
+                }
+                rest = unit.end;
+                self.ask_for(unit, Some(copied), message);
+                // The source is to look for it while the next one is copied.
+                self.send(message)?;
+            }
+        }
+        if rest < range.end {
+            self.ask_for(rest..range.end, None, message);
         }
         Ok(())
     }
@@ -303,13 +319,15 @@ impl<'a> Conversation<'a> {
     fn same(&mut self, range: Range<u64>, copied: Copied) -> Result<(), Stop> {
         // The window counts what was asked for. So it grows to what a round trip can answer.
         self.arrived(&range, range.end - range.start);
+        let mut bytes = 0;
         for part in self.sink.queue.take(self.number, range.clone()) {
+            bytes += part.end - part.start;
             let crc = (part == range).then_some(copied.crc);
             let kept = self.sink.wanted.store.keep(part.clone(), crc);
             kept.map_err(|error| self.full(&error))?;
             self.sink.queue.finish(part, false);
         }
-        self.sink.delta.iter().for_each(Delta::hit);
+        self.sink.delta.iter().for_each(|delta| delta.hit(bytes));
         self.is_good();
         Ok(())
     }

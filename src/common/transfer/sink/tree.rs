@@ -91,6 +91,8 @@ pub struct TreeSink {
     /// The first name of each file that has several.
     linked: Mutex<HashMap<u64, (FolderPath, OsString)>>,
     deletion: Deletion,
+    /// Bytes that older files had. Some machines have no atomic of this size.
+    same: Mutex<u64>,
     /// Whether something could not be done here: then nothing is deleted.
     has_failed_here: AtomicBool,
     is_delete_refused: AtomicBool,
@@ -117,6 +119,7 @@ impl TreeSink {
             opened: Mutex::default(),
             linked: Mutex::default(),
             deletion: Deletion::new(),
+            same: Mutex::default(),
             has_failed_here: AtomicBool::new(false),
             is_delete_refused: AtomicBool::new(false),
             wanted,
@@ -186,6 +189,11 @@ impl TreeSink {
         Ok(())
     }
 
+    /// Older files had so many bytes.
+    fn count_same(&self, bytes: u64) {
+        *lock(&self.same) += bytes;
+    }
+
     fn warn(&self, text: String) {
         (self.told)(Report::Entry { act: Act::Warning, path: String::new(), reason: Some(text) });
     }
@@ -238,7 +246,8 @@ impl TreeSink {
         let progress = self.board.progress();
         let streams = self.health.meter.read().peak.min(self.health.streams().into());
         let (bytes, again) = (progress.bytes_done, progress.repeats);
-        let tally = Tally { bytes, streams, offset: bytes, again, ..Tally::default() };
+        let same = self.same();
+        let tally = Tally { bytes, streams, offset: bytes, again, same, ..Tally::default() };
         let (bad_blocks, reconnects) = self.health.faults();
         let mended = Mended { bad_blocks, reconnects, single_port, ..Mended::default() };
         Ok(Report::Done { tally, md5: None, mended })
@@ -314,6 +323,7 @@ impl Work for TreeSink {
         report(Report::Progress(Tally {
             bytes: progress.bytes_done,
             again: progress.repeats,
+            same: self.same(),
             ..self.health.meter.read().into()
         }));
         report(Report::Tree(self.tree_tally(&progress)));
@@ -321,6 +331,10 @@ impl Work for TreeSink {
             let position = Position { prefix: progress.bytes_done, hashed: None };
             report(Report::Trace(recorder.take(position)));
         }
+    }
+
+    fn same(&self) -> u64 {
+        *lock(&self.same)
     }
 
     fn has_ended(&self) {

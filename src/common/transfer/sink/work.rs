@@ -60,6 +60,9 @@ pub(super) trait Work: End + Sized {
     /// The figures, and what was recorded since the last call.
     fn reports(&self, report: &mut dyn FnMut(Report));
 
+    /// Bytes that older files had, so that the source did not send them.
+    fn same(&self) -> u64;
+
     /// The queue has just ended; the streams have not.
     fn has_ended(&self);
 

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::delta::Copied;
+use super::super::delta::{self, Copied};
 use super::super::health::FLOOR_BLOCKS;
 use super::super::reader::Reader;
 use super::super::work::Work;
@@ -40,7 +40,7 @@ const MAX_REQUEST_BYTES: usize = 32 << 10;
 const REQUEST_OVERHEAD: usize = 64;
 
 /// Most requests with a hash under way.
-const MAX_HASHED: usize = 64;
+const MAX_HASHED: usize = 128;
 
 const UNASKED: &str = "the server sent a block without a request";
 
@@ -231,22 +231,70 @@ impl<'a> Conversation<'a> {
                     queue.release(self.number); // it was given up meanwhile
                     return Ok(());
                 };
-                let copied = if again { None } else { self.copy(&large, &range)? };
-                self.hashed += usize::from(copied.is_some());
-                let hash = copied.map(|copied| copied.hash);
-                range_of(&file, range.clone(), hash).encode(&file.path(), message);
-                let size = range.end - range.start;
-                (What::Part { large, range, copied }, size, again)
+                self.mark_again(again);
+                return match again {
+                    true => Ok(self.ask_for_part(&large, range, None, message)),
+                    false => self.ask_in_units(&large, range, message),
+                };
             }
         };
-        if again {
-            self.sink.record(|to| to.mark(self.number, Mark::Again));
-        }
+        self.mark_again(again);
         let request = message.len() - begin;
         self.under_way += content;
         self.request_bytes += request;
         self.asked.push_back(Asked { what, since: Instant::now(), request, under_way: content });
         Ok(())
+    }
+
+    fn mark_again(&self, again: bool) {
+        if again {
+            self.sink.record(|to| to.mark(self.number, Mark::Again));
+        }
+    }
+
+    /// Asks for a range of a large file, which was just claimed: each unit that the older file may
+    /// have with the hash of a copy, and what is between them without.
+    fn ask_in_units(
+        &mut self,
+        large: &Arc<Large>,
+        range: Range<u64>,
+        message: &mut Vec<u8>,
+    ) -> std::result::Result<(), Stop> {
+        let mut rest = range.start;
+        if large.delta.is_some() {
+            for unit in delta::units(&range) {
+                let Some(copied) = self.copy(large, &unit)? else { continue };
+                if rest < unit.start {
+                    self.ask_for_part(large, rest..unit.start, None, message);
+                }
+                rest = unit.end;
+                self.ask_for_part(large, unit, Some(copied), message);
+                // The source is to look for it while the next one is copied.
+                self.send(message)?;
+            }
+        }
+        if rest < range.end {
+            self.ask_for_part(large, rest..range.end, None, message);
+        }
+        Ok(())
+    }
+
+    fn ask_for_part(
+        &mut self,
+        large: &Arc<Large>,
+        range: Range<u64>,
+        copied: Option<Copied>,
+        message: &mut Vec<u8>,
+    ) {
+        let (begin, size) = (message.len(), range.end - range.start);
+        let hash = copied.map(|copied| copied.hash);
+        range_of(&large.file, range.clone(), hash).encode(&large.file.path(), message);
+        let (what, request) =
+            (What::Part { large: large.clone(), range, copied }, message.len() - begin);
+        self.hashed += usize::from(copied.is_some());
+        self.under_way += size;
+        self.request_bytes += request;
+        self.asked.push_back(Asked { what, since: Instant::now(), request, under_way: size });
     }
 
     /// Copies what the older file has at `range`, which was just claimed. `None` where that is of
@@ -596,12 +644,15 @@ impl Conversation<'_> {
         let Some((large, ..)) = self.first_part(&range) else {
             return Err(Stop::Wrong(UNASKED.into()));
         };
+        let mut bytes = 0;
         for part in large.queue.take(self.number, range.clone()) {
+            bytes += part.end - part.start;
             let crc = (part == range).then_some(copied.crc);
             large.store.keep(part.clone(), crc).map_err(|error| self.full(&error))?;
             large.queue.finish(part, false);
         }
-        large.delta.iter().for_each(super::super::delta::Delta::hit);
+        large.delta.iter().for_each(|delta| delta.hit(bytes));
+        self.sink.count_same(bytes);
         // The window counts what was asked for. So it grows to what a round trip can answer.
         let length = range.end - range.start;
         self.arrived(length, length, true);
