@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod positionals;
+mod tree;
+
+pub(crate) use tree::{TreeConfig, TreeVerify};
 
 use crate::destination::{self, Destination};
 use crate::progress::style::Style;
@@ -57,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) verify: Verify,
     /// Whether to continue an earlier run, to use older bytes, and to wait for the disk.
     pub(crate) start_options: StartOptions,
+    /// What to do with a folder.
+    pub(crate) tree: TreeConfig,
     /// The file for the picture of the transfer.
     pub(crate) trace: Option<PathBuf>,
     /// Whether to print errors only.
@@ -153,6 +158,7 @@ impl Config {
             ),
             rate: arguments.rate("limit-rate")?,
             verify: parse_verify(arguments.value("verify"))?,
+            tree: TreeConfig::from_arguments(arguments)?,
             start_options: StartOptions {
                 restart: arguments.has("restart"),
                 sync: !arguments.has("no-sync"),
@@ -214,6 +220,7 @@ impl Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::Names;
     use ropewalk::app::options::Request;
     use ropewalk::app::programs::CLIENT;
 
@@ -286,7 +293,8 @@ mod tests {
         let request = CLIENT.parse(["box:80", "4", "data/f"].map(Into::into));
         let Ok(Request::Run(arguments)) = request else { panic!("{request:?}") };
         let config = Config::from_arguments(&arguments).unwrap();
-        assert_eq!(config.destination, Destination::File("f".into()));
+        let names = Names { file: Some("f".into()), folder: "f".into() };
+        assert_eq!(config.destination, Destination::Named(names));
     }
 
     #[test]

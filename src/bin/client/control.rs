@@ -8,7 +8,7 @@ mod password_prompt;
 mod reply_time;
 
 pub(crate) use reply_time::{HoldClock, REMINDER_INTERVAL};
-pub(crate) use ropewalk::codec::message::offer::{ClassicOffer, Offer, RopewalkOffer};
+pub(crate) use ropewalk::codec::message::offer::{ClassicOffer, Offer, RopewalkOffer, TreeOffer};
 pub(crate) use ropewalk::codec::message::transfer_request::TransferRequest;
 
 use crate::config::Config;

@@ -12,24 +12,27 @@ mod session_guard;
 mod session_request;
 mod to_descriptor;
 mod transfer;
+mod tree;
 
 use crate::config::{Config, StreamCount};
 use crate::control::{Offer, Server, TransferRequest};
-use crate::destination::OpenDestination;
+use crate::destination::{Named, OpenDestination};
 use crate::interrupt::Interrupt;
 use crate::picture::Collector;
 use crate::progress::Progress;
 use crate::summary::Summary;
 use ropewalk::app::supervise::Supervisor;
 use ropewalk::app::{terminal, workers};
-use ropewalk::codec::message::transfer_request::Protocol;
+use ropewalk::codec::message::transfer_request::{Protocol, TreeWish};
 use ropewalk::codec::message::version::Existing;
+use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::store::output::Output;
 use session_guard::SessionGuard;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+use transfer::Offered;
 
 /// What every step of a fetch uses.
 pub(crate) struct Fetch<'a> {
@@ -76,29 +79,39 @@ impl Fetch<'_> {
         let Fetch { config, interrupt, .. } = self;
         let (server, stream) = Server::find(config, interrupt)?;
         let existing = self.existing(&destination);
-        let (file, request) = (&config.file, self.request(existing));
+        let takes_tree = matches!(destination, OpenDestination::Named(_));
+        let (file, request) = (&config.file, self.request(existing, takes_tree));
         let offer = server.request_transfer(stream, file, request, config.retry_for, interrupt)?;
         let fetched = match offer {
             Offer::UpToDate(_) => match (destination, existing) {
-                (OpenDestination::File(output), Some(existing)) => {
-                    return Ok(self.leave(output, existing));
+                (OpenDestination::Named(Named { file, .. }), Some(existing)) => {
+                    return Ok(self.leave(file?, existing));
                 }
                 _ => Err(Error::protocol("the server calls a file up to date that is not here")),
             },
-            Offer::Tree(_) => Err(Error::protocol(NOT_REQUESTED)),
+            Offer::Tree(offer) => {
+                let guard = SessionGuard::new(&server, Offered::Tree(&offer), config.single_port);
+                let OpenDestination::Named(Named { folder, .. }) = destination else {
+                    return Err(Error::protocol(NOT_REQUESTED));
+                };
+                return tree::run(self, &folder, &server, &offer, &guard).map(Summary::Tree);
+            }
+            Offer::Classic(_) | Offer::Ropewalk(_) if config.tree.options.dry_run => {
+                return Ok(self.tell_only(&server, &offer));
+            }
             Offer::Classic(offer) => match destination {
-                OpenDestination::File(output) => {
-                    classic_protocol::run(self, output, &server, &offer)
+                OpenDestination::Named(Named { file, .. }) => {
+                    classic_protocol::run(self, file?, &server, &offer)
                 }
                 OpenDestination::Descriptor(open) => {
                     to_descriptor::run_classic(self, &open, &server, &offer)
                 }
             },
             Offer::Ropewalk(offer) => {
-                let guard = SessionGuard::new(&server, &offer, config.single_port);
+                let guard = SessionGuard::new(&server, Offered::File(&offer), config.single_port);
                 match destination {
-                    OpenDestination::File(output) => {
-                        ropewalk_protocol::run(self, output, &server, &offer, &guard)
+                    OpenDestination::Named(Named { file, .. }) => {
+                        ropewalk_protocol::run(self, file?, &server, &offer, &guard)
                     }
                     OpenDestination::Descriptor(open) => {
                         to_descriptor::run_ropewalk(self, &open, &server, &offer, &guard)
@@ -112,7 +125,9 @@ impl Fetch<'_> {
     /// The file that is fetched only if it is not up to date.
     fn existing(&self, destination: &OpenDestination) -> Option<Existing> {
         match destination {
-            OpenDestination::File(output) if !self.config.start_options.restart => {
+            OpenDestination::Named(Named { file: Ok(output), .. })
+                if !self.config.start_options.restart =>
+            {
                 output.replaced()
             }
             _ => None,
@@ -120,15 +135,28 @@ impl Fetch<'_> {
     }
 
     /// The request for a transfer, unless `existing` is up to date.
-    fn request(&self, existing: Option<Existing>) -> TransferRequest {
+    fn request(&self, existing: Option<Existing>, takes_tree: bool) -> TransferRequest {
         let streams = self.config.streams;
         TransferRequest {
             streams: streams.at_first(),
             most_streams: (streams == StreamCount::Auto).then_some(u8::MAX),
             protocol: Protocol::Ropewalk,
             existing,
-            tree: None,
+            tree: takes_tree
+                .then_some(TreeWish { one_file_system: self.config.tree.one_file_system }),
         }
+    }
+
+    /// Says what a run that is no dry run would fetch. The session ends.
+    fn tell_only(&self, server: &Server, offer: &Offer) -> Summary {
+        let size = match offer {
+            Offer::Ropewalk(offer) => {
+                SessionGuard::new(server, Offered::File(offer), self.config.single_port);
+                Some(offer.size)
+            }
+            Offer::Classic(_) | Offer::UpToDate(_) | Offer::Tree(_) => None,
+        };
+        Summary::DryRun { shown: escape(&self.config.file), size }
     }
 
     /// Leaves the output as it is, since the server has the same file.

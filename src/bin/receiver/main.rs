@@ -17,13 +17,20 @@ use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::classic::pieces;
 use ropewalk::transfer::classic::sink;
+use ropewalk::transfer::link::dialler::Dialler;
 use ropewalk::transfer::meter::Reading;
 use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::{Position, Recorder};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 
 /// Descriptors of a receiver: for each stream its socket, a copy of that and a file, and
 /// some for the rest.
 const DESCRIPTORS: u64 = 3 * MAX_STREAMS + 64;
+
+/// The same for a tree: each stream has a file that it writes, and folders on the way to it. The
+/// store keeps 64 folders open, and four large files have four descriptors each.
+const DESCRIPTORS_IN_TREE: u64 = 8 * MAX_STREAMS + 256;
 
 fn main() -> std::process::ExitCode {
     // A file-size limit is an error like any other, not the end of the process.
@@ -42,7 +49,12 @@ fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
     let transfer = config::from_job(&mut job)?;
     // Before the first thread, which Landlock would leave as it was.
-    let confined = sandbox::confine_receiver(DESCRIPTORS);
+    let confined = match &transfer {
+        Transfer::Tree { folder: Some(folder), .. } => {
+            sandbox::confine_tree_sink(DESCRIPTORS_IN_TREE, folder.as_fd())
+        }
+        _ => sandbox::confine_receiver(DESCRIPTORS),
+    };
     Report::Confined { text: confined.to_string() }.send();
     let outcome = match transfer {
         Transfer::Classic(target) => {
@@ -54,12 +66,11 @@ fn run_job() -> Result<ExitCode> {
             piped.receive(|report| report.send())
         }
         Transfer::Ropewalk { sink, dialler } => {
-            let renewed = dialler.clone();
-            job.watch_lifeline(move |object, _| {
-                if let Ok(session) = Session::from_json(&object) {
-                    renewed.renew(&session);
-                }
-            })?;
+            hear_of_sessions(job, &dialler)?;
+            sink.dial(&dialler, |report| report.send())
+        }
+        Transfer::Tree { sink, dialler, .. } => {
+            hear_of_sessions(job, &dialler)?;
             sink.dial(&dialler, |report| report.send())
         }
     };
@@ -73,6 +84,16 @@ fn run_job() -> Result<ExitCode> {
             Ok(error.code())
         }
     }
+}
+
+/// Another session, when one was lost, comes over the lifeline.
+fn hear_of_sessions(job: Job, dialler: &Arc<Dialler>) -> Result<()> {
+    let renewed = dialler.clone();
+    job.watch_lifeline(move |object, _| {
+        if let Ok(session) = Session::from_json(&object) {
+            renewed.renew(&session);
+        }
+    })
 }
 
 /// Receives into the pieces and makes one file of them.

@@ -108,6 +108,15 @@ impl Arguments {
         self.options.iter().any(|(name, _)| *name == long)
     }
 
+    /// The values of these options, in the order in which they were typed.
+    pub fn typed_values<'a>(
+        &'a self,
+        longs: &'a [&str],
+    ) -> impl Iterator<Item = (&'static str, &'a OsStr)> {
+        let wanted = self.options.iter().filter(|(name, _)| longs.contains(name));
+        wanted.map(|(name, value)| (*name, value.as_os_str()))
+    }
+
     /// The value of an option; the last one if it comes several times.
     pub fn value(&self, long: &str) -> Option<&OsStr> {
         self.options.iter().rev().find(|(name, _)| *name == long).map(|(_, v)| v.as_os_str())

@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-pub use crate::codec::message::report::{Mended, Report, Tally};
+pub use crate::codec::message::report::{Act, Mended, Report, Tally, TreeTally};
 
 use super::terminal;
 use crate::codec::json;

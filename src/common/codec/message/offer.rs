@@ -106,7 +106,7 @@ pub struct FolderState {
 }
 
 impl FolderState {
-    fn members(&self) -> impl Iterator<Item = (&'static str, Value)> {
+    pub(super) fn members(&self) -> impl Iterator<Item = (&'static str, Value)> {
         [
             ("folder", Value::from(hex(&self.identity))),
             ("mode", Value::from_u64(self.mode.into())),
@@ -116,7 +116,7 @@ impl FolderState {
         .into_iter()
     }
 
-    fn from_members(body: &Value) -> Option<FolderState> {
+    pub(super) fn from_members(body: &Value) -> Option<FolderState> {
         Some(FolderState {
             identity: from_hex(body.get("folder")?.as_str()?)?.try_into().ok()?,
             mode: number(body, "mode").filter(|mode| *mode <= MODE_BITS)?,

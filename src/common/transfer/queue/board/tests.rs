@@ -440,7 +440,7 @@ fn after_the_abort_nothing_is_claimed_and_what_is_written_lands() {
 #[test]
 fn deleted_entries_are_counted() {
     let board = board();
-    board.deleted(3);
-    board.deleted(2);
+    board.deleted(3, 0);
+    board.deleted(2, 0);
     assert_eq!(board.progress().deleted, 5);
 }
