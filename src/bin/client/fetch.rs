@@ -5,6 +5,7 @@
 mod classic_protocol;
 mod corruption;
 mod digest;
+mod offered;
 mod receiver;
 pub(crate) mod resume_hint;
 mod ropewalk_protocol;
@@ -21,6 +22,7 @@ use crate::interrupt::Interrupt;
 use crate::picture::Collector;
 use crate::progress::Progress;
 use crate::summary::Summary;
+use offered::Offered;
 use ropewalk::app::supervise::Supervisor;
 use ropewalk::app::{terminal, workers};
 use ropewalk::codec::message::transfer_request::{Protocol, TreeWish};
@@ -32,7 +34,6 @@ use session_guard::SessionGuard;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use transfer::Offered;
 
 /// What every step of a fetch uses.
 pub(crate) struct Fetch<'a> {

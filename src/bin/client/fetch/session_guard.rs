@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::transfer::Offered;
+use super::offered::Offered;
 use crate::control::Server;
 use ropewalk::codec::wire::{Hello, MIN_BLOCK, Request};
 use ropewalk::sys::sync::lock;

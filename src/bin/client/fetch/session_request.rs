@@ -3,8 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+use super::offered::Offered;
 use super::session_guard::SessionGuard;
-use super::transfer::{Offered, Transfer};
+use super::transfer::Transfer;
 use crate::control::{Answer, Offer};
 use ropewalk::app::job;
 use ropewalk::error::{Error, ExitCode, Result};

@@ -4,9 +4,10 @@
 #![forbid(unsafe_code)]
 
 use super::Fetch;
+use super::offered::Offered;
 use super::receiver::Received;
 use super::session_guard::SessionGuard;
-use super::transfer::{Offered, Transfer};
+use super::transfer::Transfer;
 use crate::config::{StreamCount, TreeVerify};
 use crate::control::{Server, TreeOffer};
 use crate::summary::FetchedTree;

@@ -232,10 +232,11 @@ impl<'a> Conversation<'a> {
                     return Ok(());
                 };
                 self.mark_again(again);
-                return match again {
-                    true => Ok(self.ask_for_part(&large, range, None, message)),
-                    false => self.ask_in_units(&large, range, message),
-                };
+                if !again {
+                    return self.ask_in_units(&large, range, message);
+                }
+                self.ask_for_part(&large, range, None, message);
+                return Ok(());
             }
         };
         self.mark_again(again);
