@@ -7,8 +7,10 @@
 use ropewalk::codec::digest_auth::{Credentials, key, parse_challenges};
 use ropewalk::codec::entry::{Entry, MAX_ENTRY, Page};
 use ropewalk::codec::etag::{EntityTag, IfRange, TagList};
-use ropewalk::codec::http::{Method, RequestHead, ResponseHead, encode_request};
+use ropewalk::codec::http::{Headers, Method, RequestHead, ResponseHead, encode_request};
 use ropewalk::codec::journal::{self as format, JournalHeader, RECORD_SIZE, Record};
+use ropewalk::codec::message::offer::Offer;
+use ropewalk::codec::message::transfer_request::TransferRequest;
 use ropewalk::codec::name::is_name;
 use ropewalk::codec::range::{RangeOutcome, content_range, resolve};
 use ropewalk::codec::structured::member;
@@ -24,7 +26,7 @@ use std::fmt::Debug;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("request_head", request_head),
     ("response_head", response_head),
     ("json", json),
@@ -35,6 +37,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("fields", fields),
     ("wire", wire),
     ("entries", entries),
+    ("messages", messages),
     ("journal", journal),
 ];
 
@@ -208,6 +211,28 @@ pub fn entries(data: &[u8]) {
         let Ok((used, same)) = Entry::parse(&bytes[at..]) else { unreachable!() };
         assert!(same == entry && used >= again.len());
         at += used;
+    }
+}
+
+/// The bodies of a POST and of its reply.
+pub fn messages(data: &[u8]) {
+    if let Ok(request) = TransferRequest::from_body(data) {
+        assert!(request.streams > 0 && request.most_streams != Some(0));
+        let text = request.to_json().to_string();
+        assert_eq!(TransferRequest::from_body(text.as_bytes()), Ok(request), "{text}");
+    }
+    let mut headers = Headers::new();
+    headers.push("ETag", "\"tag\"");
+    match Offer::from_reply(&headers, data) {
+        Ok(offer) => {
+            if let Offer::Tree(tree) = &offer {
+                assert!(tree.port > 0 && tree.folder.mode <= 0o7777 && offer.etag().is_none());
+            }
+            let text = offer.to_json().to_string();
+            let again = Offer::from_reply(&headers, text.as_bytes());
+            assert!(again.is_ok_and(|again| again == offer), "{text}");
+        }
+        Err(words) => assert!(words.len() < 200 && escape_limited(words.as_bytes(), 200) == words),
     }
 }
 
