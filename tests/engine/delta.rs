@@ -28,13 +28,7 @@ fn sent(world: &World, store: Store, streams: u8, weather: Faults, verify: Verif
 }
 
 /// The same, and how many bytes the sink counts as the same.
-fn moved(
-    world: &World,
-    store: Store,
-    streams: u8,
-    weather: Faults,
-    verify: Verify,
-) -> (u64, u64) {
+fn moved(world: &World, store: Store, streams: u8, weather: Faults, verify: Verify) -> (u64, u64) {
     // However busy the machine is, no stream is late: a late range comes a second time.
     let timing = Timing { least_patience: Duration::from_secs(100), ..Timing::default() };
     let token = Token::random().unwrap();

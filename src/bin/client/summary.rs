@@ -203,7 +203,8 @@ mod tests {
     #[test]
     fn bytes_that_were_the_same_are_named_and_do_not_count_for_the_rate() {
         let text = Fetched { same: 1013 << 20, ..fetched() }.to_string();
-        let words = "1.00 GiB in 2.31 s (4.76 MiB/s now) over 4 streams, md5 ok, 0.989 GiB the same";
+        let words =
+            "1.00 GiB in 2.31 s (4.76 MiB/s now) over 4 streams, md5 ok, 0.989 GiB the same";
         assert_eq!(text, words);
         let both = Fetched { resumed: 1 << 29, same: 1 << 29, ..fetched() }.to_string();
         assert!(both.contains("(0 bytes/s now)"), "{both}");
