@@ -44,7 +44,7 @@ complete -c ropewalk-client -l single-port -d 'use the port in the address for a
 complete -c ropewalk-client -l connect-timeout -x -d 'time to connect to one address (default: 10), and to wait for a reply (default: no limit)'
 complete -c ropewalk-client -l retry-for -x -d 'time to wait for a full server, and to reach a lost server again (default: 60)'
 complete -c ropewalk-client -l restart -d 'fetch the whole file anew, whatever is there'
-complete -c ropewalk-client -l whole -d 'fetch also what an older file has already, and compare nothing with it'
+complete -c ropewalk-client -l whole -d 'fetch every byte, also those that an older file has already'
 complete -c ropewalk-client -l no-sync -d 'do not wait for the disk, except before the file gets its mtime'
 complete -c ropewalk-client -l progress -x -a 'auto bar plain json none' -d 'how to show progress on standard error (default: auto)'
 complete -c ropewalk-client -l trace -r -F -d 'draw a picture of the transfer: the rate and the faults of each stream'

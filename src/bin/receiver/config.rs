@@ -56,7 +56,7 @@ pub(crate) struct Target {
     pub(crate) files: Vec<File>,
 }
 
-/// The job that a client handed over, with its descriptors (src/common/codec/message/receiver_job.rs).
+/// The job that a client handed over, with its descriptors ([`ReceiverJob`]).
 pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     let ReceiverJob { shown, trace, rate: limit, protocol } = ReceiverJob::from_json(job.object())?;
     let rate = limit.map(Rate::new);

@@ -183,7 +183,7 @@ pub static CLIENT: Program = Program {
                     short: None,
                     long: "whole",
                     value: None,
-                    help: "fetch also what an older file has already, and compare nothing with it",
+                    help: "fetch every byte, also those that an older file has already",
                 },
                 Opt {
                     short: None,
