@@ -1,7 +1,7 @@
 //! The base of every test: its own folder and address, programs that it starts, reads and always
 //! ends, and file content that each run makes again.
 
-use crate::support::system::{Reserved, reserve, signal, with_usual_signals};
+use crate::support::system::{Reserved, pass_on_no_ignored_signal, reserve, signal};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -33,6 +33,7 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes both. `test` names the folder for people.
     pub(crate) fn new(test: &str) -> Scratch {
+        pass_on_no_ignored_signal();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
@@ -104,7 +105,6 @@ impl Scratch {
         command.env(MARK, &self.folder).stdin(Stdio::null());
         // Keeps the user's own passwords away from the tests.
         command.env("ROPEWALK_AUTH", "").env("XDG_CONFIG_HOME", self.folder.join(".config"));
-        with_usual_signals(&mut command);
         command
     }
 
@@ -147,7 +147,6 @@ pub(crate) fn program_path(name: &str) -> PathBuf {
 /// becomes the program.
 pub(crate) fn after(setting: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
-    with_usual_signals(&mut shell); // a shell keeps signals ignored that were ignored at its start
     shell.arg("-c").arg(format!("{setting}; exec \"$0\" \"$@\""));
     shell.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
     for (name, value) in command.get_envs() {
@@ -212,7 +211,6 @@ pub(crate) struct Outcome {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Running {
-        with_usual_signals(command);
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -4,7 +4,7 @@
 use crate::support::harness::{content, wait_until};
 use crate::support::http::Http;
 use crate::support::site::Site;
-use crate::support::system::{signal, with_usual_signals};
+use crate::support::system::signal;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -55,7 +55,6 @@ impl Setup {
     /// The command of the tool, in the server's folder.
     fn command(&self, tool: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(tool);
-        with_usual_signals(&mut command);
         command
             .args(arguments)
             .env_remove("http_proxy")
