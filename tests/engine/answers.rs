@@ -116,7 +116,7 @@ fn a_source_that_asks_to_wait_for_ever_is_left() {
 #[test]
 fn an_answer_to_another_request_is_not_taken() {
     let same = Header::Same { offset: 0, length: 128 << 10 };
-    let page = Header::Entries { end: PageEnd::Whole, length: 0, crc: 0 };
+    let page = Header::Entries { end: PageEnd::Whole, folder: [0; 16], length: 0, crc: 0 };
     let gone = Header::Refused { code: RefusalCode::Gone, length: 0, crc: 0 };
     for wrong in [same, page, gone] {
         let (world, timing) = (world(), Timing::default());

@@ -313,6 +313,28 @@ fn a_tree_is_listed_page_by_page_and_each_file_fetched() {
 }
 
 #[test]
+fn each_page_has_the_identity_that_the_entry_of_its_folder_has() {
+    let place = Place::new();
+    (0..300).for_each(|number| place.write(&format!("sub/{number}"), b"x"));
+    place.write("sub/deep/file", b"x");
+    place.serve(|sink| {
+        let expected = |sink: &mut Sink, name: &str| match name {
+            "" => Tree::new(File::open(place.top("")).unwrap().into()).unwrap().identity(),
+            name => sink.fact(name).identity,
+        };
+        for name in ["", "sub", "sub/deep"] {
+            let expected = expected(sink, name);
+            for after in ["", "5"] {
+                let (name, after) = (name.as_bytes(), after.as_bytes());
+                sink.ask(&Request::List { name, after, room: MIN_ROOM });
+                let (Header::Entries { folder, .. }, _) = sink.block() else { panic!() };
+                assert_eq!(folder, expected);
+            }
+        }
+    });
+}
+
+#[test]
 fn a_folder_of_5000_files_is_fetched_with_64_requests_under_way() {
     let place = Place::new();
     (0..5000).for_each(|number| place.write(&format!("{number}"), &content(number % 50 + 1)));

@@ -55,7 +55,7 @@ pub(crate) struct Config {
     pub(crate) rate: Option<u64>,
     /// How to check the blocks and the file.
     pub(crate) verify: Verify,
-    /// Whether to continue an earlier run, and whether to wait for the disk.
+    /// Whether to continue an earlier run, to use older bytes, and to wait for the disk.
     pub(crate) start_options: StartOptions,
     /// The file for the picture of the transfer.
     pub(crate) trace: Option<PathBuf>,
@@ -156,6 +156,7 @@ impl Config {
             start_options: StartOptions {
                 restart: arguments.has("restart"),
                 sync: !arguments.has("no-sync"),
+                whole: arguments.has("whole"),
             },
             trace: arguments.value("trace").map(PathBuf::from),
             quiet: arguments.has("quiet"),

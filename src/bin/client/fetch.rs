@@ -67,6 +67,9 @@ pub(crate) fn run(
     outcome
 }
 
+/// The error for a folder in the place of a file.
+const NOT_REQUESTED: &str = "the server offers a folder, which was not requested";
+
 impl Fetch<'_> {
     /// Asks the server for the file, and fetches it over the protocol that the server speaks.
     fn run(&self, destination: OpenDestination) -> Result<Summary> {
@@ -82,6 +85,7 @@ impl Fetch<'_> {
                 }
                 _ => Err(Error::protocol("the server calls a file up to date that is not here")),
             },
+            Offer::Tree(_) => Err(Error::protocol(NOT_REQUESTED)),
             Offer::Classic(offer) => match destination {
                 OpenDestination::File(output) => {
                     classic_protocol::run(self, output, &server, &offer)
@@ -123,6 +127,7 @@ impl Fetch<'_> {
             most_streams: (streams == StreamCount::Auto).then_some(u8::MAX),
             protocol: Protocol::Ropewalk,
             existing,
+            tree: None,
         }
     }
 

@@ -60,11 +60,11 @@ pub(crate) struct Snapshot {
     /// Since the fetch began.
     pub(crate) time: Duration,
     pub(crate) phase: Phase,
-    /// Bytes that have arrived, with those of an earlier run.
+    /// Bytes that are here: arrived, the same as in an older file, or of an earlier run.
     pub(crate) bytes: u64,
     /// Bytes of the file; `None` while it is unknown.
     pub(crate) size: Option<u64>,
-    /// Bytes per second, now.
+    /// Bytes per second that arrive, now.
     pub(crate) rate: f64,
     /// Seconds to the last byte, if known.
     pub(crate) seconds_left: Option<u64>,
@@ -76,6 +76,8 @@ pub(crate) struct Snapshot {
     pub(crate) resumed: u64,
     /// How many of the resumed bytes are checked.
     pub(crate) checked: u64,
+    /// Bytes that an older file had.
+    pub(crate) same: u64,
     /// Bytes that the receiver's MD5 covers, if it makes one.
     pub(crate) hashed: Option<u64>,
 }
@@ -95,7 +97,10 @@ struct State {
     /// Bytes of an earlier run.
     resumed: u64,
     tally: Tally,
+    /// Of all bytes that are here: for the time left.
     speed: Speed,
+    /// Of those that arrived.
+    arrival: Speed,
 }
 
 impl Progress {
@@ -108,6 +113,7 @@ impl Progress {
             resumed: 0,
             tally: Tally::default(),
             speed: Speed::new(Duration::ZERO, 0, TIME_LEFT_MEAN),
+            arrival: Speed::new(Duration::ZERO, 0, RATE_TIME),
         };
         Progress { begun: Instant::now(), state: Mutex::new(state), wakeup: Wakeup::default() }
     }
@@ -117,9 +123,11 @@ impl Progress {
     pub(crate) fn begin(&self, size: Option<u64>, resumed: u64, md5: bool) {
         let mut state = lock(&self.state);
         let tally = Tally { bytes: resumed, held: resumed, ..Tally::default() };
-        let speed = Speed::new(self.begun.elapsed(), resumed, TIME_LEFT_MEAN);
+        let now = self.begun.elapsed();
+        let speed = Speed::new(now, resumed, TIME_LEFT_MEAN);
+        let arrival = Speed::new(now, resumed, RATE_TIME);
         let phase = if resumed > 0 { Phase::Checking } else { Phase::Moving };
-        *state = State { phase, size, md5, resumed, tally, speed };
+        *state = State { phase, size, md5, resumed, tally, speed, arrival };
     }
 
     /// The receiver has come this far.
@@ -127,6 +135,7 @@ impl Progress {
         let time = self.begun.elapsed();
         let mut state = lock(&self.state);
         state.speed.note(time, tally.bytes);
+        state.arrival.note(time, tally.bytes.saturating_sub(tally.same));
         let whole = match state.size {
             Some(size) => tally.bytes >= size,
             // The size of a classic transfer is unknown: the end of all streams ends it.
@@ -177,12 +186,13 @@ impl Progress {
             phase: state.phase,
             bytes: state.tally.bytes,
             size: state.size,
-            rate: state.speed.rate(time, RATE_TIME),
+            rate: state.arrival.rate(time, RATE_TIME),
             seconds_left,
             streams: state.tally.streams,
             resent: state.tally.again,
             resumed: state.resumed,
             checked: state.resumed.saturating_sub(state.tally.held),
+            same: state.tally.same,
             hashed: state.tally.hashed,
         }
     }
@@ -263,6 +273,7 @@ mod tests {
             resumed: 0,
             tally: tally(100, 1),
             speed: Speed::new(Duration::ZERO, 0, TIME_LEFT_MEAN),
+            arrival: Speed::new(Duration::ZERO, 0, RATE_TIME),
         };
         state.speed.note(second, 100);
         assert_eq!(state.seconds_left(second, 900), Some(9));
@@ -287,6 +298,18 @@ mod tests {
         assert_eq!(progress.snapshot().phase, Phase::Moving);
         progress.update(tally(100, 0));
         assert_eq!(progress.snapshot().phase, Phase::Checking);
+    }
+
+    #[test]
+    fn bytes_that_were_the_same_count_as_done_and_not_for_the_rate() {
+        let progress = Progress::new();
+        progress.begin(Some(1000), 0, true);
+        progress.update(Tally { same: 900, ..tally(900, 1) });
+        let now = progress.snapshot();
+        assert_eq!((now.rate, now.bytes, now.same), (0.0, 900, 900));
+        assert!(now.seconds_left.is_some(), "the rest will go as fast");
+        progress.update(Tally { same: 900, ..tally(950, 1) });
+        assert!(progress.snapshot().rate > 0.0);
     }
 
     #[test]

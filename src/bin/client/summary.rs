@@ -37,6 +37,8 @@ pub(crate) struct Fetched {
     pub(crate) md5: Option<String>,
     /// Bytes of an earlier run.
     pub(crate) resumed: u64,
+    /// Bytes that an older file had.
+    pub(crate) same: u64,
     /// Faults that the receiver mended.
     pub(crate) mended: Mended,
     /// Whether the MD5 was the slowest step.
@@ -94,12 +96,13 @@ impl Fetched {
 
 impl fmt::Display for Fetched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moved = self.bytes.saturating_sub(self.resumed);
+        let here = self.resumed + self.same;
+        let moved = self.bytes.saturating_sub(here);
         let rate = moved as f64 / self.time.as_secs_f64().max(1e-9);
         let (size, time) = (amount::size(self.bytes), amount::time(self.time));
         let plural = if self.streams == 1 { "" } else { "s" };
         let rate = amount::rate(rate);
-        let rate = match self.resumed {
+        let rate = match here {
             0 => rate,
             _ => format!("{rate} now"),
         };
@@ -112,6 +115,9 @@ impl fmt::Display for Fetched {
         }
         if self.resumed > 0 {
             write!(f, ", resumed at {}%", amount::percent(self.resumed, self.bytes))?;
+        }
+        if self.same > 0 {
+            write!(f, ", {} the same", amount::size(self.same))?;
         }
         for (count, what, again) in [
             (self.mended.bad_blocks, "damaged block", " asked for again"),
@@ -145,6 +151,7 @@ mod tests {
             streams: 4,
             md5: Some("d41d8cd98f00b204e9800998ecf8427e".into()),
             resumed: 0,
+            same: 0,
             mended: Mended::default(),
             md5_was_slowest: false,
         }
@@ -180,6 +187,7 @@ mod tests {
         for usual in [
             Fetched { bytes: 999 << 20, streams: 255, mended, ..fetched() },
             Fetched { resumed: 50 << 30, bytes: 100 << 30, streams: 255, ..fetched() },
+            Fetched { same: 1013 << 20, ..fetched() },
             Fetched { resumed: 1 << 29, time: Duration::from_secs(3590), ..fetched() },
         ] {
             assert!(usual.to_string().len() <= 80, "{usual}");
@@ -190,6 +198,17 @@ mod tests {
     fn bytes_of_an_earlier_run_do_not_count_for_the_rate() {
         let text = Fetched { resumed: 1 << 29, md5: None, streams: 1, ..fetched() }.to_string();
         assert!(text.ends_with(" (222 MiB/s now) over 1 stream, resumed at 50%"), "{text}");
+    }
+
+    #[test]
+    fn bytes_that_were_the_same_are_named_and_do_not_count_for_the_rate() {
+        let text = Fetched { same: 1013 << 20, ..fetched() }.to_string();
+        let words =
+            "1.00 GiB in 2.31 s (4.76 MiB/s now) over 4 streams, md5 ok, 0.989 GiB the same";
+        assert_eq!(text, words);
+        let both = Fetched { resumed: 1 << 29, same: 1 << 29, ..fetched() }.to_string();
+        assert!(both.contains("(0 bytes/s now)"), "{both}");
+        assert!(both.ends_with(", resumed at 50%, 512 MiB the same"), "{both}");
     }
 
     #[test]

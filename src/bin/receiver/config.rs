@@ -50,8 +50,7 @@ pub(crate) struct Target {
     pub(crate) files: Vec<File>,
 }
 
-/// The job that a client handed over. Descriptors are the files of the streams; or the
-/// part file and its journal; or the one that is to get the bytes in order.
+/// The job that a client handed over, with its descriptors (codec/message/receiver_job.rs).
 pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     let ReceiverJob { shown, trace, rate: limit, protocol } = ReceiverJob::from_json(job.object())?;
     let rate = limit.map(Rate::new);
@@ -76,7 +75,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let dialler = Dialler::new(Box::new(dial), session.token, streams, timing);
             let store = match sink {
                 Sink::Piped => Store::piped(Pipe::new(job.descriptor()?)),
-                Sink::Kept { sync } => Store::Kept(kept(job, sync, &shown)?),
+                Sink::Kept { sync, basis } => Store::Kept(kept(job, sync, basis, &shown)?),
             };
             let wanted = Wanted { size, streams, grows, verify, limit, rate, trace, shown, store };
             let sink = Box::new(sink::Sink::new(wanted, timing));
@@ -85,13 +84,14 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     }
 }
 
-/// The part file and its journal.
-fn kept(job: &mut Job, sync: bool, shown: &str) -> Result<Kept> {
+/// The part file, its journal, and with `basis` an older file.
+fn kept(job: &mut Job, sync: bool, basis: bool, shown: &str) -> Result<Kept> {
     let part = File::from(job.descriptor()?);
     let (_, journal, contents) = Journal::open(File::from(job.descriptor()?))
         .map_err(|error| Error::system(shown, &error))?
         .ok_or_else(|| Error::protocol("the job has an invalid journal"))?;
-    Ok(Kept { part, journal, contents, sync, basis: None })
+    let basis = basis.then(|| job.descriptor().map(File::from)).transpose()?;
+    Ok(Kept { part, journal, contents, sync, basis })
 }
 
 /// `HOST PORT THREADS DIRECTORY`.

@@ -15,6 +15,7 @@ use ropewalk::transfer::classic::source::ClassicSource;
 use ropewalk::transfer::link::acceptor::Acceptor;
 use ropewalk::transfer::link::token::Token;
 use ropewalk::transfer::queue::rate::{Rate, Throttle};
+use ropewalk::transfer::source::tree::Tree;
 use ropewalk::transfer::source::{Content, Source};
 use ropewalk::transfer::timing::Timing;
 use std::fs::File;
@@ -38,7 +39,7 @@ pub(crate) enum Transfer {
     Ropewalk { source: Box<Source>, token: Token, streams: u8 },
 }
 
-/// The job that a server handed over: descriptors are the listener and the file.
+/// The job that a server handed over: descriptors are the listener and the file or folder.
 /// With them the limit on how fast to send, which the server may change.
 pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
     let listener = TcpListener::from(job.descriptor()?);
@@ -52,6 +53,13 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
             let plan = BlockPlan::with_block_size(size, block_size);
             let source = ClassicSource::new(file, plan, streams, throttle, timing);
             (Transfer::Classic(Box::new(source)), Some(peer))
+        }
+        SenderProtocol::Tree { token, one_file_system, peer } => {
+            let tree = Tree::new(file.into()).map_err(failed)?;
+            let tree = if one_file_system { tree.one_file_system() } else { tree };
+            let source = Source::new(Content::Tree(tree), throttle, timing).map_err(failed)?;
+            let (source, token) = (Box::new(source), Token::from_bytes(token));
+            (Transfer::Ropewalk { source, token, streams }, peer)
         }
         SenderProtocol::Ropewalk { token, stored, version, peer } => {
             let content = Content::File { file, version, stored };

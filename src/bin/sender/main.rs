@@ -1,5 +1,5 @@
-//! Sends one file over the streams that connect to it: for a server, which hands it
-//! the listener and the open file, or by hand. Needs no file system for the former.
+//! Sends one file, or everything below a folder, over the streams that connect to it: for a
+//! server, which hands it the listener and the open file or folder, or by hand.
 
 #![forbid(unsafe_code)]
 
@@ -17,10 +17,15 @@ use ropewalk::sys::stream::Stream;
 use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::meter::Reading;
+use ropewalk::transfer::source::tree::MAX_OPEN;
 
 /// Descriptors of a sender: twice as many streams as there can be, since a stream that
 /// comes again does not wait for its dead one; as many strangers; and some for the rest.
 const DESCRIPTORS: u64 = 4 * MAX_STREAMS + 64;
+
+/// Further descriptors of each stream of a tree: for the files that it keeps open, and the folders
+/// on the way to one that it opens or lists.
+const DESCRIPTORS_IN_TREE: u64 = MAX_OPEN as u64 + 4;
 
 fn main() -> std::process::ExitCode {
     program::main(&programs::SENDER, |arguments| {
@@ -39,7 +44,7 @@ fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
     let (task, rate) = config::from_job(&mut job)?;
     // Before the first thread, which Landlock would leave as it was.
-    let confined = sandbox::confine_sender(DESCRIPTORS);
+    let confined = confine(&task);
     Report::Confined { text: confined.to_string() }.send();
     let entrance = task.acceptor.entrance();
     job.watch_lifeline(move |word, descriptor| {
@@ -63,10 +68,26 @@ fn run_job() -> Result<ExitCode> {
     }
 }
 
+/// Gives up the rights that the task does not need.
+fn confine(task: &Task) -> sandbox::Report {
+    let folder = match &task.transfer {
+        Transfer::Classic(_) => None,
+        Transfer::Ropewalk { source, .. } => source.folder(),
+    };
+    match folder {
+        None => sandbox::confine_sender(DESCRIPTORS),
+        Some(folder) => {
+            // As many streams as there can be twice.
+            let descriptors = DESCRIPTORS + 2 * MAX_STREAMS * DESCRIPTORS_IN_TREE;
+            sandbox::confine_tree_source(descriptors, folder)
+        }
+    }
+}
+
 /// Started by hand: quiet when all goes well.
 fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
     let task = config::from_arguments(arguments)?;
-    sandbox::confine_sender(DESCRIPTORS);
+    confine(&task);
     run(task, |_| {})?;
     Ok(ExitCode::Success)
 }

@@ -5,14 +5,17 @@
 
 use crate::answer::unavailable;
 use ropewalk::codec::http::{Refusal, Status};
+use ropewalk::codec::message::offer::FolderState;
 use ropewalk::codec::percent;
 use ropewalk::sys::dir::{Access, Dir};
 use ropewalk::sys::file;
 use ropewalk::transfer::source::confine::{Refused, Root};
 use ropewalk::transfer::source::identity::Identity;
+use ropewalk::transfer::source::tree::state_of;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -25,6 +28,24 @@ pub(crate) struct Opened {
     pub(crate) file: File,
     /// Its identity when it was opened.
     pub(crate) identity: Identity,
+}
+
+/// An open folder that a client may fetch with everything below it.
+#[derive(Debug)]
+pub(crate) struct OpenedFolder {
+    /// The folder.
+    pub(crate) dir: Dir,
+    /// What it was when it was opened.
+    pub(crate) state: FolderState,
+}
+
+/// What a client that can take a folder gets.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A regular file.
+    File(Opened),
+    /// A folder.
+    Folder(OpenedFolder),
 }
 
 /// The path in a target, decoded and without the query. A path that begins with a slash is
@@ -100,6 +121,36 @@ impl Tree {
                 let identity = Identity::of(&file, &found);
                 Ok(Opened { file, identity })
             }
+        }
+    }
+
+    /// Opens the regular file or the folder at `path`, which is not decoded any further.
+    ///
+    /// # Errors
+    /// As for [`Tree::open`].
+    pub(crate) fn find(&self, path: &[u8]) -> Result<Found, Refusal> {
+        let dir = match self {
+            Tree::Everything => {
+                let path = as_path(path);
+                // As for a file: a device is not opened.
+                match fs::metadata(path).map_err(|error| unreadable(&error))?.is_dir() {
+                    true => Some(Dir::open(path).map_err(|error| unreadable(&error))?),
+                    false => None,
+                }
+            }
+            Tree::Beneath(root) => match root.open_dir(path) {
+                Ok(dir) => Some(dir),
+                Err(Refused::NoRoom(error)) => return Err(unavailable(&error)),
+                Err(Refused::NotServed(_)) => None,
+            },
+        };
+        let Some(dir) = dir else { return self.open(path).map(Found::File) };
+        match state_of(dir.as_fd()) {
+            Ok(state) => Ok(Found::Folder(OpenedFolder { dir, state })),
+            Err(error) if error.raw_os_error() == Some(libc::EXDEV) => {
+                Err(Refusal::new(Status::NOT_FOUND, "the kernel's own files are not served"))
+            }
+            Err(error) => Err(no_such_file().because(error.raw_os_error())),
         }
     }
 
@@ -223,6 +274,17 @@ mod tests {
                 404,
                 "{target}"
             );
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_folders_gets_a_folder_and_still_each_file() {
+        let find = |path: &str| Tree::Everything.find(path.as_bytes());
+        assert!(matches!(find("/etc/passwd").unwrap(), Found::File(_)));
+        let Found::Folder(folder) = find("/etc/.").unwrap() else { panic!("no folder") };
+        assert_eq!(folder.state, state_of(Dir::open(Path::new("/etc")).unwrap().as_fd()).unwrap());
+        for path in ["/dev/null", "/nonexistent", "/etc/passwd/", "/proc", "/sys/kernel"] {
+            assert_eq!(find(path).unwrap_err().status.code(), 404, "{path}");
         }
     }
 

@@ -15,13 +15,14 @@ use crate::config::{Config, Volume};
 use crate::connections::Connection;
 use crate::digests::{Digests, Followed, Hurry};
 use crate::ports::DataPorts;
-use crate::target::Opened;
+use crate::target::{Opened, OpenedFolder};
 use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::terminal;
 use ropewalk::codec::http::{Refusal, Status};
-use ropewalk::codec::message::offer::{ClassicOffer, RopewalkOffer};
+use ropewalk::codec::message::offer::{ClassicOffer, RopewalkOffer, TreeOffer};
 use ropewalk::codec::message::sender_job::{SenderJob, SenderProtocol};
+use ropewalk::codec::message::transfer_request::TreeWish;
 use ropewalk::codec::text::escape;
 use ropewalk::error::ExitCode;
 use ropewalk::hash::hex;
@@ -30,19 +31,19 @@ use ropewalk::sys::thread;
 use ropewalk::transfer::classic::blocks::BlockPlan;
 use ropewalk::transfer::link::token::Token;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::{Table, TransferEntry};
 use totals::Outcome;
 
-/// The request of a client.
+/// The request of a client for a file or a folder.
 #[derive(Debug)]
-pub(crate) struct Wanted {
-    /// The file.
-    pub(crate) opened: Opened,
+pub(crate) struct Wanted<T> {
+    /// The file or the folder.
+    pub(crate) opened: T,
     /// Its path, for the log.
     pub(crate) path: Vec<u8>,
     /// Over how many streams.
@@ -70,7 +71,8 @@ struct Transfer {
     followed: Option<Followed>,
     peer: SocketAddr,
     path: String,
-    size: u64,
+    /// Bytes of the file; a folder has no size that anybody knows.
+    size: Option<u64>,
     begun: Instant,
     volume: Volume,
 }
@@ -99,7 +101,7 @@ impl Transfers {
     pub(crate) fn offer_classic(
         &self,
         connection: &Connection,
-        wanted: Wanted,
+        wanted: Wanted<Opened>,
         digests: &Arc<Digests>,
     ) -> Result<ClassicOffer, NoAnswer> {
         let entry = self.table.admit(connection.peer().ip(), Instant::now())?;
@@ -112,8 +114,9 @@ impl Transfers {
         let (size, block_size) = (hashed.length, plan.block_size());
         let peer = connection.peer().ip();
         let protocol = SenderProtocol::Classic { size, block_size, peer };
-        let transfer = self.transfer(connection, entry, &wanted, hashed.length);
-        let port = self.start(connection, &wanted, protocol, transfer)?;
+        let Wanted { opened, path, threads } = wanted;
+        let transfer = self.transfer(connection, entry, &path, Some(hashed.length));
+        let port = self.start(connection, opened.file.as_fd(), (threads, protocol), transfer)?;
         Ok(ClassicOffer { hash: hex(&hashed.md5), port })
     }
 
@@ -121,51 +124,75 @@ impl Transfers {
     pub(crate) fn offer_ropewalk(
         &self,
         connection: &Connection,
-        wanted: Wanted,
+        wanted: Wanted<Opened>,
         digests: &Arc<Digests>,
     ) -> Result<RopewalkOffer, NoAnswer> {
         let entry = self.table.admit(connection.peer().ip(), Instant::now())?;
         let session = Token::random().map_err(|error| unavailable(&error))?;
-        let identity = wanted.opened.identity;
+        let Wanted { opened: Opened { file, identity }, path, threads } = wanted;
         let (token, stored, version) = (session.bytes(), identity.stored, identity.version);
-        // The token says which transfer a stream belongs to, so its address need not.
-        let peer = (!self.any_address).then(|| connection.peer().ip());
+        let peer = self.only_peer(connection);
         let protocol = SenderProtocol::Ropewalk { token, stored, version, peer };
         let size = identity.version.size;
-        let mut transfer = self.transfer(connection, entry, &wanted, size);
+        let mut transfer = self.transfer(connection, entry, &path, Some(size));
         transfer.token = Some(session);
         transfer.followed = Some(digests.follow(&identity.key()));
-        let port = self.start(connection, &wanted, protocol, transfer)?;
+        let port = self.start(connection, file.as_fd(), (threads, protocol), transfer)?;
         let (mtime, etag) = (Some(version.mtime), identity.etag_field());
         Ok(RopewalkOffer { port, token, size, stored, granted: None, mtime, etag })
+    }
+
+    /// Starts a sender of everything below a folder.
+    pub(crate) fn offer_tree(
+        &self,
+        connection: &Connection,
+        wanted: Wanted<OpenedFolder>,
+        wish: TreeWish,
+    ) -> Result<TreeOffer, NoAnswer> {
+        let entry = self.table.admit(connection.peer().ip(), Instant::now())?;
+        let session = Token::random().map_err(|error| unavailable(&error))?;
+        let Wanted { opened: OpenedFolder { dir, state }, path, threads } = wanted;
+        let (token, peer) = (session.bytes(), self.only_peer(connection));
+        let TreeWish { one_file_system } = wish;
+        let protocol = SenderProtocol::Tree { token, one_file_system, peer };
+        let mut transfer = self.transfer(connection, entry, &path, None);
+        transfer.token = Some(session);
+        let port = self.start(connection, dir.as_fd(), (threads, protocol), transfer)?;
+        Ok(TreeOffer { port, token, granted: None, folder: state })
+    }
+
+    /// The only address that streams of a session may come from. The token says which transfer a
+    /// stream belongs to, so its address need not.
+    fn only_peer(&self, connection: &Connection) -> Option<IpAddr> {
+        (!self.any_address).then(|| connection.peer().ip())
     }
 
     fn transfer(
         &self,
         connection: &Connection,
         entry: TransferEntry,
-        wanted: &Wanted,
-        size: u64,
+        path: &[u8],
+        size: Option<u64>,
     ) -> Transfer {
         Transfer {
             entry,
             token: None,
             followed: None,
             peer: connection.peer(),
-            path: escape(&wanted.path),
+            path: escape(path),
             size,
             begun: Instant::now(),
             volume: self.volume,
         }
     }
 
-    /// Starts a sender of this protocol, and a thread that follows it to its end. The
-    /// answer is its port.
+    /// Starts a sender of `content`, over so many streams of this protocol, and a thread that
+    /// follows it to its end. The answer is its port.
     fn start(
         &self,
         connection: &Connection,
-        wanted: &Wanted,
-        protocol: SenderProtocol,
+        content: BorrowedFd<'_>,
+        (streams, protocol): (u8, SenderProtocol),
         transfer: Transfer,
     ) -> Result<u16, Refusal> {
         let listener = connection.stream().local_addr().and_then(|mut local| {
@@ -181,7 +208,7 @@ impl Transfers {
             _ => unavailable(&error),
         })?;
         let job = SenderJob {
-            streams: wanted.threads,
+            streams,
             idle: self.idle,
             stall: self.stall,
             rate: self.table.next_rate(Instant::now()),
@@ -189,7 +216,7 @@ impl Transfers {
         };
         let started = || -> io::Result<u16> {
             let port = listener.local_addr()?.port();
-            let descriptors = [listener.as_fd(), wanted.opened.file.as_fd()];
+            let descriptors = [listener.as_fd(), content];
             let worker = self.supervisor.start_worker(&self.sender, job.to_json(), &descriptors)?;
             transfer.entry.has_sender(worker.lifeline(), transfer.token, Instant::now())?;
             thread::spawn("transfer", move || transfer.follow(worker))?;
@@ -216,12 +243,14 @@ impl Transfer {
         // Before the line is logged: a reader of the line finds the session ended.
         self.entry.end(outcome, took);
         if self.volume > Volume::Quiet {
+            let moved = match self.size {
+                Some(size) => format!("{} bytes of {size}", tally.bytes),
+                None => format!("{} files, {} bytes", tally.files, tally.bytes),
+            };
             terminal::log(format_args!(
-                "{} {} {} bytes of {} over {} streams in {:.3} s: {words}",
+                "{} {} {moved} over {} streams in {:.3} s: {words}",
                 self.peer,
                 self.path,
-                tally.bytes,
-                self.size,
                 tally.streams,
                 took.as_secs_f64(),
             ));
@@ -235,7 +264,9 @@ impl Transfer {
         while let Ok(Some(report)) = worker.reports.next_report() {
             match report {
                 Report::Confined { text } => self.log_rights(&text),
-                Report::Lost { .. } | Report::Trace(_) => {} // only receivers say so
+                // Only receivers say so.
+                Report::Lost { .. } | Report::Trace(_) | Report::Tree(_) | Report::Entry { .. } => {
+                }
                 Report::Progress(so_far) => {
                     tally = so_far;
                     self.reached(&tally);

@@ -21,7 +21,7 @@ pub const MAX_ENTRY: u32 = 8 << 10;
 pub const FIXED_SIZE: usize = 68;
 
 /// All bits that a mode may have.
-const MODE_BITS: u16 = 0o7777;
+pub const MODE_BITS: u16 = 0o7777;
 
 /// Largest size of a file: what the kernel can address.
 const MAX_SIZE: u64 = i64::MAX as u64;

@@ -17,5 +17,6 @@ pub mod sender_job;
 pub mod session;
 pub mod slice;
 pub mod transfer_request;
+pub mod tree_options;
 pub mod verify;
 pub mod version;

@@ -26,6 +26,8 @@ use libc::{fstatat64, stat64};
 pub enum Access {
     /// For its metadata only. Opens a symbolic link itself.
     Look,
+    /// For reading; it must exist. Symbolic links are refused.
+    Read,
     /// For reading and writing; it must exist. Symbolic links are refused.
     Update,
     /// For reading and writing; it must not exist. It gets this mode, less the umask.
@@ -64,6 +66,7 @@ impl Dir {
     pub fn open_file(&self, name: &OsStr, access: Access) -> io::Result<File> {
         let (flags, mode) = match access {
             Access::Look => (libc::O_PATH, 0),
+            Access::Read => (libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0),
             Access::Update => (libc::O_RDWR | libc::O_NONBLOCK | libc::O_NOCTTY, 0),
             Access::Create(mode) => (libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode),
         };

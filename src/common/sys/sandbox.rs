@@ -9,6 +9,7 @@ mod seccomp;
 use super::check;
 use std::fmt;
 use std::io;
+use std::os::fd::BorrowedFd;
 
 /// The outcome of one step.
 #[derive(Debug)]
@@ -69,31 +70,69 @@ impl fmt::Display for Report {
 /// Leaves this process the rights of a sender: its open descriptors, at most `descriptors` at
 /// once, and incoming connections. It can open no file, start no program and make no socket.
 pub fn confine_sender(descriptors: u64) -> Report {
-    confine(Role::Sender, descriptors)
+    confine(Role::Sender, descriptors, None)
 }
 
 /// Leaves this process the rights of a receiver: those of a sender, and to change its open files
 /// and to connect over TCP. It can open no file, so it writes only to the files that it was
 /// given.
 pub fn confine_receiver(descriptors: u64) -> Report {
-    confine(Role::Receiver, descriptors)
+    confine(Role::Receiver, descriptors, None)
 }
 
-/// Which of the two kinds of worker a process is.
+/// Leaves this process the rights of a sender, and to read everything beneath `folder`. Without
+/// Landlock it can read what its user can, and still change nothing.
+pub fn confine_tree_source(descriptors: u64, folder: BorrowedFd<'_>) -> Report {
+    confine(Role::TreeSource, descriptors, Some(folder))
+}
+
+/// Leaves this process the rights of a receiver, and to read and change everything beneath
+/// `folder`. Without Landlock it can read and change what its user can.
+pub fn confine_tree_sink(descriptors: u64, folder: BorrowedFd<'_>) -> Report {
+    confine(Role::TreeSink, descriptors, Some(folder))
+}
+
+/// Which kind of worker a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
+    /// Sends the file that it has open.
     Sender,
+    /// Fills the files that it has open.
     Receiver,
+    /// Sends what is beneath its folder.
+    TreeSource,
+    /// Fills its folder.
+    TreeSink,
 }
 
-fn confine(role: Role, descriptors: u64) -> Report {
+impl Role {
+    /// Whether it connects, and changes files.
+    fn is_sink(self) -> bool {
+        matches!(self, Role::Receiver | Role::TreeSink)
+    }
+
+    /// The name of the step that takes the file system away.
+    fn files_step(self) -> &'static str {
+        match self {
+            Role::Sender | Role::Receiver => "no file system (Landlock)",
+            Role::TreeSource | Role::TreeSink => "no other folder (Landlock)",
+        }
+    }
+}
+
+fn confine(role: Role, descriptors: u64, folder: Option<BorrowedFd<'_>>) -> Report {
     let alone = has_one_thread(); // the question is put to the file system
+    let no_dumps = Outcome::of(limit_core_dumps());
+    let few = Outcome::of(limit_descriptors(descriptors));
+    let no_new = Outcome::of(no_new_privileges());
+    let files = Outcome::of(landlock::deny_files(role, folder).and(alone));
+    let calls = seccomp::restrict(role, matches!(files, Outcome::Applied));
     let steps = vec![
-        ("no core dumps", Outcome::of(limit_core_dumps())),
-        ("descriptors", Outcome::of(limit_descriptors(descriptors))),
-        ("no new privileges", Outcome::of(no_new_privileges())),
-        ("no file system (Landlock)", Outcome::of(landlock::deny_files(role).and(alone))),
-        ("system calls (seccomp)", Outcome::of(seccomp::restrict(role))),
+        ("no core dumps", no_dumps),
+        ("descriptors", few),
+        ("no new privileges", no_new),
+        (role.files_step(), files),
+        ("system calls (seccomp)", Outcome::of(calls)),
     ];
     Report { steps }
 }

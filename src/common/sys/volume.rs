@@ -32,6 +32,9 @@ const CGROUP2: u32 = 0x6367_7270;
 /// Kinds whose inode numbers change with each mount.
 const WITHOUT_INODES: [u32; 7] = [FAT, EXFAT, FUSE, SMB, CIFS, SMB2, VBOXSF];
 
+/// Asks statx(2) for the number of the mount.
+const STATX_MNT_ID: libc::c_uint = 0x1000;
+
 /// The first kernel whose syncfs(2) returns the errors of the writes before it.
 const FIRST_HONEST_SYNC: (u32, u32) = (5, 8);
 
@@ -68,9 +71,32 @@ pub fn writes_zeros(file: &File) -> bool {
     matches!(kind(file), Some(FAT | EXFAT))
 }
 
-/// The number of the mount of an open file (proc_pid_fdinfo(5)); `None` if the
-/// kernel does not tell (before Linux 3.15, or without /proc).
+/// The number of the mount of an open file (statx(2), Linux 5.8; proc_pid_fdinfo(5), 3.15);
+/// `None` if the kernel does not tell. A worker that Landlock confines has no /proc.
 pub fn mount_of(file: BorrowedFd<'_>) -> Option<u64> {
+    mount_by_statx(file).or_else(|| mount_by_proc(file))
+}
+
+fn mount_by_statx(file: BorrowedFd<'_>) -> Option<u64> {
+    // SAFETY: all-zero is a valid statx.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the empty name is a constant C string; `found` is a writable `struct statx` that
+    // lives through the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_statx,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            STATX_MNT_ID,
+            &raw mut found,
+        )
+    };
+    check(result as libc::c_int).ok()?;
+    (found.stx_mask & STATX_MNT_ID != 0).then_some(found.stx_mnt_id)
+}
+
+fn mount_by_proc(file: BorrowedFd<'_>) -> Option<u64> {
     let path = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
     let text = std::fs::read_to_string(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
@@ -181,6 +207,16 @@ mod tests {
         assert!(shows_kernel(File::open("/proc/self/status").unwrap()));
         assert!(File::open("/sys/kernel").map_or(true, shows_kernel));
         assert!(!shows_kernel(File::open(std::env::temp_dir()).unwrap()));
+    }
+
+    #[test]
+    fn both_ways_to_ask_for_a_mount_agree() {
+        let (root, proc) = (File::open("/").unwrap(), File::open("/proc").unwrap());
+        for file in [&root, &proc] {
+            let by_statx = mount_by_statx(file.as_fd());
+            assert!(by_statx.is_none() || by_statx == mount_by_proc(file.as_fd()));
+        }
+        assert_ne!(mount_of(root.as_fd()), mount_of(proc.as_fd()));
     }
 
     #[test]

@@ -18,8 +18,10 @@ pub struct Reading {
     pub open: u64,
     /// The most streams that were open at once.
     pub peak: u64,
-    /// One past the highest byte of the file that was moved.
+    /// One past the highest byte of the file that was moved. Of a tree, the bytes of all answers.
     pub offset: u64,
+    /// Of a tree, answers that reached the end of a file.
+    pub files: u64,
 }
 
 /// Counts bytes and streams.
@@ -34,6 +36,15 @@ impl Meter {
         let mut reading = lock(&self.reading);
         reading.bytes += bytes;
         reading.offset = reading.offset.max(offset);
+    }
+
+    /// Counts an answer of a tree, or a part of one: `bytes` of `answered` are moved, and the rest
+    /// need not be. `ends_file` says that the file has nothing behind it.
+    pub fn add_of_tree(&self, bytes: u64, answered: u64, ends_file: bool) {
+        let mut reading = lock(&self.reading);
+        reading.bytes += bytes;
+        reading.offset = reading.offset.wrapping_add(answered);
+        reading.files += u64::from(ends_file);
     }
 
     /// Counts a stream as open until the returned value is dropped.
@@ -64,8 +75,8 @@ impl Drop for OpenStream<'_> {
 
 impl From<Reading> for Tally {
     fn from(reading: Reading) -> Tally {
-        let Reading { bytes, open: streams, offset, .. } = reading;
-        Tally { bytes, streams, offset, ..Tally::default() }
+        let Reading { bytes, open: streams, offset, files, .. } = reading;
+        Tally { bytes, streams, offset, files, ..Tally::default() }
     }
 }
 
@@ -79,7 +90,7 @@ mod tests {
         let first = meter.open();
         let second = meter.open();
         drop(first);
-        assert_eq!(meter.read(), Reading { bytes: 0, open: 1, peak: 2, offset: 0 });
+        assert_eq!(meter.read(), Reading { open: 1, peak: 2, ..Reading::default() });
         drop(second);
         assert_eq!(meter.read().open, 0);
     }
@@ -93,9 +104,19 @@ mod tests {
     }
 
     #[test]
+    fn every_answer_of_a_tree_counts_and_its_moved_bytes_and_files_do() {
+        let meter = Meter::default();
+        meter.add_of_tree(10, 10, false);
+        meter.add_of_tree(0, 100, true);
+        meter.add_of_tree(0, 0, true);
+        let expected = Reading { bytes: 10, offset: 110, files: 2, ..Reading::default() };
+        assert_eq!(meter.read(), expected);
+    }
+
+    #[test]
     fn a_tally_has_the_moved_bytes_and_the_open_streams() {
-        let reading = Reading { bytes: 1, open: 2, peak: 3, offset: 4 };
-        let tally = Tally { bytes: 1, streams: 2, offset: 4, ..Tally::default() };
+        let reading = Reading { bytes: 1, open: 2, peak: 3, offset: 4, files: 5 };
+        let tally = Tally { bytes: 1, streams: 2, offset: 4, files: 5, ..Tally::default() };
         assert_eq!(Tally::from(reading), tally);
     }
 }

@@ -32,6 +32,7 @@ use answers::{Answers, Named};
 use ending::Ending;
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 use tree::Tree;
@@ -100,6 +101,14 @@ impl Source {
             outcome: Mutex::default(),
             settled: Condvar::new(),
         })
+    }
+
+    /// The folder of a tree.
+    pub fn folder(&self) -> Option<BorrowedFd<'_>> {
+        match &self.content {
+            Content::File { .. } => None,
+            Content::Tree(tree) => Some(tree.folder()),
+        }
     }
 
     /// Answers on the streams that come to `acceptor` and show `token`.

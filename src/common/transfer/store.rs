@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod basis;
 pub mod journal;
 mod lock;
 pub mod names;

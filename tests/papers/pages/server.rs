@@ -132,6 +132,11 @@ const METRICS: Section = Section {
             "transfer_bytes_total",
             "Bytes of files that all transfers have sent, with those under way.",
         ),
+        (
+            "files_total",
+            "Files of folders that all transfers have sent, with those under way; a file without \
+             bytes is not counted.",
+        ),
         ("transfer_seconds_total", "Total duration of the transfers that have ended."),
         (
             "stream_peak_total",

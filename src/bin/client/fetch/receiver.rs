@@ -62,6 +62,7 @@ impl Fetch<'_> {
                     lost(Loss { text: text.clone(), since })?;
                 }
                 Report::Trace(slice) => self.collector.add(slice),
+                Report::Tree(_) | Report::Entry { .. } => {}
                 Report::Confined { .. } | Report::Done { .. } | Report::Failed { .. } => {}
             }
             last = Some(report);

@@ -15,6 +15,7 @@ use ropewalk::codec::amount;
 use ropewalk::codec::message::receiver_job::Sink;
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::transfer::store::basis;
 use ropewalk::transfer::store::journal::{self, Subject};
 use ropewalk::transfer::store::output::{Output, PartFile};
 use ropewalk::transfer::store::partial::{self, Start};
@@ -53,6 +54,7 @@ pub(super) fn run(
         streams: tally.streams,
         md5,
         resumed,
+        same: tally.same,
         mended,
         md5_was_slowest: lag >= MENTIONED_LAG && lag >= time / MENTIONED_SHARE,
     })
@@ -83,8 +85,10 @@ fn prepare(fetch: &Fetch<'_>, part: &mut PartFile, offer: &RopewalkOffer) -> Res
 
 /// Receives every byte that is missing.
 fn receive(transfer: &Transfer<'_>, part: &mut PartFile) -> Result<Received> {
-    let sink = Sink::Kept { sync: transfer.fetch.config.start_options.sync };
-    let files = [part.file().as_fd(), part.journal().as_fd()];
+    let sync = transfer.fetch.config.start_options.sync;
+    let sink = Sink::Kept { sync, basis: part.basis().is_some() };
+    let mut files = vec![part.file().as_fd(), part.journal().as_fd()];
+    files.extend(part.basis().map(AsFd::as_fd));
     let received = transfer.run(sink, part.output().shown(), &files);
     part.keep(true);
     received.map_err(|error| give_up(error, transfer, part))
@@ -102,8 +106,13 @@ fn compare(
         if error.code() != ExitCode::Integrity {
             return give_up(error, transfer, part);
         }
-        let error = corruption::locate(error, fetch, (server, &offer.etag), part);
-        discard(error, part)
+        match corruption::locate(error, fetch, (server, &offer.etag), part) {
+            error if error.code() == ExitCode::Changed => leave_basis(error, part, fetch),
+            error => {
+                part.keep(false); // no byte of it can be used again
+                error
+            }
+        }
     })
 }
 
@@ -122,7 +131,7 @@ fn put_in_place(fetch: &Fetch<'_>, mut part: PartFile, offer: &RopewalkOffer) ->
 /// Decides what a failed transfer leaves, and adds to `error` how to continue.
 fn give_up(error: Error, transfer: &Transfer<'_>, part: &mut PartFile) -> Error {
     if error.code() == ExitCode::Changed {
-        return discard(error, part);
+        return leave_basis(error, part, transfer.fetch);
     }
     if error.code() == ExitCode::System && !part.has_records() {
         part.keep(false); // nothing has arrived: usually no receiver could be started
@@ -137,12 +146,18 @@ fn give_up(error: Error, transfer: &Transfer<'_>, part: &mut PartFile) -> Error 
     with_hint(error, part, transfer.fetch)
 }
 
-/// Leaves nothing: no byte that has arrived can be used again.
-fn discard(error: Error, part: &mut PartFile) -> Error {
-    part.keep(false);
-    match error.code() {
-        ExitCode::Changed => error.advise("the same command fetches it as it is now"),
-        _ => error,
+/// Decides what is left after the file has changed on the server: what has arrived, as basis for
+/// the next fetch, unless that is too little or the user wants none. Adds to `error` what to do.
+fn leave_basis(error: Error, part: &mut PartFile, fetch: &Fetch<'_>) -> Error {
+    let kept = part.output().kept().map_or(0, |(bytes, _)| bytes);
+    part.keep(kept >= basis::LEAST && !fetch.config.start_options.whole);
+    let advice = "the same command fetches it as it is now";
+    match part.is_kept() {
+        true => {
+            let shown = part.output().shown_part();
+            error.advise(format_args!("{advice}, less what is the same in {shown}"))
+        }
+        false => error.advise(advice),
     }
 }
 

@@ -124,7 +124,9 @@ fn hand_over(transfer: &Transfer<'_>, offer: Offer, lifeline: &UnixStream) -> Re
             let text = "the server now speaks only the classic protocol, which cannot resume";
             return Err(Error::protocol(text));
         }
-        Offer::UpToDate(_) => return Err(Error::protocol("the server offers no other session")),
+        Offer::UpToDate(_) | Offer::Tree(_) => {
+            return Err(Error::protocol("the server offers no other session"));
+        }
     };
     let guard = SessionGuard::new(transfer.server, &offer, transfer.fetch.config.single_port);
     if offer.etag != transfer.offer.etag {

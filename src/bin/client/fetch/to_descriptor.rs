@@ -71,6 +71,7 @@ fn summary(fetch: &Fetch<'_>, received: &Received, md5: Option<String>) -> Fetch
         streams: tally.streams,
         md5,
         resumed: 0,
+        same: 0,
         mended: *mended,
         md5_was_slowest: false,
     }

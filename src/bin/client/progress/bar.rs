@@ -115,7 +115,8 @@ fn fields(now: &Snapshot) -> Vec<Field> {
                 (_, blocks) => vec![resent(blocks)],
             },
         ),
-        (8, if moving && now.checked < now.resumed { vec![check(now)] } else { vec![] }),
+        (8, if moving && now.same > 0 { vec![same(now.same)] } else { vec![] }),
+        (9, if moving && now.checked < now.resumed { vec![check(now)] } else { vec![] }),
     ]
 }
 
@@ -166,6 +167,10 @@ fn resent(blocks: u64) -> String {
     format!("{blocks} re-sent")
 }
 
+fn same(bytes: u64) -> String {
+    format!("{} the same", amount::size(bytes))
+}
+
 /// `[=====>    ]` in so many columns, at least three.
 fn draw_gauge(share: u64, columns: usize) -> String {
     let inside = columns - 2;
@@ -196,6 +201,7 @@ mod tests {
             resent: 2,
             resumed: 0,
             checked: 0,
+            same: 0,
             hashed: Some(1 << 20),
         }
     }
@@ -260,6 +266,7 @@ mod tests {
             streams: 255,
             resent: u64::MAX,
             resumed: u64::MAX,
+            same: u64::MAX,
             hashed: Some(u64::MAX - 1),
             ..moving()
         };
@@ -316,6 +323,12 @@ mod tests {
     fn a_sentence_has_everything() {
         let expected = "43%, 450 MiB of 1.00 GiB, 88.7 MiB/s, 0:12 left, 4 streams, 2 re-sent";
         assert_eq!(sentence(&moving()), expected);
+    }
+
+    #[test]
+    fn bytes_that_were_the_same_are_shown() {
+        let now = Snapshot { same: 400 << 20, resent: 0, ..moving() };
+        assert!(sentence(&now).ends_with("4 streams, 400 MiB the same"), "{}", sentence(&now));
     }
 
     #[test]

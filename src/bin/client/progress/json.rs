@@ -74,6 +74,7 @@ fn state(event: &str, now: &Snapshot) -> Members {
         ("resent", Value::from_u64(now.resent)),
         ("kept", Value::from_u64(now.resumed)),
         ("checked", Value::from_u64(now.checked)),
+        ("same", Value::from_u64(now.same)),
         ("hashed", known(now.hashed)),
     ]
     .into_iter()
@@ -99,6 +100,7 @@ mod tests {
             resent: 1,
             resumed: 30,
             checked: 20,
+            same: 5,
             hashed: Some(10),
         }
     }
@@ -109,7 +111,7 @@ mod tests {
             progress(&snapshot()).to_string(),
             "{\"event\":\"progress\",\"seconds\":1.235,\"phase\":\"moving\",\"bytes\":50,\
              \"size\":200,\"percent\":25,\"rate\":12,\"left\":13,\"streams\":4,\"resent\":1,\
-             \"kept\":30,\"checked\":20,\"hashed\":10}"
+             \"kept\":30,\"checked\":20,\"same\":5,\"hashed\":10}"
         );
     }
 

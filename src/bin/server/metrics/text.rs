@@ -66,6 +66,12 @@ pub(super) fn format(counters: &Counters, totals: &Totals) -> String {
         transfers.bytes,
     );
     text.single(
+        "ropewalk_files_total",
+        "counter",
+        "Files of folders that transfers have sent.",
+        transfers.files,
+    );
+    text.single(
         "ropewalk_transfer_seconds_total",
         "counter",
         "Total duration of the transfers that have ended.",
@@ -124,6 +130,7 @@ mod tests {
             active: 1,
             ended: [5, 6, 7],
             bytes: u64::MAX,
+            files: 9,
             streams: 3,
             stream_peaks: 4,
             time,
@@ -136,6 +143,7 @@ mod tests {
             "ropewalk_transfers_total{outcome=\"failed\"} 7",
             "ropewalk_transfers_active 1",
             "ropewalk_transfer_bytes_total 18446744073709551615",
+            "ropewalk_files_total 9",
             "ropewalk_transfer_seconds_total 1.500000",
             "ropewalk_streams_active 3",
             "ropewalk_stream_peak_total 4",

@@ -29,6 +29,8 @@ pub(super) struct Row {
     pub(super) told: Option<u64>,
     /// Bytes of the file that were sent.
     pub(super) bytes: u64,
+    /// Files of a folder that were sent.
+    pub(super) files: u64,
     /// Open streams.
     pub(super) streams: u64,
     /// The most streams that were open at once.
@@ -68,6 +70,7 @@ impl Row {
             moved_at: now,
             told: None,
             bytes: 0,
+            files: 0,
             streams: 0,
             stream_peak: 0,
         }

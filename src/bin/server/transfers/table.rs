@@ -139,6 +139,7 @@ impl Table {
                 let numbers = totals.of(kind);
                 numbers.active += 1;
                 numbers.bytes += row.bytes;
+                numbers.files += row.files;
                 numbers.streams += row.streams;
             }
         }
@@ -204,6 +205,7 @@ impl Entry {
             if let Some(kind) = row.kind() {
                 let numbers = ended.of(kind);
                 numbers.bytes += row.bytes;
+                numbers.files += row.files;
                 numbers.end(outcome, row.stream_peak, took);
             }
             row.stage = Stage::Ended;
@@ -217,7 +219,9 @@ impl Drop for Entry {
         let mut content = lock(&self.table.content);
         if let Some(row) = content.rows.remove(&self.id) {
             if let Some(kind) = row.kind() {
-                content.ended.of(kind).bytes += row.bytes;
+                let numbers = content.ended.of(kind);
+                numbers.bytes += row.bytes;
+                numbers.files += row.files;
             }
         }
         self.table.tell_rates(&mut content, Instant::now());
@@ -255,6 +259,7 @@ impl TransferEntry {
             // A hole has no bytes, but the offset moves.
             row.reached(tally.bytes.wrapping_add(tally.offset), now);
             row.bytes = row.bytes.max(tally.bytes);
+            row.files = row.files.max(tally.files);
             row.streams = tally.streams;
             row.stream_peak = row.stream_peak.max(tally.streams);
         });

@@ -47,6 +47,8 @@ pub(crate) struct Numbers {
     pub(crate) ended: [u64; Outcome::ALL.len()],
     /// Bytes of files that were sent, those of transfers under way included.
     pub(crate) bytes: u64,
+    /// Files of folders that were sent, those of transfers under way included.
+    pub(crate) files: u64,
     /// Open streams.
     pub(crate) streams: u64,
     /// The sum, over all that have ended, of the most streams that each had open at once.

@@ -104,6 +104,12 @@ pub static CLIENT: Program = Program {
                 },
                 Opt {
                     short: None,
+                    long: "whole",
+                    value: None,
+                    help: "fetch also what an older file has already, and compare nothing with it",
+                },
+                Opt {
+                    short: None,
                     long: "no-sync",
                     value: None,
                     help: "do not wait for the disk, except before the file gets its mtime",

@@ -1,4 +1,4 @@
-//! The offer: a server's reply to a POST, with status 200. The body is JSON; the file's
+//! The offer: a server's reply to a POST, with status 200. The body is JSON; a file's
 //! entity tag is in the `ETag` field. PROTOCOL.md specifies the forms.
 //!
 //! ```text
@@ -6,11 +6,14 @@
 //! {"protocol":2,"port":46687,"session":"59843ddebe0a...","size":10,"stored":4096,
 //!  "mtime_s":1700000000,"mtime_ns":5}
 //! {"protocol":2,"up_to_date":true}
+//! {"protocol":2,"port":46687,"session":"59843ddebe0a...","folder":"303132333435...",
+//!  "mode":493,"uid":0,"gid":0,"mtime_s":1700000000,"mtime_ns":5}
 //! ```
 
 #![forbid(unsafe_code)]
 
 use super::version::Stamp;
+use crate::codec::entry::{IDENTITY_SIZE, MODE_BITS};
 use crate::codec::etag::{EntityTag, MAX_OPAQUE};
 use crate::codec::http::Headers;
 use crate::codec::json::{self, Value};
@@ -35,6 +38,8 @@ pub enum Offer {
     Ropewalk(RopewalkOffer),
     /// No transfer: the file that the client has is up to date.
     UpToDate(UpToDate),
+    /// A transfer of a folder, in the ropewalk protocol.
+    Tree(TreeOffer),
 }
 
 /// A transfer in the classic protocol.
@@ -72,6 +77,56 @@ pub struct UpToDate {
     pub etag: String,
 }
 
+/// A transfer of a folder and everything below it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TreeOffer {
+    /// The data port, 1 to 65535.
+    pub port: u16,
+    /// The session's token, which each stream shows.
+    pub token: [u8; 16],
+    /// How many streams the server grants, if the request left the number to it.
+    pub granted: Option<u8>,
+    /// The folder itself.
+    pub folder: FolderState,
+}
+
+/// What a server says of the folder that a tree begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FolderState {
+    /// Which folder it is. Each page of its entries says the same.
+    pub identity: [u8; IDENTITY_SIZE],
+    /// The bits of chmod(2).
+    pub mode: u16,
+    /// Its mtime.
+    pub mtime: Stamp,
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+}
+
+impl FolderState {
+    fn members(&self) -> impl Iterator<Item = (&'static str, Value)> {
+        [
+            ("folder", Value::from(hex(&self.identity))),
+            ("mode", Value::from_u64(self.mode.into())),
+            ("uid", Value::from_u64(self.uid.into())),
+            ("gid", Value::from_u64(self.gid.into())),
+        ]
+        .into_iter()
+    }
+
+    fn from_members(body: &Value) -> Option<FolderState> {
+        Some(FolderState {
+            identity: from_hex(body.get("folder")?.as_str()?)?.try_into().ok()?,
+            mode: number(body, "mode").filter(|mode| *mode <= MODE_BITS)?,
+            mtime: Stamp::from_members(body)?,
+            uid: number(body, "uid")?,
+            gid: number(body, "gid")?,
+        })
+    }
+}
+
 impl Offer {
     /// The body of the reply. The tag is not in it: see [`Offer::etag`].
     pub fn to_json(&self) -> Value {
@@ -93,16 +148,28 @@ impl Offer {
                 members.extend(offer.mtime.into_iter().flat_map(Stamp::members));
                 Value::object(members)
             }
+            Offer::Tree(offer) => {
+                let mut members = vec![
+                    ("protocol", Value::from_u64(2)),
+                    ("port", Value::from_u64(offer.port.into())),
+                    ("session", Value::from(hex(&offer.token))),
+                ];
+                members.extend(offer.folder.members());
+                let granted = offer.granted.map(|streams| Value::from_u64(streams.into()));
+                members.extend(granted.map(|streams| ("max_threads", streams)));
+                members.extend(offer.folder.mtime.members());
+                Value::object(members)
+            }
             Offer::UpToDate(_) => {
                 Value::object([("protocol", Value::from_u64(2)), ("up_to_date", Value::Bool(true))])
             }
         }
     }
 
-    /// The reply's `ETag` field. A classic offer has none.
+    /// The reply's `ETag` field. A classic offer and a folder have none.
     pub fn etag(&self) -> Option<&str> {
         match self {
-            Offer::Classic(_) => None,
+            Offer::Classic(_) | Offer::Tree(_) => None,
             Offer::Ropewalk(offer) => Some(&offer.etag),
             Offer::UpToDate(file) => Some(&file.etag),
         }
@@ -116,6 +183,9 @@ impl Offer {
     pub fn from_reply(headers: &Headers, body: &[u8]) -> Result<Offer, String> {
         let body = json::parse(body).map_err(|_| NOT_JSON)?;
         match body.get("protocol") {
+            Some(Value::Integer(2)) if body.get("folder").is_some() => {
+                Ok(tree(&body).map(Offer::Tree).ok_or(NOT_JSON)?)
+            }
             Some(Value::Integer(2)) => {
                 let etag = etag(headers)?;
                 if body.get("up_to_date") == Some(&Value::Bool(true)) {
@@ -133,10 +203,18 @@ impl Offer {
     }
 }
 
-/// The data port, in either form.
+/// A number that is not negative and fits `T`.
+fn number<T: TryFrom<u64>>(body: &Value, key: &str) -> Option<T> {
+    T::try_from(body.get(key)?.as_u64()?).ok()
+}
+
+/// The data port, in each form.
 fn port(body: &Value) -> Option<u16> {
-    let port = body.get("port").and_then(Value::as_u64)?;
-    u16::try_from(port).ok().filter(|port| *port > 0)
+    number(body, "port").filter(|port| *port > 0)
+}
+
+fn token(body: &Value) -> Option<[u8; 16]> {
+    from_hex(body.get("session")?.as_str()?)?.try_into().ok()
 }
 
 fn classic(body: &Value) -> Option<ClassicOffer> {
@@ -146,7 +224,6 @@ fn classic(body: &Value) -> Option<ClassicOffer> {
 }
 
 fn ropewalk(body: &Value, etag: String) -> Option<RopewalkOffer> {
-    let number = |key| body.get(key).and_then(Value::as_u64);
     // Half of an mtime is an error.
     let has_mtime = body.get("mtime_s").or_else(|| body.get("mtime_ns")).is_some();
     let mtime = has_mtime.then(|| Stamp::from_members(body));
@@ -155,12 +232,21 @@ fn ropewalk(body: &Value, etag: String) -> Option<RopewalkOffer> {
     }
     Some(RopewalkOffer {
         port: port(body)?,
-        token: from_hex(body.get("session")?.as_str()?)?.try_into().ok()?,
-        size: number("size")?,
-        stored: number("stored")?,
-        granted: number("max_threads").and_then(|streams| u8::try_from(streams).ok()),
+        token: token(body)?,
+        size: number(body, "size")?,
+        stored: number(body, "stored")?,
+        granted: number(body, "max_threads"),
         mtime: mtime.flatten(),
         etag,
+    })
+}
+
+fn tree(body: &Value) -> Option<TreeOffer> {
+    Some(TreeOffer {
+        port: port(body)?,
+        token: token(body)?,
+        granted: number(body, "max_threads"),
+        folder: FolderState::from_members(body)?,
     })
 }
 
@@ -193,6 +279,12 @@ mod tests {
         r#""size":5368709120,"stored":4096,"mtime_s":1700000000,"mtime_ns":5}"#
     );
 
+    const TREE: &str = concat!(
+        r#"{"protocol":2,"port":46687,"session":"59843ddebe0a9675580d96b8bfb4b196","#,
+        r#""folder":"30313233343536373839616263646566","mode":1533,"uid":1000,"gid":100,"#,
+        r#""mtime_s":-5,"mtime_ns":999999999}"#
+    );
+
     const UP_TO_DATE: &str = r#"{"protocol":2,"up_to_date":true}"#;
 
     fn read(etags: &[&str], body: &str) -> Result<Offer, String> {
@@ -223,6 +315,43 @@ mod tests {
         assert_eq!((offer.port, offer.size, offer.stored), (46687, 5 << 30, 4096));
         assert_eq!((offer.token[..2].to_vec(), offer.granted), (vec![0x59, 0x84], None));
         assert_eq!(offer.mtime, Some(Stamp { seconds: 1_700_000_000, nanoseconds: 5 }));
+    }
+
+    #[test]
+    fn the_offer_of_a_folder_survives_the_connection_and_needs_no_tag() {
+        let offer = read(&[], TREE).ok().unwrap();
+        assert_eq!((offer.to_json().to_string().as_str(), offer.etag()), (TREE, None));
+        let Offer::Tree(TreeOffer { port, token, granted, folder }) = offer else {
+            panic!("another offer")
+        };
+        assert_eq!((port, token[..2].to_vec(), granted), (46687, vec![0x59, 0x84], None));
+        let mtime = Stamp { seconds: -5, nanoseconds: 999_999_999 };
+        let identity = *b"0123456789abcdef";
+        let expected = FolderState { identity, mode: 0o2775, mtime, uid: 1000, gid: 100 };
+        assert_eq!(folder, expected);
+        let granted = TREE.replace(",\"mtime_s", ",\"max_threads\":64,\"mtime_s");
+        let offer = read(&["\"tag\""], &granted).ok().unwrap();
+        assert_eq!(offer.to_json().to_string(), granted);
+        assert!(matches!(offer, Offer::Tree(offer) if offer.granted == Some(64)));
+    }
+
+    #[test]
+    fn an_incomplete_offer_of_a_folder_is_an_error() {
+        for key in ["port", "session", "mode", "uid", "gid", "mtime_s", "mtime_ns"] {
+            let quoted = format!("\"{key}\"");
+            assert_eq!(error(&TREE.replace(&quoted, "\"other\"")), NOT_JSON, "{key}");
+        }
+        for (right, wrong) in [
+            ("6566\"", "65\""),
+            ("6566\"", "656667\""),
+            ("\"30313233343536373839616263646566\"", "null"),
+            ("1533", "4096"),
+            ("1000", "4294967296"),
+            ("1000", "-1"),
+            ("999999999", "1000000000"),
+        ] {
+            assert_eq!(error(&TREE.replace(right, wrong)), NOT_JSON, "{wrong}");
+        }
     }
 
     #[test]

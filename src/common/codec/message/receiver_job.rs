@@ -2,7 +2,8 @@
 //!
 //! - classic: the files of streams 0, 1 and so on. Each stream is written from offset 0 of its
 //!   file; the client then appends the others to the first;
-//! - ropewalk: the part file and its journal, both ready for use;
+//! - ropewalk: the part file and its journal, both ready for use; with `basis`, an older file
+//!   that is open for reading;
 //! - piped, in either protocol: the one descriptor that takes the bytes in order.
 //!
 //! Later messages: another session (session.rs), after a report that this one is lost.
@@ -66,6 +67,8 @@ pub enum Sink {
     Kept {
         /// Whether to sync the part file to the disk.
         sync: bool,
+        /// Whether there is an older file that may have bytes of the new one.
+        basis: bool,
     },
     /// In order to the one descriptor.
     Piped,
@@ -95,7 +98,7 @@ impl ReceiverJob {
                 members.extend(session.members());
                 members.extend([
                     match sink {
-                        Sink::Kept { sync } => ("sync", from_flag(*sync)),
+                        Sink::Kept { sync, .. } => ("sync", from_flag(*sync)),
                         Sink::Piped => piped,
                     },
                     shown,
@@ -107,6 +110,8 @@ impl ReceiverJob {
                     ("single_port", from_flag(*single_port)),
                 ]);
                 members.extend(rate);
+                let has_basis = matches!(sink, Sink::Kept { basis: true, .. });
+                members.extend(has_basis.then(|| ("basis", from_flag(true))));
             }
         }
         Value::object(members)
@@ -129,7 +134,10 @@ impl ReceiverJob {
                 session: Session::from_fields(&fields)?,
                 sink: match piped {
                     true => Sink::Piped,
-                    false => Sink::Kept { sync: fields.flag("sync")? },
+                    false => Sink::Kept {
+                        sync: fields.flag("sync")?,
+                        basis: fields.flag_if_any("basis")?,
+                    },
                 },
                 size: fields.number("size")?,
                 grows: fields.flag_if_any("grows")?,
@@ -193,7 +201,8 @@ mod tests {
             panic!("another protocol");
         };
         assert_eq!((session.address.port(), session.streams), (46687, 4));
-        assert_eq!((sink, size, verify), (Sink::Kept { sync: true }, 10, Verify::Md5));
+        let kept = Sink::Kept { sync: true, basis: false };
+        assert_eq!((sink, size, verify), (kept, 10, Verify::Md5));
         assert!(!grows && !single_port);
         assert!(survives(ROPEWALK));
     }
@@ -203,6 +212,16 @@ mod tests {
         let text = ROPEWALK.replace("\"sync\":1", "\"piped\":1").replace(":0}", ":1,\"rate\":9}");
         let job = read(&text).unwrap();
         assert!(matches!(job.protocol, ReceiverProtocol::Ropewalk { sink: Sink::Piped, .. }));
+        assert!(survives(&text));
+    }
+
+    #[test]
+    fn a_ropewalk_job_with_an_older_file_survives_the_socket() {
+        let text = ROPEWALK.replace(":0}", ":0,\"basis\":1}");
+        let ReceiverProtocol::Ropewalk { sink, .. } = read(&text).unwrap().protocol else {
+            panic!("another protocol");
+        };
+        assert_eq!(sink, Sink::Kept { sync: true, basis: true });
         assert!(survives(&text));
     }
 

@@ -1,9 +1,10 @@
-//! The job of a sender. Its descriptors are the listening socket and the file, in this order.
+//! The job of a sender. Its descriptors are the listening socket and the file or folder, in this
+//! order.
 //! Later messages: a new rate (rate.rs), a handed stream (handed.rs).
 
 #![forbid(unsafe_code)]
 
-use super::fields::{Fields, from_milliseconds};
+use super::fields::{Fields, from_flag, from_milliseconds};
 use super::version::Version;
 use crate::codec::json::Value;
 use crate::error::Result;
@@ -49,6 +50,15 @@ pub enum SenderProtocol {
         /// The only address that streams may come from, if there is one.
         peer: Option<IpAddr>,
     },
+    /// The ropewalk protocol, for a folder and everything below it.
+    Tree {
+        /// The token that the streams show.
+        token: [u8; 16],
+        /// Without what is mounted from another file system.
+        one_file_system: bool,
+        /// The only address that streams may come from, if there is one.
+        peer: Option<IpAddr>,
+    },
 }
 
 impl SenderJob {
@@ -73,6 +83,15 @@ impl SenderJob {
                 members.extend(version.members());
                 *peer
             }
+            SenderProtocol::Tree { token, one_file_system, peer } => {
+                members.extend([
+                    ("protocol", Value::from_u64(2)),
+                    ("session", Value::from(hex(token))),
+                    ("tree", from_flag(true)),
+                    ("one_file_system", from_flag(*one_file_system)),
+                ]);
+                *peer
+            }
         };
         members.extend([
             ("threads", Value::from_u64(self.streams.into())),
@@ -90,17 +109,23 @@ impl SenderJob {
     /// A key is missing or wrong.
     pub fn from_json(object: &Value) -> Result<SenderJob> {
         let fields = Fields::of("job", object);
+        let peer = || fields.has("peer").then(|| fields.spelled("peer")).transpose();
         let protocol = match fields.number("protocol")? {
             1u64 => SenderProtocol::Classic {
                 size: fields.number("size")?,
                 block_size: fields.number("block_size")?,
                 peer: fields.spelled("peer")?,
             },
+            2 if fields.flag_if_any("tree")? => SenderProtocol::Tree {
+                token: fields.bytes("session")?,
+                one_file_system: fields.flag("one_file_system")?,
+                peer: peer()?,
+            },
             2 => SenderProtocol::Ropewalk {
                 token: fields.bytes("session")?,
                 stored: fields.number("stored")?,
                 version: Version::from_fields(&fields)?,
-                peer: fields.has("peer").then(|| fields.spelled("peer")).transpose()?,
+                peer: peer()?,
             },
             _ => return Err(fields.invalid("protocol")),
         };
@@ -131,6 +156,12 @@ mod tests {
         r#""idle_ms":30000,"stall_ms":60000,"peer":"2001:db8::7","rate":1048576}"#
     );
 
+    const TREE: &str = concat!(
+        r#"{"protocol":2,"session":"59843ddebe0a9675580d96b8bfb4b196","tree":1,"#,
+        r#""one_file_system":0,"threads":4,"idle_ms":30000,"stall_ms":60000,"#,
+        r#""peer":"2001:db8::7"}"#
+    );
+
     fn read(text: &str) -> Result<SenderJob> {
         SenderJob::from_json(&json::parse(text.as_bytes()).unwrap())
     }
@@ -156,6 +187,19 @@ mod tests {
     }
 
     #[test]
+    fn the_job_of_a_tree_survives_the_socket() {
+        for (number, flag) in [("0", false), ("1", true)] {
+            let text = TREE.replace("system\":0", &format!("system\":{number}"));
+            let job = read(&text).unwrap();
+            let SenderProtocol::Tree { token, one_file_system, peer } = &job.protocol else {
+                panic!()
+            };
+            assert_eq!((token[0], *one_file_system, peer.is_some()), (0x59, flag, true));
+            assert_eq!(job.to_json().to_string(), text);
+        }
+    }
+
+    #[test]
     fn only_a_classic_job_needs_a_peer() {
         let error = read(&CLASSIC.replace("peer", "other")).err().unwrap();
         assert_eq!(error.to_string(), "the job lacks 'peer'");
@@ -168,9 +212,11 @@ mod tests {
     fn each_other_key_is_needed_and_named() {
         let common = ["protocol", "size", "threads", "idle_ms", "stall_ms"];
         let stamps = ["mtime_s", "mtime_ns", "ctime_s", "ctime_ns"];
-        let classic = common.iter().chain(&["block_size"]).map(|key| (CLASSIC, key));
+        let classic = common.iter().chain(&["block_size"]).map(|key| (CLASSIC, *key));
         let ropewalk = common.iter().chain(&stamps).chain(&["session", "stored"]);
-        for (text, key) in classic.chain(ropewalk.map(|key| (ROPEWALK, key))) {
+        let tree = ["session", "one_file_system", "threads"].map(|key| (TREE, key));
+        let ropewalk = ropewalk.map(|key| (ROPEWALK, *key));
+        for (text, key) in classic.chain(ropewalk).chain(tree) {
             let lacking = text.replace(&format!("\"{key}\""), "\"other\"");
             let error = read(&lacking).err().unwrap().to_string();
             assert_eq!(error, format!("the job lacks '{key}'"));

@@ -4,6 +4,7 @@
 //! {"threads":8}                                     classic
 //! {"threads":4,"protocol":2,"max_threads":255}      ropewalk
 //! {"threads":4,"protocol":2,"existing":{"size":10,"mtime_s":1700000000,"mtime_ns":5}}
+//! {"threads":4,"protocol":2,"tree":true,"one_file_system":true}
 //! ```
 
 #![forbid(unsafe_code)]
@@ -34,6 +35,15 @@ pub struct TransferRequest {
     /// The file that the client has already. If that is up to date, the client wants no
     /// transfer.
     pub existing: Option<Existing>,
+    /// How the client takes a folder, if it can. Without it, a folder is no file.
+    pub tree: Option<TreeWish>,
+}
+
+/// How a client takes a folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TreeWish {
+    /// Without what is mounted from another file system.
+    pub one_file_system: bool,
 }
 
 /// The protocol of a transfer's streams.
@@ -54,6 +64,10 @@ impl TransferRequest {
             let most = self.most_streams.map(|most| Value::from_u64(most.into()));
             members.extend(most.map(|most| ("max_threads", most)));
             members.extend(self.existing.map(|existing| ("existing", existing.to_json())));
+            if let Some(TreeWish { one_file_system }) = self.tree {
+                members.push(("tree", Value::Bool(true)));
+                members.extend(one_file_system.then_some(("one_file_system", Value::Bool(true))));
+            }
         }
         Value::object(members)
     }
@@ -87,7 +101,15 @@ impl TransferRequest {
         let existing = other("existing")
             .map(|existing| Existing::from_json(existing).ok_or(NO_EXISTING))
             .transpose()?;
-        Ok(TransferRequest { streams, most_streams, protocol, existing })
+        let flag = |key, error| match other(key) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(error),
+        };
+        let one_file_system = flag("one_file_system", "'one_file_system' must be true or false")?;
+        let tree = flag("tree", "'tree' must be true or false")?;
+        let tree = tree.then_some(TreeWish { one_file_system });
+        Ok(TransferRequest { streams, most_streams, protocol, existing, tree })
     }
 }
 
@@ -121,6 +143,8 @@ mod tests {
             r#"{"threads":4,"protocol":2}"#,
             r#"{"threads":4,"protocol":2,"max_threads":255}"#,
             r#"{"threads":4,"protocol":2,"existing":{"size":10,"mtime_s":-1,"mtime_ns":999999999}}"#,
+            r#"{"threads":4,"protocol":2,"tree":true}"#,
+            r#"{"threads":4,"protocol":2,"max_threads":9,"tree":true,"one_file_system":true}"#,
         ] {
             assert_eq!(read(text).unwrap().to_json().to_string(), text);
         }
@@ -164,6 +188,7 @@ mod tests {
             most_streams: None,
             protocol: Protocol::Classic,
             existing: None,
+            tree: None,
         };
         assert_eq!(read("{\"threads\": 4}"), Ok(request));
         assert_eq!(protocol("1"), Some(Protocol::Classic));
@@ -204,6 +229,31 @@ mod tests {
             let text = whole.replace(right, wrong);
             assert_eq!(existing(&text, 2), Err(NO_EXISTING), "{text}");
             assert_eq!(existing(&text, 1), Ok(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wish_for_a_tree_is_checked_in_a_ropewalk_request_and_ignored_in_a_classic_one() {
+        let tree = |text: &str, protocol: u8| {
+            let body = format!("{{\"threads\":4,{text},\"protocol\":{protocol}}}");
+            read(&body).map(|request| request.tree)
+        };
+        let wish = |one_file_system| Ok(Some(TreeWish { one_file_system }));
+        assert_eq!(tree("\"tree\":true", 2), wish(false));
+        for (other, expected) in [("true", true), ("false", false)] {
+            let text = format!("\"tree\":true,\"one_file_system\":{other}");
+            assert_eq!(tree(&text, 2), wish(expected));
+            assert_eq!(tree(&text, 1), Ok(None));
+            assert_eq!(tree(&text.replace("\"tree\":true", "\"tree\":false"), 2), Ok(None));
+            assert_eq!(tree(&format!("\"one_file_system\":{other}"), 2), Ok(None));
+        }
+        for wrong in ["1", "null", "\"true\"", "{}"] {
+            for key in ["tree", "one_file_system"] {
+                let text = format!("\"{key}\":{wrong}");
+                let error = tree(&text, 2).unwrap_err();
+                assert_eq!(error, format!("'{key}' must be true or false"), "{wrong}");
+                assert_eq!(tree(&text, 1), Ok(None));
+            }
         }
     }
 

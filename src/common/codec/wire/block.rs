@@ -4,7 +4,7 @@
 
 use super::{HASH_UNIT, MAX_BLOCK, MAX_ERROR_TEXT, MAX_REQUEST, MAX_ROOM, WireError, check, seal};
 use crate::codec::big_endian::{u32_at, u64_at};
-use crate::codec::entry::MAX_ENTRY;
+use crate::codec::entry::{IDENTITY_SIZE, MAX_ENTRY};
 
 /// Bytes of a block's header.
 pub const HEADER_SIZE: usize = 32;
@@ -22,7 +22,8 @@ const HTTP_MARK: &[u8] = b"HTTP/";
 /// +------+------+----------+--------+--------+-----+-------------+------------+
 /// ```
 ///
-/// The header CRC covers bytes 0 to 27. Fields that a kind does not use are 0.
+/// The header CRC covers bytes 0 to 27. Fields that a kind does not use are 0. Entries have an
+/// identity in the place of `offset` and `run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
     /// Kind 1: `length` bytes of the file follow.
@@ -59,6 +60,9 @@ pub enum Header {
     Entries {
         /// Whether more follow. In the place of `code`.
         end: PageEnd,
+        /// The identity of the folder that was listed, as its own entry has it. If it differs,
+        /// the name has come to mean another folder.
+        folder: [u8; IDENTITY_SIZE],
         /// How many bytes the entries have.
         length: u32,
         /// Their CRC32C, whatever the hello asks for.
@@ -210,7 +214,10 @@ impl Header {
             Header::Data { offset, length, crc } => (KIND_DATA, 0, length, offset, 0, crc),
             Header::Hole { offset, length, run } => (KIND_HOLE, 0, length, offset, run, 0),
             Header::Error { code, length, crc } => (KIND_ERROR, code.number(), length, 0, 0, crc),
-            Header::Entries { end, length, crc } => (KIND_ENTRIES, end as u8, length, 0, 0, crc),
+            Header::Entries { end, folder, length, crc } => {
+                let (offset, run) = (u64_at(&folder, 0), u64_at(&folder, 8));
+                (KIND_ENTRIES, end as u8, length, offset, run, crc)
+            }
             Header::Same { offset, length } => (KIND_SAME, 0, length, offset, 0, 0),
             Header::Wait => (KIND_WAIT, 0, 0, 0, 0, 0),
             Header::Refused { code, length, crc } => {
@@ -236,7 +243,8 @@ impl Header {
         check(message)?;
         let (length, offset) = (u32_at(message, 4), u64_at(message, 8));
         let (run, crc) = (u64_at(message, 16), u32_at(message, 24));
-        if offset.checked_add(run.max(u64::from(length))).is_none() {
+        let has_place = message[0] != KIND_ENTRIES;
+        if has_place && offset.checked_add(run.max(u64::from(length))).is_none() {
             return Err(WireError::Field("offset"));
         }
         let bounds = |least: u32, most: u32| match (least..=most).contains(&length) {
@@ -258,7 +266,9 @@ impl Header {
                     2 => (PageEnd::Partial, 0),
                     _ => return Err(WireError::Field("code")),
                 };
-                Header::Entries { end, length: bounds(least, MAX_ROOM)?, crc }
+                let mut folder = [0; IDENTITY_SIZE];
+                folder.copy_from_slice(&message[8..8 + IDENTITY_SIZE]);
+                Header::Entries { end, folder, length: bounds(least, MAX_ROOM)?, crc }
             }
             KIND_SAME => Header::Same { offset, length: bounds(HASH_UNIT, MAX_REQUEST)? },
             KIND_WAIT => Header::Wait,

@@ -39,7 +39,12 @@ const REQUESTS: [Request<'static>; 8] =
 const DATA: Header = Header::Data { offset: 5 << 30, length: 4096, crc: 0x0102_0304 };
 const HOLE: Header = Header::Hole { offset: 4096, length: 4096, run: 5 << 30 };
 const ERROR: Header = Header::Error { code: ErrorCode::Changed, length: 7, crc: 1 };
-const ENTRIES: Header = Header::Entries { end: PageEnd::Whole, length: 73, crc: 0x0102_0304 };
+const ENTRIES: Header = Header::Entries {
+    end: PageEnd::Whole,
+    folder: *b"0123456789abcdef",
+    length: 73,
+    crc: 0x0102_0304,
+};
 const SAME: Header = Header::Same { offset: 5 << 30, length: 128 << 10 };
 const GONE: Header = Header::Refused { code: RefusalCode::Gone, length: 0, crc: 0 };
 const CHANGED: Header =
@@ -116,7 +121,7 @@ fn golden_headers() {
         "030100000000000700000000000000000000000000000000000000019b794ce4"
     );
     for (header, bytes) in [
-        (ENTRIES, "0401000000000049000000000000000000000000000000000102030462dc211e"),
+        (ENTRIES, "0401000000000049303132333435363738396162636465660102030465eed22b"),
         (SAME, "050000000002000000000001400000000000000000000000000000003a8913bc"),
         (Header::Wait, "06000000000000000000000000000000000000000000000000000000358066c2"),
         (GONE, "07010000000000000000000000000000000000000000000000000000c9ab7f56"),
@@ -171,8 +176,9 @@ fn a_written_message_reads_back() {
     let session = Header::Error { code: ErrorCode::Session, length: 0, crc: 0 };
     let unknown = Header::Refused { code: RefusalCode::Other(99), length: 0, crc: 0 };
     let outside = Header::Refused { code: RefusalCode::NotEntered, length: 0, crc: 0 };
-    let more = Header::Entries { end: PageEnd::More, length: 1, crc: 0 };
-    let none = Header::Entries { end: PageEnd::Partial, length: 0, crc: 0 };
+    // An identity is no offset: any bytes are one.
+    let more = Header::Entries { end: PageEnd::More, folder: [0xff; 16], length: 1, crc: 0 };
+    let none = Header::Entries { end: PageEnd::Partial, folder: [0; 16], length: 0, crc: 0 };
     for header in [
         DATA,
         HOLE,

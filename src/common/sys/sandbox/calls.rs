@@ -1,6 +1,6 @@
 //! The system calls that a worker needs after its start, by architecture: names and reasons.
-//! `seccomp.rs` makes a filter of them. The list has no call that opens, creates or starts
-//! anything; only a receiver may connect.
+//! `seccomp.rs` makes a filter of them. The list has no call that starts anything; only a worker of
+//! a tree may open files, and only a sink may connect.
 
 #![forbid(unsafe_code)]
 
@@ -79,11 +79,16 @@ const TIME64: [libc::c_long; 7] = [
     423, // sched_rr_get_interval_time64
 ];
 
-/// The calls that a worker with this process id may make. Frequent ones come first: the kernel
-/// runs a filter from its start.
-pub(super) fn allowed(role: Role, process: u32) -> Vec<Rule> {
+/// The calls that a worker with this process id may make. `within` says that Landlock keeps it
+/// within its folder. Frequent ones come first: the kernel runs a filter from its start.
+pub(super) fn allowed(role: Role, process: u32, within: bool) -> Vec<Rule> {
     let always = |number: libc::c_long| Rule { number: number as u32, test: Test::Always };
     let mut rules = sending();
+    match role {
+        Role::Sender | Role::Receiver => {}
+        Role::TreeSource => rules.extend(reading_names(within)),
+        Role::TreeSink => rules.extend(changing_names().into_iter().map(always)),
+    }
     rules.extend(moving().into_iter().map(always));
     rules.extend(of_architecture().into_iter().map(always));
     if cfg!(target_pointer_width = "32") {
@@ -91,7 +96,7 @@ pub(super) fn allowed(role: Role, process: u32) -> Vec<Rule> {
     }
     rules.extend(runtime().into_iter().map(always));
     rules.extend(with_conditions(role, process));
-    if role == Role::Receiver {
+    if role.is_sink() {
         rules.extend(receiving().into_iter().map(always));
         let families = [libc::AF_INET, libc::AF_INET6].map(libc::c_int::unsigned_abs);
         let test = Test::OneOf(0, families.to_vec());
@@ -127,16 +132,77 @@ fn moving() -> Vec<libc::c_long> {
     .to_vec()
 }
 
+/// Opening files and folders to read them, and looking at names. openat2 has its flags in memory,
+/// which a filter cannot read. So it is refused unless Landlock keeps the process from writing; the
+/// lookup then goes step by step.
+fn reading_names(within: bool) -> Vec<Rule> {
+    let rule = |number: libc::c_long, test: Test| Rule { number: number as u32, test };
+    let writing = libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
+    let mut rules = vec![rule(libc::SYS_openat, Test::Lacks(2, writing.unsigned_abs()))];
+    if within {
+        rules.push(rule(number::OPENAT2, Test::Always));
+    }
+    let always = looking().into_iter().chain(file_system());
+    rules.extend(always.map(|number| rule(number, Test::Always)));
+    rules
+}
+
+/// Opening, making, renaming and removing names; owners, modes, times, locks and syncs.
+fn changing_names() -> Vec<libc::c_long> {
+    let mut calls = calls![
+        SYS_openat SYS_mkdirat SYS_unlinkat SYS_renameat2 SYS_linkat SYS_symlinkat SYS_fchmod
+        SYS_fchmodat SYS_fchown SYS_fchownat SYS_utimensat SYS_flock SYS_syncfs
+        SYS_copy_file_range SYS_uname
+    ]
+    .to_vec();
+    calls.extend([number::OPENAT2, number::FCHMODAT2]);
+    calls.extend(looking());
+    #[cfg(not(target_arch = "riscv64"))]
+    calls.extend(calls![SYS_renameat]);
+    #[cfg(target_pointer_width = "32")]
+    calls.push(number::UTIMENSAT_TIME64);
+    // The C library's chmod, for a folder that is open for lookups only; and its open.
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "arm",
+        target_arch = "s390x"
+    ))]
+    calls.extend(calls![SYS_chmod SYS_open]);
+    #[cfg(any(target_arch = "x86", target_arch = "arm"))]
+    calls.extend(calls![SYS_fchown32]);
+    calls
+}
+
+/// Looking at names, and listing folders.
+fn looking() -> Vec<libc::c_long> {
+    let mut calls = calls![SYS_statx SYS_getdents64 SYS_readlinkat].to_vec();
+    #[cfg(any(target_arch = "x86", target_arch = "arm"))]
+    calls.extend(calls![SYS_fstatat64]);
+    #[cfg(target_pointer_width = "64")]
+    calls.extend(calls![SYS_newfstatat]);
+    calls
+}
+
+/// The kind of a file system.
+fn file_system() -> Vec<libc::c_long> {
+    #[cfg(any(target_arch = "x86", target_arch = "arm"))]
+    return calls![SYS_fstatfs SYS_fstatfs64].to_vec();
+    #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+    return calls![SYS_fstatfs].to_vec();
+}
+
 /// Connecting, and changing a file that is open.
 fn receiving() -> Vec<libc::c_long> {
     let mut calls = calls![
-        SYS_connect SYS_fallocate SYS_fdatasync SYS_fsync SYS_ftruncate SYS_fstatfs SYS_pwritev
+        SYS_connect SYS_fallocate SYS_fdatasync SYS_fsync SYS_ftruncate SYS_pwritev
     ]
     .to_vec();
+    calls.extend(file_system());
     #[cfg(target_arch = "arm")]
-    calls.extend(calls![SYS_ftruncate64 SYS_fstatfs64 SYS_arm_sync_file_range]);
+    calls.extend(calls![SYS_ftruncate64 SYS_arm_sync_file_range]);
     #[cfg(target_arch = "x86")]
-    calls.extend(calls![SYS_ftruncate64 SYS_fstatfs64 SYS_sync_file_range]);
+    calls.extend(calls![SYS_ftruncate64 SYS_sync_file_range]);
     #[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
     calls.extend(calls![SYS_sync_file_range]);
     calls
@@ -214,9 +280,6 @@ fn with_conditions(role: Role, process: u32) -> Vec<Rule> {
         rule(number::CLONE3, Test::Fails(libc::ENOSYS.unsigned_abs())),
         // No executable memory.
         rule(libc::SYS_mprotect, Test::Lacks(2, executable)),
-        // For a descriptor. The name is in memory, so a worker can still learn whether a file
-        // exists. Landlock does not prevent that either.
-        rule(libc::SYS_statx, Test::Has(2, empty_path)),
         rule(libc::SYS_setsockopt, one_of(1, &[libc::SOL_SOCKET, libc::IPPROTO_TCP])),
         rule(libc::SYS_ioctl, Test::OneOf(1, controls)),
         rule(libc::SYS_fcntl, one_of(1, &file_controls)),
@@ -233,17 +296,22 @@ fn with_conditions(role: Role, process: u32) -> Vec<Rule> {
     rules.extend([
         rule(libc::SYS_mmap2, Test::Lacks(2, executable)),
         rule(libc::SYS_fcntl64, one_of(1, &file_controls)),
-        rule(libc::SYS_fstatat64, Test::Has(3, empty_path)),
     ]);
-    #[cfg(target_pointer_width = "64")]
-    rules.push(rule(libc::SYS_newfstatat, Test::Has(3, empty_path)));
+    if matches!(role, Role::Sender | Role::Receiver) {
+        // For a descriptor. The name is in memory, so a worker can still learn whether a file
+        // exists. Landlock does not prevent that either.
+        rules.push(rule(libc::SYS_statx, Test::Has(2, empty_path)));
+        #[cfg(any(target_arch = "x86", target_arch = "arm"))]
+        rules.push(rule(libc::SYS_fstatat64, Test::Has(3, empty_path)));
+        #[cfg(target_pointer_width = "64")]
+        rules.push(rule(libc::SYS_newfstatat, Test::Has(3, empty_path)));
+    }
     if let Some(call) = SOCKETCALL {
-        // All but bind, listen, socketpair, recvmmsg and sendmmsg; for a sender not socket and
+        // All but bind, listen, socketpair, recvmmsg and sendmmsg; for a source not socket and
         // connect either (linux/net.h). The other arguments are in memory, which a filter cannot
-        // read: a receiver can make any kind of socket, and a sender can connect by a flag of
-        // send.
+        // read: a sink can make any kind of socket, and a source can connect by a flag of send.
         let mut calls = vec![5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
-        if role == Role::Receiver {
+        if role.is_sink() {
             calls.extend([1, 3]);
         }
         rules.push(rule(call, Test::OneOf(0, calls)));

@@ -1,14 +1,33 @@
-//! Landlock (landlock(7)): no files, and only the necessary network access. Open descriptors stay
-//! open. It refuses everything that this kernel can refuse: an older kernel gives a weaker
+//! Landlock (landlock(7)): no files but those beneath the folder of a tree, and only the necessary
+//! network access. Open descriptors stay open. It refuses everything that this kernel can refuse: an older kernel gives a weaker
 //! confinement, and no error.
 
 use super::super::{check, number};
 use super::Role;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// landlock_create_ruleset(2): ask for the version only.
 const CREATE_RULESET_VERSION: libc::c_uint = 1;
+/// LANDLOCK_RULE_PATH_BENEATH of landlock_add_rule(2).
+const RULE_PATH_BENEATH: libc::c_uint = 1;
+
+/// LANDLOCK_ACCESS_FS_*, by their bits: what a source does with files, and what a sink does. REFER
+/// is for hard links between two folders, since Landlock 2; TRUNCATE is known since 3.
+const WRITE_FILE: u64 = 1 << 1;
+const READ_FILE: u64 = 1 << 2;
+const READ_DIR: u64 = 1 << 3;
+const REMOVE_DIR: u64 = 1 << 4;
+const REMOVE_FILE: u64 = 1 << 5;
+const MAKE_DIR: u64 = 1 << 7;
+const MAKE_FILE: u64 = 1 << 8;
+const MAKE_LINK: u64 = 1 << 12;
+const REFER: u64 = 1 << 13;
+const TRUNCATE: u64 = 1 << 14;
+const READ: u64 = READ_FILE | READ_DIR;
+const CHANGE: u64 =
+    WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_FILE | MAKE_LINK | REFER | TRUNCATE;
+
 /// LANDLOCK_ACCESS_NET_BIND_TCP and LANDLOCK_ACCESS_NET_CONNECT_TCP.
 const NET_BIND: u64 = 1;
 const NET_CONNECT: u64 = 2;
@@ -47,14 +66,48 @@ impl Ruleset {
     }
 }
 
-/// No file system access and no TCP bind; for a sender no TCP connect either.
-pub(super) fn deny_files(role: Role) -> io::Result<()> {
+/// landlock_add_rule(2)'s `struct landlock_path_beneath_attr`, which has no padding.
+#[repr(C, packed)]
+struct PathBeneath {
+    rights: u64,
+    folder: i32,
+}
+
+/// No file system access but beneath `folder`, and no TCP bind; for a source no TCP connect either.
+pub(super) fn deny_files(role: Role, folder: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let (all, size) = Ruleset::all(version()?);
-    let network = match role {
-        Role::Sender => all.network,
-        Role::Receiver => all.network & NET_BIND,
+    let network = match role.is_sink() {
+        false => all.network,
+        true => all.network & NET_BIND,
     };
-    restrict(&create(&Ruleset { network, ..all }, size)?)
+    let ruleset = create(&Ruleset { network, ..all }, size)?;
+    let rights = match role {
+        Role::Sender | Role::Receiver => 0,
+        Role::TreeSource => READ,
+        Role::TreeSink => READ | CHANGE,
+    };
+    if let Some(folder) = folder {
+        allow_beneath(&ruleset, folder, rights & all.files)?;
+    }
+    restrict(&ruleset)
+}
+
+/// Allows these rights, which the rule set handles, for `folder` and everything beneath it.
+fn allow_beneath(ruleset: &OwnedFd, folder: BorrowedFd<'_>, rights: u64) -> io::Result<()> {
+    let rule = PathBeneath { rights, folder: folder.as_raw_fd() };
+    let flags: libc::c_uint = 0;
+    // SAFETY: `rule` is live, and of the type that this kind of rule has.
+    let added = unsafe {
+        libc::syscall(
+            number::LANDLOCK_ADD_RULE,
+            ruleset.as_raw_fd(),
+            RULE_PATH_BENEATH,
+            &raw const rule,
+            flags,
+        )
+    };
+    check(added as libc::c_int)?;
+    Ok(())
 }
 
 /// The kernel's version of Landlock.
@@ -95,10 +148,12 @@ fn restrict(ruleset: &OwnedFd) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
     fn the_structure_has_the_kernel_s_size() {
         assert_eq!(size_of::<Ruleset>(), 24);
+        assert_eq!(size_of::<PathBeneath>(), 12);
     }
 
     #[test]
@@ -114,7 +169,9 @@ mod tests {
         let Ok(version) = version() else { return };
         for older in 1..=version {
             let (rules, size) = Ruleset::all(older);
-            create(&rules, size).unwrap();
+            let ruleset = create(&rules, size).unwrap();
+            let folder = std::fs::File::open("/").unwrap();
+            allow_beneath(&ruleset, folder.as_fd(), (READ | CHANGE) & rules.files).unwrap();
         }
     }
 }

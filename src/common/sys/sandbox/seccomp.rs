@@ -87,15 +87,15 @@ fn program(architecture: u32, rules: &[Rule]) -> Vec<libc::sock_filter> {
 }
 
 /// Applies the filter to all threads of this process. Before Linux 3.17: to this thread and the
-/// threads that it starts. Needs no_new_privileges first.
+/// threads that it starts. Needs no_new_privileges first. `within` says that Landlock holds.
 ///
 /// # Errors
 /// `ENOSYS` on a kind of processor without a list here; other errors of the kernel.
-pub(super) fn restrict(role: Role) -> io::Result<()> {
+pub(super) fn restrict(role: Role, within: bool) -> io::Result<()> {
     let Some(architecture) = ARCHITECTURE else {
         return Err(io::Error::from_raw_os_error(libc::ENOSYS));
     };
-    let mut code = program(architecture, &allowed(role, std::process::id()));
+    let mut code = program(architecture, &allowed(role, std::process::id(), within));
     let length = match u16::try_from(code.len()) {
         Ok(length) if code.len() <= MAX_INSTRUCTIONS => length,
         _ => return Err(io::ErrorKind::InvalidInput.into()),
@@ -224,19 +224,30 @@ mod tests {
 
     #[test]
     fn the_kernel_accepts_the_filters_of_the_lists() {
-        check_list(Role::Sender, &[libc::SYS_connect, libc::SYS_ftruncate, libc::SYS_fallocate]);
-        check_list(Role::Receiver, &[libc::SYS_bind, libc::SYS_listen]);
+        let changes = [
+            libc::SYS_connect,
+            libc::SYS_ftruncate,
+            libc::SYS_fallocate,
+            libc::SYS_unlinkat,
+            libc::SYS_fchmod,
+        ];
+        check_list(Role::Sender, false, &[&changes[..], &[libc::SYS_openat]].concat());
+        check_list(Role::Receiver, false, &[libc::SYS_bind, libc::SYS_openat, libc::SYS_unlinkat]);
+        let openat2 = crate::sys::number::OPENAT2;
+        check_list(Role::TreeSource, true, &changes);
+        check_list(Role::TreeSource, false, &[&changes[..], &[openat2]].concat());
+        check_list(Role::TreeSink, true, &[libc::SYS_bind, libc::SYS_mknodat]);
     }
 
-    fn check_list(role: Role, more: &[libc::c_long]) {
+    fn check_list(role: Role, within: bool, more: &[libc::c_long]) {
         let Some(architecture) = ARCHITECTURE else { return };
-        let rules = allowed(role, 1);
+        let rules = allowed(role, 1, within);
         let code = program(architecture, &rules);
         assert!(code.len() <= MAX_INSTRUCTIONS);
         let mut numbers: Vec<u32> = rules.iter().map(|rule| rule.number).collect();
         numbers.sort_unstable();
         assert!(numbers.windows(2).all(|pair| pair[0] != pair[1]), "a call has two rules");
-        let always = [libc::SYS_execve, libc::SYS_openat, libc::SYS_ptrace, libc::SYS_kill];
+        let always = [libc::SYS_execve, libc::SYS_listen, libc::SYS_ptrace, libc::SYS_kill];
         for refused in always.iter().chain(more) {
             assert_eq!(answer(&code, architecture, *refused as u32, [0; 6]), REFUSE);
         }

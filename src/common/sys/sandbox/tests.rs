@@ -254,7 +254,7 @@ fn landlock_alone_denies_every_file() {
         return;
     }
     no_new_privileges().unwrap();
-    let Outcome::Applied = Outcome::of(landlock::deny_files(Role::Sender)) else { return };
+    let Outcome::Applied = Outcome::of(landlock::deny_files(Role::Sender, None)) else { return };
     assert_eq!(number(File::open("/dev/null")), Some(libc::EACCES));
     assert_eq!(number(File::create("/tmp/ropewalk-never")), Some(libc::EACCES));
     assert_eq!(number(Command::new("/bin/true").spawn()), Some(libc::EACCES));
@@ -351,4 +351,180 @@ fn the_report_is_one_line() {
     ];
     let line = Report { steps }.to_string();
     assert!(line.starts_with("a: applied, b: not supported, c: failed (Operation not"), "{line}");
+}
+
+/// A folder `top` with a file, a link and a folder, and a file beside it.
+fn tree() -> (PathBuf, File) {
+    let top = folder().join("top");
+    std::fs::create_dir_all(top.join("sub")).unwrap();
+    std::fs::write(top.join("sub/file"), b"bytes").unwrap();
+    std::os::unix::fs::symlink("sub/file", top.join("link")).unwrap();
+    std::fs::write(folder().join("beside"), b"secret").unwrap();
+    let open = File::open(&top).unwrap();
+    (top, open)
+}
+
+/// The error of what Landlock refuses, or seccomp before it.
+fn is_refused<T>(result: io::Result<T>) -> bool {
+    matches!(number(result), Some(libc::EACCES | libc::EPERM))
+}
+
+/// Gives up the rights of this role in a tree. Whether Landlock and seccomp were applied. The
+/// harness has another thread, so the report cannot tell.
+fn confine_in(role: Role, root: &File) -> (bool, bool) {
+    no_new_privileges().unwrap();
+    let is_applied = |outcome: Outcome| {
+        assert!(!matches!(outcome, Outcome::Failed(_)), "{outcome}");
+        matches!(outcome, Outcome::Applied)
+    };
+    let landlock = is_applied(Outcome::of(landlock::deny_files(role, Some(root.as_fd()))));
+    (landlock, is_applied(Outcome::of(seccomp::restrict(role, landlock))))
+}
+
+/// Reads a tree in each way that a source does.
+fn read_tree(root: &File) {
+    use crate::sys::beneath::{Folder, Lookup};
+    for lookup in [Lookup::Best, Lookup::Walk] {
+        let enter = |name: &[u8]| Folder::enter(root.as_fd(), name, None, lookup).unwrap();
+        let (top, sub) = (enter(b""), enter(b"sub"));
+        let mut names: Vec<_> = top.list().unwrap().entries().map(Result::unwrap).collect();
+        names.sort();
+        assert_eq!(names, ["link", "sub"]);
+        assert_eq!(top.link_text(b"link").unwrap(), b"sub/file");
+        assert_eq!(sub.status_of(b"file").unwrap().size, 5);
+        top.keeps_inodes_of(b"sub").unwrap();
+        let mut text = String::new();
+        sub.open_file(b"file").unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "bytes");
+    }
+}
+
+#[test]
+fn the_source_of_a_tree_reads_its_folder_and_nothing_else() {
+    if !in_child("the_source_of_a_tree_reads_its_folder_and_nothing_else") {
+        return;
+    }
+    let (top, root) = tree();
+    let (landlock, seccomp) = confine_in(Role::TreeSource, &root);
+    read_tree(&root);
+    if landlock {
+        assert!(is_refused(File::open(folder().join("beside"))));
+        assert!(is_refused(File::open("/etc/passwd")));
+        assert!(is_refused(std::fs::read_dir("/")));
+    }
+    if !seccomp {
+        return;
+    }
+    // It changes nothing, not even in its folder.
+    let file = top.join("sub/file");
+    assert_eq!(number(File::options().write(true).open(&file)), Some(libc::EPERM));
+    assert_eq!(number(File::create(top.join("new"))), Some(libc::EPERM));
+    assert_eq!(number(std::fs::remove_file(&file)), Some(libc::EPERM));
+    assert_eq!(number(std::fs::rename(&file, top.join("new"))), Some(libc::EPERM));
+    assert_eq!(number(std::fs::create_dir(top.join("new"))), Some(libc::EPERM));
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    assert_eq!(number(std::fs::set_permissions(&file, private)), Some(libc::EPERM));
+    assert_eq!(number(TcpStream::connect("127.0.0.1:1")), Some(libc::EPERM));
+    assert_eq!(number(Command::new("/bin/true").spawn()), Some(libc::EPERM));
+}
+
+#[test]
+fn without_landlock_the_source_of_a_tree_still_changes_nothing() {
+    if !in_child("without_landlock_the_source_of_a_tree_still_changes_nothing") {
+        return;
+    }
+    let (top, root) = tree();
+    no_new_privileges().unwrap();
+    let restricted = Outcome::of(seccomp::restrict(Role::TreeSource, false));
+    read_tree(&root);
+    let Outcome::Applied = restricted else { return };
+    File::open("/dev/null").unwrap();
+    assert_eq!(number(call(crate::sys::number::OPENAT2)), Some(libc::EPERM));
+    for options in [File::options().append(true), File::options().read(true).write(true)] {
+        assert_eq!(number(options.open(top.join("sub/file"))), Some(libc::EPERM));
+    }
+}
+
+/// Changes a tree in each way that a sink does.
+fn change_tree(root: &File, top: &std::path::Path) {
+    use crate::sys::beneath::{Lookup, Mounts, open_plain_dir};
+    use crate::sys::dir::{Access, Dir, place};
+    use std::ffi::OsStr;
+    let name = OsStr::new;
+    let dir = Dir::from(root.try_clone().unwrap());
+    let made = dir.make_dir(name("made"), 0o700).unwrap();
+    made.set_mode(0o755).unwrap(); // it is open for lookups only
+    for lookup in [Lookup::Best, Lookup::Walk] {
+        let mounts = Mounts::Refuse;
+        let sub = Dir::from(open_plain_dir(root.as_fd(), b"made", mounts, lookup).unwrap());
+        let file = sub.open_file(name("part"), Access::Create(0o600)).unwrap();
+        assert!(crate::sys::file::try_lock(&file).unwrap());
+        file.write_all_at(b"0123456789", 0).unwrap();
+        file.set_len(5).unwrap();
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+        let found = sub.status().unwrap();
+        std::os::unix::fs::fchown(&file, Some(found.user), Some(found.group)).unwrap();
+        place::set_mtime(&file, 1_700_000_000, 5).unwrap();
+        file.sync_data().unwrap();
+        crate::sys::volume::sync(root).unwrap();
+        crate::sys::volume::reports_failed_writes(root);
+        sub.rename_new(name("part"), name("whole")).unwrap();
+        sub.open_file(name("whole"), Access::Update).unwrap();
+        sub.make_link(b"whole", name("link")).unwrap();
+        assert_eq!(sub.link_text(name("link")).unwrap(), b"whole");
+        sub.set_owner_of(name("link"), found.user, found.group).unwrap();
+        sub.set_mtime_of(name("link"), 1_700_000_000, 5).unwrap();
+        sub.rename(name("link"), name("other")).unwrap();
+        // The first version of Landlock knows no names in two folders.
+        match sub.link(name("whole"), &dir, name("second")) {
+            Ok(()) => dir.remove_file(name("second")).unwrap(),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EXDEV)),
+        }
+        assert_eq!(sub.entries().count(), 2);
+        sub.remove_file(name("other")).unwrap();
+        sub.remove_file(name("whole")).unwrap();
+        sub.set_mtime(1_700_000_000, 5).unwrap();
+        sub.sync_names().unwrap();
+    }
+    dir.remove_dir(name("made")).unwrap();
+    assert_eq!(std::fs::read(top.join("sub/file")).unwrap(), b"bytes");
+}
+
+#[test]
+fn the_sink_of_a_tree_changes_its_folder_and_nothing_else() {
+    if !in_child("the_sink_of_a_tree_changes_its_folder_and_nothing_else") {
+        return;
+    }
+    let (top, root) = tree();
+    let (landlock, seccomp) = confine_in(Role::TreeSink, &root);
+    read_tree(&root);
+    change_tree(&root, &top);
+    if landlock {
+        let beside = folder().join("beside");
+        assert!(is_refused(File::open(&beside)));
+        assert!(is_refused(File::options().write(true).open(&beside)));
+        assert!(is_refused(std::fs::remove_file(&beside)));
+        assert!(is_refused(File::create(folder().join("new"))));
+        assert!(is_refused(std::fs::create_dir(folder().join("new"))));
+        assert!(is_refused(std::os::unix::fs::symlink("x", folder().join("new"))));
+        let moved = number(std::fs::rename(top.join("sub/file"), folder().join("new")));
+        assert!(matches!(moved, Some(libc::EACCES | libc::EPERM | libc::EXDEV)), "{moved:?}");
+        let linked = number(std::fs::hard_link(&beside, top.join("new")));
+        assert!(matches!(linked, Some(libc::EACCES | libc::EPERM | libc::EXDEV)), "{linked:?}");
+    }
+    if seccomp {
+        assert_eq!(number(Command::new("/bin/true").spawn()), Some(libc::EPERM));
+        assert_eq!(number(TcpListener::bind("127.0.0.1:0")), Some(libc::EPERM));
+        assert_eq!(number(call(libc::SYS_mknodat)), Some(libc::EPERM));
+    }
+}
+
+#[test]
+fn the_report_of_a_worker_of_a_tree_names_the_step() {
+    if !in_child("the_report_of_a_worker_of_a_tree_names_the_step") {
+        return;
+    }
+    let (_, root) = tree();
+    let line = confine_tree_source(64, root.as_fd()).to_string();
+    assert!(line.contains(", no other folder (Landlock): "), "{line}");
 }

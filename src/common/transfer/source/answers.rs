@@ -5,7 +5,7 @@
 
 use super::blocks::{Blocks, Fault, Subject};
 use super::identity::{Tag, sure_data};
-use super::tree::{Opened, Refusal, Tree};
+use super::tree::{Opened, Page, Refusal, Tree};
 use super::wait_blocks::WaitBlocks;
 use super::{Content, Halt, Source};
 use crate::codec::wire::{ErrorCode, HASH_SIZE, HEADER_SIZE, Header, RefusalCode};
@@ -116,7 +116,10 @@ impl<'a> Answers<'a> {
         page.entries.iter().for_each(|found| found.entry().encode_into(&mut block));
         let (header, entries) = block.split_at_mut(HEADER_SIZE);
         let (length, crc) = (entries.len() as u32, crc32c(entries));
-        header.copy_from_slice(&Header::Entries { end: page.end, length, crc }.encode());
+        let Page { folder, end, .. } = page;
+        header.copy_from_slice(&Header::Entries { end, folder, length, crc }.encode());
+        // A transfer that only compares is not silent.
+        self.source.meter.add_of_tree(0, block.len() as u64, false);
         Ok(self.blocks.send(&block, |_| {})?)
     }
 

@@ -129,7 +129,7 @@ impl<'a> Blocks<'a> {
             if self.has_hash(&mut subject, start..end, hash)? {
                 let length = (end - start) as u32;
                 self.stream.write_all(&Header::Same { offset: start, length }.encode())?;
-                self.count(0, end);
+                self.count(&subject, 0, start..end);
                 return Ok(());
             }
         }
@@ -179,7 +179,7 @@ impl<'a> Blocks<'a> {
         let length = hole_end.min(end) - at;
         let header = Header::Hole { offset: at, length: length as u32, run: hole_end - at };
         self.stream.write_all(&header.encode())?;
-        self.count(0, at + length);
+        self.count(subject, 0, at..at + length);
         Ok(length)
     }
 
@@ -189,7 +189,7 @@ impl<'a> Blocks<'a> {
             subject.check_unchanged()?;
             let header = Header::Data { offset: at, length: length as u32, crc: 0 };
             self.stream.write_more(&header.encode())?;
-            self.copy(subject.file, at, end)?;
+            self.copy(subject, at, end)?;
             // What has changed by now may have changed before it was sent.
             subject.check_unchanged()?;
             return Ok(length);
@@ -203,7 +203,7 @@ impl<'a> Blocks<'a> {
         let mut left = length;
         self.send(&self.buffer[..whole], |later| {
             let still = left.min(later as u64); // the header's bytes do not count
-            self.count(left - still, end - still);
+            self.count(subject, left - still, end - left..end - still);
             left = still;
         })?;
         Ok(length)
@@ -223,15 +223,15 @@ impl<'a> Blocks<'a> {
     }
 
     /// Sends the bytes of the file themselves, without looking at them.
-    fn copy(&self, file: &File, at: u64, end: u64) -> Result<(), Fault> {
+    fn copy(&self, subject: &Subject<'_>, at: u64, end: u64) -> Result<(), Fault> {
         let (mut at, mut counted) = (at, at);
         while at < end {
             let count = self.source.throttle.wait((end - at) as usize);
             // What was not sent of it then is not counted again.
             let now = counted.max(at + count as u64);
-            self.count(now - counted, now);
+            self.count(subject, now - counted, counted..now);
             counted = now;
-            match file::send_to_socket(self.stream.as_fd(), file, at, count)? {
+            match file::send_to_socket(self.stream.as_fd(), subject.file, at, count)? {
                 // It shrank in the middle of a block.
                 0 => return Err(Fault::Broken(io::ErrorKind::UnexpectedEof.into())),
                 sent => at += sent as u64,
@@ -240,13 +240,16 @@ impl<'a> Blocks<'a> {
         Ok(())
     }
 
-    /// Counts bytes that end at `end`. Called just before they are sent: the peer may end the
-    /// session on another stream as soon as it has them, and the log is to be right then.
-    fn count(&self, bytes: u64, end: u64) {
-        let offset = match self.source.content {
-            Content::File { .. } => end,
-            Content::Tree(_) => 0, // of which file?
-        };
-        self.source.meter.add(bytes, offset);
+    /// Counts an answer, of which so many bytes are sent. Called just before that: the peer may
+    /// end the session on another stream as soon as it has them, and the log is to be right then.
+    fn count(&self, subject: &Subject<'_>, bytes: u64, answer: Range<u64>) {
+        let meter = &self.source.meter;
+        match self.source.content {
+            Content::File { .. } => meter.add(bytes, answer.end),
+            Content::Tree(_) => {
+                let ends_file = answer.end == subject.version.size && !answer.is_empty();
+                meter.add_of_tree(bytes, answer.end - answer.start, ends_file);
+            }
+        }
     }
 }

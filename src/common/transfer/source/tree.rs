@@ -14,17 +14,18 @@ mod tests;
 
 pub use found::{Found, Kind};
 pub use listing::Page;
-pub use opened::{Held, Opened};
+pub use opened::{Held, MAX_OPEN, Opened};
 
-use super::identity::{Identity, Tag};
+use super::identity::{Identity, Stamp, Tag};
+use crate::codec::message::offer::FolderState;
 use crate::sys::beneath::{Folder, Lookup};
-use crate::sys::dir::Status;
+use crate::sys::dir::{self, Status};
 use crate::sys::volume;
 use crate::transfer::store::names;
 use runs::Runs;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// The most components of a name.
@@ -34,7 +35,7 @@ pub const MAX_DEPTH: usize = 256;
 #[derive(Debug)]
 pub struct Tree {
     root: OwnedFd,
-    root_status: Status,
+    device: u64,
     identity: Tag,
     /// The only device whose folders are entered.
     only: Option<u64>,
@@ -79,16 +80,13 @@ impl Tree {
     /// of the folder does not redirect it.
     ///
     /// # Errors
-    /// `EXDEV` for a folder of proc, sysfs or cgroup; errors of the system.
+    /// `EXDEV` for a folder of proc, sysfs or cgroup; `ENOTDIR` for anything but a folder; errors
+    /// of the system.
     pub fn new(folder: OwnedFd) -> io::Result<Tree> {
-        if volume::shows_kernel(&folder) {
-            return Err(io::Error::from_raw_os_error(libc::EXDEV));
-        }
-        let status = Status::of(&folder)?;
-        let identity = Identity::of_status(&status, volume::keeps_inodes(&folder)).folder_tag();
+        let (status, identity) = identify(&folder)?;
         Ok(Tree {
             root: folder,
-            root_status: status,
+            device: status.device,
             identity,
             only: None,
             lookup: Lookup::Best,
@@ -98,12 +96,17 @@ impl Tree {
 
     /// The same tree without what is mounted from another file system.
     pub fn one_file_system(self) -> Tree {
-        Tree { only: Some(self.root_status.device), ..self }
+        Tree { only: Some(self.device), ..self }
     }
 
     /// The identity of the folder.
     pub fn identity(&self) -> Tag {
         self.identity
+    }
+
+    /// The folder itself.
+    pub fn folder(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
     }
 
     fn enter(&self, folder: &[u8]) -> Result<Folder, Refusal> {
@@ -113,6 +116,34 @@ impl Tree {
         }
         Ok(Folder::enter(self.root.as_fd(), folder, self.only, self.lookup)?)
     }
+}
+
+/// What a server says of the open folder of a tree.
+///
+/// # Errors
+/// Those of [`Tree::new`].
+pub fn state_of(folder: BorrowedFd<'_>) -> io::Result<FolderState> {
+    let (status, identity) = identify(folder)?;
+    Ok(FolderState {
+        identity,
+        mode: status.mode as u16,
+        mtime: Stamp { seconds: status.mtime, nanoseconds: status.mtime_nanoseconds },
+        uid: status.user,
+        gid: status.group,
+    })
+}
+
+fn identify(folder: impl AsFd) -> io::Result<(Status, Tag)> {
+    let folder = folder.as_fd();
+    if volume::shows_kernel(folder) {
+        return Err(io::Error::from_raw_os_error(libc::EXDEV));
+    }
+    let status = Status::of(folder)?;
+    if status.kind != dir::Kind::Folder {
+        return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+    }
+    let identity = Identity::of_status(&status, volume::keeps_inodes(folder)).folder_tag();
+    Ok((status, identity))
 }
 
 /// Whether a file of this name may be one on its way, or the journal of one. Such a file is

@@ -128,6 +128,11 @@ impl Output {
         Some(Existing { size, mtime })
     }
 
+    /// Opens the file with the output's name for reading.
+    pub(in crate::transfer) fn open_existing(&self) -> io::Result<File> {
+        self.folder.open_file(&self.name, Access::Read)
+    }
+
     /// Removes a journal without a part file: a run was killed after its part file had become the
     /// output. A journal beside a part file stays.
     pub fn tidy(self) {

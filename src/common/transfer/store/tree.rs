@@ -8,7 +8,6 @@
 
 mod file;
 mod folders;
-mod lander;
 mod leftovers;
 pub mod limits;
 mod links;
@@ -19,7 +18,6 @@ pub mod stamps;
 mod volume;
 
 pub use self::file::{Complete, Large, NewFile};
-pub use self::lander::{Lander, MAX_WAITING};
 pub use self::path::{FolderPath, MAX_DEPTH, MAX_PATH, check_name};
 pub use self::placing::Target;
 pub use self::remove::{Act, Removed, Rules};
@@ -28,15 +26,16 @@ use self::volume::Volume;
 use super::lock::lock_soon;
 use crate::codec::message::version::Stamp;
 use crate::sys::beneath::{self, Lookup, Mounts};
-use crate::sys::dir::{Dir, Status};
+use crate::sys::dir::{Access, Dir, Status};
 use crate::sys::sync::lock;
 use crate::transfer::timing::Timing;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, fchown};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -75,7 +74,6 @@ pub struct Lacks {
 pub struct Tree {
     root: Arc<Folder>,
     durable: bool,
-    timing: Timing,
     open: Mutex<OpenFolders>,
     volumes: Mutex<Vec<Arc<Volume>>>,
     owners: AtomicU64,
@@ -101,7 +99,8 @@ struct Folder {
 
 impl Tree {
     /// Takes `root`, the open folder of a tree, and its lock. A folder of this user that it may
-    /// not change gets the permission. With `durable`, a [`Lander`] waits for the disk.
+    /// not change gets the permission. With `durable`, files
+    /// are to be synced before they get their names.
     ///
     /// # Errors
     /// `WouldBlock` if another run holds the lock; errors of the system.
@@ -118,7 +117,6 @@ impl Tree {
         Ok(Tree {
             root,
             durable,
-            timing,
             open: Mutex::default(),
             volumes: Mutex::new(vec![volume]),
             owners: AtomicU64::new(0),
@@ -138,6 +136,68 @@ impl Tree {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             found => found.map(Some),
         }
+    }
+
+    /// Gives what is at `name`, which is as `found` says and has the right content, its owner and
+    /// its mode. What the file system refuses is counted.
+    ///
+    /// # Errors
+    /// Errors of the system.
+    pub fn dress(
+        &self,
+        folder: &FolderPath,
+        name: &OsStr,
+        found: &Status,
+        attributes: &Attributes,
+    ) -> io::Result<()> {
+        let owner = attributes.owner.filter(|owner| *owner != (found.user, found.group));
+        let mode = Tree::mode_of(attributes, attributes.owner.is_some());
+        if owner.is_none() && found.mode & MODE_WITH_OWNER == mode {
+            return Ok(());
+        }
+        check_name(name)?;
+        let file = match self.folder(folder)?.dir.open_file(name, Access::Read) {
+            Err(error) if is_refusal(&error) => {
+                self.modes.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+            file => file?,
+        };
+        if let Some((user, group)) = owner {
+            count_refusal(fchown(&file, Some(user), Some(group)), &self.owners)?;
+        }
+        count_refusal(file.set_permissions(Permissions::from_mode(mode)), &self.modes).map(drop)
+    }
+
+    /// Whether files become durable before they get their names.
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Waits until these files are on the disk. Those of a file system whose sync does not tell of
+    /// every failure were synced when they were completed.
+    ///
+    /// # Errors
+    /// A failed sync: the kernel may have dropped what it could not write. None of the files may
+    /// get its name.
+    pub fn sync_files<'a>(&self, files: impl Iterator<Item = &'a Complete>) -> io::Result<()> {
+        let mut synced: Vec<&Arc<Volume>> = Vec::new();
+        for volume in files.map(|file| &file.volume).filter(|volume| volume.syncs_whole()) {
+            if !synced.iter().any(|known| Arc::ptr_eq(known, volume)) {
+                volume.sync()?;
+                synced.push(volume);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until every name that was given is on the disk.
+    ///
+    /// # Errors
+    /// A failed sync.
+    pub fn sync_names(&self) -> io::Result<()> {
+        let volumes = lock(&self.volumes).clone();
+        volumes.iter().try_for_each(|volume| volume.sync())
     }
 
     /// What the file system has refused until now.

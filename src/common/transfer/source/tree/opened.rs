@@ -14,7 +14,7 @@ use std::io;
 use std::ops::Range;
 
 /// The most files that a stream has open.
-const MAX_OPEN: usize = 4;
+pub const MAX_OPEN: usize = 4;
 
 /// The most devices of which a stream remembers what they are.
 const MAX_DEVICES: usize = 16;

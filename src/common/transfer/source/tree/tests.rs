@@ -361,6 +361,30 @@ fn a_folder_s_identity_stays_while_its_entries_change() {
 }
 
 #[test]
+fn a_server_says_of_a_folder_what_its_entry_says() {
+    let place = Place::new("state");
+    place.make_dir("sub");
+    fs::set_permissions(place.top("sub"), fs::Permissions::from_mode(0o2751)).unwrap();
+    let time = UNIX_EPOCH - Duration::new(1, 1);
+    File::open(place.top("sub")).unwrap().set_modified(time).unwrap();
+    let entry = place.find("sub");
+    let folder = File::open(place.top("sub")).unwrap();
+    let state = state_of(folder.as_fd()).unwrap();
+    assert_eq!((state.identity, state.mode), (entry.identity, entry.mode));
+    assert_eq!((state.mtime, state.uid, state.gid), (entry.mtime, entry.uid, entry.gid));
+    assert_eq!(Tree::new(folder.into()).unwrap().identity(), state.identity);
+}
+
+#[test]
+fn a_file_and_a_view_of_the_kernel_are_no_trees() {
+    for (path, code) in [("/dev/null", libc::ENOTDIR), ("/proc", libc::EXDEV)] {
+        let file = File::open(path).unwrap();
+        assert_eq!(state_of(file.as_fd()).unwrap_err().raw_os_error(), Some(code), "{path}");
+        assert_eq!(Tree::new(file.into()).unwrap_err().raw_os_error(), Some(code), "{path}");
+    }
+}
+
+#[test]
 fn a_listing_may_be_of_a_hundred_thousand_names() {
     let place = Place::new("hundred");
     for number in 0..100_000 {

@@ -60,7 +60,6 @@ pub struct Large {
 pub struct Complete {
     pub(super) folder: FolderPath,
     pub(super) name: OsString,
-    pub(super) size: u64,
     pub(super) target: Target,
     pub(super) volume: Arc<Volume>,
     pub(super) has_journal: bool,
@@ -111,6 +110,16 @@ impl Tree {
         Ok(Large { file, journal, found })
     }
 
+    /// Opens what is at `name` for reading, if it is a regular file.
+    ///
+    /// # Errors
+    /// Errors of the system.
+    pub fn open_older(&self, path: &FolderPath, name: &OsStr) -> io::Result<Option<File>> {
+        check_name(name)?;
+        let file = self.folder(path)?.dir.open_file(name, Access::Read)?;
+        Ok(file.metadata()?.is_file().then_some(file))
+    }
+
     /// Gives a file, whose bytes are all there, its size, owner, mode and mtime. After that it can
     /// be landed. What the file system refuses of the last three is counted.
     pub fn complete(
@@ -145,7 +154,6 @@ impl Tree {
         Ok(Complete {
             folder: new.path.clone(),
             name: std::mem::take(&mut new.name),
-            size,
             target: new.target,
             volume: new.folder.volume.clone(),
             has_journal,

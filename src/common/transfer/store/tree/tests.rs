@@ -3,7 +3,6 @@
 mod entries;
 mod landing;
 mod leaving;
-mod measure;
 
 use super::*;
 use crate::sys::process;
