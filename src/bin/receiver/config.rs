@@ -5,14 +5,16 @@
 
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
+use ropewalk::app::report::Report;
 use ropewalk::app::resolve::resolve;
 use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol, Sink};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::classic::piped::Piped;
-use ropewalk::transfer::link::dial::TcpDial;
+use ropewalk::transfer::link::dial::{Dial, TcpDial};
 use ropewalk::transfer::link::dialler::Dialler;
+use ropewalk::transfer::link::handed::HandedDial;
 use ropewalk::transfer::queue::rate::Rate;
 use ropewalk::transfer::sink::{self, Wanted};
 use ropewalk::transfer::store::journal::Journal;
@@ -33,7 +35,12 @@ pub(crate) enum Transfer {
     /// The same, given out in order instead of being kept.
     ClassicPiped(Box<Piped>),
     /// From a ropewalk server.
-    Ropewalk { sink: Box<sink::Sink>, dialler: Arc<Dialler> },
+    Ropewalk {
+        sink: Box<sink::Sink>,
+        dialler: Arc<Dialler>,
+        /// Where the client opens the streams: what takes them.
+        handed: Option<HandedDial>,
+    },
 }
 
 /// Where classic streams come from and where they go.
@@ -69,18 +76,24 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let addresses = vec![address];
             Ok(Transfer::Classic(Target { addresses, shown, rate, trace, files }))
         }
-        ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } => {
+        ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port, handed } => {
             let (streams, timing) = (session.streams, Timing::default());
-            let dial = TcpDial::new(session, single_port, timing)
-                .map_err(|error| Error::system("start", &error))?;
-            let dialler = Dialler::new(Box::new(dial), session.token, streams, timing);
+            let handed = handed.then(|| HandedDial::new(|| Report::Stream.send()));
+            let dial: Box<dyn Dial> = match &handed {
+                Some(handed) => Box::new(handed.clone()),
+                None => Box::new(
+                    TcpDial::new(session, single_port, timing)
+                        .map_err(|error| Error::system("start", &error))?,
+                ),
+            };
+            let dialler = Dialler::new(dial, session.token, streams, timing);
             let store = match sink {
                 Sink::Piped => Store::piped(Pipe::new(job.descriptor()?)),
                 Sink::Kept { sync } => Store::Kept(kept(job, sync, &shown)?),
             };
             let wanted = Wanted { size, streams, grows, verify, limit, rate, trace, shown, store };
             let sink = Box::new(sink::Sink::new(wanted, timing));
-            Ok(Transfer::Ropewalk { sink, dialler: Arc::new(dialler) })
+            Ok(Transfer::Ropewalk { sink, dialler: Arc::new(dialler), handed })
         }
     }
 }

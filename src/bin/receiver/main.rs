@@ -10,9 +10,11 @@ use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::app::{program, programs};
+use ropewalk::codec::message::new_stream::NewStream;
 use ropewalk::codec::message::session::Session;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
+use ropewalk::sys::stream::Stream;
 use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::classic::pieces;
@@ -20,6 +22,8 @@ use ropewalk::transfer::classic::sink;
 use ropewalk::transfer::meter::Reading;
 use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::{Position, Recorder};
+use std::io;
+use std::os::fd::OwnedFd;
 
 /// Descriptors of a receiver: for each stream its socket, a copy of that and a file, and
 /// some for the rest.
@@ -53,11 +57,14 @@ fn run_job() -> Result<ExitCode> {
             job.watch_lifeline(|_, _| {})?;
             piped.receive(|report| report.send())
         }
-        Transfer::Ropewalk { sink, dialler } => {
+        Transfer::Ropewalk { sink, dialler, handed } => {
             let renewed = dialler.clone();
-            job.watch_lifeline(move |object, _| {
+            job.watch_lifeline(move |object, descriptor| {
                 if let Ok(session) = Session::from_json(&object) {
                     renewed.renew(&session);
+                }
+                if let (Some(handed), Ok(answer)) = (&handed, NewStream::from_json(&object)) {
+                    handed.answer(opened(answer, descriptor));
                 }
             })?;
             sink.dial(&dialler, |report| report.send())
@@ -71,6 +78,18 @@ fn run_job() -> Result<ExitCode> {
         Err(error) => {
             Report::failed(&error).send();
             Ok(error.code())
+        }
+    }
+}
+
+/// What the client says of a stream that it was asked for.
+fn opened(answer: NewStream, descriptor: Option<OwnedFd>) -> io::Result<Stream> {
+    match (answer, descriptor) {
+        (NewStream::Open, Some(descriptor)) => Ok(Stream::from(descriptor)),
+        (NewStream::Open, None) => Err(io::Error::other("the stream was lost on its way")),
+        // As a refused connection: two of them without a stream end the session.
+        (NewStream::Failed { text }, _) => {
+            Err(io::Error::new(io::ErrorKind::ConnectionRefused, text))
         }
     }
 }

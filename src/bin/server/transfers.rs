@@ -235,7 +235,8 @@ impl Transfer {
         while let Ok(Some(report)) = worker.reports.next_report() {
             match report {
                 Report::Confined { text } => self.log_rights(&text),
-                Report::Lost { .. } | Report::Trace(_) => {} // only receivers say so
+                // Only receivers say so.
+                Report::Lost { .. } | Report::Trace(_) | Report::Stream => {}
                 Report::Progress(so_far) => {
                     tally = so_far;
                     self.reached(&tally);

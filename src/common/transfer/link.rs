@@ -13,6 +13,7 @@ pub mod acceptor;
 pub mod admission;
 pub mod dial;
 pub mod dialler;
+pub mod handed;
 pub mod hello;
 pub mod open;
 pub mod route;

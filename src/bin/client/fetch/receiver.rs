@@ -62,7 +62,7 @@ impl Fetch<'_> {
                     lost(Loss { text: text.clone(), since })?;
                 }
                 Report::Trace(slice) => self.collector.add(slice),
-                Report::Confined { .. } | Report::Done { .. } | Report::Failed { .. } => {}
+                Report::Confined { .. } | Report::Stream | Report::Done { .. } | Report::Failed { .. } => {}
             }
             last = Some(report);
         }
@@ -107,6 +107,7 @@ impl Transfer<'_> {
             grows: config.streams == StreamCount::Auto,
             verify: config.verify,
             single_port: config.single_port,
+            handed: false,
         };
         let (shown, trace) = (shown.to_string(), config.trace.is_some());
         ReceiverJob { shown, trace, rate: config.rate, protocol }

@@ -5,7 +5,8 @@
 //! - ropewalk: the part file and its journal, both ready for use;
 //! - piped, in either protocol: the one descriptor that takes the bytes in order.
 //!
-//! Later messages: another session (session.rs), after a report that this one is lost.
+//! Later messages: another session (session.rs), after a report that this one is lost; a stream
+//! that the client has opened (new_stream.rs), after a report that one is needed.
 
 #![forbid(unsafe_code)]
 
@@ -56,6 +57,8 @@ pub enum ReceiverProtocol {
         verify: Verify,
         /// Whether the streams go to the control port from the start.
         single_port: bool,
+        /// Whether the client opens the streams and hands them over.
+        handed: bool,
     },
 }
 
@@ -91,7 +94,15 @@ impl ReceiverJob {
                 members.extend(rate);
                 members.extend(is_piped.then_some(piped));
             }
-            ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } => {
+            ReceiverProtocol::Ropewalk {
+                session,
+                sink,
+                size,
+                grows,
+                verify,
+                single_port,
+                handed,
+            } => {
                 members.extend(session.members());
                 members.extend([
                     match sink {
@@ -106,6 +117,7 @@ impl ReceiverJob {
                     ("verify", Value::from(verify.word())),
                     ("single_port", from_flag(*single_port)),
                 ]);
+                members.extend(handed.then_some(("handed", from_flag(true))));
                 members.extend(rate);
             }
         }
@@ -136,6 +148,7 @@ impl ReceiverJob {
                 verify: Verify::from_word(fields.text("verify")?)
                     .ok_or_else(|| fields.invalid("verify"))?,
                 single_port: fields.flag("single_port")?,
+                handed: fields.flag_if_any("handed")?,
             },
             _ => return Err(fields.invalid("protocol")),
         };
@@ -187,15 +200,23 @@ mod tests {
     fn a_ropewalk_job_survives_the_socket() {
         let job = read(ROPEWALK).unwrap();
         assert!(job.trace && job.rate.is_none());
-        let ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } =
-            job.protocol
+        let ReceiverProtocol::Ropewalk {
+            session,
+            sink,
+            size,
+            grows,
+            verify,
+            single_port,
+            handed,
+        } = job.protocol
         else {
             panic!("another protocol");
         };
         assert_eq!((session.address.port(), session.streams), (46687, 4));
         assert_eq!((sink, size, verify), (Sink::Kept { sync: true }, 10, Verify::Md5));
-        assert!(!grows && !single_port);
+        assert!(!grows && !single_port && !handed);
         assert!(survives(ROPEWALK));
+        assert!(survives(&ROPEWALK.replace("single_port\":0", "single_port\":0,\"handed\":1")));
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub(super) struct Conversation<'a> {
     buffer: Vec<u8>,
     filled: usize,
     last_byte: Instant,
+    /// When something was sent last.
+    last_sent: Instant,
     /// Since when the source asks to wait for the next answer.
     waiting: Option<Instant>,
     /// When the others were last told that blocks are good.
@@ -98,6 +100,7 @@ impl<'a> Conversation<'a> {
             buffer: vec![0; HEADER_SIZE + (block.max(MAX_ERROR_TEXT) as usize)],
             filled: 0,
             last_byte: now,
+            last_sent: now,
             waiting: None,
             told: None,
             greeted: false,
@@ -167,8 +170,11 @@ impl<'a> Conversation<'a> {
             self.send(&mut message)?;
             match later {
                 Some(delay) if self.asked.is_empty() => {
-                    self.sink.queue.wait_for_change(version, delay);
+                    let word = self.sink.timing.idle_word.saturating_sub(self.last_sent.elapsed());
+                    let delay = delay.map_or(word, |delay| delay.min(word));
+                    self.sink.queue.wait_for_change(version, Some(delay));
                     self.last_byte = Instant::now(); // idle is not stalled
+                    self.stay_in_touch()?;
                 }
                 _ => return Ok(()),
             }
@@ -189,10 +195,20 @@ impl<'a> Conversation<'a> {
         }
         self.stream.write_all(message)?;
         message.clear();
+        self.last_sent = Instant::now();
         if !std::mem::replace(&mut self.greeted, true) {
             self.joined.link.open().greeted(self.number);
         }
         Ok(())
+    }
+
+    /// Tells the source that this end is there, if it has heard nothing for long. What carries
+    /// the stream may end it for silence.
+    fn stay_in_touch(&mut self) -> Result<(), Stop> {
+        match self.last_sent.elapsed() < self.sink.timing.idle_word {
+            true => Ok(()),
+            false => self.send(&mut Request::Idle.encode()),
+        }
     }
 
     /// Copies what the older file has at `range`, which was just claimed. `None` where that is
@@ -272,12 +288,13 @@ impl<'a> Conversation<'a> {
                         rate.take(count as u64);
                     }
                     self.last_byte = Instant::now();
-                    return Ok(());
+                    return self.stay_in_touch();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.is_stalled() {
                         return Err(Stop::Broken(io::Error::from_raw_os_error(libc::ETIMEDOUT)));
                     }
+                    self.stay_in_touch()?;
                 }
                 Err(error) => return Err(Stop::Broken(error)),
             }
