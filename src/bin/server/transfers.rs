@@ -14,7 +14,7 @@ use crate::answer::{NoAnswer, unavailable};
 use crate::config::{Config, Volume};
 use crate::connections::Connection;
 use crate::digests::{Digests, Followed, Hurry};
-use crate::ports::DataPorts;
+use crate::ports::Entrances;
 use crate::target::Opened;
 use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::supervise::{Supervisor, Worker};
@@ -54,7 +54,7 @@ pub(crate) struct Transfers {
     sender: PathBuf,
     supervisor: Arc<Supervisor>,
     table: Arc<Table>,
-    ports: DataPorts,
+    entrances: Entrances,
     any_address: bool,
     idle: Duration,
     stall: Duration,
@@ -79,6 +79,7 @@ impl Transfers {
     /// Transfers that stand in `table`, each with a `sender` of its own.
     pub(crate) fn new(
         config: &Config,
+        entrances: Entrances,
         sender: PathBuf,
         supervisor: Arc<Supervisor>,
         table: Arc<Table>,
@@ -87,7 +88,7 @@ impl Transfers {
             sender,
             supervisor,
             table,
-            ports: DataPorts::new(config.data_ports.clone()),
+            entrances,
             any_address: config.any_address,
             idle: config.idle,
             stall: config.stall,
@@ -102,6 +103,9 @@ impl Transfers {
         wanted: Wanted,
         digests: &Arc<Digests>,
     ) -> Result<ClassicOffer, NoAnswer> {
+        if !self.entrances.has_ports() {
+            return Err(Refusal::new(Status::BAD_REQUEST, "the classic protocol needs ports").into());
+        }
         let entry = self.table.admit(connection.peer().ip(), Instant::now())?;
         let Opened { file, identity } = &wanted.opened;
         let hurry = Hurry::BeforeTransfer;
@@ -125,7 +129,7 @@ impl Transfers {
         digests: &Arc<Digests>,
     ) -> Result<RopewalkOffer, NoAnswer> {
         let entry = self.table.admit(connection.peer().ip(), Instant::now())?;
-        let session = Token::random().map_err(|error| unavailable(&error))?;
+        let session = self.entrances.token().map_err(|error| unavailable(&error))?;
         let identity = wanted.opened.identity;
         let (token, stored, version) = (session.bytes(), identity.stored, identity.version);
         // The token says which transfer a stream belongs to, so its address need not.
@@ -160,7 +164,7 @@ impl Transfers {
     }
 
     /// Starts a sender of this protocol, and a thread that follows it to its end. The
-    /// answer is its port.
+    /// answer is its port, 0 without one.
     fn start(
         &self,
         connection: &Connection,
@@ -168,10 +172,7 @@ impl Transfers {
         protocol: SenderProtocol,
         transfer: Transfer,
     ) -> Result<u16, Refusal> {
-        let listener = connection.stream().local_addr().and_then(|mut local| {
-            local.set_ip(local.ip().to_canonical());
-            self.ports.listen(local)
-        });
+        let listener = self.entrances.listen(connection.stream(), transfer.token.as_ref());
         let listener = listener.map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => {
                 // For the next attempt of this client.
@@ -188,7 +189,7 @@ impl Transfers {
             protocol,
         };
         let started = || -> io::Result<u16> {
-            let port = listener.local_addr()?.port();
+            let port = listener.port()?;
             let descriptors = [listener.as_fd(), wanted.opened.file.as_fd()];
             let worker = self.supervisor.start_worker(&self.sender, job.to_json(), &descriptors)?;
             transfer.entry.has_sender(worker.lifeline(), transfer.token, Instant::now())?;

@@ -17,6 +17,7 @@ pub mod handed;
 pub mod hello;
 pub mod open;
 pub mod route;
+pub mod session_socket;
 pub mod token;
 
 use crate::codec::wire::Hello;

@@ -6,7 +6,7 @@
 use super::{HELLO_MARK, HELLO_SIZE, VERSION, WireError, check, seal};
 
 /// Bytes of a join: those of a hello, from which only the last field tells it apart.
-const JOIN_SIZE: usize = HELLO_SIZE;
+pub const JOIN_SIZE: usize = HELLO_SIZE;
 
 /// Asks the program at the other end of a connection to pass on what follows to a session.
 ///
