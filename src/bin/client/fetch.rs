@@ -27,6 +27,7 @@ use ropewalk::codec::message::version::Existing;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::store::output::Output;
 use session_guard::SessionGuard;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -36,7 +37,7 @@ pub(crate) struct Fetch<'a> {
     /// What the user asked for.
     pub(crate) config: &'a Config,
     /// Starts the receiver.
-    pub(crate) supervisor: &'a Supervisor,
+    pub(crate) supervisor: &'a Arc<Supervisor>,
     /// What a signal ends.
     pub(crate) interrupt: &'a Arc<Interrupt>,
     /// Where the fetch notes down its progress.
@@ -52,7 +53,7 @@ pub(crate) struct Fetch<'a> {
 pub(crate) fn run(
     config: &Config,
     destination: OpenDestination,
-    supervisor: &Supervisor,
+    supervisor: &Arc<Supervisor>,
     interrupt: &Arc<Interrupt>,
     progress: &Progress,
 ) -> Result<Summary> {
@@ -70,8 +71,19 @@ pub(crate) fn run(
 impl Fetch<'_> {
     /// Asks the server for the file, and fetches it over the protocol that the server speaks.
     fn run(&self, destination: OpenDestination) -> Result<Summary> {
+        let (server, stream) = Server::find(self.config, self.supervisor, self.interrupt)?;
+        let fetched = self.fetch_from(&server, stream, destination);
+        server.children().into_iter().for_each(|children| children.end());
+        fetched
+    }
+
+    fn fetch_from(
+        &self,
+        server: &Server,
+        stream: TcpStream,
+        destination: OpenDestination,
+    ) -> Result<Summary> {
         let Fetch { config, interrupt, .. } = self;
-        let (server, stream) = Server::find(config, interrupt)?;
         let existing = self.existing(&destination);
         let (file, request) = (&config.file, self.request(existing));
         let offer = server.request_transfer(stream, file, request, config.retry_for, interrupt)?;
@@ -82,22 +94,28 @@ impl Fetch<'_> {
                 }
                 _ => Err(Error::protocol("the server calls a file up to date that is not here")),
             },
+            Offer::Classic(_) if server.children().is_some() => {
+                Err(Error::protocol("the program there speaks only the classic protocol"))
+            }
             Offer::Classic(offer) => match destination {
                 OpenDestination::File(output) => {
-                    classic_protocol::run(self, output, &server, &offer)
+                    classic_protocol::run(self, output, server, &offer)
                 }
                 OpenDestination::Descriptor(open) => {
-                    to_descriptor::run_classic(self, &open, &server, &offer)
+                    to_descriptor::run_classic(self, &open, server, &offer)
                 }
             },
             Offer::Ropewalk(offer) => {
-                let guard = SessionGuard::new(&server, &offer, config.single_port);
+                if let Some(children) = server.children() {
+                    children.begin(offer.token, || Ok(()))?;
+                }
+                let guard = SessionGuard::new(server, &offer, config.single_port);
                 match destination {
                     OpenDestination::File(output) => {
-                        ropewalk_protocol::run(self, output, &server, &offer, &guard)
+                        ropewalk_protocol::run(self, output, server, &offer, &guard)
                     }
                     OpenDestination::Descriptor(open) => {
-                        to_descriptor::run_ropewalk(self, &open, &server, &offer, &guard)
+                        to_descriptor::run_ropewalk(self, &open, server, &offer, &guard)
                     }
                 }
             }

@@ -29,7 +29,7 @@ impl Fetch<'_> {
     /// job wants.
     pub(super) fn receive(&self, job: &ReceiverJob, files: &[BorrowedFd<'_>]) -> Result<Received> {
         let mut worker = self.start_receiver(job, files)?;
-        let last = self.follow(&mut worker, |_| Ok(()))?;
+        let last = self.follow(&mut worker, |_| Ok(()), || Ok(()))?;
         judge(&worker, last)
     }
 
@@ -38,11 +38,12 @@ impl Fetch<'_> {
     }
 
     /// Reads reports to the last one, which is the answer. Calls `lost` for each session that
-    /// the receiver lost.
+    /// the receiver lost, and `want` for each stream that this program has to open.
     fn follow(
         &self,
         worker: &mut Worker,
         mut lost: impl FnMut(Loss) -> Result<()>,
+        want: impl Fn() -> Result<()>,
     ) -> Result<Option<Report>> {
         let mut last = None;
         let mut bytes = 0;
@@ -62,7 +63,8 @@ impl Fetch<'_> {
                     lost(Loss { text: text.clone(), since })?;
                 }
                 Report::Trace(slice) => self.collector.add(slice),
-                Report::Confined { .. } | Report::Stream | Report::Done { .. } | Report::Failed { .. } => {}
+                Report::Stream => want()?,
+                Report::Confined { .. } | Report::Done { .. } | Report::Failed { .. } => {}
             }
             last = Some(report);
         }
@@ -81,14 +83,20 @@ impl Transfer<'_> {
     ) -> Result<Received> {
         let mut worker = self.fetch.start_receiver(&self.job(sink, shown), files)?;
         let lifeline = worker.lifeline().try_clone().map_err(|error| failed(&error))?;
+        let children = self.server.children();
+        if let Some(children) = children {
+            children.serve(worker.lifeline().try_clone().map_err(|error| failed(&error))?);
+        }
+        let want = || children.map_or(Ok(()), |children| children.want());
         let last = std::thread::scope(|scope| {
             let mut request = None;
-            let last = self.fetch.follow(&mut worker, |loss| {
+            let lost = |loss| {
                 // The request before has ended: the receiver got its session and lost that too.
                 request.take().map_or(Ok(()), SessionRequest::end)?;
                 request = Some(SessionRequest::start(scope, self, &lifeline, loss)?);
                 Ok(())
-            });
+            };
+            let last = self.fetch.follow(&mut worker, lost, want);
             // A request without success has ended the receiver: its error comes first.
             request.map_or(Ok(()), SessionRequest::end)?;
             last
@@ -107,7 +115,7 @@ impl Transfer<'_> {
             grows: config.streams == StreamCount::Auto,
             verify: config.verify,
             single_port: config.single_port,
-            handed: false,
+            handed: self.server.children().is_some(),
         };
         let (shown, trace) = (shown.to_string(), config.trace.is_some());
         ReceiverJob { shown, trace, rate: config.rate, protocol }
