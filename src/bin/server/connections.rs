@@ -11,7 +11,7 @@
 mod speed;
 
 use crate::origin::origin;
-use ropewalk::sys::sync::{lock, wait_until};
+use ropewalk::sys::sync::{lock, wait, wait_until};
 use ropewalk::sys::thread;
 use speed::{MEASURE_TIME, Speed};
 use std::cell::Cell;
@@ -108,6 +108,14 @@ impl Connections {
         let deadline = Instant::now() + limit;
         let registry = wait_until(&self.emptied, registry, deadline, |all| all.open.is_empty());
         registry.open.is_empty()
+    }
+
+    /// Waits until no connection is open.
+    pub(crate) fn wait_until_empty(&self) {
+        let mut registry = lock(&self.registry);
+        while !registry.open.is_empty() {
+            registry = wait(&self.emptied, registry);
+        }
     }
 
     /// Measures how fast clients take bodies, if that is due. The answer is when it is due

@@ -7,15 +7,11 @@ use crate::answer;
 use crate::auth::Auth;
 use crate::config::{Config, ListenAt, Volume};
 use crate::connections::{Connection, Connections};
-use crate::digests::Digests;
-use crate::log::Log;
-use crate::metrics::counters::Counters;
 use crate::metrics::{Listening, Metrics};
+use crate::ports::{DataPorts, Entrances};
 use crate::service::Service;
 use crate::target::Tree;
-use crate::transfers::admission::Limits;
-use crate::transfers::table::Table;
-use crate::transfers::{Transfers, handover};
+use crate::transfers::handover;
 use ropewalk::app::http::{Http, NoRequest, Patience};
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
@@ -79,31 +75,11 @@ impl Server {
         let wanted = [&MAIN_SIGNALS[..], &[Signal::User]].concat();
         let signals = Signals::install(&wanted, always).map_err(failed)?;
         let supervisor = Arc::new(Supervisor::start(&activation::VARIABLES).map_err(failed)?);
-        let limits = Limits {
-            transfers: config.max_transfers,
-            per_origin: config.max_per_address,
-            patience: config.idle,
-        };
-        let table = Table::new(limits, config.rate);
-        let counters = Counters::new();
-        let metrics = metrics.map(|listening| listening.serve(counters.clone(), table.clone()));
+        let entrances = Entrances::Ports(DataPorts::new(config.data_ports.clone()));
+        let service = Service::new(&config, tree, auth, entrances, sender, supervisor.clone())?;
+        let (counters, table) = (service.counters.clone(), service.table.clone());
+        let metrics = metrics.map(|listening| listening.serve(counters, table));
         let metrics = metrics.transpose().map_err(failed)?;
-        let service = Service {
-            auth,
-            tree: Arc::new(tree),
-            index: config.index,
-            transfers: Transfers::new(&config, sender, supervisor.clone(), table.clone()),
-            table,
-            digests: Digests::new(),
-            counters,
-            max_streams: config.max_streams,
-            request: config.request,
-            idle: config.idle,
-            stall: config.stall,
-            volume: config.volume,
-            log: Log::begin(config.log.as_deref(), config.volume)?,
-            proxy: config.proxy,
-        };
         Ok(Server {
             listeners,
             signals,
@@ -193,7 +169,7 @@ impl Server {
                 let service = self.service.clone();
                 // Without a thread this connection ends, and no other.
                 let _ = connection.spawn(move |connection| {
-                    converse(connection, &service);
+                    converse(connection, &service, Behind::Requests);
                 });
             }
             Err(stream) => {
@@ -243,7 +219,7 @@ fn listeners(at: ListenAt, handed: Vec<TcpListener>) -> Result<Vec<TcpListener>>
             vec![socket::listen_everywhere(port).map_err(|error| no_port(port, None, &error))?]
         }
         ListenAt::Address(address) => vec![listen(address)?],
-        ListenAt::Handed => handed,
+        ListenAt::Handed | ListenAt::Nowhere => handed,
     };
     for listener in &listeners {
         listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
@@ -288,7 +264,7 @@ fn become_user(name: &OsStr) -> Result<()> {
 }
 
 /// The files that may be sent.
-fn tree(config: &Config) -> Result<Tree> {
+pub(crate) fn tree(config: &Config) -> Result<Tree> {
     let Some(path) = &config.root else { return Ok(Tree::Everything) };
     let failed = |error| Error::system(escape(path.as_os_str().as_bytes()), &error);
     Root::open(path).map(Tree::Beneath).map_err(failed)
@@ -311,9 +287,18 @@ fn warning(is_root: bool, is_guarded: bool) -> String {
     }
 }
 
+/// What may come behind a request on its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// Further requests only.
+    Requests,
+    /// A stream too: the connection is all that there is.
+    Stream,
+}
+
 /// Serves one connection from its first request to its end, or until it turns out to be a
 /// stream.
-fn converse(connection: &Connection, service: &Service) {
+pub(crate) fn converse(connection: &Connection, service: &Service, behind: Behind) {
     let deadline = Instant::now() + service.request;
     if handover::take(&service.table, connection, deadline) {
         return;
@@ -345,5 +330,11 @@ fn converse(connection: &Connection, service: &Service) {
             Err(NoRequest::Closed) => break,
         }
         patience = Patience { request: service.request, idle: Some(service.idle) };
+        if behind == Behind::Stream && !http.has_more() {
+            let deadline = Instant::now() + service.idle;
+            if handover::take(&service.table, connection, deadline) {
+                return;
+            }
+        }
     }
 }

@@ -135,6 +135,16 @@ impl Http {
         }
     }
 
+    /// Whether bytes were read behind the last message.
+    pub fn has_more(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// The first line of what came and was not understood.
+    pub fn first_line(&self) -> Option<&[u8]> {
+        self.buffer.split(|byte| *byte == b'\n').next().filter(|line| !line.is_empty())
+    }
+
     /// Bounds the wait for a reply, from now on. `None` waits forever.
     pub fn set_reply_limit(&mut self, limit: Option<Duration>) {
         self.reply_by = limit.map(|limit| Instant::now() + limit);

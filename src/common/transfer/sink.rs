@@ -4,12 +4,12 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod channel;
 mod checkpoint;
 mod delta;
 mod follower;
 mod health;
 mod pool;
-mod reader;
 mod run;
 mod stream;
 pub mod tree;

@@ -96,6 +96,7 @@ fn job(transfer: &Transfer<'_>, offer: &TreeOffer, has_folder: bool) -> TreeJob 
         grows: config.streams == StreamCount::Auto,
         unchecked: config.tree.verify == TreeVerify::Nothing,
         single_port: config.single_port,
+        handed: transfer.server.children().is_some(),
         options: config.tree.options.clone(),
     }
 }

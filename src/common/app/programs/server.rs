@@ -39,6 +39,12 @@ pub static SERVER: Program = Program {
             options: &[
                 Opt {
                     short: None,
+                    long: "stdio",
+                    value: None,
+                    help: "serve one client over standard input and output, as client -e ssh starts this program",
+                },
+                Opt {
+                    short: None,
                     long: "bind",
                     value: Some("ADDR"),
                     help: "listen on this address only (default: all addresses, IPv6 and IPv4)",
