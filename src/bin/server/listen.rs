@@ -16,6 +16,7 @@ use crate::target::Tree;
 use crate::transfers::admission::Limits;
 use crate::transfers::table::Table;
 use crate::transfers::{Transfers, handover};
+use crate::uploads::Uploads;
 use ropewalk::app::http::{Http, NoRequest, Patience};
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
@@ -61,9 +62,12 @@ pub(crate) struct Server {
 impl Server {
     /// Listens, and does everything else that can fail before the first request. `handed` are
     /// the sockets that the program was started with.
-    pub(crate) fn bind(config: Config, handed: Vec<TcpListener>) -> Result<Server> {
+    pub(crate) fn bind(mut config: Config, handed: Vec<TcpListener>) -> Result<Server> {
         let sender = workers::find("sender")?;
         let tree = tree(&config)?;
+        let uploads =
+            config.uploads.take().map(|rules| Uploads::open(rules, config.root.as_deref()));
+        let uploads = uploads.transpose()?;
         let auth = config.auth.as_deref().map(|path| Auth::new(path, config.auth_md5));
         let auth = auth.transpose()?;
         let listeners = listeners(config.listen_at, handed)?;
@@ -92,6 +96,7 @@ impl Server {
             auth,
             tree: Arc::new(tree),
             index: config.index,
+            uploads,
             transfers: Transfers::new(&config, sender, supervisor.clone(), table.clone()),
             table,
             digests: Digests::new(),
@@ -130,6 +135,9 @@ impl Server {
         }
         if let Some(metrics) = &self.metrics {
             lines.push_str(&format!("metrics on {}\n", metrics.address()));
+        }
+        if let Some(uploads) = &self.service.uploads {
+            lines.push_str(&format!("{}\n", uploads.announcement()));
         }
         terminal::print(lines.as_bytes()).map_err(failed)
     }
@@ -325,11 +333,12 @@ fn converse(connection: &Connection, service: &Service) {
         match http.receive_request(patience) {
             Ok((head, body)) => {
                 service.name_client(connection, &head);
-                let serve = || service.serve(connection, &http, &head, &body);
-                let more = service
-                    .turn_away(connection, &http, &head)
-                    .or_else(|| connection.while_served(serve))
-                    .unwrap_or_else(|| service.put_off(connection, &http, &head));
+                let more = match service.turn_away(connection, &http, &head) {
+                    Some(more) => more,
+                    None => connection
+                        .while_served(|| service.serve(connection, &mut http, &head, &body))
+                        .unwrap_or_else(|| service.put_off(connection, &http, &head)),
+                };
                 if !more {
                     break;
                 }
@@ -340,10 +349,13 @@ fn converse(connection: &Connection, service: &Service) {
                 if http.write_response(&answer::refusal(&refusal).close(), false).is_ok() {
                     http.close_gently();
                 }
-                break;
+                return;
             }
             Err(NoRequest::Closed) => break,
         }
         patience = Patience { request: service.request, idle: Some(service.idle) };
+    }
+    if http.has_unread_body() {
+        http.close_gently();
     }
 }

@@ -10,6 +10,7 @@ use crate::metrics::counters::Counters;
 use crate::target::Tree;
 use crate::transfers::Transfers;
 use crate::transfers::table::Table;
+use crate::uploads::Uploads;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +23,11 @@ pub(crate) struct Service {
     pub(crate) tree: Arc<Tree>,
     /// Whether folders are shown.
     pub(crate) index: bool,
+    /// Takes uploads, where that is allowed.
+    pub(crate) uploads: Option<Uploads>,
     /// Starts transfers.
     pub(crate) transfers: Transfers,
-    /// All transfers and downloads under way.
+    /// All transfers, downloads and uploads under way.
     pub(crate) table: Arc<Table>,
     /// Digests of whole files.
     pub(crate) digests: Arc<Digests>,

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod journal;
-mod lock;
+pub mod lock;
 pub mod names;
 pub mod output;
 pub mod partial;
