@@ -102,6 +102,7 @@
     event.preventDefault();
     const files = [...field.files];
     field.value = "";
+    button.disabled = true;
     if (files.length) sendAll(files, false);
   });
   field.addEventListener("change", () => { button.disabled = !field.files.length; });
