@@ -11,6 +11,7 @@ pub mod dir;
 pub mod entries;
 pub mod file;
 pub mod hangup;
+pub mod incoming;
 pub mod inherited;
 pub mod listener;
 pub mod local;

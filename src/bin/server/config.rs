@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::ports;
+use crate::uploads::rules::Rules;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve;
 use ropewalk::codec::text::escape;
@@ -74,6 +75,8 @@ pub(crate) struct Config {
     pub(crate) root: Option<PathBuf>,
     /// Whether a GET of a folder shows what is in it.
     pub(crate) index: bool,
+    /// What clients may upload, if anything.
+    pub(crate) uploads: Option<Rules>,
     /// The ports that senders listen on; without it, any free port.
     pub(crate) data_ports: Option<RangeInclusive<u16>>,
     /// The user to become after listening.
@@ -145,6 +148,7 @@ impl Config {
                 .transpose()?,
             root: arguments.value("root").map(PathBuf::from),
             index: arguments.has("index"),
+            uploads: Rules::from_arguments(arguments)?,
             user: arguments.value("user").map(OsString::from),
             auth: arguments.value("auth").map(PathBuf::from),
             auth_md5: arguments.has("auth-md5"),

@@ -12,6 +12,7 @@ use crate::ports::{DataPorts, Entrances};
 use crate::service::Service;
 use crate::target::Tree;
 use crate::transfers::handover;
+use crate::uploads::Uploads;
 use ropewalk::app::http::{Http, NoRequest, Patience};
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
@@ -57,9 +58,12 @@ pub(crate) struct Server {
 impl Server {
     /// Listens, and does everything else that can fail before the first request. `handed` are
     /// the sockets that the program was started with.
-    pub(crate) fn bind(config: Config, handed: Vec<TcpListener>) -> Result<Server> {
+    pub(crate) fn bind(mut config: Config, handed: Vec<TcpListener>) -> Result<Server> {
         let sender = workers::find("sender")?;
         let tree = tree(&config)?;
+        let uploads =
+            config.uploads.take().map(|rules| Uploads::open(rules, config.root.as_deref()));
+        let uploads = uploads.transpose()?;
         let auth = config.auth.as_deref().map(|path| Auth::new(path, config.auth_md5));
         let auth = auth.transpose()?;
         let listeners = listeners(config.listen_at, handed)?;
@@ -76,7 +80,8 @@ impl Server {
         let signals = Signals::install(&wanted, always).map_err(failed)?;
         let supervisor = Arc::new(Supervisor::start(&activation::VARIABLES).map_err(failed)?);
         let entrances = Entrances::Ports(DataPorts::new(config.data_ports.clone()));
-        let service = Service::new(&config, tree, auth, entrances, sender, supervisor.clone())?;
+        let service =
+            Service::new(&config, tree, (auth, uploads), entrances, sender, supervisor.clone())?;
         let (counters, table) = (service.counters.clone(), service.table.clone());
         let metrics = metrics.map(|listening| listening.serve(counters, table));
         let metrics = metrics.transpose().map_err(failed)?;
@@ -106,6 +111,9 @@ impl Server {
         }
         if let Some(metrics) = &self.metrics {
             lines.push_str(&format!("metrics on {}\n", metrics.address()));
+        }
+        if let Some(uploads) = &self.service.uploads {
+            lines.push_str(&format!("{}\n", uploads.announcement()));
         }
         terminal::print(lines.as_bytes()).map_err(failed)
     }
@@ -310,11 +318,12 @@ pub(crate) fn converse(connection: &Connection, service: &Service, behind: Behin
         match http.receive_request(patience) {
             Ok((head, body)) => {
                 service.name_client(connection, &head);
-                let serve = || service.serve(connection, &http, &head, &body);
-                let more = service
-                    .turn_away(connection, &http, &head)
-                    .or_else(|| connection.while_served(serve))
-                    .unwrap_or_else(|| service.put_off(connection, &http, &head));
+                let more = match service.turn_away(connection, &http, &head) {
+                    Some(more) => more,
+                    None => connection
+                        .while_served(|| service.serve(connection, &mut http, &head, &body))
+                        .unwrap_or_else(|| service.put_off(connection, &http, &head)),
+                };
                 if !more {
                     break;
                 }
@@ -325,7 +334,7 @@ pub(crate) fn converse(connection: &Connection, service: &Service, behind: Behin
                 if http.write_response(&answer::refusal(&refusal).close(), false).is_ok() {
                     http.close_gently();
                 }
-                break;
+                return;
             }
             Err(NoRequest::Closed) => break,
         }
@@ -336,5 +345,8 @@ pub(crate) fn converse(connection: &Connection, service: &Service, behind: Behin
                 return;
             }
         }
+    }
+    if http.has_unread_body() {
+        http.close_gently();
     }
 }

@@ -22,6 +22,7 @@ mod metrics;
 mod origin;
 mod ports;
 mod post;
+mod put;
 mod requests;
 mod sending;
 mod service;
@@ -31,6 +32,7 @@ mod target;
 #[path = "../../common/testing.rs"]
 mod testing;
 mod transfers;
+mod uploads;
 
 use config::{Config, ListenAt};
 use ropewalk::app::options::Arguments;

@@ -12,6 +12,7 @@ use crate::target::Tree;
 use crate::transfers::Transfers;
 use crate::transfers::admission::Limits;
 use crate::transfers::table::Table;
+use crate::uploads::Uploads;
 use ropewalk::app::supervise::Supervisor;
 use ropewalk::error::Result;
 use std::net::IpAddr;
@@ -27,9 +28,11 @@ pub(crate) struct Service {
     pub(crate) tree: Arc<Tree>,
     /// Whether folders are shown.
     pub(crate) index: bool,
+    /// Takes uploads, where that is allowed.
+    pub(crate) uploads: Option<Uploads>,
     /// Starts transfers.
     pub(crate) transfers: Transfers,
-    /// All transfers and downloads under way.
+    /// All transfers, downloads and uploads under way.
     pub(crate) table: Arc<Table>,
     /// Digests of whole files.
     pub(crate) digests: Arc<Digests>,
@@ -59,7 +62,7 @@ impl Service {
     pub(crate) fn new(
         config: &Config,
         tree: Tree,
-        auth: Option<Auth>,
+        (auth, uploads): (Option<Auth>, Option<Uploads>),
         entrances: Entrances,
         sender: PathBuf,
         supervisor: Arc<Supervisor>,
@@ -75,6 +78,7 @@ impl Service {
             auth,
             tree: Arc::new(tree),
             index: config.index,
+            uploads,
             transfers: Transfers::new(config, entrances, sender, supervisor, table.clone()),
             table,
             digests: Digests::new(),

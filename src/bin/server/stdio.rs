@@ -70,7 +70,7 @@ fn serve(config: &Config, begun: &[u8]) -> Result<ExitCode> {
     let others = local::listen(&session_socket::for_http(&token.bytes())).map_err(failed)?;
     others.set_nonblocking(true).map_err(failed)?;
     let entrances = Entrances::Sockets(Mutex::new(Some(token)));
-    let service = Service::new(config, tree, None, entrances, sender, supervisor.clone())?;
+    let service = Service::new(config, tree, (None, None), entrances, sender, supervisor.clone())?;
     let server = Server {
         signals,
         supervisor,

@@ -79,10 +79,7 @@ pub(super) const SERVER: &[Habit] = &[
     habit("--tls --ssl --cert --key --https", NO_ENCRYPTION),
     habit("--bwlimit --rate", "--limit-rate RATE limits the rate"),
     habit("-r --recursive", "--index shows folders; ropewalk clients fetch single files"),
-    habit(
-        "-w --writable --upload --allow-upload",
-        "the server only sends; run the server where the file is",
-    ),
+    habit("-w --upload --uploads --allow-upload", "--writable DIR names the folder for uploads"),
     habit("--access-log --logfile --log-file", "--log FILE names the file of the log"),
     habit("-t -j --threads --streams --workers", "--max-streams N limits the streams per transfer"),
 ];
