@@ -257,7 +257,7 @@ pub fn wire(data: &[u8]) {
                 assert!(name.is_empty() || is_name(name));
                 assert!(after.is_empty() || is_name(after) && !after.contains(&b'/'));
             }
-            Request::Finished | Request::Leave => {}
+            Request::Finished | Request::Leave | Request::Idle => {}
         }
         assert!(used <= LONGEST_REQUEST);
         assert_eq!(Request::parse(&request.encode()), Ok(Some((used, request))));

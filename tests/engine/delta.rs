@@ -16,11 +16,19 @@ use ropewalk::transfer::timing::Timing;
 use std::thread;
 use std::time::Duration;
 
-/// Bytes of a range with a hash.
-const RANGE: u64 = 128 << 10;
+/// Bytes of a unit with a hash.
+const UNIT: u64 = 64 << 10;
+
+/// Bytes of a claim: two units.
+const RANGE: u64 = 2 * UNIT;
 
 /// Fetches the file of `world` into `store`. How many bytes of it were sent.
 fn sent(world: &World, store: Store, streams: u8, weather: Faults, verify: Verify) -> u64 {
+    moved(world, store, streams, weather, verify).0
+}
+
+/// The same, and how many bytes the sink counts as the same.
+fn moved(world: &World, store: Store, streams: u8, weather: Faults, verify: Verify) -> (u64, u64) {
     // However busy the machine is, no stream is late: a late range comes a second time.
     let timing = Timing { least_patience: Duration::from_secs(100), ..Timing::default() };
     let token = Token::random().unwrap();
@@ -38,24 +46,33 @@ fn sent(world: &World, store: Store, streams: u8, weather: Faults, verify: Verif
     });
     network.end();
     assert!(world.is_whole());
-    let Report::Done { md5, .. } = done else { panic!("{done:?}") };
+    let Report::Done { md5, tally, .. } = done else { panic!("{done:?}") };
     let mut digest = Md5::new();
     digest.update(&world.bytes());
     assert_eq!(md5, (verify == Verify::Md5).then(|| hex(&digest.finish())));
-    reading.bytes
+    (reading.bytes, tally.same)
 }
 
 #[test]
-fn only_the_ranges_that_differ_and_the_tail_are_sent() {
+fn only_the_units_that_differ_and_the_tail_are_sent() {
     let tail = 1000;
     for verify in [Verify::Md5, Verify::Crc32c, Verify::None] {
         for streams in [1, 4] {
             let world = World::new(&[Ok(content((40 * RANGE + tail) as usize))]);
             let changed = [(5, 6), (9 * RANGE, 11 * RANGE), (30 * RANGE - 1, 30 * RANGE)];
             let store = world.kept_beside(false, &changed, world.size);
-            assert_eq!(sent(&world, store, streams, Faults::none(), verify), 4 * RANGE + tail);
+            // One, four and one.
+            assert_eq!(sent(&world, store, streams, Faults::none(), verify), 6 * UNIT + tail);
         }
     }
+}
+
+#[test]
+fn each_byte_that_was_not_sent_is_counted_as_the_same() {
+    let world = World::new(&[Ok(content((40 * RANGE + 1000) as usize))]);
+    let store = world.kept_beside(false, &[(5 * RANGE, 9 * RANGE)], 30 * RANGE);
+    let (sent, same) = moved(&world, store, 3, Faults::none(), Verify::Md5);
+    assert_eq!((sent, same), (14 * RANGE + 1000, 26 * RANGE));
 }
 
 #[test]
@@ -93,7 +110,7 @@ fn streams_that_break_do_not_bring_older_bytes_back() {
     let changed: Vec<_> = (0..30).map(|n| (2 * n * RANGE, 2 * n * RANGE + 1)).collect();
     let store = world.kept_beside(false, &changed, world.size);
     let weather = Faults::first(3, 300_000, Fault::Reset);
-    assert!(sent(&world, store, 3, weather, Verify::Crc32c) >= 30 * RANGE);
+    assert!(sent(&world, store, 3, weather, Verify::Crc32c) >= 30 * UNIT);
 }
 
 /// The journal of the first run vouches for what was the same, too.

@@ -8,6 +8,7 @@ mod delta;
 mod fair;
 mod network;
 mod random;
+mod sync;
 mod trees;
 mod waits;
 mod ways;

@@ -153,7 +153,7 @@ impl Expected<'_> {
         let mut part = output.open_part(false).map_err(failed)?;
         part.keep(true);
         // Waiting for the disk does not change what is there.
-        let start_options = StartOptions { restart: false, sync: false };
+        let start_options = StartOptions { restart: false, sync: false, whole: false };
         let size = self.subject.size;
         let start = prepare(&mut part, &self.subject, size, start_options).map_err(failed)?;
         part.keep(true);

@@ -11,7 +11,7 @@ pub(crate) mod style;
 pub(crate) use display::Display;
 
 use display::Wakeup;
-use ropewalk::app::report::Tally;
+use ropewalk::app::report::{Tally, TreeTally};
 use ropewalk::sys::sync::lock;
 use speed::Speed;
 use std::sync::Mutex;
@@ -60,11 +60,11 @@ pub(crate) struct Snapshot {
     /// Since the fetch began.
     pub(crate) time: Duration,
     pub(crate) phase: Phase,
-    /// Bytes that have arrived, with those of an earlier run.
+    /// Bytes that are here: arrived, the same as in an older file, or of an earlier run.
     pub(crate) bytes: u64,
     /// Bytes of the file; `None` while it is unknown.
     pub(crate) size: Option<u64>,
-    /// Bytes per second, now.
+    /// Bytes per second that arrive, now.
     pub(crate) rate: f64,
     /// Seconds to the last byte, if known.
     pub(crate) seconds_left: Option<u64>,
@@ -76,8 +76,12 @@ pub(crate) struct Snapshot {
     pub(crate) resumed: u64,
     /// How many of the resumed bytes are checked.
     pub(crate) checked: u64,
+    /// Bytes that an older file had.
+    pub(crate) same: u64,
     /// Bytes that the receiver's MD5 covers, if it makes one.
     pub(crate) hashed: Option<u64>,
+    /// The figures of a folder.
+    pub(crate) tree: Option<TreeTally>,
 }
 
 /// The state that the fetch updates.
@@ -95,7 +99,12 @@ struct State {
     /// Bytes of an earlier run.
     resumed: u64,
     tally: Tally,
+    /// Of a folder.
+    tree: Option<TreeTally>,
+    /// Of all bytes that are here: for the time left.
     speed: Speed,
+    /// Of those that arrived.
+    arrival: Speed,
 }
 
 impl Progress {
@@ -107,7 +116,9 @@ impl Progress {
             md5: true,
             resumed: 0,
             tally: Tally::default(),
+            tree: None,
             speed: Speed::new(Duration::ZERO, 0, TIME_LEFT_MEAN),
+            arrival: Speed::new(Duration::ZERO, 0, RATE_TIME),
         };
         Progress { begun: Instant::now(), state: Mutex::new(state), wakeup: Wakeup::default() }
     }
@@ -117,9 +128,29 @@ impl Progress {
     pub(crate) fn begin(&self, size: Option<u64>, resumed: u64, md5: bool) {
         let mut state = lock(&self.state);
         let tally = Tally { bytes: resumed, held: resumed, ..Tally::default() };
-        let speed = Speed::new(self.begun.elapsed(), resumed, TIME_LEFT_MEAN);
+        let now = self.begun.elapsed();
+        let speed = Speed::new(now, resumed, TIME_LEFT_MEAN);
+        let arrival = Speed::new(now, resumed, RATE_TIME);
         let phase = if resumed > 0 { Phase::Checking } else { Phase::Moving };
-        *state = State { phase, size, md5, resumed, tally, speed };
+        *state = State { phase, size, md5, resumed, tally, tree: None, speed, arrival };
+    }
+
+    /// The server has offered a folder.
+    pub(crate) fn begin_tree(&self) {
+        self.begin(None, 0, false);
+        lock(&self.state).tree = Some(TreeTally::default());
+    }
+
+    /// A folder has come this far. How many bytes it has is known when all of it is listed.
+    pub(crate) fn update_tree(&self, tally: TreeTally) {
+        let mut state = lock(&self.state);
+        state.size = tally.is_listed.then_some(tally.bytes_known);
+        state.tree = Some(tally);
+    }
+
+    /// The last figures of a folder.
+    pub(crate) fn tree(&self) -> TreeTally {
+        lock(&self.state).tree.unwrap_or_default()
     }
 
     /// The receiver has come this far.
@@ -127,8 +158,10 @@ impl Progress {
         let time = self.begun.elapsed();
         let mut state = lock(&self.state);
         state.speed.note(time, tally.bytes);
+        state.arrival.note(time, tally.bytes.saturating_sub(tally.same));
         let whole = match state.size {
             Some(size) => tally.bytes >= size,
+            None if state.tree.is_some() => false,
             // The size of a classic transfer is unknown: the end of all streams ends it.
             None => tally.bytes > 0 && tally.streams == 0,
         };
@@ -177,13 +210,15 @@ impl Progress {
             phase: state.phase,
             bytes: state.tally.bytes,
             size: state.size,
-            rate: state.speed.rate(time, RATE_TIME),
+            rate: state.arrival.rate(time, RATE_TIME),
             seconds_left,
             streams: state.tally.streams,
             resent: state.tally.again,
             resumed: state.resumed,
             checked: state.resumed.saturating_sub(state.tally.held),
+            same: state.tally.same,
             hashed: state.tally.hashed,
+            tree: state.tree,
         }
     }
 }
@@ -262,7 +297,9 @@ mod tests {
             md5: true,
             resumed: 0,
             tally: tally(100, 1),
+            tree: None,
             speed: Speed::new(Duration::ZERO, 0, TIME_LEFT_MEAN),
+            arrival: Speed::new(Duration::ZERO, 0, RATE_TIME),
         };
         state.speed.note(second, 100);
         assert_eq!(state.seconds_left(second, 900), Some(9));
@@ -287,6 +324,18 @@ mod tests {
         assert_eq!(progress.snapshot().phase, Phase::Moving);
         progress.update(tally(100, 0));
         assert_eq!(progress.snapshot().phase, Phase::Checking);
+    }
+
+    #[test]
+    fn bytes_that_were_the_same_count_as_done_and_not_for_the_rate() {
+        let progress = Progress::new();
+        progress.begin(Some(1000), 0, true);
+        progress.update(Tally { same: 900, ..tally(900, 1) });
+        let now = progress.snapshot();
+        assert_eq!((now.rate, now.bytes, now.same), (0.0, 900, 900));
+        assert!(now.seconds_left.is_some(), "the rest will go as fast");
+        progress.update(Tally { same: 900, ..tally(950, 1) });
+        assert!(progress.snapshot().rate > 0.0);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod envelope;
 mod fields;
 pub mod handed;
+pub mod new_stream;
 pub mod offer;
 pub mod rate;
 pub mod reason;
@@ -17,5 +18,6 @@ pub mod sender_job;
 pub mod session;
 pub mod slice;
 pub mod transfer_request;
+pub mod tree_options;
 pub mod verify;
 pub mod version;

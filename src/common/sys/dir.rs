@@ -26,6 +26,8 @@ use libc::{fstatat64, stat64};
 pub enum Access {
     /// For its metadata only. Opens a symbolic link itself.
     Look,
+    /// For reading; it must exist. Symbolic links are refused.
+    Read,
     /// For reading and writing; it must exist. Symbolic links are refused.
     Update,
     /// For reading and writing; it must not exist. It gets this mode, less the umask.
@@ -64,6 +66,7 @@ impl Dir {
     pub fn open_file(&self, name: &OsStr, access: Access) -> io::Result<File> {
         let (flags, mode) = match access {
             Access::Look => (libc::O_PATH, 0),
+            Access::Read => (libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0),
             Access::Update => (libc::O_RDWR | libc::O_NONBLOCK | libc::O_NOCTTY, 0),
             Access::Create(mode) => (libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode),
         };
@@ -120,6 +123,19 @@ impl Dir {
             // container's refusal of it as the answer. SAFETY: `name` is a live C string; the
             // folder is open.
             let asked = unsafe { libc::syscall(libc::SYS_faccessat, folder, name.as_ptr(), mode) };
+            check(asked as libc::c_int)
+        });
+        asked.is_ok()
+    }
+
+    /// Whether this process may make and rename names in this folder (access(2), which checks the
+    /// real user's rights). Changes nothing.
+    pub fn may_change(&self) -> bool {
+        let (folder, mode) = (self.descriptor.as_raw_fd(), libc::W_OK | libc::X_OK);
+        let asked = retry(|| {
+            // SAFETY: the name is a constant C string; the folder is open. By number for the
+            // reason that `may_read` has.
+            let asked = unsafe { libc::syscall(libc::SYS_faccessat, folder, c".".as_ptr(), mode) };
             check(asked as libc::c_int)
         });
         asked.is_ok()
@@ -311,6 +327,16 @@ mod tests {
         assert!(dir.may_read(OsStr::new("b"), true));
         assert!(!dir.may_read(OsStr::new("c"), false));
         assert!(!dir.may_read(OsStr::new("a"), true), "not even root may look names up in a file");
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn the_right_to_change_names_is_known_without_a_change() {
+        let (path, dir) = folder("change");
+        assert!(dir.may_change());
+        if let Ok(sealed) = Dir::open(Path::new("/proc/self")) {
+            assert!(!sealed.may_change(), "not even root may make names there");
+        }
         std::fs::remove_dir_all(path).unwrap();
     }
 

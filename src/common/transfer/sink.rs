@@ -4,22 +4,26 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod channel;
 mod checkpoint;
 mod delta;
 mod follower;
+mod health;
 mod pool;
+mod run;
 mod stream;
+pub mod tree;
+mod work;
 
+use self::work::{Plan, Work, start_thread};
 use super::link::acceptor::Acceptor;
 use super::link::dialler::Dialler;
-use super::link::hello::{Accepted, Greeter};
 use super::link::token::Token;
 use super::link::{End, Event, Joined, Link, Stop, Terms};
-use super::meter::Meter;
 use super::queue::rate::Rate;
 use super::queue::window::block_size;
 use super::queue::{self, Progress, Queue};
-use super::store::Store;
+use super::store::{Kept, Store};
 use super::timing::Timing;
 use super::trace::{Mark, Position, Recorder};
 use crate::codec::message::report::{Mended, Report, Tally};
@@ -27,20 +31,13 @@ use crate::codec::message::verify::Verify;
 use crate::codec::wire::HASH_UNIT;
 use crate::error::{Error, ExitCode, Result};
 use crate::hash::hex;
-use crate::sys::sync::lock;
-use crate::sys::thread;
 use delta::Delta;
-use pool::Pool;
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use health::Health;
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
-use stream::{Conversation, FLOOR_BLOCKS};
-
-/// Blocks without a good one between them after which the transfer is given up.
-const MAX_BAD_IN_A_ROW: u32 = 100;
+use stream::Conversation;
 
 /// What is to be received, and how.
 pub struct Wanted {
@@ -81,42 +78,16 @@ impl Wanted {
     }
 }
 
-/// A sink at work: what its threads share.
+/// A sink of one file at work: what its threads share.
 pub struct Sink {
     wanted: Wanted,
-    timing: Timing,
     queue: Queue,
     /// What an older file may have of the new one.
     delta: Option<Delta>,
-    meter: Meter,
     recorder: Option<Recorder>,
-    bad_in_a_row: AtomicU32,
-    /// Bytes that have come from the network: counts on from 0 when it is full.
-    arrived: AtomicUsize,
-    /// How many streams there should be now: those with smaller numbers.
-    streams: AtomicU32,
-    health: Mutex<Health>,
-}
-
-/// What went wrong so far, and how well the streams move.
-#[derive(Default)]
-struct Health {
-    failure: Option<Error>,
-    bad_blocks: u64,
-    reconnects: u64,
-    last_good: Option<Instant>,
-    /// What `arrived` said last, and since when that is so.
-    arrived: usize,
-    last_byte: Option<Instant>,
-    /// How long an answer takes, by stream.
-    answers: HashMap<usize, Duration>,
-}
-
-/// The streams of a sink, while they may come.
-enum Streams<'scope> {
-    Dialled(Pool<'scope>),
-    /// Called at the end: the acceptor takes no stream any more.
-    Accepted(Box<dyn FnOnce() + 'scope>),
+    health: Health,
+    /// When the last byte had come.
+    last_byte: OnceLock<Instant>,
 }
 
 impl Sink {
@@ -141,14 +112,10 @@ impl Sink {
         Sink {
             recorder: wanted.trace.then(Recorder::default),
             wanted,
-            timing,
             queue,
             delta,
-            meter: Meter::default(),
-            bad_in_a_row: AtomicU32::new(0),
-            arrived: AtomicUsize::new(0),
-            streams: AtomicU32::new(0),
-            health: Mutex::default(),
+            health: Health::new(timing),
+            last_byte: OnceLock::new(),
         }
     }
 
@@ -158,10 +125,7 @@ impl Sink {
     /// # Errors
     /// The first failure that ended the transfer.
     pub fn dial(&self, dialler: &Dialler, report: impl FnMut(Report)) -> Result<Report> {
-        std::thread::scope(|scope| {
-            let start = || Pool::start(scope, self, dialler).map(Streams::Dialled);
-            self.run(scope, dialler, start, report)
-        })
+        run::dial(self, dialler, report)
     }
 
     /// Receives everything over streams that come to `acceptor` and show `token`.
@@ -174,84 +138,7 @@ impl Sink {
         token: &Token,
         report: impl FnMut(Report),
     ) -> Result<Report> {
-        let accepted = &*Accepted::new(self.wanted.streams);
-        let greeter = &Greeter {
-            end: self,
-            is_sink: true,
-            token,
-            accepted,
-            timing: self.timing,
-            told_until: &|| None,
-        };
-        std::thread::scope(|scope| {
-            let start = || {
-                self.want(self.wanted.streams);
-                let entrance = acceptor.entrance();
-                let serve = move || match acceptor.serve(greeter, &mut || {}) {
-                    Err(error) if self.queue.end().is_none() => self.fail(error),
-                    // This sink has heard of it, or has everything.
-                    Ok(()) | Err(_) => {}
-                };
-                start_thread(scope, "acceptor", serve)?;
-                Ok(Streams::Accepted(Box::new(move || entrance.close())))
-            };
-            self.run(scope, accepted, start, report)
-        })
-    }
-
-    /// Starts every thread, waits for the end of the queue, and ends what is left.
-    fn run<'scope, 'env>(
-        &'scope self,
-        scope: &'scope Scope<'scope, 'env>,
-        link: &'scope dyn Link,
-        start_streams: impl FnOnce() -> Result<Streams<'scope>>,
-        mut report: impl FnMut(Report),
-    ) -> Result<Report> {
-        let mut threads = Threads::default();
-        let started = threads.start(scope, self, link).and_then(|()| start_streams());
-        let mut streams = started.map_err(|error| self.fail(error)).ok();
-        while !self.queue.wait_for_end(self.timing.report) {
-            if let Some(text) = link.take_loss() {
-                report(Report::Lost { text });
-            }
-            report(self.progress());
-            self.take_slice().map(&mut report);
-            self.look_whether_bytes_come(link);
-            if let Some(Streams::Dialled(pool)) = &mut streams {
-                pool.adjust(scope, self);
-            }
-        }
-        let last_byte = Instant::now();
-        report(self.progress()); // the parent may show that the MD5 is waited for
-        self.take_slice().map(&mut report);
-        if let Some(recorder) = &self.recorder {
-            recorder.end();
-        }
-        self.end_streams(link, streams);
-        let md5 = threads.follower.and_then(|follower| {
-            loop {
-                match follower.recv_timeout(self.timing.report) {
-                    Ok(md5) => break md5,
-                    Err(RecvTimeoutError::Timeout) => report(self.progress()),
-                    Err(RecvTimeoutError::Disconnected) => break None,
-                }
-            }
-        });
-        report(self.progress()); // the MD5 is made: now the parent waits for the server's
-        // No other thread hears of a sync that fails now.
-        threads.checkpoint.map(ScopedJoinHandle::join);
-        self.take_slice().map(&mut report);
-        self.outcome(md5, last_byte.elapsed(), link.shares_port())
-    }
-
-    /// Ends every stream. The source hears that it is not needed any more, where that is so.
-    fn end_streams(&self, link: &dyn Link, streams: Option<Streams<'_>>) {
-        let complete = self.queue.end() == Some(queue::End::Complete);
-        link.end(complete.then(|| self.terms(0)));
-        if let Some(Streams::Accepted(close)) = streams {
-            close();
-        }
-        self.close();
+        run::accept(self, acceptor, token, report)
     }
 }
 
@@ -264,44 +151,101 @@ struct Threads<'scope> {
     checkpoint: Option<ScopedJoinHandle<'scope, Option<()>>>,
 }
 
-impl<'scope> Threads<'scope> {
-    /// Starts every thread.
-    fn start<'env>(
-        &mut self,
+impl Work for Sink {
+    type Threads<'scope> = Threads<'scope>;
+
+    fn health(&self) -> &Health {
+        &self.health
+    }
+
+    fn plan(&self) -> Plan {
+        let Wanted { streams, grows, limit, .. } = self.wanted;
+        Plan { streams, grows, limit }
+    }
+
+    fn most_streams(&self) -> u8 {
+        self.wanted.most_streams()
+    }
+
+    fn start_threads<'scope, 'env>(
+        &'scope self,
         scope: &'scope Scope<'scope, 'env>,
-        sink: &'scope Sink,
         link: &'scope dyn Link,
+        threads: &mut Threads<'scope>,
     ) -> Result<()> {
         let mut name = "out";
-        if let Store::Kept(kept) = &sink.wanted.store {
+        if let Store::Kept(kept) = &self.wanted.store {
             if !kept.contents.is_empty() {
-                start_thread(scope, "audit", || sink.guarded(|| audit::run(sink, kept)))?;
+                let run = || self.guarded(|| audit::run(&self.queue, kept, || {}));
+                start_thread(scope, "audit", run)?;
             }
             if kept.sync {
-                let run = || sink.guarded(|| checkpoint::run(sink, kept));
-                self.checkpoint = Some(start_thread(scope, "checkpoint", run)?);
+                let run = || self.guarded(|| self.keep_durable(kept));
+                threads.checkpoint = Some(start_thread(scope, "checkpoint", run)?);
             }
-            if sink.wanted.verify != Verify::Md5 {
+            if self.wanted.verify != Verify::Md5 {
                 return Ok(());
             }
             name = "md5";
         }
         let (result, follower) = mpsc::channel();
         start_thread(scope, name, move || {
-            let _ = result.send(sink.guarded(|| follower::run(sink, link)).flatten());
+            let _ = result.send(self.guarded(|| follower::run(self, link)).flatten());
         })?;
-        self.follower = Some(follower);
+        threads.follower = Some(follower);
         Ok(())
     }
-}
 
-/// Starts one thread.
-fn start_thread<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    name: &str,
-    run: impl FnOnce() -> T + Send + 'scope,
-) -> Result<ScopedJoinHandle<'scope, T>> {
-    thread::spawn_scoped(scope, name, run).map_err(|error| Error::system("thread", &error))
+    fn wait_for_end(&self) -> bool {
+        self.queue.wait_for_end(self.health.timing.report)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.queue.end() == Some(queue::End::Complete)
+    }
+
+    fn is_over(&self) -> bool {
+        self.queue.end().is_some()
+    }
+
+    fn reports(&self, report: &mut dyn FnMut(Report)) {
+        report(self.progress());
+        self.take_slice().map(report);
+    }
+
+    fn same(&self) -> u64 {
+        self.delta.as_ref().map_or(0, Delta::same)
+    }
+
+    fn has_ended(&self) {
+        let _ = self.last_byte.set(Instant::now());
+        if let Some(recorder) = &self.recorder {
+            recorder.end();
+        }
+    }
+
+    fn finish(
+        &self,
+        threads: Threads<'_>,
+        link: &dyn Link,
+        report: &mut dyn FnMut(Report),
+    ) -> Result<Report> {
+        let md5 = threads.follower.and_then(|follower| {
+            loop {
+                match follower.recv_timeout(self.health.timing.report) {
+                    Ok(md5) => break md5,
+                    Err(RecvTimeoutError::Timeout) => report(self.progress()),
+                    Err(RecvTimeoutError::Disconnected) => break None,
+                }
+            }
+        });
+        report(self.progress()); // the MD5 is made: now the parent waits for the server's
+        // No other thread hears of a sync that fails now.
+        threads.checkpoint.map(ScopedJoinHandle::join);
+        self.take_slice().map(report);
+        let lag = self.last_byte.get().map_or(Duration::ZERO, Instant::elapsed);
+        self.outcome(md5, lag, link.shares_port())
+    }
 }
 
 impl End for Sink {
@@ -320,14 +264,14 @@ impl End for Sink {
     }
 
     fn wants(&self, number: usize) -> bool {
-        number < usize::from(self.streams())
+        number < usize::from(self.health.streams())
     }
 
     fn notice(&self, number: usize, event: Event) {
         match event {
             Event::Opened => self.record(|to| to.opened(number)),
             Event::Reopened => {
-                lock(&self.health).reconnects += 1;
+                self.health.reopened();
                 self.record(|to| to.mark(number, Mark::Reopened));
             }
             Event::Closed => {
@@ -340,7 +284,7 @@ impl End for Sink {
     }
 
     fn fail(&self, error: Error) {
-        lock(&self.health).failure.get_or_insert(error);
+        self.health.fail(error);
         self.queue.abort();
     }
 
@@ -358,23 +302,11 @@ impl End for Sink {
 }
 
 impl Sink {
-    /// Runs what a thread does. `None` for a thread that panics, which ends the transfer.
-    fn guarded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
-        let done = thread::contained(run);
-        if done.is_none() {
-            self.fail(Error::internal("a thread died"));
+    /// Makes checkpoints until the end.
+    fn keep_durable(&self, kept: &Kept) {
+        if let Err(error) = checkpoint::run(&self.queue, kept, self.health.timing.checkpoint) {
+            self.fail(Error::system(&self.wanted.shown, &error));
         }
-        done
-    }
-
-    /// How many streams there should be now.
-    fn streams(&self) -> u8 {
-        u8::try_from(self.streams.load(Ordering::Relaxed)).unwrap_or(u8::MAX)
-    }
-
-    /// So many there should be from now on.
-    fn want(&self, streams: u8) {
-        self.streams.store(streams.into(), Ordering::Relaxed);
     }
 
     /// Records something, where that is wanted. That streams are closed at the end is not
@@ -393,60 +325,6 @@ impl Sink {
         Some(Report::Trace(recorder.take(Position { prefix, hashed })))
     }
 
-    /// A block was good. Called for each, so it takes no lock.
-    fn good_block(&self) {
-        if self.bad_in_a_row.load(Ordering::Relaxed) > 0 {
-            self.bad_in_a_row.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Blocks of stream `number` are good, and an answer takes this long: called now and
-    /// then while they are.
-    fn keeps_moving(&self, number: usize, answer: Option<Duration>) {
-        let mut health = lock(&self.health);
-        health.last_good = Some(Instant::now());
-        health.answers.extend(answer.map(|answer| (number, answer)));
-    }
-
-    /// How long an answer may take for a stream that has had none: as long as the slowest
-    /// of the others takes for what it has asked for at first. While no stream has had one,
-    /// bytes that come are those of a slow path; to ask for them again would only make it
-    /// slower.
-    fn expected_answer(&self) -> Duration {
-        let health = lock(&self.health);
-        let slowest = health.answers.values().max().map(|slowest| *slowest * FLOOR_BLOCKS);
-        let flows = health.last_byte.is_some_and(|last| last.elapsed() < self.timing.flow);
-        let Timing { first_answer, slow_answer, .. } = self.timing;
-        slowest.unwrap_or(if flows { slow_answer } else { first_answer })
-    }
-
-    /// Notes down whether anything has come since the last call. To be called several times
-    /// a second.
-    fn look_whether_bytes_come(&self, link: &dyn Link) {
-        let arrived = self.arrived.load(Ordering::Relaxed);
-        let mut health = lock(&self.health);
-        if std::mem::replace(&mut health.arrived, arrived) != arrived {
-            health.last_byte = Some(Instant::now());
-            drop(health);
-            // However long it takes until they are a block.
-            link.is_alive();
-        }
-    }
-
-    /// Counts a block that was not good, or a stream that broke the protocol.
-    fn bad_block(&self, damaged: bool, what: &str) {
-        lock(&self.health).bad_blocks += u64::from(damaged);
-        if self.bad_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_BAD_IN_A_ROW {
-            let text = format!("{MAX_BAD_IN_A_ROW} bad blocks in a row, the last one: {what}");
-            self.fail(Error::new(ExitCode::Integrity, text));
-        }
-    }
-
-    /// Whether any stream has brought something in the last `limit`.
-    fn others_move(&self, limit: Duration) -> bool {
-        lock(&self.health).last_good.is_some_and(|last| last.elapsed() < limit)
-    }
-
     fn progress(&self) -> Report {
         let progress = self.queue.progress();
         let hashed = progress.followed.filter(|_| self.wanted.verify == Verify::Md5);
@@ -454,8 +332,9 @@ impl Sink {
             bytes: progress.done + progress.held,
             again: progress.repeats,
             held: progress.held,
+            same: self.same(),
             hashed,
-            ..self.meter.read().into()
+            ..self.health.meter.read().into()
         })
     }
 
@@ -466,20 +345,22 @@ impl Sink {
         md5_lag: Duration,
         single_port: bool,
     ) -> Result<Report> {
-        let mut health = lock(&self.health);
-        match (health.failure.take(), self.queue.end()) {
+        match (self.health.take_failure(), self.queue.end()) {
             (Some(error), _) => Err(error),
             (None, Some(queue::End::Complete))
                 if self.wanted.verify != Verify::Md5 || md5.is_some() =>
             {
                 // Streams that did not help do not count.
-                let streams = self.meter.read().peak.min(self.streams().into());
+                let streams = self.health.meter.read().peak.min(self.health.streams().into());
                 let progress = self.queue.progress();
                 let (bytes, again) = (self.wanted.size, progress.repeats);
-                let tally = Tally { bytes, streams, offset: bytes, again, ..Tally::default() };
+                let same = self.same();
+                let tally =
+                    Tally { bytes, streams, offset: bytes, again, same, ..Tally::default() };
+                let (bad_blocks, reconnects) = self.health.faults();
                 let mended = Mended {
-                    bad_blocks: health.bad_blocks,
-                    reconnects: health.reconnects,
+                    bad_blocks,
+                    reconnects,
                     asked_again: progress.asked_again,
                     md5_lag_ms: md5_lag.as_millis() as u64,
                     single_port,

@@ -3,8 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod basis;
 pub mod journal;
-mod lock;
+pub mod lock;
 pub mod names;
 pub mod output;
 pub mod partial;

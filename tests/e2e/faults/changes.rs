@@ -1,7 +1,7 @@
 //! The file changes on the server while a ropewalk transfer is under way.
 
 use crate::support::exit::CHANGED;
-use crate::support::harness::content;
+use crate::support::harness::{assert_same, content, run};
 use crate::support::path::{Gate, Path};
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -18,8 +18,14 @@ fn changes(test: &str, options: &[&str], change: impl Fn(&Path)) {
     change(&path);
     gate.open();
     client.finish().failed(CHANGED, "client", "the file changed on the server");
-    assert_eq!(path.names(), ["out"]);
     assert_eq!(fs::read(path.folder("out")).unwrap(), b"old");
+    // What came is the basis of the next fetch, and nothing else is left.
+    assert_eq!(path.names(), ["out", "out.part", "out.part.journal"]);
+    let mut again = path.direct(2);
+    run(again.args(options)).succeeded();
+    let now = fs::read(path.scratch.path("file")).unwrap();
+    assert_same(&fs::read(path.folder("out")).unwrap(), &now, "the output");
+    assert_eq!(path.names(), ["out"]);
 }
 
 const WAYS: [&[&str]; 3] = [&[], &["--verify", "crc32c"], &["--verify", "none"]];

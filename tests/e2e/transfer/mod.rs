@@ -2,6 +2,7 @@
 
 mod auto;
 mod data_ports;
+mod delta;
 mod files;
 mod holes;
 mod large;

@@ -136,7 +136,7 @@ fn damage_and_cuts_are_repaired_through_one_port_too() {
 fn a_stream_with_a_damaged_hello_at_the_control_port_comes_again() {
     let faults = Faults {
         message: Box::new(|message| {
-            // Each stream's hello is damaged in another field: mark, token, checksum.
+            // Each of the first hellos is damaged in another field: mark, token, checksum.
             let place = [0, 40, 200].get(message.stream);
             if let (0, Some(bit)) = (message.number, place) {
                 flip(message.bytes, *bit);
@@ -145,7 +145,7 @@ fn a_stream_with_a_damaged_hello_at_the_control_port_comes_again() {
         data: DataPorts::Refused,
         ..Faults::default()
     };
-    let said = Path::new("port-hello", 4 << 20, faults).fetch(1);
+    let said = Path::new("port-hello", 4 << 20, faults).fetch(3);
     assert_eq!(count(&said, RECONNECTS), 3, "{said}");
 }
 

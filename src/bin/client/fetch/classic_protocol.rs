@@ -56,6 +56,7 @@ fn fetch_file(
         streams: tally.streams,
         md5: Some(md5),
         resumed: 0,
+        same: 0,
         mended,
         md5_was_slowest: false,
     })

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::digest::{self, Digest};
+use super::offered::Offered;
 use super::receiver::Received;
 use super::session_guard::SessionGuard;
 use super::transfer::Transfer;
@@ -15,6 +16,7 @@ use ropewalk::codec::amount;
 use ropewalk::codec::message::receiver_job::Sink;
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::transfer::store::basis;
 use ropewalk::transfer::store::journal::{self, Subject};
 use ropewalk::transfer::store::output::{Output, PartFile};
 use ropewalk::transfer::store::partial::{self, Start};
@@ -39,10 +41,10 @@ pub(super) fn run(
     let resumed = prepare(fetch, &mut part, offer)?;
     let digest = Digest::begin(fetch, server, offer)?;
     fetch.progress.begin(Some(offer.size), resumed, fetch.config.verify == Verify::Md5);
-    let transfer = Transfer { fetch, server, offer, guard };
-    let Received { tally, md5, mended } = receive(&transfer, &mut part)?;
+    let transfer = Transfer { fetch, server, offer: Offered::File(offer), guard };
+    let Received { tally, md5, mended } = receive(&transfer, offer, &mut part)?;
     let last_byte = Instant::now();
-    let md5 = compare(&transfer, &mut part, digest, md5)?;
+    let md5 = compare(&transfer, offer, &mut part, (digest, md5))?;
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
     fetch.progress.saving(tally.bytes);
     put_in_place(fetch, part, offer)?;
@@ -53,6 +55,7 @@ pub(super) fn run(
         streams: tally.streams,
         md5,
         resumed,
+        same: tally.same,
         mended,
         md5_was_slowest: lag >= MENTIONED_LAG && lag >= time / MENTIONED_SHARE,
     })
@@ -82,28 +85,40 @@ fn prepare(fetch: &Fetch<'_>, part: &mut PartFile, offer: &RopewalkOffer) -> Res
 }
 
 /// Receives every byte that is missing.
-fn receive(transfer: &Transfer<'_>, part: &mut PartFile) -> Result<Received> {
-    let sink = Sink::Kept { sync: transfer.fetch.config.start_options.sync };
-    let files = [part.file().as_fd(), part.journal().as_fd()];
-    let received = transfer.run(sink, part.output().shown(), &files);
+fn receive(
+    transfer: &Transfer<'_>,
+    offer: &RopewalkOffer,
+    part: &mut PartFile,
+) -> Result<Received> {
+    let sync = transfer.fetch.config.start_options.sync;
+    let sink = Sink::Kept { sync, basis: part.basis().is_some() };
+    let mut files = vec![part.file().as_fd(), part.journal().as_fd()];
+    files.extend(part.basis().map(AsFd::as_fd));
+    let job = transfer.file_job(offer, sink, part.output().shown());
+    let received = transfer.run(&job, &files);
     part.keep(true);
-    received.map_err(|error| give_up(error, transfer, part))
+    received.map_err(|error| give_up(error, transfer, offer, part))
 }
 
 /// Compares the MD5s. Returns the MD5, where there were two to compare.
 fn compare(
     transfer: &Transfer<'_>,
+    offer: &RopewalkOffer,
     part: &mut PartFile,
-    digest: Option<Digest>,
-    md5: Option<String>,
+    (digest, md5): (Option<Digest>, Option<String>),
 ) -> Result<Option<String>> {
-    let Transfer { fetch, server, offer, .. } = transfer;
+    let Transfer { fetch, server, .. } = transfer;
     digest::settle(fetch, digest, md5, part.output().shown()).map_err(|error| {
         if error.code() != ExitCode::Integrity {
-            return give_up(error, transfer, part);
+            return give_up(error, transfer, offer, part);
         }
-        let error = corruption::locate(error, fetch, (server, &offer.etag), part);
-        discard(error, part)
+        match corruption::locate(error, fetch, (server, &offer.etag), part) {
+            error if error.code() == ExitCode::Changed => leave_basis(error, part, fetch),
+            error => {
+                part.keep(false); // no byte of it can be used again
+                error
+            }
+        }
     })
 }
 
@@ -120,14 +135,19 @@ fn put_in_place(fetch: &Fetch<'_>, mut part: PartFile, offer: &RopewalkOffer) ->
 }
 
 /// Decides what a failed transfer leaves, and adds to `error` how to continue.
-fn give_up(error: Error, transfer: &Transfer<'_>, part: &mut PartFile) -> Error {
+fn give_up(
+    error: Error,
+    transfer: &Transfer<'_>,
+    offer: &RopewalkOffer,
+    part: &mut PartFile,
+) -> Error {
     if error.code() == ExitCode::Changed {
-        return discard(error, part);
+        return leave_basis(error, part, transfer.fetch);
     }
     if error.code() == ExitCode::System && !part.has_records() {
         part.keep(false); // nothing has arrived: usually no receiver could be started
     }
-    let bytes = transfer.offer.stored.min(transfer.offer.size);
+    let bytes = offer.stored.min(offer.size);
     let error = match space::missing_space(part.file(), bytes, 0) {
         missing @ 1.. if error.code() == ExitCode::System => {
             error.advise(format_args!("{} more are needed", amount::size(missing)))
@@ -137,12 +157,18 @@ fn give_up(error: Error, transfer: &Transfer<'_>, part: &mut PartFile) -> Error 
     with_hint(error, part, transfer.fetch)
 }
 
-/// Leaves nothing: no byte that has arrived can be used again.
-fn discard(error: Error, part: &mut PartFile) -> Error {
-    part.keep(false);
-    match error.code() {
-        ExitCode::Changed => error.advise("the same command fetches it as it is now"),
-        _ => error,
+/// Decides what is left after the file has changed on the server: what has arrived, as basis for
+/// the next fetch, unless that is too little or the user wants none. Adds to `error` what to do.
+fn leave_basis(error: Error, part: &mut PartFile, fetch: &Fetch<'_>) -> Error {
+    let kept = part.output().kept().map_or(0, |(bytes, _)| bytes);
+    part.keep(kept >= basis::LEAST && !fetch.config.start_options.whole);
+    let advice = "the same command fetches it as it is now";
+    match part.is_kept() {
+        true => {
+            let shown = part.output().shown_part();
+            error.advise(format_args!("{advice}, less what is the same in {shown}"))
+        }
+        false => error.advise(advice),
     }
 }
 

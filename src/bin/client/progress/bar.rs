@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Phase, Snapshot};
+use ropewalk::app::report::TreeTally;
 use ropewalk::codec::amount;
 use ropewalk::codec::text::escape_limited;
 
@@ -107,6 +108,7 @@ fn fields(now: &Snapshot) -> Vec<Field> {
                 None => vec![],
             },
         ),
+        (2, now.tree.iter().map(files).collect()),
         (6, if moving { vec![counted(now.streams, "stream")] } else { vec![] }),
         (
             7,
@@ -115,8 +117,15 @@ fn fields(now: &Snapshot) -> Vec<Field> {
                 (_, blocks) => vec![resent(blocks)],
             },
         ),
-        (8, if moving && now.checked < now.resumed { vec![check(now)] } else { vec![] }),
+        (8, if moving && now.same > 0 { vec![same(now.same)] } else { vec![] }),
+        (9, if moving && now.checked < now.resumed { vec![check(now)] } else { vec![] }),
     ]
+}
+
+/// Files that are done, of those that are known.
+fn files(tree: &TreeTally) -> String {
+    let more = if tree.is_listed { "" } else { "+" };
+    format!("{} of {}{more} files", tree.files, tree.files_known)
 }
 
 /// The words for a phase without moving bytes.
@@ -166,6 +175,10 @@ fn resent(blocks: u64) -> String {
     format!("{blocks} re-sent")
 }
 
+fn same(bytes: u64) -> String {
+    format!("{} the same", amount::size(bytes))
+}
+
 /// `[=====>    ]` in so many columns, at least three.
 fn draw_gauge(share: u64, columns: usize) -> String {
     let inside = columns - 2;
@@ -196,7 +209,9 @@ mod tests {
             resent: 2,
             resumed: 0,
             checked: 0,
+            same: 0,
             hashed: Some(1 << 20),
+            tree: None,
         }
     }
 
@@ -260,6 +275,7 @@ mod tests {
             streams: 255,
             resent: u64::MAX,
             resumed: u64::MAX,
+            same: u64::MAX,
             hashed: Some(u64::MAX - 1),
             ..moving()
         };
@@ -316,6 +332,12 @@ mod tests {
     fn a_sentence_has_everything() {
         let expected = "43%, 450 MiB of 1.00 GiB, 88.7 MiB/s, 0:12 left, 4 streams, 2 re-sent";
         assert_eq!(sentence(&moving()), expected);
+    }
+
+    #[test]
+    fn bytes_that_were_the_same_are_shown() {
+        let now = Snapshot { same: 400 << 20, resent: 0, ..moving() };
+        assert!(sentence(&now).ends_with("4 streams, 400 MiB the same"), "{}", sentence(&now));
     }
 
     #[test]

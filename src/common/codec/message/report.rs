@@ -19,6 +19,17 @@ pub enum Report {
     /// The figures so far; about ten times a second, before [`Report::Done`] or
     /// [`Report::Failed`].
     Progress(Tally),
+    /// The figures of a tree; after each [`Report::Progress`], and before [`Report::Done`].
+    Tree(TreeTally),
+    /// What became of an entry of a tree.
+    Entry {
+        /// What was done.
+        act: Act,
+        /// Its path from the top of the tree, escaped.
+        path: String,
+        /// Why it could not be had, for a person.
+        reason: Option<String>,
+    },
     /// What the streams did since the last trace; only if the job asks for it.
     Trace(Slice),
     /// The session is lost: a receiver can open no stream of it, and needs another session.
@@ -26,6 +37,9 @@ pub enum Report {
         /// The result of the last attempt, for a person.
         text: String,
     },
+    /// The worker needs one more stream, and its parent is to open it. The answer is a message
+    /// (new_stream.rs).
+    Stream,
     /// The job is done; the last report.
     Done {
         /// The figures of the whole job.
@@ -42,6 +56,100 @@ pub enum Report {
         /// One line for a person, without a program's name.
         text: String,
     },
+}
+
+/// How far a tree is. A file that is there already counts as the same, and not as a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TreeTally {
+    /// Files and links that are in place.
+    pub files: u64,
+    /// Files and links to be put in place, as far as they are known.
+    pub files_known: u64,
+    /// The bytes of these.
+    pub bytes_known: u64,
+    /// Whether every folder is listed: no more becomes known.
+    pub is_listed: bool,
+    /// Files and links that were there already.
+    pub same: u64,
+    /// Entries of types that are not transferred.
+    pub skipped: u64,
+    /// Entries that were deleted.
+    pub deleted: u64,
+    /// Entries that could not be had.
+    pub refused: u64,
+    /// Whether a limit has kept entries from being deleted.
+    pub is_delete_refused: bool,
+}
+
+/// What was done about an entry of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// A file was put in place.
+    File,
+    /// A link was made.
+    Link,
+    /// A folder was made.
+    Folder,
+    /// It was deleted.
+    Deleted,
+    /// It is of a type that is not transferred.
+    Skipped,
+    /// It could not be had.
+    Refused,
+    /// No entry: the file system, or the user's limit, keeps something from being done.
+    Warning,
+}
+
+impl Act {
+    /// Every act.
+    pub const ALL: [Act; 7] =
+        [Act::File, Act::Link, Act::Folder, Act::Deleted, Act::Skipped, Act::Refused, Act::Warning];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Act::File => "file",
+            Act::Link => "link",
+            Act::Folder => "folder",
+            Act::Deleted => "deleted",
+            Act::Skipped => "skipped",
+            Act::Refused => "refused",
+            Act::Warning => "warning",
+        }
+    }
+}
+
+impl TreeTally {
+    fn members(&self) -> Vec<(&'static str, Value)> {
+        let numbers = [
+            ("files", self.files),
+            ("files_known", self.files_known),
+            ("bytes_known", self.bytes_known),
+            ("same", self.same),
+            ("skipped", self.skipped),
+            ("deleted", self.deleted),
+            ("refused", self.refused),
+        ];
+        let mut members = vec![("state", Value::from("tree"))];
+        members.extend(numbers.map(|(key, number)| (key, Value::from_u64(number))));
+        members.push(("listed", from_flag(self.is_listed)));
+        members.push(("delete_refused", from_flag(self.is_delete_refused)));
+        members
+    }
+
+    fn from_fields(fields: &Fields<'_>) -> Result<TreeTally> {
+        Ok(TreeTally {
+            files: fields.number("files")?,
+            files_known: fields.number("files_known")?,
+            bytes_known: fields.number("bytes_known")?,
+            is_listed: fields.flag("listed")?,
+            same: fields.number("same")?,
+            skipped: fields.number("skipped")?,
+            deleted: fields.number("deleted")?,
+            refused: fields.number("refused")?,
+            is_delete_refused: fields.flag("delete_refused")?,
+        })
+    }
 }
 
 /// Faults of a transfer that a receiver recovered from.
@@ -77,6 +185,9 @@ pub struct Tally {
     /// Of a ropewalk receiver, the part of `bytes` that an earlier run left and that is not
     /// checked yet.
     pub held: u64,
+    /// Of a ropewalk receiver, the part of `bytes` that an older file had, so that the server did
+    /// not send it.
+    pub same: u64,
     /// Of a ropewalk receiver that makes an MD5, how many bytes are in it.
     pub hashed: Option<u64>,
     /// Of a tree, files that are done. A sender counts each answer that reaches the end of a
@@ -93,9 +204,11 @@ impl Tally {
             ("offset", Value::from_u64(self.offset)),
             ("again", Value::from_u64(self.again)),
         ];
-        let unless_zero = |number: u64| Some(number).filter(|number| *number > 0);
-        let (held, files) = (unless_zero(self.held), unless_zero(self.files));
-        for (key, number) in [("held", held), ("hashed", self.hashed), ("files", files)] {
+        let (held, same) = (some_if_any(self.held), some_if_any(self.same));
+        let files = some_if_any(self.files);
+        for (key, number) in
+            [("held", held), ("same", same), ("hashed", self.hashed), ("files", files)]
+        {
             members.extend(number.map(|number| (key, Value::from_u64(number))));
         }
         members
@@ -108,10 +221,16 @@ impl Tally {
             offset: fields.number_if_any("offset")?.unwrap_or(0),
             again: fields.number_if_any("again")?.unwrap_or(0),
             held: fields.number_if_any("held")?.unwrap_or(0),
+            same: fields.number_if_any("same")?.unwrap_or(0),
             hashed: fields.number_if_any("hashed")?,
             files: fields.number_if_any("files")?.unwrap_or(0),
         })
     }
+}
+
+/// A number that a report leaves out where it is 0.
+fn some_if_any(number: u64) -> Option<u64> {
+    Some(number).filter(|number| *number > 0)
 }
 
 impl Mended {
@@ -149,6 +268,16 @@ impl Report {
                 vec![("state", Value::from("confined")), ("text", Value::from(text.as_str()))]
             }
             Report::Progress(so_far) => so_far.members("progress"),
+            Report::Tree(tally) => tally.members(),
+            Report::Entry { act, path, reason } => {
+                let mut members = vec![
+                    ("state", Value::from("entry")),
+                    ("act", Value::from(act.word())),
+                    ("path", Value::from(path.as_str())),
+                ];
+                members.extend(reason.as_deref().map(|reason| ("reason", Value::from(reason))));
+                members
+            }
             Report::Trace(slice) => {
                 let mut members = vec![("state", Value::from("trace"))];
                 members.extend(slice.members());
@@ -157,6 +286,7 @@ impl Report {
             Report::Lost { text } => {
                 vec![("state", Value::from("lost")), ("text", Value::from(text.as_str()))]
             }
+            Report::Stream => vec![("state", Value::from("stream"))],
             Report::Done { tally, md5, mended } => {
                 let mut members = tally.members("done");
                 members.extend(mended.members());
@@ -181,8 +311,18 @@ impl Report {
         match fields.text("state")? {
             "confined" => Ok(Report::Confined { text: text()? }),
             "progress" => Tally::from_fields(&fields).map(Report::Progress),
+            "tree" => TreeTally::from_fields(&fields).map(Report::Tree),
+            "entry" => {
+                let word = fields.text("act")?;
+                let act = Act::ALL.into_iter().find(|act| act.word() == word);
+                let act = act.ok_or_else(|| fields.invalid("act"))?;
+                let path = fields.text("path")?.to_string();
+                let reason = fields.has("reason").then(|| fields.text("reason")).transpose()?;
+                Ok(Report::Entry { act, path, reason: reason.map(str::to_string) })
+            }
             "trace" => Slice::from_fields(&fields).map(Report::Trace),
             "lost" => Ok(Report::Lost { text: text()? }),
+            "stream" => Ok(Report::Stream),
             "done" => {
                 let tally = Tally::from_fields(&fields)?;
                 let md5 = fields.has("md5").then(|| fields.text("md5")).transpose()?;
@@ -209,14 +349,19 @@ mod tests {
         r#""md5":"781e5e245d69b566979b86e28d23f2c7"}"#
     );
 
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 13] = [
+        r#"{"state":"tree","files":3,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"listed":1,"delete_refused":0}"#,
+        r#"{"state":"entry","act":"file","path":"a/b"}"#,
+        r#"{"state":"entry","act":"refused","path":"a/c","reason":"No space left on device"}"#,
         r#"{"state":"confined","text":"no core dumps: applied"}"#,
         r#"{"state":"progress","bytes":4,"streams":8,"offset":6,"again":0}"#,
         r#"{"state":"progress","bytes":8,"streams":8,"offset":8,"again":0,"held":2,"hashed":1}"#,
         r#"{"state":"progress","bytes":8,"streams":8,"offset":9,"again":0,"files":3}"#,
+        r#"{"state":"progress","bytes":8,"streams":8,"offset":1,"again":0,"same":7}"#,
         r#"{"state":"trace","at":1200,"prefix":4096,"hashed":1024,"rows":[[0,131072,1],[1,65536,1,0,0,0,1]]}"#,
         r#"{"state":"trace","at":0,"prefix":0,"rows":[]}"#,
         r#"{"state":"lost","text":"Connection refused"}"#,
+        r#"{"state":"stream"}"#,
         r#"{"state":"failed","code":3,"text":"stream 3: Connection reset by peer"}"#,
     ];
 

@@ -52,7 +52,7 @@ mod state;
 mod tests;
 
 use self::entries::{Beyond, Fate, File, FileId, Folder, FolderId, Found, Kind, PageEnd};
-use self::state::State;
+use self::state::{LanderWaits, State};
 use super::{End, Queue, StreamId};
 use crate::sys::sync::{lock, wait, wait_for, wait_until};
 use crate::transfer::timing::Timing;
@@ -391,14 +391,24 @@ impl<M> Board<M> {
     }
 
     /// Waits for something to land: at least `bytes` or half of [`Limits::landing`], or less when
-    /// `until` comes or nothing else can be done. False at the end of the run, when nothing will
+    /// `until` has come or nothing else can be done. False at the end of the run, when nothing will
     /// ever wait to land. After [`Board::abort`] what is written still lands.
     pub fn wait_to_land(&self, bytes: u64, until: Instant) -> bool {
         let mut state = lock(&self.state);
-        (state.enough_to_land, state.lander_waits) = (bytes, true);
-        let pressing = |state: &State<M>| state.is_landing_over() || state.must_land();
-        state = wait_until(&self.landable, state, until, pressing);
-        state.lander_waits = false;
+        state.enough_to_land = bytes;
+        while !state.is_landing_over() && !state.must_land() {
+            if !state.has_landable() {
+                state.lander = LanderWaits::ForAny;
+                state = wait(&self.landable, state);
+            } else if Instant::now() < until {
+                state.lander = LanderWaits::ForEnough;
+                let pressing = |state: &State<M>| state.is_landing_over() || state.must_land();
+                state = wait_until(&self.landable, state, until, pressing);
+            } else {
+                break;
+            }
+        }
+        state.lander = LanderWaits::No;
         !state.is_landing_over()
     }
 
@@ -422,9 +432,11 @@ impl<M> Board<M> {
         self.tell(state, true);
     }
 
-    /// So many entries were deleted.
-    pub fn deleted(&self, count: u64) {
-        lock(&self.state).counts.deleted += count;
+    /// So many entries were deleted, and so many could not be.
+    pub fn deleted(&self, count: u64, refused: u64) {
+        let mut state = lock(&self.state);
+        state.counts.deleted += count;
+        state.counts.refused += refused;
     }
 
     /// Ends the run early: nothing is asked for any more.
@@ -457,7 +469,11 @@ impl<M> Board<M> {
         let work = has_work || over;
         state.version += u64::from(work);
         let wake = work && state.waiters > 0;
-        let land = state.lander_waits && (over || state.must_land());
+        let land = match state.lander {
+            LanderWaits::No => false,
+            LanderWaits::ForAny => over || state.has_landable(),
+            LanderWaits::ForEnough => over || state.must_land(),
+        };
         drop(state);
         if wake {
             self.changed.notify_all();

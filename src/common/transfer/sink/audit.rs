@@ -3,18 +3,19 @@
 
 #![forbid(unsafe_code)]
 
-use super::Sink;
+use crate::transfer::queue::Queue;
 use crate::transfer::store::Kept;
 use crate::transfer::store::journal::{AUDIT_BUFFER, Recorded};
 
-/// Checks every range, in order, so that the prefix grows first.
-pub(super) fn run(sink: &Sink, kept: &Kept) {
+/// Checks every range, in order, so that the prefix grows first. `told` is called after each.
+pub(super) fn run(queue: &Queue, kept: &Kept, told: impl Fn()) {
     let mut buffer = vec![0; AUDIT_BUFFER];
     for (&start, &(end, recorded)) in &kept.contents {
-        if sink.queue.end().is_some() {
+        if queue.end().is_some() {
             return;
         }
         let good = recorded.holds_in(&kept.part, start..end, &mut buffer);
-        sink.queue.checked(start..end, good, recorded == Recorded::Hole);
+        queue.checked(start..end, good, recorded == Recorded::Hole);
+        told();
     }
 }

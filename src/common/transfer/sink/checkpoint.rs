@@ -3,12 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-use super::Sink;
-use crate::error::Error;
 use crate::sys::file;
-use crate::transfer::link::End;
+use crate::transfer::queue::Queue;
 use crate::transfer::store::Kept;
-use std::time::Instant;
+use std::io;
+use std::time::{Duration, Instant};
 
 /// Most bytes between two checkpoints.
 const CHECKPOINT_BYTES: u64 = 256 << 20;
@@ -16,17 +15,19 @@ const CHECKPOINT_BYTES: u64 = 256 << 20;
 /// Write-back is started each time this much has arrived.
 const WRITE_BACK_BYTES: u64 = 16 << 20;
 
-/// Makes checkpoints until the end. A failed sync ends the transfer: the kernel may
-/// have dropped what it could not write, so trying again would only hide it.
-pub(super) fn run(sink: &Sink, kept: &Kept) {
-    let time = sink.timing.checkpoint;
-    let start = sink.queue.progress().done;
+/// Makes checkpoints until the end, at least one in `time`.
+///
+/// # Errors
+/// A failed sync. It is to end the transfer: the kernel may have dropped what it could not write,
+/// so trying again would only hide it.
+pub(super) fn run(queue: &Queue, kept: &Kept, time: Duration) -> io::Result<()> {
+    let start = queue.progress().done;
     let (mut durable, mut started, mut last) = (start, start, Instant::now());
     loop {
         let left = time.saturating_sub(last.elapsed());
-        let (done, over) = sink.queue.wait_for_done(started + WRITE_BACK_BYTES, left);
+        let (done, over) = queue.wait_for_done(started + WRITE_BACK_BYTES, left);
         if over {
-            return; // the parent syncs everything
+            return Ok(()); // everything is synced at the end
         }
         if done >= started + WRITE_BACK_BYTES {
             file::start_write_back(&kept.part, 0, 0);
@@ -34,9 +35,7 @@ pub(super) fn run(sink: &Sink, kept: &Kept) {
         }
         let due = last.elapsed() >= time || done >= durable + CHECKPOINT_BYTES;
         if due && done > durable {
-            if let Err(error) = kept.journal.checkpoint(&kept.part) {
-                return sink.fail(Error::system(&sink.wanted.shown, &error));
-            }
+            kept.journal.checkpoint(&kept.part)?;
             durable = done;
         }
         if due {

@@ -1,4 +1,4 @@
-//! Delta: what the new file may have in common with an older one, the basis. A range of the
+//! Delta: what the new file may have in common with an older one, the basis. A unit of the
 //! basis is copied into the part file, and its hash goes along with the request. The copy
 //! counts only once the source has said that its bytes have the same hash.
 //!
@@ -11,20 +11,26 @@ use crate::codec::wire::{HASH_SIZE, HASH_UNIT};
 use crate::hash::Sha256;
 use crate::hash::crc32c;
 use crate::sys::file;
+use crate::sys::sync::lock;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// After so many bytes in a row that differ, the two files have little in common.
 const MANY_MISSED: usize = 16 << 20;
 
-/// Then only one range of so many carries a hash.
+/// Then only one unit of so many carries a hash.
 const SAMPLE: u64 = 16;
 
 /// Bytes copied at once. They are on the stack.
 const BUFFER: usize = 32 << 10;
+
+/// Bytes that have a hash of their own. Larger ranges cost fewer requests, but one byte that
+/// differs moves all of them.
+const UNIT: u64 = HASH_UNIT as u64;
 
 /// The basis, and how much of it was found again.
 pub(super) struct Delta {
@@ -32,6 +38,8 @@ pub(super) struct Delta {
     size: u64,
     /// Bytes that were found to differ since the last that were the same.
     missed: AtomicUsize,
+    /// Bytes that were found to be the same. Some machines have no atomic of this size.
+    same: Mutex<u64>,
 }
 
 /// What was copied.
@@ -42,6 +50,12 @@ pub(super) struct Copied {
     pub(super) crc: u32,
 }
 
+/// The whole units in `range`, in order. A tail belongs to none.
+pub(super) fn units(range: &Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
+    let (first, end) = (range.start.div_ceil(UNIT), range.end / UNIT);
+    (first..end).map(|number| number * UNIT..(number + 1) * UNIT)
+}
+
 impl Delta {
     /// With `basis`, a regular file.
     ///
@@ -49,19 +63,16 @@ impl Delta {
     /// What fstat(2) gives.
     pub(super) fn new(basis: File) -> io::Result<Delta> {
         let size = basis.metadata()?.len();
-        Ok(Delta { basis, size, missed: AtomicUsize::new(0) })
+        Ok(Delta { basis, size, missed: AtomicUsize::new(0), same: Mutex::new(0) })
     }
 
-    /// Whether a hash is to go along with a request for `range`.
-    pub(super) fn may_have(&self, range: &Range<u64>) -> bool {
-        let (unit, length) = (u64::from(HASH_UNIT), range.end - range.start);
-        let is_whole = range.start % unit == 0 && length % unit == 0 && length > 0;
-        is_whole
-            && range.end <= self.size
+    /// Whether a hash is to go along with a request for `unit`.
+    pub(super) fn may_have(&self, unit: &Range<u64>) -> bool {
+        unit.end <= self.size
             && (self.missed.load(Ordering::Relaxed) < MANY_MISSED
-                || range.start / length % SAMPLE == 0)
+                || unit.start / UNIT % SAMPLE == 0)
             // A hole of the source says so by itself, and what is none cannot be the same.
-            && !file::is_hole(&self.basis, range.start, range.end)
+            && !file::is_hole(&self.basis, unit.start, unit.end)
     }
 
     /// Copies `range` into `part`. `None` if the basis cannot be read there any more.
@@ -85,9 +96,15 @@ impl Delta {
         Ok(Some(Copied { hash: digest.finish_half(), crc }))
     }
 
-    /// A range that was copied is in the new file.
-    pub(super) fn hit(&self) {
+    /// A range that was copied is in the new file. So many bytes of it had not come otherwise.
+    pub(super) fn hit(&self, bytes: u64) {
         self.missed.store(0, Ordering::Relaxed);
+        *lock(&self.same) += bytes;
+    }
+
+    /// How many bytes were the same.
+    pub(super) fn same(&self) -> u64 {
+        *lock(&self.same)
     }
 
     /// A range of so many bytes that was copied differs in the new file.
@@ -102,8 +119,6 @@ impl Delta {
 mod tests {
     use super::*;
     use crate::hash::crc32c::crc32c;
-
-    const UNIT: u64 = HASH_UNIT as u64;
 
     /// A nameless file with these bytes.
     fn file(name: &str, bytes: &[u8]) -> File {
@@ -133,12 +148,21 @@ mod tests {
     fn only_whole_units_of_the_older_file_have_a_hash() {
         let size = 3 * UNIT + 100;
         let delta = Delta::new(file("units", &vec![1; size as usize])).unwrap();
-        for good in [0..UNIT, UNIT..3 * UNIT] {
-            assert!(delta.may_have(&good), "{good:?}");
+        for (range, expected) in [
+            (0..2 * UNIT, vec![0, 1]),
+            (1..2 * UNIT + 1, vec![1]),
+            (1..UNIT + 1, vec![]),
+            (0..UNIT - 1, vec![]),
+            (2 * UNIT..size, vec![2]),
+            (0..0, vec![]),
+        ] {
+            let units: Vec<_> = units(&range).collect();
+            let expected: Vec<_> =
+                expected.into_iter().map(|number| number * UNIT..(number + 1) * UNIT).collect();
+            assert_eq!(units, expected, "{range:?}");
+            assert!(units.iter().all(|unit| delta.may_have(unit)), "{range:?}");
         }
-        for bad in [0..1, 1..UNIT + 1, 0..UNIT - 1, 3 * UNIT..size, 3 * UNIT..4 * UNIT, 0..0] {
-            assert!(!delta.may_have(&bad), "{bad:?}");
-        }
+        assert!(!delta.may_have(&(3 * UNIT..4 * UNIT)), "the tail of the older file");
     }
 
     #[test]
@@ -153,15 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn after_many_bytes_that_differ_one_range_in_sixteen_has_a_hash() {
+    fn after_many_bytes_that_differ_one_unit_in_sixteen_has_a_hash() {
         let delta = Delta::new(file("many", &vec![1; 40 * UNIT as usize])).unwrap();
         let hashed = || (0..40).filter(|n| delta.may_have(&(n * UNIT..(n + 1) * UNIT))).count();
         delta.miss(MANY_MISSED as u64 - 1);
         assert_eq!(hashed(), 40);
         delta.miss(1);
         assert_eq!(hashed(), 3);
-        delta.hit();
-        assert_eq!(hashed(), 40);
+        delta.hit(UNIT);
+        assert_eq!((hashed(), delta.same()), (40, UNIT));
     }
 
     #[test]

@@ -4,13 +4,13 @@
 #![forbid(unsafe_code)]
 
 use super::Sink;
-use super::delta::{Copied, Delta};
+use super::channel::Channel;
+use super::delta::{self, Copied};
+use super::health::FLOOR_BLOCKS;
+use super::work::Work;
 use crate::codec::message::verify::Verify;
-use crate::codec::text::escape_limited;
-use crate::codec::wire::{
-    ErrorCode, HEADER_SIZE, Header, MAX_ERROR_TEXT, MIN_PART, Request, WireError,
-};
-use crate::error::{Error, ExitCode};
+use crate::codec::wire::{ErrorCode, HEADER_SIZE, Header, MIN_PART, Request};
+use crate::error::Error;
 use crate::hash::crc32c::crc32c;
 use crate::sys::stream::Stream;
 use crate::transfer::link::{End, Joined, Stop};
@@ -20,21 +20,18 @@ use crate::transfer::trace::Mark;
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// A block that is smaller than this answers the rest of a request. Smaller ones would
 /// cost more in the journal than they bring.
 const MIN_ANSWER: u64 = MIN_PART as u64;
 
-/// Most requests with a hash under way on one stream: 8 MiB or so, which a path with a long
-/// round trip needs. If the source has none of them, that many bytes come at once.
-const MAX_HASHED: usize = 64;
+/// Requests with a hash under way on one stream, beyond which there are no more claims: 8 MiB,
+/// which a path with a long round trip needs. If the source has none of them, that many bytes
+/// come at once.
+const MAX_HASHED: usize = 128;
 
 const UNASKED: &str = "the server sent a block without a request";
-
-/// Bytes asked for at least: two blocks, so that the sender always has one to send.
-pub(super) const FLOOR_BLOCKS: u32 = 2;
 
 /// What was asked for.
 struct Asked {
@@ -66,18 +63,7 @@ pub(super) struct Conversation<'a> {
     under_way: u64,
     /// Requests in `asked` that have a hash.
     hashed: usize,
-    /// A header and a payload; and how much of it is filled.
-    buffer: Vec<u8>,
-    filled: usize,
-    last_byte: Instant,
-    /// Since when the source asks to wait for the next answer.
-    waiting: Option<Instant>,
-    /// When the others were last told that blocks are good.
-    told: Option<Instant>,
-    /// Whether the hello has gone out.
-    greeted: bool,
-    /// Whether there is another port to try while nothing good has come here.
-    doubted: bool,
+    channel: Channel<'a>,
 }
 
 impl<'a> Conversation<'a> {
@@ -85,7 +71,7 @@ impl<'a> Conversation<'a> {
     pub(super) fn new(sink: &'a Sink, joined: &'a Joined<'a>) -> Conversation<'a> {
         // No answer is longer than what was asked for, whatever the peer may send.
         let block = joined.terms.max_block.min(sink.wanted.block(0));
-        let now = Instant::now();
+        let (now, room) = (Instant::now(), HEADER_SIZE + block as usize);
         Conversation {
             sink,
             joined,
@@ -95,13 +81,7 @@ impl<'a> Conversation<'a> {
             asked: VecDeque::new(),
             under_way: 0,
             hashed: 0,
-            buffer: vec![0; HEADER_SIZE + (block.max(MAX_ERROR_TEXT) as usize)],
-            filled: 0,
-            last_byte: now,
-            waiting: None,
-            told: None,
-            greeted: false,
-            doubted: !joined.link.is_trusted(),
+            channel: Channel::new(&sink.health, sink.wanted.rate.as_ref(), joined, room),
         }
     }
 
@@ -114,12 +94,8 @@ impl<'a> Conversation<'a> {
     }
 
     fn receive_all(&mut self) -> Result<std::convert::Infallible, Stop> {
-        let timing = &self.sink.timing;
-        self.stream.send_at_once();
-        let look = if self.doubted { timing.trust } else { timing.stall };
-        self.stream.set_read_timeout(Some(look))?;
-        self.stream.set_write_timeout(Some(timing.stall))?;
-        let _open = self.sink.meter.open();
+        self.channel.begin()?;
+        let _open = self.sink.health.meter.open();
         let mut first = self.joined.hello.map(|hello| hello.encode().to_vec()).unwrap_or_default();
         loop {
             self.ask(&mut first)?;
@@ -143,32 +119,26 @@ impl<'a> Conversation<'a> {
             while needed && self.has_room() {
                 let idle = self.asked.is_empty();
                 let answer =
-                    self.window.answer_time().unwrap_or_else(|| self.sink.expected_answer());
+                    self.window.answer_time().unwrap_or_else(|| self.sink.health.expected_answer());
                 match self.sink.queue.claim(self.number, idle, answer) {
                     Claim::Over => return Err(Stop::Over),
                     Claim::Later(delay) => {
                         later = Some(delay);
                         break;
                     }
-                    Claim::Range(range) => {
-                        let copied = self.copy(&range)?;
-                        self.ask_for(range, copied, &mut message);
-                        if copied.is_some() {
-                            // The source is to look for it while the next one is copied.
-                            self.send(&mut message)?;
-                        }
-                    }
+                    Claim::Range(range) => self.ask_in_units(range, &mut message)?,
                     Claim::Copy(range) => {
                         self.sink.record(|to| to.mark(self.number, Mark::Again));
                         self.ask_for(range, None, &mut message);
                     }
                 }
             }
-            self.send(&mut message)?;
+            self.channel.send(&mut message)?;
             match later {
                 Some(delay) if self.asked.is_empty() => {
-                    self.sink.queue.wait_for_change(version, delay);
-                    self.last_byte = Instant::now(); // idle is not stalled
+                    let delay = self.channel.until_word(delay);
+                    self.sink.queue.wait_for_change(version, Some(delay));
+                    self.channel.was_idle()?;
                 }
                 _ => return Ok(()),
             }
@@ -182,15 +152,24 @@ impl<'a> Conversation<'a> {
             && self.hashed < MAX_HASHED
     }
 
-    /// Sends `message`, and empties it.
-    fn send(&mut self, message: &mut Vec<u8>) -> Result<(), Stop> {
-        if message.is_empty() {
-            return Ok(());
+    /// Asks for `range`, which was just claimed: each unit that the older file may have with the
+    /// hash of a copy, and what is between them without.
+    fn ask_in_units(&mut self, range: Range<u64>, message: &mut Vec<u8>) -> Result<(), Stop> {
+        let mut rest = range.start;
+        if self.sink.delta.is_some() {
+            for unit in delta::units(&range) {
+                let Some(copied) = self.copy(&unit)? else { continue };
+                if rest < unit.start {
+                    self.ask_for(rest..unit.start, None, message);
+                }
+                rest = unit.end;
+                self.ask_for(unit, Some(copied), message);
+                // The source is to look for it while the next one is copied.
+                self.channel.send(message)?;
+            }
         }
-        self.stream.write_all(message)?;
-        message.clear();
-        if !std::mem::replace(&mut self.greeted, true) {
-            self.joined.link.open().greeted(self.number);
+        if rest < range.end {
+            self.ask_for(rest..range.end, None, message);
         }
         Ok(())
     }
@@ -219,80 +198,22 @@ impl<'a> Conversation<'a> {
 
     /// Reads the next block whole, and deals with it.
     fn receive_block(&mut self) -> Result<(), Stop> {
-        let wrong = |what: &str| Stop::Wrong(what.to_string());
-        let header = loop {
-            match Header::parse(&self.buffer[..self.filled]) {
-                Ok(Some((_, header))) => break header,
-                Ok(None) => self.fill(self.expected())?,
-                Err(error @ WireError::NotRopewalk) => return Err(io::Error::other(error).into()),
-                Err(error) => return Err(Stop::Wrong(error.to_string())),
-            }
-        };
+        // Nothing of a further block is read, if the next one is as long as it can be.
+        let owed = self.asked.front().map_or(0, |Asked { range, .. }| range.end - range.start);
+        let header = self.channel.header(self.channel.room().min(HEADER_SIZE + owed as usize))?;
         let whole = HEADER_SIZE + header.payload();
-        if whole > self.buffer.len() {
-            return Err(wrong("a block is longer than agreed"));
-        }
         // Where it belongs is checked before its bytes are waited for.
         let answer = self.place(&header)?;
-        while self.filled < whole {
-            self.fill(whole)?;
-        }
+        self.channel.wait_for(whole, whole)?;
         match answer {
             Answer::Data(range, crc) => self.data(range, crc)?,
             Answer::Hole(range, run) => self.hole(range, run)?,
             Answer::Same(range, copied) => self.same(range, copied)?,
-            Answer::Wait => self.wait()?,
-            Answer::Error(code, crc) => return Err(self.peer_error(code, crc, whole)),
+            Answer::Wait => self.channel.wait()?,
+            Answer::Error(code, crc) => return Err(self.channel.peer_error(code, crc, whole)),
         }
-        self.buffer.copy_within(whole..self.filled, 0);
-        self.filled -= whole;
+        self.channel.pass(whole);
         Ok(())
-    }
-
-    /// How many bytes the buffer may hold so that nothing of a further block is in it,
-    /// if the next one is as long as it can be.
-    fn expected(&self) -> usize {
-        let owed = self.asked.front().map_or(0, |Asked { range, .. }| range.end - range.start);
-        self.buffer.len().min(HEADER_SIZE + owed as usize)
-    }
-
-    /// Reads at least one byte more, up to `target` bytes in the buffer.
-    fn fill(&mut self, target: usize) -> Result<(), Stop> {
-        let rate = self.sink.wanted.rate.as_ref();
-        let most = (target - self.filled) as u64;
-        let most = rate.map_or(most, |rate| rate.portion(most, self.sink.streams().into()));
-        loop {
-            let target = self.filled + most as usize;
-            match self.stream.read(&mut self.buffer[self.filled..target]) {
-                Ok(0) => return Err(Stop::Broken(io::ErrorKind::UnexpectedEof.into())),
-                Ok(count) => {
-                    self.filled += count;
-                    self.sink.arrived.fetch_add(count, Ordering::Relaxed);
-                    if let Some(rate) = rate {
-                        rate.take(count as u64);
-                    }
-                    self.last_byte = Instant::now();
-                    return Ok(());
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.is_stalled() {
-                        return Err(Stop::Broken(io::Error::from_raw_os_error(libc::ETIMEDOUT)));
-                    }
-                }
-                Err(error) => return Err(Stop::Broken(error)),
-            }
-        }
-    }
-
-    /// Whether nothing has come for too long.
-    fn is_stalled(&self) -> bool {
-        let timing = &self.sink.timing;
-        let limit = match self.sink.others_move(timing.stall) {
-            _ if self.doubted && !self.joined.link.is_proven() => timing.trust,
-            true => timing.stall,
-            false => timing.lonely_stall,
-        };
-        self.last_byte.elapsed() >= limit
     }
 
     /// What a block is. Its bytes have to be the start of what was asked for first; a hole may
@@ -331,19 +252,10 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// The source needs longer for the next answer.
-    fn wait(&mut self) -> Result<(), Stop> {
-        let since = *self.waiting.get_or_insert_with(Instant::now);
-        match since.elapsed() < self.sink.timing.longest_wait {
-            true => Ok(()),
-            false => Err(io::Error::from_raw_os_error(libc::ETIMEDOUT).into()),
-        }
-    }
-
     /// Takes `range` off what is under way. It has cost the path as much as `payload` bytes.
     fn arrived(&mut self, range: &Range<u64>, payload: u64) {
         let now = Instant::now();
-        self.waiting = None;
+        self.channel.has_answer();
         self.under_way -= range.end - range.start;
         if let Some(first) = self.asked.front_mut() {
             self.hashed -= usize::from(first.copied.take().is_some());
@@ -365,7 +277,7 @@ impl<'a> Conversation<'a> {
             delta.miss(range.end - range.start);
         }
         self.arrived(&range, length);
-        let payload = &self.buffer[HEADER_SIZE..HEADER_SIZE + length as usize];
+        let payload = self.channel.payload(HEADER_SIZE + length as usize);
         let found = crc32c(payload);
         if self.sink.wanted.verify != Verify::None && found != crc {
             self.sink.queue.reject(self.number, range);
@@ -383,7 +295,7 @@ impl<'a> Conversation<'a> {
             store.put(part.start, bytes, crc).map_err(|error| self.full(&error))?;
             self.sink.queue.finish(part, false);
         }
-        self.sink.meter.add(length, range.end);
+        self.sink.health.meter.add(length, range.end);
         self.is_good();
         Ok(())
     }
@@ -392,13 +304,15 @@ impl<'a> Conversation<'a> {
     fn same(&mut self, range: Range<u64>, copied: Copied) -> Result<(), Stop> {
         // The window counts what was asked for. So it grows to what a round trip can answer.
         self.arrived(&range, range.end - range.start);
+        let mut bytes = 0;
         for part in self.sink.queue.take(self.number, range.clone()) {
+            bytes += part.end - part.start;
             let crc = (part == range).then_some(copied.crc);
             let kept = self.sink.wanted.store.keep(part.clone(), crc);
             kept.map_err(|error| self.full(&error))?;
             self.sink.queue.finish(part, false);
         }
-        self.sink.delta.iter().for_each(Delta::hit);
+        self.sink.delta.iter().for_each(|delta| delta.hit(bytes));
         self.is_good();
         Ok(())
     }
@@ -415,40 +329,10 @@ impl<'a> Conversation<'a> {
     }
 
     fn is_good(&mut self) {
-        self.doubted = false;
-        self.sink.good_block();
-        if self.told.is_none_or(|told| told.elapsed() >= self.sink.timing.tell) {
-            self.told = Some(Instant::now());
-            self.sink.keeps_moving(self.number, self.window.answer_time());
-            self.joined.link.is_good(self.joined.generation);
-        }
+        self.channel.is_good(self.window.answer_time());
     }
 
     fn full(&self, error: &io::Error) -> Stop {
         Stop::Fatal(Error::system(&self.sink.wanted.shown, error))
-    }
-
-    /// What the sender says instead of a block. Nothing follows it.
-    fn peer_error(&self, code: ErrorCode, crc: u32, whole: usize) -> Stop {
-        let text = &self.buffer[HEADER_SIZE..whole];
-        if crc32c(text) != crc {
-            return Stop::Wrong("an error's checksum differs".into());
-        }
-        let words = escape_limited(text, MAX_ERROR_TEXT as usize);
-        match code {
-            ErrorCode::Changed => {
-                let text = format!("the file changed on the server while it was sent: {words}");
-                Stop::Fatal(Error::new(ExitCode::Changed, text))
-            }
-            ErrorCode::Read => Stop::Fatal(Error::new(
-                ExitCode::Refused,
-                format!("the server cannot read the file: {words}"),
-            )),
-            ErrorCode::Version => {
-                Stop::Fatal(Error::protocol(format!("the sender refuses the stream: {words}")))
-            }
-            ErrorCode::Session => Stop::Broken(io::Error::new(io::ErrorKind::NotFound, words)),
-            ErrorCode::Request | ErrorCode::Other(_) => Stop::Wrong(format!("sender: {words}")),
-        }
     }
 }

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::basis;
 use super::journal::{self, Journal, Subject, bytes_of};
 use super::output::PartFile;
 use super::space;
@@ -31,10 +32,19 @@ pub struct StartOptions {
     pub restart: bool,
     /// Whether to wait for the disk.
     pub sync: bool,
+    /// Whether to do without the bytes of an older file.
+    pub whole: bool,
+}
+
+impl StartOptions {
+    /// Whether an older file may serve as basis.
+    fn has_delta(self) -> bool {
+        !self.whole && !self.restart
+    }
 }
 
 /// Prepares `part` and its journal to receive `subject`, of which the server stores `stored` bytes.
-/// Returns how the transfer begins.
+/// Finds a basis, where `start_options` allow one. Returns how the transfer begins.
 ///
 /// # Errors
 /// The disk has no space for the file. That is known now, and not at the last byte.
@@ -52,8 +62,16 @@ pub fn prepare(
     let found = find(part.file(), part.journal(), subject).map_err(failed)?;
     let start = match found {
         Found::Bytes(bytes) if !start_options.restart => Start::Resumed(bytes),
+        Found::Changed(_) if !start_options.restart => Start::Over(CHANGED),
         Found::Useless(reason) if !start_options.restart => Start::Over(reason),
         _ => Start::Fresh,
+    };
+    let output = start_options.has_delta().then(|| basis::of_output(part, subject.size)).flatten();
+    let takes_part = match found {
+        Found::Changed(worth) => {
+            start_options.has_delta() && basis::is_better(worth, output.as_ref())
+        }
+        Found::Nothing | Found::Useless(_) | Found::Bytes(_) => false,
     };
     if !matches!(start, Start::Resumed(_)) {
         // The journal may be about a file that was renamed just before a kill. Until that name
@@ -61,7 +79,18 @@ pub fn prepare(
         if start_options.sync && part.journal().metadata().map_err(failed)?.len() > 0 {
             part.sync_folder()?;
         }
+        if takes_part {
+            part.replace()?;
+            // A new journal beside the old part file would make that a foreign one.
+            if start_options.sync {
+                part.sync_folder()?;
+            }
+        }
         begin(part, subject, start_options.sync).map_err(failed)?;
+    }
+    let mut output = output.map(|output| output.file);
+    if !takes_part {
+        part.set_basis(output.take());
     }
     // After a failed sync, bytes of an earlier run may be lost although they can be read.
     let lost = |part: &PartFile| drop(journal::distrust(part.journal()));
@@ -74,7 +103,14 @@ pub fn prepare(
         part.sync_folder()?;
     }
     let held = if let Start::Resumed(bytes) = start { bytes } else { 0 };
-    space::reserve(part.file(), subject.size, stored, held, &shown)?;
+    let reserve = |part: &PartFile| space::reserve(part.file(), subject.size, stored, held, &shown);
+    if let Err(error) = reserve(part) {
+        if !takes_part {
+            return Err(error);
+        }
+        part.set_basis(output); // the old part file takes the space that the new one needs
+        reserve(part)?;
+    }
     // An earlier run may have left gigabytes, which a disk needs minutes to sync. So they are
     // synced while the rest comes, before the first durable record. A failed sync is noticed then.
     if start_options.sync && !matches!(start, Start::Resumed(_)) {
@@ -83,16 +119,28 @@ pub fn prepare(
     Ok(start)
 }
 
+/// Why a transfer starts over whose part file can be a basis.
+const CHANGED: &str = "the file on the server has changed";
+
 /// What an earlier run left.
-enum Found {
+pub(in crate::transfer) enum Found {
+    /// Nothing.
     Nothing,
+    /// Bytes that are of no use, for this reason.
     Useless(&'static str),
+    /// So many bytes of another state of the file.
+    Changed(u64),
+    /// So many bytes.
     Bytes(u64),
 }
 
 /// Finds out what an earlier run left. If that can be used, renews the journal for this run. The
 /// journal is about this part file, or the part file is empty.
-fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
+pub(in crate::transfer) fn find(
+    part: &File,
+    journal: &File,
+    subject: &Subject,
+) -> io::Result<Found> {
     let there = part.metadata()?;
     if there.len() == 0 {
         // The part file is new. It may have the inode number of the file that the journal is about.
@@ -105,7 +153,7 @@ fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
         return Ok(Found::Useless("it came from a classic server"));
     }
     if header.etag != subject.etag || header.size != subject.size {
-        return Ok(Found::Useless("the file on the server has changed"));
+        return Ok(Found::Changed(basis::worth_of_part(&contents, subject.size)));
     }
     // On a file system that makes up inode numbers, the part file may have a new one.
     let header = JournalHeader { device: there.dev(), inode: there.ino(), ..header };
@@ -116,12 +164,22 @@ fn find(part: &File, journal: &File, subject: &Subject) -> io::Result<Found> {
 /// Empties the part file, and begins a new journal.
 fn begin(part: &mut PartFile, subject: &Subject, sync: bool) -> io::Result<()> {
     part.keep(false);
-    let was_empty = part.file().metadata()?.len() == 0;
-    file::set_length(part.file(), 0)?;
+    start_over(part.file(), part.journal(), subject, sync)
+}
+
+/// Empties `part`, and begins a new journal about it.
+pub(in crate::transfer) fn start_over(
+    part: &File,
+    journal: &File,
+    subject: &Subject,
+    sync: bool,
+) -> io::Result<()> {
+    let was_empty = part.metadata()?.len() == 0;
+    file::set_length(part, 0)?;
     if sync && !was_empty {
-        file::sync(part.file())?; // a power cut must not leave old bytes beside the new journal
+        file::sync(part)?; // a power cut must not leave old bytes beside the new journal
     }
-    Journal::create(part.journal().try_clone()?, subject, part.file())?;
+    Journal::create(journal.try_clone()?, subject, part)?;
     Ok(())
 }
 
@@ -133,8 +191,8 @@ mod tests {
     use std::os::unix::fs::FileExt;
     use std::path::PathBuf;
 
-    const RESUME: StartOptions = StartOptions { restart: false, sync: true };
-    const RESTART: StartOptions = StartOptions { restart: true, sync: true };
+    const RESUME: StartOptions = StartOptions { restart: false, sync: true, whole: false };
+    const RESTART: StartOptions = StartOptions { restart: true, sync: true, whole: false };
 
     struct Scratch(PathBuf);
 
@@ -240,6 +298,111 @@ mod tests {
         let other = Subject { etag: b"other".to_vec(), ..subject() };
         let start = prepare(&mut scratch.part(), &other, 4096, RESUME).unwrap();
         assert_eq!(start, Start::Over("the file on the server has changed"));
+    }
+
+    /// More than a basis needs.
+    const LARGE: u64 = 4 * basis::LEAST;
+
+    /// A run that brings all of a file of [`LARGE`] bytes, which has changed since.
+    fn brought(scratch: &Scratch) {
+        let (mut part, subject) = (scratch.part(), Subject { size: LARGE, ..subject() });
+        prepare(&mut part, &subject, LARGE, RESUME).unwrap();
+        part.keep(true);
+        let bytes = [7; LARGE as usize];
+        part.file().write_all_at(&bytes, 0).unwrap();
+        let journal = part.journal().try_clone().unwrap();
+        let (_, journal, _) = Journal::open(journal).unwrap().unwrap();
+        journal.written(0..LARGE, crate::hash::crc32c(&bytes)).unwrap();
+    }
+
+    fn changed() -> Subject {
+        Subject { etag: b"other".to_vec(), size: 2 * LARGE, ..subject() }
+    }
+
+    fn inode(file: &File) -> u64 {
+        file.metadata().unwrap().ino()
+    }
+
+    #[test]
+    fn the_part_file_of_a_changed_file_is_the_basis_and_has_no_name_any_more() {
+        let scratch = Scratch::new("basis-part");
+        brought(&scratch);
+        let mut part = scratch.part();
+        let old = inode(part.file());
+        let start = prepare(&mut part, &changed(), 2 * LARGE, RESUME).unwrap();
+        assert_eq!(start, Start::Over(CHANGED));
+        let basis = part.basis().unwrap();
+        assert_eq!((inode(basis), basis.metadata().unwrap().nlink()), (old, 0));
+        let mut bytes = [0; LARGE as usize];
+        basis.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes, [7; LARGE as usize]);
+        assert!(basis.write_at(b"x", 0).is_err(), "it is open for reading only");
+        let named = std::fs::metadata(scratch.0.join("out.part")).unwrap();
+        assert_eq!((named.ino(), named.len()), (inode(part.file()), 2 * LARGE));
+        part.keep(true);
+        drop(part);
+        // The journal is about the new part file.
+        let start = prepare(&mut scratch.part(), &changed(), 2 * LARGE, RESUME).unwrap();
+        assert_eq!(start, Start::Resumed(0));
+    }
+
+    #[test]
+    fn another_client_cannot_take_the_new_part_file() {
+        let scratch = Scratch::new("basis-lock");
+        brought(&scratch);
+        let mut part = scratch.part();
+        prepare(&mut part, &changed(), 2 * LARGE, RESUME).unwrap();
+        assert!(scratch.open(false).is_err());
+    }
+
+    #[test]
+    fn with_whole_or_restart_there_is_no_basis() {
+        for options in [StartOptions { whole: true, ..RESUME }, RESTART] {
+            let scratch = Scratch::new("basis-none");
+            brought(&scratch);
+            std::fs::write(scratch.0.join("out"), [7; LARGE as usize]).unwrap();
+            let mut part = scratch.part();
+            let old = inode(part.file());
+            prepare(&mut part, &changed(), 2 * LARGE, options).unwrap();
+            assert!(part.basis().is_none());
+            assert_eq!(inode(part.file()), old);
+        }
+    }
+
+    #[test]
+    fn the_output_is_the_basis_where_it_has_more_bytes() {
+        for (length, is_output) in [(LARGE - 1, false), (LARGE, false), (LARGE + 1, true)] {
+            let scratch = Scratch::new("basis-choice");
+            brought(&scratch);
+            let out = scratch.0.join("out");
+            std::fs::write(&out, vec![7; length as usize]).unwrap();
+            let mut part = scratch.part();
+            prepare(&mut part, &changed(), 2 * LARGE, RESUME).unwrap();
+            let output = inode(&File::open(out).unwrap());
+            assert_eq!(inode(part.basis().unwrap()) == output, is_output, "{length}");
+        }
+    }
+
+    #[test]
+    fn an_output_that_has_no_whole_block_is_no_basis() {
+        for (length, is_basis) in [(basis::LEAST - 1, false), (basis::LEAST, true)] {
+            let scratch = Scratch::new("basis-short");
+            std::fs::write(scratch.0.join("out"), vec![7; length as usize]).unwrap();
+            let mut part = scratch.part();
+            prepare(&mut part, &changed(), 2 * LARGE, RESUME).unwrap();
+            assert_eq!(part.basis().is_some(), is_basis, "{length}");
+        }
+    }
+
+    #[test]
+    fn holes_of_the_output_do_not_make_it_the_better_basis() {
+        let scratch = Scratch::new("basis-hole");
+        brought(&scratch);
+        let (mut part, output) = (scratch.part(), File::create(scratch.0.join("out")).unwrap());
+        output.set_len(2 * LARGE).unwrap();
+        let old = inode(part.file());
+        prepare(&mut part, &changed(), 2 * LARGE, RESUME).unwrap();
+        assert_eq!(inode(part.basis().unwrap()), old);
     }
 
     #[test]

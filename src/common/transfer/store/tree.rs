@@ -8,7 +8,6 @@
 
 mod file;
 mod folders;
-mod lander;
 mod leftovers;
 pub mod limits;
 mod links;
@@ -19,7 +18,6 @@ pub mod stamps;
 mod volume;
 
 pub use self::file::{Complete, Large, NewFile};
-pub use self::lander::{Lander, MAX_WAITING};
 pub use self::path::{FolderPath, MAX_DEPTH, MAX_PATH, check_name};
 pub use self::placing::Target;
 pub use self::remove::{Act, Removed, Rules};
@@ -28,16 +26,17 @@ use self::volume::Volume;
 use super::lock::lock_soon;
 use crate::codec::message::version::Stamp;
 use crate::sys::beneath::{self, Lookup, Mounts};
-use crate::sys::dir::{Dir, Status};
+use crate::sys::dir::{Access, Dir, Status};
 use crate::sys::sync::lock;
 use crate::transfer::timing::Timing;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::os::unix::fs::{PermissionsExt, fchown};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Most folders that stay open.
@@ -75,12 +74,11 @@ pub struct Lacks {
 pub struct Tree {
     root: Arc<Folder>,
     durable: bool,
-    timing: Timing,
     open: Mutex<OpenFolders>,
     volumes: Mutex<Vec<Arc<Volume>>>,
-    owners: AtomicU64,
-    modes: AtomicU64,
-    mtimes: AtomicU64,
+    owners: AtomicUsize,
+    modes: AtomicUsize,
+    mtimes: AtomicUsize,
     locks: bool,
 }
 
@@ -97,11 +95,14 @@ struct Folder {
     volume: Arc<Volume>,
     /// Whether a file in it has shown that an mtime sticks, or does not.
     knows_mtimes: AtomicBool,
+    /// A mode with which files in it can be created; no mode at first.
+    kept_mode: AtomicU32,
 }
 
 impl Tree {
     /// Takes `root`, the open folder of a tree, and its lock. A folder of this user that it may
-    /// not change gets the permission. With `durable`, a [`Lander`] waits for the disk.
+    /// not change gets the permission. With `durable`, files
+    /// are to be synced before they get their names.
     ///
     /// # Errors
     /// `WouldBlock` if another run holds the lock; errors of the system.
@@ -118,12 +119,11 @@ impl Tree {
         Ok(Tree {
             root,
             durable,
-            timing,
             open: Mutex::default(),
             volumes: Mutex::new(vec![volume]),
-            owners: AtomicU64::new(0),
-            modes: AtomicU64::new(0),
-            mtimes: AtomicU64::new(0),
+            owners: AtomicUsize::new(0),
+            modes: AtomicUsize::new(0),
+            mtimes: AtomicUsize::new(0),
             locks,
         })
     }
@@ -140,12 +140,74 @@ impl Tree {
         }
     }
 
+    /// Gives what is at `name`, which is as `found` says and has the right content, its owner and
+    /// its mode. What the file system refuses is counted.
+    ///
+    /// # Errors
+    /// Errors of the system.
+    pub fn dress(
+        &self,
+        folder: &FolderPath,
+        name: &OsStr,
+        found: &Status,
+        attributes: &Attributes,
+    ) -> io::Result<()> {
+        let owner = attributes.owner.filter(|owner| *owner != (found.user, found.group));
+        let mode = Tree::mode_of(attributes, attributes.owner.is_some());
+        if owner.is_none() && found.mode & MODE_WITH_OWNER == mode {
+            return Ok(());
+        }
+        check_name(name)?;
+        let file = match self.folder(folder)?.dir.open_file(name, Access::Read) {
+            Err(error) if is_refusal(&error) => {
+                self.modes.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+            file => file?,
+        };
+        if let Some((user, group)) = owner {
+            count_refusal(fchown(&file, Some(user), Some(group)), &self.owners)?;
+        }
+        count_refusal(file.set_permissions(Permissions::from_mode(mode)), &self.modes).map(drop)
+    }
+
+    /// Whether files become durable before they get their names.
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Waits until these files are on the disk. Those of a file system whose sync does not tell of
+    /// every failure were synced when they were completed.
+    ///
+    /// # Errors
+    /// A failed sync: the kernel may have dropped what it could not write. None of the files may
+    /// get its name.
+    pub fn sync_files<'a>(&self, files: impl Iterator<Item = &'a Complete>) -> io::Result<()> {
+        let mut synced: Vec<&Arc<Volume>> = Vec::new();
+        for volume in files.map(|file| &file.volume).filter(|volume| volume.syncs_whole()) {
+            if !synced.iter().any(|known| Arc::ptr_eq(known, volume)) {
+                volume.sync()?;
+                synced.push(volume);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until every name that was given is on the disk.
+    ///
+    /// # Errors
+    /// A failed sync.
+    pub fn sync_names(&self) -> io::Result<()> {
+        let volumes = lock(&self.volumes).clone();
+        volumes.iter().try_for_each(|volume| volume.sync())
+    }
+
     /// What the file system has refused until now.
     pub fn lacks(&self) -> Lacks {
         Lacks {
-            owners: self.owners.load(Ordering::Relaxed),
-            modes: self.modes.load(Ordering::Relaxed),
-            mtimes: self.mtimes.load(Ordering::Relaxed),
+            owners: self.owners.load(Ordering::Relaxed) as u64,
+            modes: self.modes.load(Ordering::Relaxed) as u64,
+            mtimes: self.mtimes.load(Ordering::Relaxed) as u64,
             locks: !self.locks,
         }
     }
@@ -210,7 +272,12 @@ impl OpenFolders {
 
 impl Folder {
     fn new(dir: Dir, volume: Arc<Volume>) -> Folder {
-        Folder { dir, volume, knows_mtimes: AtomicBool::new(false) }
+        Folder {
+            dir,
+            volume,
+            knows_mtimes: AtomicBool::new(false),
+            kept_mode: AtomicU32::new(u32::MAX),
+        }
     }
 
     /// The folder opened once more, to list it: a descriptor has one position.
@@ -242,7 +309,7 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// Counts a refusal, and hands on every other error. `true` if the call was done.
-fn count_refusal(done: io::Result<()>, counter: &AtomicU64) -> io::Result<bool> {
+fn count_refusal(done: io::Result<()>, counter: &AtomicUsize) -> io::Result<bool> {
     match done {
         Err(error) if is_refusal(&error) => {
             counter.fetch_add(1, Ordering::Relaxed);

@@ -67,12 +67,23 @@ pub(super) struct State<M> {
     pub(super) counts: Progress,
     /// Bytes that the lander waits for.
     pub(super) enough_to_land: u64,
-    pub(super) lander_waits: bool,
+    pub(super) lander: LanderWaits,
     /// Streams that wait for a change.
     pub(super) waiters: usize,
     /// Counts changes.
     pub(super) version: u64,
     aborted: bool,
+}
+
+/// What the lander waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LanderWaits {
+    /// It does not wait.
+    No,
+    /// For the first thing to land.
+    ForAny,
+    /// For as much as is worth a sync.
+    ForEnough,
 }
 
 /// A folder that is held.
@@ -197,7 +208,7 @@ impl<M> State<M> {
             reserved_made: 0,
             counts: Progress::default(),
             enough_to_land: 0,
-            lander_waits: false,
+            lander: LanderWaits::No,
             waiters: 0,
             version: 0,
             aborted: false,
@@ -280,6 +291,11 @@ impl<M> State<M> {
             Some(End::Aborted) => nothing_waits && self.hands == 0,
             None => false,
         }
+    }
+
+    /// Whether something waits to land.
+    pub(super) fn has_landable(&self) -> bool {
+        !self.landing.is_empty() || !self.finished.is_empty()
     }
 
     /// Whether the lander is not to wait any longer.

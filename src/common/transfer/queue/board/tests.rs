@@ -440,7 +440,8 @@ fn after_the_abort_nothing_is_claimed_and_what_is_written_lands() {
 #[test]
 fn deleted_entries_are_counted() {
     let board = board();
-    board.deleted(3);
-    board.deleted(2);
-    assert_eq!(board.progress().deleted, 5);
+    board.deleted(3, 1);
+    board.deleted(2, 0);
+    let progress = board.progress();
+    assert_eq!((progress.deleted, progress.refused), (5, 1));
 }

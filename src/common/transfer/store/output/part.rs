@@ -36,6 +36,8 @@ pub struct PartFile {
     output: Output,
     file: File,
     journal: File,
+    /// An older file that may have bytes of the new one; open for reading.
+    basis: Option<File>,
     /// The mode that the file gets when it is whole.
     mode: u32,
     /// Whether the part file and the journal stay when this is dropped.
@@ -93,7 +95,8 @@ impl Output {
                 opening.make_private(&journal);
                 let mode = self.mode();
                 let lacks = opening.lacks;
-                Ok(PartFile { output: self, file, journal, mode, keep: false, lacks })
+                let output = self;
+                Ok(PartFile { output, file, journal, basis: None, mode, keep: false, lacks })
             }
             Err(error) => {
                 opening.made.iter().for_each(|(name, file)| self.remove(name, file));
@@ -211,6 +214,50 @@ impl PartFile {
     /// The journal beside the file.
     pub fn journal(&self) -> &File {
         &self.journal
+    }
+
+    /// The basis, if there is one.
+    pub fn basis(&self) -> Option<&File> {
+        self.basis.as_ref()
+    }
+
+    /// Takes `basis` in place of the one before.
+    pub(in crate::transfer) fn set_basis(&mut self, basis: Option<File>) {
+        self.basis = basis;
+    }
+
+    /// Puts a new, empty file in the place of the part file, which becomes the basis and has no
+    /// name any more. The journal stays the one about the old file.
+    ///
+    /// # Errors
+    /// Another client or program was faster, or no file can be made.
+    pub(in crate::transfer) fn replace(&mut self) -> Result<()> {
+        let (output, name) = (&self.output, &self.output.part_name);
+        let failed = |error: io::Error| output.failed(&error);
+        let is_named = |file: &File| match output.names(name, file) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(output.part_error("was replaced by another program")),
+            Err(error) => Err(failed(error)),
+        };
+        // The receiver gets a descriptor that cannot write.
+        let old = output.folder.open_file(name, Access::Read).map_err(failed)?;
+        is_named(&self.file)?;
+        is_named(&old)?;
+        output.folder.remove_file(name).map_err(failed)?;
+        let new = match output.folder.open_file(name, Access::Create(PRIVATE_MODE)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(output.held_by_another());
+            }
+            new => new.map_err(failed)?,
+        };
+        // A refusal of either was noted when the old file was opened.
+        let _ = new.set_permissions(Permissions::from_mode(PRIVATE_MODE));
+        if let Ok(false) = lock_soon(&new, &Timing::default()) {
+            return Err(output.held_by_another());
+        }
+        is_named(&new)?;
+        (self.file, self.basis) = (new, Some(old));
+        Ok(())
     }
 
     /// The output that the file becomes.

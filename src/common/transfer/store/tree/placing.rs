@@ -47,7 +47,10 @@ pub(super) fn exists() -> io::Error {
 impl Tree {
     /// Puts a complete file in place. A file that cannot be put in place is removed, unless it has
     /// a journal.
-    pub(super) fn put_in_place(&self, complete: &Complete) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// `AlreadyExists` if something appeared meanwhile; errors of the system.
+    pub fn put_in_place(&self, complete: &Complete) -> io::Result<()> {
         let folder = self.folder(&complete.folder)?;
         let dir = &folder.dir;
         let temporary = names::temporary(&complete.name);
@@ -60,6 +63,16 @@ impl Tree {
             let _ = dir.remove_file(&temporary);
         }
         put
+    }
+
+    /// Removes a complete file that is not needed.
+    pub fn discard(&self, complete: &Complete) {
+        let Ok(folder) = self.folder(&complete.folder) else { return };
+        let temporary = names::temporary(&complete.name);
+        if complete.has_journal {
+            let _ = folder.dir.remove_file(&names::journal_of(&temporary));
+        }
+        let _ = folder.dir.remove_file(&temporary);
     }
 
     /// Renames `temporary` to `name`.

@@ -1,0 +1,414 @@
+//! The sink of a tree: asks for the entries of folders and for the bytes of files on every stream,
+//! compares with what is there, and puts in place what differs. Beside the streams, the lander puts
+//! complete files in place, and a thread for each large file keeps its journal durable.
+
+#![forbid(unsafe_code)]
+
+mod conversation;
+mod deletion;
+mod entries;
+mod lander;
+mod large;
+mod meta;
+
+use self::conversation::Conversation;
+use self::deletion::Deletion;
+use self::large::Large;
+use self::meta::{Here, Meta};
+use super::health::Health;
+use super::run;
+use super::work::{Plan, Work, start_thread};
+use crate::codec::message::offer::FolderState;
+use crate::codec::message::report::{Act, Mended, Report, Tally, TreeTally};
+use crate::codec::message::tree_options::TreeOptions;
+use crate::codec::pattern::{Pattern, Rules};
+use crate::codec::text::escape;
+use crate::error::{Error, ExitCode, Result, system_words};
+use crate::sys::sync::lock;
+use crate::transfer::link::acceptor::Acceptor;
+use crate::transfer::link::dialler::Dialler;
+use crate::transfer::link::token::Token;
+use crate::transfer::link::{End, Event, Joined, Link, Stop, Terms};
+use crate::transfer::queue;
+use crate::transfer::queue::board::entries::FileId;
+use crate::transfer::queue::board::{Board, Progress};
+use crate::transfer::queue::rate::Rate;
+use crate::transfer::queue::window::block_size;
+use crate::transfer::store::tree::{Attributes, FolderPath, Tree};
+use crate::transfer::timing::Timing;
+use crate::transfer::trace::{Mark, Position, Recorder};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{Scope, ScopedJoinHandle};
+
+/// The longest file that one request asks for, in bytes. A longer one has a queue and a journal.
+const SMALL: u64 = crate::codec::wire::MAX_REQUEST as u64;
+
+/// Most files with several names of which the first is remembered.
+const MAX_LINKED: usize = 65_536;
+
+/// What is to be received, and how.
+pub struct Wanted {
+    /// How many streams; where it grows, the most.
+    pub streams: u8,
+    /// Whether to find out how many streams it should have.
+    pub grows: bool,
+    /// Whether blocks need no checksum.
+    pub unchecked: bool,
+    /// Bytes per second at most, and what holds the streams to it.
+    pub limit: Option<u64>,
+    /// The same, for the streams to share.
+    pub rate: Option<Rate>,
+    /// Whether to report what each stream does.
+    pub trace: bool,
+    /// The output's name for error messages, escaped.
+    pub shown: String,
+    /// What the source says of the folder.
+    pub top: FolderState,
+    /// Where it goes; `None` if nothing is there and nothing is to be made.
+    pub store: Option<Tree>,
+    /// How to compare, and what to do.
+    pub options: TreeOptions,
+}
+
+/// The function that hears of entries. Any thread calls it.
+pub type Told = Box<dyn Fn(Report) + Send + Sync>;
+
+/// A sink of a tree at work: what its threads share.
+pub struct TreeSink {
+    wanted: Wanted,
+    rules: Rules,
+    board: Board<Meta>,
+    health: Health,
+    recorder: Option<Recorder>,
+    told: Told,
+    /// The large files that are open.
+    large: Mutex<HashMap<FileId, Arc<Large>>>,
+    /// Takes each large file that was opened, until the queue ends.
+    opened: Mutex<Option<mpsc::Sender<Arc<Large>>>>,
+    /// The first name of each file that has several.
+    linked: Mutex<HashMap<u64, (FolderPath, OsString)>>,
+    deletion: Deletion,
+    /// Bytes that older files had. Some machines have no atomic of this size.
+    same: Mutex<u64>,
+    /// Whether something could not be done here: then nothing is deleted.
+    has_failed_here: AtomicBool,
+    is_delete_refused: AtomicBool,
+}
+
+impl TreeSink {
+    /// A sink that has received nothing.
+    pub fn new(wanted: Wanted, timing: Timing, told: Told) -> TreeSink {
+        let mut rules = Rules::default();
+        for (action, text) in &wanted.options.rules {
+            // A rule that was read is valid.
+            if let Ok(pattern) = Pattern::parse(text) {
+                rules.add(*action, pattern);
+            }
+        }
+        let top = Meta::of_top(&wanted.top, wanted.store.is_some());
+        TreeSink {
+            rules,
+            board: Board::new(top, SMALL).with_timing(&timing),
+            health: Health::new(timing),
+            recorder: wanted.trace.then(Recorder::default),
+            told,
+            large: Mutex::default(),
+            opened: Mutex::default(),
+            linked: Mutex::default(),
+            deletion: Deletion::new(),
+            same: Mutex::default(),
+            has_failed_here: AtomicBool::new(false),
+            is_delete_refused: AtomicBool::new(false),
+            wanted,
+        }
+    }
+
+    /// Receives everything over streams that `dialler` opens. `report` gets progress, and word
+    /// when a session is lost.
+    ///
+    /// # Errors
+    /// The first failure that ended the transfer. An entry that could not be had is none.
+    pub fn dial(&self, dialler: &Dialler, report: impl FnMut(Report)) -> Result<Report> {
+        run::dial(self, dialler, report)
+    }
+
+    /// Receives everything over streams that come to `acceptor` and show `token`.
+    ///
+    /// # Errors
+    /// The first failure that ended the transfer; no stream came.
+    pub fn accept(
+        &self,
+        acceptor: Acceptor,
+        token: &Token,
+        report: impl FnMut(Report),
+    ) -> Result<Report> {
+        run::accept(self, acceptor, token, report)
+    }
+
+    /// Bytes of a block on stream `number`. Where more streams may come, the first streams keep
+    /// their block size.
+    fn block(&self, number: usize) -> u32 {
+        match self.wanted.grows {
+            true => block_size(u8::try_from(number + 1).unwrap_or(u8::MAX)),
+            false => block_size(self.wanted.streams),
+        }
+    }
+
+    /// What an entry gets besides its content.
+    fn attributes(&self, meta: &Meta) -> Attributes {
+        let owner = self.wanted.options.owner.then_some((meta.uid, meta.gid));
+        Attributes { mode: meta.mode.into(), mtime: meta.mtime, owner }
+    }
+
+    /// Tells of something that was done, where that is wanted.
+    fn tell(&self, act: Act, path: &[u8]) {
+        if self.wanted.options.verbose {
+            (self.told)(Report::Entry { act, path: escape(path), reason: None });
+        }
+    }
+
+    /// Tells why an entry could not be had.
+    fn tell_refused(&self, path: &[u8], reason: &str) {
+        let reason = Some(reason.to_string());
+        (self.told)(Report::Entry { act: Act::Refused, path: escape(path), reason });
+    }
+
+    /// Tells of an entry that could not be put in place here.
+    ///
+    /// # Errors
+    /// No other entry can be put in place either: the disk is full, or fails.
+    fn refuse_here(&self, path: &[u8], error: &io::Error) -> Result<()> {
+        self.has_failed_here.store(true, Ordering::Relaxed);
+        if is_fatal(error) {
+            return Err(Error::system(format!("{}/{}", self.wanted.shown, escape(path)), error));
+        }
+        self.tell_refused(path, &system_words(error));
+        Ok(())
+    }
+
+    /// Older files had so many bytes.
+    fn count_same(&self, bytes: u64) {
+        *lock(&self.same) += bytes;
+    }
+
+    fn warn(&self, text: String) {
+        (self.told)(Report::Entry { act: Act::Warning, path: String::new(), reason: Some(text) });
+    }
+
+    /// Records something, where that is wanted.
+    fn record(&self, record: impl FnOnce(&Recorder)) {
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| self.board.end().is_none()) {
+            record(recorder);
+        }
+    }
+
+    fn tree_tally(&self, progress: &Progress) -> TreeTally {
+        TreeTally {
+            files: progress.files_done,
+            files_known: progress.files_known,
+            bytes_known: progress.bytes_known,
+            is_listed: progress.is_listed,
+            same: progress.same,
+            skipped: progress.skipped,
+            deleted: progress.deleted,
+            refused: progress.refused,
+            is_delete_refused: self.is_delete_refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Tells what the file system refused and no content needed.
+    fn warn_of_lacks(&self) {
+        let Some(store) = &self.wanted.store else { return };
+        let lacks = store.lacks();
+        for (count, what) in
+            [(lacks.owners, "owner"), (lacks.modes, "mode"), (lacks.mtimes, "modification time")]
+        {
+            if count > 0 {
+                self.warn(format!("{count} entries could not get their {what}"));
+            }
+        }
+        if lacks.locks {
+            self.warn("this file system has no locks: no second client may write here".into());
+        }
+    }
+
+    /// What came of it, after every thread has ended.
+    fn outcome(&self, single_port: bool) -> Result<Report> {
+        if let Some(error) = self.health.take_failure() {
+            return Err(error);
+        }
+        if !self.is_complete() {
+            return Err(Error::internal("nothing came of it"));
+        }
+        let progress = self.board.progress();
+        let streams = self.health.meter.read().peak.min(self.health.streams().into());
+        let (bytes, again) = (progress.bytes_done, progress.repeats);
+        let same = self.same();
+        let tally = Tally { bytes, streams, offset: bytes, again, same, ..Tally::default() };
+        let (bad_blocks, reconnects) = self.health.faults();
+        let mended = Mended { bad_blocks, reconnects, single_port, ..Mended::default() };
+        Ok(Report::Done { tally, md5: None, mended })
+    }
+}
+
+/// Whether an error concerns every entry and not one.
+fn is_fatal(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENOSPC
+                | libc::EDQUOT
+                | libc::EIO
+                | libc::EROFS
+                | libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOMEM
+        )
+    )
+}
+
+impl Work for TreeSink {
+    type Threads<'scope> = Option<ScopedJoinHandle<'scope, Option<()>>>;
+
+    fn health(&self) -> &Health {
+        &self.health
+    }
+
+    fn plan(&self) -> Plan {
+        let Wanted { streams, grows, limit, .. } = self.wanted;
+        Plan { streams, grows, limit }
+    }
+
+    fn most_streams(&self) -> u8 {
+        u8::MAX
+    }
+
+    fn start_threads<'scope, 'env>(
+        &'scope self,
+        scope: &'scope Scope<'scope, 'env>,
+        _link: &'scope dyn Link,
+        lander: &mut Self::Threads<'scope>,
+    ) -> Result<()> {
+        let (opened, files) = mpsc::channel::<Arc<Large>>();
+        *lock(&self.opened) = Some(opened);
+        start_thread(scope, "large", move || {
+            for large in files {
+                let keep = move || self.guarded(|| large::keep(self, &large));
+                if let Err(error) = start_thread(scope, "large", keep) {
+                    self.fail(error);
+                }
+            }
+        })?;
+        *lander = Some(start_thread(scope, "lander", || self.guarded(|| lander::run(self)))?);
+        Ok(())
+    }
+
+    fn wait_for_end(&self) -> bool {
+        self.board.wait_for_end(self.health.timing.report)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.board.end() == Some(queue::End::Complete)
+    }
+
+    fn is_over(&self) -> bool {
+        self.board.end().is_some()
+    }
+
+    fn reports(&self, report: &mut dyn FnMut(Report)) {
+        let progress = self.board.progress();
+        report(Report::Progress(Tally {
+            bytes: progress.bytes_done,
+            again: progress.repeats,
+            same: self.same(),
+            ..self.health.meter.read().into()
+        }));
+        report(Report::Tree(self.tree_tally(&progress)));
+        if let Some(recorder) = &self.recorder {
+            let position = Position { prefix: progress.bytes_done, hashed: None };
+            report(Report::Trace(recorder.take(position)));
+        }
+    }
+
+    fn same(&self) -> u64 {
+        *lock(&self.same)
+    }
+
+    fn has_ended(&self) {
+        lock(&self.opened).take();
+        if let Some(recorder) = &self.recorder {
+            recorder.end();
+        }
+    }
+
+    fn finish(
+        &self,
+        lander: Self::Threads<'_>,
+        link: &dyn Link,
+        report: &mut dyn FnMut(Report),
+    ) -> Result<Report> {
+        lander.map(ScopedJoinHandle::join);
+        // Large files that stay for another run are closed before this returns.
+        lock(&self.large).clear();
+        if self.is_complete() {
+            deletion::run(self);
+        }
+        self.warn_of_lacks();
+        report(Report::Tree(self.tree_tally(&self.board.progress())));
+        self.outcome(link.shares_port())
+    }
+}
+
+impl End for TreeSink {
+    fn terms(&self, number: usize) -> Terms {
+        let unchecked = self.wanted.unchecked;
+        Terms { max_block: self.block(number), unchecked, from_source: false }
+    }
+
+    /// A conversation that panics ends the transfer: what it had taken from the board would be
+    /// missing for ever.
+    fn converse(&self, joined: &Joined<'_>) -> Stop {
+        self.guarded(|| Conversation::new(self, joined).run()).unwrap_or(Stop::Over)
+    }
+
+    fn wants(&self, number: usize) -> bool {
+        number < usize::from(self.health.streams())
+    }
+
+    fn notice(&self, number: usize, event: Event) {
+        match event {
+            Event::Opened => self.record(|to| to.opened(number)),
+            Event::Reopened => {
+                self.health.reopened();
+                self.record(|to| to.mark(number, Mark::Reopened));
+            }
+            Event::Closed => {
+                self.board.release(number);
+                self.record(|to| to.closed(number));
+            }
+            Event::Broken => self.record(|to| to.mark(number, Mark::Broken)),
+            Event::Stalled => self.record(|to| to.mark(number, Mark::Stalled)),
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        self.health.fail(error);
+        self.board.abort();
+    }
+
+    fn violated(&self, what: &str) {
+        self.bad_block(false, what);
+    }
+
+    /// No stream waits for the board or for its share of the rate any more.
+    fn close(&self) {
+        if self.board.end().is_none() {
+            self.fail(Error::new(ExitCode::Network, "no stream is accepted any more"));
+        }
+        self.wanted.rate.iter().for_each(Rate::lift);
+    }
+}

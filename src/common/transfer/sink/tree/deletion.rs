@@ -1,0 +1,151 @@
+//! Deletes what the source does not have, at the end of a run. A folder is compared when its
+//! listing has come whole. Only those folders are remembered that have something to delete.
+
+#![forbid(unsafe_code)]
+
+use super::{Here, Meta, TreeSink};
+use crate::codec::message::report::Act;
+use crate::codec::message::tree_options::Delete;
+use crate::codec::text::escape;
+use crate::error::{Error, system_words};
+use crate::sys::sync::lock;
+use crate::transfer::queue::board::Finished;
+use crate::transfer::store::tree::limits::{self, Census, Excess, Limit};
+use crate::transfer::store::tree::{self, FolderPath, Removed};
+use std::ffi::OsStr;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+/// What is to be deleted.
+pub(super) struct Deletion {
+    /// No peer knows its key, so no peer chooses names of one hash.
+    hasher: RandomState,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Folders with entries that the source lacks, and the hashes of the names that it has.
+    folders: Vec<(FolderPath, Vec<u64>)>,
+    /// Entries of the source.
+    source: u64,
+    /// Entries that were here before the run.
+    before: u64,
+    /// Those of them that are to go.
+    doomed: u64,
+}
+
+impl Deletion {
+    pub(super) fn new() -> Deletion {
+        Deletion { hasher: RandomState::new(), state: Mutex::default() }
+    }
+}
+
+/// The hash of a name, for [`super::meta::Names`].
+pub(super) fn hash_of(deletion: &Deletion, name: &[u8]) -> u64 {
+    deletion.hasher.hash_one(name)
+}
+
+/// Compares a folder whose entries are all in place: counts what the source lacks.
+pub(super) fn compare(sink: &TreeSink, finished: &Finished<Meta>) {
+    let Here::Folder { path, is_new, names } = &finished.folder.meta.here else { return };
+    if sink.wanted.options.delete == Delete::Nothing || !finished.is_whole {
+        return;
+    }
+    let mut names = std::mem::take(&mut *lock(names));
+    names.hashes.sort_unstable();
+    let removed = match path {
+        Some(path) if !is_new => {
+            let mut ignore = |_: &[u8], _: io::Result<_>| {};
+            remove(sink, path, &names.hashes, tree::Act::Count, &mut ignore)
+        }
+        _ => Ok(Removed::default()),
+    };
+    match (removed, path) {
+        (Ok(removed), Some(path)) => {
+            let mut state = lock(&sink.deletion.state);
+            state.source += names.hashes.len() as u64;
+            state.before += names.before + removed.entries();
+            state.doomed += removed.entries();
+            if removed.entries() > 0 {
+                state.folders.push((path.clone(), names.hashes));
+            }
+        }
+        (Ok(_), None) => {}
+        (Err(error), _) => {
+            sink.has_failed_here.store(true, Ordering::Relaxed);
+            let text = Error::system(escape(&finished.folder.path()), &error);
+            sink.warn(format!("nothing can be deleted: {text}"));
+        }
+    }
+}
+
+/// Deletes, if that is wanted and allowed. In a dry run it only tells of it.
+pub(super) fn run(sink: &TreeSink) {
+    let options = &sink.wanted.options;
+    let limit = match options.delete {
+        Delete::Nothing => return,
+        Delete::Half => Limit::Half,
+        Delete::AtMost(most) => Limit::AtMost(most),
+    };
+    let state = std::mem::take(&mut *lock(&sink.deletion.state));
+    let State { folders, source, before, doomed } = state;
+    if doomed == 0 {
+        return;
+    }
+    if sink.has_failed_here.load(Ordering::Relaxed) {
+        return sink.warn(format!("{doomed} entries were not deleted, since there were errors"));
+    }
+    if let Err(excess) = limits::check(limit, Census { source, before, doomed }) {
+        sink.is_delete_refused.store(true, Ordering::Relaxed);
+        return sink.warn(words(excess, doomed, before));
+    }
+    let act = if options.dry_run { tree::Act::Count } else { tree::Act::Remove };
+    for (path, hashes) in folders {
+        let mut told = |path: &[u8], done: io::Result<_>| match done {
+            Ok(_) => sink.tell(Act::Deleted, path),
+            Err(error) => sink.tell_refused(path, &system_words(&error)),
+        };
+        match remove(sink, &path, &hashes, act, &mut told) {
+            Ok(removed) => sink.board.deleted(removed.entries(), removed.refused),
+            Err(error) => {
+                sink.tell_refused(path.as_bytes(), &system_words(&error));
+                sink.board.deleted(0, 1);
+            }
+        }
+    }
+}
+
+/// Counts or removes the entries of one folder that the source lacks.
+fn remove(
+    sink: &TreeSink,
+    path: &FolderPath,
+    hashes: &[u64],
+    act: tree::Act,
+    told: &mut dyn FnMut(&[u8], io::Result<crate::sys::dir::Kind>),
+) -> io::Result<Removed> {
+    let Some(store) = &sink.wanted.store else { return Ok(Removed::default()) };
+    let has =
+        |name: &OsStr| hashes.binary_search(&hash_of(&sink.deletion, name.as_bytes())).is_ok();
+    let spares = |path: &[u8], is_folder: bool| sink.rules.exclude(path, is_folder);
+    store.remove_others(path, act, &mut tree::Rules { has: &has, spares: &spares, told })
+}
+
+/// Why a limit keeps everything from being deleted.
+fn words(excess: Excess, doomed: u64, before: u64) -> String {
+    match excess {
+        Excess::EmptySource => {
+            format!("nothing was deleted: the source is empty, and {doomed} entries would go")
+        }
+        Excess::MoreThanHalf => format!(
+            "nothing was deleted: {doomed} of {before} entries would go; \
+             --max-delete {doomed} allows it"
+        ),
+        Excess::MoreThanAllowed => {
+            format!("nothing was deleted: {doomed} entries would go, more than --max-delete allows")
+        }
+    }
+}

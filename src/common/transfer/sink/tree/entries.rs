@@ -1,0 +1,245 @@
+//! The entries of a page: what is here under each name, and what is to be done about it.
+
+#![forbid(unsafe_code)]
+
+use super::deletion::hash_of;
+use super::{Here, MAX_LINKED, Meta, TreeSink};
+use crate::codec::entry::{Entry, EntryType};
+use crate::codec::message::report::Act;
+use crate::codec::message::tree_options::Delete;
+use crate::codec::message::version::Stamp;
+use crate::error::Result;
+use crate::sys::dir::{Kind as FileKind, Status};
+use crate::sys::sync::lock;
+use crate::transfer::queue::board::entries::{Fate, Folder, Found, Kind, What};
+use crate::transfer::store::names;
+use crate::transfer::store::tree::{FolderPath, Target, Tree, stamps};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+/// What an entry has come to.
+type Decided = io::Result<(Here, What)>;
+
+/// The entry has nothing to do with the run any more.
+fn nothing(fate: Fate) -> Decided {
+    Ok((Here::Done, What::Nothing(fate)))
+}
+
+impl TreeSink {
+    /// The kind of an entry, before anything is done about it.
+    pub(super) fn kind_of(&self, folder: &Folder<Meta>, entry: &Entry<'_>) -> Kind {
+        let is_folder = entry.entry_type == EntryType::Folder;
+        if !self.rules.is_empty() && self.rules.exclude(&path_of(folder, entry.name), is_folder) {
+            return Kind::LeftOut;
+        }
+        match entry.entry_type {
+            EntryType::Folder => Kind::Folder,
+            EntryType::Link(_) => Kind::Made,
+            EntryType::File if entry.size == 0 => Kind::Made,
+            EntryType::File | EntryType::Other | EntryType::Unreadable => Kind::File,
+        }
+    }
+
+    /// Does what can be done about an entry at once: makes a folder, a link or an empty file, and
+    /// compares.
+    ///
+    /// # Errors
+    /// No entry can be put in place here any more.
+    pub(super) fn prepare(&self, folder: &Folder<Meta>, entry: &Entry<'_>) -> Result<Found<Meta>> {
+        self.remember(folder, entry.name);
+        let name = OsStr::from_bytes(entry.name);
+        let decided = match entry.entry_type {
+            _ if names::reserved(name).is_some() => nothing(Fate::Skipped),
+            EntryType::File => self.file(folder, name, entry),
+            EntryType::Folder => self.folder(folder, name),
+            EntryType::Link(text) => self.link(folder, name, entry, text),
+            EntryType::Other => {
+                self.tell(Act::Skipped, &path_of(folder, entry.name));
+                nothing(Fate::Skipped)
+            }
+            EntryType::Unreadable => {
+                self.tell_refused(&path_of(folder, entry.name), "the server cannot look at it");
+                nothing(Fate::Refused)
+            }
+        };
+        let (here, what) = match decided {
+            Ok(decided) => decided,
+            Err(error) => {
+                self.refuse_here(&path_of(folder, entry.name), &error)?;
+                (Here::Done, What::Nothing(Fate::Refused))
+            }
+        };
+        Ok(Found { name: entry.name.into(), meta: Meta::of(entry, here), what })
+    }
+
+    /// The source has this name: it is not deleted.
+    fn remember(&self, folder: &Folder<Meta>, name: &[u8]) {
+        if let Here::Folder { names, is_new: false, .. } = &folder.meta.here {
+            if self.wanted.options.delete != Delete::Nothing {
+                lock(names).hashes.push(hash_of(&self.deletion, name));
+            }
+        }
+    }
+
+    /// What is here under a name. Nothing is looked at in a folder that this run has made.
+    fn found(&self, folder: &Folder<Meta>, name: &OsStr) -> io::Result<Option<Status>> {
+        let Here::Folder { path: Some(path), is_new: false, names } = &folder.meta.here else {
+            return Ok(None);
+        };
+        let Some(store) = &self.wanted.store else { return Ok(None) };
+        let found = store.look(path, name)?;
+        lock(names).before += u64::from(found.is_some());
+        Ok(found)
+    }
+
+    /// The store, and the path of a folder in it, where something may be changed.
+    fn place<'a>(&'a self, folder: &'a Folder<Meta>) -> Option<(&'a Tree, &'a FolderPath)> {
+        let Meta { here: Here::Folder { path: Some(path), .. }, .. } = &folder.meta else {
+            return None;
+        };
+        self.wanted.store.as_ref().filter(|_| !self.wanted.options.dry_run).zip(Some(path))
+    }
+
+    /// Whether what is here stays as it is, whatever the source has.
+    fn stays(&self, found: &Status, entry: &Entry<'_>) -> bool {
+        let newer =
+            (found.mtime, found.mtime_nanoseconds) > (entry.mtime.seconds, entry.mtime.nanoseconds);
+        let options = &self.wanted.options;
+        options.ignore_existing || (options.update && found.kind == FileKind::File && newer)
+    }
+
+    fn file(&self, folder: &Folder<Meta>, name: &OsStr, entry: &Entry<'_>) -> Decided {
+        let found = self.found(folder, name)?;
+        let tag = entry.inode_tag.filter(|_| self.wanted.options.hard_links).map(u64::from);
+        if let Some(found) = &found {
+            if self.stays(found, entry) {
+                return nothing(Fate::Same);
+            }
+            if self.is_same(found, entry) {
+                return self.keep(folder, name, found, entry, tag);
+            }
+        }
+        let target = Target::of(found.as_ref())?;
+        let Some((store, path)) = self.place(folder) else {
+            self.tell(Act::File, &path_of(folder, entry.name));
+            return Ok((Here::Done, What::Made));
+        };
+        if self.has_linked(store, (path, name), tag, target)? {
+            self.tell(Act::Link, &path_of(folder, entry.name));
+            return Ok((Here::Done, What::Made));
+        }
+        if entry.size > 0 {
+            return Ok((Here::file(target), What::File(entry.size)));
+        }
+        let meta = Meta::of(entry, Here::Done);
+        let attributes = self.attributes(&meta);
+        let new = store.create(path, name, target, &attributes)?;
+        let complete = store.complete(new, 0, &attributes)?;
+        Ok((Here::File { target, complete: complete.into() }, What::Made))
+    }
+
+    fn is_same(&self, found: &Status, entry: &Entry<'_>) -> bool {
+        let mtime = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
+        found.kind == FileKind::File
+            && !self.wanted.options.checksum
+            && stamps::is_same((found.size, mtime), (entry.size, entry.mtime))
+    }
+
+    /// Keeps a file that has the right content.
+    fn keep(
+        &self,
+        folder: &Folder<Meta>,
+        name: &OsStr,
+        found: &Status,
+        entry: &Entry<'_>,
+        tag: Option<u64>,
+    ) -> Decided {
+        if let Some((store, path)) = self.place(folder) {
+            if !self.has_linked(store, (path, name), tag, Target::Present)? {
+                let meta = Meta::of(entry, Here::Done);
+                store.dress(path, name, found, &self.attributes(&meta))?;
+                self.remember_linked(tag, path, name);
+            }
+        }
+        nothing(Fate::Same)
+    }
+
+    /// Makes a name a further one of a file that is in place. Whether that was done.
+    pub(super) fn has_linked(
+        &self,
+        store: &Tree,
+        (path, name): (&FolderPath, &OsStr),
+        tag: Option<u64>,
+        target: Target,
+    ) -> io::Result<bool> {
+        let Some(tag) = tag else { return Ok(false) };
+        let Some((first_path, first)) = lock(&self.linked).get(&tag).cloned() else {
+            return Ok(false);
+        };
+        match store.make_hard_link((path, name), (&first_path, &first), target) {
+            Ok(()) => Ok(true),
+            Err(error) if Tree::needs_copy(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A file with this tag is in place under this name.
+    pub(super) fn remember_linked(&self, tag: Option<u64>, path: &FolderPath, name: &OsStr) {
+        if let Some(tag) = tag.filter(|_| self.wanted.options.hard_links) {
+            let mut linked = lock(&self.linked);
+            if linked.len() < MAX_LINKED {
+                linked.entry(tag).or_insert_with(|| (path.clone(), name.to_os_string()));
+            }
+        }
+    }
+
+    fn folder(&self, folder: &Folder<Meta>, name: &OsStr) -> Decided {
+        let found = self.found(folder, name)?;
+        let is_new = !found.as_ref().is_some_and(|found| found.kind == FileKind::Folder);
+        if is_new {
+            self.tell(Act::Folder, &path_of(folder, name.as_bytes()));
+        }
+        let path = match (self.place(folder), folder.meta.path()) {
+            (Some((store, parent)), _) => {
+                let path = store.make_folder(parent, name, found.as_ref())?;
+                if !is_new {
+                    store.remove_leftovers(&path)?;
+                }
+                Some(path)
+            }
+            (None, Some(parent)) if !is_new => Some(parent.child(name)?),
+            (None, _) => None,
+        };
+        Ok((Here::folder(path, is_new), What::Folder))
+    }
+
+    fn link(&self, folder: &Folder<Meta>, name: &OsStr, entry: &Entry<'_>, text: &[u8]) -> Decided {
+        let found = self.found(folder, name)?;
+        let here = folder.meta.path().zip(self.wanted.store.as_ref());
+        if let (Some(found), Some((path, store))) = (&found, here) {
+            let is_same = found.kind == FileKind::Link
+                && store.link_text(path, name).is_ok_and(|t| t == text);
+            if is_same || self.stays(found, entry) {
+                return nothing(Fate::Same);
+            }
+        }
+        let target = Target::of(found.as_ref())?;
+        if let Some((store, path)) = self.place(folder) {
+            let meta = Meta::of(entry, Here::Done);
+            store.make_link(path, name, text, &self.attributes(&meta), target)?;
+        }
+        self.tell(Act::Link, &path_of(folder, entry.name));
+        Ok((Here::Done, What::Made))
+    }
+}
+
+/// The path of an entry from the top of the tree.
+pub(super) fn path_of(folder: &Folder<Meta>, name: &[u8]) -> Vec<u8> {
+    let mut path = folder.path();
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}

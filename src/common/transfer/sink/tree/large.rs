@@ -1,0 +1,197 @@
+//! A large file of a tree while it is fetched: its queue, its file and journal, and the older
+//! file that it may have bytes of.
+
+#![forbid(unsafe_code)]
+
+use super::super::delta::Delta;
+use super::super::{audit, checkpoint};
+use super::{Here, Meta, TreeSink};
+use crate::codec::wire::HASH_UNIT;
+use crate::error::{Error, Result};
+use crate::hash::hex;
+use crate::sys::file;
+use crate::sys::sync::lock;
+use crate::transfer::link::End;
+use crate::transfer::queue::board::entries::{Fate, File};
+use crate::transfer::queue::ranges::RangeSet;
+use crate::transfer::queue::{self, Queue};
+use crate::transfer::store::journal::{self, Journal, Subject};
+use crate::transfer::store::partial::{self, Found};
+use crate::transfer::store::space;
+use crate::transfer::store::tree::{FolderPath, NewFile, Target, Tree};
+use crate::transfer::store::{Kept, Store};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, Mutex};
+
+/// A large file.
+pub(super) struct Large {
+    pub(super) file: Arc<File<Meta>>,
+    pub(super) queue: Arc<Queue>,
+    /// The file and its journal.
+    pub(super) store: Store,
+    pub(super) delta: Option<Delta>,
+    /// The same file, until it is complete or given up.
+    new: Mutex<Option<NewFile>>,
+}
+
+/// Opens the output of a file, and lets the board have its queue.
+///
+/// # Errors
+/// No entry can be put in place here any more.
+pub(super) fn open(sink: &TreeSink, file: Arc<File<Meta>>) -> Result<()> {
+    match try_open(sink, &file) {
+        Ok(large) => {
+            let large = Arc::new(large);
+            lock(&sink.large).insert(file.id, large.clone());
+            if !sink.board.opened(file.id, large.queue.clone()) {
+                lock(&sink.large).remove(&file.id);
+                return Ok(());
+            }
+            if let Some(opened) = &*lock(&sink.opened) {
+                let _ = opened.send(large);
+            }
+            Ok(())
+        }
+        Err(Refused::Here(error)) => {
+            sink.board.leave(file.id, Fate::Refused);
+            sink.refuse_here(&file.path(), &error)
+        }
+        Err(Refused::Space(error)) => Err(error),
+    }
+}
+
+/// Why a file cannot be opened.
+enum Refused {
+    Here(io::Error),
+    /// The disk has no room for it.
+    Space(Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Refused {
+        Refused::Here(error)
+    }
+}
+
+fn try_open(sink: &TreeSink, file: &Arc<File<Meta>>) -> std::result::Result<Large, Refused> {
+    let gone = || io::Error::from_raw_os_error(libc::ENOENT);
+    let store = sink.wanted.store.as_ref().ok_or_else(gone)?;
+    let folder = file.folder.meta.path().ok_or_else(gone)?;
+    let Here::File { target, .. } = file.meta.here else { return Err(gone().into()) };
+    let name = OsStr::from_bytes(&file.name);
+    let opened = store.open_large(folder, name, target)?;
+    let subject = Subject {
+        name: file.name.to_vec(),
+        etag: hex(&file.meta.identity).into_bytes(),
+        size: file.size,
+    };
+    let sync = store.is_durable();
+    begin(opened.file.file(), &opened.journal, &subject, opened.found, sync)?;
+    let (_, journal, contents) = Journal::open(opened.journal)?.ok_or_else(gone)?;
+    let had = journal::bytes_of(&contents);
+    let shown = &sink.wanted.shown;
+    space::reserve(opened.file.file(), file.size, file.meta.stored, had, shown)
+        .map_err(Refused::Space)?;
+    let delta = older(sink, store, folder, name, target).and_then(|old| Delta::new(old).ok());
+    let part = opened.file.file().try_clone()?;
+    let store = Store::Kept(Kept { part, journal, contents, sync, basis: None });
+    let queue = queue_of(sink, file.size, &store.held(), delta.is_some());
+    let new = Mutex::new(Some(opened.file));
+    Ok(Large { file: file.clone(), queue: Arc::new(queue), store, delta, new })
+}
+
+/// Goes on with what an earlier run left of the same state of the file, or starts over.
+fn begin(
+    part: &fs::File,
+    journal: &fs::File,
+    subject: &Subject,
+    was_there: bool,
+    sync: bool,
+) -> io::Result<()> {
+    let found = if was_there { partial::find(part, journal, subject)? } else { Found::Nothing };
+    if !matches!(found, Found::Bytes(_)) {
+        partial::start_over(part, journal, subject, sync)?;
+    }
+    if sync {
+        file::sync(journal)?;
+    }
+    Ok(())
+}
+
+/// The file that is here now, if the new one may have bytes of it.
+fn older(
+    sink: &TreeSink,
+    store: &Tree,
+    folder: &FolderPath,
+    name: &OsStr,
+    target: Target,
+) -> Option<fs::File> {
+    if target != Target::Present || sink.wanted.options.whole {
+        return None;
+    }
+    store.open_older(folder, name).ok().flatten()
+}
+
+fn queue_of(sink: &TreeSink, size: u64, held: &RangeSet, has_delta: bool) -> Queue {
+    let piece = sink.block(0);
+    match has_delta {
+        false => Queue::new(size, piece, held).with_timing(&sink.health.timing),
+        true => Queue::new(size, piece.next_multiple_of(HASH_UNIT), held)
+            .with_timing(&sink.health.timing)
+            .with_aligned_pieces(),
+    }
+}
+
+/// Checks what an earlier run left, and makes durable what comes, until the queue ends.
+pub(super) fn keep(sink: &TreeSink, large: &Large) {
+    let Store::Kept(kept) = &large.store else { return };
+    audit::run(&large.queue, kept, || sink.board.wake());
+    if let Err(error) = complete_if_whole(sink, large) {
+        return sink.fail(error);
+    }
+    if kept.sync {
+        if let Err(error) = checkpoint::run(&large.queue, kept, sink.health.timing.checkpoint) {
+            sink.fail(Error::system(&sink.wanted.shown, &error));
+        }
+    }
+}
+
+/// Completes a file of which every byte is written: it waits for its sync then.
+///
+/// # Errors
+/// No entry can be put in place here any more.
+pub(super) fn complete_if_whole(sink: &TreeSink, large: &Large) -> Result<()> {
+    if large.queue.end() != Some(queue::End::Complete) {
+        return Ok(());
+    }
+    let (Some(new), Some(store)) = (lock(&large.new).take(), &sink.wanted.store) else {
+        return Ok(()); // another thread was first
+    };
+    let file = &large.file;
+    let done = store.complete(new, file.size, &sink.attributes(&file.meta));
+    lock(&sink.large).remove(&file.id);
+    match done {
+        Ok(complete) => {
+            if let Here::File { complete: place, .. } = &file.meta.here {
+                let _ = place.set(complete);
+            }
+            sink.board.complete(file.id);
+            Ok(())
+        }
+        Err(error) => {
+            sink.board.leave(file.id, Fate::Refused);
+            sink.refuse_here(&file.path(), &error)
+        }
+    }
+}
+
+/// Gives up a file: nothing of it stays.
+pub(super) fn discard(sink: &TreeSink, large: &Large) {
+    lock(&sink.large).remove(&large.file.id);
+    if let Some(mut new) = lock(&large.new).take() {
+        new.discard();
+    }
+}

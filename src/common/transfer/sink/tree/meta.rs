@@ -1,0 +1,105 @@
+//! What the sink of a tree knows about an entry beside its name.
+
+#![forbid(unsafe_code)]
+
+use crate::codec::entry::{Entry, IDENTITY_SIZE};
+use crate::codec::message::offer::FolderState;
+use crate::codec::message::version::Stamp;
+use crate::transfer::store::tree::{Complete, FolderPath, Target};
+use std::sync::{Mutex, OnceLock};
+
+/// What the listing says, and what is here.
+pub(super) struct Meta {
+    pub(super) mode: u16,
+    pub(super) mtime: Stamp,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Which state of the file, or which folder.
+    pub(super) identity: [u8; IDENTITY_SIZE],
+    /// Bytes that a file takes at the source.
+    pub(super) stored: u64,
+    /// What entries of one file have in common.
+    pub(super) tag: Option<u64>,
+    pub(super) here: Here,
+}
+
+/// What is here, or what was made.
+pub(super) enum Here {
+    /// A folder.
+    Folder {
+        /// Its path; `None` in a dry run where no such folder is there.
+        path: Option<FolderPath>,
+        /// Whether it was made by this run, so that nothing else is in it.
+        is_new: bool,
+        /// The names that the source has in it, where others are to be deleted.
+        names: Mutex<Names>,
+    },
+    /// A file that is asked for, or complete.
+    File {
+        /// What its name stands for now.
+        target: Target,
+        /// It, when it is complete.
+        complete: OnceLock<Complete>,
+    },
+    /// What is in place already, or would be in a dry run.
+    Done,
+}
+
+/// The names of a folder, as hashes. Two names of one hash keep each other from being deleted.
+#[derive(Default)]
+pub(super) struct Names {
+    pub(super) hashes: Vec<u64>,
+    /// How many of them were here before the run.
+    pub(super) before: u64,
+}
+
+impl Meta {
+    /// Of an entry.
+    pub(super) fn of(entry: &Entry<'_>, here: Here) -> Meta {
+        Meta {
+            mode: entry.mode,
+            mtime: entry.mtime,
+            uid: entry.uid,
+            gid: entry.gid,
+            identity: entry.identity,
+            stored: entry.stored,
+            tag: entry.inode_tag.map(u64::from),
+            here,
+        }
+    }
+
+    /// Of the top of the tree.
+    pub(super) fn of_top(top: &FolderState, is_here: bool) -> Meta {
+        let path = is_here.then(FolderPath::root);
+        Meta {
+            mode: top.mode,
+            mtime: top.mtime,
+            uid: top.uid,
+            gid: top.gid,
+            identity: top.identity,
+            stored: 0,
+            tag: None,
+            here: Here::folder(path, false),
+        }
+    }
+
+    /// The path of a folder; `None` if no such folder is here.
+    pub(super) fn path(&self) -> Option<&FolderPath> {
+        match &self.here {
+            Here::Folder { path, .. } => path.as_ref(),
+            Here::File { .. } | Here::Done => None,
+        }
+    }
+}
+
+impl Here {
+    /// A folder.
+    pub(super) fn folder(path: Option<FolderPath>, is_new: bool) -> Here {
+        Here::Folder { path, is_new, names: Mutex::default() }
+    }
+
+    /// A file that takes the place of `target`.
+    pub(super) fn file(target: Target) -> Here {
+        Here::File { target, complete: OnceLock::new() }
+    }
+}
