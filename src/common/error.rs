@@ -26,6 +26,10 @@ pub enum ExitCode {
     Integrity = 6,
     /// The file changed on the server during the transfer.
     Changed = 7,
+    /// Some entries of a tree could not be had.
+    Incomplete = 8,
+    /// Nothing was deleted, since a limit forbids to delete so many entries.
+    DeleteRefused = 9,
     /// Ended by SIGHUP.
     HungUp = 129,
     /// Ended by SIGINT.
@@ -36,7 +40,7 @@ pub enum ExitCode {
 
 impl ExitCode {
     /// Every code, in ascending order.
-    pub const ALL: [ExitCode; 11] = [
+    pub const ALL: [ExitCode; 13] = [
         ExitCode::Success,
         ExitCode::System,
         ExitCode::Usage,
@@ -45,6 +49,8 @@ impl ExitCode {
         ExitCode::Protocol,
         ExitCode::Integrity,
         ExitCode::Changed,
+        ExitCode::Incomplete,
+        ExitCode::DeleteRefused,
         ExitCode::HungUp,
         ExitCode::Interrupted,
         ExitCode::Terminated,
@@ -66,6 +72,8 @@ impl ExitCode {
             ExitCode::Protocol => "the peer broke the protocol",
             ExitCode::Integrity => "the MD5 differs, or 100 blocks in a row were damaged",
             ExitCode::Changed => "the file changed on the server while it was being sent",
+            ExitCode::Incomplete => "some entries of a folder could not be had; each is named",
+            ExitCode::DeleteRefused => "nothing was deleted: more would go than is allowed",
             ExitCode::HungUp => "ended by SIGHUP",
             ExitCode::Interrupted => "ended by SIGINT",
             ExitCode::Terminated => "ended by SIGTERM; for a worker also: its parent has ended",

@@ -60,12 +60,19 @@ const CLIENT_PAGE: Page = Page {
          is up to date, fetches nothing, and its exit code is 0. Times also count as equal if one \
          of them is the other cut to 100 ns, 1 us, 10 ms, 1 s or 2 s, as file systems do. \
          --restart fetches the file all the same.",
+        "If OFILE is an older version of the file, the client fetches only what differs. It sends \
+         hashes of OFILE's blocks of 64 KiB, and the server sends no block that is the same. The \
+         bytes have to be at the same place in both files. The MD5 covers the whole file all the \
+         same. Where an earlier fetch of another version was interrupted, its OFILE.part takes \
+         the place of OFILE, unless OFILE has more bytes. --whole fetches every byte, and so do \
+         --restart and a classic server.",
         "With OFILE - the file goes to standard output, in order, while it arrives. The names \
          /dev/stdout and /dev/fd/N mean that descriptor. The client keeps nothing then, and only \
          its exit code tells that the MD5 differs.",
         "The same command continues a fetch that a signal, a lost network, a full disk or a crash \
          has interrupted. It fetches the missing ranges, and checks the others meanwhile. If the \
-         file has changed on the server, the client says so and starts over.",
+         file has changed on the server, the client says so and starts over; what is the same it \
+         does not fetch again.",
         "Before a byte moves, the client refuses an output that it cannot replace: a mount point, \
          an immutable file, or the file of another user in a folder with the sticky bit. \
          Write into such a file with OFILE - and a redirection.",
@@ -89,9 +96,15 @@ const CLIENT_PAGE: Page = Page {
             entries: &[
                 (
                     "now, after a rate",
-                    "An earlier run had left a part of the file; the rate is that of this run.",
+                    "A part of the file was here; the rate counts the bytes that came over the \
+                     network in this run.",
                 ),
                 ("resumed at N%", "An earlier run had left this share of the file."),
+                (
+                    "SIZE the same",
+                    "An older file had these bytes, and the server did not send them. --whole \
+                     fetches them too.",
+                ),
                 ("through the control port", "The streams could not use the data port."),
                 ("N damaged blocks asked for again", "The CRC32C of these blocks was wrong."),
                 ("N reconnects", "The client opened this many streams again."),
@@ -131,17 +144,15 @@ const CLIENT_PAGE: Page = Page {
                      while no byte arrives and the client checks the bytes of an earlier run, \
                      makes the MD5, or waits for the server's MD5; saving.",
                 ),
-                (
-                    "bytes, size, percent",
-                    "Bytes that have arrived, bytes of the file, and the share.",
-                ),
+                ("bytes, size, percent", "Bytes that are here, bytes of the file, and the share."),
                 (
                     "rate, left",
-                    "Bytes per second, and seconds to the last byte; left is null while it is \
-                     unknown.",
+                    "Bytes per second that arrive, and seconds to the last byte; left is null while \
+                     it is unknown.",
                 ),
                 ("streams, resent", "Open streams, and blocks that the client asked for again."),
                 ("kept, checked", "Bytes of an earlier run, and how many of them are checked."),
+                ("same", "Bytes that an older file had, so that the server did not send them."),
                 ("hashed", "Bytes that the client's MD5 covers; null if it makes none."),
                 (
                     "code, text",
@@ -172,8 +183,9 @@ const CLIENT_PAGE: Page = Page {
                 (
                     "OFILE.part.journal",
                     "The ranges of OFILE.part that can be trusted. The client removes both files \
-                     when the fetch succeeds, when the MD5 differs, and when the file changes on \
-                     the server. It refuses any other file of this name.",
+                     when the fetch succeeds and when the MD5 differs. When the file changes on \
+                     the server, they stay for the next fetch, unless they have less than 64 KiB \
+                     or --whole is given. The client refuses any other file of this name.",
                 ),
                 (
                     "~/.config/ropewalk/auth",

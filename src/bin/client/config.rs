@@ -3,6 +3,10 @@
 #![forbid(unsafe_code)]
 
 mod positionals;
+pub(crate) mod rsh;
+mod tree;
+
+pub(crate) use tree::{TreeConfig, TreeVerify};
 
 use crate::destination::{self, Destination};
 use crate::progress::style::Style;
@@ -16,6 +20,7 @@ use ropewalk::error::{Error, Result};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::queue::growth::FIRST_STREAMS;
 use ropewalk::transfer::store::partial::StartOptions;
+use rsh::Rsh;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -33,6 +38,8 @@ const DEFAULT_RETRY_TIME: u64 = 60;
 pub(crate) struct Config {
     /// The server.
     pub(crate) server: Address,
+    /// What reaches the server, where that is not TCP. The server has no port then.
+    pub(crate) rsh: Option<Rsh>,
     /// How many streams.
     pub(crate) streams: StreamCount,
     /// The file as the server names it: bytes, not empty, without NUL.
@@ -57,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) verify: Verify,
     /// Whether to continue an earlier run, to use older bytes, and to wait for the disk.
     pub(crate) start_options: StartOptions,
+    /// What to do with a folder.
+    pub(crate) tree: TreeConfig,
     /// The file for the picture of the transfer.
     pub(crate) trace: Option<PathBuf>,
     /// Whether to print errors only.
@@ -124,22 +133,27 @@ pub(crate) struct Address {
     pub(crate) typed: String,
     /// A name or an address without brackets. A link-local address has its interface.
     pub(crate) host: String,
-    /// 1 to 65535.
+    /// 1 to 65535; 0 for a host that another program reaches.
     pub(crate) port: u16,
 }
 
 impl Config {
     /// Validates the command line.
     pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Config> {
-        let Positionals { server, streams, file, ofile } =
-            positionals::parse(arguments.positionals())?;
+        let Positionals { server, streams, file, ofile, is_remote } =
+            positionals::parse(arguments.positionals(), arguments.has("rsh"))?;
         if file.is_empty() {
             return Err(Error::usage("file: must not be empty"));
         }
         let destination = destination::choose(ofile, &file)?;
         let seconds = arguments.number("connect-timeout", 1..=3600)?;
+        let rsh = match is_remote {
+            true => Some(Rsh::from_arguments(arguments, &server.host)?),
+            false => rsh::refuse_without(arguments)?,
+        };
         Ok(Config {
             server,
+            rsh,
             streams: StreamCount::choose(streams, arguments.value("streams"))?,
             file,
             destination,
@@ -153,6 +167,7 @@ impl Config {
             ),
             rate: arguments.rate("limit-rate")?,
             verify: parse_verify(arguments.value("verify"))?,
+            tree: TreeConfig::from_arguments(arguments)?,
             start_options: StartOptions {
                 restart: arguments.has("restart"),
                 sync: !arguments.has("no-sync"),
@@ -214,6 +229,7 @@ impl Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::Names;
     use ropewalk::app::options::Request;
     use ropewalk::app::programs::CLIENT;
 
@@ -286,7 +302,8 @@ mod tests {
         let request = CLIENT.parse(["box:80", "4", "data/f"].map(Into::into));
         let Ok(Request::Run(arguments)) = request else { panic!("{request:?}") };
         let config = Config::from_arguments(&arguments).unwrap();
-        assert_eq!(config.destination, Destination::File("f".into()));
+        let names = Names { file: Some("f".into()), folder: "f".into() };
+        assert_eq!(config.destination, Destination::Named(names));
     }
 
     #[test]

@@ -22,18 +22,35 @@ const STANDARD_OUTPUT: u32 = 1;
 /// Where the user wants the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// Into a file.
-    File(PathBuf),
+    /// Under a name.
+    Named(Names),
     /// To the descriptor with this number, in order; mostly standard output.
     Descriptor(u32),
 }
 
+/// The names that OFILE means, which depend on what the server has.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// The output of a file. `None` if OFILE is a folder and FILE has no name to be used in it.
+    pub(crate) file: Option<PathBuf>,
+    /// The folder that gets the content of a folder.
+    pub(crate) folder: PathBuf,
+}
+
 /// A destination that can be written to.
 pub(crate) enum OpenDestination {
-    /// An output file, which begins as a part file.
-    File(Output),
+    /// A name.
+    Named(Named),
     /// A descriptor that gets the bytes in order.
     Descriptor(OpenDescriptor),
+}
+
+/// A name to write to.
+pub(crate) struct Named {
+    /// The output file, which begins as a part file; or why there can be none.
+    pub(crate) file: Result<Output>,
+    /// The folder that gets the content of a folder.
+    pub(crate) folder: PathBuf,
 }
 
 /// A descriptor to write to.
@@ -53,11 +70,18 @@ impl Destination {
     /// could control it.
     pub(crate) fn open(&self, trace: Option<&Path>) -> Result<OpenDestination> {
         match self {
-            Destination::File(path) => {
-                let output = Output::locate(path)?;
-                match trace.is_some_and(|trace| output.has(trace)) {
-                    true => Err(Error::usage("--trace: must not be the output file")),
-                    false => Ok(OpenDestination::File(output)),
+            Destination::Named(Names { file, folder }) => {
+                let file = match file {
+                    Some(path) => Output::locate(path),
+                    None => Err(no_name(folder)),
+                };
+                if file.as_ref().is_ok_and(|output| trace.is_some_and(|trace| output.has(trace))) {
+                    return Err(Error::usage("--trace: must not be the output file"));
+                }
+                match file {
+                    // A folder can still get the content of a folder.
+                    Err(error) if !folder.is_dir() => Err(error),
+                    file => Ok(OpenDestination::Named(Named { file, folder: folder.clone() })),
                 }
             }
             Destination::Descriptor(number) => {
@@ -81,7 +105,8 @@ impl Destination {
 ///
 /// - `-` is standard output, and a name that leads to a descriptor is that descriptor.
 /// - A folder, or a name that only a folder can have (it ends in a slash, `.` or `..`), gets the
-///   last part of `file` as a name in it.
+///   last part of `file` as a name in it. If the server has a folder of that name, its content goes
+///   into `ofile` itself, unless only a folder can have that name.
 /// - Without `ofile` the current folder gets the last part of `file`.
 /// - Any other name is the output file.
 ///
@@ -89,17 +114,40 @@ impl Destination {
 /// The last part of `file` is needed and is no file name. A name that only a folder can have is
 /// not one of a folder.
 pub(crate) fn choose(ofile: Option<&OsStr>, file: &[u8]) -> Result<Destination> {
-    let path = match ofile {
-        None => PathBuf::from(base_name(file)?),
+    let named = |path: PathBuf| Names { file: Some(path.clone()), folder: path };
+    let names = match ofile {
+        None => named(PathBuf::from(base_name(file)?)),
         Some(ofile) if ofile.is_empty() => return Err(Error::usage("ofile: must not be empty")),
         Some(ofile) if ofile == "-" => return Ok(Destination::Descriptor(STANDARD_OUTPUT)),
-        Some(ofile) if is_folder(ofile)? => Path::new(ofile).join(base_name(file)?),
+        Some(ofile) if is_folder(ofile)? => match (base_name(file), is_only_a_folder_s(ofile)) {
+            (name, true) => named(Path::new(ofile).join(name?)),
+            (name, false) => Names {
+                file: name.ok().map(|name| Path::new(ofile).join(name)),
+                folder: PathBuf::from(ofile),
+            },
+        },
         Some(ofile) => match descriptor(Path::new(ofile)) {
             Some(number) => return Ok(Destination::Descriptor(number)),
-            None => PathBuf::from(ofile),
+            None => named(PathBuf::from(ofile)),
         },
     };
-    Ok(Destination::File(path))
+    Ok(Destination::Named(names))
+}
+
+/// Whether only a folder can have this name: it ends in a slash, `.` or `..`.
+fn is_only_a_folder_s(path: &OsStr) -> bool {
+    matches!(last_part(path.as_bytes()), b"" | b"." | b"..")
+}
+
+/// What follows the last slash.
+fn last_part(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+}
+
+/// The error for a file without a name that could be used in `folder`.
+fn no_name(folder: &Path) -> Error {
+    let shown = escape(folder.as_os_str().as_bytes());
+    Error::usage(format!("ofile: {shown} is a folder, and the file's name cannot be used in it"))
 }
 
 /// Whether `path` is a folder.
@@ -107,7 +155,7 @@ pub(crate) fn choose(ofile: Option<&OsStr>, file: &[u8]) -> Result<Destination> 
 /// # Errors
 /// It is none, but its spelling leaves it no choice.
 fn is_folder(path: &OsStr) -> Result<bool> {
-    let last = path.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let last = last_part(path.as_bytes());
     // The slash and the dot let the system refuse what is not a folder.
     match (fs::metadata(path), last) {
         (Err(error), b"" | b"." | b"..") => {
@@ -142,9 +190,10 @@ fn descriptor(path: &Path) -> Option<u32> {
     None
 }
 
-/// What follows the last slash in `file`.
+/// The last part of `file`, which may be a folder's name with slashes at its end.
 fn base_name(file: &[u8]) -> Result<&OsStr> {
-    match file.rsplit(|&byte| byte == b'/').next().unwrap_or_default() {
+    let length = file.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    match last_part(&file[..length]) {
         // The next command would take a file called `-` for standard output.
         b"" | b"." | b".." | b"-" => {
             let shown = escape(file);
@@ -160,9 +209,32 @@ mod tests {
 
     fn chosen(ofile: Option<&str>, file: &str) -> String {
         match choose(ofile.map(OsStr::new), file.as_bytes()).unwrap() {
-            Destination::File(path) => path.into_os_string().into_string().unwrap(),
+            Destination::Named(names) => {
+                names.file.unwrap().into_os_string().into_string().unwrap()
+            }
             Destination::Descriptor(number) => panic!("{number}"),
         }
+    }
+
+    fn named(path: &str) -> Destination {
+        Destination::Named(Names { file: Some(path.into()), folder: path.into() })
+    }
+
+    #[test]
+    fn the_content_of_a_folder_goes_into_a_folder_that_is_named() {
+        let folder =
+            |ofile: Option<&str>, file: &str| match choose(ofile.map(OsStr::new), file.as_bytes())
+                .unwrap()
+            {
+                Destination::Named(names) => names.folder.into_os_string().into_string().unwrap(),
+                Destination::Descriptor(number) => panic!("{number}"),
+            };
+        assert_eq!(folder(None, "srv/photos/"), "photos");
+        assert_eq!(folder(Some("/proc/self"), "srv/photos"), "/proc/self");
+        assert_eq!(folder(Some("/proc/self"), "/"), "/proc/self");
+        assert_eq!(folder(Some("/proc/self/"), "srv/photos/"), "/proc/self/photos");
+        assert_eq!(folder(Some("."), "srv/photos"), "./photos");
+        assert_eq!(folder(Some("new"), "srv/photos"), "new");
     }
 
     #[test]
@@ -204,8 +276,8 @@ mod tests {
     fn a_dash_is_standard_output_and_nothing_else_is() {
         let choose = |ofile| choose(Some(OsStr::new(ofile)), b"..").unwrap();
         assert_eq!(choose("-"), Destination::Descriptor(1));
-        assert_eq!(choose("./-"), Destination::File("./-".into()));
-        assert_eq!(choose("--"), Destination::File("--".into()));
+        assert_eq!(choose("./-"), named("./-"));
+        assert_eq!(choose("--"), named("--"));
     }
 
     #[test]
@@ -229,7 +301,7 @@ mod tests {
         fs::remove_file(&link).unwrap();
         for other in ["/dev/fd/1048576", "/proc/self/exe", link_name, "/proc/1/fd/no"] {
             let chosen = choose(Some(OsStr::new(other)), b"f").unwrap();
-            assert_eq!(chosen, Destination::File(other.into()), "{other}");
+            assert_eq!(chosen, named(other), "{other}");
         }
     }
 

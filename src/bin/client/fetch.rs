@@ -5,6 +5,7 @@
 mod classic_protocol;
 mod corruption;
 mod digest;
+mod offered;
 mod receiver;
 pub(crate) mod resume_hint;
 mod ropewalk_protocol;
@@ -12,21 +13,25 @@ mod session_guard;
 mod session_request;
 mod to_descriptor;
 mod transfer;
+mod tree;
 
 use crate::config::{Config, StreamCount};
 use crate::control::{Offer, Server, TransferRequest};
-use crate::destination::OpenDestination;
+use crate::destination::{Named, OpenDestination};
 use crate::interrupt::Interrupt;
 use crate::picture::Collector;
 use crate::progress::Progress;
 use crate::summary::Summary;
+use offered::Offered;
 use ropewalk::app::supervise::Supervisor;
 use ropewalk::app::{terminal, workers};
-use ropewalk::codec::message::transfer_request::Protocol;
+use ropewalk::codec::message::transfer_request::{Protocol, TreeWish};
 use ropewalk::codec::message::version::Existing;
+use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::store::output::Output;
 use session_guard::SessionGuard;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -36,7 +41,7 @@ pub(crate) struct Fetch<'a> {
     /// What the user asked for.
     pub(crate) config: &'a Config,
     /// Starts the receiver.
-    pub(crate) supervisor: &'a Supervisor,
+    pub(crate) supervisor: &'a Arc<Supervisor>,
     /// What a signal ends.
     pub(crate) interrupt: &'a Arc<Interrupt>,
     /// Where the fetch notes down its progress.
@@ -52,7 +57,7 @@ pub(crate) struct Fetch<'a> {
 pub(crate) fn run(
     config: &Config,
     destination: OpenDestination,
-    supervisor: &Supervisor,
+    supervisor: &Arc<Supervisor>,
     interrupt: &Arc<Interrupt>,
     progress: &Progress,
 ) -> Result<Summary> {
@@ -73,35 +78,61 @@ const NOT_REQUESTED: &str = "the server offers a folder, which was not requested
 impl Fetch<'_> {
     /// Asks the server for the file, and fetches it over the protocol that the server speaks.
     fn run(&self, destination: OpenDestination) -> Result<Summary> {
+        let (server, stream) = Server::find(self.config, self.supervisor, self.interrupt)?;
+        let fetched = self.fetch_from(&server, stream, destination);
+        server.children().into_iter().for_each(|children| children.end());
+        fetched
+    }
+
+    fn fetch_from(
+        &self,
+        server: &Server,
+        stream: TcpStream,
+        destination: OpenDestination,
+    ) -> Result<Summary> {
         let Fetch { config, interrupt, .. } = self;
-        let (server, stream) = Server::find(config, interrupt)?;
         let existing = self.existing(&destination);
-        let (file, request) = (&config.file, self.request(existing));
+        let takes_tree = matches!(destination, OpenDestination::Named(_));
+        let (file, request) = (&config.file, self.request(existing, takes_tree));
         let offer = server.request_transfer(stream, file, request, config.retry_for, interrupt)?;
         let fetched = match offer {
             Offer::UpToDate(_) => match (destination, existing) {
-                (OpenDestination::File(output), Some(existing)) => {
-                    return Ok(self.leave(output, existing));
+                (OpenDestination::Named(Named { file, .. }), Some(existing)) => {
+                    return Ok(self.leave(file?, existing));
                 }
                 _ => Err(Error::protocol("the server calls a file up to date that is not here")),
             },
-            Offer::Tree(_) => Err(Error::protocol(NOT_REQUESTED)),
+            Offer::Tree(offer) => {
+                begin_children(server, offer.token)?;
+                let guard = SessionGuard::new(server, Offered::Tree(&offer), config.single_port);
+                let OpenDestination::Named(Named { folder, .. }) = destination else {
+                    return Err(Error::protocol(NOT_REQUESTED));
+                };
+                return tree::run(self, &folder, server, &offer, &guard).map(Summary::Tree);
+            }
+            Offer::Classic(_) | Offer::Ropewalk(_) if config.tree.options.dry_run => {
+                return Ok(self.tell_only(server, &offer));
+            }
+            Offer::Classic(_) if server.children().is_some() => {
+                Err(Error::protocol("the program there speaks only the classic protocol"))
+            }
             Offer::Classic(offer) => match destination {
-                OpenDestination::File(output) => {
-                    classic_protocol::run(self, output, &server, &offer)
+                OpenDestination::Named(Named { file, .. }) => {
+                    classic_protocol::run(self, file?, server, &offer)
                 }
                 OpenDestination::Descriptor(open) => {
-                    to_descriptor::run_classic(self, &open, &server, &offer)
+                    to_descriptor::run_classic(self, &open, server, &offer)
                 }
             },
             Offer::Ropewalk(offer) => {
-                let guard = SessionGuard::new(&server, &offer, config.single_port);
+                begin_children(server, offer.token)?;
+                let guard = SessionGuard::new(server, Offered::File(&offer), config.single_port);
                 match destination {
-                    OpenDestination::File(output) => {
-                        ropewalk_protocol::run(self, output, &server, &offer, &guard)
+                    OpenDestination::Named(Named { file, .. }) => {
+                        ropewalk_protocol::run(self, file?, server, &offer, &guard)
                     }
                     OpenDestination::Descriptor(open) => {
-                        to_descriptor::run_ropewalk(self, &open, &server, &offer, &guard)
+                        to_descriptor::run_ropewalk(self, &open, server, &offer, &guard)
                     }
                 }
             }
@@ -112,7 +143,9 @@ impl Fetch<'_> {
     /// The file that is fetched only if it is not up to date.
     fn existing(&self, destination: &OpenDestination) -> Option<Existing> {
         match destination {
-            OpenDestination::File(output) if !self.config.start_options.restart => {
+            OpenDestination::Named(Named { file: Ok(output), .. })
+                if !self.config.start_options.restart =>
+            {
                 output.replaced()
             }
             _ => None,
@@ -120,15 +153,28 @@ impl Fetch<'_> {
     }
 
     /// The request for a transfer, unless `existing` is up to date.
-    fn request(&self, existing: Option<Existing>) -> TransferRequest {
+    fn request(&self, existing: Option<Existing>, takes_tree: bool) -> TransferRequest {
         let streams = self.config.streams;
         TransferRequest {
             streams: streams.at_first(),
             most_streams: (streams == StreamCount::Auto).then_some(u8::MAX),
             protocol: Protocol::Ropewalk,
             existing,
-            tree: None,
+            tree: takes_tree
+                .then_some(TreeWish { one_file_system: self.config.tree.one_file_system }),
         }
+    }
+
+    /// Says what a run that is no dry run would fetch. The session ends.
+    fn tell_only(&self, server: &Server, offer: &Offer) -> Summary {
+        let size = match offer {
+            Offer::Ropewalk(offer) => {
+                SessionGuard::new(server, Offered::File(offer), self.config.single_port);
+                Some(offer.size)
+            }
+            Offer::Classic(_) | Offer::UpToDate(_) | Offer::Tree(_) => None,
+        };
+        Summary::DryRun { shown: escape(&self.config.file), size }
     }
 
     /// Leaves the output as it is, since the server has the same file.
@@ -144,6 +190,14 @@ impl Fetch<'_> {
         if let Some(what) = what.filter(|_| !self.config.quiet) {
             terminal::log(format_args!("warning: {what}"));
         }
+    }
+}
+
+/// Lets the children of a server that is reached through another program open streams.
+fn begin_children(server: &Server, token: [u8; 16]) -> Result<()> {
+    match server.children() {
+        Some(children) => children.begin(token, || Ok(())),
+        None => Ok(()),
     }
 }
 

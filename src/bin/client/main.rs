@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod children;
 mod config;
 mod control;
 mod destination;
@@ -41,11 +42,13 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     let outcome = main_thread::run_until_signal(config, progress);
     let was_shown = display.end(&outcome);
     match outcome {
-        Ok(summary) => report.print(&summary, was_shown),
-        Err(error) if was_shown => return Ok(error.code()),
-        Err(error) => return Err(error),
+        Ok(summary) => {
+            report.print(&summary, was_shown);
+            Ok(summary.exit_code())
+        }
+        Err(error) if was_shown => Ok(error.code()),
+        Err(error) => Err(error),
     }
-    Ok(ExitCode::Success)
 }
 
 /// How the client prints its summary.

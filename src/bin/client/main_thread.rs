@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::config::Config;
-use crate::destination::OpenDestination;
+use crate::destination::{Named, OpenDestination};
 use crate::fetch::{self, resume_hint};
 use crate::interrupt::{Interrupt, interrupted};
 use crate::progress::Progress;
@@ -41,10 +41,10 @@ pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Resul
         ExitCode::Interrupted | ExitCode::Terminated | ExitCode::HungUp => {
             // Also when the signal came early: an earlier run may have left something.
             match config.destination.open(None) {
-                Ok(OpenDestination::File(output)) => {
+                Ok(OpenDestination::Named(Named { file: Ok(output), .. })) => {
                     resume_hint::add(error, &output, &config.command)
                 }
-                Ok(OpenDestination::Descriptor(_)) | Err(_) => error,
+                Ok(_) | Err(_) => error,
             }
         }
         _ => error,

@@ -11,7 +11,7 @@ pub(crate) mod style;
 pub(crate) use display::Display;
 
 use display::Wakeup;
-use ropewalk::app::report::Tally;
+use ropewalk::app::report::{Tally, TreeTally};
 use ropewalk::sys::sync::lock;
 use speed::Speed;
 use std::sync::Mutex;
@@ -80,6 +80,8 @@ pub(crate) struct Snapshot {
     pub(crate) same: u64,
     /// Bytes that the receiver's MD5 covers, if it makes one.
     pub(crate) hashed: Option<u64>,
+    /// The figures of a folder.
+    pub(crate) tree: Option<TreeTally>,
 }
 
 /// The state that the fetch updates.
@@ -97,6 +99,8 @@ struct State {
     /// Bytes of an earlier run.
     resumed: u64,
     tally: Tally,
+    /// Of a folder.
+    tree: Option<TreeTally>,
     /// Of all bytes that are here: for the time left.
     speed: Speed,
     /// Of those that arrived.
@@ -112,6 +116,7 @@ impl Progress {
             md5: true,
             resumed: 0,
             tally: Tally::default(),
+            tree: None,
             speed: Speed::new(Duration::ZERO, 0, TIME_LEFT_MEAN),
             arrival: Speed::new(Duration::ZERO, 0, RATE_TIME),
         };
@@ -127,7 +132,25 @@ impl Progress {
         let speed = Speed::new(now, resumed, TIME_LEFT_MEAN);
         let arrival = Speed::new(now, resumed, RATE_TIME);
         let phase = if resumed > 0 { Phase::Checking } else { Phase::Moving };
-        *state = State { phase, size, md5, resumed, tally, speed, arrival };
+        *state = State { phase, size, md5, resumed, tally, tree: None, speed, arrival };
+    }
+
+    /// The server has offered a folder.
+    pub(crate) fn begin_tree(&self) {
+        self.begin(None, 0, false);
+        lock(&self.state).tree = Some(TreeTally::default());
+    }
+
+    /// A folder has come this far. How many bytes it has is known when all of it is listed.
+    pub(crate) fn update_tree(&self, tally: TreeTally) {
+        let mut state = lock(&self.state);
+        state.size = tally.is_listed.then_some(tally.bytes_known);
+        state.tree = Some(tally);
+    }
+
+    /// The last figures of a folder.
+    pub(crate) fn tree(&self) -> TreeTally {
+        lock(&self.state).tree.unwrap_or_default()
     }
 
     /// The receiver has come this far.
@@ -138,6 +161,7 @@ impl Progress {
         state.arrival.note(time, tally.bytes.saturating_sub(tally.same));
         let whole = match state.size {
             Some(size) => tally.bytes >= size,
+            None if state.tree.is_some() => false,
             // The size of a classic transfer is unknown: the end of all streams ends it.
             None => tally.bytes > 0 && tally.streams == 0,
         };
@@ -194,6 +218,7 @@ impl Progress {
             checked: state.resumed.saturating_sub(state.tally.held),
             same: state.tally.same,
             hashed: state.tally.hashed,
+            tree: state.tree,
         }
     }
 }
@@ -272,6 +297,7 @@ mod tests {
             md5: true,
             resumed: 0,
             tally: tally(100, 1),
+            tree: None,
             speed: Speed::new(Duration::ZERO, 0, TIME_LEFT_MEAN),
             arrival: Speed::new(Duration::ZERO, 0, RATE_TIME),
         };

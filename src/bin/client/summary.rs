@@ -2,8 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use ropewalk::app::report::Mended;
+use ropewalk::app::report::{Mended, TreeTally};
 use ropewalk::codec::amount;
+use ropewalk::error::ExitCode;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,6 +16,15 @@ const GREEN_OK: &str = "\x1b[32mok\x1b[0m";
 pub(crate) enum Summary {
     /// The file was fetched.
     Fetched(Fetched),
+    /// A folder was fetched.
+    Tree(FetchedTree),
+    /// A file would be fetched, in a run that is no dry run.
+    DryRun {
+        /// The file's name, safe to print.
+        shown: String,
+        /// Its bytes, if the server says so.
+        size: Option<u64>,
+    },
     /// The file was there already.
     UpToDate {
         /// The output's name, safe to print.
@@ -45,12 +55,123 @@ pub(crate) struct Fetched {
     pub(crate) md5_was_slowest: bool,
 }
 
+/// A fetch that brought a folder, as far as it could be had.
+#[derive(Debug)]
+pub(crate) struct FetchedTree {
+    /// The figures of the folder.
+    pub(crate) tree: TreeTally,
+    /// Bytes of the files that were put in place.
+    pub(crate) bytes: u64,
+    /// Those of them that older files had.
+    pub(crate) same_bytes: u64,
+    /// From the start of the program until everything is in place.
+    pub(crate) time: Duration,
+    /// The most streams that were open at once.
+    pub(crate) streams: u64,
+    /// Whether each block was checked.
+    pub(crate) is_checked: bool,
+    /// Whether nothing was changed.
+    pub(crate) is_dry: bool,
+    /// Faults that the receiver mended.
+    pub(crate) mended: Mended,
+}
+
+impl FetchedTree {
+    fn exit_code(&self) -> ExitCode {
+        match &self.tree {
+            tree if tree.refused > 0 => ExitCode::Incomplete,
+            tree if tree.is_delete_refused => ExitCode::DeleteRefused,
+            _ => ExitCode::Success,
+        }
+    }
+}
+
+impl fmt::Display for FetchedTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tree = &self.tree;
+        let files = counted(tree.files, "file");
+        if self.is_dry {
+            write!(f, "{files} would be fetched; {} same, ", grouped(tree.same))?;
+            return write!(
+                f,
+                "{} skipped, {} would be deleted",
+                grouped(tree.skipped),
+                grouped(tree.deleted)
+            );
+        }
+        let rate = self.bytes.saturating_sub(self.same_bytes) as f64;
+        let rate = amount::rate(rate / self.time.as_secs_f64().max(1e-9));
+        let (size, time) = (amount::size(self.bytes), amount::time(self.time));
+        let streams = counted(self.streams, "stream");
+        write!(f, "{files}, {size} in {time} ({rate}) over {streams}")?;
+        if self.mended.single_port {
+            f.write_str(" through the control port")?;
+        }
+        if self.is_checked {
+            f.write_str(", crc32c ok")?;
+        }
+        if self.same_bytes > 0 {
+            write!(f, ", {} found in older files", amount::size(self.same_bytes))?;
+        }
+        write!(f, "; {} same, ", grouped(tree.same))?;
+        write!(f, "{} skipped, {} deleted", grouped(tree.skipped), grouped(tree.deleted))?;
+        if tree.refused > 0 {
+            write!(f, ", {} could not be had", grouped(tree.refused))?;
+        }
+        mended(f, &self.mended)
+    }
+}
+
+/// `1 file`, `2,000 files`.
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(count))
+}
+
+/// A number with a comma between each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// The faults that were mended.
+fn mended(f: &mut fmt::Formatter<'_>, mended: &Mended) -> fmt::Result {
+    for (count, what, again) in [
+        (mended.bad_blocks, "damaged block", " asked for again"),
+        (mended.reconnects, "reconnect", ""),
+    ] {
+        if count > 0 {
+            write!(f, ", {}{again}", counted(count, what))?;
+        }
+    }
+    Ok(())
+}
+
 impl Summary {
+    /// The code to exit with.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Summary::Tree(fetched) => fetched.exit_code(),
+            Summary::Fetched(_) | Summary::DryRun { .. } | Summary::UpToDate { .. } => {
+                ExitCode::Success
+            }
+        }
+    }
+
     /// The line; the digits of the MD5 if `verbose`, color if `colored`.
     pub(crate) fn line(&self, verbose: bool, colored: bool) -> String {
         match self {
             Summary::Fetched(fetched) => fetched.line(verbose, colored),
-            Summary::UpToDate { .. } => self.to_string(),
+            Summary::Tree(_) | Summary::DryRun { .. } | Summary::UpToDate { .. } => {
+                self.to_string()
+            }
         }
     }
 
@@ -58,7 +179,7 @@ impl Summary {
     pub(crate) fn md5(&self) -> Option<&str> {
         match self {
             Summary::Fetched(fetched) => fetched.md5.as_deref(),
-            Summary::UpToDate { .. } => None,
+            Summary::Tree(_) | Summary::DryRun { .. } | Summary::UpToDate { .. } => None,
         }
     }
 
@@ -66,6 +187,7 @@ impl Summary {
     pub(crate) fn resumed(&self) -> u64 {
         match self {
             Summary::Fetched(fetched) => fetched.resumed,
+            Summary::Tree(_) | Summary::DryRun { .. } => 0,
             Summary::UpToDate { size, .. } => *size,
         }
     }
@@ -80,6 +202,11 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Summary::Fetched(fetched) => fetched.fmt(f),
+            Summary::Tree(fetched) => fetched.fmt(f),
+            Summary::DryRun { shown, size: Some(size) } => {
+                write!(f, "{shown} would be fetched, {}", amount::size(*size))
+            }
+            Summary::DryRun { shown, size: None } => write!(f, "{shown} would be fetched"),
             Summary::UpToDate { shown, .. } => write!(f, "{shown} is up to date"),
         }
     }
@@ -119,15 +246,7 @@ impl fmt::Display for Fetched {
         if self.same > 0 {
             write!(f, ", {} the same", amount::size(self.same))?;
         }
-        for (count, what, again) in [
-            (self.mended.bad_blocks, "damaged block", " asked for again"),
-            (self.mended.reconnects, "reconnect", ""),
-        ] {
-            if count > 0 {
-                let plural = if count == 1 { "" } else { "s" };
-                write!(f, ", {count} {what}{plural}{again}")?;
-            }
-        }
+        mended(f, &self.mended)?;
         // A few late blocks at the end are usual.
         let late = self.mended.asked_again;
         if late > self.bytes / 100 {

@@ -10,20 +10,31 @@ use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::app::{program, programs};
+use ropewalk::codec::message::new_stream::NewStream;
 use ropewalk::codec::message::session::Session;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
+use ropewalk::sys::stream::Stream;
 use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::classic::pieces;
 use ropewalk::transfer::classic::sink;
+use ropewalk::transfer::link::dialler::Dialler;
+use ropewalk::transfer::link::handed::HandedDial;
 use ropewalk::transfer::meter::Reading;
 use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::{Position, Recorder};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 /// Descriptors of a receiver: for each stream its socket, a copy of that and a file, and
 /// some for the rest.
 const DESCRIPTORS: u64 = 3 * MAX_STREAMS + 64;
+
+/// The same for a tree: each stream has a file that it writes, and folders on the way to it. The
+/// store keeps 64 folders open, and four large files have four descriptors each.
+const DESCRIPTORS_IN_TREE: u64 = 8 * MAX_STREAMS + 256;
 
 fn main() -> std::process::ExitCode {
     // A file-size limit is an error like any other, not the end of the process.
@@ -42,7 +53,12 @@ fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
     let transfer = config::from_job(&mut job)?;
     // Before the first thread, which Landlock would leave as it was.
-    let confined = sandbox::confine_receiver(DESCRIPTORS);
+    let confined = match &transfer {
+        Transfer::Tree { folder: Some(folder), .. } => {
+            sandbox::confine_tree_sink(DESCRIPTORS_IN_TREE, folder.as_fd())
+        }
+        _ => sandbox::confine_receiver(DESCRIPTORS),
+    };
     Report::Confined { text: confined.to_string() }.send();
     let outcome = match transfer {
         Transfer::Classic(target) => {
@@ -53,13 +69,12 @@ fn run_job() -> Result<ExitCode> {
             job.watch_lifeline(|_, _| {})?;
             piped.receive(|report| report.send())
         }
-        Transfer::Ropewalk { sink, dialler } => {
-            let renewed = dialler.clone();
-            job.watch_lifeline(move |object, _| {
-                if let Ok(session) = Session::from_json(&object) {
-                    renewed.renew(&session);
-                }
-            })?;
+        Transfer::Ropewalk { sink, dialler, handed } => {
+            hear_of_streams(job, &dialler, handed)?;
+            sink.dial(&dialler, |report| report.send())
+        }
+        Transfer::Tree { sink, dialler, handed, .. } => {
+            hear_of_streams(job, &dialler, handed)?;
             sink.dial(&dialler, |report| report.send())
         }
     };
@@ -71,6 +86,32 @@ fn run_job() -> Result<ExitCode> {
         Err(error) => {
             Report::failed(&error).send();
             Ok(error.code())
+        }
+    }
+}
+
+/// Another session, when one was lost, comes over the lifeline; and so do streams that the client
+/// has opened.
+fn hear_of_streams(job: Job, dialler: &Arc<Dialler>, handed: Option<HandedDial>) -> Result<()> {
+    let renewed = dialler.clone();
+    job.watch_lifeline(move |object, descriptor| {
+        if let Ok(session) = Session::from_json(&object) {
+            renewed.renew(&session);
+        }
+        if let (Some(handed), Ok(answer)) = (&handed, NewStream::from_json(&object)) {
+            handed.answer(opened(answer, descriptor));
+        }
+    })
+}
+
+/// What the client says of a stream that it was asked for.
+fn opened(answer: NewStream, descriptor: Option<OwnedFd>) -> io::Result<Stream> {
+    match (answer, descriptor) {
+        (NewStream::Open, Some(descriptor)) => Ok(Stream::from(descriptor)),
+        (NewStream::Open, None) => Err(io::Error::other("the stream was lost on its way")),
+        // As a refused connection: two of them without a stream end the session.
+        (NewStream::Failed { text }, _) => {
+            Err(io::Error::new(io::ErrorKind::ConnectionRefused, text))
         }
     }
 }

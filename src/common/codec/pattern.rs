@@ -351,6 +351,24 @@ impl Piece {
     }
 }
 
+/// The patterns of a file: one in each line, which ends with LF or CRLF. Empty lines and lines
+/// that begin with `#` say nothing (`\#` begins a pattern with `#`). Blanks belong to a pattern.
+///
+/// # Errors
+/// The first line that is no pattern.
+pub fn patterns_in(text: &[u8]) -> Result<Vec<&[u8]>, LineError> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let lines = text.split(|byte| *byte == b'\n').enumerate();
+    let lines = lines.map(|(index, line)| (index, line.strip_suffix(b"\r").unwrap_or(line)));
+    lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with(b"#"))
+        .map(|(index, line)| match Pattern::parse(line) {
+            Ok(_) => Ok(line),
+            Err(error) => Err(LineError { line: index + 1, error }),
+        })
+        .collect()
+}
+
 /// All rules of a transfer, in the order of the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -361,28 +379,6 @@ impl Rules {
     /// Adds a rule behind those that are there.
     pub fn add(&mut self, action: Action, pattern: Pattern) {
         self.rules.push((action, pattern));
-    }
-
-    /// Adds the patterns of a file as rules that exclude: one in each line, which ends with LF or
-    /// CRLF. Empty lines and lines that begin with `#` say nothing (`\#` begins a pattern with
-    /// `#`). Blanks belong to a pattern. On an error no rule is added.
-    ///
-    /// # Errors
-    /// The first line that is no pattern.
-    pub fn add_lines(&mut self, text: &[u8]) -> Result<(), LineError> {
-        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-        let mut found = Vec::new();
-        for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.is_empty() || line.starts_with(b"#") {
-                continue;
-            }
-            let pattern =
-                Pattern::parse(line).map_err(|error| LineError { line: index + 1, error })?;
-            found.push((Action::Exclude, pattern));
-        }
-        self.rules.append(&mut found);
-        Ok(())
     }
 
     /// Whether there is no rule.

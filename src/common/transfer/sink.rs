@@ -4,12 +4,13 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod channel;
 mod checkpoint;
 mod delta;
 mod follower;
 mod health;
 mod pool;
-mod reader;
+mod run;
 mod stream;
 pub mod tree;
 mod work;
@@ -124,7 +125,7 @@ impl Sink {
     /// # Errors
     /// The first failure that ended the transfer.
     pub fn dial(&self, dialler: &Dialler, report: impl FnMut(Report)) -> Result<Report> {
-        work::dial(self, dialler, report)
+        run::dial(self, dialler, report)
     }
 
     /// Receives everything over streams that come to `acceptor` and show `token`.
@@ -137,7 +138,7 @@ impl Sink {
         token: &Token,
         report: impl FnMut(Report),
     ) -> Result<Report> {
-        work::accept(self, acceptor, token, report)
+        run::accept(self, acceptor, token, report)
     }
 }
 

@@ -240,6 +240,7 @@ impl Source {
                     Request::List { name, after, room } => answers.list(name, after, room)?,
                     Request::Finished => return Err(Halt::Finished),
                     Request::Leave => return Err(Halt::Left),
+                    Request::Idle => {}
                 }
             }
             bytes.copy_within(used..filled, 0);

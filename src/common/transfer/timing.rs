@@ -57,6 +57,8 @@ pub struct Timing {
     pub lonely_stall: Duration,
     /// How long a source may ask to wait for one answer.
     pub longest_wait: Duration,
+    /// How long a stream sends nothing before it tells the source that it is there.
+    pub idle_word: Duration,
     /// How often a stream tells the others that it moves.
     pub tell: Duration,
     /// Bytes come if one has come in this time.
@@ -127,6 +129,7 @@ impl Default for Timing {
             stall: s(10),
             lonely_stall: s(30),
             longest_wait: s(600),
+            idle_word: s(30),
             tell: ms(100),
             flow: s(5),
             first_answer: s(1),
@@ -169,6 +172,7 @@ impl Timing {
             stall: self.stall / divisor,
             lonely_stall: self.lonely_stall / divisor,
             longest_wait: self.longest_wait / divisor,
+            idle_word: self.idle_word / divisor,
             tell: self.tell / divisor,
             flow: self.flow / divisor,
             first_answer: self.first_answer / divisor,

@@ -11,3 +11,5 @@ mod pace;
 mod pages;
 mod requests;
 mod tools;
+mod upload_tools;
+mod uploads;

@@ -7,9 +7,11 @@ use super::Fetch;
 use super::session_request::{Loss, SessionRequest};
 use super::transfer::Transfer;
 use crate::config::StreamCount;
-use ropewalk::app::report::{Mended, Report, Tally};
+use crate::control::RopewalkOffer;
+use ropewalk::app::report::{Act, Mended, Report, Tally};
 use ropewalk::app::supervise::Worker;
-use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol, Sink};
+use ropewalk::app::terminal;
+use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol, Sink, TreeJob};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::process::Ended;
 use std::io;
@@ -29,7 +31,7 @@ impl Fetch<'_> {
     /// job wants.
     pub(super) fn receive(&self, job: &ReceiverJob, files: &[BorrowedFd<'_>]) -> Result<Received> {
         let mut worker = self.start_receiver(job, files)?;
-        let last = self.follow(&mut worker, |_| Ok(()))?;
+        let last = self.follow(&mut worker, |_| Ok(()), || Ok(()))?;
         judge(&worker, last)
     }
 
@@ -38,11 +40,12 @@ impl Fetch<'_> {
     }
 
     /// Reads reports to the last one, which is the answer. Calls `lost` for each session that
-    /// the receiver lost.
+    /// the receiver lost, and `want` for each stream that this program has to open.
     fn follow(
         &self,
         worker: &mut Worker,
         mut lost: impl FnMut(Loss) -> Result<()>,
+        want: impl Fn() -> Result<()>,
     ) -> Result<Option<Report>> {
         let mut last = None;
         let mut bytes = 0;
@@ -62,34 +65,59 @@ impl Fetch<'_> {
                     lost(Loss { text: text.clone(), since })?;
                 }
                 Report::Trace(slice) => self.collector.add(slice),
-                Report::Tree(_) | Report::Entry { .. } => {}
+                Report::Tree(tally) => self.progress.update_tree(*tally),
+                Report::Entry { act, path, reason } => {
+                    self.tell(*act, path, reason.as_deref());
+                    continue; // not the last word
+                }
+                Report::Stream => want()?,
                 Report::Confined { .. } | Report::Done { .. } | Report::Failed { .. } => {}
             }
             last = Some(report);
         }
         Ok(last)
     }
+
+    /// Tells the user what became of an entry of a folder. What could not be had goes to standard
+    /// error, whatever the user wants to see.
+    fn tell(&self, act: Act, path: &str, reason: Option<&str>) {
+        let reason = reason.unwrap_or_default();
+        match act {
+            Act::Refused => {
+                let shown = if path.is_empty() { "the folder itself" } else { path };
+                terminal::log(format_args!("{shown}: {reason}"));
+            }
+            Act::Warning => self.warn(Some(reason.to_string())),
+            Act::File | Act::Link | Act::Folder | Act::Deleted | Act::Skipped => {
+                let word = if act == Act::File { "" } else { act.word() };
+                let gap = if word.is_empty() { "" } else { " " };
+                // An error of standard output is none of the fetch.
+                let _ = terminal::print(format!("{word}{gap}{path}\n").as_bytes());
+            }
+        }
+    }
 }
 
 impl Transfer<'_> {
-    /// Runs a receiver to its end, and gets it another session for each that it loses. `sink`
-    /// and `files` say where the bytes go; `shown` is the output's name in messages.
-    pub(super) fn run(
-        &self,
-        sink: Sink,
-        shown: &str,
-        files: &[BorrowedFd<'_>],
-    ) -> Result<Received> {
-        let mut worker = self.fetch.start_receiver(&self.job(sink, shown), files)?;
+    /// Runs a receiver to its end, and gets it another session for each that it loses. `files`
+    /// are what its job wants.
+    pub(super) fn run(&self, job: &ReceiverJob, files: &[BorrowedFd<'_>]) -> Result<Received> {
+        let mut worker = self.fetch.start_receiver(job, files)?;
         let lifeline = worker.lifeline().try_clone().map_err(|error| failed(&error))?;
+        let children = self.server.children();
+        if let Some(children) = children {
+            children.serve(worker.lifeline().try_clone().map_err(|error| failed(&error))?);
+        }
+        let want = || children.map_or(Ok(()), |children| children.want());
         let last = std::thread::scope(|scope| {
             let mut request = None;
-            let last = self.fetch.follow(&mut worker, |loss| {
+            let lost = |loss| {
                 // The request before has ended: the receiver got its session and lost that too.
                 request.take().map_or(Ok(()), SessionRequest::end)?;
                 request = Some(SessionRequest::start(scope, self, &lifeline, loss)?);
                 Ok(())
-            });
+            };
+            let last = self.fetch.follow(&mut worker, lost, want);
             // A request without success has ended the receiver: its error comes first.
             request.map_or(Ok(()), SessionRequest::end)?;
             last
@@ -99,16 +127,28 @@ impl Transfer<'_> {
         Ok(received)
     }
 
-    fn job(&self, sink: Sink, shown: &str) -> ReceiverJob {
+    /// The job for a file. `sink` says where the bytes go; `shown` is the output's name in messages.
+    pub(super) fn file_job(&self, offer: &RopewalkOffer, sink: Sink, shown: &str) -> ReceiverJob {
         let config = self.fetch.config;
         let protocol = ReceiverProtocol::Ropewalk {
             session: self.session(self.offer),
             sink,
-            size: self.offer.size,
+            size: offer.size,
             grows: config.streams == StreamCount::Auto,
             verify: config.verify,
             single_port: config.single_port,
+            handed: self.server.children().is_some(),
         };
+        self.job(protocol, shown)
+    }
+
+    /// The job for a folder, with what every job has.
+    pub(super) fn tree_job(&self, tree: TreeJob, shown: &str) -> ReceiverJob {
+        self.job(ReceiverProtocol::Tree(Box::new(tree)), shown)
+    }
+
+    fn job(&self, protocol: ReceiverProtocol, shown: &str) -> ReceiverJob {
+        let config = self.fetch.config;
         let (shown, trace) = (shown.to_string(), config.trace.is_some());
         ReceiverJob { shown, trace, rate: config.rate, protocol }
     }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::digest::{self, Digest};
+use super::offered::Offered;
 use super::receiver::Received;
 use super::session_guard::SessionGuard;
 use super::transfer::Transfer;
@@ -40,10 +41,10 @@ pub(super) fn run(
     let resumed = prepare(fetch, &mut part, offer)?;
     let digest = Digest::begin(fetch, server, offer)?;
     fetch.progress.begin(Some(offer.size), resumed, fetch.config.verify == Verify::Md5);
-    let transfer = Transfer { fetch, server, offer, guard };
-    let Received { tally, md5, mended } = receive(&transfer, &mut part)?;
+    let transfer = Transfer { fetch, server, offer: Offered::File(offer), guard };
+    let Received { tally, md5, mended } = receive(&transfer, offer, &mut part)?;
     let last_byte = Instant::now();
-    let md5 = compare(&transfer, &mut part, digest, md5)?;
+    let md5 = compare(&transfer, offer, &mut part, (digest, md5))?;
     let lag = Duration::from_millis(mended.md5_lag_ms) + last_byte.elapsed();
     fetch.progress.saving(tally.bytes);
     put_in_place(fetch, part, offer)?;
@@ -84,27 +85,32 @@ fn prepare(fetch: &Fetch<'_>, part: &mut PartFile, offer: &RopewalkOffer) -> Res
 }
 
 /// Receives every byte that is missing.
-fn receive(transfer: &Transfer<'_>, part: &mut PartFile) -> Result<Received> {
+fn receive(
+    transfer: &Transfer<'_>,
+    offer: &RopewalkOffer,
+    part: &mut PartFile,
+) -> Result<Received> {
     let sync = transfer.fetch.config.start_options.sync;
     let sink = Sink::Kept { sync, basis: part.basis().is_some() };
     let mut files = vec![part.file().as_fd(), part.journal().as_fd()];
     files.extend(part.basis().map(AsFd::as_fd));
-    let received = transfer.run(sink, part.output().shown(), &files);
+    let job = transfer.file_job(offer, sink, part.output().shown());
+    let received = transfer.run(&job, &files);
     part.keep(true);
-    received.map_err(|error| give_up(error, transfer, part))
+    received.map_err(|error| give_up(error, transfer, offer, part))
 }
 
 /// Compares the MD5s. Returns the MD5, where there were two to compare.
 fn compare(
     transfer: &Transfer<'_>,
+    offer: &RopewalkOffer,
     part: &mut PartFile,
-    digest: Option<Digest>,
-    md5: Option<String>,
+    (digest, md5): (Option<Digest>, Option<String>),
 ) -> Result<Option<String>> {
-    let Transfer { fetch, server, offer, .. } = transfer;
+    let Transfer { fetch, server, .. } = transfer;
     digest::settle(fetch, digest, md5, part.output().shown()).map_err(|error| {
         if error.code() != ExitCode::Integrity {
-            return give_up(error, transfer, part);
+            return give_up(error, transfer, offer, part);
         }
         match corruption::locate(error, fetch, (server, &offer.etag), part) {
             error if error.code() == ExitCode::Changed => leave_basis(error, part, fetch),
@@ -129,14 +135,19 @@ fn put_in_place(fetch: &Fetch<'_>, mut part: PartFile, offer: &RopewalkOffer) ->
 }
 
 /// Decides what a failed transfer leaves, and adds to `error` how to continue.
-fn give_up(error: Error, transfer: &Transfer<'_>, part: &mut PartFile) -> Error {
+fn give_up(
+    error: Error,
+    transfer: &Transfer<'_>,
+    offer: &RopewalkOffer,
+    part: &mut PartFile,
+) -> Error {
     if error.code() == ExitCode::Changed {
         return leave_basis(error, part, transfer.fetch);
     }
     if error.code() == ExitCode::System && !part.has_records() {
         part.keep(false); // nothing has arrived: usually no receiver could be started
     }
-    let bytes = transfer.offer.stored.min(transfer.offer.size);
+    let bytes = offer.stored.min(offer.size);
     let error = match space::missing_space(part.file(), bytes, 0) {
         missing @ 1.. if error.code() == ExitCode::System => {
             error.advise(format_args!("{} more are needed", amount::size(missing)))

@@ -3,7 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::control::{RopewalkOffer, Server};
+use super::offered::Offered;
+use crate::control::Server;
 use ropewalk::codec::wire::{Hello, MIN_BLOCK, Request};
 use ropewalk::sys::sync::lock;
 use std::io::Write;
@@ -29,10 +30,12 @@ struct LiveSession {
 impl SessionGuard {
     /// Guards the session that `server` has just offered. `single_port` leaves out its data
     /// port.
-    pub(super) fn new(server: &Server, offer: &RopewalkOffer, single_port: bool) -> SessionGuard {
-        let data = (!single_port).then(|| server.data_address(offer.port));
-        let addresses = data.into_iter().chain([server.address()]).collect();
-        let session = LiveSession { token: offer.token, addresses };
+    pub(super) fn new(server: &Server, offer: Offered<'_>, single_port: bool) -> SessionGuard {
+        let data = (!single_port).then(|| server.data_address(offer.port()));
+        let ports = data.into_iter().chain([server.address()]);
+        // Without ports the end of the connection ends the session.
+        let addresses = ports.filter(|_| server.children().is_none()).collect();
+        let session = LiveSession { token: offer.token(), addresses };
         SessionGuard { session: Mutex::new(Some(session)) }
     }
 

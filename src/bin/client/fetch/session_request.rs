@@ -3,9 +3,10 @@
 
 #![forbid(unsafe_code)]
 
+use super::offered::Offered;
 use super::session_guard::SessionGuard;
 use super::transfer::Transfer;
-use crate::control::{Answer, Offer, RopewalkOffer};
+use crate::control::{Answer, Offer};
 use ropewalk::app::job;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::backoff::Backoff;
@@ -96,6 +97,10 @@ fn ask_until_granted(
             Ok(Answer::Now(offer)) => return hand_over(transfer, offer, lifeline),
             Ok(Answer::Later(error, delay)) => (cause, retry_after) = (error, delay),
             Err(error) if error.code() == ExitCode::Network => cause = error,
+            // Another attempt would be another failed login.
+            Err(error) if transfer.server.children().is_some_and(|all| all.is_locked_out()) => {
+                return Err(error);
+            }
             // The server runs again, but lacks something that it needs, such as a mount.
             Err(error) if error.code() == ExitCode::Refused => cause = error,
             Err(error) => return Err(error),
@@ -111,29 +116,39 @@ fn unreachable(retry_for: Duration, cause: &Error) -> Error {
 
 fn ask_once(transfer: &Transfer<'_>) -> Result<Answer<Offer>> {
     let (server, config) = (transfer.server, transfer.fetch.config);
-    let stream = server.connect()?;
-    let request = transfer.fetch.request(None);
+    let stream = server.connect_anew()?;
+    let request = transfer.fetch.request(None, matches!(transfer.offer, Offered::Tree(_)));
     server.request_session(stream, &config.file, request, transfer.fetch.interrupt)
 }
 
 /// Gives the session to the worker, if it is of the same file.
 fn hand_over(transfer: &Transfer<'_>, offer: Offer, lifeline: &UnixStream) -> Result<()> {
-    let offer: RopewalkOffer = match offer {
-        Offer::Ropewalk(offer) => offer,
+    let offer = match &offer {
+        Offer::Ropewalk(offer) => Offered::File(offer),
+        Offer::Tree(offer) => Offered::Tree(offer),
         Offer::Classic(_) => {
             let text = "the server now speaks only the classic protocol, which cannot resume";
             return Err(Error::protocol(text));
         }
-        Offer::UpToDate(_) | Offer::Tree(_) => {
+        Offer::UpToDate(_) => {
             return Err(Error::protocol("the server offers no other session"));
         }
     };
-    let guard = SessionGuard::new(transfer.server, &offer, transfer.fetch.config.single_port);
-    if offer.etag != transfer.offer.etag {
-        return Err(Error::new(ExitCode::Changed, "the file on the server has changed"));
+    let guard = SessionGuard::new(transfer.server, offer, transfer.fetch.config.single_port);
+    if !offer.is_of_same(transfer.offer) {
+        let what = match transfer.offer {
+            Offered::File(_) => "the file on the server has changed",
+            Offered::Tree(_) => "the server has another folder of this name now",
+        };
+        return Err(Error::new(ExitCode::Changed, what));
     }
-    let session = transfer.session(&offer).to_json();
-    job::say(lifeline, &session).map_err(|error| Error::system("receiver", &error))?;
+    let session = transfer.session(offer).to_json();
+    let announce =
+        || job::say(lifeline, &session).map_err(|error| Error::system("receiver", &error));
+    match transfer.server.children() {
+        Some(children) => children.begin(offer.token(), announce)?,
+        None => announce()?,
+    }
     transfer.guard.replace(guard);
     Ok(())
 }

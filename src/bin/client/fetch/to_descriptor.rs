@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::digest::{self, Digest};
+use super::offered::Offered;
 use super::receiver::Received;
 use super::session_guard::SessionGuard;
 use super::transfer::Transfer;
@@ -26,8 +27,9 @@ pub(super) fn run_ropewalk(
 ) -> Result<Fetched> {
     let digest = Digest::begin(fetch, server, offer)?;
     fetch.progress.begin(Some(offer.size), 0, fetch.config.verify == Verify::Md5);
-    let transfer = Transfer { fetch, server, offer, guard };
-    let mut received = transfer.run(Sink::Piped, &open.shown, &[open.descriptor.as_fd()])?;
+    let transfer = Transfer { fetch, server, offer: Offered::File(offer), guard };
+    let mut received = transfer
+        .run(&transfer.file_job(offer, Sink::Piped, &open.shown), &[open.descriptor.as_fd()])?;
     let md5 = digest::settle(fetch, digest, received.md5.take(), &open.shown).map_err(|error| {
         too_late(match error.code() {
             ExitCode::Integrity => {

@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 use super::Fetch;
+use super::offered::Offered;
 use super::session_guard::SessionGuard;
 use crate::config::StreamCount;
-use crate::control::{RopewalkOffer, Server};
+use crate::control::Server;
 use ropewalk::codec::message::session::Session;
 use ropewalk::transfer::queue::growth::FIRST_STREAMS;
 
@@ -13,23 +14,23 @@ use ropewalk::transfer::queue::growth::FIRST_STREAMS;
 pub(super) struct Transfer<'a> {
     pub(super) fetch: &'a Fetch<'a>,
     pub(super) server: &'a Server,
-    /// The first offer. Those of later sessions must be of the same file.
-    pub(super) offer: &'a RopewalkOffer,
+    /// The first offer. Those of later sessions must be of the same file or folder.
+    pub(super) offer: Offered<'a>,
     pub(super) guard: &'a SessionGuard,
 }
 
 impl Transfer<'_> {
     /// The session of `offer`, as a worker gets it.
-    pub(super) fn session(&self, offer: &RopewalkOffer) -> Session {
+    pub(super) fn session(&self, offer: Offered<'_>) -> Session {
         let streams = match self.fetch.config.streams {
             StreamCount::Fixed(streams) => streams,
             // Without a number the server grants what the client asked for at first.
-            StreamCount::Auto => offer.granted.unwrap_or(FIRST_STREAMS).max(1),
+            StreamCount::Auto => offer.granted().unwrap_or(FIRST_STREAMS).max(1),
         };
         Session {
-            address: self.server.data_address(offer.port),
+            address: self.server.data_address(offer.port()),
             control: self.server.address(),
-            token: offer.token,
+            token: offer.token(),
             streams,
         }
     }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Phase, Snapshot};
+use ropewalk::app::report::TreeTally;
 use ropewalk::codec::amount;
 use ropewalk::codec::text::escape_limited;
 
@@ -107,6 +108,7 @@ fn fields(now: &Snapshot) -> Vec<Field> {
                 None => vec![],
             },
         ),
+        (2, now.tree.iter().map(files).collect()),
         (6, if moving { vec![counted(now.streams, "stream")] } else { vec![] }),
         (
             7,
@@ -118,6 +120,12 @@ fn fields(now: &Snapshot) -> Vec<Field> {
         (8, if moving && now.same > 0 { vec![same(now.same)] } else { vec![] }),
         (9, if moving && now.checked < now.resumed { vec![check(now)] } else { vec![] }),
     ]
+}
+
+/// Files that are done, of those that are known.
+fn files(tree: &TreeTally) -> String {
+    let more = if tree.is_listed { "" } else { "+" };
+    format!("{} of {}{more} files", tree.files, tree.files_known)
 }
 
 /// The words for a phase without moving bytes.
@@ -203,6 +211,7 @@ mod tests {
             checked: 0,
             same: 0,
             hashed: Some(1 << 20),
+            tree: None,
         }
     }
 

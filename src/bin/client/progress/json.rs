@@ -5,12 +5,13 @@
 
 use super::Snapshot;
 use crate::config::Config;
-use crate::destination::Destination;
+use crate::destination::{Destination, Names};
 use crate::summary::Summary;
+use ropewalk::app::report::TreeTally;
 use ropewalk::codec::amount;
 use ropewalk::codec::json::Value;
 use ropewalk::codec::text::escape;
-use ropewalk::error::{Error, ExitCode};
+use ropewalk::error::Error;
 use std::os::unix::ffi::OsStrExt;
 
 type Members = Vec<(String, Value)>;
@@ -18,7 +19,9 @@ type Members = Vec<(String, Value)>;
 /// The first object.
 pub(super) fn start(config: &Config) -> Value {
     let output = match &config.destination {
-        Destination::File(path) => escape(path.as_os_str().as_bytes()),
+        Destination::Named(Names { file, folder }) => {
+            escape(file.as_ref().unwrap_or(folder).as_os_str().as_bytes())
+        }
         Destination::Descriptor(1) => "-".to_string(),
         Destination::Descriptor(number) => format!("/dev/fd/{number}"),
     };
@@ -42,7 +45,7 @@ pub(super) fn end(now: &Snapshot, outcome: &Result<Summary, Error>) -> Value {
     let mut add = |name: &str, value| members.push((name.to_string(), value));
     match outcome {
         Ok(summary) => {
-            add("code", Value::from_u64(ExitCode::Success.number().into()));
+            add("code", Value::from_u64(summary.exit_code().number().into()));
             add("text", Value::from(summary.to_string()));
             add("md5", summary.md5().map_or(Value::Null, Value::from));
             add("resumed", Value::from_u64(summary.resumed()));
@@ -78,14 +81,29 @@ fn state(event: &str, now: &Snapshot) -> Members {
         ("hashed", known(now.hashed)),
     ]
     .into_iter()
+    .chain(now.tree.iter().flat_map(tree))
     .map(|(name, value)| (name.to_string(), value))
     .collect()
+}
+
+/// What only a folder has.
+fn tree(tree: &TreeTally) -> [(&'static str, Value); 7] {
+    [
+        ("files", Value::from_u64(tree.files)),
+        ("files_known", Value::from_u64(tree.files_known)),
+        ("listing_complete", Value::Bool(tree.is_listed)),
+        ("files_same", Value::from_u64(tree.same)),
+        ("skipped", Value::from_u64(tree.skipped)),
+        ("deleted", Value::from_u64(tree.deleted)),
+        ("refused", Value::from_u64(tree.refused)),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Phase;
     use super::*;
+    use ropewalk::error::ExitCode;
     use std::time::Duration;
 
     fn snapshot() -> Snapshot {
@@ -102,6 +120,7 @@ mod tests {
             checked: 20,
             same: 5,
             hashed: Some(10),
+            tree: None,
         }
     }
 

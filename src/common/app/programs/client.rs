@@ -8,13 +8,17 @@ use super::{QUIET, VERBOSE, habits};
 /// `client`.
 pub static CLIENT: Program = Program {
     name: "client",
-    summary: "Fetches a file from a ropewalk server over many TCP streams, and verifies it.",
-    forms: &["http://host:port/path [ofile]", "host:port streams file [ofile]"],
+    summary: "Fetches a file or a folder from a ropewalk server over many TCP streams, and verifies it.",
+    forms: &[
+        "http://host:port/path [ofile]",
+        "host:port streams file [ofile]",
+        "[user@]host:path [ofile]",
+    ],
     positionals: &[
         Positional {
             name: "address",
             help: "host:port of the server; or a URL that names the file too, with or without \
-                   http://",
+                   http://; or host:path, for ssh",
             optional: false,
         },
         Positional {
@@ -24,13 +28,13 @@ pub static CLIENT: Program = Program {
         },
         Positional {
             name: "file",
-            help: "the name of the file on the server; not with a URL",
+            help: "the name of the file or folder on the server; not with a URL",
             optional: true,
         },
         Positional {
             name: "ofile",
-            help: "the output file, a folder for it, or - for standard output (default: the \
-                   file's own name, in this folder)",
+            help: "the output file, a folder for it, or - for standard output; for a folder: the \
+                   folder that gets its content (default: its own name, in this folder)",
             optional: true,
         },
     ],
@@ -55,6 +59,100 @@ pub static CLIENT: Program = Program {
                     long: "verify",
                     value: Some("md5|crc32c|none"),
                     help: "check the blocks and the whole file (md5), the blocks only (crc32c), or nothing (none) (default: md5)",
+                },
+            ],
+        },
+        Group {
+            title: "folders",
+            options: &[
+                Opt {
+                    short: None,
+                    long: "delete",
+                    value: None,
+                    help: "delete in OFILE what the server's folder does not have, at most half of it",
+                },
+                Opt {
+                    short: None,
+                    long: "max-delete",
+                    value: Some("N"),
+                    help: "with --delete: delete at most N entries, or none (default: half)",
+                },
+                Opt {
+                    short: Some('n'),
+                    long: "dry-run",
+                    value: None,
+                    help: "change nothing; with -v, show what would be done",
+                },
+                Opt {
+                    short: None,
+                    long: "exclude",
+                    value: Some("PATTERN"),
+                    help: "leave out what matches: *, ?, [a-z], **; /x at the top only, x/ folders only",
+                },
+                Opt {
+                    short: None,
+                    long: "include",
+                    value: Some("PATTERN"),
+                    help: "do not leave out what matches; the first pattern that matches decides",
+                },
+                Opt {
+                    short: None,
+                    long: "exclude-from",
+                    value: Some("FILE"),
+                    help: "leave out what matches a line of FILE",
+                },
+                Opt {
+                    short: None,
+                    long: "checksum",
+                    value: None,
+                    help: "compare contents, and not size and mtime",
+                },
+                Opt {
+                    short: None,
+                    long: "ignore-existing",
+                    value: None,
+                    help: "leave as it is whatever is there",
+                },
+                Opt {
+                    short: None,
+                    long: "update",
+                    value: None,
+                    help: "leave files that are newer here",
+                },
+                Opt {
+                    short: Some('H'),
+                    long: "hard-links",
+                    value: None,
+                    help: "make names of one file on the server names of one file here",
+                },
+                Opt {
+                    short: None,
+                    long: "owner",
+                    value: None,
+                    help: "keep owners, by number, and the set-id bits (as root)",
+                },
+                Opt {
+                    short: Some('x'),
+                    long: "one-file-system",
+                    value: None,
+                    help: "do not enter other file systems that are mounted in the server's folder",
+                },
+            ],
+        },
+        Group {
+            title: "through another program",
+            options: &[
+                Opt {
+                    short: Some('e'),
+                    long: "rsh",
+                    value: Some("COMMAND"),
+                    help: "reach the other machine with COMMAND, such as ssh or 'docker exec -i'; the address is its host, which takes the place of %h",
+                },
+                Opt {
+                    short: None,
+                    long: "remote-server",
+                    value: Some("PATH"),
+                    help: "the server program on the other machine (default: ropewalk-server)",
                 },
             ],
         },
@@ -106,7 +204,7 @@ pub static CLIENT: Program = Program {
                     short: None,
                     long: "whole",
                     value: None,
-                    help: "fetch also what an older file has already, and compare nothing with it",
+                    help: "fetch every byte, also those that an older file has already",
                 },
                 Opt {
                     short: None,
@@ -132,13 +230,16 @@ pub static CLIENT: Program = Program {
                     help: "draw a picture of the transfer: the rate and the faults of each stream",
                 },
                 Opt { help: "print errors only", ..QUIET },
-                Opt { help: "show the MD5 of the file too", ..VERBOSE },
+                Opt { help: "show the MD5 of the file too; of a folder, each change", ..VERBOSE },
             ],
         },
     ],
     examples: &[
         ("Fetch a file by its URL into this folder", "{} http://box:8080/srv/file.iso"),
         ("Fetch a file over 4 streams", "{} box:8080 4 data/file.iso file.iso"),
+        ("Fetch a folder, or bring it up to date", "{} box:8080 4 srv/photos photos"),
+        ("Fetch through ssh, from a machine where no server runs", "{} user@box:data/file.iso"),
+        ("Fetch from a container over 4 streams", "{} -e 'docker exec -i' web 4 /srv/file.iso"),
         ("Unpack an archive while it arrives", "{} http://box:8080/srv/backup.tar - | tar x"),
         ("Give a password", "{} --auth login.txt http://box:8080/srv/file.iso"),
         ("Leave room on the line for others", "{} --limit-rate 2M http://box:8080/srv/file.iso"),

@@ -55,7 +55,8 @@ pub(super) const CLIENT: &[Habit] = &[
     habit("--tries --retry --retries", "--retry-for SECONDS sets how long the client tries"),
     habit("--silent --no-verbose --no-progress-meter -nv", "--quiet prints errors only"),
     habit("--no-check -k --insecure --no-check-certificate --cacert --ssl --tls", NO_ENCRYPTION),
-    habit("-e --rsh -i -F", NO_ENCRYPTION),
+    habit("-i -F", "-e 'ssh -i FILE' gives ssh its options"),
+    habit("--rsync-path", "--remote-server PATH names the program on the other machine"),
     habit("-L --location", "ropewalk follows no redirects"),
     habit("-f --force --overwrite --clobber", "an older output file is always replaced"),
     habit("--upload --upload-file", "ropewalk only fetches; run the server on the other side"),
@@ -78,10 +79,7 @@ pub(super) const SERVER: &[Habit] = &[
     habit("--tls --ssl --cert --key --https", NO_ENCRYPTION),
     habit("--bwlimit --rate", "--limit-rate RATE limits the rate"),
     habit("-r --recursive", "--index shows folders; ropewalk clients fetch single files"),
-    habit(
-        "-w --writable --upload --allow-upload",
-        "the server only sends; run the server where the file is",
-    ),
+    habit("-w --upload --uploads --allow-upload", "--writable DIR names the folder for uploads"),
     habit("--access-log --logfile --log-file", "--log FILE names the file of the log"),
     habit("-t -j --threads --streams --workers", "--max-streams N limits the streams per transfer"),
 ];

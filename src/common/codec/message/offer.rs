@@ -54,7 +54,7 @@ pub struct ClassicOffer {
 /// A transfer in the ropewalk protocol.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RopewalkOffer {
-    /// The data port, 1 to 65535.
+    /// The data port, 1 to 65535; 0 if the session has none, and its streams join it.
     pub port: u16,
     /// The session's token, which each stream shows.
     pub token: [u8; 16],
@@ -106,7 +106,7 @@ pub struct FolderState {
 }
 
 impl FolderState {
-    fn members(&self) -> impl Iterator<Item = (&'static str, Value)> {
+    pub(super) fn members(&self) -> impl Iterator<Item = (&'static str, Value)> {
         [
             ("folder", Value::from(hex(&self.identity))),
             ("mode", Value::from_u64(self.mode.into())),
@@ -116,7 +116,7 @@ impl FolderState {
         .into_iter()
     }
 
-    fn from_members(body: &Value) -> Option<FolderState> {
+    pub(super) fn from_members(body: &Value) -> Option<FolderState> {
         Some(FolderState {
             identity: from_hex(body.get("folder")?.as_str()?)?.try_into().ok()?,
             mode: number(body, "mode").filter(|mode| *mode <= MODE_BITS)?,
@@ -231,7 +231,7 @@ fn ropewalk(body: &Value, etag: String) -> Option<RopewalkOffer> {
         return None;
     }
     Some(RopewalkOffer {
-        port: port(body)?,
+        port: number(body, "port")?,
         token: token(body)?,
         size: number(body, "size")?,
         stored: number(body, "stored")?,

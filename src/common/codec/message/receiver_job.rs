@@ -4,14 +4,18 @@
 //!   file; the client then appends the others to the first;
 //! - ropewalk: the part file and its journal, both ready for use; with `basis`, an older file
 //!   that is open for reading;
+//! - tree: the folder, if there is one to change or to compare with;
 //! - piped, in either protocol: the one descriptor that takes the bytes in order.
 //!
-//! Later messages: another session (session.rs), after a report that this one is lost.
+//! Later messages: another session (session.rs), after a report that this one is lost; a stream
+//! that the client has opened (new_stream.rs), after a report that one is needed.
 
 #![forbid(unsafe_code)]
 
 use super::fields::{Fields, from_flag};
+use super::offer::FolderState;
 use super::session::Session;
+use super::tree_options::TreeOptions;
 use super::verify::Verify;
 use crate::codec::json::Value;
 use crate::error::Result;
@@ -57,7 +61,34 @@ pub enum ReceiverProtocol {
         verify: Verify,
         /// Whether the streams go to the control port from the start.
         single_port: bool,
+        /// Whether the client opens the streams and hands them over.
+        handed: bool,
     },
+    /// A tree, over the ropewalk protocol.
+    Tree(Box<TreeJob>),
+}
+
+/// What a receiver needs for a tree.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TreeJob {
+    /// The first session.
+    pub session: Session,
+    /// What the server says of the folder.
+    pub top: FolderState,
+    /// Whether there is a folder to compare with and to fill.
+    pub has_folder: bool,
+    /// Whether to sync files to the disk.
+    pub sync: bool,
+    /// As for a file.
+    pub grows: bool,
+    /// Whether blocks need no checksum.
+    pub unchecked: bool,
+    /// As for a file.
+    pub single_port: bool,
+    /// As for a file.
+    pub handed: bool,
+    /// How to compare, and what to do.
+    pub options: TreeOptions,
 }
 
 /// Where the bytes of a file go.
@@ -94,7 +125,15 @@ impl ReceiverJob {
                 members.extend(rate);
                 members.extend(is_piped.then_some(piped));
             }
-            ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } => {
+            ReceiverProtocol::Ropewalk {
+                session,
+                sink,
+                size,
+                grows,
+                verify,
+                single_port,
+                handed,
+            } => {
                 members.extend(session.members());
                 members.extend([
                     match sink {
@@ -109,9 +148,28 @@ impl ReceiverJob {
                     ("verify", Value::from(verify.word())),
                     ("single_port", from_flag(*single_port)),
                 ]);
+                members.extend(handed.then_some(("handed", from_flag(true))));
                 members.extend(rate);
                 let has_basis = matches!(sink, Sink::Kept { basis: true, .. });
                 members.extend(has_basis.then(|| ("basis", from_flag(true))));
+            }
+            ReceiverProtocol::Tree(tree) => {
+                members.extend(tree.session.members());
+                members.extend(tree.top.members());
+                members.extend(tree.top.mtime.members());
+                members.extend([
+                    ("has_folder", from_flag(tree.has_folder)),
+                    ("sync", from_flag(tree.sync)),
+                    shown,
+                    ("protocol", Value::from_u64(2)),
+                    ("grows", from_flag(tree.grows)),
+                    trace,
+                    ("unchecked", from_flag(tree.unchecked)),
+                    ("single_port", from_flag(tree.single_port)),
+                    ("handed", from_flag(tree.handed)),
+                    ("tree", tree.options.to_json()),
+                ]);
+                members.extend(rate);
             }
         }
         Value::object(members)
@@ -130,6 +188,9 @@ impl ReceiverJob {
                 streams: fields.streams("threads")?,
                 piped,
             },
+            2 if fields.has("tree") => {
+                ReceiverProtocol::Tree(Box::new(TreeJob::from_fields(&fields, object)?))
+            }
             2 => ReceiverProtocol::Ropewalk {
                 session: Session::from_fields(&fields)?,
                 sink: match piped {
@@ -144,6 +205,7 @@ impl ReceiverJob {
                 verify: Verify::from_word(fields.text("verify")?)
                     .ok_or_else(|| fields.invalid("verify"))?,
                 single_port: fields.flag("single_port")?,
+                handed: fields.flag_if_any("handed")?,
             },
             _ => return Err(fields.invalid("protocol")),
         };
@@ -152,6 +214,23 @@ impl ReceiverJob {
             trace: fields.flag_if_any("trace")?,
             rate: fields.number_if_any("rate")?,
             protocol,
+        })
+    }
+}
+
+impl TreeJob {
+    fn from_fields(fields: &Fields<'_>, object: &Value) -> Result<TreeJob> {
+        let options = object.get("tree").ok_or_else(|| fields.invalid("tree"))?;
+        Ok(TreeJob {
+            session: Session::from_fields(fields)?,
+            top: FolderState::from_members(object).ok_or_else(|| fields.invalid("folder"))?,
+            has_folder: fields.flag("has_folder")?,
+            sync: fields.flag("sync")?,
+            grows: fields.flag("grows")?,
+            unchecked: fields.flag("unchecked")?,
+            single_port: fields.flag("single_port")?,
+            handed: fields.flag("handed")?,
+            options: TreeOptions::from_json(options)?,
         })
     }
 }
@@ -171,6 +250,27 @@ mod tests {
         r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"sync":1,"shown":"out","#,
         r#""protocol":2,"size":10,"grows":0,"trace":1,"verify":"md5","single_port":0}"#
     );
+
+    const TREE: &str = concat!(
+        r#"{"address":"192.0.2.1:46687","control":"192.0.2.1:8080","#,
+        r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"#,
+        r#""folder":"000102030405060708090a0b0c0d0e0f","mode":493,"uid":0,"gid":7,"#,
+        r#""mtime_s":-5,"mtime_ns":9,"has_folder":1,"sync":1,"shown":"out","protocol":2,"#,
+        r#""grows":0,"trace":0,"unchecked":0,"single_port":0,"handed":0,"#,
+        r#""tree":{"rules":["-2a"],"delete":"none","dry_run":0,"checksum":0,"whole":0,"#,
+        r#""ignore_existing":0,"update":0,"hard_links":0,"owner":0,"verbose":1}}"#
+    );
+
+    #[test]
+    fn a_job_of_a_tree_survives_the_socket() {
+        let job = read(TREE).unwrap();
+        let ReceiverProtocol::Tree(tree) = &job.protocol else { panic!() };
+        assert_eq!((tree.top.mode, tree.top.gid, tree.top.mtime.seconds), (0o755, 7, -5));
+        assert!(tree.has_folder && tree.options.verbose && survives(TREE));
+        for key in ["folder", "has_folder", "sync", "unchecked", "mtime_s"] {
+            assert!(read(&TREE.replace(&format!("\"{key}\""), "\"other\"")).is_err(), "{key}");
+        }
+    }
 
     fn read(text: &str) -> Result<ReceiverJob> {
         ReceiverJob::from_json(&json::parse(text.as_bytes()).unwrap())
@@ -195,7 +295,7 @@ mod tests {
     fn a_ropewalk_job_survives_the_socket() {
         let job = read(ROPEWALK).unwrap();
         assert!(job.trace && job.rate.is_none());
-        let ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } =
+        let ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port, handed } =
             job.protocol
         else {
             panic!("another protocol");
@@ -203,8 +303,9 @@ mod tests {
         assert_eq!((session.address.port(), session.streams), (46687, 4));
         let kept = Sink::Kept { sync: true, basis: false };
         assert_eq!((sink, size, verify), (kept, 10, Verify::Md5));
-        assert!(!grows && !single_port);
+        assert!(!grows && !single_port && !handed);
         assert!(survives(ROPEWALK));
+        assert!(survives(&ROPEWALK.replace("single_port\":0", "single_port\":0,\"handed\":1")));
     }
 
     #[test]

@@ -180,28 +180,22 @@ fn what_no_rule_matches_belongs_to_the_transfer() {
 
 #[test]
 fn a_file_of_patterns_has_comments_and_empty_lines_and_ends_of_lines_of_two_kinds() {
-    let mut found = Rules::default();
-    found.add_lines(b"\xef\xbb\xbf# notes\n\n*.o\r\n\r\n\\#x\n #y\nlast").unwrap();
-    let wanted = ["*.o", r"\#x", " #y", "last"].map(|text| (Action::Exclude, text));
-    assert_eq!(found, rules(&wanted));
+    let found = patterns_in(b"\xef\xbb\xbf# notes\n\n*.o\r\n\r\n\\#x\n #y\nlast").unwrap();
+    assert_eq!(found, [&b"*.o"[..], br"\#x", b" #y", b"last"]);
 }
 
 #[test]
 fn a_file_without_a_pattern_adds_no_rule() {
     for text in [&b""[..], b"\n", b"\r\n\r\n", b"# x", b"\xef\xbb\xbf"] {
-        let mut found = Rules::default();
-        found.add_lines(text).unwrap();
-        assert!(found.is_empty());
+        assert!(patterns_in(text).unwrap().is_empty());
     }
 }
 
 #[test]
 fn a_bad_line_is_told_by_its_number() {
-    let mut found = Rules::default();
-    let error = found.add_lines(b"a\n# [\n[\nb\n").unwrap_err();
+    let error = patterns_in(b"a\n# [\n[\nb\n").unwrap_err();
     assert_eq!(error, LineError { line: 3, error: PatternError::UnclosedBracket });
     assert_eq!(error.to_string(), "line 3: a '[' has no ']'");
-    assert!(found.is_empty());
 }
 
 /// The same question for the text of a pattern, byte by byte, trying all ways.

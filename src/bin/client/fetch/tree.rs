@@ -1,0 +1,110 @@
+//! A fetch of a folder into a folder. What is complete stays, so the same command goes on, and
+//! brings the folder up to date later.
+
+#![forbid(unsafe_code)]
+
+use super::Fetch;
+use super::offered::Offered;
+use super::receiver::Received;
+use super::session_guard::SessionGuard;
+use super::transfer::Transfer;
+use crate::config::{StreamCount, TreeVerify};
+use crate::control::{Server, TreeOffer};
+use crate::summary::FetchedTree;
+use ropewalk::codec::message::receiver_job::TreeJob;
+use ropewalk::codec::text::escape;
+use ropewalk::error::{Error, ExitCode, Result};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+/// The mode of a folder while entries come.
+const PRIVATE_MODE: u32 = 0o700;
+
+/// Fetches the content of the server's folder into `path`.
+pub(super) fn run(
+    fetch: &Fetch<'_>,
+    path: &Path,
+    server: &Server,
+    offer: &TreeOffer,
+    guard: &SessionGuard,
+) -> Result<FetchedTree> {
+    if fetch.config.tree.verify == TreeVerify::Md5 {
+        let text = "--verify md5: is for a single file; each block of a folder has a CRC32C";
+        return Err(Error::usage(text));
+    }
+    let shown = escape(path.as_os_str().as_bytes());
+    let folder =
+        open(path, fetch.config.tree.options.dry_run).map_err(|error| explain(&error, &shown))?;
+    fetch.progress.begin_tree();
+    let transfer = Transfer { fetch, server, offer: Offered::Tree(offer), guard };
+    let job = transfer.tree_job(job(&transfer, offer, folder.is_some()), &shown);
+    let files: Vec<_> = folder.iter().map(AsFd::as_fd).collect();
+    let Received { tally, mended, .. } =
+        transfer.run(&job, &files).map_err(|error| with_hint(error, fetch))?;
+    fetch.progress.saving(tally.bytes);
+    Ok(FetchedTree {
+        tree: fetch.progress.tree(),
+        bytes: tally.bytes,
+        same_bytes: tally.same,
+        time: fetch.begun.elapsed(),
+        streams: tally.streams,
+        is_checked: fetch.config.tree.verify == TreeVerify::Blocks,
+        is_dry: fetch.config.tree.options.dry_run,
+        mended,
+    })
+}
+
+/// Opens the folder, and makes it if it is missing. `None` if it is missing in a dry run.
+fn open(path: &Path, is_dry: bool) -> io::Result<Option<File>> {
+    let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    match open_folder(path) {
+        Err(error) if is_missing(&error) && is_dry => Ok(None),
+        Err(error) if is_missing(&error) => {
+            DirBuilder::new().mode(PRIVATE_MODE).create(path)?;
+            open_folder(path).map(Some)
+        }
+        opened => opened.map(Some),
+    }
+}
+
+fn open_folder(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path)
+}
+
+fn explain(error: &io::Error, shown: &str) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENOTDIR) => {
+            let text = format!("{shown}: is not a folder, and the server has a folder");
+            Error::new(ExitCode::System, text)
+        }
+        _ => Error::system(shown, error),
+    }
+}
+
+fn job(transfer: &Transfer<'_>, offer: &TreeOffer, has_folder: bool) -> TreeJob {
+    let config = transfer.fetch.config;
+    TreeJob {
+        session: transfer.session(transfer.offer),
+        top: offer.folder,
+        has_folder,
+        sync: config.start_options.sync,
+        grows: config.streams == StreamCount::Auto,
+        unchecked: config.tree.verify == TreeVerify::Nothing,
+        single_port: config.single_port,
+        handed: transfer.server.children().is_some(),
+        options: config.tree.options.clone(),
+    }
+}
+
+/// Adds how to go on. After a signal the main thread adds it.
+fn with_hint(error: Error, fetch: &Fetch<'_>) -> Error {
+    match fetch.interrupt.error() {
+        Some(interrupted) => interrupted,
+        None => error.advise(format_args!("to continue: {}", fetch.config.command)),
+    }
+}
