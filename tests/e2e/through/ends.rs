@@ -1,7 +1,6 @@
 //! What is killed in the middle of a transfer: nothing stays on either side, and the transfer goes
 //! on, by itself or with the same command.
 
-
 use crate::support::harness::{Running, run, wait_until};
 use crate::support::proof;
 use crate::support::system::signal;
