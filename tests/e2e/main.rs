@@ -16,4 +16,5 @@ mod limits;
 mod packages;
 mod resume;
 mod security;
+mod through;
 mod transfer;

@@ -245,6 +245,7 @@ impl Source {
             }
             bytes.copy_within(used..filled, 0);
             filled -= used;
+            answers.flush()?;
             self.ending.wait_or(stream)?;
             self.check_ending()?;
             match stream.read(&mut bytes[filled..])? {

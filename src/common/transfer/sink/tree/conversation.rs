@@ -722,7 +722,7 @@ impl TreeSink {
             self.board.put_back(number);
             return Err(Error::internal("a file has no place"));
         };
-        match store.create(path, name, *target) {
+        match store.create(path, name, *target, &self.attributes(&file.meta)) {
             Ok(new) => Ok(Writing::To(new)),
             Err(error) => self.give_up(file, &error).map(|()| Writing::Nowhere),
         }
