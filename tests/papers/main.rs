@@ -81,6 +81,9 @@ fn kind_of(name: &'static str) -> Option<Kind> {
         "DIR" | "directory" => Kind::Folder,
         "address" | "host" => Kind::Host,
         "NAME" => Kind::User,
+        "COMMAND" => Kind::OneOf(vec!["ssh"]),
+        // A file of another machine.
+        "PATH" => Kind::Free,
         "ADDR" | "ADDR:PORT" | "A-B" | "N" | "SECONDS" | "RATE" => Kind::Free,
         // A number needs no help, so only `auto` is offered.
         "N|auto" => Kind::OneOf(vec!["auto"]),

@@ -9,7 +9,7 @@ function __ropewalk_client_place
             set pending no
         else
             switch $word
-                case --auth --verify --streams --limit-rate --connect-timeout --retry-for --progress --trace
+                case --auth --verify -e --rsh --remote-server --streams --limit-rate --connect-timeout --retry-for --progress --trace
                     set pending yes
                 case -
                     set place (math $place + 1)
@@ -26,6 +26,8 @@ complete -c ropewalk-client -f
 complete -c ropewalk-client -l auth -r -F -d 'file with the line user:password, for a server that asks for a password'
 complete -c ropewalk-client -l auth-md5 -d 'answer with MD5 too, for an old server that lacks SHA-256'
 complete -c ropewalk-client -l verify -x -a 'md5 crc32c none' -d 'check the blocks and the whole file (md5), the blocks only (crc32c), or nothing (none) (default: md5)'
+complete -c ropewalk-client -s e -l rsh -x -a 'ssh' -d 'reach the other machine with COMMAND, such as ssh or \'docker exec -i\'; the address is its host, which takes the place of %h'
+complete -c ropewalk-client -l remote-server -x -d 'the server program on the other machine (default: ropewalk-server)'
 complete -c ropewalk-client -l streams -x -a 'auto' -d 'number of streams for a URL, 1 to 255; auto finds a good number (default: auto)'
 complete -c ropewalk-client -l limit-rate -x -d 'limit to RATE bytes per second; K, M, G mean KiB, MiB, GiB (default: no limit)'
 complete -c ropewalk-client -l single-port -d 'use the port in the address for all streams, and try no other port'
@@ -39,6 +41,6 @@ complete -c ropewalk-client -s q -l quiet -d 'print errors only'
 complete -c ropewalk-client -s v -l verbose -d 'show the MD5 of the file too'
 complete -c ropewalk-client -s h -l help -d 'show this help'
 complete -c ropewalk-client -s V -l version -d 'show the version'
-complete -c ropewalk-client -n '__ropewalk_client_place 0' -a '(__fish_print_hostnames)' -d 'host:port of the server; or a URL that names the file too, with or without http://'
+complete -c ropewalk-client -n '__ropewalk_client_place 0' -a '(__fish_print_hostnames)' -d 'host:port of the server; or a URL that names the file too, with or without http://; or host:path, for ssh'
 complete -c ropewalk-client -n '__ropewalk_client_place 1' -a 'auto' -d 'number of streams, 1 to 255, or auto; not with a URL'
 complete -c ropewalk-client -n '__ropewalk_client_place 3' -F -d 'the output file, a folder for it, or - for standard output (default: the file\'s own name, in this folder)'

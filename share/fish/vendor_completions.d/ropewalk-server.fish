@@ -25,6 +25,7 @@ end
 complete -c ropewalk-server -f
 complete -c ropewalk-server -l root -x -a '(__fish_complete_directories)' -d 'serve only the files in this folder (default: every file that the server can read)'
 complete -c ropewalk-server -l index -d 'list a folder as an HTML page, or as JSON for clients that ask for JSON'
+complete -c ropewalk-server -l stdio -d 'serve one client over standard input and output, as client -e ssh starts this program'
 complete -c ropewalk-server -l bind -x -d 'listen on this address only (default: all addresses, IPv6 and IPv4)'
 complete -c ropewalk-server -l data-ports -x -d 'take the data ports of transfers from this range (default: any free port)'
 complete -c ropewalk-server -l metrics -x -d 'serve metrics for Prometheus at this address, under /-/metrics, without a password'

@@ -230,7 +230,7 @@ impl Server {
             [("Host", self.host.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
         let stream = match self.connect() {
             // No connection is left for it.
-            Err(_) if self.children.as_ref().is_some_and(|all| all.is_barred()) => {
+            Err(_) if self.children.as_ref().is_some_and(|all| all.is_locked_out()) => {
                 return Ok(Answer::Now(None));
             }
             connected => connected?,
@@ -359,9 +359,7 @@ impl Server {
             let dead = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
             held.stop(matches!(&reply, Err(NoReply::Broken(error)) if dead(error)));
         }
-        reply.map_err(|failure| {
-            self.no_reply(failure, limit, begun.elapsed(), http.first_line())
-        })
+        reply.map_err(|failure| self.no_reply(failure, limit, begun.elapsed(), http.first_line()))
     }
 
     /// The error for a reply that did not come within `limit`, or came broken, after `waited`.

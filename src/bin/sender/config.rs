@@ -92,6 +92,7 @@ pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Task> {
     }
     let timing = Timing::default();
     let source = ClassicSource::new(file, plan, streams, Throttle::default(), timing);
-    let acceptor = Acceptor::new(Some(listener.into()), None, timing).map_err(crate::config::failed)?;
+    let acceptor =
+        Acceptor::new(Some(listener.into()), None, timing).map_err(crate::config::failed)?;
     Ok(Task { transfer: Transfer::Classic(Box::new(source)), acceptor })
 }

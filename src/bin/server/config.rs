@@ -38,16 +38,8 @@ const DEFAULT_STALL: u64 = 60;
 const MAX_SECONDS: u64 = 86_400;
 
 /// Options that mean nothing without a port.
-const WITHOUT_STDIO: [&str; 8] = [
-    "auth",
-    "auth-md5",
-    "bind",
-    "data-ports",
-    "metrics",
-    "any-address",
-    "trust-proxy",
-    "user",
-];
+const WITHOUT_STDIO: [&str; 8] =
+    ["auth", "auth-md5", "bind", "data-ports", "metrics", "any-address", "trust-proxy", "user"];
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

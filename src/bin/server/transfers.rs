@@ -104,7 +104,9 @@ impl Transfers {
         digests: &Arc<Digests>,
     ) -> Result<ClassicOffer, NoAnswer> {
         if !self.entrances.has_ports() {
-            return Err(Refusal::new(Status::BAD_REQUEST, "the classic protocol needs ports").into());
+            return Err(
+                Refusal::new(Status::BAD_REQUEST, "the classic protocol needs ports").into()
+            );
         }
         let entry = self.table.admit(connection.peer().ip(), Instant::now())?;
         let Opened { file, identity } = &wanted.opened;

@@ -101,11 +101,7 @@ pub fn read(source: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 ///
 /// # Errors
 /// `TimedOut`; what read(2) gives.
-pub fn read_by(
-    source: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    deadline: Instant,
-) -> io::Result<usize> {
+pub fn read_by(source: BorrowedFd<'_>, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if poll::readable(&[source], Some(left))? == [false] {

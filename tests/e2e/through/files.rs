@@ -9,7 +9,9 @@ use std::process::Stdio;
 
 #[test]
 fn a_file_arrives_over_any_number_of_connections_of_any_kind() {
-    for (body, streams) in [(SOCKET, "1"), (SOCKET, "4"), (PIPES, "1"), (PIPES, "3"), (PIPES, "auto")] {
+    for (body, streams) in
+        [(SOCKET, "1"), (SOCKET, "4"), (PIPES, "1"), (PIPES, "3"), (PIPES, "auto")]
+    {
         let through = Through::new("through-file", 5_000_001);
         let outcome = through.fetches(through.client(body, streams));
         assert!(outcome.out.contains("md5 ok"), "{outcome:?}");

@@ -200,15 +200,8 @@ mod tests {
     fn a_ropewalk_job_survives_the_socket() {
         let job = read(ROPEWALK).unwrap();
         assert!(job.trace && job.rate.is_none());
-        let ReceiverProtocol::Ropewalk {
-            session,
-            sink,
-            size,
-            grows,
-            verify,
-            single_port,
-            handed,
-        } = job.protocol
+        let ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port, handed } =
+            job.protocol
         else {
             panic!("another protocol");
         };

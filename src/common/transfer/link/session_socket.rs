@@ -30,12 +30,8 @@ mod tests {
 
     #[test]
     fn each_session_and_each_purpose_has_a_name_of_its_own_without_the_token() {
-        let names = [
-            for_streams(&[1; 16]),
-            for_http(&[1; 16]),
-            for_streams(&[2; 16]),
-            for_http(&[2; 16]),
-        ];
+        let names =
+            [for_streams(&[1; 16]), for_http(&[1; 16]), for_streams(&[2; 16]), for_http(&[2; 16])];
         for (at, one) in names.iter().enumerate() {
             assert!(names[at + 1..].iter().all(|other| other != one));
             assert!(!String::from_utf8_lossy(one).contains("01010101"));
