@@ -109,7 +109,7 @@ fn ctrl_z_stops_the_client_and_it_goes_on_afterwards() {
 #[test]
 fn a_disk_that_is_full_here_ends_both_sides() {
     let through = Through::new("through-full", SIZE);
-    let mut client = through.client(PIPES, 2);
+    let client = through.client(PIPES, 2);
     let outcome = run(&mut crate::support::harness::after("ulimit -f 1000", &client));
     assert_eq!(outcome.status.code(), Some(1), "{outcome:?}");
     proof::no_process_stays(&through.scratch);
