@@ -110,11 +110,7 @@ fn ctrl_z_stops_the_client_and_it_goes_on_afterwards() {
 fn a_disk_that_is_full_here_ends_both_sides() {
     let through = Through::new("through-full", SIZE);
     let client = through.client(PIPES, 2);
-<<<<<<< HEAD
     let outcome = run(&mut after("ulimit -f 1000", &client));
-=======
-    let outcome = run(&mut crate::support::harness::after("ulimit -f 1000", &client));
->>>>>>> servertree
     assert_eq!(outcome.status.code(), Some(1), "{outcome:?}");
     proof::no_process_stays(&through.scratch);
 }
