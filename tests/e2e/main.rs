@@ -17,3 +17,4 @@ mod packages;
 mod resume;
 mod security;
 mod transfer;
+mod trees;

@@ -15,4 +15,5 @@ pub(crate) mod relay;
 pub(crate) mod site;
 pub(crate) mod socket;
 pub(crate) mod system;
+pub(crate) mod trees;
 pub(crate) mod user;
