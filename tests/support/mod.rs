@@ -17,4 +17,5 @@ pub(crate) mod socket;
 pub(crate) mod system;
 pub(crate) mod through;
 pub(crate) mod uploads;
+pub(crate) mod trees;
 pub(crate) mod user;
