@@ -522,12 +522,16 @@ fn a_folder_that_may_not_be_written_is_an_error_at_the_start() {
     let scratch = Scratch::new("put-options");
     fs::create_dir_all(scratch.path("root/in")).unwrap();
     fs::create_dir(scratch.path("in")).unwrap();
+    let users = scratch.write("root/in/users", b"ann:sesame\n");
+    fs::set_permissions(users, Permissions::from_mode(0o600)).unwrap();
     let anyone = "--writable-by-anyone";
     for (options, words) in [
         (&["--writable", "in", anyone][..], "--writable in: is not within "),
         (&["--writable", "root/..", anyone], "--writable root/..: is not within "),
         (&["--writable", "root/none", anyone], "--writable root/none: No such file"),
         (&["--writable", "root/in"], "--writable: needs --auth"),
+        (&["--writable", "root/in", "--auth", "root/in/users"], "is within --writable"),
+        (&["--writable", "root/in", anyone, "--log", "root/in/log"], "is within --writable"),
         (&[anyone], "--writable-by-anyone: needs --writable"),
         (&["--max-upload", "1G"], "--max-upload: needs --writable"),
         (&["--keep-free", "5"], "--keep-free: needs --writable"),

@@ -8,7 +8,7 @@ use crate::answer::{begin, unavailable};
 use crate::conditions::{Current, Validators, allow_change, wants_new};
 use ropewalk::codec::http::{Headers, Refusal, Response, Status};
 use ropewalk::sys::beneath::Place;
-use ropewalk::sys::dir::{Access, Kind, Status as Found};
+use ropewalk::sys::dir::{Kind, Status as Found};
 use ropewalk::sys::volume;
 use ropewalk::transfer::source::identity::Identity;
 use std::io;
@@ -102,8 +102,8 @@ pub(super) fn judge(place: &Place, fields: &Headers) -> Result<Option<Found>, Re
 
 /// What conditions about a file are compared with: the same as in a GET.
 fn validators(place: &Place, found: &Found) -> Result<Validators, Refusal> {
-    let looked = place.folder.open_file(&place.name, Access::Look);
-    let keeps_inode = looked.is_ok_and(volume::keeps_inodes);
+    // Not on another mount: that would be a mount point.
+    let keeps_inode = volume::keeps_inodes(&place.folder);
     Validators::of(&Identity::of_status(found, keeps_inode))
 }
 

@@ -196,6 +196,22 @@ fn a_body_that_ends_early_or_stalls_is_an_error() {
 }
 
 #[test]
+fn only_one_way_of_closing_throws_an_unread_body_away() {
+    let body = vec![0; 8 << 20];
+    for thrown_away in [true, false] {
+        let (http, mut peer, _) = put(&format!("Content-Length: {}\r\n", body.len()), b"");
+        let closing = std::thread::spawn(move || match thrown_away {
+            true => http.close_after_body(),
+            false => http.close_gently(),
+        });
+        let sent = peer.write_all(&body);
+        assert!(sent.is_ok() || !thrown_away, "{sent:?}");
+        drop(peer);
+        closing.join().unwrap();
+    }
+}
+
+#[test]
 fn only_a_client_that_waits_for_it_is_invited_to_send_a_body() {
     for (fields, invited) in [("Expect: 100-continue\r\n", true), ("", false)] {
         let (http, mut peer, head) = put(&format!("Content-Length: 5\r\n{fields}"), b"");
