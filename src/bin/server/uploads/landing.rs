@@ -114,9 +114,9 @@ fn changed() -> Refusal {
 /// The refusal of a file that cannot be written.
 pub(crate) fn refusal(why: Unwritten) -> Refusal {
     match why {
-        Unwritten::Full => {
+        Unwritten::Full(cause) => {
             let words = "the server has too little free space for this file";
-            Refusal::new(Status::INSUFFICIENT_STORAGE, words).because(Some(libc::ENOSPC))
+            Refusal::new(Status::INSUFFICIENT_STORAGE, words).because(cause)
         }
         Unwritten::TooLong => {
             Refusal::new(Status::CONTENT_TOO_LARGE, "no file can be so large on the server")
@@ -126,6 +126,10 @@ pub(crate) fn refusal(why: Unwritten) -> Refusal {
             Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
                 let words = "the server may not write there";
                 Refusal::new(Status::FORBIDDEN, words).because(error.raw_os_error())
+            }
+            Some(libc::EISDIR | libc::ENOTEMPTY | libc::EBUSY) => {
+                let words = "what has this name cannot be replaced";
+                Refusal::new(Status::CONFLICT, words).because(error.raw_os_error())
             }
             cause => {
                 let words = "the server cannot write the file";
