@@ -121,6 +121,25 @@ const CLIENT_PAGE: Page = Page {
             ],
         },
         Section {
+            title: "THROUGH ANOTHER PROGRAM",
+            text: &[
+                "With --rsh COMMAND no server has to run on the other machine, and no port has to be \
+                 open. COMMAND connects its standard input and output to a program there: ssh, \
+                 docker exec -i, kubectl exec -i. It is split in words, with quotes, and no shell \
+                 runs here. %h in it is replaced by the host; without %h the host comes behind it. \
+                 Then follow the words of --remote-server, and --stdio. [user@]host:path in place \
+                 of a URL means ssh, unless a port follows the colon; a path without a leading \
+                 slash begins at the home folder there.",
+                "Each stream is a connection of its own. If COMMAND is ssh, it gets -T -x -a, and all \
+                 connections but the first also -o BatchMode=yes -o ControlPath=none. Only the \
+                 first may ask for a password. At most 8 connections log in at once, and none \
+                 after two failed logins: then the streams that are there bring the file. One more \
+                 connection asks for the MD5. Each line that COMMAND writes to its standard error \
+                 is shown once, and none with --quiet.",
+            ],
+            entries: &[],
+        },
+        Section {
             title: "PASSWORDS",
             text: &[
                 "A server with --auth asks for a user and a password. The client takes them from \

@@ -39,7 +39,7 @@ const MOST_STARTING: usize = 8;
 /// The most failed logins. After more of them a guard such as fail2ban locks the user out.
 const MOST_LOGIN_FAILURES: u32 = 2;
 
-/// The most joins that may fail for want of the session, before no other is tried.
+/// The most joins of streams that may fail for want of the session, before no other is tried.
 const MOST_UNJOINED: u32 = 2;
 
 /// How often a connection is tried that the other side refuses.
@@ -124,7 +124,7 @@ impl Children {
     pub(crate) fn connect(&self) -> Result<TcpStream> {
         let (turn, place) = {
             let mut state = lock(&self.state);
-            if state.login_failures >= MOST_LOGIN_FAILURES {
+            if state.is_locked_out() {
                 return Err(self.locked_out());
             }
             match std::mem::replace(&mut state.begun, true) {
@@ -204,14 +204,9 @@ impl Children {
         Ok(TcpStream::from(OwnedFd::from(socket)))
     }
 
-    /// Whether no further connection can be had.
-    pub(crate) fn is_barred(&self) -> bool {
-        lock(&self.state).is_barred()
-    }
-
     /// Whether another attempt to connect would be one failed login too many.
     pub(crate) fn is_locked_out(&self) -> bool {
-        lock(&self.state).login_failures >= MOST_LOGIN_FAILURES
+        lock(&self.state).is_locked_out()
     }
 
     /// Ends all children, and waits until they have ended.
@@ -259,7 +254,7 @@ impl Children {
     fn open(&self, http: bool) -> std::result::Result<UnixStream, String> {
         let mut attempts = 0;
         loop {
-            let (slot, token) = self.slot()?;
+            let (slot, token) = self.slot(http)?;
             let joined = self.join(Join { token, http });
             // Before the place is free: nobody else may try a login too many.
             match &joined {
@@ -294,13 +289,13 @@ impl Children {
     }
 
     /// Waits for a place among those that log in: the first further one goes alone.
-    fn slot(&self) -> std::result::Result<(Slot<'_>, [u8; 16]), String> {
+    fn slot(&self, http: bool) -> std::result::Result<(Slot<'_>, [u8; 16]), String> {
         let mut state = lock(&self.state);
         loop {
             if state.over {
                 return Err(format!("{}: the transfer is over", self.shown));
             }
-            if state.is_barred() {
+            if state.is_locked_out() || !http && state.unjoined >= MOST_UNJOINED {
                 return Err(format!("{}: no further connections", self.shown));
             }
             let most = if state.proven { MOST_STARTING } else { 1 };
@@ -368,7 +363,7 @@ impl Children {
 }
 
 impl State {
-    fn is_barred(&self) -> bool {
-        self.login_failures >= MOST_LOGIN_FAILURES || self.unjoined >= MOST_UNJOINED
+    fn is_locked_out(&self) -> bool {
+        self.login_failures >= MOST_LOGIN_FAILURES
     }
 }

@@ -230,7 +230,7 @@ impl Server {
             [("Host", self.host.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
         let stream = match self.connect() {
             // No connection is left for it.
-            Err(_) if self.children.as_ref().is_some_and(|all| all.is_barred()) => {
+            Err(_) if self.children.as_ref().is_some_and(|all| all.is_locked_out()) => {
                 return Ok(Answer::Now(None));
             }
             connected => connected?,

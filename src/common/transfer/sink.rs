@@ -102,10 +102,11 @@ impl Sink {
             Some(_) => wanted.block(0).next_multiple_of(HASH_UNIT),
             None => wanted.block(0),
         };
-        let mut queue = Queue::new(wanted.size, piece, &wanted.store.held()).with_timing(&timing);
-        if delta.is_some() {
-            queue = queue.with_aligned_pieces();
-        }
+        let mut queue = Queue::new(wanted.size, piece, &wanted.store.held());
+        queue = match delta {
+            Some(_) => queue.with_timing(&timing.with_hashes()).with_aligned_pieces(),
+            None => queue.with_timing(&timing),
+        };
         if let Some(room) = wanted.store.room() {
             queue = queue.with_room(room);
         }

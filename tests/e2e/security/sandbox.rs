@@ -90,6 +90,24 @@ fn the_sender_of_a_folder_is_confined_to_it() {
 }
 
 #[test]
+fn the_receiver_of_a_folder_is_confined() {
+    let scratch = Scratch::new("confined-sink");
+    let server = Server::start(&scratch, &[]);
+    scratch.make_dir("top");
+    let bytes = content(8 << 20);
+    scratch.write("top/file", &bytes);
+    let output = scratch.path("out");
+    let (gate, faults) = Gate::after(2);
+    let relay = Relay::start(&scratch, server.address, faults);
+    let client = Running::start(&mut scratch.client(relay.address, 4, "top", &output));
+    gate.wait_until_reached();
+    confined(proof::children(client.pid(), 1)[0]);
+    gate.open();
+    client.finish().succeeded();
+    assert_same(&fs::read(output.join("file")).unwrap(), &bytes, "the file");
+}
+
+#[test]
 fn a_classic_sender_is_confined_too() {
     let scratch = Scratch::new("confined-classic");
     let server = Server::start(&scratch, &[]);

@@ -1,7 +1,7 @@
 //! What is killed in the middle of a transfer: nothing stays on either side, and the transfer goes
 //! on, by itself or with the same command.
 
-use crate::support::harness::{Running, run, wait_until};
+use crate::support::harness::{Running, after, run, wait_until};
 use crate::support::proof;
 use crate::support::system::signal;
 use crate::support::through::{PIPES, SOCKET, Through};
@@ -109,8 +109,8 @@ fn ctrl_z_stops_the_client_and_it_goes_on_afterwards() {
 #[test]
 fn a_disk_that_is_full_here_ends_both_sides() {
     let through = Through::new("through-full", SIZE);
-    let mut client = through.client(PIPES, 2);
-    let outcome = run(&mut crate::support::harness::after("ulimit -f 1000", &client));
+    let client = through.client(PIPES, 2);
+    let outcome = run(&mut after("ulimit -f 1000", &client));
     assert_eq!(outcome.status.code(), Some(1), "{outcome:?}");
     proof::no_process_stays(&through.scratch);
 }

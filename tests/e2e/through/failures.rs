@@ -15,8 +15,8 @@ fn outcome(test: &str, body: &str) -> (Through, Outcome) {
 
 /// Demands this end, and that nothing is left.
 #[track_caller]
-fn fails(body: &str, code: i32, words: &[&str]) {
-    let (through, outcome) = outcome("through-fails", body);
+fn fails(test: &str, body: &str, code: i32, words: &[&str]) {
+    let (through, outcome) = outcome(test, body);
     for word in words {
         outcome.failed(code, "client", word);
     }
@@ -26,24 +26,39 @@ fn fails(body: &str, code: i32, words: &[&str]) {
 #[test]
 fn a_program_that_is_missing_there_is_brought_there_by_what_the_message_says() {
     let words = ["cannot be run there", "--remote-server", "make static", "not found"];
-    fails("echo sh: 1: ropewalk-server: not found >&2; exit 127", REFUSED, &words);
-    fails("exit 126", REFUSED, &words[..3]);
+    fails(
+        "through-missing",
+        "echo sh: 1: ropewalk-server: not found >&2; exit 127",
+        REFUSED,
+        &words,
+    );
+    fails("through-not-executable", "exit 126", REFUSED, &words[..3]);
 }
 
 #[test]
 fn noise_before_the_reply_is_quoted() {
     let words = ["'Welcome to \\x1b[31mbox'", "start-up file"];
-    fails(&format!("printf 'Welcome to \\033[31mbox\\nmore\\n'; {SOCKET}"), PROTOCOL, &words);
-    fails("echo This account is not available.; exit 1", PROTOCOL, &["'This account is not"]);
+    fails(
+        "through-noise",
+        &format!("printf 'Welcome to \\033[31mbox\\nmore\\n'; {SOCKET}"),
+        PROTOCOL,
+        &words,
+    );
+    fails(
+        "through-nologin",
+        "echo This account is not available.; exit 1",
+        PROTOCOL,
+        &["'This account is not"],
+    );
 }
 
 #[test]
 fn an_old_program_and_another_program_are_told_with_their_words() {
     let words = ["ended with exit code 2", "no such option"];
-    fails("echo server: --stdio: no such option >&2; exit 2", NETWORK, &words);
-    fails("cat >/dev/null & exit 0", NETWORK, &["ended with exit code 0"]);
-    fails("kill -9 $$", NETWORK, &["stopped by signal 9"]);
-    fails("exec cat", PROTOCOL, &["POST "]);
+    fails("through-old", "echo server: --stdio: no such option >&2; exit 2", NETWORK, &words);
+    fails("through-nothing", "cat >/dev/null & exit 0", NETWORK, &["ended with exit code 0"]);
+    fails("through-kills-itself", "kill -9 $$", NETWORK, &["stopped by signal 9"]);
+    fails("through-cat", "exec cat", PROTOCOL, &["POST "]);
 }
 
 #[test]

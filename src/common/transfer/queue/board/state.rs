@@ -424,9 +424,11 @@ impl<M> State<M> {
         let Some(open) = self.folders.get_mut(&page.folder) else { return all_beyond };
         open.after = page.last.or(open.after.take());
         match end {
-            PageEnd::Whole | PageEnd::Broken if page.is_cut => self.let_wait(page.folder),
+            PageEnd::Whole | PageEnd::Other | PageEnd::Broken if page.is_cut => {
+                self.let_wait(page.folder);
+            }
             PageEnd::More => self.let_wait(page.folder),
-            PageEnd::Whole | PageEnd::Broken | PageEnd::Gone => {
+            PageEnd::Whole | PageEnd::Other | PageEnd::Broken | PageEnd::Gone => {
                 open.listing = Listing::Ended { is_whole: end == PageEnd::Whole };
                 self.unlisted -= 1;
                 self.counts.refused += u64::from(end == PageEnd::Broken);

@@ -446,9 +446,8 @@ impl Conversation<'_> {
             Page::new(payload, after.as_deref().unwrap_or(b"")).collect();
         let entries = entries.map_err(|error| Stop::Wrong(error.to_string()))?;
         let end = match end {
-            // The name has come to mean another folder: a disk was mounted, or taken away.
-            _ if identity != folder.meta.identity => PageEnd::Broken,
             WireEnd::More => PageEnd::More,
+            WireEnd::Whole if identity != folder.meta.identity => PageEnd::Other,
             WireEnd::Whole => PageEnd::Whole,
             WireEnd::Partial => PageEnd::Broken,
         };
@@ -464,9 +463,7 @@ impl Conversation<'_> {
                     .map(|(entry, _)| self.sink.prepare(&folder, entry))
                     .collect::<Result<Vec<_>>>()
                     .map_err(Stop::Fatal)?;
-                if end == PageEnd::Broken && identity != folder.meta.identity {
-                    self.sink.tell_refused(&folder.path(), "it is another folder now");
-                } else if end == PageEnd::Broken {
+                if end == PageEnd::Broken {
                     self.sink.tell_refused(&folder.path(), "the server could not list all of it");
                 }
                 self.sink.tell_beyond(&folder, self.sink.board.page(self.number, found, end));
