@@ -209,13 +209,6 @@ impl TreeSink {
         (self.told)(Report::Entry { act: Act::Warning, path: String::new(), reason: Some(text) });
     }
 
-    /// Records something, where that is wanted.
-    fn record(&self, record: impl FnOnce(&Recorder)) {
-        if let Some(recorder) = self.recorder.as_ref().filter(|_| self.board.end().is_none()) {
-            record(recorder);
-        }
-    }
-
     fn tree_tally(&self, progress: &Progress) -> TreeTally {
         TreeTally {
             files: progress.files_done,
@@ -283,6 +276,31 @@ fn is_fatal(error: &io::Error) -> bool {
 
 impl Work for TreeSink {
     type Threads<'scope> = Option<ScopedJoinHandle<'scope, Option<()>>>;
+
+    fn terms_of(&self, number: usize) -> Terms {
+        let unchecked = self.wanted.unchecked;
+        Terms { max_block: self.block(number), unchecked, from_source: false }
+    }
+
+    fn speak(&self, joined: &Joined<'_>) -> Stop {
+        Conversation::new(self, joined).run()
+    }
+
+    fn release(&self, number: usize) {
+        self.board.release(number);
+    }
+
+    fn abort(&self) {
+        self.board.abort();
+    }
+
+    fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
+    }
+
+    fn rate(&self) -> Option<&Rate> {
+        self.wanted.rate.as_ref()
+    }
 
     fn health(&self) -> &Health {
         &self.health
@@ -371,55 +389,5 @@ impl Work for TreeSink {
         self.warn_of_lacks();
         report(Report::Tree(self.tree_tally(&self.board.progress())));
         self.outcome(link.shares_port())
-    }
-}
-
-impl End for TreeSink {
-    fn terms(&self, number: usize) -> Terms {
-        let unchecked = self.wanted.unchecked;
-        Terms { max_block: self.block(number), unchecked, from_source: false }
-    }
-
-    /// A conversation that panics ends the transfer: what it had taken from the board would be
-    /// missing for ever.
-    fn converse(&self, joined: &Joined<'_>) -> Stop {
-        self.guarded(|| Conversation::new(self, joined).run()).unwrap_or(Stop::Over)
-    }
-
-    fn wants(&self, number: usize) -> bool {
-        number < usize::from(self.health.streams())
-    }
-
-    fn notice(&self, number: usize, event: Event) {
-        match event {
-            Event::Opened => self.record(|to| to.opened(number)),
-            Event::Reopened => {
-                self.health.reopened();
-                self.record(|to| to.mark(number, Mark::Reopened));
-            }
-            Event::Closed => {
-                self.board.release(number);
-                self.record(|to| to.closed(number));
-            }
-            Event::Broken => self.record(|to| to.mark(number, Mark::Broken)),
-            Event::Stalled => self.record(|to| to.mark(number, Mark::Stalled)),
-        }
-    }
-
-    fn fail(&self, error: Error) {
-        self.health.fail(error);
-        self.board.abort();
-    }
-
-    fn violated(&self, what: &str) {
-        self.bad_block(false, what);
-    }
-
-    /// No stream waits for the board or for its share of the rate any more.
-    fn close(&self) {
-        if self.board.end().is_none() {
-            self.fail(Error::new(ExitCode::Network, "no stream is accepted any more"));
-        }
-        self.wanted.rate.iter().for_each(Rate::lift);
     }
 }
