@@ -18,3 +18,4 @@ mod resume;
 mod security;
 mod through;
 mod transfer;
+mod trees;

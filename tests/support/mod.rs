@@ -16,5 +16,6 @@ pub(crate) mod site;
 pub(crate) mod socket;
 pub(crate) mod system;
 pub(crate) mod through;
+pub(crate) mod trees;
 pub(crate) mod uploads;
 pub(crate) mod user;

@@ -30,6 +30,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,9 +62,7 @@ impl Server {
     pub(crate) fn bind(mut config: Config, handed: Vec<TcpListener>) -> Result<Server> {
         let sender = workers::find("sender")?;
         let tree = tree(&config)?;
-        let uploads =
-            config.uploads.take().map(|rules| Uploads::open(rules, config.root.as_deref()));
-        let uploads = uploads.transpose()?;
+        let uploads = uploads(&mut config, &sender)?;
         let auth = config.auth.as_deref().map(|path| Auth::new(path, config.auth_md5));
         let auth = auth.transpose()?;
         let listeners = listeners(config.listen_at, handed)?;
@@ -278,6 +277,20 @@ pub(crate) fn tree(config: &Config) -> Result<Tree> {
     Root::open(path).map(Tree::Beneath).map_err(failed)
 }
 
+/// The folder that clients may write to, which has no file that the server itself trusts.
+fn uploads(config: &mut Config, sender: &Path) -> Result<Option<Uploads>> {
+    let Some(rules) = config.uploads.take() else { return Ok(None) };
+    let uploads = Uploads::open(rules, config.root.as_deref())?;
+    uploads.check_outside("the program", sender)?;
+    if let Ok(own) = std::env::current_exe() {
+        uploads.check_outside("the program", &own)?;
+    }
+    for (option, path) in [("--auth", &config.auth), ("--log", &config.log)] {
+        path.as_deref().map_or(Ok(()), |path| uploads.check_outside(option, path))?;
+    }
+    Ok(Some(uploads))
+}
+
 /// The warning about a server without `--root`.
 fn warning(is_root: bool, is_guarded: bool) -> String {
     let (who, advice) = match is_guarded {
@@ -347,6 +360,6 @@ pub(crate) fn converse(connection: &Connection, service: &Service, behind: Behin
         }
     }
     if http.has_unread_body() {
-        http.close_gently();
+        http.close_after_body();
     }
 }

@@ -49,6 +49,14 @@ impl Uploads {
         })
     }
 
+    /// Refuses a file of the server itself that clients could replace.
+    ///
+    /// # Errors
+    /// It is beneath the folder.
+    pub(crate) fn check_outside(&self, what: &str, path: &Path) -> Started<()> {
+        self.writable.check_outside(what, path)
+    }
+
     /// Where clients may write, and who they are, as the server says it at its start.
     pub(crate) fn announcement(&self) -> String {
         let who = match self.rules.by_anyone {

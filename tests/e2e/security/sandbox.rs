@@ -143,3 +143,15 @@ fn confined_workers_move_files_in_every_way() {
         }
     }
 }
+
+#[test]
+fn the_workers_of_a_folder_have_given_up_their_rights() {
+    let trees = crate::support::trees::Trees::with_server("tree-confined", &["-v"]);
+    trees.write("d/large", &content(4 << 20));
+    trees.write("d/small", b"x");
+    let client = Running::start(&mut trees.client(&["--limit-rate", "1M"]));
+    confined(proof::children(client.pid(), 1)[0]);
+    confined(proof::children(trees.server.running.pid(), 1)[0]);
+    client.finish().succeeded();
+    trees.assert_equal();
+}

@@ -158,6 +158,16 @@ impl TreeSink {
         }
     }
 
+    /// Removes what killed runs left in the top of the tree, before anything is written there.
+    fn clean_top(&self) -> Result<()> {
+        let store = self.wanted.store.as_ref().filter(|_| !self.wanted.options.dry_run);
+        let Some(store) = store else { return Ok(()) };
+        match store.remove_leftovers(&FolderPath::root()) {
+            Ok(_) => Ok(()),
+            Err(error) => self.refuse_here(b"", &error),
+        }
+    }
+
     /// What an entry gets besides its content.
     fn attributes(&self, meta: &Meta) -> Attributes {
         let owner = self.wanted.options.owner.then_some((meta.uid, meta.gid));
@@ -293,6 +303,7 @@ impl Work for TreeSink {
         _link: &'scope dyn Link,
         lander: &mut Self::Threads<'scope>,
     ) -> Result<()> {
+        self.clean_top()?;
         let (opened, files) = mpsc::channel::<Arc<Large>>();
         *lock(&self.opened) = Some(opened);
         start_thread(scope, "large", move || {

@@ -26,16 +26,15 @@ use self::volume::Volume;
 use super::lock::lock_soon;
 use crate::codec::message::version::Stamp;
 use crate::sys::beneath::{self, Lookup, Mounts};
-use crate::sys::dir::{Access, Dir, Status};
+use crate::sys::dir::{Dir, Status};
 use crate::sys::sync::lock;
 use crate::transfer::timing::Timing;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, fchown};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -158,17 +157,11 @@ impl Tree {
             return Ok(());
         }
         check_name(name)?;
-        let file = match self.folder(folder)?.dir.open_file(name, Access::Read) {
-            Err(error) if is_refusal(&error) => {
-                self.modes.fetch_add(1, Ordering::Relaxed);
-                return Ok(());
-            }
-            file => file?,
-        };
+        let folder = self.folder(folder)?;
         if let Some((user, group)) = owner {
-            count_refusal(fchown(&file, Some(user), Some(group)), &self.owners)?;
+            count_refusal(folder.dir.set_owner_of(name, user, group), &self.owners)?;
         }
-        count_refusal(file.set_permissions(Permissions::from_mode(mode)), &self.modes).map(drop)
+        count_refusal(folder.dir.set_mode_of(name, mode), &self.modes).map(drop)
     }
 
     /// Whether files become durable before they get their names.

@@ -696,7 +696,8 @@ impl Conversation<'_> {
 
     fn list_refused(&self, folder: &Folder<Meta>, code: RefusalCode) {
         let end = match code {
-            RefusalCode::Gone => PageEnd::Gone,
+            // Without the top of the tree there is nothing to be had.
+            RefusalCode::Gone if folder.parent.is_some() => PageEnd::Gone,
             _ => PageEnd::Broken,
         };
         if let Taken::Entries(_) = self.sink.board.take_page(self.number, &[], end) {
