@@ -125,4 +125,4 @@ macro_rules! each {
     };
 }
 
-each! { request_head response_head json range authorization challenge percent fields wire entries journal }
+each! { request_head response_head json range authorization challenge percent fields wire entries messages journal }

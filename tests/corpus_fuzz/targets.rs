@@ -7,8 +7,10 @@
 use ropewalk::codec::digest_auth::{Credentials, key, parse_challenges};
 use ropewalk::codec::entry::{Entry, MAX_ENTRY, Page};
 use ropewalk::codec::etag::{EntityTag, IfRange, TagList};
-use ropewalk::codec::http::{Method, RequestHead, ResponseHead, encode_request};
+use ropewalk::codec::http::{Headers, Method, RequestHead, ResponseHead, encode_request};
 use ropewalk::codec::journal::{self as format, JournalHeader, RECORD_SIZE, Record};
+use ropewalk::codec::message::offer::Offer;
+use ropewalk::codec::message::transfer_request::TransferRequest;
 use ropewalk::codec::name::is_name;
 use ropewalk::codec::range::{RangeOutcome, content_range, resolve};
 use ropewalk::codec::structured::member;
@@ -24,7 +26,7 @@ use std::fmt::Debug;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("request_head", request_head),
     ("response_head", response_head),
     ("json", json),
@@ -35,6 +37,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("fields", fields),
     ("wire", wire),
     ("entries", entries),
+    ("messages", messages),
     ("journal", journal),
 ];
 
@@ -211,6 +214,28 @@ pub fn entries(data: &[u8]) {
     }
 }
 
+/// The bodies of a POST and of its reply.
+pub fn messages(data: &[u8]) {
+    if let Ok(request) = TransferRequest::from_body(data) {
+        assert!(request.streams > 0 && request.most_streams != Some(0));
+        let text = request.to_json().to_string();
+        assert_eq!(TransferRequest::from_body(text.as_bytes()), Ok(request), "{text}");
+    }
+    let mut headers = Headers::new();
+    headers.push("ETag", "\"tag\"");
+    match Offer::from_reply(&headers, data) {
+        Ok(offer) => {
+            if let Offer::Tree(tree) = &offer {
+                assert!(tree.port > 0 && tree.folder.mode <= 0o7777 && offer.etag().is_none());
+            }
+            let text = offer.to_json().to_string();
+            let again = Offer::from_reply(&headers, text.as_bytes());
+            assert!(again.is_ok_and(|again| again == offer), "{text}");
+        }
+        Err(words) => assert!(words.len() < 200 && escape_limited(words.as_bytes(), 200) == words),
+    }
+}
+
 /// A stream's messages: a hello, a request, a block's header.
 pub fn wire(data: &[u8]) {
     in_parts(data, Hello::parse);
@@ -232,7 +257,7 @@ pub fn wire(data: &[u8]) {
                 assert!(name.is_empty() || is_name(name));
                 assert!(after.is_empty() || is_name(after) && !after.contains(&b'/'));
             }
-            Request::Finished | Request::Leave => {}
+            Request::Finished | Request::Leave | Request::Idle => {}
         }
         assert!(used <= LONGEST_REQUEST);
         assert_eq!(Request::parse(&request.encode()), Ok(Some((used, request))));

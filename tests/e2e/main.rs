@@ -16,5 +16,6 @@ mod limits;
 mod packages;
 mod resume;
 mod security;
+mod through;
 mod transfer;
 mod trees;

@@ -176,7 +176,7 @@ pub(crate) fn sink(
 pub(crate) fn acceptor(listens: bool, timing: Timing) -> (Acceptor, Way) {
     let listener = listens.then(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let address = listener.as_ref().map(|listener| listener.local_addr().unwrap());
-    let acceptor = Acceptor::new(listener, None, timing).unwrap();
+    let acceptor = Acceptor::new(listener.map(Into::into), None, timing).unwrap();
     let way = address.map_or_else(|| Way::Entrance(acceptor.entrance()), Way::Listener);
     (acceptor, way)
 }

@@ -39,7 +39,8 @@ pub(super) static ALL: [Page; 4] = [server::PAGE, CLIENT_PAGE, SENDER_PAGE, RECE
 const CLIENT_PAGE: Page = Page {
     program: &CLIENT,
     description: &[
-        "Fetches a file from ropewalk-server, or from a classic server, over 1 to 255 TCP streams. \
+        "Fetches a file or a folder from ropewalk-server, or a file from a classic server, over 1 to \
+         255 TCP streams. \
          A URL names the server and the file; its path is percent-decoded, and its port is 80 \
          unless it has one. A query and a fragment are ignored. In the other form the address is \
          host:port, IPv4:port or [IPv6]:port. A link-local address names its interface, as in \
@@ -60,12 +61,19 @@ const CLIENT_PAGE: Page = Page {
          is up to date, fetches nothing, and its exit code is 0. Times also count as equal if one \
          of them is the other cut to 100 ns, 1 us, 10 ms, 1 s or 2 s, as file systems do. \
          --restart fetches the file all the same.",
+        "If OFILE is an older version of the file, the client fetches only what differs. It sends \
+         hashes of OFILE's blocks of 64 KiB, and the server sends no block that is the same. The \
+         bytes have to be at the same place in both files. The MD5 covers the whole file all the \
+         same. Where an earlier fetch of another version was interrupted, its OFILE.part takes \
+         the place of OFILE, unless OFILE has more bytes. --whole fetches every byte, and so do \
+         --restart and a classic server.",
         "With OFILE - the file goes to standard output, in order, while it arrives. The names \
          /dev/stdout and /dev/fd/N mean that descriptor. The client keeps nothing then, and only \
          its exit code tells that the MD5 differs.",
         "The same command continues a fetch that a signal, a lost network, a full disk or a crash \
          has interrupted. It fetches the missing ranges, and checks the others meanwhile. If the \
-         file has changed on the server, the client says so and starts over.",
+         file has changed on the server, the client says so and starts over; what is the same it \
+         does not fetch again.",
         "Before a byte moves, the client refuses an output that it cannot replace: a mount point, \
          an immutable file, or the file of another user in a folder with the sticky bit. \
          Write into such a file with OFILE - and a redirection.",
@@ -89,9 +97,15 @@ const CLIENT_PAGE: Page = Page {
             entries: &[
                 (
                     "now, after a rate",
-                    "An earlier run had left a part of the file; the rate is that of this run.",
+                    "A part of the file was here; the rate counts the bytes that came over the \
+                     network in this run.",
                 ),
                 ("resumed at N%", "An earlier run had left this share of the file."),
+                (
+                    "SIZE the same",
+                    "An older file had these bytes, and the server did not send them. --whole \
+                     fetches them too.",
+                ),
                 ("through the control port", "The streams could not use the data port."),
                 ("N damaged blocks asked for again", "The CRC32C of these blocks was wrong."),
                 ("N reconnects", "The client opened this many streams again."),
@@ -107,6 +121,25 @@ const CLIENT_PAGE: Page = Page {
             ],
         },
         Section {
+            title: "THROUGH ANOTHER PROGRAM",
+            text: &[
+                "With --rsh COMMAND no server has to run on the other machine, and no port has to be \
+                 open. COMMAND connects its standard input and output to a program there: ssh, \
+                 docker exec -i, kubectl exec -i. It is split in words, with quotes, and no shell \
+                 runs here. %h in it is replaced by the host; without %h the host comes behind it. \
+                 Then follow the words of --remote-server, and --stdio. [user@]host:path in place \
+                 of a URL means ssh, unless a port follows the colon; a path without a leading \
+                 slash begins at the home folder there.",
+                "Each stream is a connection of its own. If COMMAND is ssh, it gets -T -x -a, and all \
+                 connections but the first also -o BatchMode=yes -o ControlPath=none. Only the \
+                 first may ask for a password. At most 8 connections log in at once, and none \
+                 after two failed logins: then the streams that are there bring the file. One more \
+                 connection asks for the MD5. Each line that COMMAND writes to its standard error \
+                 is shown once, and none with --quiet.",
+            ],
+            entries: &[],
+        },
+        Section {
             title: "PASSWORDS",
             text: &[
                 "A server with --auth asks for a user and a password. The client takes them from \
@@ -115,6 +148,36 @@ const CLIENT_PAGE: Page = Page {
                  times at most. The client never sends the password itself.",
                 "The first two files have one line, user:password. The client refuses a file that \
                  others may read or change. It ignores such a file of all hosts, with a warning.",
+            ],
+            entries: &[],
+        },
+        Section {
+            title: "FOLDERS",
+            text: &[
+                "Where FILE is a folder on the server, its content becomes the content of OFILE: \
+                 files, folders, symbolic links, modes and modification times. The client makes \
+                 OFILE if it is missing. An OFILE that ends in /, /. or /.. means the folder's own \
+                 name in OFILE. The same command goes on after an interruption, and brings OFILE \
+                 up to date later. A file that has the size and the time of the server's is not \
+                 fetched. Of a changed file of more than 1 MiB, only what differs is fetched.",
+                "Each file gets its name only when it is whole and on the disk. Until then it is \
+                 called .ropewalk- and 32 hexadecimal digits; such names are never fetched. FIFOs, \
+                 sockets and devices are skipped. Symbolic links are made and never followed. \
+                 Set-id bits are kept only with --owner.",
+                "What cannot be fetched or put in place is named on standard error, the rest is \
+                 fetched, and the exit code is 8. A file, a link or an empty folder is replaced by \
+                 what the server has; a folder with entries is not.",
+                "--delete removes, at the end, what the server's folder does not have. It removes \
+                 nothing that --exclude names, nothing in a folder that could not be listed whole, \
+                 and nothing after an error here. It refuses to remove more than half of what was \
+                 here, or anything if the server's folder is empty; the exit code is 9 then. \
+                 --max-delete N takes the place of that rule.",
+                "Patterns match whole names at any depth. * is any text in a name, ? one byte, \
+                 [a-z] one of a set, ** any folders. A pattern that begins with / matches at the \
+                 top only, and one that ends in / matches folders only. The first pattern that \
+                 matches decides. An excluded folder is not even listed.",
+                "The summary has the files and bytes that were put in place, and how many entries \
+                 were the same, were skipped and were deleted.",
             ],
             entries: &[],
         },
@@ -131,18 +194,30 @@ const CLIENT_PAGE: Page = Page {
                      while no byte arrives and the client checks the bytes of an earlier run, \
                      makes the MD5, or waits for the server's MD5; saving.",
                 ),
-                (
-                    "bytes, size, percent",
-                    "Bytes that have arrived, bytes of the file, and the share.",
-                ),
+                ("bytes, size, percent", "Bytes that are here, bytes of the file, and the share."),
                 (
                     "rate, left",
-                    "Bytes per second, and seconds to the last byte; left is null while it is \
-                     unknown.",
+                    "Bytes per second that arrive, and seconds to the last byte; left is null while \
+                     it is unknown.",
                 ),
                 ("streams, resent", "Open streams, and blocks that the client asked for again."),
                 ("kept, checked", "Bytes of an earlier run, and how many of them are checked."),
+                ("same", "Bytes that an older file had, so that the server did not send them."),
                 ("hashed", "Bytes that the client's MD5 covers; null if it makes none."),
+                (
+                    "files, files_known",
+                    "Only of a folder: files and links that are in place, and those that are known \
+                     so far. size is null until the listing is complete.",
+                ),
+                (
+                    "listing_complete",
+                    "Only of a folder: whether all of it is listed, so that no more becomes known.",
+                ),
+                (
+                    "files_same, skipped, deleted, refused",
+                    "Only of a folder: entries that were here already, that are of other types, that \
+                     were deleted, and that could not be had.",
+                ),
                 (
                     "code, text",
                     "Only in end: the exit code, and the summary or the error. A message has a text \
@@ -172,8 +247,9 @@ const CLIENT_PAGE: Page = Page {
                 (
                     "OFILE.part.journal",
                     "The ranges of OFILE.part that can be trusted. The client removes both files \
-                     when the fetch succeeds, when the MD5 differs, and when the file changes on \
-                     the server. It refuses any other file of this name.",
+                     when the fetch succeeds and when the MD5 differs. When the file changes on \
+                     the server, they stay for the next fetch, unless they have less than 64 KiB \
+                     or --whole is given. The client refuses any other file of this name.",
                 ),
                 (
                     "~/.config/ropewalk/auth",

@@ -184,3 +184,72 @@ fn a_changed_file_is_never_mixed_with_durable_bytes_of_the_old_file() {
     world.run(&mut history, &folder, &WHOLE, false);
     explore(test, &world, &history, seed);
 }
+
+/// The file with a byte changed in every third block.
+fn older(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.iter_mut().step_by(3 * BLOCK).for_each(|byte| *byte ^= 1);
+    bytes
+}
+
+#[test]
+fn a_delta_that_is_killed_resumes_from_every_state() {
+    let test = "a_delta_that_is_killed_resumes_from_every_state";
+    if !can_record(test) {
+        return;
+    }
+    let (seed, world) = (seed(), World::new("delta", content(SIZE)));
+    let mut random = Random::from_seed(seed);
+    // Of another size, so that it is not up to date.
+    let older = [&older(&world.bytes)[..], b"more"].concat();
+    let folder = world.folder("folder", Some(&older));
+    let mut history = History::of(&folder);
+    let first = 3 + random.below(calls(BLOCKS));
+    world.run(&mut history, &folder, &dies("receiver", first), true);
+    world.run(&mut history, &folder, &WHOLE, true);
+    explore(test, &world, &history, seed);
+}
+
+#[test]
+fn a_part_file_that_is_the_basis_is_never_mixed_with_the_new_one() {
+    let test = "a_part_file_that_is_the_basis_is_never_mixed_with_the_new_one";
+    if !can_record(test) {
+        return;
+    }
+    let (seed, mut world) = (seed(), World::new("basis", content(SIZE)));
+    let mut random = Random::from_seed(seed);
+    let folder = world.folder("folder", Some(b"old"));
+    let mut history = History::of(&folder);
+    world.run(&mut history, &folder, &dies("receiver", calls(BLOCKS - 3) + 3), true);
+    world.bytes = older(&world.bytes);
+    world.scratch.write("file", &world.bytes);
+    let killed = dies("receiver", 1 + random.below(calls(BLOCKS)));
+    world.run(&mut history, &folder, &killed, false);
+    world.run(&mut history, &folder, &WHOLE, true);
+    explore(test, &world, &history, seed);
+}
+
+#[test]
+fn a_client_that_is_killed_while_it_takes_a_part_file_as_basis_leaves_no_wrong_byte() {
+    let test = "a_client_that_is_killed_while_it_takes_a_part_file_as_basis_leaves_no_wrong_byte";
+    if !can_record(test) {
+        return;
+    }
+    let seed = seed();
+    for calls_of_client in 1.. {
+        let mut world = World::new(&format!("basis-{calls_of_client}"), content(SIZE));
+        let folder = world.folder("folder", None);
+        let mut history = History::of(&folder);
+        world.run(&mut history, &folder, &dies("receiver", calls(BLOCKS - 3) + 3), false);
+        world.bytes = older(&world.bytes);
+        world.scratch.write("file", &world.bytes);
+        let mut client = world.client(&folder);
+        let outcome = history.run(&mut client, &folder, &dies("client", calls_of_client));
+        if outcome.status.success() {
+            assert!(calls_of_client > 4, "the client was never killed");
+            break;
+        }
+        world.run(&mut history, &folder, &WHOLE, false);
+        Explorer { test, world: &world, history: &history, seed, all: 64, resumed: 1 }.explore();
+    }
+}

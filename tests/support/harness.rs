@@ -1,7 +1,7 @@
 //! The base of every test: its own folder and address, programs that it starts, reads and always
 //! ends, and file content that each run makes again.
 
-use crate::support::system::{Reserved, reserve, signal, with_usual_signals};
+use crate::support::system::{Reserved, pass_on_no_ignored_signal, reserve, signal};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -33,6 +33,7 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes both. `test` names the folder for people.
     pub(crate) fn new(test: &str) -> Scratch {
+        pass_on_no_ignored_signal();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
@@ -78,6 +79,19 @@ impl Scratch {
         path
     }
 
+    /// Makes files of these names in `folder`, each with these bytes. Most are links to the first:
+    /// ext4 makes a link ten times faster than a file. It has room for 65,000 links to one file.
+    pub(crate) fn fill(folder: &Path, names: impl Iterator<Item = String>, bytes: &[u8]) {
+        let mut first: Option<PathBuf> = None;
+        for name in names {
+            let path = folder.join(name);
+            if first.as_ref().is_none_or(|first| fs::hard_link(first, &path).is_err()) {
+                fs::write(&path, bytes).unwrap();
+                first = Some(path);
+            }
+        }
+    }
+
     /// The names in `folder`, sorted.
     pub(crate) fn names(folder: &Path) -> Vec<OsString> {
         let mut names: Vec<OsString> =
@@ -104,7 +118,6 @@ impl Scratch {
         command.env(MARK, &self.folder).stdin(Stdio::null());
         // Keeps the user's own passwords away from the tests.
         command.env("ROPEWALK_AUTH", "").env("XDG_CONFIG_HOME", self.folder.join(".config"));
-        with_usual_signals(&mut command);
         command
     }
 
@@ -147,7 +160,6 @@ pub(crate) fn program_path(name: &str) -> PathBuf {
 /// becomes the program.
 pub(crate) fn after(setting: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
-    with_usual_signals(&mut shell); // a shell keeps signals ignored that were ignored at its start
     shell.arg("-c").arg(format!("{setting}; exec \"$0\" \"$@\""));
     shell.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
     for (name, value) in command.get_envs() {
@@ -212,7 +224,6 @@ pub(crate) struct Outcome {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Running {
-        with_usual_signals(command);
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,7 +1,7 @@
 //! A program in a terminal: what it writes there, and what a person then sees.
 
 use crate::support::harness::LIMIT;
-use crate::support::system::{echoes, open_terminal, resize, signal, with_usual_signals};
+use crate::support::system::{echoes, open_terminal, resize, signal};
 use ropewalk::sys::poll;
 use std::fmt::{self, Debug, Formatter};
 use std::fs::File;
@@ -55,7 +55,6 @@ impl Pty {
             command.env("TERM", "dumb");
         }
         command.stdout(inside.try_clone().unwrap()).stderr(inside);
-        with_usual_signals(&mut command);
         let child = command.spawn().unwrap();
         Pty { child, terminal, written: Written::default() }
     }

@@ -9,7 +9,7 @@ function __ropewalk_server_place
             set pending no
         else
             switch $word
-                case --root --bind --data-ports --metrics --auth --trust-proxy --user --limit-rate --max-connections --max-transfers --max-per-address --max-streams --request-timeout --idle-timeout --stall-timeout --log
+                case --root --bind --data-ports --metrics --auth --trust-proxy --user --writable --max-upload --keep-free --limit-rate --max-connections --max-transfers --max-per-address --max-streams --request-timeout --idle-timeout --stall-timeout --log
                     set pending yes
                 case -
                     set place (math $place + 1)
@@ -25,6 +25,7 @@ end
 complete -c ropewalk-server -f
 complete -c ropewalk-server -l root -x -a '(__fish_complete_directories)' -d 'serve only the files in this folder (default: every file that the server can read)'
 complete -c ropewalk-server -l index -d 'list a folder as an HTML page, or as JSON for clients that ask for JSON'
+complete -c ropewalk-server -l stdio -d 'serve one client over standard input and output, as client -e ssh starts this program'
 complete -c ropewalk-server -l bind -x -d 'listen on this address only (default: all addresses, IPv6 and IPv4)'
 complete -c ropewalk-server -l data-ports -x -d 'take the data ports of transfers from this range (default: any free port)'
 complete -c ropewalk-server -l metrics -x -d 'serve metrics for Prometheus at this address, under /-/metrics, without a password'
@@ -33,6 +34,10 @@ complete -c ropewalk-server -l auth-md5 -d 'with --auth, accept MD5 too; wget ne
 complete -c ropewalk-server -l any-address -d 'accept streams with the token of a session from any address'
 complete -c ropewalk-server -l trust-proxy -x -d 'take the client address from X-Forwarded-For in requests of this proxy'
 complete -c ropewalk-server -l user -x -a '(__fish_complete_users)' -d 'give up root once the port is open, and become this user'
+complete -c ropewalk-server -l writable -x -a '(__fish_complete_directories)' -d 'take uploads into this folder, which is within --root; needs --auth or --writable-by-anyone'
+complete -c ropewalk-server -l writable-by-anyone -d 'with --writable, take uploads from everybody who can connect, without a password'
+complete -c ropewalk-server -l max-upload -x -d 'with --writable, the most bytes of an uploaded file, such as 500M or 10G (default: no limit)'
+complete -c ropewalk-server -l keep-free -x -d 'with --writable, refuse uploads that would leave less of the file system free (default: 5)'
 complete -c ropewalk-server -l limit-rate -x -d 'limit all transfers together to RATE bytes per second; K, M, G mean KiB, MiB, GiB (default: no limit)'
 complete -c ropewalk-server -l max-connections -x -d 'maximum control connections (default: 256)'
 complete -c ropewalk-server -l max-transfers -x -d 'maximum transfers (default: 256)'

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod positionals;
+pub(crate) mod rsh;
 mod tree;
 
 pub(crate) use tree::{TreeConfig, TreeVerify};
@@ -19,6 +20,7 @@ use ropewalk::error::{Error, Result};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::queue::growth::FIRST_STREAMS;
 use ropewalk::transfer::store::partial::StartOptions;
+use rsh::Rsh;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -36,6 +38,8 @@ const DEFAULT_RETRY_TIME: u64 = 60;
 pub(crate) struct Config {
     /// The server.
     pub(crate) server: Address,
+    /// What reaches the server, where that is not TCP. The server has no port then.
+    pub(crate) rsh: Option<Rsh>,
     /// How many streams.
     pub(crate) streams: StreamCount,
     /// The file as the server names it: bytes, not empty, without NUL.
@@ -129,22 +133,27 @@ pub(crate) struct Address {
     pub(crate) typed: String,
     /// A name or an address without brackets. A link-local address has its interface.
     pub(crate) host: String,
-    /// 1 to 65535.
+    /// 1 to 65535; 0 for a host that another program reaches.
     pub(crate) port: u16,
 }
 
 impl Config {
     /// Validates the command line.
     pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Config> {
-        let Positionals { server, streams, file, ofile } =
-            positionals::parse(arguments.positionals())?;
+        let Positionals { server, streams, file, ofile, is_remote } =
+            positionals::parse(arguments.positionals(), arguments.has("rsh"))?;
         if file.is_empty() {
             return Err(Error::usage("file: must not be empty"));
         }
         let destination = destination::choose(ofile, &file)?;
         let seconds = arguments.number("connect-timeout", 1..=3600)?;
+        let rsh = match is_remote {
+            true => Some(Rsh::from_arguments(arguments, &server.host)?),
+            false => rsh::refuse_without(arguments)?,
+        };
         Ok(Config {
             server,
+            rsh,
             streams: StreamCount::choose(streams, arguments.value("streams"))?,
             file,
             destination,

@@ -11,12 +11,14 @@ pub(crate) use reply_time::{HoldClock, REMINDER_INTERVAL};
 pub(crate) use ropewalk::codec::message::offer::{ClassicOffer, Offer, RopewalkOffer, TreeOffer};
 pub(crate) use ropewalk::codec::message::transfer_request::TransferRequest;
 
+use crate::children::Children;
 use crate::config::Config;
 use crate::interrupt::Interrupt;
-use crate::login::Login;
+use crate::login::{Login, Sources};
 use reply_time::retry_after;
 use ropewalk::app::http::{Http, NoReply};
 use ropewalk::app::resolve::resolve;
+use ropewalk::app::supervise::Supervisor;
 use ropewalk::app::terminal;
 use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
 use ropewalk::codec::json;
@@ -54,6 +56,8 @@ pub(crate) struct Server {
     /// The user and the password. All connections share it: the counter of requests must not
     /// repeat (RFC 7616, section 3.4).
     login: Arc<Login>,
+    /// The connections, where another program reaches the server. The address is then 0.0.0.0:0.
+    children: Option<Arc<Children>>,
 }
 
 /// What a server answers to a request that it may put off.
@@ -79,8 +83,16 @@ struct Request<'a> {
 
 impl Server {
     /// Connects to the first address that answers.
-    pub(crate) fn find(config: &Config, interrupt: &Arc<Interrupt>) -> Result<(Server, TcpStream)> {
+    pub(crate) fn find(
+        config: &Config,
+        supervisor: &Arc<Supervisor>,
+        interrupt: &Arc<Interrupt>,
+    ) -> Result<(Server, TcpStream)> {
         let (server, connect_time) = (&config.server, config.connect_time);
+        if let Some(rsh) = &config.rsh {
+            let children = Children::new(rsh, &server.typed, config.quiet, supervisor);
+            return Server::through(config, children);
+        }
         let login = Arc::new(password_prompt::login(config, interrupt)?);
         let typed = escape(server.typed.as_bytes());
         let addresses = resolve(&server.host, server.port).map_err(advice::unresolved)?;
@@ -88,7 +100,29 @@ impl Server {
             advise_zone(advice::unreachable(&typed, &cause), &cause, &addresses)
         })?;
         let (silence, quiet, host) = (config.silence, config.quiet, server.host_field());
-        Ok((Server { address, typed, host, connect_time, silence, quiet, login }, stream))
+        let children = None;
+        Ok((Server { address, typed, host, connect_time, silence, quiet, login, children }, stream))
+    }
+
+    /// The server that `children` reach. It asks for no password.
+    fn through(config: &Config, children: Arc<Children>) -> Result<(Server, TcpStream)> {
+        let stream = children.connect()?;
+        let server = Server {
+            address: ([0; 4], 0).into(),
+            typed: escape(config.server.typed.as_bytes()),
+            host: "stdio".to_string(),
+            connect_time: config.connect_time,
+            silence: config.silence,
+            quiet: config.quiet,
+            login: Arc::new(Login::find(Sources::default())?),
+            children: Some(children),
+        };
+        Ok((server, stream))
+    }
+
+    /// The connections, where another program reaches the server.
+    pub(crate) fn children(&self) -> Option<&Arc<Children>> {
+        self.children.as_ref()
     }
 
     /// The address that the control connection reached.
@@ -106,9 +140,17 @@ impl Server {
     /// Connects once more, to the same address. It never resolves the name again, which may
     /// lead to another server.
     pub(crate) fn connect(&self) -> Result<TcpStream> {
+        if let Some(children) = &self.children {
+            return children.join_http();
+        }
         let connected = connect_any(&[self.address], self.connect_time);
         let connected = connected.map(|(stream, _)| stream);
         connected.map_err(|error| advice::unreachable(&self.typed, &error))
+    }
+
+    /// Connects once more, to ask for another session.
+    pub(crate) fn connect_anew(&self) -> Result<TcpStream> {
+        self.children.as_ref().map_or_else(|| self.connect(), |children| children.connect())
     }
 
     /// Requests a transfer of `file`; waits for up to `patience` while the server is full. The
@@ -186,7 +228,13 @@ impl Server {
         let target = encode_path(file).into_bytes();
         let fields =
             [("Host", self.host.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
-        let stream = self.connect()?;
+        let stream = match self.connect() {
+            // No connection is left for it.
+            Err(_) if self.children.as_ref().is_some_and(|all| all.is_locked_out()) => {
+                return Ok(Answer::Now(None));
+            }
+            connected => connected?,
+        };
         let request = Request {
             method: &Method::Head,
             target: &target,
@@ -270,7 +318,10 @@ impl Server {
                     _ => return Ok((head, reply)),
                 }
             }
-            stream = self.connect()?;
+            stream = match request.method {
+                Method::Post => self.connect_anew()?,
+                _ => self.connect()?,
+            };
         }
     }
 
@@ -291,10 +342,14 @@ impl Server {
         let mut http = Http::new(stream.clone());
         let bytes = encode_request(method, target, &fields, body)
             .map_err(|error| self.wrong(error.reason()))?;
-        http.write(&bytes).map_err(|error| Error::network(&self.typed, &error))?;
+        match http.write(&bytes) {
+            // A child that has ended may have said why: that is read in place of the reply.
+            Err(_) if self.children.is_some() => {}
+            written => written.map_err(|error| Error::network(&self.typed, &error))?,
+        }
         match held {
             Some(held) => held.start(),
-            None if self.quiet => {}
+            None if self.quiet || self.children.is_some() => {}
             None => http.set_reminder(REMINDER_INTERVAL, self.reminder()),
         }
         let begun = Instant::now();
@@ -304,27 +359,33 @@ impl Server {
             let dead = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
             held.stop(matches!(&reply, Err(NoReply::Broken(error)) if dead(error)));
         }
-        reply.map_err(|failure| self.no_reply(failure, limit, begun.elapsed()))
+        reply.map_err(|failure| self.no_reply(failure, limit, begun.elapsed(), http.first_line()))
     }
 
     /// The error for a reply that did not come within `limit`, or came broken, after `waited`.
-    fn no_reply(&self, failure: NoReply, limit: Option<Duration>, waited: Duration) -> Error {
-        match (failure, limit) {
-            (NoReply::NotHttp(why), _) => self
+    /// `noise` is the first line of what came.
+    fn no_reply(
+        &self,
+        failure: NoReply,
+        limit: Option<Duration>,
+        waited: Duration,
+        noise: Option<&[u8]>,
+    ) -> Error {
+        let is_late =
+            |error: &io::Error| error.kind() == io::ErrorKind::TimedOut && self.silence == limit;
+        match (failure, limit, &self.children) {
+            (NoReply::Broken(error), Some(limit), _) if is_late(&error) && waited >= limit => {
+                self.silent("reply", limit)
+            }
+            (_, _, Some(children)) => children.no_reply(noise),
+            (NoReply::NotHttp(why), ..) => self
                 .wrong(&format!("the reply is not HTTP: {why}"))
                 .advise("use the port of a ropewalk server"),
-            (NoReply::Broken(error), _) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            (NoReply::Broken(error), ..) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 let text = format!("{}: the server closed without a reply", self.typed);
                 advice::no_reply(Error::new(ExitCode::Network, text))
             }
-            (NoReply::Broken(error), Some(limit))
-                if error.kind() == io::ErrorKind::TimedOut
-                    && self.silence == Some(limit)
-                    && waited >= limit =>
-            {
-                self.silent("reply", limit)
-            }
-            (NoReply::Broken(error), _) => Error::network(&self.typed, &error),
+            (NoReply::Broken(error), ..) => Error::network(&self.typed, &error),
         }
     }
 

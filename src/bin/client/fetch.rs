@@ -5,6 +5,7 @@
 mod classic_protocol;
 mod corruption;
 mod digest;
+mod offered;
 mod receiver;
 pub(crate) mod resume_hint;
 mod ropewalk_protocol;
@@ -21,6 +22,7 @@ use crate::interrupt::Interrupt;
 use crate::picture::Collector;
 use crate::progress::Progress;
 use crate::summary::Summary;
+use offered::Offered;
 use ropewalk::app::supervise::Supervisor;
 use ropewalk::app::{terminal, workers};
 use ropewalk::codec::message::transfer_request::{Protocol, TreeWish};
@@ -29,17 +31,17 @@ use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::store::output::Output;
 use session_guard::SessionGuard;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use transfer::Offered;
 
 /// What every step of a fetch uses.
 pub(crate) struct Fetch<'a> {
     /// What the user asked for.
     pub(crate) config: &'a Config,
     /// Starts the receiver.
-    pub(crate) supervisor: &'a Supervisor,
+    pub(crate) supervisor: &'a Arc<Supervisor>,
     /// What a signal ends.
     pub(crate) interrupt: &'a Arc<Interrupt>,
     /// Where the fetch notes down its progress.
@@ -55,7 +57,7 @@ pub(crate) struct Fetch<'a> {
 pub(crate) fn run(
     config: &Config,
     destination: OpenDestination,
-    supervisor: &Supervisor,
+    supervisor: &Arc<Supervisor>,
     interrupt: &Arc<Interrupt>,
     progress: &Progress,
 ) -> Result<Summary> {
@@ -76,8 +78,19 @@ const NOT_REQUESTED: &str = "the server offers a folder, which was not requested
 impl Fetch<'_> {
     /// Asks the server for the file, and fetches it over the protocol that the server speaks.
     fn run(&self, destination: OpenDestination) -> Result<Summary> {
+        let (server, stream) = Server::find(self.config, self.supervisor, self.interrupt)?;
+        let fetched = self.fetch_from(&server, stream, destination);
+        server.children().into_iter().for_each(|children| children.end());
+        fetched
+    }
+
+    fn fetch_from(
+        &self,
+        server: &Server,
+        stream: TcpStream,
+        destination: OpenDestination,
+    ) -> Result<Summary> {
         let Fetch { config, interrupt, .. } = self;
-        let (server, stream) = Server::find(config, interrupt)?;
         let existing = self.existing(&destination);
         let takes_tree = matches!(destination, OpenDestination::Named(_));
         let (file, request) = (&config.file, self.request(existing, takes_tree));
@@ -90,31 +103,36 @@ impl Fetch<'_> {
                 _ => Err(Error::protocol("the server calls a file up to date that is not here")),
             },
             Offer::Tree(offer) => {
-                let guard = SessionGuard::new(&server, Offered::Tree(&offer), config.single_port);
+                begin_children(server, offer.token)?;
+                let guard = SessionGuard::new(server, Offered::Tree(&offer), config.single_port);
                 let OpenDestination::Named(Named { folder, .. }) = destination else {
                     return Err(Error::protocol(NOT_REQUESTED));
                 };
-                return tree::run(self, &folder, &server, &offer, &guard).map(Summary::Tree);
+                return tree::run(self, &folder, server, &offer, &guard).map(Summary::Tree);
             }
             Offer::Classic(_) | Offer::Ropewalk(_) if config.tree.options.dry_run => {
-                return Ok(self.tell_only(&server, &offer));
+                return Ok(self.tell_only(server, &offer));
+            }
+            Offer::Classic(_) if server.children().is_some() => {
+                Err(Error::protocol("the program there speaks only the classic protocol"))
             }
             Offer::Classic(offer) => match destination {
                 OpenDestination::Named(Named { file, .. }) => {
-                    classic_protocol::run(self, file?, &server, &offer)
+                    classic_protocol::run(self, file?, server, &offer)
                 }
                 OpenDestination::Descriptor(open) => {
-                    to_descriptor::run_classic(self, &open, &server, &offer)
+                    to_descriptor::run_classic(self, &open, server, &offer)
                 }
             },
             Offer::Ropewalk(offer) => {
-                let guard = SessionGuard::new(&server, Offered::File(&offer), config.single_port);
+                begin_children(server, offer.token)?;
+                let guard = SessionGuard::new(server, Offered::File(&offer), config.single_port);
                 match destination {
                     OpenDestination::Named(Named { file, .. }) => {
-                        ropewalk_protocol::run(self, file?, &server, &offer, &guard)
+                        ropewalk_protocol::run(self, file?, server, &offer, &guard)
                     }
                     OpenDestination::Descriptor(open) => {
-                        to_descriptor::run_ropewalk(self, &open, &server, &offer, &guard)
+                        to_descriptor::run_ropewalk(self, &open, server, &offer, &guard)
                     }
                 }
             }
@@ -172,6 +190,14 @@ impl Fetch<'_> {
         if let Some(what) = what.filter(|_| !self.config.quiet) {
             terminal::log(format_args!("warning: {what}"));
         }
+    }
+}
+
+/// Lets the children of a server that is reached through another program open streams.
+fn begin_children(server: &Server, token: [u8; 16]) -> Result<()> {
+    match server.children() {
+        Some(children) => children.begin(token, || Ok(())),
+        None => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod children;
 mod config;
 mod control;
 mod destination;

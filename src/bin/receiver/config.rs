@@ -13,8 +13,9 @@ use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::classic::piped::Piped;
-use ropewalk::transfer::link::dial::TcpDial;
+use ropewalk::transfer::link::dial::{Dial, TcpDial};
 use ropewalk::transfer::link::dialler::Dialler;
+use ropewalk::transfer::link::handed::HandedDial;
 use ropewalk::transfer::queue::rate::Rate;
 use ropewalk::transfer::sink::tree::{self, TreeSink};
 use ropewalk::transfer::sink::{self, Wanted};
@@ -37,9 +38,19 @@ pub(crate) enum Transfer {
     /// The same, given out in order instead of being kept.
     ClassicPiped(Box<Piped>),
     /// From a ropewalk server.
-    Ropewalk { sink: Box<sink::Sink>, dialler: Arc<Dialler> },
+    Ropewalk {
+        sink: Box<sink::Sink>,
+        dialler: Arc<Dialler>,
+        /// Where the client opens the streams: what takes them.
+        handed: Option<HandedDial>,
+    },
     /// The same for a tree. With the folder, where there is one.
-    Tree { sink: Box<TreeSink>, dialler: Arc<Dialler>, folder: Option<File> },
+    Tree {
+        sink: Box<TreeSink>,
+        dialler: Arc<Dialler>,
+        handed: Option<HandedDial>,
+        folder: Option<File>,
+    },
 }
 
 /// Where classic streams come from and where they go.
@@ -56,7 +67,7 @@ pub(crate) struct Target {
     pub(crate) files: Vec<File>,
 }
 
-/// The job that a client handed over, with its descriptors (codec/message/receiver_job.rs).
+/// The job that a client handed over, with its descriptors ([`ReceiverJob`]).
 pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
     let ReceiverJob { shown, trace, rate: limit, protocol } = ReceiverJob::from_json(job.object())?;
     let rate = limit.map(Rate::new);
@@ -74,26 +85,38 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let addresses = vec![address];
             Ok(Transfer::Classic(Target { addresses, shown, rate, trace, files }))
         }
-        ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } => {
+        ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port, handed } => {
             let (streams, timing) = (session.streams, Timing::default());
-            let dialler = dialler(session, single_port, timing)?;
+            let (dialler, handed) = dialler(session, single_port, handed, timing)?;
             let store = match sink {
                 Sink::Piped => Store::piped(Pipe::new(job.descriptor()?)),
                 Sink::Kept { sync, basis } => Store::Kept(kept(job, sync, basis, &shown)?),
             };
             let wanted = Wanted { size, streams, grows, verify, limit, rate, trace, shown, store };
             let sink = Box::new(sink::Sink::new(wanted, timing));
-            Ok(Transfer::Ropewalk { sink, dialler })
+            Ok(Transfer::Ropewalk { sink, dialler, handed })
         }
         ReceiverProtocol::Tree(tree) => tree_from_job(job, *tree, (shown, trace, limit)),
     }
 }
 
-fn dialler(session: Session, single_port: bool, timing: Timing) -> Result<Arc<Dialler>> {
+/// The dialler of a session; and where the client opens the streams, what takes them.
+fn dialler(
+    session: Session,
+    single_port: bool,
+    handed: bool,
+    timing: Timing,
+) -> Result<(Arc<Dialler>, Option<HandedDial>)> {
     let (token, streams) = (session.token, session.streams);
-    let dial = TcpDial::new(session, single_port, timing)
-        .map_err(|error| Error::system("start", &error))?;
-    Ok(Arc::new(Dialler::new(Box::new(dial), token, streams, timing)))
+    let handed = handed.then(|| HandedDial::new(|| Report::Stream.send()));
+    let dial: Box<dyn Dial> = match &handed {
+        Some(handed) => Box::new(handed.clone()),
+        None => Box::new(
+            TcpDial::new(session, single_port, timing)
+                .map_err(|error| Error::system("start", &error))?,
+        ),
+    };
+    Ok((Arc::new(Dialler::new(dial, token, streams, timing)), handed))
 }
 
 /// A tree, with what every job has.
@@ -102,9 +125,10 @@ fn tree_from_job(
     tree: TreeJob,
     (shown, trace, limit): (String, bool, Option<u64>),
 ) -> Result<Transfer> {
-    let TreeJob { session, top, has_folder, sync, grows, unchecked, single_port, options } = tree;
+    let TreeJob { session, top, has_folder, sync, grows, unchecked, single_port, .. } = tree;
+    let (handed, options) = (tree.handed, tree.options);
     let (streams, timing) = (session.streams, Timing::default());
-    let dialler = dialler(session, single_port, timing)?;
+    let (dialler, handed) = dialler(session, single_port, handed, timing)?;
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock => {
             Error::new(ExitCode::System, format!("{shown}: another client is writing to it"))
@@ -123,7 +147,7 @@ fn tree_from_job(
     let wanted =
         tree::Wanted { streams, grows, unchecked, limit, rate, trace, shown, top, store, options };
     let sink = Box::new(TreeSink::new(wanted, timing, Box::new(|report: Report| report.send())));
-    Ok(Transfer::Tree { sink, dialler, folder })
+    Ok(Transfer::Tree { sink, dialler, handed, folder })
 }
 
 /// The part file, its journal, and with `basis` an older file.

@@ -10,18 +10,22 @@ use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};
 use ropewalk::app::{program, programs};
+use ropewalk::codec::message::new_stream::NewStream;
 use ropewalk::codec::message::session::Session;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
+use ropewalk::sys::stream::Stream;
 use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::classic::pieces;
 use ropewalk::transfer::classic::sink;
 use ropewalk::transfer::link::dialler::Dialler;
+use ropewalk::transfer::link::handed::HandedDial;
 use ropewalk::transfer::meter::Reading;
 use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::{Position, Recorder};
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// Descriptors of a receiver: for each stream its socket, a copy of that and a file, and
@@ -47,7 +51,14 @@ fn main() -> std::process::ExitCode {
 /// Started by a client: reports go to it, errors too.
 fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
-    let transfer = config::from_job(&mut job)?;
+    // The parent tells the user what is wrong.
+    let transfer = match config::from_job(&mut job) {
+        Ok(transfer) => transfer,
+        Err(error) => {
+            Report::failed(&error).send();
+            return Ok(error.code());
+        }
+    };
     // Before the first thread, which Landlock would leave as it was.
     let confined = match &transfer {
         Transfer::Tree { folder: Some(folder), .. } => {
@@ -65,12 +76,12 @@ fn run_job() -> Result<ExitCode> {
             job.watch_lifeline(|_, _| {})?;
             piped.receive(|report| report.send())
         }
-        Transfer::Ropewalk { sink, dialler } => {
-            hear_of_sessions(job, &dialler)?;
+        Transfer::Ropewalk { sink, dialler, handed } => {
+            hear_of_streams(job, &dialler, handed)?;
             sink.dial(&dialler, |report| report.send())
         }
-        Transfer::Tree { sink, dialler, .. } => {
-            hear_of_sessions(job, &dialler)?;
+        Transfer::Tree { sink, dialler, handed, .. } => {
+            hear_of_streams(job, &dialler, handed)?;
             sink.dial(&dialler, |report| report.send())
         }
     };
@@ -86,14 +97,30 @@ fn run_job() -> Result<ExitCode> {
     }
 }
 
-/// Another session, when one was lost, comes over the lifeline.
-fn hear_of_sessions(job: Job, dialler: &Arc<Dialler>) -> Result<()> {
+/// Another session, when one was lost, comes over the lifeline; and so do streams that the client
+/// has opened.
+fn hear_of_streams(job: Job, dialler: &Arc<Dialler>, handed: Option<HandedDial>) -> Result<()> {
     let renewed = dialler.clone();
-    job.watch_lifeline(move |object, _| {
+    job.watch_lifeline(move |object, descriptor| {
         if let Ok(session) = Session::from_json(&object) {
             renewed.renew(&session);
         }
+        if let (Some(handed), Ok(answer)) = (&handed, NewStream::from_json(&object)) {
+            handed.answer(opened(answer, descriptor));
+        }
     })
+}
+
+/// What the client says of a stream that it was asked for.
+fn opened(answer: NewStream, descriptor: Option<OwnedFd>) -> io::Result<Stream> {
+    match (answer, descriptor) {
+        (NewStream::Open, Some(descriptor)) => Ok(Stream::from(descriptor)),
+        (NewStream::Open, None) => Err(io::Error::other("the stream was lost on its way")),
+        // As a refused connection: two of them without a stream end the session.
+        (NewStream::Failed { text }, _) => {
+            Err(io::Error::new(io::ErrorKind::ConnectionRefused, text))
+        }
+    }
 }
 
 /// Receives into the pieces and makes one file of them.

@@ -9,6 +9,7 @@ use ropewalk::app::terminal;
 use ropewalk::codec::message::sender_job::{SenderJob, SenderProtocol};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::sys::listener::Listener;
 use ropewalk::sys::{file, socket};
 use ropewalk::transfer::classic::blocks::{BlockPlan, MAX_STREAMS};
 use ropewalk::transfer::classic::source::ClassicSource;
@@ -20,7 +21,6 @@ use ropewalk::transfer::source::{Content, Source};
 use ropewalk::transfer::timing::Timing;
 use std::fs::File;
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(crate) enum Transfer {
 /// The job that a server handed over: descriptors are the listener and the file or folder.
 /// With them the limit on how fast to send, which the server may change.
 pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
-    let listener = TcpListener::from(job.descriptor()?);
+    let listener = Listener::from(job.descriptor()?);
     let file = File::from(job.descriptor()?);
     let SenderJob { streams, idle, stall, rate, protocol } = SenderJob::from_json(job.object())?;
     let timing = Timing { idle, source_stall: stall, ..Timing::default() };
@@ -100,6 +100,7 @@ pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Task> {
     }
     let timing = Timing::default();
     let source = ClassicSource::new(file, plan, streams, Throttle::default(), timing);
-    let acceptor = Acceptor::new(Some(listener), None, timing).map_err(crate::config::failed)?;
+    let acceptor =
+        Acceptor::new(Some(listener.into()), None, timing).map_err(crate::config::failed)?;
     Ok(Task { transfer: Transfer::Classic(Box::new(source)), acceptor })
 }

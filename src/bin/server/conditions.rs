@@ -1,12 +1,15 @@
 //! Conditional requests and ranges, judged in the order of RFC 9110, section 13.2.2: a GET
-//! or a HEAD gets the file, a part of it, "not modified", or "precondition failed".
+//! or a HEAD gets the file, a part of it, "not modified", or "precondition failed". A PUT is
+//! allowed or not.
 
 #![forbid(unsafe_code)]
 
+use crate::answer::now;
 use ropewalk::codec::date;
 use ropewalk::codec::etag::{EntityTag, IfRange, TagList};
-use ropewalk::codec::http::Headers;
+use ropewalk::codec::http::{Headers, Refusal, Status};
 use ropewalk::codec::range::{self, RangeOutcome};
+use ropewalk::transfer::source::identity::Identity;
 
 /// The properties of a file that conditions are compared with.
 #[derive(Debug)]
@@ -34,6 +37,18 @@ pub(crate) enum Verdict {
 }
 
 impl Validators {
+    /// Those of the file with this identity.
+    ///
+    /// # Errors
+    /// 500: the identity makes no entity tag, which does not happen.
+    pub(crate) fn of(identity: &Identity) -> Result<Validators, Refusal> {
+        let tag = EntityTag::strong(&identity.etag())
+            .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;
+        let modified = u64::try_from(identity.version.mtime.seconds).ok();
+        let date = modified.map(|modified| now().map_or(modified, |now| modified.min(now)));
+        Ok(Validators { tag, modified, date, size: identity.version.size })
+    }
+
     /// Judges a request with these fields. `ranges` is true for a GET alone (RFC 9110,
     /// section 14.2).
     pub(crate) fn judge(&self, fields: &Headers, ranges: bool) -> Verdict {
@@ -90,6 +105,43 @@ impl Validators {
             Some(IfRange::Date(_)) | None => false,
         }
     }
+}
+
+/// What a PUT finds under its name.
+#[derive(Debug)]
+pub(crate) enum Current {
+    /// Nothing.
+    Missing,
+    /// A file that this client may GET.
+    File(Validators),
+    /// Something else.
+    Other,
+}
+
+/// Whether a PUT with these fields may replace what is there. A malformed list of tags allows
+/// nothing: its client wants a certain state of the file, or none.
+pub(crate) fn allow_change(fields: &Headers, current: &Current) -> bool {
+    let list = |name| fields.joined(name).map(|tags| TagList::parse(&tags));
+    let is_expected = match (list("If-Match"), current) {
+        (_, Current::File(file)) => file.is_expected(fields),
+        (Some(tags), Current::Other) => tags == Some(TagList::Any),
+        (Some(_), Current::Missing) => false,
+        (None, Current::Other | Current::Missing) => true,
+    };
+    is_expected
+        && match (list("If-None-Match"), current) {
+            (None, _) => true,
+            (Some(None), _) => false,
+            (Some(Some(_)), Current::Missing) => true,
+            (Some(Some(tags)), Current::File(file)) => !tags.matches_weakly(&file.tag),
+            (Some(Some(tags)), Current::Other) => tags != TagList::Any,
+        }
+}
+
+/// Whether a PUT with these fields may only make a new file.
+pub(crate) fn wants_new(fields: &Headers) -> bool {
+    let tags = fields.joined("If-None-Match");
+    tags.is_some_and(|tags| TagList::parse(&tags) == Some(TagList::Any))
 }
 
 #[cfg(test)]
@@ -204,6 +256,34 @@ mod tests {
         ] {
             assert_eq!(judge(&[RANGE, ("If-Range", value)]), verdict, "{value}");
         }
+    }
+
+    #[test]
+    fn a_put_replaces_what_its_conditions_allow() {
+        let [missing, file, other] = [Current::Missing, Current::File(file()), Current::Other];
+        for (name, value, expected) in [
+            ("If-None-Match", "*", [true, false, false]),
+            ("If-None-Match", "\"now\"", [true, false, true]),
+            ("If-None-Match", "W/\"now\"", [true, false, true]),
+            ("If-None-Match", "\"then\"", [true, true, true]),
+            ("If-None-Match", "now", [false, false, false]),
+            ("If-Match", "*", [false, true, true]),
+            ("If-Match", "\"now\"", [false, true, false]),
+            ("If-Match", "W/\"now\"", [false, false, false]),
+            ("If-Match", "\"then\"", [false, false, false]),
+            ("If-Match", "now", [false, false, false]),
+            ("If-Unmodified-Since", BEFORE, [true, false, true]),
+            ("If-Unmodified-Since", THEN, [true, true, true]),
+            ("If-Modified-Since", AFTER, [true, true, true]),
+        ] {
+            let mut headers = Headers::new();
+            headers.push(name, value);
+            let allowed = [&missing, &file, &other].map(|there| allow_change(&headers, there));
+            assert_eq!(allowed, expected, "{name}: {value}");
+            let is_star = (name, value) == ("If-None-Match", "*");
+            assert_eq!(wants_new(&headers), is_star, "{name}: {value}");
+        }
+        assert!([missing, file, other].iter().all(|there| allow_change(&Headers::new(), there)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::ports;
+use crate::uploads::rules::Rules;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::resolve;
 use ropewalk::codec::text::escape;
@@ -37,6 +38,10 @@ const DEFAULT_STALL: u64 = 60;
 /// The longest time that an option takes, in seconds.
 const MAX_SECONDS: u64 = 86_400;
 
+/// Options that mean nothing without a port.
+const WITHOUT_STDIO: [&str; 8] =
+    ["auth", "auth-md5", "bind", "data-ports", "metrics", "any-address", "trust-proxy", "user"];
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Volume {
@@ -57,6 +62,8 @@ pub(crate) enum ListenAt {
     Address(SocketAddr),
     /// The sockets that the program was started with.
     Handed,
+    /// Nowhere: the one connection is standard input and output.
+    Nowhere,
 }
 
 /// The options of the user.
@@ -68,6 +75,8 @@ pub(crate) struct Config {
     pub(crate) root: Option<PathBuf>,
     /// Whether a GET of a folder shows what is in it.
     pub(crate) index: bool,
+    /// What clients may upload, if anything.
+    pub(crate) uploads: Option<Rules>,
     /// The ports that senders listen on; without it, any free port.
     pub(crate) data_ports: Option<RangeInclusive<u16>>,
     /// The user to become after listening.
@@ -122,7 +131,10 @@ impl Config {
         if arguments.has("auth-md5") && !arguments.has("auth") {
             return Err(Error::usage("--auth-md5: needs --auth"));
         }
+        let stdio = arguments.has("stdio");
         let volume = match (arguments.has("quiet"), arguments.has("verbose")) {
+            // The client shows what comes on standard error.
+            (false, false) if stdio && arguments.value("log").is_none() => Volume::Quiet,
             (false, false) => Volume::Normal,
             (true, false) => Volume::Quiet,
             (false, true) => Volume::Verbose,
@@ -136,10 +148,11 @@ impl Config {
                 .transpose()?,
             root: arguments.value("root").map(PathBuf::from),
             index: arguments.has("index"),
+            uploads: Rules::from_arguments(arguments)?,
             user: arguments.value("user").map(OsString::from),
             auth: arguments.value("auth").map(PathBuf::from),
             auth_md5: arguments.has("auth-md5"),
-            any_address: arguments.has("any-address"),
+            any_address: arguments.has("any-address") || stdio,
             max_connections: limit("max-connections", DEFAULT_CONNECTIONS)?,
             max_transfers: limit("max-transfers", DEFAULT_TRANSFERS)?,
             max_per_address: limit("max-per-address", DEFAULT_PER_ADDRESS)?,
@@ -160,6 +173,16 @@ impl Config {
 /// Where to listen. Sockets that were handed over exclude a port and an address.
 fn listen_at(arguments: &Arguments, handed: bool) -> Result<ListenAt> {
     let (port, bind) = (arguments.optional(0), arguments.value("bind"));
+    if arguments.has("stdio") {
+        let foreign = WITHOUT_STDIO.into_iter().find(|option| arguments.has(option));
+        return match (port, handed, foreign) {
+            (None, false, None) => Ok(ListenAt::Nowhere),
+            (_, _, Some(option)) => {
+                Err(Error::usage(format!("--{option}: cannot be combined with --stdio")))
+            }
+            _ => Err(Error::usage("port: must be left out with --stdio")),
+        };
+    }
     match (port, handed) {
         (None, true) if bind.is_none() => Ok(ListenAt::Handed),
         (_, true) => {
@@ -278,6 +301,17 @@ mod tests {
         for text in ["9100", ":9100", "localhost:9100", "127.0.0.1", "::1:9100"] {
             assert!(given(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn standard_input_and_output_exclude_ports_and_passwords() {
+        let config = config("--stdio --root /srv").unwrap();
+        assert_eq!((config.listen_at, config.volume), (ListenAt::Nowhere, Volume::Quiet));
+        for line in ["8080", "--auth f", "--bind ::1", "--data-ports 1-2", "--user nobody"] {
+            let error = self::config(&format!("--stdio {line}")).unwrap_err();
+            assert_eq!(error.code(), ExitCode::Usage, "{line}: {error}");
+        }
+        assert!(config_with("--stdio", true).is_err());
     }
 
     #[test]

@@ -4,16 +4,16 @@
 //! They do not stand in the table of transfers. A connection waits for requests most of the
 //! time, serves many of them one after the other, and a transfer outlives the connection that
 //! asked for it. What counts here is how long a connection owes a request, and how fast its
-//! client takes what it is sent.
+//! client takes or brings a body.
 
 #![forbid(unsafe_code)]
 
 mod speed;
 
 use crate::origin::origin;
-use ropewalk::sys::sync::{lock, wait_until};
+use ropewalk::sys::sync::{lock, wait, wait_until};
 use ropewalk::sys::thread;
-use speed::{MEASURE_TIME, Speed};
+use speed::{Direction, MEASURE_TIME, Speed};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
@@ -44,7 +44,7 @@ struct Entry {
     origin: IpAddr,
     /// Since when it owes a complete request; `None` while one is being served.
     waiting_since: Option<Instant>,
-    /// The speed of its client, while it is sent a body.
+    /// The speed of its client, while it is sent a body or sends one.
     speed: Option<Speed>,
 }
 
@@ -108,6 +108,14 @@ impl Connections {
         let deadline = Instant::now() + limit;
         let registry = wait_until(&self.emptied, registry, deadline, |all| all.open.is_empty());
         registry.open.is_empty()
+    }
+
+    /// Waits until no connection is open.
+    pub(crate) fn wait_until_empty(&self) {
+        let mut registry = lock(&self.registry);
+        while !registry.open.is_empty() {
+            registry = wait(&self.emptied, registry);
+        }
     }
 
     /// Measures how fast clients take bodies, if that is due. The answer is when it is due
@@ -260,10 +268,20 @@ impl Connection {
     /// Sends a body. While `send` runs, the connection may be dropped for another one if its
     /// client is too slow.
     pub(crate) fn while_sending<T>(&self, send: impl FnOnce() -> T) -> T {
-        self.owner.set_speed(self.number, Some(Speed::begin(&self.stream)));
-        let sent = send();
+        self.while_measured(Direction::Out, send)
+    }
+
+    /// Receives a body. While `receive` runs, the connection may be dropped for another one if its
+    /// client is too slow.
+    pub(crate) fn while_receiving<T>(&self, receive: impl FnOnce() -> T) -> T {
+        self.while_measured(Direction::In, receive)
+    }
+
+    fn while_measured<T>(&self, direction: Direction, act: impl FnOnce() -> T) -> T {
+        self.owner.set_speed(self.number, Some(Speed::begin(&self.stream, direction)));
+        let done = act();
         self.owner.set_speed(self.number, None);
-        sent
+        done
     }
 
     /// Takes the connection out of the registry: it counts no more, and nothing here ends it.

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::answer::{NoAnswer, begin, no_room, now, refusal};
+use crate::answer::{NoAnswer, begin, no_room, refusal};
 use crate::body::Body;
 use crate::conditions::{Validators, Verdict};
 use crate::connections::Connection;
@@ -14,11 +14,9 @@ use crate::media;
 use crate::service::Service;
 use crate::target::{self, Opened};
 use ropewalk::codec::date;
-use ropewalk::codec::etag::EntityTag;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
 use ropewalk::codec::range::{self, RangeOutcome};
 use ropewalk::codec::repr_digest;
-use ropewalk::transfer::source::identity::Identity;
 
 /// The answer to a GET or a HEAD.
 pub(crate) fn answer(
@@ -32,7 +30,9 @@ pub(crate) fn answer(
             if path == index::ROBOTS_PATH {
                 return Ok(Answer::Message(index::robots()));
             }
-            return index::answer(connection, head, service.tree.open_folder(&path)?);
+            let folder = service.tree.open_folder(&path)?;
+            let takes_files = service.uploads.as_ref().is_some_and(|own| own.takes_files_in(&path));
+            return index::answer(connection, head, folder, takes_files);
         }
         opened => opened?,
     };
@@ -53,7 +53,7 @@ fn file(
 ) -> Result<Answer, NoAnswer> {
     let identity = opened.identity;
     let size = identity.version.size;
-    let validators = validators(&identity)?;
+    let validators = Validators::of(&identity)?;
     let get = head.method == Method::Get;
     let (response, start, length) = match validators.judge(&head.headers, get) {
         Verdict::Failed => return Err(changed().into()),
@@ -96,15 +96,6 @@ fn file(
         }
         false => Answer::Message(response),
     })
-}
-
-/// The properties of the file that conditions are compared with.
-fn validators(identity: &Identity) -> Result<Validators, Refusal> {
-    let tag = EntityTag::strong(&identity.etag())
-        .ok_or(Refusal::new(Status::INTERNAL_SERVER_ERROR, "no entity tag"))?;
-    let modified = u64::try_from(identity.version.mtime.seconds).ok();
-    let date = modified.map(|modified| now().map_or(modified, |now| modified.min(now)));
-    Ok(Validators { tag, modified, date, size: identity.version.size })
 }
 
 /// Adds the file's media type and disposition: a browser saves the file, or shows it if the

@@ -19,6 +19,7 @@ use crate::conditions::{Validators, Verdict};
 use crate::connections::Connection;
 use crate::download::{Answer, Download, Payload};
 use crate::target::{self, Folder};
+use folder_page::Extras;
 use listing::{Key, Listing, View};
 use page::{Form, Page};
 use ropewalk::codec::etag::EntityTag;
@@ -49,7 +50,7 @@ pub(crate) fn file_page(
     let url = command::url(head, local(connection)?)?;
     let page = file_page::page(path, &url, version).map_err(|error| unavailable(&error))?;
     let response = begin(Status::OK).field("Cache-Control", "no-cache");
-    Ok(frame::describe(response).body(frame::CONTENT_TYPE, page))
+    Ok(frame::describe(response, false).body(frame::CONTENT_TYPE, page))
 }
 
 /// Turns an error into a page, if the client is a browser.
@@ -67,7 +68,7 @@ pub(crate) fn for_people(head: &RequestHead, response: Response) -> Response {
     let page_response = fields.fold(Response::new(response.status()), |page, (name, value)| {
         page.field(&String::from_utf8_lossy(name), value)
     });
-    frame::describe(page_response).field("Vary", "Accept").body(frame::CONTENT_TYPE, page)
+    frame::describe(page_response, false).field("Vary", "Accept").body(frame::CONTENT_TYPE, page)
 }
 
 /// The server's own address, as the client reached it.
@@ -76,11 +77,12 @@ fn local(connection: &Connection) -> Result<SocketAddr, Refusal> {
     Ok(SocketAddr::new(local.ip().to_canonical(), local.port()))
 }
 
-/// The answer to a GET or a HEAD of a folder.
+/// The answer to a GET or a HEAD of a folder, which a client may put files into or not.
 pub(crate) fn answer(
     connection: &Connection,
     head: &RequestHead,
     folder: Folder,
+    takes_files: bool,
 ) -> Result<Answer, NoAnswer> {
     if !folder.path().ends_with(b"/") {
         // Without the slash the links in the page would lead elsewhere. `Location` is an
@@ -91,7 +93,7 @@ pub(crate) fn answer(
         return Ok(Answer::Message(response));
     }
     let path = folder.path().to_vec();
-    let (form, page) = page(connection, head, folder)?;
+    let (form, page) = page(connection, head, folder, takes_files)?;
     let begin = |status| describe(begin(status), page.tag());
     let not_modified = || Ok(Answer::Message(begin(Status::NOT_MODIFIED)));
     match page.tag().map(|tag| judge(head, tag, &page)).transpose()? {
@@ -103,7 +105,7 @@ pub(crate) fn answer(
         Some(Verdict::Send(_)) | None => {}
     }
     let response = begin(Status::OK).field("Content-Type", form.content_type());
-    let response = page.announce(frame::describe(response));
+    let response = page.announce(frame::describe(response, page.takes_files()));
     Ok(match head.method {
         Method::Get => Answer::File(Box::new(Download {
             response,
@@ -120,6 +122,7 @@ fn page(
     connection: &Connection,
     head: &RequestHead,
     folder: Folder,
+    takes_files: bool,
 ) -> Result<(Form, Page), Refusal> {
     let form = form(&head.headers);
     let (view, limit) = match form {
@@ -135,9 +138,9 @@ fn page(
         Form::Browser => {
             let url = command::url(head, local(connection)?)?;
             let command = command::beginning(&url);
-            Page::new(form, view, listing, folder.path(), command)
+            Page::new(form, view, listing, folder.path(), Extras { command, takes_files })
         }
-        _ => Page::new(form, view, listing, folder.path(), None),
+        _ => Page::new(form, view, listing, folder.path(), Extras::default()),
     };
     Ok((form, page))
 }

@@ -7,15 +7,12 @@ use crate::answer;
 use crate::auth::Auth;
 use crate::config::{Config, ListenAt, Volume};
 use crate::connections::{Connection, Connections};
-use crate::digests::Digests;
-use crate::log::Log;
-use crate::metrics::counters::Counters;
 use crate::metrics::{Listening, Metrics};
+use crate::ports::{DataPorts, Entrances};
 use crate::service::Service;
 use crate::target::Tree;
-use crate::transfers::admission::Limits;
-use crate::transfers::table::Table;
-use crate::transfers::{Transfers, handover};
+use crate::transfers::handover;
+use crate::uploads::Uploads;
 use ropewalk::app::http::{Http, NoRequest, Patience};
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
@@ -61,9 +58,12 @@ pub(crate) struct Server {
 impl Server {
     /// Listens, and does everything else that can fail before the first request. `handed` are
     /// the sockets that the program was started with.
-    pub(crate) fn bind(config: Config, handed: Vec<TcpListener>) -> Result<Server> {
+    pub(crate) fn bind(mut config: Config, handed: Vec<TcpListener>) -> Result<Server> {
         let sender = workers::find("sender")?;
         let tree = tree(&config)?;
+        let uploads =
+            config.uploads.take().map(|rules| Uploads::open(rules, config.root.as_deref()));
+        let uploads = uploads.transpose()?;
         let auth = config.auth.as_deref().map(|path| Auth::new(path, config.auth_md5));
         let auth = auth.transpose()?;
         let listeners = listeners(config.listen_at, handed)?;
@@ -79,31 +79,12 @@ impl Server {
         let wanted = [&MAIN_SIGNALS[..], &[Signal::User]].concat();
         let signals = Signals::install(&wanted, always).map_err(failed)?;
         let supervisor = Arc::new(Supervisor::start(&activation::VARIABLES).map_err(failed)?);
-        let limits = Limits {
-            transfers: config.max_transfers,
-            per_origin: config.max_per_address,
-            patience: config.idle,
-        };
-        let table = Table::new(limits, config.rate);
-        let counters = Counters::new();
-        let metrics = metrics.map(|listening| listening.serve(counters.clone(), table.clone()));
+        let entrances = Entrances::Ports(DataPorts::new(config.data_ports.clone()));
+        let service =
+            Service::new(&config, tree, (auth, uploads), entrances, sender, supervisor.clone())?;
+        let (counters, table) = (service.counters.clone(), service.table.clone());
+        let metrics = metrics.map(|listening| listening.serve(counters, table));
         let metrics = metrics.transpose().map_err(failed)?;
-        let service = Service {
-            auth,
-            tree: Arc::new(tree),
-            index: config.index,
-            transfers: Transfers::new(&config, sender, supervisor.clone(), table.clone()),
-            table,
-            digests: Digests::new(),
-            counters,
-            max_streams: config.max_streams,
-            request: config.request,
-            idle: config.idle,
-            stall: config.stall,
-            volume: config.volume,
-            log: Log::begin(config.log.as_deref(), config.volume)?,
-            proxy: config.proxy,
-        };
         Ok(Server {
             listeners,
             signals,
@@ -130,6 +111,9 @@ impl Server {
         }
         if let Some(metrics) = &self.metrics {
             lines.push_str(&format!("metrics on {}\n", metrics.address()));
+        }
+        if let Some(uploads) = &self.service.uploads {
+            lines.push_str(&format!("{}\n", uploads.announcement()));
         }
         terminal::print(lines.as_bytes()).map_err(failed)
     }
@@ -193,7 +177,7 @@ impl Server {
                 let service = self.service.clone();
                 // Without a thread this connection ends, and no other.
                 let _ = connection.spawn(move |connection| {
-                    converse(connection, &service);
+                    converse(connection, &service, Behind::Requests);
                 });
             }
             Err(stream) => {
@@ -243,7 +227,7 @@ fn listeners(at: ListenAt, handed: Vec<TcpListener>) -> Result<Vec<TcpListener>>
             vec![socket::listen_everywhere(port).map_err(|error| no_port(port, None, &error))?]
         }
         ListenAt::Address(address) => vec![listen(address)?],
-        ListenAt::Handed => handed,
+        ListenAt::Handed | ListenAt::Nowhere => handed,
     };
     for listener in &listeners {
         listener.set_nonblocking(true).map_err(|error| Error::system("listener", &error))?;
@@ -288,7 +272,7 @@ fn become_user(name: &OsStr) -> Result<()> {
 }
 
 /// The files that may be sent.
-fn tree(config: &Config) -> Result<Tree> {
+pub(crate) fn tree(config: &Config) -> Result<Tree> {
     let Some(path) = &config.root else { return Ok(Tree::Everything) };
     let failed = |error| Error::system(escape(path.as_os_str().as_bytes()), &error);
     Root::open(path).map(Tree::Beneath).map_err(failed)
@@ -311,9 +295,18 @@ fn warning(is_root: bool, is_guarded: bool) -> String {
     }
 }
 
+/// What may come behind a request on its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// Further requests only.
+    Requests,
+    /// A stream too: the connection is all that there is.
+    Stream,
+}
+
 /// Serves one connection from its first request to its end, or until it turns out to be a
 /// stream.
-fn converse(connection: &Connection, service: &Service) {
+pub(crate) fn converse(connection: &Connection, service: &Service, behind: Behind) {
     let deadline = Instant::now() + service.request;
     if handover::take(&service.table, connection, deadline) {
         return;
@@ -325,11 +318,12 @@ fn converse(connection: &Connection, service: &Service) {
         match http.receive_request(patience) {
             Ok((head, body)) => {
                 service.name_client(connection, &head);
-                let serve = || service.serve(connection, &http, &head, &body);
-                let more = service
-                    .turn_away(connection, &http, &head)
-                    .or_else(|| connection.while_served(serve))
-                    .unwrap_or_else(|| service.put_off(connection, &http, &head));
+                let more = match service.turn_away(connection, &http, &head) {
+                    Some(more) => more,
+                    None => connection
+                        .while_served(|| service.serve(connection, &mut http, &head, &body))
+                        .unwrap_or_else(|| service.put_off(connection, &http, &head)),
+                };
                 if !more {
                     break;
                 }
@@ -340,10 +334,19 @@ fn converse(connection: &Connection, service: &Service) {
                 if http.write_response(&answer::refusal(&refusal).close(), false).is_ok() {
                     http.close_gently();
                 }
-                break;
+                return;
             }
             Err(NoRequest::Closed) => break,
         }
         patience = Patience { request: service.request, idle: Some(service.idle) };
+        if behind == Behind::Stream && !http.has_more() {
+            let deadline = Instant::now() + service.idle;
+            if handover::take(&service.table, connection, deadline) {
+                return;
+            }
+        }
+    }
+    if http.has_unread_body() {
+        http.close_gently();
     }
 }

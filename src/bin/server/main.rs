@@ -22,16 +22,19 @@ mod metrics;
 mod origin;
 mod ports;
 mod post;
+mod put;
 mod requests;
 mod sending;
 mod service;
+mod stdio;
 mod target;
 #[cfg(test)]
 #[path = "../../common/testing.rs"]
 mod testing;
 mod transfers;
+mod uploads;
 
-use config::Config;
+use config::{Config, ListenAt};
 use ropewalk::app::options::Arguments;
 use ropewalk::app::{program, programs};
 use ropewalk::error::{ExitCode, Result};
@@ -48,6 +51,9 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     let _ = sandbox::limit_core_dumps();
     let handed = activation::listeners()?;
     let config = Config::from_arguments(&arguments, !handed.is_empty())?;
+    if config.listen_at == ListenAt::Nowhere {
+        return stdio::run(config);
+    }
     let server = listen::Server::bind(config, handed)?;
     server.announce()?;
     server.run()

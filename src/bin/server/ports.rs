@@ -1,14 +1,69 @@
-//! The ports that senders listen on: any free port, or those of `--data-ports`.
+//! Where the streams of transfers come in: at any free port, at those of `--data-ports`, or at a
+//! Unix socket.
 
 #![forbid(unsafe_code)]
 
 use ropewalk::error::{Error, Result};
-use ropewalk::sys::socket;
+use ropewalk::sys::listener::Listener;
 use ropewalk::sys::sync::lock;
+use ropewalk::sys::{local, socket};
+use ropewalk::transfer::link::session_socket;
+use ropewalk::transfer::link::token::Token;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
 use std::sync::Mutex;
+
+/// Where streams come in.
+pub(crate) enum Entrances {
+    /// At ports.
+    Ports(DataPorts),
+    /// With `--stdio`: at a Unix socket that is named after the session's token. Others know the
+    /// token of the first session already.
+    Sockets(Mutex<Option<Token>>),
+}
+
+impl Entrances {
+    /// Whether there are ports, which a classic transfer needs.
+    pub(crate) fn has_ports(&self) -> bool {
+        matches!(self, Entrances::Ports(_))
+    }
+
+    /// The token of a session that begins.
+    ///
+    /// # Errors
+    /// The kernel has no random bytes.
+    pub(crate) fn token(&self) -> io::Result<Token> {
+        let first = match self {
+            Entrances::Ports(_) => None,
+            Entrances::Sockets(first) => lock(first).take(),
+        };
+        first.map_or_else(Token::random, Ok)
+    }
+
+    /// Listens for the streams of a transfer that was requested on `connection`. A session has
+    /// a token.
+    ///
+    /// # Errors
+    /// `AddrInUse` when all ports are taken; what bind(2) gives.
+    pub(crate) fn listen(
+        &self,
+        connection: &TcpStream,
+        token: Option<&Token>,
+    ) -> io::Result<Listener> {
+        match (self, token) {
+            (Entrances::Ports(ports), _) => {
+                let mut local = connection.local_addr()?;
+                local.set_ip(local.ip().to_canonical());
+                ports.listen(local).map(Into::into)
+            }
+            (Entrances::Sockets(_), Some(token)) => {
+                local::listen(&session_socket::for_streams(&token.bytes())).map(Into::into)
+            }
+            (Entrances::Sockets(_), None) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
 
 /// The ports that senders listen on.
 pub(crate) struct DataPorts {

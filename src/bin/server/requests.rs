@@ -10,7 +10,7 @@ use crate::download::{Answer, Download};
 use crate::sending;
 use crate::service::Service;
 use crate::transfers::totals::Outcome;
-use crate::{files, index, post};
+use crate::{files, index, post, put};
 use ropewalk::app::http::Http;
 use ropewalk::app::terminal;
 use ropewalk::codec::http::{Method, Refusal, RequestHead, Response, Status, Version, forwarded};
@@ -19,7 +19,7 @@ use std::io;
 use std::time::Instant;
 
 /// The methods that are served, for a request with another method.
-const ALLOW: &str = "GET, HEAD, POST";
+const ALLOW: &str = "GET, HEAD, POST, PUT";
 
 impl Service {
     /// A request of the trusted proxy counts as one of the client that the proxy names. From
@@ -34,11 +34,11 @@ impl Service {
     pub(crate) fn serve(
         &self,
         connection: &Connection,
-        http: &Http,
+        http: &mut Http,
         head: &RequestHead,
         body: &[u8],
     ) -> bool {
-        let answer = match self.answer(connection, head, body) {
+        let answer = match self.answer(connection, http, head, body) {
             Ok(answer) => answer,
             Err(NoAnswer::Refused(refused)) => {
                 self.log.refused(connection.peer(), Some((method(head), &head.target)), &refused);
@@ -49,8 +49,8 @@ impl Service {
         match answer {
             Answer::Message(response) => self.write(http, head, response),
             Answer::File(mut download) => {
-                download.response = with_connection(head, download.response);
                 let lasts = head.keep_alive() && !download.response.is_until_close();
+                download.response = with_connection(head, lasts, download.response);
                 self.send(connection, http, &download).is_ok() && lasts
             }
         }
@@ -80,14 +80,16 @@ impl Service {
     fn answer(
         &self,
         connection: &Connection,
+        http: &mut Http,
         head: &RequestHead,
         body: &[u8],
     ) -> Result<Answer, NoAnswer> {
         match head.method {
+            Method::Put => put::answer(self, connection, http, head).map(Answer::Message),
             Method::Post => post::answer(self, connection, head, body).map(Answer::Message),
             Method::Get | Method::Head => files::answer(self, connection, head),
             Method::Other(_) => {
-                let words = "only GET, HEAD and POST are served";
+                let words = "only GET, HEAD, POST and PUT are served";
                 let refused = Refusal::new(Status::METHOD_NOT_ALLOWED, words);
                 self.log.refused(connection.peer(), Some((method(head), &head.target)), &refused);
                 Ok(Answer::Message(refusal(&refused).field("Allow", ALLOW)))
@@ -99,8 +101,9 @@ impl Service {
     fn write(&self, http: &Http, head: &RequestHead, response: Response) -> bool {
         self.counters.answered(response.status());
         let response = index::for_people(head, response);
-        let response = with_connection(head, response);
-        http.write_response(&response, head.method == Method::Head).is_ok() && head.keep_alive()
+        let lasts = head.keep_alive() && !http.has_unread_body();
+        let response = with_connection(head, lasts, response);
+        http.write_response(&response, head.method == Method::Head).is_ok() && lasts
     }
 
     /// Sends a file behind its head, counts and logs that.
@@ -142,13 +145,14 @@ fn method(head: &RequestHead) -> &'static str {
         Method::Get => "GET",
         Method::Head => "HEAD",
         Method::Post => "POST",
+        Method::Put => "PUT",
         Method::Other(_) => "another method",
     }
 }
 
 /// Adds the field that says whether the connection stays open.
-fn with_connection(head: &RequestHead, response: Response) -> Response {
-    match (head.keep_alive() && !response.is_until_close(), head.version) {
+fn with_connection(head: &RequestHead, lasts: bool, response: Response) -> Response {
+    match (lasts, head.version) {
         (false, _) => response.close(),
         (true, Version::Http11) => response,
         (true, _) => response.field("Connection", "keep-alive"),

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::transfers::table::DownloadEntry;
+use crate::transfers::table::BodyEntry;
 use ropewalk::error::system_words;
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// A body on its way out.
 pub(crate) struct Sending<'a> {
     stream: &'a TcpStream,
-    download: &'a DownloadEntry,
+    download: &'a BodyEntry,
     /// Bytes of the body that the kernel took.
     bytes: u64,
 }
@@ -47,7 +47,7 @@ impl From<io::Error> for Broken {
 pub(crate) fn send(
     stream: &TcpStream,
     stall: Duration,
-    download: &DownloadEntry,
+    download: &BodyEntry,
     write: impl FnOnce(&mut Sending<'_>) -> Result<(), Broken>,
 ) -> Sent {
     let mut sending = Sending { stream, download, bytes: 0 };
@@ -127,7 +127,7 @@ pub(crate) mod tests {
     }
 
     /// A download without a limit on its rate.
-    pub(crate) fn download() -> DownloadEntry {
+    pub(crate) fn download() -> BodyEntry {
         let limits = Limits { transfers: 1, per_origin: 1, patience: Duration::ZERO };
         Table::new(limits, None).add_download([127, 0, 0, 1].into(), Instant::now())
     }

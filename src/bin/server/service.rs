@@ -3,14 +3,20 @@
 #![forbid(unsafe_code)]
 
 use crate::auth::Auth;
-use crate::config::Volume;
+use crate::config::{Config, Volume};
 use crate::digests::Digests;
 use crate::log::Log;
 use crate::metrics::counters::Counters;
+use crate::ports::Entrances;
 use crate::target::Tree;
 use crate::transfers::Transfers;
+use crate::transfers::admission::Limits;
 use crate::transfers::table::Table;
+use crate::uploads::Uploads;
+use ropewalk::app::supervise::Supervisor;
+use ropewalk::error::Result;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +28,11 @@ pub(crate) struct Service {
     pub(crate) tree: Arc<Tree>,
     /// Whether folders are shown.
     pub(crate) index: bool,
+    /// Takes uploads, where that is allowed.
+    pub(crate) uploads: Option<Uploads>,
     /// Starts transfers.
     pub(crate) transfers: Transfers,
-    /// All transfers and downloads under way.
+    /// All transfers, downloads and uploads under way.
     pub(crate) table: Arc<Table>,
     /// Digests of whole files.
     pub(crate) digests: Arc<Digests>,
@@ -44,4 +52,44 @@ pub(crate) struct Service {
     pub(crate) log: Log,
     /// The reverse proxy that is trusted to name its clients.
     pub(crate) proxy: Option<IpAddr>,
+}
+
+impl Service {
+    /// The service of `config`, whose transfers have a `sender` each.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub(crate) fn new(
+        config: &Config,
+        tree: Tree,
+        (auth, uploads): (Option<Auth>, Option<Uploads>),
+        entrances: Entrances,
+        sender: PathBuf,
+        supervisor: Arc<Supervisor>,
+    ) -> Result<Service> {
+        let limits = Limits {
+            transfers: config.max_transfers,
+            per_origin: config.max_per_address,
+            patience: config.idle,
+        };
+        let table = Table::new(limits, config.rate);
+        let log = Log::begin(config.log.as_deref(), config.volume)?;
+        Ok(Service {
+            auth,
+            tree: Arc::new(tree),
+            index: config.index,
+            uploads,
+            transfers: Transfers::new(config, entrances, sender, supervisor, table.clone()),
+            table,
+            digests: Digests::new(),
+            counters: Counters::new(),
+            max_streams: config.max_streams,
+            request: config.request,
+            idle: config.idle,
+            stall: config.stall,
+            volume: config.volume,
+            log,
+            proxy: config.proxy,
+        })
+    }
 }

@@ -12,6 +12,7 @@ use ropewalk::sys::file;
 use ropewalk::transfer::source::confine::{Refused, Root};
 use ropewalk::transfer::source::identity::Identity;
 use ropewalk::transfer::source::tree::state_of;
+use ropewalk::transfer::store::names;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -111,6 +112,10 @@ impl Tree {
     /// # Errors
     /// 404 or 403 for a file that is not served, 503 where the system has no room.
     pub(crate) fn open(&self, path: &[u8]) -> Result<Opened, Refusal> {
+        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        if names::reserved(OsStr::from_bytes(name)).is_some() {
+            return Err(no_such_file()); // it is on its way
+        }
         match self {
             Tree::Everything => open_anywhere(path),
             Tree::Beneath(root) => {
@@ -200,6 +205,9 @@ impl Folder {
 
     /// The metadata of a name in the folder, with links followed, if a client may fetch it.
     pub(crate) fn look(&self, name: &OsStr) -> Option<Metadata> {
+        if names::reserved(name).is_some() {
+            return None;
+        }
         let itself = self.dir.open_file(name, Access::Look).ok()?.metadata().ok()?;
         let found = if itself.is_symlink() { self.follow(name)? } else { itself };
         self.dir.may_read(name, found.is_dir()).then_some(found)

@@ -14,7 +14,7 @@ use crate::answer::{NoAnswer, unavailable};
 use crate::config::{Config, Volume};
 use crate::connections::Connection;
 use crate::digests::{Digests, Followed, Hurry};
-use crate::ports::DataPorts;
+use crate::ports::Entrances;
 use crate::target::{Opened, OpenedFolder};
 use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::supervise::{Supervisor, Worker};
@@ -55,7 +55,7 @@ pub(crate) struct Transfers {
     sender: PathBuf,
     supervisor: Arc<Supervisor>,
     table: Arc<Table>,
-    ports: DataPorts,
+    entrances: Entrances,
     any_address: bool,
     idle: Duration,
     stall: Duration,
@@ -81,6 +81,7 @@ impl Transfers {
     /// Transfers that stand in `table`, each with a `sender` of its own.
     pub(crate) fn new(
         config: &Config,
+        entrances: Entrances,
         sender: PathBuf,
         supervisor: Arc<Supervisor>,
         table: Arc<Table>,
@@ -89,7 +90,7 @@ impl Transfers {
             sender,
             supervisor,
             table,
-            ports: DataPorts::new(config.data_ports.clone()),
+            entrances,
             any_address: config.any_address,
             idle: config.idle,
             stall: config.stall,
@@ -104,6 +105,11 @@ impl Transfers {
         wanted: Wanted<Opened>,
         digests: &Arc<Digests>,
     ) -> Result<ClassicOffer, NoAnswer> {
+        if !self.entrances.has_ports() {
+            return Err(
+                Refusal::new(Status::BAD_REQUEST, "the classic protocol needs ports").into()
+            );
+        }
         let entry = self.table.admit(connection.peer().ip(), Instant::now())?;
         let Opened { file, identity } = &wanted.opened;
         let hurry = Hurry::BeforeTransfer;
@@ -128,7 +134,7 @@ impl Transfers {
         digests: &Arc<Digests>,
     ) -> Result<RopewalkOffer, NoAnswer> {
         let entry = self.table.admit(connection.peer().ip(), Instant::now())?;
-        let session = Token::random().map_err(|error| unavailable(&error))?;
+        let session = self.entrances.token().map_err(|error| unavailable(&error))?;
         let Wanted { opened: Opened { file, identity }, path, threads } = wanted;
         let (token, stored, version) = (session.bytes(), identity.stored, identity.version);
         let peer = self.only_peer(connection);
@@ -187,7 +193,7 @@ impl Transfers {
     }
 
     /// Starts a sender of `content`, over so many streams of this protocol, and a thread that
-    /// follows it to its end. The answer is its port.
+    /// follows it to its end. The answer is its port, 0 without one.
     fn start(
         &self,
         connection: &Connection,
@@ -195,10 +201,7 @@ impl Transfers {
         (streams, protocol): (u8, SenderProtocol),
         transfer: Transfer,
     ) -> Result<u16, Refusal> {
-        let listener = connection.stream().local_addr().and_then(|mut local| {
-            local.set_ip(local.ip().to_canonical());
-            self.ports.listen(local)
-        });
+        let listener = self.entrances.listen(connection.stream(), transfer.token.as_ref());
         let listener = listener.map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => {
                 // For the next attempt of this client.
@@ -215,7 +218,7 @@ impl Transfers {
             protocol,
         };
         let started = || -> io::Result<u16> {
-            let port = listener.local_addr()?.port();
+            let port = listener.port()?;
             let descriptors = [listener.as_fd(), content];
             let worker = self.supervisor.start_worker(&self.sender, job.to_json(), &descriptors)?;
             transfer.entry.has_sender(worker.lifeline(), transfer.token, Instant::now())?;
@@ -265,8 +268,11 @@ impl Transfer {
             match report {
                 Report::Confined { text } => self.log_rights(&text),
                 // Only receivers say so.
-                Report::Lost { .. } | Report::Trace(_) | Report::Tree(_) | Report::Entry { .. } => {
-                }
+                Report::Lost { .. }
+                | Report::Trace(_)
+                | Report::Stream
+                | Report::Tree(_)
+                | Report::Entry { .. } => {}
                 Report::Progress(so_far) => {
                     tally = so_far;
                     self.reached(&tally);

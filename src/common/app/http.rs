@@ -23,7 +23,15 @@ const READ_SIZE: usize = 4096;
 /// After a refusal, the server discards the peer's bytes for this long and up to this many, so
 /// that the peer reads the answer before a reset.
 const LINGER_TIME: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 1 << 20;
+const LINGER_BYTES: u64 = 1 << 20;
+
+/// As [`LINGER_TIME`] and [`LINGER_BYTES`], after a PUT whose body was not read. Some clients look
+/// for an answer only when they have sent all.
+const UNREAD_LINGER_TIME: Duration = Duration::from_secs(10);
+const UNREAD_LINGER_BYTES: u64 = 256 << 20;
+
+/// The interim response that asks for a request's body.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// How long a server waits for a request.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +65,9 @@ pub enum NoReply {
 pub struct Http {
     stream: Arc<TcpStream>,
     buffer: Vec<u8>,
+    /// Bytes of the last request's body that were not read. The greatest number where its length
+    /// is not known.
+    unread: u64,
     /// The deadline of a reply.
     reply_by: Option<Instant>,
     reminder: Option<Reminder>,
@@ -85,10 +96,11 @@ impl Reminder {
 impl Http {
     /// Speaks HTTP over `stream`.
     pub fn new(stream: Arc<TcpStream>) -> Http {
-        Http { stream, buffer: Vec::new(), reply_by: None, reminder: None }
+        Http { stream, buffer: Vec::new(), unread: 0, reply_by: None, reminder: None }
     }
 
-    /// Waits for a request and its body.
+    /// Waits for a request and its body. The body of a PUT stays unread:
+    /// [`Http::read_body`] reads it, or the connection ends after the answer.
     pub fn receive_request(
         &mut self,
         patience: Patience,
@@ -110,10 +122,14 @@ impl Http {
                 Err(refusal) => return Err(NoRequest::Refused(refusal)),
             }
         };
+        if head.method == Method::Put {
+            self.unread = head.announced_length().map_or(u64::MAX, |length| length.unwrap_or(0));
+            return Ok((head, Vec::new()));
+        }
         // `body_length` bounds the length. Memory grows as bytes arrive.
         let length = head.body_length().map_err(NoRequest::Refused)?.unwrap_or(0) as usize;
         if head.expects_continue() && self.buffer.len() < length {
-            self.write(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| NoRequest::Closed)?;
+            self.write(CONTINUE).map_err(|_| NoRequest::Closed)?;
         }
         while self.buffer.len() < length {
             self.fill_request(deadline)?;
@@ -121,6 +137,45 @@ impl Http {
         let rest = self.buffer.split_off(length);
         let body = std::mem::replace(&mut self.buffer, rest);
         Ok((head, body))
+    }
+
+    /// Whether a body is unread. Then no further request can be read on this connection.
+    pub fn has_unread_body(&self) -> bool {
+        self.unread > 0
+    }
+
+    /// Tells a client that waits for it to send the body.
+    pub fn invite_body(&self, head: &RequestHead) -> io::Result<()> {
+        match head.expects_continue() && self.unread > self.buffer.len() as u64 {
+            true => self.write(CONTINUE),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads bytes of the body into `piece`, at least one. `Ok(0)` at the body's end only.
+    ///
+    /// # Errors
+    /// `TimedOut` if none came for `limit`; `UnexpectedEof` if the peer has closed before the end;
+    /// those of the socket.
+    pub fn read_body(&mut self, piece: &mut [u8], limit: Duration) -> io::Result<usize> {
+        let wanted = self.unread.min(piece.len() as u64) as usize;
+        let piece = piece.get_mut(..wanted).unwrap_or_default();
+        if piece.is_empty() {
+            return Ok(0);
+        }
+        let count = match self.buffer.len().min(piece.len()) {
+            0 => receive(&self.stream, piece, Some(limit))?,
+            held => {
+                piece[..held].copy_from_slice(&self.buffer[..held]);
+                self.buffer.drain(..held);
+                held
+            }
+        };
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.unread -= count as u64;
+        Ok(count)
     }
 
     /// Reads more of a request that has begun.
@@ -133,6 +188,16 @@ impl Http {
             }
             _ => Err(NoRequest::Closed),
         }
+    }
+
+    /// Whether bytes were read behind the last message.
+    pub fn has_more(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// The first line of what came and was not understood.
+    pub fn first_line(&self) -> Option<&[u8]> {
+        self.buffer.split(|byte| *byte == b'\n').next().filter(|line| !line.is_empty())
     }
 
     /// Bounds the wait for a reply, from now on. `None` waits forever.
@@ -217,17 +282,8 @@ impl Http {
         if limit == Some(Duration::ZERO) {
             return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
         }
-        self.stream.set_read_timeout(limit)?;
         let mut piece = [0; READ_SIZE];
-        let count = loop {
-            match self.stream.as_ref().read(&mut piece) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
-                }
-                other => break other?,
-            }
-        };
+        let count = receive(&self.stream, &mut piece, limit)?;
         self.buffer.extend_from_slice(&piece[..count]);
         Ok(count)
     }
@@ -246,17 +302,36 @@ impl Http {
 
     /// Closes in order: ends its direction, and waits a little until the peer has read that.
     pub fn close_gently(mut self) {
-        let deadline = Instant::now() + LINGER_TIME;
+        let (time, bytes) = match self.has_unread_body() {
+            true => (UNREAD_LINGER_TIME, self.unread.min(UNREAD_LINGER_BYTES)),
+            false => (LINGER_TIME, LINGER_BYTES),
+        };
+        let deadline = Instant::now() + time;
         if self.stream.shutdown(Shutdown::Write).is_err() {
             return;
         }
         let mut thrown_away = 0;
-        while thrown_away < LINGER_BYTES {
+        while thrown_away < bytes.max(LINGER_BYTES) {
             self.buffer.clear();
             match self.fill(Some(deadline)) {
-                Ok(count @ 1..) => thrown_away += count,
+                Ok(count @ 1..) => thrown_away += count as u64,
                 _ => return,
             }
+        }
+    }
+}
+
+/// Reads what has come from a peer, within `limit`. `TimedOut` if nothing came; 0 if the peer has
+/// closed.
+fn receive(mut stream: &TcpStream, piece: &mut [u8], limit: Option<Duration>) -> io::Result<usize> {
+    stream.set_read_timeout(limit)?;
+    loop {
+        match stream.read(piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+            }
+            other => return other,
         }
     }
 }

@@ -143,6 +143,11 @@ impl Arguments {
         self.value(long).map(|text| number(&format!("--{long}"), text, range)).transpose()
     }
 
+    /// The bytes given for the option `long`.
+    pub fn size(&self, long: &str) -> Result<Option<u64>> {
+        self.value(long).map(|text| size(&format!("--{long}"), text)).transpose()
+    }
+
     /// The bytes per second given for the option `long`.
     pub fn rate(&self, long: &str) -> Result<Option<u64>> {
         self.value(long).map(|text| rate(&format!("--{long}"), text)).transpose()
@@ -162,19 +167,28 @@ pub fn number(what: &str, text: &OsStr, range: std::ops::RangeInclusive<u64>) ->
 /// The lowest limit, in bytes per second. Below it, streams would seem to stall.
 pub const MIN_RATE: u64 = 16 << 10;
 
-/// Bytes per second: digits, and K, M or G for KiB, MiB or GiB.
-fn rate(what: &str, text: &OsStr) -> Result<u64> {
+/// Bytes: digits, and K, M or G for KiB, MiB or GiB.
+fn bytes_of(text: &OsStr) -> Option<u64> {
     let bytes = text.as_bytes();
-    let (digits, unit) = match bytes.split_last() {
-        Some((b'K' | b'k', digits)) => (digits, 1 << 10),
-        Some((b'M' | b'm', digits)) => (digits, 1 << 20),
-        Some((b'G' | b'g', digits)) => (digits, 1 << 30),
+    let (digits, unit) = match bytes.split_last()? {
+        (b'K' | b'k', digits) => (digits, 1 << 10),
+        (b'M' | b'm', digits) => (digits, 1 << 20),
+        (b'G' | b'g', digits) => (digits, 1 << 30),
         _ => (bytes, 1u64),
     };
-    let count = number(what, OsStr::from_bytes(digits), 1..=u64::MAX).ok();
-    let rate = count.and_then(|count| count.checked_mul(unit)).filter(|rate| *rate >= MIN_RATE);
-    rate.ok_or_else(|| {
-        let given = escape(bytes);
+    number("", OsStr::from_bytes(digits), 1..=u64::MAX).ok()?.checked_mul(unit)
+}
+
+fn size(what: &str, text: &OsStr) -> Result<u64> {
+    bytes_of(text).ok_or_else(|| {
+        let given = escape(text.as_bytes());
+        Error::usage(format!("{what}: must be bytes, such as 500M or 10G, not '{given}'"))
+    })
+}
+
+fn rate(what: &str, text: &OsStr) -> Result<u64> {
+    bytes_of(text).filter(|rate| *rate >= MIN_RATE).ok_or_else(|| {
+        let given = escape(text.as_bytes());
         Error::usage(format!(
             "{what}: must be at least 16K bytes per second, such as 500K or 10M, not '{given}'"
         ))

@@ -93,6 +93,7 @@ mod tests {
             Report::Trace(Slice::default()),
             Report::Trace(slice()),
             Report::Lost { text: "Connection refused".into() },
+            Report::Stream,
             Report::Done { tally, md5: None, mended: Mended::default() },
             Report::Done { tally, md5: Some("0".repeat(32)), mended },
             Report::Failed { code: ExitCode::Network, text: "a\nb \u{1b}[1m".into() },

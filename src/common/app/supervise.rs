@@ -2,7 +2,8 @@
 //! lives as long as the program (a worker's parent-death signal is tied to it).
 //!
 //! A worker leads a process group of its own. It is in the supervisor's list from its start until
-//! it is reaped. Only a group in the list gets signals.
+//! it is reaped. Only a group in the list gets signals. A helper is a program that is no worker,
+//! such as ssh. It may stay in this program's own group, to ask a person at the terminal.
 
 #![forbid(unsafe_code)]
 
@@ -19,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -49,10 +50,36 @@ impl Worker {
     }
 }
 
+/// A running program that is no worker. Dropping this does not end it.
+pub struct Helper {
+    /// Its standard error.
+    pub errors: Option<ChildStderr>,
+    pid: Pid,
+    ended: mpsc::Receiver<Ended>,
+}
+
+impl Helper {
+    /// Waits until the program has ended and is reaped, for `limit` at most.
+    pub fn wait(&self, limit: Duration) -> Option<Ended> {
+        self.ended.recv_timeout(limit).ok()
+    }
+}
+
+/// The process group of a helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// That of this program: the terminal's keys reach it, and it may ask there.
+    Foreground,
+    /// One of its own.
+    Own,
+}
+
 /// An order to the thread.
 enum Order {
     Start { program: PathBuf, input: OwnedFd, answer: mpsc::SyncSender<io::Result<Started>> },
+    Help { command: Box<Command>, place: Place, answer: mpsc::SyncSender<io::Result<Helper>> },
     Signal { number: i32, done: mpsc::SyncSender<()> },
+    SignalHelper { pid: Pid, number: i32 },
     Stop { grace: Duration, done: UnixStream },
 }
 
@@ -98,6 +125,19 @@ impl Supervisor {
         self.order(Order::Start { program: program.into(), input: input.into(), answer })?;
         let started = started.recv().map_err(|_| gone())??;
         Ok(Worker { reports: Reports::new(started.output), lifeline, ended: started.ended })
+    }
+
+    /// Starts a helper. Its standard error is read here; `command` says what its standard input and
+    /// output are.
+    pub fn start_helper(&self, command: Command, place: Place) -> io::Result<Helper> {
+        let (answer, started) = mpsc::sync_channel(1);
+        self.order(Order::Help { command: Box::new(command), place, answer })?;
+        started.recv().map_err(|_| gone())?
+    }
+
+    /// Sends a signal to a helper, unless it is reaped already.
+    pub fn signal_helper(&self, helper: &Helper, number: i32) {
+        let _ = self.order(Order::SignalHelper { pid: helper.pid, number });
     }
 
     /// Pauses every worker (SIGSTOP) until [`Supervisor::resume`]. The signals are sent when this
@@ -160,8 +200,25 @@ struct Thread {
     signals: Signals,
     /// Variables that no worker inherits.
     kept_back: &'static [&'static str],
-    children: Vec<(Pid, mpsc::SyncSender<Ended>)>,
+    children: Vec<Child>,
     stopping: Option<Stopping>,
+}
+
+/// A child that is not reaped.
+struct Child {
+    pid: Pid,
+    place: Place,
+    is_helper: bool,
+    tell: mpsc::SyncSender<Ended>,
+}
+
+impl Child {
+    fn signal(&self, number: i32) {
+        let _ = match self.place {
+            Place::Own => process::signal_group(self.pid, number),
+            Place::Foreground => process::signal_child(self.pid, number),
+        };
+    }
 }
 
 /// After [`Supervisor::stop`]: SIGTERM was sent.
@@ -198,9 +255,19 @@ impl Thread {
                     let started = self.start(&program, input);
                     let _ = answer.send(started);
                 }
+                Ok(Order::Help { command, place, answer }) => {
+                    let started = self.help(*command, place);
+                    let _ = answer.send(started);
+                }
                 Ok(Order::Signal { number, done }) => {
-                    self.signal_all(number);
+                    self.children.iter().filter(|child| !child.is_helper).for_each(|child| {
+                        child.signal(number);
+                    });
                     let _ = done.send(());
+                }
+                Ok(Order::SignalHelper { pid, number }) => {
+                    let helper = self.children.iter().find(|child| child.pid == pid);
+                    helper.into_iter().for_each(|child| child.signal(number));
                 }
                 Ok(Order::Stop { grace, done }) => self.stop(grace, done),
                 Err(mpsc::TryRecvError::Empty) => return true,
@@ -225,15 +292,32 @@ impl Thread {
             .spawn()?;
         let (tell, ended) = mpsc::sync_channel(1);
         // std's handle neither reaps nor ends the child when dropped; this list does.
-        self.children.push((child.id() as Pid, tell));
+        let (pid, place) = (child.id() as Pid, Place::Own);
+        self.children.push(Child { pid, place, is_helper: false, tell });
         let output = child.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
         Ok(Started { output, ended })
     }
 
-    fn signal_all(&self, signal: i32) {
-        for (pid, _) in &self.children {
-            let _ = process::signal_group(*pid, signal);
+    fn help(&mut self, mut command: Command, place: Place) -> io::Result<Helper> {
+        if self.stopping.is_some() {
+            return Err(io::Error::other("the program is being stopped"));
         }
+        for variable in self.kept_back {
+            command.env_remove(variable);
+        }
+        if place == Place::Own {
+            command.process_group(0);
+        }
+        process::ends_with_parent(&mut command, SIGTERM);
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
+        let (tell, ended) = mpsc::sync_channel(1);
+        let pid = child.id() as Pid;
+        self.children.push(Child { pid, place, is_helper: true, tell });
+        Ok(Helper { errors: child.stderr.take(), pid, ended })
+    }
+
+    fn signal_all(&self, signal: i32) {
+        self.children.iter().for_each(|child| child.signal(signal));
     }
 
     fn stop(&mut self, grace: Duration, done: UnixStream) {
@@ -251,13 +335,15 @@ impl Thread {
 
     /// Reaps workers that have ended, and kills the rest of their groups.
     fn reap(&mut self) {
-        self.children.retain(|(pid, tell)| {
-            if !process::has_ended(*pid).unwrap_or(true) {
+        self.children.retain(|child| {
+            if !process::has_ended(child.pid).unwrap_or(true) {
                 return true;
             }
-            let _ = process::signal_group(*pid, SIGKILL);
-            let ended = process::reap(*pid).unwrap_or(Ended::Exited(-1));
-            let _ = tell.send(ended);
+            if child.place == Place::Own {
+                child.signal(SIGKILL);
+            }
+            let ended = process::reap(child.pid).unwrap_or(Ended::Exited(-1));
+            let _ = child.tell.send(ended);
             false
         });
     }
@@ -365,6 +451,41 @@ mod tests {
         supervisor.pause().unwrap();
         stop(&supervisor, Duration::from_secs(1000));
         assert_eq!(worker.wait(), Some(Ended::Killed(SIGTERM)));
+    }
+
+    /// Starts `sh -c text` as a helper that is in its place when this returns.
+    fn helping(supervisor: &Supervisor, text: &str, place: Place) -> (Helper, UnixStream) {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{text}; echo ready >&2; cat")]);
+        let (here, there) = UnixStream::pair().unwrap();
+        command.stdin(OwnedFd::from(there)).stdout(Stdio::null());
+        let mut helper = supervisor.start_helper(command, place).unwrap();
+        let errors = helper.errors.as_mut().unwrap();
+        errors.read_exact(&mut [0; 6]).unwrap();
+        (helper, here)
+    }
+
+    #[test]
+    fn a_helper_is_signalled_alone_and_reaped() {
+        let supervisor = Supervisor::start(&[]).unwrap();
+        for place in [Place::Own, Place::Foreground] {
+            let (other, _open) = helping(&supervisor, "true", place);
+            let (helper, _input) = helping(&supervisor, "true", place);
+            supervisor.signal_helper(&helper, SIGTERM);
+            assert_eq!(helper.wait(Duration::from_secs(1000)), Some(Ended::Killed(SIGTERM)));
+            assert_eq!(other.wait(Duration::ZERO), None);
+            supervisor.signal_helper(&helper, SIGTERM);
+            supervisor.signal_helper(&other, SIGKILL);
+            assert_eq!(other.wait(Duration::from_secs(1000)), Some(Ended::Killed(SIGKILL)));
+        }
+    }
+
+    #[test]
+    fn stopping_ends_helpers_too() {
+        let supervisor = Supervisor::start(&[]).unwrap();
+        let (helper, _input) = helping(&supervisor, "trap '' TERM", Place::Own);
+        stop(&supervisor, Duration::from_millis(50));
+        assert_eq!(helper.wait(Duration::ZERO), Some(Ended::Killed(SIGKILL)));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod envelope;
 mod fields;
 pub mod handed;
+pub mod new_stream;
 pub mod offer;
 pub mod rate;
 pub mod reason;

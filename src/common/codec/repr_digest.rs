@@ -1,5 +1,5 @@
-//! The digest fields (RFC 9530), for MD5 only: `Repr-Digest` and `Want-Repr-Digest`. Computes no
-//! digest.
+//! The digest fields (RFC 9530), for MD5 and SHA-256: `Repr-Digest`, `Content-Digest` and
+//! `Want-Repr-Digest`. Computes no digest.
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +23,24 @@ pub fn format_md5(digest: &[u8; 16]) -> String {
 /// A value that is no dictionary, or an MD5 that is not 16 bytes. It proves neither that the file
 /// is whole nor that it is damaged.
 pub fn parse_md5(value: &[u8]) -> Result<Option<[u8; 16]>, NotStructured> {
-    match member(value, "md5")? {
+    parse(value, "md5")
+}
+
+/// As [`parse_md5`], for the SHA-256.
+///
+/// # Errors
+///
+/// As of [`parse_md5`], for 32 bytes.
+pub fn parse_sha256(value: &[u8]) -> Result<Option<[u8; 32]>, NotStructured> {
+    parse(value, "sha-256")
+}
+
+/// The digest of `LENGTH` bytes with this key.
+fn parse<const LENGTH: usize>(
+    value: &[u8],
+    key: &str,
+) -> Result<Option<[u8; LENGTH]>, NotStructured> {
+    match member(value, key)? {
         None => Ok(None),
         Some(Item::Bytes(bytes)) => match bytes.try_into() {
             Ok(digest) => Ok(Some(digest)),
@@ -67,6 +84,18 @@ mod tests {
             ["md5=1", "md5", "md5=:AAAA:", "md5=::", "md5=1B2M2Y8AsgTpgAmY7PhCfg==", "md5=:"]
         {
             assert_eq!(parse_md5(value.as_bytes()), Err(NotStructured), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_sha256_is_found_and_has_32_bytes() {
+        let text = format!("sha-256=:{}:", base64::encode(&[7; 32]));
+        assert_eq!(parse_sha256(text.as_bytes()), Ok(Some([7; 32])));
+        assert_eq!(parse_sha256(b"md5=:1B2M2Y8AsgTpgAmY7PhCfg==:"), Ok(None));
+        for value in
+            ["sha-256=:AAAA:", "sha-256=1", "sha-256", "sha-256=:1B2M2Y8AsgTpgAmY7PhCfg==:"]
+        {
+            assert_eq!(parse_sha256(value.as_bytes()), Err(NotStructured), "{value}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! A command line, quoted for a shell: a person can copy and run it (POSIX, Shell Command
-//! Language, 2.2 Quoting).
+//! Language, 2.2 Quoting). And a command split in words as a shell does it, without a shell.
 
 #![forbid(unsafe_code)]
 
@@ -29,6 +29,36 @@ fn quote(word: &[u8]) -> String {
 /// Whether no shell treats the byte specially anywhere in a word.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte)
+}
+
+/// The words of `text`, which blanks separate. Quotes and backslashes work as in a shell; nothing
+/// is expanded. `None` if a quote is not closed.
+pub fn split(text: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut words = Vec::new();
+    let mut word: Option<Vec<u8>> = None;
+    let mut rest = text.iter().copied();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b' ' | b'\t' | b'\n' => words.extend(word.take()),
+            b'\\' => word.get_or_insert_default().push(rest.next()?),
+            b'\'' | b'"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match (rest.next()?, byte) {
+                        (end, _) if end == byte => break,
+                        (b'\\', b'"') => match rest.next()? {
+                            escaped @ (b'"' | b'\\') => word.push(escaped),
+                            other => word.extend([b'\\', other]),
+                        },
+                        (inner, _) => word.push(inner),
+                    }
+                }
+            }
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    Some(words)
 }
 
 /// One byte within `$'...'`.
@@ -68,6 +98,33 @@ mod tests {
         ] {
             assert_eq!(command([word]), quoted);
         }
+    }
+
+    #[test]
+    fn a_command_is_split_as_a_shell_splits_it() {
+        for (text, words) in [
+            ("", &[][..]),
+            ("  ", &[]),
+            ("ssh -p 2222", &["ssh", "-p", "2222"]),
+            (" docker\texec  -i ", &["docker", "exec", "-i"]),
+            ("a 'b c' \"d 'e\" ''", &["a", "b c", "d 'e", ""]),
+            ("x'y'\"z\"", &["xyz"]),
+            (r#"a\ b "c\"d\e\\" 'f\'"#, &["a b", "c\"d\\e\\", "f\\"]),
+            ("$HOME `id` *", &["$HOME", "`id`", "*"]),
+        ] {
+            let found = split(text.as_bytes()).unwrap();
+            let expected: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+        for open in ["'a", "\"a", "\"a\\\"", "a\\"] {
+            assert_eq!(split(open.as_bytes()), None, "{open}");
+        }
+    }
+
+    #[test]
+    fn words_that_were_quoted_are_the_same_after_they_are_split() {
+        let words: [&[u8]; 5] = [b"./client", b"", b"a  b", b"it's \"so\"", b"a\\nb\\"];
+        assert_eq!(split(command(words).as_bytes()).unwrap(), words);
     }
 
     #[test]

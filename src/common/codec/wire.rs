@@ -8,10 +8,12 @@
 
 mod block;
 mod hello;
+mod join;
 mod request;
 
 pub use block::{ErrorCode, HEADER_SIZE, Header, PageEnd, RefusalCode};
 pub use hello::{HELLO_MARK, HELLO_SIZE, Hello};
+pub use join::{JOIN_SIZE, Join};
 pub use request::{LONGEST_REQUEST, REQUEST_SIZE, Request};
 
 use super::big_endian::u32_at;

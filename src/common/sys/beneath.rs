@@ -4,6 +4,7 @@
 //! names are allowed.
 
 mod folder;
+mod place;
 pub(super) mod walk;
 
 use super::{check, number, retry};
@@ -15,6 +16,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 pub use folder::Folder;
+pub use place::{MAX_DEPTH, NoPlace, Place, find_place};
 pub use walk::MAX_LINKS;
 
 /// The longest name, in bytes: one less than the kernel's PATH_MAX, which counts the

@@ -128,6 +128,19 @@ impl Dir {
         asked.is_ok()
     }
 
+    /// Whether this process may make and rename names in this folder (access(2), which checks the
+    /// real user's rights). Changes nothing.
+    pub fn may_change(&self) -> bool {
+        let (folder, mode) = (self.descriptor.as_raw_fd(), libc::W_OK | libc::X_OK);
+        let asked = retry(|| {
+            // SAFETY: the name is a constant C string; the folder is open. By number for the
+            // reason that `may_read` has.
+            let asked = unsafe { libc::syscall(libc::SYS_faccessat, folder, c".".as_ptr(), mode) };
+            check(asked as libc::c_int)
+        });
+        asked.is_ok()
+    }
+
     /// The device and the inode of `name`. Does not follow a symbolic link. Needs no descriptor.
     pub fn number_of(&self, name: &OsStr) -> io::Result<(u64, u64)> {
         let name = component(name)?;
@@ -314,6 +327,16 @@ mod tests {
         assert!(dir.may_read(OsStr::new("b"), true));
         assert!(!dir.may_read(OsStr::new("c"), false));
         assert!(!dir.may_read(OsStr::new("a"), true), "not even root may look names up in a file");
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn the_right_to_change_names_is_known_without_a_change() {
+        let (path, dir) = folder("change");
+        assert!(dir.may_change());
+        if let Ok(sealed) = Dir::open(Path::new("/proc/self")) {
+            assert!(!sealed.may_change(), "not even root may make names there");
+        }
         std::fs::remove_dir_all(path).unwrap();
     }
 

@@ -7,11 +7,15 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// How many bytes the peer has acknowledged so far (TCP_INFO, since Linux 4.1); `None` if the
 /// kernel does not tell.
 pub fn acknowledged(socket: BorrowedFd<'_>) -> Option<u64> {
-    /// The offset in the kernel's tcp_info. The C library's structure may end before it.
-    const OFFSET: usize = 120;
-    const END: usize = OFFSET + size_of::<u64>();
-    let mut info = [0_u8; END];
-    let mut length = END as libc::socklen_t;
+    tcp_count::<120>(socket)
+}
+
+/// The number of 64 bits at this offset in the kernel's tcp_info. The C library's structure may
+/// end before it.
+pub(super) fn tcp_count<const OFFSET: usize>(socket: BorrowedFd<'_>) -> Option<u64> {
+    const SIZE: usize = size_of::<u64>();
+    let mut info = vec![0_u8; OFFSET + SIZE];
+    let mut length = info.len() as libc::socklen_t;
     // SAFETY: `info` is writable for `length` bytes, and both live through the call.
     let asked = check(unsafe {
         libc::getsockopt(
@@ -22,7 +26,7 @@ pub fn acknowledged(socket: BorrowedFd<'_>) -> Option<u64> {
             &mut length,
         )
     });
-    let known = asked.is_ok() && length as usize == END;
+    let known = asked.is_ok() && length as usize == OFFSET + SIZE;
     let bytes = info.last_chunk().filter(|_| known)?;
     Some(u64::from_ne_bytes(*bytes))
 }

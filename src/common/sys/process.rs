@@ -5,9 +5,11 @@ use std::ffi::{CStr, OsStr};
 use std::io;
 use std::mem;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
-/// A child process. It leads the process group of the same number.
+/// A child process.
 pub type Pid = libc::pid_t;
 
 /// How a child ended.
@@ -43,6 +45,22 @@ pub fn signal_group(leader: Pid, signal: i32) -> io::Result<()> {
     // SAFETY: kill takes two numbers and touches no memory.
     check(unsafe { libc::kill(-leader, signal) })?;
     Ok(())
+}
+
+/// Sends `signal` to child `pid`, which must not be reaped.
+pub fn signal_child(pid: Pid, signal: i32) -> io::Result<()> {
+    if pid <= 1 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: kill takes two numbers and touches no memory.
+    check(unsafe { libc::kill(pid, signal) })?;
+    Ok(())
+}
+
+/// Has `command` get `signal` when the thread that starts it ends.
+pub fn ends_with_parent(command: &mut Command, signal: i32) {
+    // SAFETY: between fork and exec only prctl(2) is called, which may be called there.
+    unsafe { command.pre_exec(move || set_parent_death_signal(signal)) };
 }
 
 /// Stops this process, as Ctrl-Z does; returns when it is continued.
@@ -149,7 +167,6 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
 
     #[test]
     fn a_child_that_exits_is_seen_and_then_reaped() {

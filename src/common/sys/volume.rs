@@ -102,18 +102,44 @@ fn mount_by_proc(file: BorrowedFd<'_>) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 
+/// The room of a file system, for an ordinary user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Its bytes.
+    pub bytes: u64,
+    /// Those that can still be written.
+    pub free_bytes: u64,
+    /// The files that it can hold. 0 where it has no fixed number.
+    pub files: u64,
+    /// Those that can still be made.
+    pub free_files: u64,
+}
+
 /// Bytes that an ordinary user can still write to the file system of `file`. `None` if it does
-/// not tell: ramfs and many FUSE file systems have no size.
+/// not tell.
 pub fn free_space(file: &File) -> Option<u64> {
+    room(file).map(|room| room.free_bytes)
+}
+
+/// The room of the file system of `file`. `None` if it does not tell: ramfs and many FUSE file
+/// systems have no size.
+pub fn room(file: impl AsFd) -> Option<Room> {
     // SAFETY: all-zero is a valid statvfs.
     let mut stat: statvfs64 = unsafe { std::mem::zeroed() };
     // SAFETY: `stat` is writable and lives through the call.
-    retry(|| check(unsafe { fstatvfs64(file.as_raw_fd(), &mut stat) })).ok()?;
+    retry(|| check(unsafe { fstatvfs64(file.as_fd().as_raw_fd(), &mut stat) })).ok()?;
     #[allow(clippy::unnecessary_cast)] // 32 bits wide on some systems
     let (all, free, unit, large) =
         (stat.f_blocks as u64, stat.f_bavail as u64, stat.f_frsize as u64, stat.f_bsize as u64);
+    #[allow(clippy::unnecessary_cast)]
+    let (files, free_files) = (stat.f_files as u64, stat.f_favail as u64);
     let unit = if unit > 0 { unit } else { large };
-    (all > 0 && unit > 0).then(|| free.saturating_mul(unit))
+    (all > 0 && unit > 0).then(|| Room {
+        bytes: all.saturating_mul(unit),
+        free_bytes: free.saturating_mul(unit),
+        files,
+        free_files,
+    })
 }
 
 /// Whether [`sync`] of `file` works and tells of every write that failed. FUSE does not, nor does

@@ -13,9 +13,11 @@ pub mod acceptor;
 pub mod admission;
 pub mod dial;
 pub mod dialler;
+pub mod handed;
 pub mod hello;
 pub mod open;
 pub mod route;
+pub mod session_socket;
 pub mod token;
 
 use crate::codec::wire::Hello;

@@ -4,12 +4,13 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod channel;
 mod checkpoint;
 mod delta;
 mod follower;
 mod health;
 mod pool;
-mod reader;
+mod run;
 mod stream;
 pub mod tree;
 mod work;
@@ -101,10 +102,11 @@ impl Sink {
             Some(_) => wanted.block(0).next_multiple_of(HASH_UNIT),
             None => wanted.block(0),
         };
-        let mut queue = Queue::new(wanted.size, piece, &wanted.store.held()).with_timing(&timing);
-        if delta.is_some() {
-            queue = queue.with_aligned_pieces();
-        }
+        let mut queue = Queue::new(wanted.size, piece, &wanted.store.held());
+        queue = match delta {
+            Some(_) => queue.with_timing(&timing.with_hashes()).with_aligned_pieces(),
+            None => queue.with_timing(&timing),
+        };
         if let Some(room) = wanted.store.room() {
             queue = queue.with_room(room);
         }
@@ -124,7 +126,7 @@ impl Sink {
     /// # Errors
     /// The first failure that ended the transfer.
     pub fn dial(&self, dialler: &Dialler, report: impl FnMut(Report)) -> Result<Report> {
-        work::dial(self, dialler, report)
+        run::dial(self, dialler, report)
     }
 
     /// Receives everything over streams that come to `acceptor` and show `token`.
@@ -137,7 +139,7 @@ impl Sink {
         token: &Token,
         report: impl FnMut(Report),
     ) -> Result<Report> {
-        work::accept(self, acceptor, token, report)
+        run::accept(self, acceptor, token, report)
     }
 }
 

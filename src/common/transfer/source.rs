@@ -240,10 +240,12 @@ impl Source {
                     Request::List { name, after, room } => answers.list(name, after, room)?,
                     Request::Finished => return Err(Halt::Finished),
                     Request::Leave => return Err(Halt::Left),
+                    Request::Idle => {}
                 }
             }
             bytes.copy_within(used..filled, 0);
             filled -= used;
+            answers.flush()?;
             self.ending.wait_or(stream)?;
             self.check_ending()?;
             match stream.read(&mut bytes[filled..])? {

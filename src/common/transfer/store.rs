@@ -5,7 +5,7 @@
 
 pub mod basis;
 pub mod journal;
-mod lock;
+pub mod lock;
 pub mod names;
 pub mod output;
 pub mod partial;

@@ -57,6 +57,8 @@ pub struct Timing {
     pub lonely_stall: Duration,
     /// How long a source may ask to wait for one answer.
     pub longest_wait: Duration,
+    /// How long a stream sends nothing before it tells the source that it is there.
+    pub idle_word: Duration,
     /// How often a stream tells the others that it moves.
     pub tell: Duration,
     /// Bytes come if one has come in this time.
@@ -68,6 +70,9 @@ pub struct Timing {
     /// A range that is owed for less than this is not late, however short the path is: on a
     /// busy machine a thread may wait that long for a processor.
     pub least_patience: Duration,
+    /// The same where requests have hashes. Such an answer needs a processor on both sides, and a
+    /// late range moves bytes that would not move.
+    pub hash_patience: Duration,
     /// The longest pause of the streams for a follower that is far behind. Then one more
     /// request goes out, so that a slow processor delays a transfer and does not end it.
     pub longest_pause: Duration,
@@ -127,11 +132,13 @@ impl Default for Timing {
             stall: s(10),
             lonely_stall: s(30),
             longest_wait: s(600),
+            idle_word: s(30),
             tell: ms(100),
             flow: s(5),
             first_answer: s(1),
             slow_answer: s(15),
             least_patience: ms(20),
+            hash_patience: ms(200),
             longest_pause: s(1),
             checkpoint: s(2),
             let_go: s(1),
@@ -146,6 +153,11 @@ impl Default for Timing {
 }
 
 impl Timing {
+    /// The same waits, for a queue whose ranges are asked for with hashes.
+    pub fn with_hashes(self) -> Timing {
+        Timing { least_patience: self.least_patience.max(self.hash_patience), ..self }
+    }
+
     /// The same waits, each divided by `divisor`.
     pub fn divided(self, divisor: u32) -> Timing {
         Timing {
@@ -169,11 +181,13 @@ impl Timing {
             stall: self.stall / divisor,
             lonely_stall: self.lonely_stall / divisor,
             longest_wait: self.longest_wait / divisor,
+            idle_word: self.idle_word / divisor,
             tell: self.tell / divisor,
             flow: self.flow / divisor,
             first_answer: self.first_answer / divisor,
             slow_answer: self.slow_answer / divisor,
             least_patience: self.least_patience / divisor,
+            hash_patience: self.hash_patience / divisor,
             longest_pause: self.longest_pause / divisor,
             checkpoint: self.checkpoint / divisor,
             let_go: self.let_go / divisor,

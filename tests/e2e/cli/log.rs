@@ -47,7 +47,7 @@ fn each_line_has_a_time_stamp_and_a_refusal_says_peer_name_and_reason() {
     for end in [
         " refused: 400 Bad Request: ",
         " GET /none refused: 404 Not Found: no such file\n",
-        " another method /none refused: 405 Method Not Allowed: only GET, HEAD and POST are served\n",
+        " another method /none refused: 405 Method Not Allowed: only GET, HEAD, POST and PUT are served\n",
     ] {
         let line = server.running.next_error_line();
         assert!(is_stamped(&line) && line.contains(end), "{line}");

@@ -178,7 +178,7 @@ fn names_are_decoded_and_end_before_the_query() {
 }
 
 #[test]
-fn only_regular_files_and_three_methods_are_served() {
+fn only_regular_files_and_four_methods_are_served() {
     let server = Site::start(&[]);
     let folder = server.folder.to_str().unwrap().to_string();
     let mut client = server.connect();
@@ -186,9 +186,9 @@ fn only_regular_files_and_three_methods_are_served() {
         assert_eq!(client.ask("GET", target, &[]).status, 404, "{target}");
         assert_eq!(client.ask("HEAD", target, &[]).status, 404, "{target}");
     }
-    for method in ["PUT", "OPTIONS", "DELETE", "get"] {
+    for method in ["TRACE", "OPTIONS", "DELETE", "get", "put"] {
         let reply = client.ask(method, "/etc/passwd", &[]);
-        assert_eq!((reply.status, reply.field("allow")), (405, "GET, HEAD, POST"), "{method}");
+        assert_eq!((reply.status, reply.field("allow")), (405, "GET, HEAD, POST, PUT"), "{method}");
     }
 }
 

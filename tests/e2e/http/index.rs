@@ -1,5 +1,6 @@
 //! `--index`: which entries of a folder it shows, in which form, and that no name in it does harm.
 
+use crate::support::harness::Scratch;
 use crate::support::http::Reply;
 use crate::support::site::Site;
 use ropewalk::codec::json::{self, Value};
@@ -241,8 +242,9 @@ fn devices_and_pipes_are_not_shown() {
 fn filled(server: &Site, count: usize, rest: &str) -> BTreeSet<String> {
     let huge = server.folder.join("huge");
     fs::create_dir(&huge).unwrap();
-    let names = (0..count).map(|number| format!("{number}{rest}"));
-    names.inspect(|name| fs::write(huge.join(name), b"").unwrap()).collect()
+    let names = || (0..count).map(|number| format!("{number}{rest}"));
+    Scratch::fill(&huge, names(), b"");
+    names().collect()
 }
 
 #[test]

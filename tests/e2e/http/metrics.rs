@@ -1,8 +1,9 @@
 //! `--metrics`: the format, and that the samples follow what the server does.
 
 use crate::support::exit::SYSTEM;
-use crate::support::harness::{content, run};
+use crate::support::harness::{Scratch, Server, content, run};
 use crate::support::http::{Http, Reply};
+use crate::support::peers::tree;
 use crate::support::site::Site;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,6 +93,25 @@ fn a_transfer_moves_the_numbers() {
     for name in ["ropewalk_transfers_active", "ropewalk_streams_active"] {
         assert_eq!(now[name], 0.0, "{name}");
     }
+}
+
+#[test]
+fn files_of_a_folder_are_counted() {
+    let scratch = Scratch::new("metrics-tree");
+    let mut server = Server::start(&scratch, &["--metrics", "127.0.0.1:0"]);
+    scratch.make_dir("top");
+    for name in ["one", "two", "three"] {
+        scratch.write(format!("top/{name}"), name.as_bytes());
+    }
+    let session = tree::ask(&server, "top", 1);
+    let mut stream = session.open();
+    assert_eq!(stream.fetch_all(&session).len(), 3);
+    stream.finish();
+    server.next_log_line();
+    let mut http = Http::connect(server.metrics.unwrap());
+    let text = http.ask("GET", "/-/metrics", &[]);
+    assert!(text.text().contains("\nropewalk_files_total 3\n"), "{}", text.text());
+    assert!(text.text().contains("\nropewalk_transfer_bytes_total 11\n"), "{}", text.text());
 }
 
 #[test]

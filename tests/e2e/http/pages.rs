@@ -136,7 +136,7 @@ fn errors_are_pages_for_people_and_json_for_programs() {
     let page = client.ask("GET", "/<script>", &[BROWSER]);
     assert!(page.text().contains("<h1>404 Not Found</h1>\n<p>No such file.</p>"));
     assert_eq!(page.text().matches("<script").count(), 1);
-    let page = client.ask("PUT", "/nothing", &[BROWSER]);
+    let page = client.ask("DELETE", "/nothing", &[BROWSER]);
     assert_eq!((page.status, page.field("content-type")), (405, "application/json"));
 }
 

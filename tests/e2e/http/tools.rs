@@ -1,10 +1,10 @@
 //! The HTTP clients of others, if they are installed: they get the right file, whole, by ranges,
 //! and resumed.
 
-use crate::support::harness::{content, wait_until};
+use crate::support::harness::{Scratch, content, wait_until};
 use crate::support::http::Http;
 use crate::support::site::Site;
-use crate::support::system::{signal, with_usual_signals};
+use crate::support::system::signal;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -55,7 +55,6 @@ impl Setup {
     /// The command of the tool, in the server's folder.
     fn command(&self, tool: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(tool);
-        with_usual_signals(&mut command);
         command
             .args(arguments)
             .env_remove("http_proxy")
@@ -191,7 +190,7 @@ fn with_tree(tool: &str, count: usize) -> Option<(Setup, String)> {
     let folder = &setup.server.folder;
     fs::create_dir_all(folder.join("tree/a b")).unwrap();
     setup.server.file("tree/a b/<&>#1", b"odd");
-    (0..count).for_each(|at| drop(setup.server.file(&format!("tree/{at}"), b"x")));
+    Scratch::fill(&folder.join("tree"), (0..count).map(|at| at.to_string()), b"x");
     let url = format!("http://{}/tree/", setup.server.address);
     Some((setup, url))
 }

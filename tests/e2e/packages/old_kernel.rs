@@ -100,6 +100,40 @@ fn holes_stay_holes() {
 }
 
 #[test]
+fn a_folder_arrives_and_is_brought_up_to_date() {
+    let scratch = Scratch::new("old-tree");
+    let server = old_server(&scratch, &[]);
+    let (top, out) = (scratch.make_dir("top"), scratch.path("out"));
+    scratch.make_dir("top/sub");
+    let large = content(3 << 20);
+    scratch.write("top/sub/large", &large);
+    (0..100).for_each(|number| drop(scratch.write(format!("top/{number}"), b"bytes")));
+    std::os::unix::fs::symlink("sub/large", top.join("link")).unwrap();
+    fs::hard_link(top.join("1"), top.join("one")).unwrap();
+    let fetch = |options: &[&str]| {
+        let mut client = scratch.client(server.address, 4, "top", &out);
+        client.args(options);
+        run(&mut old(client)).succeeded()
+    };
+    fetch(&["-H"]);
+    assert_eq!(Scratch::names(&out), Scratch::names(&top));
+    assert_same(&fs::read(out.join("link")).unwrap(), &large, "the file behind the link");
+    let inode =
+        |name: &str| std::os::unix::fs::MetadataExt::ino(&fs::metadata(out.join(name)).unwrap());
+    assert_eq!(inode("1"), inode("one"));
+    // A file that changes, one that goes, and a folder that comes in the place of a link.
+    scratch.write("top/2", b"other");
+    for name in ["3", "link"] {
+        fs::remove_file(top.join(name)).unwrap();
+    }
+    scratch.make_dir("top/link");
+    fetch(&["-H", "--delete"]);
+    assert_eq!(Scratch::names(&out), Scratch::names(&top));
+    assert_eq!(fs::read(out.join("2")).unwrap(), b"other");
+    assert!(fs::symlink_metadata(out.join("link")).unwrap().is_dir());
+}
+
+#[test]
 fn the_files_of_root_are_served_and_files_outside_are_not() {
     let scratch = Scratch::new("old-root");
     let root = scratch.make_dir("root");

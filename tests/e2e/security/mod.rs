@@ -5,3 +5,4 @@ mod passwords;
 mod root;
 mod sandbox;
 mod user;
+mod writable;

@@ -4,6 +4,7 @@
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run, wait_until};
 use crate::support::path::{Gate, Path};
 use crate::support::peers::classic::ask;
+use crate::support::peers::tree;
 use crate::support::proof;
 use crate::support::proof::leaves_no_core;
 use crate::support::relay::Relay;
@@ -69,6 +70,41 @@ fn a_confined_receiver_resumes_a_part_file() {
     let said = client.finish().succeeded();
     assert!(said.contains(", resumed at 50%"), "{said}");
     path.is_whole();
+}
+
+#[test]
+fn the_sender_of_a_folder_is_confined_to_it() {
+    let scratch = Scratch::new("confined-tree");
+    let mut server = Server::start(&scratch, &["-v"]);
+    scratch.make_dir("top");
+    scratch.write("top/file", b"bytes");
+    let session = tree::ask(&server, "top", 1);
+    let mut stream = session.open();
+    let names = stream.list("", session.folder.identity);
+    confined(proof::children(server.running.pid(), 1)[0]);
+    assert_eq!(stream.fetch("file", &names["file"]).unwrap(), b"bytes");
+    let line = server.next_log_line();
+    let landlock = line.split_once("no other folder (Landlock): ").unwrap().1;
+    let outcome = landlock.split(',').next().unwrap();
+    assert!(["applied", "not supported"].contains(&outcome), "{line}");
+}
+
+#[test]
+fn the_receiver_of_a_folder_is_confined() {
+    let scratch = Scratch::new("confined-sink");
+    let server = Server::start(&scratch, &[]);
+    scratch.make_dir("top");
+    let bytes = content(8 << 20);
+    scratch.write("top/file", &bytes);
+    let output = scratch.path("out");
+    let (gate, faults) = Gate::after(2);
+    let relay = Relay::start(&scratch, server.address, faults);
+    let client = Running::start(&mut scratch.client(relay.address, 4, "top", &output));
+    gate.wait_until_reached();
+    confined(proof::children(client.pid(), 1)[0]);
+    gate.open();
+    client.finish().succeeded();
+    assert_same(&fs::read(output.join("file")).unwrap(), &bytes, "the file");
 }
 
 #[test]

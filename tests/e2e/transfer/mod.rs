@@ -10,5 +10,6 @@ mod one_port;
 mod outputs;
 mod piped;
 mod slow_stream;
+mod tree_sessions;
 mod up_to_date;
 mod verify;

@@ -12,19 +12,23 @@ pub(super) const PAGE: Page = Page {
     description: &[
         "Sends files over many TCP streams at once to ropewalk-client and to the classic client. \
          Any HTTP client, such as curl, wget or a browser, gets them over one connection. The \
-         server sends only regular files. A name without a leading slash starts at the folder that \
+         server sends only regular files. With --writable it takes files too. A name without a leading slash starts at the folder that \
          the server was started in, or at the folder of --root.",
         "Each transfer has its own sender process and its own port. Where the client cannot reach \
          that port, the streams go through the server's port. When the server is ready, it prints \
-         a line with its address on standard output, and a second line with the address of \
-         --metrics.",
+         a line with its address on standard output, and further lines with the address of \
+         --metrics and the folder of --writable.",
         "A GET never mixes two states of a file. If a file is rewritten or cut while it is sent, \
          the connection ends before the last byte, so that the client knows. A file that is \
          appended to, renamed, replaced or deleted meanwhile is sent whole.",
+        "With --stdio the server listens nowhere. It serves one client over standard input and \
+         output, as client -e ssh starts it. It ends when standard input does, or brings nothing \
+         for two minutes. Further connections of the same user join its session through a Unix \
+         socket with an abstract name. It logs errors only, unless --log or --verbose is given.",
         "Nothing is encrypted. Without --root the server sends every file that it can read. \
          Without --auth it sends files to everybody who can connect to it.",
     ],
-    sections: &[INDEX, LOG, METRICS, SIGNALS, ENVIRONMENT, FILES],
+    sections: &[INDEX, UPLOADS, LOG, METRICS, SIGNALS, ENVIRONMENT, FILES],
     exits: &[ExitCode::Success, ExitCode::System, ExitCode::Usage],
     see_also: &[("ropewalk-client", 1), ("ropewalk-sender", 1)],
 };
@@ -81,6 +85,45 @@ const INDEX: Section = Section {
     ],
 };
 
+const UPLOADS: Section = Section {
+    title: "UPLOADS",
+    text: &[
+        "With --writable the server takes files by HTTP PUT, as curl -T, wget --method=PUT and the \
+         pages of --index send them. The name of the file is a name as in a GET. It must be beneath \
+         DIR, and its folder must exist. The server tells where clients may write in a line on \
+         standard output, after its address.",
+        "A file comes under a name that begins with .ropewalk-, which is never listed or served. It \
+         gets its own name when it is whole, checked and on the disk. So that name is always the \
+         old file or the whole new one. A link is replaced and never followed; of a file with \
+         several names only this name changes. A new file gets the mode that touch(1) gives it \
+         there, a replaced one keeps its permission bits. What a killed server left goes after 7 \
+         days, when the next file comes into that folder.",
+        "If-None-Match: * allows only a new file, and If-Match only the state with this ETag. A \
+         Repr-Digest or Content-Digest with md5 or sha-256 is checked. The body needs a \
+         Content-Length. A client that sends Expect: 100-continue hears of a refusal \
+         before it sends the file.",
+    ],
+    entries: &[
+        ("201, 204", "The file is in place and on the disk; 204 if it replaced something."),
+        ("400", "Content-Range, a digest that does not match or is unknown, a name too long."),
+        (
+            "403",
+            "The name is not beneath DIR, or is one that the server needs for files on their way: \
+             .ropewalk- and 32 hexadecimal digits, or what ends in .part; or the server has no \
+             right to write there.",
+        ),
+        ("409", "The folder does not exist; a folder, a FIFO, a socket or a device has the name."),
+        ("411", "No Content-Length, as from curl -T -."),
+        ("412", "A condition does not hold."),
+        ("413", "The file is larger than --max-upload, or than any file can be there."),
+        (
+            "507",
+            "Too little space. What others have announced counts, and --keep-free percent stay \
+             free, of bytes and of files.",
+        ),
+    ],
+};
+
 const LOG: Section = Section {
     title: "LOG",
     text: &[
@@ -102,6 +145,11 @@ const LOG: Section = Section {
         (
             "PEER GET NAME N bytes of SIZE in N s: OUTCOME",
             "The end of a download. OUTCOME is complete, or the error, such as the file changed.",
+        ),
+        (
+            "PEER PUT NAME N bytes of SIZE in N s: OUTCOME",
+            "The end of an upload. OUTCOME is complete when the file is in place and on the disk, \
+             or the error.",
         ),
         (
             "PEER METHOD NAME refused: STATUS: REASON (CAUSE)",
@@ -149,6 +197,13 @@ const METRICS: Section = Section {
         ("downloads_active", "GETs under way."),
         ("download_bytes_total", "Bytes that GETs have received, counted when they end."),
         ("download_seconds_total", "Total duration of the GETs that have ended."),
+        (
+            "uploads_total{outcome}",
+            "PUTs that have ended after their head was accepted: complete or failed.",
+        ),
+        ("uploads_active", "PUTs under way."),
+        ("upload_bytes_total", "Bytes that PUTs have brought, counted when they end."),
+        ("upload_seconds_total", "Total duration of the PUTs that have ended."),
         ("errors_total{status}", "Responses with a status from 400 on."),
         ("start_time_seconds", "When the server was started, in seconds since 1970."),
         ("build_info{version}", "Always 1; the label has the version."),

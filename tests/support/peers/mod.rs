@@ -2,3 +2,4 @@
 
 pub(crate) mod classic;
 pub(crate) mod sink;
+pub(crate) mod tree;

@@ -110,7 +110,9 @@ pub(crate) fn block(stream: &mut TcpStream) -> (Header, Vec<u8>) {
     let (_, header) = Header::parse(&header).unwrap().unwrap();
     let mut payload = vec![0; header.payload()];
     stream.read_exact(&mut payload).unwrap();
-    if let Header::Data { crc, .. } | Header::Error { crc, .. } = header {
+    if let Header::Data { crc, .. } | Header::Error { crc, .. } | Header::Entries { crc, .. } =
+        header
+    {
         assert_eq!(crc, crc32c(&payload));
     }
     (header, payload)

@@ -1,7 +1,9 @@
-//! The positional arguments: `host:port streams file [ofile]`, or a URL in place of the first
-//! three. A pure function of the words.
+//! The positional arguments: `host:port streams file [ofile]`; or a URL, or `[user@]host:path`, in
+//! place of the first three. A pure function of the words.
 
 #![forbid(unsafe_code)]
+
+mod remote;
 
 use super::Address;
 use ropewalk::codec::percent::{self, PercentError};
@@ -24,16 +26,27 @@ pub(super) struct Positionals<'a> {
     /// The file as the server names it. Empty if the argument is empty.
     pub(super) file: Vec<u8>,
     pub(super) ofile: Option<&'a OsStr>,
+    /// Whether another program reaches the server, such as ssh.
+    pub(super) is_remote: bool,
 }
 
-/// Parses one to four arguments. Three or more are the form of the classic client. One or two
+/// Parses one to four arguments; `has_rsh` tells that another program reaches the server. Three or more are the form of the classic client. One or two
 /// with a slash in the first are a URL and `ofile`.
 ///
 /// # Errors
 /// Usage. The text never shows an argument with an `@`, which may hold a password.
-pub(super) fn parse(words: &[OsString]) -> Result<Positionals<'_>> {
+pub(super) fn parse(words: &[OsString], has_rsh: bool) -> Result<Positionals<'_>> {
     let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
+    if let [_, target] = words.as_slice() {
+        refuse_push(target)?;
+    }
     let parsed = match words.as_slice() {
+        [place] if remote::split(place).is_some() => remote::whole(place, None),
+        [place, ofile] if remote::split(place).is_some() => remote::whole(place, Some(ofile)),
+        [host, streams, file, rest @ ..] if has_rsh => {
+            remote::classic(host, streams, file, rest.first().copied())
+        }
+        [place, ..] if has_rsh => return Err(remote::no_file(place)),
         [link] if has(link, b'/') => url(link, None),
         [link, ofile] if has(link, b'/') => url(link, Some(ofile)),
         [server, streams, file, rest @ ..] => classic(server, streams, file, rest.first().copied()),
@@ -67,13 +80,9 @@ fn classic<'a>(
         )));
     }
     let server = Address::parse(server)?;
-    if !is_stream_count(streams) {
-        let shown = escape(streams.as_bytes());
-        return Err(Error::usage(format!(
-            "streams: must be a whole number from 1 to 255 or auto, not '{shown}'"
-        )));
-    }
-    Ok(Positionals { server, streams: Some(streams), file: file.as_bytes().to_vec(), ofile })
+    check_stream_count(streams)?;
+    let file = file.as_bytes().to_vec();
+    Ok(Positionals { server, streams: Some(streams), file, ofile, is_remote: false })
 }
 
 /// `http://host[:port]/path`, or `host:port/path`. It ignores a query and a fragment, as the
@@ -107,11 +116,11 @@ fn url<'a>(link: &OsStr, ofile: Option<&'a OsStr>) -> Result<Positionals<'a>> {
             PercentError::Nul => Error::usage(text),
         }
     })?;
-    if file.is_empty() || file.ends_with(b"/") {
-        let text = format!("address: '{}' names a folder and no file", escape(bytes));
-        return Err(Error::usage(text).advise("ropewalk fetches single files"));
+    if file.is_empty() {
+        let text = format!("address: '{}' names no file and no folder", escape(bytes));
+        return Err(Error::usage(text));
     }
-    Ok(Positionals { server, streams: None, file, ofile })
+    Ok(Positionals { server, streams: None, file, ofile, is_remote: false })
 }
 
 /// The scheme before `://`, if there is one, and the rest (RFC 3986, section 3.1).
@@ -165,6 +174,24 @@ fn no_file(server: &OsStr) -> Error {
     }
 }
 
+fn check_stream_count(streams: &OsStr) -> Result<()> {
+    if is_stream_count(streams) {
+        return Ok(());
+    }
+    let shown = escape(streams.as_bytes());
+    Err(Error::usage(format!(
+        "streams: must be a whole number from 1 to 255 or auto, not '{shown}'"
+    )))
+}
+
+/// A name with a colon in the place of the output file means another machine.
+fn refuse_push(target: &OsStr) -> Result<()> {
+    let Some((host, _)) = remote::split(target) else { return Ok(()) };
+    let shown = escape(target.as_bytes());
+    let text = format!("ofile: '{shown}' is on {}; ropewalk only fetches", escape(host));
+    Err(Error::usage(text).advise(format_args!("./{shown} is a file here")))
+}
+
 fn is_stream_count(word: &OsStr) -> bool {
     let digits = word.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     word == "auto"
@@ -186,14 +213,14 @@ mod tests {
     #[track_caller]
     fn parsed(line: &str) -> (String, Option<String>, String, Option<String>) {
         let words = words(line);
-        let found = parse(&words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let found = parse(&words, false).unwrap_or_else(|error| panic!("{line}: {error}"));
         let text = |word: Option<&OsStr>| word.map(|word| word.to_str().unwrap().to_string());
         let file = String::from_utf8(found.file).unwrap();
         (found.server.typed, text(found.streams), file, text(found.ofile))
     }
 
     fn refused(line: &str) -> String {
-        parse(&words(line)).unwrap_err().to_string()
+        parse(&words(line), false).unwrap_err().to_string()
     }
 
     #[test]
@@ -239,14 +266,12 @@ mod tests {
             ("http://box:x/f", "from 1 to 65535"),
             ("http://[::1/f", "lacks a bracket"),
             ("http://::1:80/f", "not in brackets"),
-            ("http://box/", "names a folder"),
-            ("http://box/srv/", "names a folder"),
-            ("http://box", "address: 'http://box' names a folder"),
-            ("http://box?f", "address: 'http://box?f' names a folder"),
+            ("http://box/", "names no file"),
+            ("http://box", "address: 'http://box' names no file"),
+            ("http://box?f", "address: 'http://box?f' names no file"),
             ("http://box/a%2", "two hexadecimal digits; %25 stands for"),
             ("http://box/a%00", "a NUL byte"),
             ("box/f", "address: 'box' has no port; write box:8080/path"),
-            ("box:/srv/f", "address: 'box' has no port; write box:8080/path"),
         ] {
             let text = refused(link);
             assert!(text.starts_with("address: ") && text.contains(words), "{link}: {text}");

@@ -31,7 +31,7 @@ impl Fetch<'_> {
     /// job wants.
     pub(super) fn receive(&self, job: &ReceiverJob, files: &[BorrowedFd<'_>]) -> Result<Received> {
         let mut worker = self.start_receiver(job, files)?;
-        let last = self.follow(&mut worker, |_| Ok(()))?;
+        let last = self.follow(&mut worker, |_| Ok(()), || Ok(()))?;
         judge(&worker, last)
     }
 
@@ -40,11 +40,12 @@ impl Fetch<'_> {
     }
 
     /// Reads reports to the last one, which is the answer. Calls `lost` for each session that
-    /// the receiver lost.
+    /// the receiver lost, and `want` for each stream that this program has to open.
     fn follow(
         &self,
         worker: &mut Worker,
         mut lost: impl FnMut(Loss) -> Result<()>,
+        want: impl Fn() -> Result<()>,
     ) -> Result<Option<Report>> {
         let mut last = None;
         let mut bytes = 0;
@@ -69,6 +70,7 @@ impl Fetch<'_> {
                     self.tell(*act, path, reason.as_deref());
                     continue; // not the last word
                 }
+                Report::Stream => want()?,
                 Report::Confined { .. } | Report::Done { .. } | Report::Failed { .. } => {}
             }
             last = Some(report);
@@ -102,14 +104,20 @@ impl Transfer<'_> {
     pub(super) fn run(&self, job: &ReceiverJob, files: &[BorrowedFd<'_>]) -> Result<Received> {
         let mut worker = self.fetch.start_receiver(job, files)?;
         let lifeline = worker.lifeline().try_clone().map_err(|error| failed(&error))?;
+        let children = self.server.children();
+        if let Some(children) = children {
+            children.serve(worker.lifeline().try_clone().map_err(|error| failed(&error))?);
+        }
+        let want = || children.map_or(Ok(()), |children| children.want());
         let last = std::thread::scope(|scope| {
             let mut request = None;
-            let last = self.fetch.follow(&mut worker, |loss| {
+            let lost = |loss| {
                 // The request before has ended: the receiver got its session and lost that too.
                 request.take().map_or(Ok(()), SessionRequest::end)?;
                 request = Some(SessionRequest::start(scope, self, &lifeline, loss)?);
                 Ok(())
-            });
+            };
+            let last = self.fetch.follow(&mut worker, lost, want);
             // A request without success has ended the receiver: its error comes first.
             request.map_or(Ok(()), SessionRequest::end)?;
             last
@@ -129,6 +137,7 @@ impl Transfer<'_> {
             grows: config.streams == StreamCount::Auto,
             verify: config.verify,
             single_port: config.single_port,
+            handed: self.server.children().is_some(),
         };
         self.job(protocol, shown)
     }

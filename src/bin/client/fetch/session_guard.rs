@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::transfer::Offered;
+use super::offered::Offered;
 use crate::control::Server;
 use ropewalk::codec::wire::{Hello, MIN_BLOCK, Request};
 use ropewalk::sys::sync::lock;
@@ -32,7 +32,9 @@ impl SessionGuard {
     /// port.
     pub(super) fn new(server: &Server, offer: Offered<'_>, single_port: bool) -> SessionGuard {
         let data = (!single_port).then(|| server.data_address(offer.port()));
-        let addresses = data.into_iter().chain([server.address()]).collect();
+        let ports = data.into_iter().chain([server.address()]);
+        // Without ports the end of the connection ends the session.
+        let addresses = ports.filter(|_| server.children().is_none()).collect();
         let session = LiveSession { token: offer.token(), addresses };
         SessionGuard { session: Mutex::new(Some(session)) }
     }

@@ -3,8 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+use super::offered::Offered;
 use super::session_guard::SessionGuard;
-use super::transfer::{Offered, Transfer};
+use super::transfer::Transfer;
 use crate::control::{Answer, Offer};
 use ropewalk::app::job;
 use ropewalk::error::{Error, ExitCode, Result};
@@ -96,6 +97,10 @@ fn ask_until_granted(
             Ok(Answer::Now(offer)) => return hand_over(transfer, offer, lifeline),
             Ok(Answer::Later(error, delay)) => (cause, retry_after) = (error, delay),
             Err(error) if error.code() == ExitCode::Network => cause = error,
+            // Another attempt would be another failed login.
+            Err(error) if transfer.server.children().is_some_and(|all| all.is_locked_out()) => {
+                return Err(error);
+            }
             // The server runs again, but lacks something that it needs, such as a mount.
             Err(error) if error.code() == ExitCode::Refused => cause = error,
             Err(error) => return Err(error),
@@ -111,7 +116,7 @@ fn unreachable(retry_for: Duration, cause: &Error) -> Error {
 
 fn ask_once(transfer: &Transfer<'_>) -> Result<Answer<Offer>> {
     let (server, config) = (transfer.server, transfer.fetch.config);
-    let stream = server.connect()?;
+    let stream = server.connect_anew()?;
     let request = transfer.fetch.request(None, matches!(transfer.offer, Offered::Tree(_)));
     server.request_session(stream, &config.file, request, transfer.fetch.interrupt)
 }
@@ -138,7 +143,12 @@ fn hand_over(transfer: &Transfer<'_>, offer: Offer, lifeline: &UnixStream) -> Re
         return Err(Error::new(ExitCode::Changed, what));
     }
     let session = transfer.session(offer).to_json();
-    job::say(lifeline, &session).map_err(|error| Error::system("receiver", &error))?;
+    let announce =
+        || job::say(lifeline, &session).map_err(|error| Error::system("receiver", &error));
+    match transfer.server.children() {
+        Some(children) => children.begin(offer.token(), announce)?,
+        None => announce()?,
+    }
     transfer.guard.replace(guard);
     Ok(())
 }

@@ -4,9 +4,10 @@
 #![forbid(unsafe_code)]
 
 use super::digest::{self, Digest};
+use super::offered::Offered;
 use super::receiver::Received;
 use super::session_guard::SessionGuard;
-use super::transfer::{Offered, Transfer};
+use super::transfer::Transfer;
 use super::{Fetch, classic_protocol, compare, corruption};
 use crate::control::{ClassicOffer, RopewalkOffer, Server};
 use crate::destination::OpenDescriptor;

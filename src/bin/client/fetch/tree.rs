@@ -4,9 +4,10 @@
 #![forbid(unsafe_code)]
 
 use super::Fetch;
+use super::offered::Offered;
 use super::receiver::Received;
 use super::session_guard::SessionGuard;
-use super::transfer::{Offered, Transfer};
+use super::transfer::Transfer;
 use crate::config::{StreamCount, TreeVerify};
 use crate::control::{Server, TreeOffer};
 use crate::summary::FetchedTree;
@@ -106,6 +107,7 @@ fn job(transfer: &Transfer<'_>, offer: &TreeOffer, has_folder: bool) -> TreeJob 
         grows: config.streams == StreamCount::Auto,
         unchecked: config.tree.verify == TreeVerify::Nothing,
         single_port: config.single_port,
+        handed: transfer.server.children().is_some(),
         options: config.tree.options.clone(),
     }
 }

@@ -269,6 +269,38 @@ fn a_client_that_takes_all_there_is_stays_however_little_that_is() {
 }
 
 #[test]
+fn a_client_that_brings_nothing_makes_room_for_another() {
+    let owner = Connections::new(1);
+    let (slow, slow_peer) = admit(&owner, "127.0.0.1");
+    let begun = Instant::now();
+    slow.while_served(|| {
+        slow.while_receiving(|| {
+            let (here, _there, from) = connect("127.0.0.2");
+            owner.measure_at(begun + MEASURE_TIME);
+            assert!(owner.admit(here, from).is_ok());
+            assert!(has_ended(&slow_peer));
+        })
+    });
+}
+
+#[test]
+fn a_client_that_has_brought_bytes_which_nobody_reads_stays() {
+    let owner = Connections::new(1);
+    let (slow, mut peer) = admit(&owner, "127.0.0.1");
+    let begun = Instant::now();
+    slow.while_served(|| {
+        slow.while_receiving(|| {
+            peer.write_all(&[0; 100]).unwrap();
+            while slow.stream().peek(&mut [0; 100]).unwrap() < 100 {}
+            owner.measure_at(begun + MEASURE_TIME * 100);
+            owner.measure_at(begun + MEASURE_TIME * 101);
+            let (here, _there, from) = connect("127.0.0.1");
+            assert!(owner.admit(here, from).is_err());
+        })
+    });
+}
+
+#[test]
 fn while_there_is_room_no_client_is_measured() {
     let owner = Connections::new(4);
     let _two = [(); 2].map(|()| admit(&owner, "127.0.0.1"));

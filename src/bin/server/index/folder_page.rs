@@ -21,8 +21,16 @@ const COLUMNS: [(&str, &str, Key, bool); 3] = [
     ("Modified", "m", Key::Modified, true),
 ];
 
-/// Writes the page of the folder that the client names `path`. `command` is the beginning of
-/// the command that fetches a file of it (`command::beginning`).
+/// What a page for people has beside the entries.
+#[derive(Debug, Default)]
+pub(super) struct Extras {
+    /// The beginning of the command that fetches a file of the folder (`index/command.rs`).
+    pub(super) command: Option<String>,
+    /// Whether it has a field for files that are put into the folder.
+    pub(super) takes_files: bool,
+}
+
+/// Writes the page of the folder that the client names `path`.
 ///
 /// # Errors
 /// Those of `out`.
@@ -31,14 +39,14 @@ pub(super) fn write(
     path: &[u8],
     view: &View,
     listing: &Listing,
-    command: Option<&str>,
+    extras: &Extras,
 ) -> io::Result<()> {
     let whole = view.after.is_none() && !listing.more && view.pattern.is_none();
     let mut body = String::new();
     if whole {
         body.push_str(" data-whole");
     }
-    if let Some(command) = command {
+    if let Some(command) = &extras.command {
         body.push_str(&format!(" data-command=\"{}\"", html::escape(command)));
     }
     frame::begin(out, &escape(path), &body)?;
@@ -57,6 +65,9 @@ pub(super) fn write(
         (Some(_), true) => {
             out.write_all(b"<p class=\"empty\">No name contains this text.</p>\n")?
         }
+    }
+    if extras.takes_files {
+        frame::upload_field(out)?;
     }
     out.write_all(b"</main>\n<footer>\n")?;
     write_foot(out, view, listing)?;
@@ -215,7 +226,9 @@ mod tests {
 
     fn page(view: &View, listing: &Listing) -> String {
         let mut out = Vec::new();
-        write(&mut out, b"/x/<a>/", view, listing, Some("./client http://box/x/%3Ca%3E/")).unwrap();
+        let command = Some("./client http://box/x/%3Ca%3E/".to_string());
+        let extras = Extras { command, takes_files: false };
+        write(&mut out, b"/x/<a>/", view, listing, &extras).unwrap();
         String::from_utf8(out).unwrap()
     }
 

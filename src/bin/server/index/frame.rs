@@ -15,6 +15,9 @@ const STYLE: &str = include_str!("style.css");
 /// The script of pages for people, which work without it too.
 const SCRIPT: &str = include_str!("script.js");
 
+/// The script of a folder's page that takes files. Without it there is no field for them.
+const UPLOAD_SCRIPT: &str = include_str!("upload.js");
+
 /// The style of an index for programs, which a person may see too.
 pub(super) const PLAIN_STYLE: &str = "body{font-family:sans-serif;margin:2em}\
     th,td{text-align:left;padding:.15em 1.5em .15em 0}\
@@ -25,12 +28,17 @@ pub(super) const PLAIN_STYLE: &str = "body{font-family:sans-serif;margin:2em}\
 pub(super) const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 
 /// Adds the security fields of a page. It may use the styles and the script of this file, and
-/// nothing else, so no file name in it can run, whatever a browser takes it for.
-pub(super) fn describe(response: Response) -> Response {
+/// nothing else, so no file name in it can run, whatever a browser takes it for. A page that takes
+/// files may also send them to this server.
+pub(super) fn describe(response: Response, takes_files: bool) -> Response {
     let [style, plain, script] = [STYLE, PLAIN_STYLE, SCRIPT].map(source);
+    let upload = match takes_files {
+        true => format!(" {}; connect-src 'self'", source(UPLOAD_SCRIPT)),
+        false => String::new(),
+    };
     let policy = format!(
-        "default-src 'none'; style-src {style} {plain}; script-src {script}; img-src data:; \
-         base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'none'; style-src {style} {plain}; script-src {script}{upload}; \
+         img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     );
     response
         .field("X-Content-Type-Options", "nosniff")
@@ -68,6 +76,21 @@ pub(super) fn begin(out: &mut impl Write, title: &str, body: &str) -> io::Result
 /// Those of `out`.
 pub(super) fn end(out: &mut impl Write) -> io::Result<()> {
     write!(out, "</div>\n<script>{SCRIPT}</script>\n</body>\n</html>\n")
+}
+
+/// Writes the field for files that are put into the folder, and its script. It is hidden until the
+/// script runs: a form alone can send no file that any other page could not send, too.
+///
+/// # Errors
+/// Those of `out`.
+pub(super) fn upload_field(out: &mut impl Write) -> io::Result<()> {
+    write!(
+        out,
+        "<section id=\"upload\" aria-labelledby=\"put\" hidden>\n\
+         <h2 id=\"put\">Put files into this folder</h2>\n\
+         <form><input type=\"file\" multiple aria-labelledby=\"put\"><button>Upload</button></form>\n\
+         <ul aria-live=\"polite\"></ul>\n</section>\n<script>{UPLOAD_SCRIPT}</script>\n"
+    )
 }
 
 /// Writes a heading with a link to each folder above the last part of `path`. A folder's path
@@ -174,9 +197,27 @@ mod tests {
 
     #[test]
     fn neither_style_nor_script_ends_its_own_element() {
-        for (text, tag) in [(STYLE, "</style"), (SCRIPT, "</script"), (SCRIPT, "<!--")] {
+        for (text, tag) in [
+            (STYLE, "</style"),
+            (SCRIPT, "</script"),
+            (SCRIPT, "<!--"),
+            (UPLOAD_SCRIPT, "</script"),
+            (UPLOAD_SCRIPT, "<!--"),
+        ] {
             assert!(!text.to_ascii_lowercase().contains(tag));
         }
+    }
+
+    #[test]
+    fn only_a_page_that_takes_files_may_send_any() {
+        let policy = |takes_files| {
+            let response = describe(Response::new(Status::OK), takes_files);
+            let policy = response.headers().get("Content-Security-Policy").unwrap().to_vec();
+            String::from_utf8(policy).unwrap()
+        };
+        let own = source(UPLOAD_SCRIPT);
+        assert!(!policy(false).contains("connect-src") && !policy(false).contains(&own));
+        assert!(policy(true).contains(&format!(" {own}; connect-src 'self'; ")));
     }
 
     #[test]

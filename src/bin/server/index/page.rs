@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::folder_page;
+use super::folder_page::{self, Extras};
 use super::frame::{self, PLAIN_STYLE};
 use super::listing::{Entry, Kind, Listing, View};
 use crate::sending::Sending;
@@ -72,8 +72,7 @@ pub(crate) struct Page {
     listing: Listing,
     /// The folder's path, as the client named it.
     path: Vec<u8>,
-    /// The beginning of the command that fetches a file of the folder (`index/command.rs`).
-    command: Option<String>,
+    extras: Extras,
     framing: Framing,
     tag: Option<String>,
 }
@@ -85,10 +84,10 @@ impl Page {
         view: View,
         listing: Listing,
         path: &[u8],
-        command: Option<String>,
+        extras: Extras,
     ) -> Page {
         let (path, framing) = (path.to_vec(), Framing::Length(0));
-        let mut page = Page { form, view, listing, path, command, framing, tag: None };
+        let mut page = Page { form, view, listing, path, extras, framing, tag: None };
         let mut measure = Measure { length: 0, hash: Sha256::new() };
         if page.write(&mut measure).is_ok() {
             page.framing = Framing::Length(measure.length);
@@ -111,7 +110,7 @@ impl Page {
             Version::Http10 => Framing::UntilClose(folder),
             Version::Http11 => Framing::Chunks(folder),
         };
-        Page { form, view, listing, path, command: None, framing, tag: None }
+        Page { form, view, listing, path, extras: Extras::default(), framing, tag: None }
     }
 
     /// The length in bytes, if it is known.
@@ -120,6 +119,11 @@ impl Page {
             Framing::Length(length) => Some(length),
             Framing::Chunks(_) | Framing::UntilClose(_) => None,
         }
+    }
+
+    /// Whether it has a field for files that are put into the folder.
+    pub(super) fn takes_files(&self) -> bool {
+        self.extras.takes_files
     }
 
     /// The entity tag; `None` if entries are still to be read.
@@ -150,8 +154,7 @@ impl Page {
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         match self.form {
             Form::Browser => {
-                let command = self.command.as_deref();
-                folder_page::write(out, &self.path, &self.view, &self.listing, command)
+                folder_page::write(out, &self.path, &self.view, &self.listing, &self.extras)
             }
             Form::Plain => self.write_plain(out),
             Form::Json => self.write_json(out),
@@ -309,7 +312,8 @@ mod tests {
 
     fn page(form: Form, entries: Vec<Entry>, more: bool, has_parent: bool) -> String {
         let listing = Listing { entries, more, has_parent, ..Listing::default() };
-        let page = Page::new(form, View::all(Key::Name), listing, b"/<a>/\xff&/", None);
+        let page =
+            Page::new(form, View::all(Key::Name), listing, b"/<a>/\xff&/", Extras::default());
         let mut bytes = Vec::new();
         page.write(&mut bytes).unwrap();
         assert_eq!(page.length(), Some(bytes.len() as u64));
@@ -371,7 +375,8 @@ mod tests {
     fn two_indexes_have_different_tags() {
         let tag = |form, size| {
             let listing = Listing { entries: vec![file(b"a", size, 0)], ..Listing::default() };
-            Page::new(form, View::all(Key::Name), listing, b"/", None).tag().unwrap().to_string()
+            let page = Page::new(form, View::all(Key::Name), listing, b"/", Extras::default());
+            page.tag().unwrap().to_string()
         };
         assert_eq!(tag(Form::Json, 1), tag(Form::Json, 1));
         assert_ne!(tag(Form::Json, 1), tag(Form::Json, 2));

@@ -45,7 +45,7 @@ impl Text {
 
 /// All numbers.
 pub(super) fn format(counters: &Counters, totals: &Totals) -> String {
-    let (transfers, downloads) = (&totals.transfers, &totals.downloads);
+    let transfers = &totals.transfers;
     let mut text = Text::default();
     text.family("ropewalk_build_info", "gauge", "The version, as a label.");
     let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
@@ -90,6 +90,17 @@ pub(super) fn format(counters: &Counters, totals: &Totals) -> String {
         transfers.stream_peaks,
     );
 
+    downloads_and_uploads(&mut text, totals);
+
+    text.family("ropewalk_errors_total", "counter", "Error responses, by status.");
+    for (status, count) in counters.errors() {
+        text.sample("ropewalk_errors_total", &format!("status=\"{status}\""), count);
+    }
+    text.0
+}
+
+fn downloads_and_uploads(text: &mut Text, totals: &Totals) {
+    let (downloads, uploads) = (&totals.downloads, &totals.uploads);
     text.outcomes("ropewalk_downloads_total", "GETs that have ended and had a body.", downloads);
     text.single("ropewalk_downloads_active", "gauge", "GETs under way.", downloads.active);
     text.single(
@@ -105,11 +116,20 @@ pub(super) fn format(counters: &Counters, totals: &Totals) -> String {
         seconds(downloads),
     );
 
-    text.family("ropewalk_errors_total", "counter", "Error responses, by status.");
-    for (status, count) in counters.errors() {
-        text.sample("ropewalk_errors_total", &format!("status=\"{status}\""), count);
-    }
-    text.0
+    text.outcomes("ropewalk_uploads_total", "PUTs that have ended after their head.", uploads);
+    text.single("ropewalk_uploads_active", "gauge", "PUTs under way.", uploads.active);
+    text.single(
+        "ropewalk_upload_bytes_total",
+        "counter",
+        "Bytes that PUTs have brought.",
+        uploads.bytes,
+    );
+    text.single(
+        "ropewalk_upload_seconds_total",
+        "counter",
+        "Total duration of the PUTs that have ended.",
+        seconds(uploads),
+    );
 }
 
 fn seconds(numbers: &Numbers) -> String {
@@ -136,7 +156,8 @@ mod tests {
             time,
         };
         let downloads = Numbers { ended: [0, 1, 0], ..Numbers::default() };
-        let text = format(&counters, &Totals { transfers, downloads });
+        let uploads = Numbers { ended: [8, 0, 9], bytes: 10, ..Numbers::default() };
+        let text = format(&counters, &Totals { transfers, downloads, uploads });
         for line in [
             "# TYPE ropewalk_transfers_total counter",
             "ropewalk_transfers_total{outcome=\"complete\"} 5",
@@ -148,6 +169,11 @@ mod tests {
             "ropewalk_streams_active 3",
             "ropewalk_stream_peak_total 4",
             "ropewalk_downloads_total{outcome=\"changed\"} 1",
+            "ropewalk_uploads_total{outcome=\"complete\"} 8",
+            "ropewalk_uploads_total{outcome=\"failed\"} 9",
+            "ropewalk_uploads_active 0",
+            "ropewalk_upload_bytes_total 10",
+            "ropewalk_upload_seconds_total 0.000000",
             "ropewalk_errors_total{status=\"404\"} 1",
         ] {
             assert!(text.lines().any(|own| own == line), "{line} is missing:\n{text}");

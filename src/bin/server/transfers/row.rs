@@ -1,4 +1,4 @@
-//! One transfer or download as the table holds it.
+//! One transfer, download or upload as the table holds it.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// All rows by id. A later row has a higher id.
 pub(super) type Rows = BTreeMap<u64, Row>;
 
-/// A transfer or a download.
+/// A transfer, a download or an upload.
 pub(super) struct Row {
     /// The address that its limit counts for (`origin.rs`).
     pub(super) origin: IpAddr,
@@ -27,7 +27,7 @@ pub(super) struct Row {
     pub(super) moved_at: Instant,
     /// The rate that it was told last, in bytes per second.
     pub(super) told: Option<u64>,
-    /// Bytes of the file that were sent.
+    /// Bytes of the file that were sent or received.
     pub(super) bytes: u64,
     /// Files of a folder that were sent.
     pub(super) files: u64,
@@ -37,7 +37,7 @@ pub(super) struct Row {
     pub(super) stream_peak: u64,
 }
 
-/// What a transfer or a download is doing.
+/// What a row stands for, and what it is doing.
 pub(super) enum Stage {
     /// A transfer that was admitted and has no sender yet. A classic client waits for its
     /// digest.
@@ -56,6 +56,8 @@ pub(super) enum Stage {
     Evicted,
     /// A GET, with its rate where there is a limit.
     Download(Option<Arc<Rate>>),
+    /// A PUT, likewise.
+    Upload(Option<Arc<Rate>>),
     /// It has ended, but its line is not logged yet.
     Ended,
 }
@@ -83,7 +85,11 @@ impl Row {
 
     /// Whether it gets a part of the limit on the rate.
     pub(super) fn has_share(&self) -> bool {
-        matches!(self.stage, Stage::Classic(_) | Stage::Session { .. } | Stage::Download(_))
+        match self.stage {
+            Stage::Classic(_) | Stage::Session { .. } => true,
+            Stage::Download(_) | Stage::Upload(_) => true,
+            Stage::Preparing | Stage::Evicted | Stage::Ended => false,
+        }
     }
 
     /// What it is counted as while it is under way; `None` before its sender has started
@@ -92,6 +98,7 @@ impl Row {
         match self.stage {
             Stage::Classic(_) | Stage::Session { .. } | Stage::Evicted => Some(Kind::Transfer),
             Stage::Download(_) => Some(Kind::Download),
+            Stage::Upload(_) => Some(Kind::Upload),
             Stage::Preparing | Stage::Ended => None,
         }
     }
@@ -117,11 +124,12 @@ impl Row {
         let hears = match &self.stage {
             Stage::Classic(lifeline) => say_rate(lifeline, rate),
             Stage::Session { lifeline, .. } => say_rate(lifeline, rate),
-            Stage::Download(Some(own)) => {
+            Stage::Download(Some(own)) | Stage::Upload(Some(own)) => {
                 own.change(rate);
                 true
             }
-            Stage::Download(None) | Stage::Preparing | Stage::Evicted | Stage::Ended => false,
+            Stage::Download(None) | Stage::Upload(None) => false,
+            Stage::Preparing | Stage::Evicted | Stage::Ended => false,
         };
         self.told = hears.then_some(rate);
     }
@@ -151,6 +159,7 @@ pub(super) mod tests {
         Session,
         Evicted,
         Download,
+        Upload,
         Ended,
     }
 
@@ -165,6 +174,7 @@ pub(super) mod tests {
             }
             Sort::Evicted => Stage::Evicted,
             Sort::Download => Stage::Download(None),
+            Sort::Upload => Stage::Upload(None),
             Sort::Ended => Stage::Ended,
         };
         Row::new([192, 0, 2, host].into(), stage, moved_at)
@@ -196,6 +206,7 @@ pub(super) mod tests {
             (Sort::Session, true, true),
             (Sort::Evicted, false, false),
             (Sort::Download, false, true),
+            (Sort::Upload, false, true),
             (Sort::Ended, false, false),
         ] {
             let row = row(sort, 1, now);

@@ -1,4 +1,4 @@
-//! The table of all transfers and downloads under way: their clients, what they do, their
+//! The table of all transfers, downloads and uploads under way: their clients, what they do, their
 //! progress and their rates, under one lock. `admission.rs` and `share.rs` decide over the rows;
 //! the table does what they decide.
 
@@ -21,7 +21,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// All transfers and downloads.
+/// All transfers, downloads and uploads.
 pub(crate) struct Table {
     limits: Limits,
     /// Bytes per second of all rows together.
@@ -55,8 +55,8 @@ pub(crate) struct TransferEntry {
     replaced: bool,
 }
 
-/// Owns the row of a download.
-pub(crate) struct DownloadEntry {
+/// Owns the row of a download or an upload.
+pub(crate) struct BodyEntry {
     entry: Entry,
     rate: Option<Arc<Rate>>,
     /// Bytes that were taken from the rate.
@@ -64,8 +64,8 @@ pub(crate) struct DownloadEntry {
 }
 
 impl Table {
-    /// An empty table with these limits on transfers, and on the bytes per second of all
-    /// transfers and downloads together.
+    /// An empty table with these limits on transfers, and on the bytes per second of all rows
+    /// together.
     pub(crate) fn new(limits: Limits, rate: Option<u64>) -> Arc<Table> {
         Arc::new(Table { limits, rate, content: Mutex::default(), removed: Condvar::new() })
     }
@@ -99,14 +99,28 @@ impl Table {
     }
 
     /// Adds a download by a client at `address`.
-    pub(crate) fn add_download(self: &Arc<Table>, address: IpAddr, now: Instant) -> DownloadEntry {
+    pub(crate) fn add_download(self: &Arc<Table>, address: IpAddr, now: Instant) -> BodyEntry {
+        self.add_body(address, now, Stage::Download)
+    }
+
+    /// Adds an upload by a client at `address`.
+    pub(crate) fn add_upload(self: &Arc<Table>, address: IpAddr, now: Instant) -> BodyEntry {
+        self.add_body(address, now, Stage::Upload)
+    }
+
+    fn add_body(
+        self: &Arc<Table>,
+        address: IpAddr,
+        now: Instant,
+        stage: impl FnOnce(Option<Arc<Rate>>) -> Stage,
+    ) -> BodyEntry {
         let mut content = lock(&self.content);
         let rate = self.rate.map(|limit| Arc::new(Rate::new(self.next(&content, limit, now))));
-        let stage = Stage::Download(rate.clone());
+        let stage = stage(rate.clone());
         let id = content.add(Row::new(origin(address), stage, now));
         self.tell_rates(&mut content, now);
         let entry = Entry { table: self.clone(), id };
-        DownloadEntry { entry, rate, taken: Cell::new(0) }
+        BodyEntry { entry, rate, taken: Cell::new(0) }
     }
 
     /// The rate of a transfer that would begin now, in bytes per second; `None` without a
@@ -154,7 +168,8 @@ impl Table {
     /// Waits until every transfer has been logged, at most for `limit`.
     pub(crate) fn wait_until_logged(&self, limit: Duration) {
         let done = |content: &Content| {
-            content.rows.values().all(|row| matches!(row.stage, Stage::Download(_)))
+            let is_body = |row: &Row| matches!(row.stage, Stage::Download(_) | Stage::Upload(_));
+            content.rows.values().all(is_body)
         };
         let content = lock(&self.content);
         drop(wait_until(&self.removed, content, Instant::now() + limit, done));
@@ -292,13 +307,13 @@ impl TransferEntry {
     }
 }
 
-impl DownloadEntry {
-    /// How many of `wanted` bytes to send at once, so that they flow at the rate.
+impl BodyEntry {
+    /// How many of `wanted` bytes to move at once, so that they flow at the rate.
     pub(crate) fn piece(&self, wanted: u64) -> u64 {
         self.rate.as_ref().map_or(wanted, |rate| rate.piece(wanted))
     }
 
-    /// Waits until `bytes` may be sent.
+    /// Waits until `bytes` may move.
     pub(crate) fn take(&self, bytes: u64) {
         if let Some(rate) = &self.rate {
             rate.take(bytes);
@@ -308,7 +323,7 @@ impl DownloadEntry {
         }
     }
 
-    /// The download has ended after `took`; the server's kernel took `bytes`.
+    /// It has ended after `took`; `bytes` of the body were sent to the kernel or received from it.
     pub(crate) fn end(&self, bytes: u64, outcome: Outcome, took: Duration) {
         self.entry.change(Instant::now(), |row| row.bytes = bytes);
         self.entry.end(outcome, took);

@@ -1,13 +1,13 @@
-//! What the server's transfers and downloads have moved so far, in numbers. Knows no format.
+//! What the server's transfers, downloads and uploads have moved so far, in numbers. Knows no format.
 
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
-/// How a transfer or a download ended.
+/// How a transfer, a download or an upload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// All was sent.
+    /// All was sent, or is in place.
     Complete,
     /// The file changed meanwhile.
     Changed,
@@ -29,13 +29,15 @@ impl Outcome {
     }
 }
 
-/// Two ways in which the server sends files.
+/// The ways in which the server moves files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A sender does it, over streams.
     Transfer,
     /// A GET that is answered with a file or an index.
     Download,
+    /// A PUT whose body the server receives.
+    Upload,
 }
 
 /// The numbers of one kind.
@@ -45,7 +47,7 @@ pub(crate) struct Numbers {
     pub(crate) active: u64,
     /// How many have ended, by outcome, in the order of [`Outcome::ALL`].
     pub(crate) ended: [u64; Outcome::ALL.len()],
-    /// Bytes of files that were sent, those of transfers under way included.
+    /// Bytes of files that were sent or received, those of transfers under way included.
     pub(crate) bytes: u64,
     /// Files of folders that were sent, those of transfers under way included.
     pub(crate) files: u64,
@@ -69,11 +71,12 @@ impl Numbers {
     }
 }
 
-/// The numbers of both kinds at one moment.
+/// The numbers of all kinds at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) transfers: Numbers,
     pub(crate) downloads: Numbers,
+    pub(crate) uploads: Numbers,
 }
 
 impl Totals {
@@ -82,6 +85,7 @@ impl Totals {
         match kind {
             Kind::Transfer => &mut self.transfers,
             Kind::Download => &mut self.downloads,
+            Kind::Upload => &mut self.uploads,
         }
     }
 }

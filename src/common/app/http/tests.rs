@@ -145,3 +145,64 @@ fn interim_replies_do_not_lengthen_a_bounded_wait() {
     drop(http);
     writer.join().unwrap();
 }
+
+/// A PUT of these fields and this body, and the connection that has received its head.
+fn put(fields: &str, body: &[u8]) -> (Http, TcpStream, RequestHead) {
+    let (mut http, mut peer) = pair();
+    peer.write_all(format!("PUT a HTTP/1.1\r\n{fields}\r\n").as_bytes()).unwrap();
+    peer.write_all(body).unwrap();
+    let (head, read) = http.receive_request(PATIENCE).unwrap();
+    assert!(read.is_empty());
+    (http, peer, head)
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_body_of_a_put_is_read_piece_by_piece_up_to_its_end() {
+    let (mut http, mut peer, _) = put("Content-Length: 5\r\n", b"12345GET / HTTP/1.1\r\n\r\n");
+    assert!(http.has_unread_body());
+    let (mut body, mut piece) = (Vec::new(), [0; 3]);
+    while let count @ 1.. = http.read_body(&mut piece, LIMIT).unwrap() {
+        body.extend_from_slice(&piece[..count]);
+    }
+    assert_eq!(body, b"12345");
+    assert!(!http.has_unread_body());
+    assert_eq!(http.receive_request(PATIENCE).unwrap().0.method, Method::Get);
+    peer.write_all(b"PUT a HTTP/1.1\r\nContent-Length: 0\r\n\r\n").unwrap();
+    http.receive_request(PATIENCE).unwrap();
+    assert!(!http.has_unread_body());
+}
+
+#[test]
+fn a_body_of_any_announced_length_takes_no_memory_and_one_of_no_length_ends_the_connection() {
+    for fields in [
+        "Content-Length: 18446744073709551616\r\n",
+        "Content-Length: x\r\n",
+        "Transfer-Encoding: chunked\r\n",
+    ] {
+        assert!(put(fields, b"").0.has_unread_body(), "{fields}");
+    }
+}
+
+#[test]
+fn a_body_that_ends_early_or_stalls_is_an_error() {
+    let (mut http, peer, _) = put("Content-Length: 5\r\n", b"");
+    let stalled = http.read_body(&mut [0; 8], Duration::from_millis(20)).unwrap_err();
+    assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
+    drop(peer);
+    let ended = http.read_body(&mut [0; 8], LIMIT).unwrap_err();
+    assert_eq!(ended.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn only_a_client_that_waits_for_it_is_invited_to_send_a_body() {
+    for (fields, invited) in [("Expect: 100-continue\r\n", true), ("", false)] {
+        let (http, mut peer, head) = put(&format!("Content-Length: 5\r\n{fields}"), b"");
+        http.invite_body(&head).unwrap();
+        drop(http);
+        let mut said = Vec::new();
+        peer.read_to_end(&mut said).unwrap();
+        assert_eq!(said == CONTINUE, invited, "{fields}");
+    }
+}

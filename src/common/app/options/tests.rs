@@ -131,6 +131,17 @@ fn rates_have_units_and_a_minimum() {
 }
 
 #[test]
+fn sizes_have_units_and_are_not_zero() {
+    for (text, bytes) in [("1", 1), ("16K", 16384), ("3m", 3 << 20), ("2000G", 2000 << 30)] {
+        assert_eq!(size("s", text.as_ref()).unwrap(), bytes, "{text}");
+    }
+    for text in ["", "0", "K", "0G", "1.5M", "-1M", "99999999999999G", "1 M", "1T"] {
+        let error = size("--s", text.as_ref()).unwrap_err().to_string();
+        assert!(error.starts_with("--s: must be bytes, such as "), "{error}");
+    }
+}
+
+#[test]
 fn the_value_of_an_unknown_option_is_not_shown() {
     for line in ["-uann:sesame a b", "--user=ann:sesame a b", "-qu\u{e9}ann:sesame a b"] {
         assert!(!refused(line).contains("sesame"), "{}", refused(line));

@@ -9,12 +9,16 @@ use super::{QUIET, VERBOSE, habits};
 pub static CLIENT: Program = Program {
     name: "client",
     summary: "Fetches a file or a folder from a ropewalk server over many TCP streams, and verifies it.",
-    forms: &["http://host:port/path [ofile]", "host:port streams file [ofile]"],
+    forms: &[
+        "http://host:port/path [ofile]",
+        "host:port streams file [ofile]",
+        "[user@]host:path [ofile]",
+    ],
     positionals: &[
         Positional {
             name: "address",
             help: "host:port of the server; or a URL that names the file too, with or without \
-                   http://",
+                   http://; or host:path, for ssh",
             optional: false,
         },
         Positional {
@@ -136,6 +140,23 @@ pub static CLIENT: Program = Program {
             ],
         },
         Group {
+            title: "through another program",
+            options: &[
+                Opt {
+                    short: Some('e'),
+                    long: "rsh",
+                    value: Some("COMMAND"),
+                    help: "reach the other machine with COMMAND, such as ssh or 'docker exec -i'; the address is its host, which takes the place of %h",
+                },
+                Opt {
+                    short: None,
+                    long: "remote-server",
+                    value: Some("PATH"),
+                    help: "the server program on the other machine (default: ropewalk-server)",
+                },
+            ],
+        },
+        Group {
             title: "how fast",
             options: &[
                 Opt {
@@ -183,7 +204,7 @@ pub static CLIENT: Program = Program {
                     short: None,
                     long: "whole",
                     value: None,
-                    help: "fetch also what an older file has already, and compare nothing with it",
+                    help: "fetch every byte, also those that an older file has already",
                 },
                 Opt {
                     short: None,
@@ -217,6 +238,8 @@ pub static CLIENT: Program = Program {
         ("Fetch a file by its URL into this folder", "{} http://box:8080/srv/file.iso"),
         ("Fetch a file over 4 streams", "{} box:8080 4 data/file.iso file.iso"),
         ("Fetch a folder, or bring it up to date", "{} box:8080 4 srv/photos photos"),
+        ("Fetch through ssh, from a machine where no server runs", "{} user@box:data/file.iso"),
+        ("Fetch from a container over 4 streams", "{} -e 'docker exec -i' web 4 /srv/file.iso"),
         ("Unpack an archive while it arrives", "{} http://box:8080/srv/backup.tar - | tar x"),
         ("Give a password", "{} --auth login.txt http://box:8080/srv/file.iso"),
         ("Leave room on the line for others", "{} --limit-rate 2M http://box:8080/srv/file.iso"),

@@ -15,11 +15,11 @@ const NO_ENCRYPTION: &str = "ropewalk does not encrypt; use a tunnel such as ssh
 pub(super) const CLIENT: &[Habit] = &[
     habit(
         "-r -R -a --recursive --archive --mirror -m",
-        "ropewalk fetches single files; pack a folder with tar first",
+        "a folder is fetched with everything in it, modes and times too, without an option",
     ),
     habit(
-        "--delete --exclude --include --files-from -n --dry-run --checksum",
-        "ropewalk fetches single files, and has no such option",
+        "--delete-after --delete-before --delete-during --delete-excluded",
+        "--delete deletes at the end what the server's folder does not have",
     ),
     habit(
         "-c -C --continue --continue-at --resume",
@@ -30,7 +30,10 @@ pub(super) const CLIENT: &[Habit] = &[
         "a partial file is always kept, and a port is part of the address: host:8080",
     ),
     habit("-p --port", "the port is part of the address: host:8080"),
-    habit("--preserve --times --perms -t -g", "ropewalk has no option for times and permissions"),
+    habit("--preserve --times --perms -t -g", "times and modes are kept without an option"),
+    habit("--filter --files-from", "--exclude and --include say which entries are fetched"),
+    habit("-W --whole-file", "--whole fetches what an older file has already"),
+    habit("--numeric-ids", "--owner keeps owners by number"),
     habit("-z --compress --compressed", "ropewalk does not compress; send a compressed file"),
     habit(
         "--bwlimit --max-download-limit --max-overall-download-limit -l",
@@ -41,7 +44,7 @@ pub(super) const CLIENT: &[Habit] = &[
         "the output file or folder is the last argument",
     ),
     habit(
-        "-j -N -x -s --threads --connections --split --max-connection-per-server --num-connections",
+        "-j -N -s --threads --connections --split --max-connection-per-server --num-connections",
         "--streams N sets the number of streams",
     ),
     habit(
@@ -55,7 +58,8 @@ pub(super) const CLIENT: &[Habit] = &[
     habit("--tries --retry --retries", "--retry-for SECONDS sets how long the client tries"),
     habit("--silent --no-verbose --no-progress-meter -nv", "--quiet prints errors only"),
     habit("--no-check -k --insecure --no-check-certificate --cacert --ssl --tls", NO_ENCRYPTION),
-    habit("-e --rsh -i -F", NO_ENCRYPTION),
+    habit("-i -F", "-e 'ssh -i FILE' gives ssh its options"),
+    habit("--rsync-path", "--remote-server PATH names the program on the other machine"),
     habit("-L --location", "ropewalk follows no redirects"),
     habit("-f --force --overwrite --clobber", "an older output file is always replaced"),
     habit("--upload --upload-file", "ropewalk only fetches; run the server on the other side"),
@@ -78,10 +82,7 @@ pub(super) const SERVER: &[Habit] = &[
     habit("--tls --ssl --cert --key --https", NO_ENCRYPTION),
     habit("--bwlimit --rate", "--limit-rate RATE limits the rate"),
     habit("-r --recursive", "--index shows folders; ropewalk clients fetch single files"),
-    habit(
-        "-w --writable --upload --allow-upload",
-        "the server only sends; run the server where the file is",
-    ),
+    habit("-w --upload --uploads --allow-upload", "--writable DIR names the folder for uploads"),
     habit("--access-log --logfile --log-file", "--log FILE names the file of the log"),
     habit("-t -j --threads --streams --workers", "--max-streams N limits the streams per transfer"),
 ];

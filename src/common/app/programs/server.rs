@@ -39,6 +39,12 @@ pub static SERVER: Program = Program {
             options: &[
                 Opt {
                     short: None,
+                    long: "stdio",
+                    value: None,
+                    help: "serve one client over standard input and output, as client -e ssh starts this program",
+                },
+                Opt {
+                    short: None,
                     long: "bind",
                     value: Some("ADDR"),
                     help: "listen on this address only (default: all addresses, IPv6 and IPv4)",
@@ -89,6 +95,35 @@ pub static SERVER: Program = Program {
                     long: "user",
                     value: Some("NAME"),
                     help: "give up root once the port is open, and become this user",
+                },
+            ],
+        },
+        Group {
+            title: "uploads",
+            options: &[
+                Opt {
+                    short: None,
+                    long: "writable",
+                    value: Some("DIR"),
+                    help: "take uploads into this folder, which is within --root; needs --auth or --writable-by-anyone",
+                },
+                Opt {
+                    short: None,
+                    long: "writable-by-anyone",
+                    value: None,
+                    help: "with --writable, take uploads from everybody who can connect, without a password",
+                },
+                Opt {
+                    short: None,
+                    long: "max-upload",
+                    value: Some("SIZE"),
+                    help: "with --writable, the most bytes of an uploaded file, such as 500M or 10G (default: no limit)",
+                },
+                Opt {
+                    short: None,
+                    long: "keep-free",
+                    value: Some("PERCENT"),
+                    help: "with --writable, refuse uploads that would leave less of the file system free (default: 5)",
                 },
             ],
         },
@@ -167,6 +202,10 @@ pub static SERVER: Program = Program {
         (
             "Ask for a password, and give up root",
             "{} --auth /etc/ropewalk.users --user nobody 8080",
+        ),
+        (
+            "Take uploads into one folder of the root",
+            "{} --root /srv --writable /srv/in --auth users 8080",
         ),
         ("Use few ports, for a firewall", "{} --root /srv/files --data-ports 8081-8100 8080"),
         ("Serve every file that this user can read, to everybody", "{} 8080"),

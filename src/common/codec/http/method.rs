@@ -1,4 +1,4 @@
-//! Request methods (RFC 9110, section 9): the three that ropewalk supports, and the names of
+//! Request methods (RFC 9110, section 9): the four that ropewalk supports, and the names of
 //! others.
 
 #![forbid(unsafe_code)]
@@ -18,6 +18,8 @@ pub enum Method {
     Head,
     /// `POST`.
     Post,
+    /// `PUT`.
+    Put,
     /// Another one: token characters only, so it is safe to show.
     Other(Vec<u8>),
 }
@@ -34,6 +36,7 @@ impl Method {
             b"GET" => Ok(Method::Get),
             b"HEAD" => Ok(Method::Head),
             b"POST" => Ok(Method::Post),
+            b"PUT" => Ok(Method::Put),
             _ if !is_token(name) => Err(Refusal::bad("the method is no token")),
             _ if name.len() > MAX_METHOD => {
                 Err(Refusal::new(Status::NOT_IMPLEMENTED, "the method's name is too long"))
@@ -48,6 +51,7 @@ impl Method {
             Method::Get => b"GET",
             Method::Head => b"HEAD",
             Method::Post => b"POST",
+            Method::Put => b"PUT",
             Method::Other(name) => name,
         }
     }
@@ -59,7 +63,7 @@ mod tests {
 
     #[test]
     fn known_methods_are_known() {
-        for method in [Method::Get, Method::Head, Method::Post] {
+        for method in [Method::Get, Method::Head, Method::Post, Method::Put] {
             assert_eq!(Method::parse(method.as_bytes()), Ok(method));
         }
     }

@@ -9,7 +9,7 @@ use super::request_line::RequestLine;
 use super::section::take_fields;
 use super::{Headers, HttpError, Method, Refusal, Status, Version};
 
-/// The longest body that a request may announce, in bytes.
+/// The longest body that a request may announce, in bytes, unless the body is a file.
 pub const MAX_BODY: u64 = 64 * 1024;
 
 /// The part of a request before its body.
@@ -47,15 +47,29 @@ impl RequestHead {
         Ok(Some((used + more, RequestHead { method, target, version, headers })))
     }
 
-    /// The length of the body, in bytes. `None` if the request announces no length: then it has
-    /// no body (RFC 9112, section 6.3, rule 7), and gets 411 if it needs one.
+    /// The length of a body that is read as a whole, as [`RequestHead::announced_length`] has it.
+    ///
+    /// # Errors
+    ///
+    /// 413 over [`MAX_BODY`]; those of [`RequestHead::announced_length`].
+    pub fn body_length(&self) -> Result<Option<u64>, Refusal> {
+        match self.announced_length()? {
+            Some(length) if length > MAX_BODY => {
+                Err(Refusal::new(Status::CONTENT_TOO_LARGE, "the body is too long"))
+            }
+            length => Ok(length),
+        }
+    }
+
+    /// The length of the body, in bytes: any number, and the greatest one for all that are
+    /// greater. `None` if the request announces no length: then it has no body (RFC 9112, section
+    /// 6.3, rule 7), and gets 411 if it needs one.
     ///
     /// # Errors
     ///
     /// 400 for a length that is no number or comes twice, even equal, and for a
-    /// length beside a transfer coding; 501 for a transfer coding; 413 over
-    /// [`MAX_BODY`].
-    pub fn body_length(&self) -> Result<Option<u64>, Refusal> {
+    /// length beside a transfer coding; 501 for a transfer coding.
+    pub fn announced_length(&self) -> Result<Option<u64>, Refusal> {
         let mut lengths = self.headers.get_all("Content-Length");
         let length = lengths.next();
         if self.headers.get("Transfer-Encoding").is_some() {
@@ -68,11 +82,7 @@ impl RequestHead {
         if lengths.next().is_some() {
             return Err(Refusal::bad("more than one Content-Length field"));
         }
-        match parse_digits(length) {
-            Some(length) if length <= MAX_BODY => Ok(Some(length)),
-            Some(_) => Err(Refusal::new(Status::CONTENT_TOO_LARGE, "the body is too long")),
-            None => Err(Refusal::bad("Content-Length is not a number")),
-        }
+        parse_digits(length).map(Some).ok_or_else(|| Refusal::bad("Content-Length is not a number"))
     }
 
     /// Whether the connection stays open after the answer (RFC 9112, section 9.3).

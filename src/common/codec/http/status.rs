@@ -21,7 +21,7 @@ macro_rules! statuses {
             /// Every status that has a name here, in the order of the codes.
             pub const ALL: &'static [Status] = &[$(Status::$name),*];
 
-            /// The words after the code, from RFC 9110, section 15, and RFC 6585.
+            /// The words after the code, from RFC 9110, section 15, RFC 6585 and RFC 4918.
             pub fn reason(self) -> &'static str {
                 match self.0 {
                     $($code => $reason,)*
@@ -35,6 +35,7 @@ macro_rules! statuses {
 statuses! {
     CONTINUE = 100 "Continue";
     OK = 200 "OK";
+    CREATED = 201 "Created";
     NO_CONTENT = 204 "No Content";
     PARTIAL_CONTENT = 206 "Partial Content";
     MOVED_PERMANENTLY = 301 "Moved Permanently";
@@ -45,6 +46,7 @@ statuses! {
     NOT_FOUND = 404 "Not Found";
     METHOD_NOT_ALLOWED = 405 "Method Not Allowed";
     REQUEST_TIMEOUT = 408 "Request Timeout";
+    CONFLICT = 409 "Conflict";
     LENGTH_REQUIRED = 411 "Length Required";
     PRECONDITION_FAILED = 412 "Precondition Failed";
     CONTENT_TOO_LARGE = 413 "Content Too Large";
@@ -56,6 +58,7 @@ statuses! {
     NOT_IMPLEMENTED = 501 "Not Implemented";
     SERVICE_UNAVAILABLE = 503 "Service Unavailable";
     VERSION_NOT_SUPPORTED = 505 "HTTP Version Not Supported";
+    INSUFFICIENT_STORAGE = 507 "Insufficient Storage";
 }
 
 impl Status {

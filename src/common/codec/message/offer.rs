@@ -54,7 +54,7 @@ pub struct ClassicOffer {
 /// A transfer in the ropewalk protocol.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RopewalkOffer {
-    /// The data port, 1 to 65535.
+    /// The data port, 1 to 65535; 0 if the session has none, and its streams join it.
     pub port: u16,
     /// The session's token, which each stream shows.
     pub token: [u8; 16],
@@ -231,7 +231,7 @@ fn ropewalk(body: &Value, etag: String) -> Option<RopewalkOffer> {
         return None;
     }
     Some(RopewalkOffer {
-        port: port(body)?,
+        port: number(body, "port")?,
         token: token(body)?,
         size: number(body, "size")?,
         stored: number(body, "stored")?,

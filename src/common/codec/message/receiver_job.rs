@@ -7,7 +7,8 @@
 //! - tree: the folder, if there is one to change or to compare with;
 //! - piped, in either protocol: the one descriptor that takes the bytes in order.
 //!
-//! Later messages: another session (session.rs), after a report that this one is lost.
+//! Later messages: another session (session.rs), after a report that this one is lost; a stream
+//! that the client has opened (new_stream.rs), after a report that one is needed.
 
 #![forbid(unsafe_code)]
 
@@ -60,6 +61,8 @@ pub enum ReceiverProtocol {
         verify: Verify,
         /// Whether the streams go to the control port from the start.
         single_port: bool,
+        /// Whether the client opens the streams and hands them over.
+        handed: bool,
     },
     /// A tree, over the ropewalk protocol.
     Tree(Box<TreeJob>),
@@ -82,6 +85,8 @@ pub struct TreeJob {
     pub unchecked: bool,
     /// As for a file.
     pub single_port: bool,
+    /// As for a file.
+    pub handed: bool,
     /// How to compare, and what to do.
     pub options: TreeOptions,
 }
@@ -120,7 +125,15 @@ impl ReceiverJob {
                 members.extend(rate);
                 members.extend(is_piped.then_some(piped));
             }
-            ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } => {
+            ReceiverProtocol::Ropewalk {
+                session,
+                sink,
+                size,
+                grows,
+                verify,
+                single_port,
+                handed,
+            } => {
                 members.extend(session.members());
                 members.extend([
                     match sink {
@@ -135,6 +148,7 @@ impl ReceiverJob {
                     ("verify", Value::from(verify.word())),
                     ("single_port", from_flag(*single_port)),
                 ]);
+                members.extend(handed.then_some(("handed", from_flag(true))));
                 members.extend(rate);
                 let has_basis = matches!(sink, Sink::Kept { basis: true, .. });
                 members.extend(has_basis.then(|| ("basis", from_flag(true))));
@@ -152,6 +166,7 @@ impl ReceiverJob {
                     trace,
                     ("unchecked", from_flag(tree.unchecked)),
                     ("single_port", from_flag(tree.single_port)),
+                    ("handed", from_flag(tree.handed)),
                     ("tree", tree.options.to_json()),
                 ]);
                 members.extend(rate);
@@ -190,6 +205,7 @@ impl ReceiverJob {
                 verify: Verify::from_word(fields.text("verify")?)
                     .ok_or_else(|| fields.invalid("verify"))?,
                 single_port: fields.flag("single_port")?,
+                handed: fields.flag_if_any("handed")?,
             },
             _ => return Err(fields.invalid("protocol")),
         };
@@ -213,6 +229,7 @@ impl TreeJob {
             grows: fields.flag("grows")?,
             unchecked: fields.flag("unchecked")?,
             single_port: fields.flag("single_port")?,
+            handed: fields.flag("handed")?,
             options: TreeOptions::from_json(options)?,
         })
     }
@@ -239,7 +256,7 @@ mod tests {
         r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"#,
         r#""folder":"000102030405060708090a0b0c0d0e0f","mode":493,"uid":0,"gid":7,"#,
         r#""mtime_s":-5,"mtime_ns":9,"has_folder":1,"sync":1,"shown":"out","protocol":2,"#,
-        r#""grows":0,"trace":0,"unchecked":0,"single_port":0,"#,
+        r#""grows":0,"trace":0,"unchecked":0,"single_port":0,"handed":0,"#,
         r#""tree":{"rules":["-2a"],"delete":"none","dry_run":0,"checksum":0,"whole":0,"#,
         r#""ignore_existing":0,"update":0,"hard_links":0,"owner":0,"verbose":1}}"#
     );
@@ -278,7 +295,7 @@ mod tests {
     fn a_ropewalk_job_survives_the_socket() {
         let job = read(ROPEWALK).unwrap();
         assert!(job.trace && job.rate.is_none());
-        let ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port } =
+        let ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port, handed } =
             job.protocol
         else {
             panic!("another protocol");
@@ -286,8 +303,9 @@ mod tests {
         assert_eq!((session.address.port(), session.streams), (46687, 4));
         let kept = Sink::Kept { sync: true, basis: false };
         assert_eq!((sink, size, verify), (kept, 10, Verify::Md5));
-        assert!(!grows && !single_port);
+        assert!(!grows && !single_port && !handed);
         assert!(survives(ROPEWALK));
+        assert!(survives(&ROPEWALK.replace("single_port\":0", "single_port\":0,\"handed\":1")));
     }
 
     #[test]

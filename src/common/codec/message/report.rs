@@ -37,6 +37,9 @@ pub enum Report {
         /// The result of the last attempt, for a person.
         text: String,
     },
+    /// The worker needs one more stream, and its parent is to open it. The answer is a message
+    /// (new_stream.rs).
+    Stream,
     /// The job is done; the last report.
     Done {
         /// The figures of the whole job.
@@ -283,6 +286,7 @@ impl Report {
             Report::Lost { text } => {
                 vec![("state", Value::from("lost")), ("text", Value::from(text.as_str()))]
             }
+            Report::Stream => vec![("state", Value::from("stream"))],
             Report::Done { tally, md5, mended } => {
                 let mut members = tally.members("done");
                 members.extend(mended.members());
@@ -318,6 +322,7 @@ impl Report {
             }
             "trace" => Slice::from_fields(&fields).map(Report::Trace),
             "lost" => Ok(Report::Lost { text: text()? }),
+            "stream" => Ok(Report::Stream),
             "done" => {
                 let tally = Tally::from_fields(&fields)?;
                 let md5 = fields.has("md5").then(|| fields.text("md5")).transpose()?;
@@ -344,7 +349,7 @@ mod tests {
         r#""md5":"781e5e245d69b566979b86e28d23f2c7"}"#
     );
 
-    const OTHERS: [&str; 12] = [
+    const OTHERS: [&str; 13] = [
         r#"{"state":"tree","files":3,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"listed":1,"delete_refused":0}"#,
         r#"{"state":"entry","act":"file","path":"a/b"}"#,
         r#"{"state":"entry","act":"refused","path":"a/c","reason":"No space left on device"}"#,
@@ -356,6 +361,7 @@ mod tests {
         r#"{"state":"trace","at":1200,"prefix":4096,"hashed":1024,"rows":[[0,131072,1],[1,65536,1,0,0,0,1]]}"#,
         r#"{"state":"trace","at":0,"prefix":0,"rows":[]}"#,
         r#"{"state":"lost","text":"Connection refused"}"#,
+        r#"{"state":"stream"}"#,
         r#"{"state":"failed","code":3,"text":"stream 3: Connection reset by peer"}"#,
     ];
 

@@ -67,12 +67,15 @@ pub enum Request<'a> {
         /// How many bytes of entries the answer may have, [`MIN_ROOM`] to [`MAX_ROOM`].
         room: u32,
     },
+    /// Kind 5: nothing. An idle sink sends this so that the other side knows that it is there.
+    Idle,
 }
 
 const KIND_RANGE: u8 = 1;
 const KIND_FINISHED: u8 = 2;
 const KIND_LEAVE: u8 = 3;
 const KIND_LIST: u8 = 4;
+const KIND_IDLE: u8 = 5;
 
 const FLAG_HASH: u8 = 0x01;
 
@@ -114,6 +117,7 @@ impl<'a> Request<'a> {
             }
             Request::Finished => head[0] = KIND_FINISHED,
             Request::Leave => head[0] = KIND_LEAVE,
+            Request::Idle => head[0] = KIND_IDLE,
             Request::List { name, after, room } => {
                 head[0] = KIND_LIST;
                 head[16..20].copy_from_slice(&room.to_be_bytes());
@@ -138,7 +142,7 @@ impl<'a> Request<'a> {
         let most = match head[0] {
             KIND_RANGE => LONGEST_RANGE,
             KIND_LIST => LONGEST_LIST,
-            KIND_FINISHED | KIND_LEAVE => 0,
+            KIND_FINISHED | KIND_LEAVE | KIND_IDLE => 0,
             _ => return Err(WireError::Field("kind")),
         };
         if length > most {
@@ -153,7 +157,8 @@ impl<'a> Request<'a> {
             KIND_RANGE => range(head, rest)?,
             KIND_LIST => list(head, rest)?,
             KIND_FINISHED => Request::Finished,
-            _ => Request::Leave,
+            KIND_LEAVE => Request::Leave,
+            _ => Request::Idle,
         };
         Ok(Some((whole, request)))
     }

@@ -34,8 +34,8 @@ const BOTH: Request<'static> = Request::Range {
 };
 const LIST: Request<'static> = Request::List { name: b"a", after: b"b.jpg", room: MAX_ROOM };
 const TOP: Request<'static> = Request::List { name: b"", after: b"", room: MIN_ROOM };
-const REQUESTS: [Request<'static>; 8] =
-    [RANGE, HASHED, NAMED, BOTH, LIST, TOP, Request::Finished, Request::Leave];
+const REQUESTS: [Request<'static>; 9] =
+    [RANGE, HASHED, NAMED, BOTH, LIST, TOP, Request::Finished, Request::Leave, Request::Idle];
 const DATA: Header = Header::Data { offset: 5 << 30, length: 4096, crc: 0x0102_0304 };
 const HOLE: Header = Header::Hole { offset: 4096, length: 4096, run: 5 << 30 };
 const ERROR: Header = Header::Error { code: ErrorCode::Changed, length: 7, crc: 1 };
@@ -100,6 +100,7 @@ fn golden_requests() {
         (TOP, "04000002f16177d2000000000000000000002000ddaa29ed0000"),
         (Request::Finished, "0200000000000000000000000000000000000000d242b944"),
         (Request::Leave, "0300000000000000000000000000000000000000e5014ef9"),
+        (Request::Idle, "050000000000000000000000000000000000000056897f77"),
     ] {
         assert_eq!(hex(&request.encode()), bytes, "{request:?}");
     }
@@ -303,6 +304,7 @@ fn the_rest_of_a_request_is_bounded() {
         (LIST, LONGEST_REQUEST - REQUEST_SIZE),
         (Request::Finished, 0),
         (Request::Leave, 0),
+        (Request::Idle, 0),
     ] {
         let head = |rest: u16| {
             let mut head = *request.encode().first_chunk::<REQUEST_SIZE>().unwrap();

@@ -31,10 +31,10 @@ const APPARMOR: u32 = 0x5a3c_69f0;
 const PROC_ROOT_INODE: u64 = 1;
 
 /// A lookup on its way.
-struct Walk<'a> {
-    root: BorrowedFd<'a>,
+pub(super) struct Walk<'a> {
+    pub(super) root: BorrowedFd<'a>,
     /// The folders entered, the innermost last.
-    entered: Vec<File>,
+    pub(super) entered: Vec<File>,
     /// The remaining components, the next one last.
     rest: Vec<CString>,
     links: usize,
@@ -42,38 +42,55 @@ struct Walk<'a> {
 
 /// Looks `name` up beneath `root`.
 pub(super) fn resolve(root: BorrowedFd<'_>, name: &CStr, purpose: Purpose) -> io::Result<File> {
-    let mut walk = Walk { root, entered: Vec::new(), rest: Vec::new(), links: 0 };
+    let mut walk = Walk::new(root);
     walk.push(name.to_bytes())?;
-    while let Some(component) = walk.rest.pop() {
-        let last = walk.rest.is_empty();
-        match component.to_bytes() {
-            b"." => walk.check_searchable()?,
-            b".." => {
-                walk.check_searchable()?;
-                if walk.entered.pop().is_none() {
-                    return Err(leaves());
-                }
-            }
-            _ if last => {
-                if let Some(found) = walk.open_last(&component, purpose)? {
-                    return Ok(found);
-                }
-            }
-            _ => walk.enter(&component)?,
+    while let Some(component) = walk.enter_all_but_last(usize::MAX)? {
+        if let Some(found) = walk.open_last(&component, purpose)? {
+            return Ok(found);
         }
     }
     // The name ended in a folder.
     openat(walk.here(), c".", libc::O_PATH | libc::O_DIRECTORY)
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    pub(super) fn new(root: BorrowedFd<'a>) -> Walk<'a> {
+        Walk { root, entered: Vec::new(), rest: Vec::new(), links: 0 }
+    }
+
+    /// Walks up to the last component, which is not looked up. `None` where the name ends with a
+    /// folder: with a slash, `.` or `..`.
+    ///
+    /// # Errors
+    /// `EXDEV` for a name that leaves the root; `ENAMETOOLONG` for more folders than `most` on the
+    /// way; errors of the system.
+    pub(super) fn enter_all_but_last(&mut self, most: usize) -> io::Result<Option<CString>> {
+        while let Some(component) = self.rest.pop() {
+            match component.to_bytes() {
+                b"." => self.check_searchable()?,
+                b".." => {
+                    self.check_searchable()?;
+                    if self.entered.pop().is_none() {
+                        return Err(leaves());
+                    }
+                }
+                _ if self.rest.is_empty() => return Ok(Some(component)),
+                _ if self.entered.len() >= most => {
+                    return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+                }
+                _ => self.enter(&component)?,
+            }
+        }
+        Ok(None)
+    }
+
     /// The folder in which the next component is looked up.
-    fn here(&self) -> BorrowedFd<'_> {
+    pub(super) fn here(&self) -> BorrowedFd<'_> {
         self.entered.last().map_or(self.root, AsFd::as_fd)
     }
 
     /// Puts the components of `path` before the remaining ones.
-    fn push(&mut self, path: &[u8]) -> io::Result<()> {
+    pub(super) fn push(&mut self, path: &[u8]) -> io::Result<()> {
         if path.is_empty() {
             return Err(io::Error::from_raw_os_error(libc::ENOENT));
         }
@@ -197,7 +214,7 @@ fn is_no_folder(error: &io::Error) -> bool {
 }
 
 /// The error of openat2(2) for a name that leads out of the root.
-fn leaves() -> io::Error {
+pub(super) fn leaves() -> io::Error {
     io::Error::from_raw_os_error(libc::EXDEV)
 }
 

@@ -5,11 +5,12 @@
 
 use super::admission::{Admission, Admitted};
 use crate::error::{Error, Result};
+use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
 use crate::sys::{poll, socket, thread};
 use crate::transfer::timing::Timing;
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ enum Event {
 /// Takes the streams of a transfer. The process's limit of descriptors also limits the streams that
 /// wait here.
 pub struct Acceptor {
-    listener: Option<TcpListener>,
+    listener: Option<Listener>,
     /// The only address from which streams may come; `None` for any address.
     peer: Option<IpAddr>,
     timing: Timing,
@@ -94,14 +95,14 @@ impl Acceptor {
     /// # Errors
     /// No descriptor is left.
     pub fn new(
-        listener: Option<TcpListener>,
+        listener: Option<Listener>,
         peer: Option<IpAddr>,
         timing: Timing,
     ) -> io::Result<Acceptor> {
         let (events, inbox) = mpsc::channel();
         let (bell, ringer) = UnixStream::pair()?;
         // A connection may be gone before it is accepted. Then accept must not block.
-        listener.iter().for_each(|listener| drop(listener.set_nonblocking(true)));
+        listener.iter().for_each(|listener| drop(listener.set_nonblocking()));
         Ok(Acceptor { listener, peer, timing, events, inbox, bell, ringer })
     }
 
@@ -231,7 +232,7 @@ impl Serving<'_, '_> {
 }
 
 /// Accepts streams until `bell` is readable.
-fn accept(listener: &TcpListener, bell: &UnixStream, events: &mpsc::Sender<Event>, timing: Timing) {
+fn accept(listener: &Listener, bell: &UnixStream, events: &mpsc::Sender<Event>, timing: Timing) {
     loop {
         match poll::readable(&[listener.as_fd(), bell.as_fd()], None).as_deref() {
             Ok([_, false]) => {}
@@ -239,8 +240,7 @@ fn accept(listener: &TcpListener, bell: &UnixStream, events: &mpsc::Sender<Event
         }
         match listener.accept() {
             Ok((stream, peer)) => {
-                let (stream, peer) = (Arc::new(stream.into()), Some(peer));
-                let arrival = Arrival { stream, peer, begun: Vec::new() };
+                let arrival = Arrival { stream: Arc::new(stream), peer, begun: Vec::new() };
                 if events.send(Event::Arrived(arrival)).is_err() {
                     return;
                 }

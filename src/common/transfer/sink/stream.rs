@@ -4,9 +4,9 @@
 #![forbid(unsafe_code)]
 
 use super::Sink;
+use super::channel::Channel;
 use super::delta::{self, Copied};
 use super::health::FLOOR_BLOCKS;
-use super::reader::Reader;
 use super::work::Work;
 use crate::codec::message::verify::Verify;
 use crate::codec::wire::{ErrorCode, HEADER_SIZE, Header, MIN_PART, Request};
@@ -63,9 +63,7 @@ pub(super) struct Conversation<'a> {
     under_way: u64,
     /// Requests in `asked` that have a hash.
     hashed: usize,
-    reader: Reader<'a>,
-    /// Whether the hello has gone out.
-    greeted: bool,
+    channel: Channel<'a>,
 }
 
 impl<'a> Conversation<'a> {
@@ -83,8 +81,7 @@ impl<'a> Conversation<'a> {
             asked: VecDeque::new(),
             under_way: 0,
             hashed: 0,
-            reader: Reader::new(&sink.health, sink.wanted.rate.as_ref(), joined, room),
-            greeted: false,
+            channel: Channel::new(&sink.health, sink.wanted.rate.as_ref(), joined, room),
         }
     }
 
@@ -97,7 +94,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn receive_all(&mut self) -> Result<std::convert::Infallible, Stop> {
-        self.reader.begin()?;
+        self.channel.begin()?;
         let _open = self.sink.health.meter.open();
         let mut first = self.joined.hello.map(|hello| hello.encode().to_vec()).unwrap_or_default();
         loop {
@@ -136,11 +133,12 @@ impl<'a> Conversation<'a> {
                     }
                 }
             }
-            self.send(&mut message)?;
+            self.channel.send(&mut message)?;
             match later {
                 Some(delay) if self.asked.is_empty() => {
-                    self.sink.queue.wait_for_change(version, delay);
-                    self.reader.was_idle();
+                    let delay = self.channel.until_word(delay);
+                    self.sink.queue.wait_for_change(version, Some(delay));
+                    self.channel.was_idle()?;
                 }
                 _ => return Ok(()),
             }
@@ -152,19 +150,6 @@ impl<'a> Conversation<'a> {
         self.under_way < self.window.limit()
             && self.asked.len() < MAX_REQUESTS
             && self.hashed < MAX_HASHED
-    }
-
-    /// Sends `message`, and empties it.
-    fn send(&mut self, message: &mut Vec<u8>) -> Result<(), Stop> {
-        if message.is_empty() {
-            return Ok(());
-        }
-        self.stream.write_all(message)?;
-        message.clear();
-        if !std::mem::replace(&mut self.greeted, true) {
-            self.joined.link.open().greeted(self.number);
-        }
-        Ok(())
     }
 
     /// Asks for `range`, which was just claimed: each unit that the older file may have with the
@@ -180,7 +165,7 @@ impl<'a> Conversation<'a> {
                 rest = unit.end;
                 self.ask_for(unit, Some(copied), message);
                 // The source is to look for it while the next one is copied.
-                self.send(message)?;
+                self.channel.send(message)?;
             }
         }
         if rest < range.end {
@@ -215,19 +200,19 @@ impl<'a> Conversation<'a> {
     fn receive_block(&mut self) -> Result<(), Stop> {
         // Nothing of a further block is read, if the next one is as long as it can be.
         let owed = self.asked.front().map_or(0, |Asked { range, .. }| range.end - range.start);
-        let header = self.reader.header(self.reader.room().min(HEADER_SIZE + owed as usize))?;
+        let header = self.channel.header(self.channel.room().min(HEADER_SIZE + owed as usize))?;
         let whole = HEADER_SIZE + header.payload();
         // Where it belongs is checked before its bytes are waited for.
         let answer = self.place(&header)?;
-        self.reader.wait_for(whole, whole)?;
+        self.channel.wait_for(whole, whole)?;
         match answer {
             Answer::Data(range, crc) => self.data(range, crc)?,
             Answer::Hole(range, run) => self.hole(range, run)?,
             Answer::Same(range, copied) => self.same(range, copied)?,
-            Answer::Wait => self.reader.wait()?,
-            Answer::Error(code, crc) => return Err(self.reader.peer_error(code, crc, whole)),
+            Answer::Wait => self.channel.wait()?,
+            Answer::Error(code, crc) => return Err(self.channel.peer_error(code, crc, whole)),
         }
-        self.reader.pass(whole);
+        self.channel.pass(whole);
         Ok(())
     }
 
@@ -270,7 +255,7 @@ impl<'a> Conversation<'a> {
     /// Takes `range` off what is under way. It has cost the path as much as `payload` bytes.
     fn arrived(&mut self, range: &Range<u64>, payload: u64) {
         let now = Instant::now();
-        self.reader.has_answer();
+        self.channel.has_answer();
         self.under_way -= range.end - range.start;
         if let Some(first) = self.asked.front_mut() {
             self.hashed -= usize::from(first.copied.take().is_some());
@@ -292,7 +277,7 @@ impl<'a> Conversation<'a> {
             delta.miss(range.end - range.start);
         }
         self.arrived(&range, length);
-        let payload = self.reader.payload(HEADER_SIZE + length as usize);
+        let payload = self.channel.payload(HEADER_SIZE + length as usize);
         let found = crc32c(payload);
         if self.sink.wanted.verify != Verify::None && found != crc {
             self.sink.queue.reject(self.number, range);
@@ -344,7 +329,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn is_good(&mut self) {
-        self.reader.is_good(self.window.answer_time());
+        self.channel.is_good(self.window.answer_time());
     }
 
     fn full(&self, error: &io::Error) -> Stop {

@@ -16,7 +16,8 @@ use self::deletion::Deletion;
 use self::large::Large;
 use self::meta::{Here, Meta};
 use super::health::Health;
-use super::work::{self, Plan, Work, start_thread};
+use super::run;
+use super::work::{Plan, Work, start_thread};
 use crate::codec::message::offer::FolderState;
 use crate::codec::message::report::{Act, Mended, Report, Tally, TreeTally};
 use crate::codec::message::tree_options::TreeOptions;
@@ -132,7 +133,7 @@ impl TreeSink {
     /// # Errors
     /// The first failure that ended the transfer. An entry that could not be had is none.
     pub fn dial(&self, dialler: &Dialler, report: impl FnMut(Report)) -> Result<Report> {
-        work::dial(self, dialler, report)
+        run::dial(self, dialler, report)
     }
 
     /// Receives everything over streams that come to `acceptor` and show `token`.
@@ -145,7 +146,7 @@ impl TreeSink {
         token: &Token,
         report: impl FnMut(Report),
     ) -> Result<Report> {
-        work::accept(self, acceptor, token, report)
+        run::accept(self, acceptor, token, report)
     }
 
     /// Bytes of a block on stream `number`. Where more streams may come, the first streams keep

@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 
 use crate::hash::{Sha256, hex};
+use crate::sys::random;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 /// What these names begin with.
@@ -35,6 +37,23 @@ pub fn journal_of(temporary: &OsStr) -> OsString {
     name
 }
 
+/// The temporary name of the file with this journal. `None` if it is no journal's name.
+pub fn file_of_journal(journal: &OsStr) -> Option<&OsStr> {
+    let is_journal = reserved(journal) == Some(Reserved::Journal);
+    journal
+        .as_bytes()
+        .strip_suffix(JOURNAL.as_bytes())
+        .filter(|_| is_journal)
+        .map(OsStr::from_bytes)
+}
+
+/// The temporary name of an upload: no other one has it.
+pub fn unique() -> io::Result<OsString> {
+    let mut digits = [0; DIGEST];
+    random::fill(&mut digits)?;
+    Ok(format!("{PREFIX}{}", hex(&digits)).into())
+}
+
 /// The two forms of a reserved name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
@@ -56,6 +75,16 @@ pub fn reserved(name: &OsStr) -> Option<Reserved> {
     }
 }
 
+/// What a single file that is on its way has behind its name.
+pub const PART: &str = ".part";
+
+/// Whether `name` may be that of a single file on its way, or of its journal.
+pub fn is_part(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    let name = name.strip_suffix(JOURNAL.as_bytes()).unwrap_or(name);
+    name.ends_with(PART.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,10 +99,35 @@ mod tests {
     }
 
     #[test]
+    fn a_unique_name_is_reserved_and_of_no_other_file() {
+        let (one, other) = (unique().unwrap(), unique().unwrap());
+        assert_eq!(reserved(&one), Some(Reserved::Temporary));
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn part_files_and_their_journals_are_known() {
+        for (name, expected) in [
+            ("a.part", true),
+            ("a.part.journal", true),
+            (".part", true),
+            ("a.part1", false),
+            ("a.journal", false),
+            ("a.part.x", false),
+            ("part", false),
+        ] {
+            assert_eq!(is_part(OsStr::new(name)), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn exactly_two_forms_are_reserved() {
         for name in ["a", "", "\u{fffd}", &"x".repeat(255)] {
             assert_eq!(reserved(&temporary(OsStr::new(name))), Some(Reserved::Temporary));
             assert_eq!(reserved(&journal(OsStr::new(name))), Some(Reserved::Journal));
+            let (file, journal) = (temporary(OsStr::new(name)), journal(OsStr::new(name)));
+            assert_eq!(file_of_journal(&journal), Some(file.as_os_str()));
+            assert_eq!(file_of_journal(&file), None);
         }
         let digits = "0123456789abcdef0123456789abcdef";
         let others = [

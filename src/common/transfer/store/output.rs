@@ -10,7 +10,7 @@ pub use part::PartFile;
 use route::Place;
 
 use super::journal::{self, Journal, bytes_of};
-use super::names;
+use super::names::{self, PART};
 use crate::codec::message::version::{Existing, Version};
 use crate::codec::text::{escape, escape_limited};
 use crate::error::{Error, ExitCode, Result, system_words};
@@ -29,9 +29,6 @@ const MAX_SHOWN: usize = 4096;
 
 /// Most bytes of a file's name (NAME_MAX).
 const MAX_NAME: usize = 255;
-
-/// The part file's name is the output's name with this suffix.
-const PART: &str = ".part";
 
 /// The journal's name is the output's name with this suffix.
 const PART_JOURNAL: &str = ".part.journal";

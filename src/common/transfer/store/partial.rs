@@ -67,17 +67,19 @@ pub fn prepare(
         _ => Start::Fresh,
     };
     let output = start_options.has_delta().then(|| basis::of_output(part, subject.size)).flatten();
-    let mut basis_is_part = false;
+    let takes_part = match found {
+        Found::Changed(worth) => {
+            start_options.has_delta() && basis::is_better(worth, output.as_ref())
+        }
+        Found::Nothing | Found::Useless(_) | Found::Bytes(_) => false,
+    };
     if !matches!(start, Start::Resumed(_)) {
         // The journal may be about a file that was renamed just before a kill. Until that name
         // is on the disk, a power cut brings that file back, and it needs its journal.
         if start_options.sync && part.journal().metadata().map_err(failed)?.len() > 0 {
             part.sync_folder()?;
         }
-        if let Found::Changed(worth) = found {
-            basis_is_part = start_options.has_delta() && basis::is_better(worth, output.as_ref());
-        }
-        if basis_is_part {
+        if takes_part {
             part.replace()?;
             // A new journal beside the old part file would make that a foreign one.
             if start_options.sync {
@@ -86,7 +88,10 @@ pub fn prepare(
         }
         begin(part, subject, start_options.sync).map_err(failed)?;
     }
-    let output = output.map(|output| output.file);
+    let mut output = output.map(|output| output.file);
+    if !takes_part {
+        part.set_basis(output.take());
+    }
     // After a failed sync, bytes of an earlier run may be lost although they can be read.
     let lost = |part: &PartFile| drop(journal::distrust(part.journal()));
     if start_options.sync {
@@ -99,17 +104,12 @@ pub fn prepare(
     }
     let held = if let Start::Resumed(bytes) = start { bytes } else { 0 };
     let reserve = |part: &PartFile| space::reserve(part.file(), subject.size, stored, held, &shown);
-    match reserve(part) {
-        Err(_) if basis_is_part => {
-            part.set_basis(output); // the old part file took the space
-            reserve(part)?;
+    if let Err(error) = reserve(part) {
+        if !takes_part {
+            return Err(error);
         }
-        reserved => {
-            reserved?;
-            if !basis_is_part {
-                part.set_basis(output);
-            }
-        }
+        part.set_basis(output); // the old part file takes the space that the new one needs
+        reserve(part)?;
     }
     // An earlier run may have left gigabytes, which a disk needs minutes to sync. So they are
     // synced while the rest comes, before the first durable record. A failed sync is noticed then.

@@ -35,7 +35,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Most folders that stay open.
@@ -75,9 +75,9 @@ pub struct Tree {
     durable: bool,
     open: Mutex<OpenFolders>,
     volumes: Mutex<Vec<Arc<Volume>>>,
-    owners: AtomicU64,
-    modes: AtomicU64,
-    mtimes: AtomicU64,
+    owners: AtomicUsize,
+    modes: AtomicUsize,
+    mtimes: AtomicUsize,
     locks: bool,
 }
 
@@ -94,6 +94,8 @@ struct Folder {
     volume: Arc<Volume>,
     /// Whether a file in it has shown that an mtime sticks, or does not.
     knows_mtimes: AtomicBool,
+    /// A mode with which files in it can be created; no mode at first.
+    kept_mode: AtomicU32,
 }
 
 impl Tree {
@@ -118,9 +120,9 @@ impl Tree {
             durable,
             open: Mutex::default(),
             volumes: Mutex::new(vec![volume]),
-            owners: AtomicU64::new(0),
-            modes: AtomicU64::new(0),
-            mtimes: AtomicU64::new(0),
+            owners: AtomicUsize::new(0),
+            modes: AtomicUsize::new(0),
+            mtimes: AtomicUsize::new(0),
             locks,
         })
     }
@@ -196,9 +198,9 @@ impl Tree {
     /// What the file system has refused until now.
     pub fn lacks(&self) -> Lacks {
         Lacks {
-            owners: self.owners.load(Ordering::Relaxed),
-            modes: self.modes.load(Ordering::Relaxed),
-            mtimes: self.mtimes.load(Ordering::Relaxed),
+            owners: self.owners.load(Ordering::Relaxed) as u64,
+            modes: self.modes.load(Ordering::Relaxed) as u64,
+            mtimes: self.mtimes.load(Ordering::Relaxed) as u64,
             locks: !self.locks,
         }
     }
@@ -263,7 +265,12 @@ impl OpenFolders {
 
 impl Folder {
     fn new(dir: Dir, volume: Arc<Volume>) -> Folder {
-        Folder { dir, volume, knows_mtimes: AtomicBool::new(false) }
+        Folder {
+            dir,
+            volume,
+            knows_mtimes: AtomicBool::new(false),
+            kept_mode: AtomicU32::new(u32::MAX),
+        }
     }
 
     /// The folder opened once more, to list it: a descriptor has one position.
@@ -295,7 +302,7 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// Counts a refusal, and hands on every other error. `true` if the call was done.
-fn count_refusal(done: io::Result<()>, counter: &AtomicU64) -> io::Result<bool> {
+fn count_refusal(done: io::Result<()>, counter: &AtomicUsize) -> io::Result<bool> {
     match done {
         Err(error) if is_refusal(&error) => {
             counter.fetch_add(1, Ordering::Relaxed);

@@ -264,7 +264,7 @@ impl<M> State<M> {
     }
 
     /// Whether there is room for one page more than those under way, if all are as long as
-    /// usual: what a page brings without room is sent in vain.
+    /// usual. What a page brings without room is sent in vain.
     pub(super) fn has_room(&self) -> bool {
         let under_way = self.asked_lists * (self.usual_page - self.limits.share);
         self.held() + under_way + self.usual_page <= self.limits.held
@@ -424,12 +424,19 @@ impl<M> State<M> {
         let Some(open) = self.folders.get_mut(&page.folder) else { return all_beyond };
         open.after = page.last.or(open.after.take());
         match end {
-            PageEnd::Whole | PageEnd::Broken if page.is_cut => self.let_wait(page.folder),
+            PageEnd::Whole | PageEnd::Other | PageEnd::Broken if page.is_cut => {
+                self.let_wait(page.folder);
+            }
             PageEnd::More => self.let_wait(page.folder),
-            PageEnd::Whole | PageEnd::Broken | PageEnd::Gone => {
+            PageEnd::Whole
+            | PageEnd::Other
+            | PageEnd::NotEntered
+            | PageEnd::Broken
+            | PageEnd::Gone => {
                 open.listing = Listing::Ended { is_whole: end == PageEnd::Whole };
                 self.unlisted -= 1;
                 self.counts.refused += u64::from(end == PageEnd::Broken);
+                self.counts.skipped += u64::from(end == PageEnd::NotEntered);
                 self.finish(page.folder);
             }
         }
@@ -471,8 +478,8 @@ impl<M> State<M> {
         None
     }
 
-    /// When the listing of a folder has ended and no entry is left, it is finished, and perhaps
-    /// so is the folder that it is in.
+    /// A folder is finished when its listing has ended and no entry is left. Then the folder
+    /// that it is in may be finished too.
     fn finish(&mut self, mut id: FolderId) {
         while let Some(open) = self.folders.get_mut(&id) {
             if open.left > 0 || !matches!(open.listing, Listing::Ended { .. }) {

@@ -3,14 +3,15 @@
 
 #![forbid(unsafe_code)]
 
+use super::super::channel::Channel;
 use super::super::delta::{self, Copied};
 use super::super::health::FLOOR_BLOCKS;
-use super::super::reader::Reader;
 use super::super::work::Work;
 use super::entries::path_of;
 use super::large::{self, Large};
 use super::{Here, Meta, TreeSink};
 use crate::codec::entry::{Entry, EntryError, EntryType, IDENTITY_SIZE, Page};
+use crate::codec::message::report::Act;
 use crate::codec::wire::{
     HEADER_SIZE, Header, MAX_ROOM, MIN_PART, PageEnd as WireEnd, RefusalCode, Request,
 };
@@ -85,9 +86,7 @@ pub(super) struct Conversation<'a> {
     under_way: u64,
     request_bytes: usize,
     hashed: usize,
-    reader: Reader<'a>,
-    /// Whether the hello has gone out.
-    greeted: bool,
+    channel: Channel<'a>,
 }
 
 impl<'a> Conversation<'a> {
@@ -105,8 +104,7 @@ impl<'a> Conversation<'a> {
             under_way: 0,
             request_bytes: 0,
             hashed: 0,
-            reader: Reader::new(&sink.health, sink.wanted.rate.as_ref(), joined, room),
-            greeted: false,
+            channel: Channel::new(&sink.health, sink.wanted.rate.as_ref(), joined, room),
         }
     }
 
@@ -119,7 +117,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn receive_all(&mut self) -> std::result::Result<std::convert::Infallible, Stop> {
-        self.reader.begin()?;
+        self.channel.begin()?;
         let _open = self.sink.health.meter.open();
         let mut first = self.joined.hello.map(|hello| hello.encode().to_vec()).unwrap_or_default();
         loop {
@@ -154,11 +152,12 @@ impl<'a> Conversation<'a> {
                     }
                 }
             }
-            self.send(&mut message)?;
+            self.channel.send(&mut message)?;
             match later {
                 Some(delay) if self.asked.is_empty() => {
-                    self.sink.board.wait_for_change(version, delay);
-                    self.reader.was_idle();
+                    let delay = self.channel.until_word(delay);
+                    self.sink.board.wait_for_change(version, Some(delay));
+                    self.channel.was_idle()?;
                 }
                 _ => return Ok(()),
             }
@@ -191,19 +190,6 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Sends `message`, and empties it.
-    fn send(&mut self, message: &mut Vec<u8>) -> std::result::Result<(), Stop> {
-        if message.is_empty() {
-            return Ok(());
-        }
-        self.stream.write_all(message)?;
-        message.clear();
-        if !std::mem::replace(&mut self.greeted, true) {
-            self.joined.link.open().greeted(self.number);
-        }
-        Ok(())
-    }
-
     /// Writes the request for a claim.
     fn ask_for(
         &mut self,
@@ -232,10 +218,11 @@ impl<'a> Conversation<'a> {
                     return Ok(());
                 };
                 self.mark_again(again);
-                return match again {
-                    true => Ok(self.ask_for_part(&large, range, None, message)),
-                    false => self.ask_in_units(&large, range, message),
-                };
+                if !again {
+                    return self.ask_in_units(&large, range, message);
+                }
+                self.ask_for_part(&large, range, None, message);
+                return Ok(());
             }
         };
         self.mark_again(again);
@@ -270,7 +257,7 @@ impl<'a> Conversation<'a> {
                 rest = unit.end;
                 self.ask_for_part(large, unit, Some(copied), message);
                 // The source is to look for it while the next one is copied.
-                self.send(message)?;
+                self.channel.send(message)?;
             }
         }
         if rest < range.end {
@@ -317,17 +304,17 @@ impl<'a> Conversation<'a> {
 
     /// Reads the next block whole, and deals with it.
     fn receive_block(&mut self) -> std::result::Result<(), Stop> {
-        let room = self.reader.room();
-        let header = self.reader.header(room)?;
+        let room = self.channel.room();
+        let header = self.channel.header(room)?;
         let whole = HEADER_SIZE + header.payload();
         // Whether it belongs anywhere is checked before its bytes are waited for.
         self.check(&header)?;
-        self.reader.wait_for(whole, room)?;
+        self.channel.wait_for(whole, room)?;
         match header {
             Header::Error { code, crc, .. } => {
-                return Err(self.reader.peer_error(code, crc, whole));
+                return Err(self.channel.peer_error(code, crc, whole));
             }
-            Header::Wait => self.reader.wait()?,
+            Header::Wait => self.channel.wait()?,
             Header::Entries { end, folder, crc, .. } => self.page(end, folder, crc, whole)?,
             Header::Refused { code, crc, .. } => self.refused(code, crc, whole)?,
             Header::Data { offset, length, crc } => {
@@ -338,7 +325,7 @@ impl<'a> Conversation<'a> {
             }
             Header::Same { offset, length } => self.same(offset..offset + u64::from(length))?,
         }
-        self.reader.pass(whole);
+        self.channel.pass(whole);
         Ok(())
     }
 
@@ -385,7 +372,7 @@ impl<'a> Conversation<'a> {
     /// request. `payload` is what came over the path.
     fn arrived(&mut self, content: u64, payload: u64, is_last: bool) -> Option<Asked> {
         let now = Instant::now();
-        self.reader.has_answer();
+        self.channel.has_answer();
         let front = self.asked.front_mut()?;
         let taken = if is_last { front.under_way } else { content.min(front.under_way) };
         front.under_way -= taken;
@@ -402,7 +389,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn is_good(&mut self) {
-        self.reader.is_good(self.window.answer_time());
+        self.channel.is_good(self.window.answer_time());
     }
 
     /// Counts what does not have its checksum.
@@ -413,7 +400,7 @@ impl<'a> Conversation<'a> {
 
     /// Whether bytes of content have this checksum.
     fn is_intact(&self, whole: usize, crc: u32) -> bool {
-        self.sink.wanted.unchecked || crc32c(self.reader.payload(whole)) == crc
+        self.sink.wanted.unchecked || crc32c(self.channel.payload(whole)) == crc
     }
 }
 
@@ -446,7 +433,7 @@ impl Conversation<'_> {
         crc: u32,
         whole: usize,
     ) -> std::result::Result<(), Stop> {
-        let payload = self.reader.payload(whole);
+        let payload = self.channel.payload(whole);
         if crc32c(payload) != crc {
             self.is_damaged();
             return Err(Stop::Wrong("the checksum of a page differs".into()));
@@ -460,9 +447,8 @@ impl Conversation<'_> {
             Page::new(payload, after.as_deref().unwrap_or(b"")).collect();
         let entries = entries.map_err(|error| Stop::Wrong(error.to_string()))?;
         let end = match end {
-            // The name has come to mean another folder: a disk was mounted, or taken away.
-            _ if identity != folder.meta.identity => PageEnd::Broken,
             WireEnd::More => PageEnd::More,
+            WireEnd::Whole if identity != folder.meta.identity => PageEnd::Other,
             WireEnd::Whole => PageEnd::Whole,
             WireEnd::Partial => PageEnd::Broken,
         };
@@ -478,9 +464,7 @@ impl Conversation<'_> {
                     .map(|(entry, _)| self.sink.prepare(&folder, entry))
                     .collect::<Result<Vec<_>>>()
                     .map_err(Stop::Fatal)?;
-                if end == PageEnd::Broken && identity != folder.meta.identity {
-                    self.sink.tell_refused(&folder.path(), "it is another folder now");
-                } else if end == PageEnd::Broken {
+                if end == PageEnd::Broken {
                     self.sink.tell_refused(&folder.path(), "the server could not list all of it");
                 }
                 self.sink.tell_beyond(&folder, self.sink.board.page(self.number, found, end));
@@ -532,7 +516,7 @@ impl Conversation<'_> {
         whole: usize,
         is_intact: bool,
     ) -> std::result::Result<(), Stop> {
-        let Conversation { sink, reader, asked, number, .. } = self;
+        let Conversation { sink, channel, asked, number, .. } = self;
         let Some(Asked { what: What::Small { file, at, writing }, .. }) = asked.front_mut() else {
             return Err(Stop::Wrong(UNASKED.into()));
         };
@@ -548,7 +532,7 @@ impl Conversation<'_> {
         if let Writing::To(new) = writing {
             let put = match whole {
                 0 => new.put_hole(range.clone()),
-                _ => new.put(range.start, reader.payload(whole)),
+                _ => new.put(range.start, channel.payload(whole)),
             };
             match put {
                 _ if !is_intact => {
@@ -588,7 +572,7 @@ impl Conversation<'_> {
             large.queue.reject(self.number, range.clone());
             self.sink.board.wake();
         } else {
-            let payload = self.reader.payload(whole);
+            let payload = self.channel.payload(whole);
             for part in large.queue.take(self.number, range.clone()) {
                 let from = (part.start - range.start) as usize;
                 let bytes = &payload[from..from + (part.end - part.start) as usize];
@@ -667,7 +651,7 @@ impl Conversation<'_> {
         crc: u32,
         whole: usize,
     ) -> std::result::Result<(), Stop> {
-        let payload = self.reader.payload(whole);
+        let payload = self.channel.payload(whole);
         if crc32c(payload) != crc {
             self.is_damaged();
             return Err(Stop::Wrong("the checksum of a refusal differs".into()));
@@ -715,12 +699,15 @@ impl Conversation<'_> {
         let end = match code {
             // Without the top of the tree there is nothing to be had.
             RefusalCode::Gone if folder.parent.is_some() => PageEnd::Gone,
+            RefusalCode::NotEntered if folder.parent.is_some() => PageEnd::NotEntered,
             _ => PageEnd::Broken,
         };
         if let Taken::Entries(_) = self.sink.board.take_page(self.number, &[], end) {
             self.sink.board.page(self.number, Vec::new(), end);
-            if end == PageEnd::Broken {
-                self.sink.tell_refused(&folder.path(), words(code));
+            match end {
+                PageEnd::Broken => self.sink.tell_refused(&folder.path(), words(code)),
+                PageEnd::NotEntered => self.sink.tell(Act::Skipped, &folder.path()),
+                _ => {}
             }
         }
     }
@@ -737,7 +724,7 @@ impl TreeSink {
             self.board.put_back(number);
             return Err(Error::internal("a file has no place"));
         };
-        match store.create(path, name, *target) {
+        match store.create(path, name, *target, &self.attributes(&file.meta)) {
             Ok(new) => Ok(Writing::To(new)),
             Err(error) => self.give_up(file, &error).map(|()| Writing::Nowhere),
         }
@@ -768,6 +755,11 @@ impl TreeSink {
     fn not_had(&self, file: &File<Meta>, code: RefusalCode, changed: Option<(bool, u64, Meta)>) {
         match (code, changed) {
             (RefusalCode::Gone, _) => _ = self.board.leave(file.id, Fate::Gone),
+            (RefusalCode::NotEntered, _) => {
+                if self.board.leave(file.id, Fate::Skipped) {
+                    self.tell(Act::Skipped, &file.path());
+                }
+            }
             (_, Some((true, size, meta))) => {
                 let target = match &file.meta.here {
                     Here::File { target, .. } => *target,

@@ -137,8 +137,9 @@ impl TreeSink {
             return Ok((Here::file(target), What::File(entry.size)));
         }
         let meta = Meta::of(entry, Here::Done);
-        let complete =
-            store.complete(store.create(path, name, target)?, 0, &self.attributes(&meta))?;
+        let attributes = self.attributes(&meta);
+        let new = store.create(path, name, target, &attributes)?;
+        let complete = store.complete(new, 0, &attributes)?;
         Ok((Here::File { target, complete: complete.into() }, What::Made))
     }
 

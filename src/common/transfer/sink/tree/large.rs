@@ -140,7 +140,7 @@ fn queue_of(sink: &TreeSink, size: u64, held: &RangeSet, has_delta: bool) -> Que
     match has_delta {
         false => Queue::new(size, piece, held).with_timing(&sink.health.timing),
         true => Queue::new(size, piece.next_multiple_of(HASH_UNIT), held)
-            .with_timing(&sink.health.timing)
+            .with_timing(&sink.health.timing.with_hashes())
             .with_aligned_pieces(),
     }
 }

@@ -50,6 +50,19 @@ impl Place {
         fs::write(self.top(name), content).unwrap();
     }
 
+    /// Makes empty files of these names. Most are links to the first: ext4 makes a link ten times
+    /// faster than a file. It has room for 65,000 links to one file.
+    fn fill(&self, names: impl Iterator<Item = String>) {
+        let mut first: Option<PathBuf> = None;
+        for name in names {
+            let path = self.top(&name);
+            if first.as_ref().is_none_or(|first| fs::hard_link(first, &path).is_err()) {
+                File::create(&path).unwrap();
+                first = Some(path);
+            }
+        }
+    }
+
     fn make_dir(&self, name: &str) {
         fs::create_dir_all(self.top(name)).unwrap();
     }
@@ -387,9 +400,7 @@ fn a_file_and_a_view_of_the_kernel_are_no_trees() {
 #[test]
 fn a_listing_may_be_of_a_hundred_thousand_names() {
     let place = Place::new("hundred");
-    for number in 0..100_000 {
-        drop(File::create(place.top(&format!("{:05}", (number * 7919) % 100_000))).unwrap());
-    }
+    place.fill((0..100_000).map(|number| format!("{:05}", (number * 7919) % 100_000)));
     let (all, end) = place.list("", ROOM);
     assert_eq!((all.len(), end), (100_000, PageEnd::Whole));
     assert_eq!((&all[0].name[..], &all[99_999].name[..]), (&b"00000"[..], &b"99999"[..]));

@@ -4,6 +4,7 @@
 
 use super::file::old_pair;
 use super::{FolderPath, Tree};
+use crate::transfer::store::lock::is_being_written;
 use crate::transfer::store::names::{self, Reserved};
 use std::ffi::OsStr;
 use std::io;
@@ -11,7 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 impl Tree {
     /// Removes the leftovers in a folder, before the run writes in it. A large file whose journal
-    /// is about it stays, and so does its journal. Answers how many names went.
+    /// is about it stays, and so does its journal. So does a file that another process is writing.
+    /// Answers how many names went.
     pub fn remove_leftovers(&self, path: &FolderPath) -> io::Result<u64> {
         let folder = self.folder(path)?;
         let listing = match folder.to_list() {
@@ -38,7 +40,8 @@ impl Tree {
             };
             let pair = old_pair(&folder, temporary, &names::journal_of(temporary));
             // What cannot be read is no valid journal, and what cannot be removed does no harm.
-            if !matches!(pair, Ok(Some(_))) && folder.dir.remove_file(name).is_ok() {
+            let stays = matches!(pair, Ok(Some(_))) || is_being_written(&folder.dir, temporary);
+            if !stays && folder.dir.remove_file(name).is_ok() {
                 removed += 1;
             }
         }

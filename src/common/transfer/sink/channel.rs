@@ -1,11 +1,11 @@
-//! Reads the blocks of one stream, and says when the stream has stalled. What is in a block is for
-//! the conversation.
+//! One stream of a sink: sends requests, reads blocks, and says when the stream has stalled. What
+//! is in a request and in a block is for the conversation.
 
 #![forbid(unsafe_code)]
 
 use super::health::Health;
 use crate::codec::text::escape_limited;
-use crate::codec::wire::{ErrorCode, HEADER_SIZE, Header, MAX_ERROR_TEXT, WireError};
+use crate::codec::wire::{ErrorCode, HEADER_SIZE, Header, MAX_ERROR_TEXT, Request, WireError};
 use crate::error::{Error, ExitCode};
 use crate::hash::crc32c::crc32c;
 use crate::transfer::link::{Joined, Stop};
@@ -13,8 +13,8 @@ use crate::transfer::queue::rate::Rate;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// What comes on one stream.
-pub(super) struct Reader<'a> {
+/// One stream.
+pub(super) struct Channel<'a> {
     health: &'a Health,
     rate: Option<&'a Rate>,
     joined: &'a Joined<'a>,
@@ -23,6 +23,10 @@ pub(super) struct Reader<'a> {
     start: usize,
     filled: usize,
     last_byte: Instant,
+    /// When something was sent last.
+    last_sent: Instant,
+    /// Whether the hello has gone out.
+    greeted: bool,
     /// Since when the source asks to wait for the next answer.
     waiting: Option<Instant>,
     /// When the others were last told that blocks are good.
@@ -31,15 +35,15 @@ pub(super) struct Reader<'a> {
     doubted: bool,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Channel<'a> {
     /// For blocks of at most `room` bytes, with their headers.
     pub(super) fn new(
         health: &'a Health,
         rate: Option<&'a Rate>,
         joined: &'a Joined<'a>,
         room: usize,
-    ) -> Reader<'a> {
-        Reader {
+    ) -> Channel<'a> {
+        Channel {
             health,
             rate,
             joined,
@@ -47,6 +51,8 @@ impl<'a> Reader<'a> {
             start: 0,
             filled: 0,
             last_byte: Instant::now(),
+            last_sent: Instant::now(),
+            greeted: false,
             waiting: None,
             told: None,
             doubted: !joined.link.is_trusted(),
@@ -147,9 +153,34 @@ impl<'a> Reader<'a> {
         self.last_byte.elapsed() >= limit
     }
 
-    /// Nothing was asked for until now: idle is not stalled.
-    pub(super) fn was_idle(&mut self) {
+    /// Sends `message`, and empties it.
+    pub(super) fn send(&mut self, message: &mut Vec<u8>) -> Result<(), Stop> {
+        if message.is_empty() {
+            return Ok(());
+        }
+        self.joined.stream.write_all(message)?;
+        self.last_sent = Instant::now();
+        message.clear();
+        if !std::mem::replace(&mut self.greeted, true) {
+            self.joined.link.open().greeted(self.joined.number);
+        }
+        Ok(())
+    }
+
+    /// How long an idle stream may wait: at most `delay`, and until the source has to hear of it.
+    pub(super) fn until_word(&self, delay: Option<Duration>) -> Duration {
+        let word = self.health.timing.idle_word.saturating_sub(self.last_sent.elapsed());
+        delay.map_or(word, |delay| delay.min(word))
+    }
+
+    /// Nothing was asked for until now: idle is not stalled. Tells the source that this end is
+    /// there, if it has heard nothing for long: what carries the stream may end it for silence.
+    pub(super) fn was_idle(&mut self) -> Result<(), Stop> {
         self.last_byte = Instant::now();
+        match self.last_sent.elapsed() < self.health.timing.idle_word {
+            true => Ok(()),
+            false => self.send(&mut Request::Idle.encode()),
+        }
     }
 
     /// The source needs longer for the next answer.

@@ -1,0 +1,164 @@
+//! A server of one client over standard input and output. The first byte says what the connection
+//! is: FF joins the session of another such server, anything else is HTTP.
+//!
+//! ```text
+//!   standard input, output ◄─ pumps ─► socket ◄─► HTTP, then perhaps a stream
+//!                          ◄─ pumps ─► the session's socket            (after a join)
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod joining;
+mod pumps;
+
+use crate::config::Config;
+use crate::connections::Connections;
+use crate::listen::{Behind, converse, tree};
+use crate::ports::Entrances;
+use crate::service::Service;
+use joining::Joined;
+use pumps::Pumps;
+use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
+use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
+use ropewalk::app::workers;
+use ropewalk::codec::wire::HELLO_MARK;
+use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::sys::{local, process, pump, thread};
+use ropewalk::transfer::link::session_socket;
+use ropewalk::transfer::link::token::Token;
+use std::io::{self, IsTerminal};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// After so long without a byte on standard input the client is gone. An idle client sends
+/// something every 30 s.
+pub(crate) const SILENCE: Duration = Duration::from_secs(120);
+
+/// How long connections have to end after a signal.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The client has no address.
+const CLIENT: ([u8; 4], u16) = ([0; 4], 0);
+
+/// Serves the client until either side ends the connection.
+pub(crate) fn run(config: Config) -> Result<ExitCode> {
+    if io::stdin().is_terminal() {
+        let error = Error::usage("--stdio: standard input is a terminal");
+        return Err(error.advise("client -e ssh starts the server in this way on another machine"));
+    }
+    let failed = |error: io::Error| Error::system("standard input", &error);
+    let mut first = [0];
+    let until = Instant::now() + SILENCE;
+    match pump::read_by(io::stdin().as_fd(), &mut first, until).map_err(failed)? {
+        0 => Ok(ExitCode::Success),
+        _ if first[0] == HELLO_MARK => match joining::run(until)? {
+            Joined::Over(code) => Ok(code),
+            Joined::Alone => serve(&config, &[], None),
+        },
+        _ => serve(&config, &first, Some(SILENCE)),
+    }
+}
+
+/// Serves HTTP, of which the bytes `begun` were read. The client may be silent for `silence`.
+fn serve(config: &Config, begun: &[u8], silence: Option<Duration>) -> Result<ExitCode> {
+    let failed = |error: io::Error| Error::system("start", &error);
+    let sender = workers::find("sender")?;
+    let tree = tree(config)?;
+    process::raise_descriptor_limit().map_err(failed)?;
+    let signals = Signals::install(&MAIN_SIGNALS, &[]).map_err(failed)?;
+    let supervisor = Arc::new(Supervisor::start(&[]).map_err(failed)?);
+    let token = Token::random().map_err(failed)?;
+    let others = local::listen(&session_socket::for_http(&token.bytes())).map_err(failed)?;
+    others.set_nonblocking(true).map_err(failed)?;
+    let entrances = Entrances::Sockets(Mutex::new(Some(token)));
+    let service = Service::new(config, tree, (None, None), entrances, sender, supervisor.clone())?;
+    let server = Server {
+        signals,
+        supervisor,
+        service: Arc::new(service),
+        connections: Connections::new(config.max_connections),
+    };
+    let (here, there) = UnixStream::pair().map_err(failed)?;
+    pump::write_all(there.as_fd(), begun, None).map_err(failed)?;
+    server.converse(here, Behind::Stream);
+    let pumps = Pumps::start(there, silence).map_err(failed)?;
+    server.run(&pumps, others).map_err(failed)?;
+    Ok(ExitCode::Success)
+}
+
+/// A server of one client.
+struct Server {
+    signals: Signals,
+    supervisor: Arc<Supervisor>,
+    service: Arc<Service>,
+    connections: Arc<Connections>,
+}
+
+impl Server {
+    /// Serves one connection on a thread of its own.
+    fn converse(&self, stream: UnixStream, behind: Behind) {
+        let stream = TcpStream::from(OwnedFd::from(stream));
+        if let Ok(connection) = self.connections.admit(stream, SocketAddr::from(CLIENT)) {
+            let service = self.service.clone();
+            // Without a thread this connection ends, and no other.
+            let _ = connection.spawn(move |connection| converse(connection, &service, behind));
+        }
+    }
+
+    /// Serves until the client's own connection is over. Then only requests that wait for an
+    /// answer on another connection go on.
+    fn run(self, pumps: &Pumps, others: UnixListener) -> io::Result<()> {
+        loop {
+            let wake = self.signals.wait(&[pumps.ended().as_fd(), others.as_fd()], None)?;
+            match (wake.signal, wake.ready.as_slice()) {
+                (Some(Signal::Pause), _) => self.pause()?,
+                (Some(_), _) => return self.stop(),
+                (None, [true, _]) => break,
+                (None, _) => {
+                    if let Ok((stream, _)) = others.accept() {
+                        if local::check_peer(&stream).is_ok() {
+                            stream.set_nonblocking(false)?;
+                            self.converse(stream, Behind::Requests);
+                        }
+                    }
+                }
+            }
+        }
+        drop(others);
+        self.service.table.stop();
+        drop(self.supervisor.stop(STOP_GRACE)?);
+        let (over, end) = UnixStream::pair()?;
+        let connections = self.connections.clone();
+        thread::spawn("last requests", move || {
+            connections.wait_until_empty();
+            drop(end);
+        })?;
+        while self.signals.wait(&[over.as_fd()], None)?.signal == Some(Signal::Pause) {
+            self.pause()?;
+        }
+        self.stop()
+    }
+
+    /// Ctrl-Z: the senders stop before this process, and continue after it.
+    fn pause(&self) -> io::Result<()> {
+        self.supervisor.pause()?;
+        process::stop_self()?;
+        self.supervisor.resume()
+    }
+
+    /// Ends connections and senders. A second signal kills the senders at once.
+    fn stop(self) -> io::Result<()> {
+        self.service.table.stop();
+        self.service.digests.stop();
+        let mut stopped = self.supervisor.stop(STOP_GRACE)?;
+        while self.signals.wait(&[stopped.as_fd()], None)?.ready == [false] {
+            stopped = self.supervisor.stop(Duration::ZERO)?;
+        }
+        self.connections.close(CLOSE_LIMIT);
+        self.service.table.wait_until_logged(CLOSE_LIMIT);
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! `--writable`: what all uploads share. `put.rs` answers the requests.
+
+#![forbid(unsafe_code)]
+
+pub(crate) mod digests;
+pub(crate) mod file;
+pub(crate) mod landing;
+mod leftovers;
+pub(crate) mod rules;
+mod space;
+pub(crate) mod writable;
+
+use file::Incoming;
+use landing::{judge, refusal};
+use leftovers::Leftovers;
+use ropewalk::codec::http::{Headers, Refusal, Response, Status};
+use ropewalk::codec::text::escape;
+use ropewalk::error::Result as Started;
+use ropewalk::sys::sync::lock;
+use rules::Rules;
+use space::Space;
+use std::path::Path;
+use std::sync::Mutex;
+use writable::Writable;
+
+/// Everything that uploads share.
+pub(crate) struct Uploads {
+    rules: Rules,
+    writable: Writable,
+    space: Space,
+    leftovers: Leftovers,
+    /// Held while conditions are judged and a file gets its name, so that of two uploads with one
+    /// condition the second one sees the file of the first.
+    landing: Mutex<()>,
+}
+
+impl Uploads {
+    /// Takes uploads by these rules. Names start at `root`.
+    ///
+    /// # Errors
+    /// The folder is not within the root.
+    pub(crate) fn open(rules: Rules, root: Option<&Path>) -> Started<Uploads> {
+        Ok(Uploads {
+            writable: Writable::open(root, &rules.folder)?,
+            space: Space::new(rules.keep_free),
+            leftovers: Leftovers::default(),
+            landing: Mutex::default(),
+            rules,
+        })
+    }
+
+    /// Where clients may write, and who they are, as the server says it at its start.
+    pub(crate) fn announcement(&self) -> String {
+        let who = match self.rules.by_anyone {
+            true => "EVERYBODY who can connect",
+            false => "every user of --auth",
+        };
+        let folder = escape(self.writable.path().as_os_str().as_encoded_bytes());
+        format!("writable by {who}: {folder}")
+    }
+
+    /// Whether a client may put files into the folder that it names so.
+    pub(crate) fn takes_files_in(&self, folder: &[u8]) -> bool {
+        self.writable.takes_files_in(folder)
+    }
+
+    /// Makes the file for an upload of `size` bytes to `path`, in a request with these fields.
+    ///
+    /// # Errors
+    /// 403 where nothing may be written; 409 where something is in the way; 412 where a condition
+    /// does not hold; 413 and 507 for a file that is too large.
+    pub(crate) fn begin(
+        &self,
+        path: &[u8],
+        size: u64,
+        fields: &Headers,
+    ) -> Result<Incoming<'_>, Refusal> {
+        let place = self.writable.place(path)?;
+        judge(&place, fields)?;
+        if size > self.rules.max_size {
+            let words = "the file is larger than this server takes";
+            return Err(Refusal::new(Status::CONTENT_TOO_LARGE, words));
+        }
+        self.leftovers.visit(&place.folder);
+        Incoming::create(place, size, &self.space).map_err(refusal)
+    }
+
+    /// Puts the whole file in place. The answer is the response.
+    ///
+    /// # Errors
+    /// As of [`Uploads::begin`]; 500 where the system does not do it.
+    pub(crate) fn land(
+        &self,
+        incoming: &mut Incoming<'_>,
+        fields: &Headers,
+    ) -> Result<Response, Refusal> {
+        landing::complete(incoming, fields)?;
+        let landed = {
+            let _landing = lock(&self.landing);
+            landing::rename(incoming, fields)?
+        };
+        landing::sync_name(incoming)?;
+        Ok(landed.response())
+    }
+}

@@ -1,0 +1,107 @@
+//! The options about uploads as validated values.
+
+#![forbid(unsafe_code)]
+
+use ropewalk::app::options::Arguments;
+use ropewalk::error::{Error, Result};
+use std::path::PathBuf;
+
+/// Percent of a file system that uploads leave free, unless the user says otherwise.
+const DEFAULT_KEEP_FREE: u64 = 5;
+
+/// The options that only make sense together with `--writable`.
+const OTHERS: [&str; 3] = ["writable-by-anyone", "max-upload", "keep-free"];
+
+/// What the user allows.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// The folder beneath which clients may write.
+    pub(crate) folder: PathBuf,
+    /// Whether that needs no password.
+    pub(crate) by_anyone: bool,
+    /// The most bytes of a file.
+    pub(crate) max_size: u64,
+    /// Percent of the file system that stay free.
+    pub(crate) keep_free: u64,
+}
+
+impl Rules {
+    /// Validates the command line. `None` without `--writable`.
+    ///
+    /// # Errors
+    /// A wrong value, or options that need or exclude each other.
+    pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Option<Rules>> {
+        let Some(folder) = arguments.value("writable") else {
+            return match OTHERS.into_iter().find(|name| arguments.has(name)) {
+                Some(name) => Err(Error::usage(format!("--{name}: needs --writable"))),
+                None => Ok(None),
+            };
+        };
+        let by_anyone = arguments.has("writable-by-anyone");
+        match (by_anyone, arguments.has("auth")) {
+            (false, false) => {
+                let error = Error::usage("--writable: needs --auth, so that few may write");
+                return Err(error.advise("or say --writable-by-anyone"));
+            }
+            (true, true) => {
+                return Err(Error::usage("--writable-by-anyone and --auth: exclude each other"));
+            }
+            _ => {}
+        }
+        Ok(Some(Rules {
+            folder: PathBuf::from(folder),
+            by_anyone,
+            max_size: arguments.size("max-upload")?.unwrap_or(u64::MAX),
+            keep_free: arguments.number("keep-free", 0..=100)?.unwrap_or(DEFAULT_KEEP_FREE),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ropewalk::app::options::Request;
+    use ropewalk::app::programs::SERVER;
+
+    fn rules(line: &str) -> Result<Option<Rules>> {
+        match SERVER.parse(line.split_whitespace().map(Into::into))? {
+            Request::Run(arguments) => Rules::from_arguments(&arguments),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn nothing_may_be_written_unless_the_user_says_so() {
+        assert_eq!(rules("--auth users 0").unwrap(), None);
+    }
+
+    #[test]
+    fn writing_needs_a_password_or_the_word_that_it_needs_none() {
+        let folder = PathBuf::from("in");
+        let defaults = Rules { folder, by_anyone: false, max_size: u64::MAX, keep_free: 5 };
+        assert_eq!(rules("--writable in --auth users 0").unwrap(), Some(defaults));
+        assert!(rules("--writable in --writable-by-anyone 0").unwrap().unwrap().by_anyone);
+        for line in ["--writable in 0", "--writable in --writable-by-anyone --auth users 0"] {
+            assert!(rules(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn limits_have_units_and_bounds() {
+        let with = |options: &str| rules(&format!("--writable in --auth users {options} 0"));
+        let limits = |options| with(options).map(|rules| rules.map(|r| (r.max_size, r.keep_free)));
+        assert_eq!(limits("--max-upload 3G").unwrap(), Some((3 << 30, 5)));
+        assert_eq!(limits("--max-upload 2000G --keep-free 0").unwrap(), Some((2000 << 30, 0)));
+        for options in ["--max-upload 0", "--max-upload x", "--keep-free 101", "--keep-free -1"] {
+            assert!(limits(options).is_err(), "{options}");
+        }
+    }
+
+    #[test]
+    fn limits_on_uploads_need_uploads() {
+        for option in ["--max-upload 1G", "--keep-free 9", "--writable-by-anyone"] {
+            let error = rules(&format!("{option} --auth users 0")).unwrap_err().to_string();
+            assert!(error.ends_with(": needs --writable"), "{error}");
+        }
+    }
+}
