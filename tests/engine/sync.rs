@@ -2,7 +2,7 @@
 
 use crate::content;
 use crate::fair::Faults;
-use crate::network::{Network, NetworkDial, session};
+use crate::network::{Fault, Network, NetworkDial, session};
 use crate::random::Random;
 use crate::world::acceptor;
 use ropewalk::codec::message::offer::FolderState;
@@ -103,7 +103,10 @@ impl Pair {
 
     /// One run over a network of this kind.
     fn run_through(&self, options: TreeOptions, weather: Faults) -> Result<Run> {
-        let timing = Timing::default();
+        self.run_timed(options, weather, Timing::default())
+    }
+
+    fn run_timed(&self, options: TreeOptions, weather: Faults, timing: Timing) -> Result<Run> {
         let (token, opened) = (Token::random().unwrap(), weather.opened());
         let network = Network::new(weather, Random::from_seed(1));
         let (acceptor, way) = acceptor(false, timing);
@@ -231,6 +234,34 @@ fn a_run_makes_an_equal_tree_and_the_next_one_has_nothing_to_do() {
     pair.assert_same();
     assert_eq!((run.tally.files, run.tally.same, run.moved), (0, 303, 0));
     assert_eq!(run.told, []);
+}
+
+#[test]
+fn every_fault_of_every_stream_is_mended() {
+    let faults = [
+        Fault::Reset,
+        Fault::HalfClose,
+        Fault::Flip,
+        Fault::Drop,
+        Fault::Double,
+        Fault::Stall(Duration::from_secs(1)),
+    ];
+    let timing = Timing::default().divided(50);
+    for fault in faults {
+        let pair = Pair::new();
+        pair.fill();
+        for at in [3, 40, 5000, 70_000, 900_000] {
+            let here = pair.here("");
+            fs::set_permissions(pair.there("d3"), PermissionsExt::from_mode(0o755)).unwrap();
+            let _ = fs::set_permissions(here.join("d3"), PermissionsExt::from_mode(0o755));
+            fs::remove_dir_all(&here).unwrap();
+            fs::create_dir(&here).unwrap();
+            let run = pair.run_timed(verbose(), Faults::first(3, at, fault), timing);
+            let tally = run.unwrap_or_else(|error| panic!("{fault:?} at {at}: {error}")).tally;
+            assert_eq!((tally.files, tally.refused), (303, 0), "{fault:?} at {at}");
+            pair.assert_same();
+        }
+    }
 }
 
 #[test]

@@ -33,11 +33,16 @@ pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Resul
     let destination = config.destination.open(config.trace.as_deref())?;
     let config = Arc::new(config);
     let signals = Signals::install(&MAIN_SIGNALS, &[]).map_err(failed)?;
-    let outcome = wait(&signals, &config, destination, progress);
+    let outcome = wait(&signals, &config, destination, progress.clone());
     // From here on a message may block on a full pipe, and no thread is left that could end
     // the wait: signals must end the process again.
     signals.release();
     outcome.map_err(|error| match error.code() {
+        ExitCode::Interrupted | ExitCode::Terminated | ExitCode::HungUp
+            if progress.is_of_tree() =>
+        {
+            error.advise(format_args!("to continue: {}", config.command))
+        }
         ExitCode::Interrupted | ExitCode::Terminated | ExitCode::HungUp => {
             // Also when the signal came early: an earlier run may have left something.
             match config.destination.open(None) {

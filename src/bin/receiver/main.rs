@@ -51,7 +51,14 @@ fn main() -> std::process::ExitCode {
 /// Started by a client: reports go to it, errors too.
 fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
-    let transfer = config::from_job(&mut job)?;
+    // The parent tells the user what is wrong.
+    let transfer = match config::from_job(&mut job) {
+        Ok(transfer) => transfer,
+        Err(error) => {
+            Report::failed(&error).send();
+            return Ok(error.code());
+        }
+    };
     // Before the first thread, which Landlock would leave as it was.
     let confined = match &transfer {
         Transfer::Tree { folder: Some(folder), .. } => {

@@ -428,10 +428,15 @@ impl<M> State<M> {
                 self.let_wait(page.folder);
             }
             PageEnd::More => self.let_wait(page.folder),
-            PageEnd::Whole | PageEnd::Other | PageEnd::Broken | PageEnd::Gone => {
+            PageEnd::Whole
+            | PageEnd::Other
+            | PageEnd::NotEntered
+            | PageEnd::Broken
+            | PageEnd::Gone => {
                 open.listing = Listing::Ended { is_whole: end == PageEnd::Whole };
                 self.unlisted -= 1;
                 self.counts.refused += u64::from(end == PageEnd::Broken);
+                self.counts.skipped += u64::from(end == PageEnd::NotEntered);
                 self.finish(page.folder);
             }
         }

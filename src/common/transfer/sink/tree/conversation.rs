@@ -11,6 +11,7 @@ use super::entries::path_of;
 use super::large::{self, Large};
 use super::{Here, Meta, TreeSink};
 use crate::codec::entry::{Entry, EntryError, EntryType, IDENTITY_SIZE, Page};
+use crate::codec::message::report::Act;
 use crate::codec::wire::{
     HEADER_SIZE, Header, MAX_ROOM, MIN_PART, PageEnd as WireEnd, RefusalCode, Request,
 };
@@ -698,12 +699,15 @@ impl Conversation<'_> {
         let end = match code {
             // Without the top of the tree there is nothing to be had.
             RefusalCode::Gone if folder.parent.is_some() => PageEnd::Gone,
+            RefusalCode::NotEntered if folder.parent.is_some() => PageEnd::NotEntered,
             _ => PageEnd::Broken,
         };
         if let Taken::Entries(_) = self.sink.board.take_page(self.number, &[], end) {
             self.sink.board.page(self.number, Vec::new(), end);
-            if end == PageEnd::Broken {
-                self.sink.tell_refused(&folder.path(), words(code));
+            match end {
+                PageEnd::Broken => self.sink.tell_refused(&folder.path(), words(code)),
+                PageEnd::NotEntered => self.sink.tell(Act::Skipped, &folder.path()),
+                _ => {}
             }
         }
     }
@@ -751,6 +755,11 @@ impl TreeSink {
     fn not_had(&self, file: &File<Meta>, code: RefusalCode, changed: Option<(bool, u64, Meta)>) {
         match (code, changed) {
             (RefusalCode::Gone, _) => _ = self.board.leave(file.id, Fate::Gone),
+            (RefusalCode::NotEntered, _) => {
+                if self.board.leave(file.id, Fate::Skipped) {
+                    self.tell(Act::Skipped, &file.path());
+                }
+            }
             (_, Some((true, size, meta))) => {
                 let target = match &file.meta.here {
                     Here::File { target, .. } => *target,
