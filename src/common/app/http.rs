@@ -307,7 +307,7 @@ impl Http {
 
     /// As [`Http::close_gently`], and throws away an unread body, up to a limit.
     pub fn close_after_body(self) {
-        let bytes = self.unread.min(UNREAD_LINGER_BYTES).max(LINGER_BYTES);
+        let bytes = self.unread.clamp(LINGER_BYTES, UNREAD_LINGER_BYTES);
         self.linger(UNREAD_LINGER_TIME, bytes);
     }
 
