@@ -1,8 +1,8 @@
 //! Through OpenSSH, with an sshd of the test's own on its own address. Not tried without sshd.
 
 use crate::support::exit::REFUSED;
-use crate::support::harness::{MARK, Running, run, wait_until};
 use crate::support::harness::program_path;
+use crate::support::harness::{MARK, Running, run, wait_until};
 use crate::support::proof;
 use crate::support::system::{Reserved, reserve};
 use crate::support::through::Through;

@@ -184,9 +184,7 @@ impl<'a> Conversation<'a> {
     /// Whether more may be under way.
     fn has_room(&self) -> bool {
         let most = if self.stream.is_tcp() { MAX_REQUESTS } else { MAX_LOCAL_REQUESTS };
-        self.under_way < self.window.limit()
-            && self.asked.len() < most
-            && self.hashed < MAX_HASHED
+        self.under_way < self.window.limit() && self.asked.len() < most && self.hashed < MAX_HASHED
     }
 
     /// Sends `message`, and empties it.
