@@ -31,9 +31,14 @@ fn serve(mut stream: TcpStream, bytes: &[u8], answer: &Answer<'_>) {
             }
             continue;
         };
-        let Request::Range { offset, length, hash, .. } = request else { return };
-        let (start, is_hashed) = (offset as usize, hash.is_some());
-        answer(&mut stream, offset, &bytes[start..start + length as usize], is_hashed);
+        match request {
+            Request::Range { offset, length, hash, .. } => {
+                let (start, is_hashed) = (offset as usize, hash.is_some());
+                answer(&mut stream, offset, &bytes[start..start + length as usize], is_hashed);
+            }
+            Request::Idle => {}
+            Request::Finished | Request::Leave | Request::List { .. } => return,
+        }
         buffer.copy_within(used..filled, 0);
         filled -= used;
     }
