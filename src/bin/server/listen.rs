@@ -11,12 +11,12 @@ use crate::metrics::{Listening, Metrics};
 use crate::ports::{DataPorts, Entrances};
 use crate::service::Service;
 use crate::target::Tree;
-use crate::transfers::handover;
+use crate::transfers::{Programs, handover};
 use crate::uploads::Uploads;
 use ropewalk::app::http::{Http, NoRequest, Patience};
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
-use ropewalk::app::{terminal, workers};
+use ropewalk::app::terminal;
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
@@ -59,7 +59,7 @@ impl Server {
     /// Listens, and does everything else that can fail before the first request. `handed` are
     /// the sockets that the program was started with.
     pub(crate) fn bind(mut config: Config, handed: Vec<TcpListener>) -> Result<Server> {
-        let sender = workers::find("sender")?;
+        let workers = Programs::find(config.uploads.is_some())?;
         let tree = tree(&config)?;
         let uploads =
             config.uploads.take().map(|rules| Uploads::open(rules, config.root.as_deref()));
@@ -81,7 +81,7 @@ impl Server {
         let supervisor = Arc::new(Supervisor::start(&activation::VARIABLES).map_err(failed)?);
         let entrances = Entrances::Ports(DataPorts::new(config.data_ports.clone()));
         let service =
-            Service::new(&config, tree, (auth, uploads), entrances, sender, supervisor.clone())?;
+            Service::new(&config, tree, (auth, uploads), entrances, workers, supervisor.clone())?;
         let (counters, table) = (service.counters.clone(), service.table.clone());
         let metrics = metrics.map(|listening| listening.serve(counters, table));
         let metrics = metrics.transpose().map_err(failed)?;
@@ -209,6 +209,7 @@ impl Server {
         drop(self.listeners);
         self.service.table.stop();
         self.service.digests.stop();
+        self.service.transfers.outcomes.stop();
         let mut stopped = self.supervisor.stop(STOP_GRACE)?;
         while self.signals.wait(&[stopped.as_fd()], None)?.ready == [false] {
             stopped = self.supervisor.stop(Duration::ZERO)?;

@@ -33,6 +33,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::hash::hex;
 use delta::Delta;
 use health::Health;
+use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{Scope, ScopedJoinHandle};
@@ -52,7 +53,7 @@ pub struct Wanted {
     /// Bytes per second at most, and what holds the streams to it.
     pub limit: Option<u64>,
     /// The same, for the streams to share.
-    pub rate: Option<Rate>,
+    pub rate: Option<Arc<Rate>>,
     /// Whether to report what each stream does.
     pub trace: bool,
     /// The output's name for error messages, escaped.
@@ -297,7 +298,7 @@ impl End for Sink {
         if self.queue.end().is_none() {
             self.fail(Error::new(ExitCode::Network, "no stream is accepted any more"));
         }
-        self.wanted.rate.iter().for_each(Rate::lift);
+        self.wanted.rate.iter().for_each(|rate| rate.lift());
     }
 }
 

@@ -19,6 +19,7 @@ use super::health::Health;
 use super::run;
 use super::work::{Plan, Work, start_thread};
 use crate::codec::message::offer::FolderState;
+use crate::codec::message::receiver_job::TreeLimits;
 use crate::codec::message::report::{Act, Mended, Report, Tally, TreeTally};
 use crate::codec::message::tree_options::TreeOptions;
 use crate::codec::pattern::{Pattern, Rules};
@@ -61,7 +62,7 @@ pub struct Wanted {
     /// Bytes per second at most, and what holds the streams to it.
     pub limit: Option<u64>,
     /// The same, for the streams to share.
-    pub rate: Option<Rate>,
+    pub rate: Option<Arc<Rate>>,
     /// Whether to report what each stream does.
     pub trace: bool,
     /// The output's name for error messages, escaped.
@@ -72,6 +73,8 @@ pub struct Wanted {
     pub store: Option<Tree>,
     /// How to compare, and what to do.
     pub options: TreeOptions,
+    /// What the source may have done here; `None` for any.
+    pub limits: Option<TreeLimits>,
 }
 
 /// The function that hears of entries. Any thread calls it.
@@ -92,6 +95,8 @@ pub struct TreeSink {
     /// The first name of each file that has several.
     linked: Mutex<HashMap<u64, (FolderPath, OsString)>>,
     deletion: Deletion,
+    /// Entries of all pages, where they are limited.
+    entries: Mutex<u64>,
     /// Bytes that older files had. Some machines have no atomic of this size.
     same: Mutex<u64>,
     /// Whether something could not be done here: then nothing is deleted.
@@ -120,6 +125,7 @@ impl TreeSink {
             opened: Mutex::default(),
             linked: Mutex::default(),
             deletion: Deletion::new(),
+            entries: Mutex::default(),
             same: Mutex::default(),
             has_failed_here: AtomicBool::new(false),
             is_delete_refused: AtomicBool::new(false),
@@ -161,7 +167,8 @@ impl TreeSink {
     /// What an entry gets besides its content.
     fn attributes(&self, meta: &Meta) -> Attributes {
         let owner = self.wanted.options.owner.then_some((meta.uid, meta.gid));
-        Attributes { mode: meta.mode.into(), mtime: meta.mtime, owner }
+        let mask = self.wanted.limits.map_or(0, |limits| limits.umask);
+        Attributes { mode: (meta.mode & !mask).into(), mtime: meta.mtime, owner }
     }
 
     /// Tells of something that was done, where that is wanted.
@@ -409,6 +416,6 @@ impl End for TreeSink {
         if self.board.end().is_none() {
             self.fail(Error::new(ExitCode::Network, "no stream is accepted any more"));
         }
-        self.wanted.rate.iter().for_each(Rate::lift);
+        self.wanted.rate.iter().for_each(|rate| rate.lift());
     }
 }
