@@ -19,20 +19,21 @@ use self::work::{Plan, Work, start_thread};
 use super::link::acceptor::Acceptor;
 use super::link::dialler::Dialler;
 use super::link::token::Token;
-use super::link::{End, Event, Joined, Link, Stop, Terms};
+use super::link::{End, Joined, Link, Stop, Terms};
 use super::queue::rate::Rate;
 use super::queue::window::block_size;
 use super::queue::{self, Progress, Queue};
 use super::store::{Kept, Store};
 use super::timing::Timing;
-use super::trace::{Mark, Position, Recorder};
+use super::trace::{Position, Recorder};
 use crate::codec::message::report::{Mended, Report, Tally};
 use crate::codec::message::verify::Verify;
 use crate::codec::wire::HASH_UNIT;
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Error, Result};
 use crate::hash::hex;
 use delta::Delta;
 use health::Health;
+use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{Scope, ScopedJoinHandle};
@@ -52,7 +53,7 @@ pub struct Wanted {
     /// Bytes per second at most, and what holds the streams to it.
     pub limit: Option<u64>,
     /// The same, for the streams to share.
-    pub rate: Option<Rate>,
+    pub rate: Option<Arc<Rate>>,
     /// Whether to report what each stream does.
     pub trace: bool,
     /// The output's name for error messages, escaped.
@@ -180,7 +181,7 @@ impl Work for Sink {
     }
 
     fn rate(&self) -> Option<&Rate> {
-        self.wanted.rate.as_ref()
+        self.wanted.rate.as_deref()
     }
 
     fn health(&self) -> &Health {

@@ -63,7 +63,7 @@ pub(super) fn parse(words: &[OsString], has_rsh: bool) -> Result<Positionals<'_>
 }
 
 /// `host:port streams file [ofile]`.
-fn classic<'a>(
+pub(super) fn classic<'a>(
     server: &'a OsStr,
     streams: &'a OsStr,
     file: &'a OsStr,

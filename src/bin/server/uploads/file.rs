@@ -70,7 +70,7 @@ pub(crate) struct Incoming<'a> {
     /// The mode that a new file gets in this folder.
     new_mode: u32,
     space: &'a Space,
-    promise: Promise<'a>,
+    promise: Promise,
     size: u64,
     /// Bytes that were written.
     written: u64,

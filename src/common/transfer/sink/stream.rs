@@ -81,7 +81,7 @@ impl<'a> Conversation<'a> {
             asked: VecDeque::new(),
             under_way: 0,
             hashed: 0,
-            channel: Channel::new(&sink.health, sink.wanted.rate.as_ref(), joined, room),
+            channel: Channel::new(&sink.health, sink.wanted.rate.as_deref(), joined, room),
         }
     }
 

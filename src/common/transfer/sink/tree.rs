@@ -19,16 +19,17 @@ use super::health::Health;
 use super::run;
 use super::work::{Plan, Work, start_thread};
 use crate::codec::message::offer::FolderState;
+use crate::codec::message::receiver_job::TreeLimits;
 use crate::codec::message::report::{Act, Mended, Report, Tally, TreeTally};
 use crate::codec::message::tree_options::TreeOptions;
 use crate::codec::pattern::{Pattern, Rules};
 use crate::codec::text::escape;
-use crate::error::{Error, ExitCode, Result, system_words};
+use crate::error::{Error, Result, system_words};
 use crate::sys::sync::lock;
 use crate::transfer::link::acceptor::Acceptor;
 use crate::transfer::link::dialler::Dialler;
 use crate::transfer::link::token::Token;
-use crate::transfer::link::{End, Event, Joined, Link, Stop, Terms};
+use crate::transfer::link::{End, Joined, Link, Stop, Terms};
 use crate::transfer::queue;
 use crate::transfer::queue::board::entries::FileId;
 use crate::transfer::queue::board::{Board, Progress};
@@ -36,7 +37,7 @@ use crate::transfer::queue::rate::Rate;
 use crate::transfer::queue::window::block_size;
 use crate::transfer::store::tree::{Attributes, FolderPath, Tree};
 use crate::transfer::timing::Timing;
-use crate::transfer::trace::{Mark, Position, Recorder};
+use crate::transfer::trace::{Position, Recorder};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
@@ -61,7 +62,7 @@ pub struct Wanted {
     /// Bytes per second at most, and what holds the streams to it.
     pub limit: Option<u64>,
     /// The same, for the streams to share.
-    pub rate: Option<Rate>,
+    pub rate: Option<Arc<Rate>>,
     /// Whether to report what each stream does.
     pub trace: bool,
     /// The output's name for error messages, escaped.
@@ -72,6 +73,8 @@ pub struct Wanted {
     pub store: Option<Tree>,
     /// How to compare, and what to do.
     pub options: TreeOptions,
+    /// What the source may have done here; `None` for any.
+    pub limits: Option<TreeLimits>,
 }
 
 /// The function that hears of entries. Any thread calls it.
@@ -92,6 +95,8 @@ pub struct TreeSink {
     /// The first name of each file that has several.
     linked: Mutex<HashMap<u64, (FolderPath, OsString)>>,
     deletion: Deletion,
+    /// Entries of all pages, where they are limited.
+    entries: Mutex<u64>,
     /// Bytes that older files had. Some machines have no atomic of this size.
     same: Mutex<u64>,
     /// Whether something could not be done here: then nothing is deleted.
@@ -120,6 +125,7 @@ impl TreeSink {
             opened: Mutex::default(),
             linked: Mutex::default(),
             deletion: Deletion::new(),
+            entries: Mutex::default(),
             same: Mutex::default(),
             has_failed_here: AtomicBool::new(false),
             is_delete_refused: AtomicBool::new(false),
@@ -171,7 +177,8 @@ impl TreeSink {
     /// What an entry gets besides its content.
     fn attributes(&self, meta: &Meta) -> Attributes {
         let owner = self.wanted.options.owner.then_some((meta.uid, meta.gid));
-        Attributes { mode: meta.mode.into(), mtime: meta.mtime, owner }
+        let mask = self.wanted.limits.map_or(0, |limits| limits.umask);
+        Attributes { mode: (meta.mode & !mask).into(), mtime: meta.mtime, owner }
     }
 
     /// Tells of something that was done, where that is wanted.
@@ -299,7 +306,7 @@ impl Work for TreeSink {
     }
 
     fn rate(&self) -> Option<&Rate> {
-        self.wanted.rate.as_ref()
+        self.wanted.rate.as_deref()
     }
 
     fn health(&self) -> &Health {
