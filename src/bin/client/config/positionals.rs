@@ -266,7 +266,6 @@ mod tests {
             ("http://box:x/f", "from 1 to 65535"),
             ("http://[::1/f", "lacks a bracket"),
             ("http://::1:80/f", "not in brackets"),
-            ("http://box/", "names no file"),
             ("http://box", "address: 'http://box' names no file"),
             ("http://box?f", "address: 'http://box?f' names no file"),
             ("http://box/a%2", "two hexadecimal digits; %25 stands for"),
