@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod stop;
 
 use config::{Target, Transfer};
 use ropewalk::app::job::Job;
@@ -19,6 +20,7 @@ use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::classic::pieces;
 use ropewalk::transfer::classic::sink;
+use ropewalk::transfer::link::End;
 use ropewalk::transfer::link::dialler::Dialler;
 use ropewalk::transfer::link::handed::HandedDial;
 use ropewalk::transfer::meter::Reading;
@@ -27,6 +29,7 @@ use ropewalk::transfer::trace::{Position, Recorder};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use stop::Stop;
 
 /// Descriptors of a receiver: for each stream its socket, a copy of that and a file, and
 /// some for the rest.
@@ -59,6 +62,10 @@ fn run_job() -> Result<ExitCode> {
             return Ok(error.code());
         }
     };
+    let stop = match &transfer {
+        Transfer::Tree { .. } => Some(Stop::install()?),
+        _ => None,
+    };
     // Before the first thread, which Landlock would leave as it was.
     let confined = match &transfer {
         Transfer::Tree { folder: Some(folder), .. } => {
@@ -82,7 +89,11 @@ fn run_job() -> Result<ExitCode> {
         }
         Transfer::Tree { sink, dialler, handed, .. } => {
             hear_of_streams(job, &dialler, handed)?;
-            sink.dial(&dialler, |report| report.send())
+            let receive = || sink.dial(&dialler, |report| report.send());
+            match stop {
+                Some(stop) => stop.during(|error| sink.fail(error), receive),
+                None => receive(),
+            }
         }
     };
     match outcome {
