@@ -245,9 +245,9 @@ fn every_fault_of_every_stream_is_mended() {
         Fault::Flip,
         Fault::Drop,
         Fault::Double,
-        Fault::Stall(Duration::from_secs(1)),
+        Fault::Stall(Duration::from_millis(150)),
     ];
-    let timing = Timing::default().divided(50);
+    let timing = Timing::default().divided(20);
     for fault in faults {
         let pair = Pair::new();
         pair.fill();

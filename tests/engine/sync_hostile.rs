@@ -486,6 +486,21 @@ fn a_file_whose_identity_always_changes_is_refused_and_the_rest_arrives() {
 }
 
 #[test]
+fn a_file_that_has_become_empty_is_asked_for_no_more() {
+    let place = Place::new();
+    let run = place.run(|stream, asked| match asked {
+        Asked::List { .. } => page(stream, &[file(b"a", 100), file(b"large", 3 << 20)]),
+        Asked::Range { name, length, .. } => {
+            assert!(*length > 0);
+            refuse(stream, RefusalCode::Changed, Some(&file(name.as_bytes(), 0)));
+        }
+    });
+    assert_eq!((run.tally().files, run.tally().refused), (2, 0), "{:?}", run.told);
+    assert_eq!(place.names(), ["a", "large"]);
+    assert_eq!(fs::metadata(place.here("large")).unwrap().len(), 0);
+}
+
+#[test]
 fn a_changed_file_of_another_type_or_name_changes_no_other_place() {
     let place = Place::new();
     let others = [folder(b"f"), link(b"f", b"../outside"), file(b"other", 5)];

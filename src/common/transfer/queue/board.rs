@@ -374,7 +374,8 @@ impl<M> Board<M> {
         has_left
     }
 
-    /// A file is another one at the source than the listing said: it is asked for anew. After
+    /// A file is another one at the source than the listing said: it is asked for anew. One that
+    /// is empty now needs no request, and waits to land. After
     /// [`MAX_CHANGES`] it is refused. The answer says whether this call refused it.
     pub fn change(&self, file: FileId, size: u64, meta: M) -> bool {
         let mut state = lock(&self.state);

@@ -472,10 +472,16 @@ impl<M> State<M> {
             self.hold_file(file);
             return None;
         }
+        self.hold_made(file);
+        None
+    }
+
+    /// Holds what needs no request.
+    fn hold_made(&mut self, file: File<M>) {
+        let id = file.id;
         self.counts.files_known += 1;
         self.files.insert(id, Held { file: Arc::new(file), at: At::Landing, round: 0 });
         self.land(id);
-        None
     }
 
     /// A folder is finished when its listing has ended and no entry is left. Then the folder
@@ -628,14 +634,14 @@ impl<M> State<M> {
         self.counts.repeats += 1;
         self.counts.files_known -= 1;
         self.counts.bytes_known -= old.size;
-        self.hold_file(File {
-            id: FileId(self.last_id),
-            folder: old.folder.clone(),
-            name: old.name.clone(),
-            size,
-            meta,
-            changes: old.changes + 1,
-        });
+        let id = FileId(self.last_id);
+        let (folder, name) = (old.folder.clone(), old.name.clone());
+        let file = File { id, folder, name, size, meta, changes: old.changes + 1 };
+        match size {
+            // No request can ask for it.
+            0 => self.hold_made(file),
+            _ => self.hold_file(file),
+        }
         false
     }
 
