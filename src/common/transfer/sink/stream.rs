@@ -181,7 +181,7 @@ impl<'a> Conversation<'a> {
         if !delta.may_have(range) || !queue.lock(range) {
             return Ok(None);
         }
-        let copied = delta.copy(range.clone(), part);
+        let copied = delta.copy(range.start, part);
         queue.unlock(range);
         copied.map_err(|error| self.full(&error))
     }

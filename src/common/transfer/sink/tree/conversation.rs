@@ -294,7 +294,7 @@ impl<'a> Conversation<'a> {
         if !delta.may_have(range) || !large.queue.lock(range) {
             return Ok(None);
         }
-        let copied = delta.copy(range.clone(), part);
+        let copied = delta.copy(range.start, part);
         large.queue.unlock(range);
         copied.map_err(|error| self.full(&error))
     }
