@@ -277,7 +277,7 @@ fn the_error_names_every_mistake_on_a_client_s_command_line() {
         (&["f", "h:1"], "; the order is: host:port streams file [ofile]"),
         (&["https://h/f"], "https is not possible, since ropewalk does not encrypt; use http://"),
         (&["http://h/d/"], "names a folder and no file; ropewalk fetches single files"),
-        (&["h:/f", "o"], "address: 'h' has no port; write h:8080/path"),
+        (&["h:/f", "--auth", "o"], "--auth: has no meaning where --rsh reaches the server"),
         (
             &["ann:sesame@h:1/f"],
             "must have no user and no password, which others could see; --auth",

@@ -9,16 +9,12 @@ use super::{QUIET, VERBOSE, habits};
 pub static CLIENT: Program = Program {
     name: "client",
     summary: "Fetches a file from a ropewalk server over many TCP streams, and verifies it.",
-    forms: &[
-        "http://host:port/path [ofile]",
-        "host:port streams file [ofile]",
-        "[user@]host:path [ofile]",
-    ],
+    forms: &["http://host:port/path [ofile]", "host:port streams file [ofile]"],
     positionals: &[
         Positional {
             name: "address",
             help: "host:port of the server; or a URL that names the file too, with or without \
-                   http://; or host:path, for ssh",
+                   http://; or [user@]host:path, which means ssh",
             optional: false,
         },
         Positional {
