@@ -10,6 +10,7 @@ pub mod report;
 pub mod resolve;
 pub mod secrets;
 pub mod signals;
+pub mod streams;
 pub mod supervise;
 pub mod terminal;
 pub mod workers;

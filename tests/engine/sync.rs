@@ -167,6 +167,7 @@ impl Pair {
             top,
             store: here.map(|here| Tree::open(here, true, Timing::default()).unwrap()),
             options,
+            limits: None,
         }
     }
 

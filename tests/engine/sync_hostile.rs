@@ -120,6 +120,7 @@ impl Place {
             limit: None,
             rate: None,
             trace: false,
+            limits: None,
             shown: "here".into(),
             top: FolderState { identity: FOLDER, mode: 0o755, mtime, uid: 0, gid: 0 },
             store: Some(Tree::open(here, false, Timing::default()).unwrap()),

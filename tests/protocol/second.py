@@ -48,7 +48,7 @@ def is_sealed(message):
 HEADER = ">BBHIQQI"
 DATA, HOLE, ERROR, ENTRIES, SAME, WAIT, REFUSED = 1, 2, 3, 4, 5, 6, 7
 REQUEST = ">BBHIQI"
-RANGE, FINISHED, LIST = 1, 2, 4
+RANGE, FINISHED, LIST, IDLE = 1, 2, 4, 5
 ENTRY = ">HBBHHqIIIQQQ16s"
 FILE, FOLDER, LINK = 1, 2, 3
 UNCHECKED, HASHED = 1, 1
@@ -60,7 +60,9 @@ def hello(token, max_block, flags=0):
 
 
 def hash_of(data):
-    return hashlib.sha256(data).digest()[:16]
+    middle = len(data) // 2
+    halves = [hashlib.sha256(half).digest() for half in (data[:middle], data[middle:])]
+    return hashlib.sha256(b"".join(halves)).digest()[:16]
 
 
 def request(offset, length, hashed=b""):
@@ -419,6 +421,8 @@ class Server:
             kind, more, size, crc, offset, length = struct.unpack(REQUEST, message[:20])
             if is_sealed(message) and kind == FINISHED:
                 return self.end(session)
+            if is_sealed(message) and kind == IDLE and size == 0:
+                continue
             good = is_sealed(message) and kind == RANGE and 1 <= length <= 1 << 20
             # The rest is a hash or nothing: no file of this server has a name.
             good = good and size == (16 if more & HASHED else 0)

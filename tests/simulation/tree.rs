@@ -195,6 +195,7 @@ fn wanted(plan: &TreePlan, there: &Path, here: &Path, timing: Timing) -> Wanted 
         limit: None,
         rate: None,
         trace: false,
+        limits: None,
         shown: "here".into(),
         top: FolderState {
             identity: folder.identity(),

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod positionals;
+mod push;
 pub(crate) mod rsh;
 mod tree;
 
@@ -44,8 +45,8 @@ pub(crate) struct Config {
     pub(crate) streams: StreamCount,
     /// The file as the server names it: bytes, not empty, without NUL.
     pub(crate) file: Vec<u8>,
-    /// Where the file goes.
-    pub(crate) destination: Destination,
+    /// What to do with it.
+    pub(crate) task: Task,
     /// The file with the user and the password, if `--auth` names one.
     pub(crate) auth: Option<PathBuf>,
     /// Whether to answer a server that knows only MD5 for passwords.
@@ -76,6 +77,15 @@ pub(crate) struct Config {
     pub(crate) progress: Style,
     /// The command that continues this fetch.
     pub(crate) command: String,
+}
+
+/// What the user wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// To fetch the server's file or folder to here.
+    Fetch(Destination),
+    /// To push this file or folder to the name on the server.
+    Push(PathBuf),
 }
 
 /// How many streams a file is received over.
@@ -140,12 +150,20 @@ pub(crate) struct Address {
 impl Config {
     /// Validates the command line.
     pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Config> {
-        let Positionals { server, streams, file, ofile, is_remote } =
-            positionals::parse(arguments.positionals(), arguments.has("rsh"))?;
+        let Positionals { server, streams, file, ofile, is_remote } = match arguments.has("push") {
+            true => push::positionals(arguments)?,
+            false => positionals::parse(arguments.positionals(), arguments.has("rsh"))?,
+        };
         if file.is_empty() {
             return Err(Error::usage("file: must not be empty"));
         }
-        let destination = destination::choose(ofile, &file)?;
+        let (file, task) = match arguments.has("push") {
+            true => push::choose(ofile, file)?,
+            false => {
+                let destination = destination::choose(ofile, &file)?;
+                (file, Task::Fetch(destination))
+            }
+        };
         let seconds = arguments.number("connect-timeout", 1..=3600)?;
         let rsh = match is_remote {
             true => Some(Rsh::from_arguments(arguments, &server.host)?),
@@ -156,7 +174,7 @@ impl Config {
             rsh,
             streams: StreamCount::choose(streams, arguments.value("streams"))?,
             file,
-            destination,
+            task,
             auth: arguments.value("auth").map(PathBuf::from),
             auth_md5: arguments.has("auth-md5"),
             single_port: arguments.has("single-port"),
@@ -303,7 +321,7 @@ mod tests {
         let Ok(Request::Run(arguments)) = request else { panic!("{request:?}") };
         let config = Config::from_arguments(&arguments).unwrap();
         let names = Names { file: Some("f".into()), folder: "f".into() };
-        assert_eq!(config.destination, Destination::Named(names));
+        assert_eq!(config.task, Task::Fetch(Destination::Named(names)));
     }
 
     #[test]

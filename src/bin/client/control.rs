@@ -21,7 +21,9 @@ use ropewalk::app::resolve::resolve;
 use ropewalk::app::supervise::Supervisor;
 use ropewalk::app::terminal;
 use ropewalk::codec::http::{Method, ResponseHead, Status, encode_request};
-use ropewalk::codec::json;
+use ropewalk::codec::json::{self, Value};
+use ropewalk::codec::message::outcome::{OutcomeRequest, PushState};
+use ropewalk::codec::message::push::{PushOffer, PushRequest};
 use ropewalk::codec::message::reason::Reason;
 use ropewalk::codec::percent::encode_path;
 use ropewalk::codec::repr_digest::{WANT_MD5, parse_md5};
@@ -38,6 +40,9 @@ const SHOWN_WORDS: usize = 200;
 
 /// Time limit of a request that a server answers without hashing.
 const PROMPT_REPLY_TIME: Duration = Duration::from_secs(10);
+
+/// The same for the request of another session of a push: the session before has to end.
+const PUSH_REPLY_TIME: Duration = Duration::from_secs(20);
 
 /// A server whose name was resolved, and of which one address has answered.
 #[derive(Clone)]
@@ -166,11 +171,12 @@ impl Server {
     ) -> Result<Offer> {
         let encoded = encode_path(file).into_bytes();
         let time = (patience, self.silence);
-        let (head, body) = self.post(stream, &encoded, request, time, interrupt)?;
+        let (head, body) = self.post(stream, &encoded, &request.to_json(), time, interrupt)?;
         let unknown =
             head.status == Status::NOT_FOUND.code() || head.status == Status::BAD_REQUEST.code();
         if unknown && !advice::is_ropewalk(&head) && encoded != file {
-            let (head, body) = self.post(self.connect()?, file, request, time, interrupt)?;
+            let (head, body) =
+                self.post(self.connect()?, file, &request.to_json(), time, interrupt)?;
             return self.offer(&head, &body, file);
         }
         self.offer(&head, &body, file)
@@ -187,10 +193,77 @@ impl Server {
     ) -> Result<Answer<Offer>> {
         let encoded = encode_path(file).into_bytes();
         let once = (Duration::ZERO, Some(PROMPT_REPLY_TIME));
-        let (head, body) = self.post(stream, &encoded, request, once, interrupt)?;
+        let (head, body) = self.post(stream, &encoded, &request.to_json(), once, interrupt)?;
         match retry_after(&head) {
             Some(delay) => Ok(Answer::Later(self.refused(&head, &body, file), delay)),
             None => self.offer(&head, &body, file).map(Answer::Now),
+        }
+    }
+
+    /// Requests a session of a push to `file`; waits for up to `patience` while the server is full.
+    pub(crate) fn request_push(
+        &self,
+        stream: TcpStream,
+        file: &[u8],
+        request: &PushRequest,
+        patience: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<PushOffer> {
+        let target = encode_path(file).into_bytes();
+        let time = (patience, self.silence);
+        let (head, body) = self.post(stream, &target, &request.to_json(), time, interrupt)?;
+        self.push_offer(&head, &body, file)
+    }
+
+    /// The same, once, for a server that had offered a session before.
+    pub(crate) fn request_push_once(
+        &self,
+        file: &[u8],
+        request: &PushRequest,
+        interrupt: &Interrupt,
+    ) -> Result<Answer<PushOffer>> {
+        let target = encode_path(file).into_bytes();
+        let once = (Duration::ZERO, Some(PUSH_REPLY_TIME));
+        let stream = self.connect_anew()?;
+        let (head, body) = self.post(stream, &target, &request.to_json(), once, interrupt)?;
+        match retry_after(&head) {
+            Some(delay) => Ok(Answer::Later(self.refused(&head, &body, file), delay)),
+            None => self.push_offer(&head, &body, file).map(Answer::Now),
+        }
+    }
+
+    fn push_offer(&self, head: &ResponseHead, body: &[u8], file: &[u8]) -> Result<PushOffer> {
+        if head.status != Status::OK.code() {
+            return Err(self.refused(head, body, file));
+        }
+        PushOffer::from_body(body).map_err(|error| {
+            self.wrong(&error.to_string()).advise("this server may be too old for pushes")
+        })
+    }
+
+    /// Asks what came of a push to `file`. `None` if the server does not know.
+    pub(crate) fn ask_outcome(
+        &self,
+        file: &[u8],
+        request: &OutcomeRequest,
+        interrupt: &Interrupt,
+    ) -> Result<Option<PushState>> {
+        let target = encode_path(file).into_bytes();
+        let time = (Duration::ZERO, Some(request.wait + PROMPT_REPLY_TIME));
+        let stream = self.connect()?;
+        let (head, body) = self.post(stream, &target, &request.to_json(), time, interrupt)?;
+        match head.status {
+            status if status == Status::OK.code() => {
+                let state = PushState::from_body(&body);
+                state.map(Some).map_err(|error| self.wrong(&error.to_string()))
+            }
+            status if status == Status::NOT_FOUND.code() => Ok(None),
+            // The server is busy, and will know later.
+            status if status == Status::SERVICE_UNAVAILABLE.code() => {
+                let error = self.refused(&head, &body, file);
+                Err(Error::new(ExitCode::Network, error.to_string()))
+            }
+            _ => Err(self.refused(&head, &body, file)),
         }
     }
 
@@ -198,11 +271,11 @@ impl Server {
         &self,
         stream: TcpStream,
         target: &[u8],
-        request: TransferRequest,
+        body: &Value,
         (patience, limit): (Duration, Option<Duration>),
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
-        let body = request.to_json().to_string().into_bytes();
+        let body = body.to_string().into_bytes();
         let fields = [("Host", self.host.as_str()), ("Content-Type", "application/json")];
         let method = &Method::Post;
         let request = Request { method, target, fields: &fields, body: &body, limit, held: None };

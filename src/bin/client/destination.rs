@@ -135,7 +135,7 @@ pub(crate) fn choose(ofile: Option<&OsStr>, file: &[u8]) -> Result<Destination> 
 }
 
 /// Whether only a folder can have this name: it ends in a slash, `.` or `..`.
-fn is_only_a_folder_s(path: &OsStr) -> bool {
+pub(crate) fn is_only_a_folder_s(path: &OsStr) -> bool {
     matches!(last_part(path.as_bytes()), b"" | b"." | b"..")
 }
 
@@ -191,7 +191,7 @@ fn descriptor(path: &Path) -> Option<u32> {
 }
 
 /// The last part of `file`, which may be a folder's name with slashes at its end.
-fn base_name(file: &[u8]) -> Result<&OsStr> {
+pub(crate) fn base_name(file: &[u8]) -> Result<&OsStr> {
     let length = file.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
     match last_part(&file[..length]) {
         // The next command would take a file called `-` for standard output.

@@ -10,7 +10,6 @@ mod receiver;
 pub(crate) mod resume_hint;
 mod ropewalk_protocol;
 mod session_guard;
-mod session_request;
 mod to_descriptor;
 mod transfer;
 mod tree;
@@ -174,7 +173,7 @@ impl Fetch<'_> {
             }
             Offer::Classic(_) | Offer::UpToDate(_) | Offer::Tree(_) => None,
         };
-        Summary::DryRun { shown: escape(&self.config.file), size }
+        Summary::DryRun { shown: escape(&self.config.file), size, is_push: false }
     }
 
     /// Leaves the output as it is, since the server has the same file.

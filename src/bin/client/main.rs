@@ -1,5 +1,5 @@
 //! The client: asks a server for a file, lets a `receiver` fetch it, compares its MD5 and
-//! puts it in place.
+//! puts it in place. Or it lets a `sender` push one, and asks what came of it.
 
 #![forbid(unsafe_code)]
 
@@ -13,9 +13,11 @@ mod login;
 mod main_thread;
 mod picture;
 mod progress;
+mod push;
+mod session_request;
 mod summary;
 
-use config::Config;
+use config::{Config, Task};
 use destination::Destination;
 use progress::{Display, Progress};
 use ropewalk::app::options::Arguments;
@@ -61,7 +63,7 @@ struct Report {
 
 impl Report {
     fn of(config: &Config) -> Report {
-        let piped = matches!(config.destination, Destination::Descriptor(_));
+        let piped = matches!(config.task, Task::Fetch(Destination::Descriptor(_)));
         Report { quiet: config.quiet, verbose: config.verbose, piped }
     }
 

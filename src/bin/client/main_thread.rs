@@ -3,11 +3,12 @@
 
 #![forbid(unsafe_code)]
 
-use crate::config::Config;
+use crate::config::{Config, Task};
 use crate::destination::{Named, OpenDestination};
 use crate::fetch::{self, resume_hint};
 use crate::interrupt::{Interrupt, interrupted};
 use crate::progress::Progress;
+use crate::push::{self, Source};
 use crate::summary::Summary;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
@@ -32,12 +33,21 @@ const LANDING_GRACE: Duration = Duration::from_secs(10);
 /// Time for the fetch to remove its files after a second signal.
 const CLEAN_UP_TIME: Duration = Duration::from_millis(500);
 
-/// Fetches the file of `config`, unless a signal ends that.
+/// What the thread does.
+enum Work {
+    Fetch(OpenDestination),
+    Push(Source),
+}
+
+/// Fetches or pushes the file of `config`, unless a signal ends that.
 pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Result<Summary> {
-    let destination = config.destination.open(config.trace.as_deref())?;
+    let work = match &config.task {
+        Task::Fetch(destination) => Work::Fetch(destination.open(config.trace.as_deref())?),
+        Task::Push(path) => Work::Push(Source::open(path)?),
+    };
     let config = Arc::new(config);
     let signals = Signals::install(&MAIN_SIGNALS, &[]).map_err(failed)?;
-    let outcome = wait(&signals, &config, destination, &progress);
+    let outcome = wait(&signals, &config, work, &progress);
     // From here on a message may block on a full pipe, and no thread is left that could end
     // the wait: signals must end the process again.
     signals.release();
@@ -49,7 +59,13 @@ pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Resul
         }
         ExitCode::Interrupted | ExitCode::Terminated | ExitCode::HungUp => {
             // Also when the signal came early: an earlier run may have left something.
-            match config.destination.open(None) {
+            let destination = match &config.task {
+                Task::Fetch(destination) => destination.open(None),
+                Task::Push(_) => {
+                    return error.advise(format_args!("to continue: {}", config.command));
+                }
+            };
+            match destination {
                 Ok(OpenDestination::Named(Named { file: Ok(output), .. })) => {
                     resume_hint::add(error, &output, &config.command)
                 }
@@ -67,7 +83,7 @@ fn failed(error: io::Error) -> Error {
 fn wait(
     signals: &Signals,
     config: &Arc<Config>,
-    destination: OpenDestination,
+    work: Work,
     progress: &Arc<Progress>,
 ) -> Result<Summary> {
     let supervisor = Arc::new(Supervisor::start(&[]).map_err(failed)?);
@@ -81,7 +97,14 @@ fn wait(
             .stack_size(RESOLVER_STACK)
             .spawn(move || {
                 let _finish = finish; // dropped at the end, also after a panic
-                fetch::run(&config, destination, &supervisor, &interrupt, &progress)
+                match work {
+                    Work::Fetch(destination) => {
+                        fetch::run(&config, destination, &supervisor, &interrupt, &progress)
+                    }
+                    Work::Push(source) => {
+                        push::run(&config, &source, &supervisor, &interrupt, &progress)
+                    }
+                }
             })
             .map_err(failed)?
     };

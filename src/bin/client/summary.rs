@@ -24,6 +24,8 @@ pub(crate) enum Summary {
         shown: String,
         /// Its bytes, if the server says so.
         size: Option<u64>,
+        /// Whether it would be pushed.
+        is_push: bool,
     },
     /// The file was there already.
     UpToDate {
@@ -72,6 +74,8 @@ pub(crate) struct FetchedTree {
     pub(crate) is_checked: bool,
     /// Whether nothing was changed.
     pub(crate) is_dry: bool,
+    /// Whether it was pushed.
+    pub(crate) is_push: bool,
     /// Faults that the receiver mended.
     pub(crate) mended: Mended,
 }
@@ -91,7 +95,8 @@ impl fmt::Display for FetchedTree {
         let tree = &self.tree;
         let files = counted(tree.files, "file");
         if self.is_dry {
-            write!(f, "{files} would be fetched; {} same, ", grouped(tree.same))?;
+            let done = fetched_or_pushed(self.is_push);
+            write!(f, "{files} would be {done}; {} same, ", grouped(tree.same))?;
             return write!(
                 f,
                 "{} skipped, {} would be deleted",
@@ -120,6 +125,10 @@ impl fmt::Display for FetchedTree {
         }
         mended(f, &self.mended)
     }
+}
+
+fn fetched_or_pushed(is_push: bool) -> &'static str {
+    if is_push { "pushed" } else { "fetched" }
 }
 
 /// `1 file`, `2,000 files`.
@@ -203,10 +212,10 @@ impl fmt::Display for Summary {
         match self {
             Summary::Fetched(fetched) => fetched.fmt(f),
             Summary::Tree(fetched) => fetched.fmt(f),
-            Summary::DryRun { shown, size: Some(size) } => {
-                write!(f, "{shown} would be fetched, {}", amount::size(*size))
+            Summary::DryRun { shown, size, is_push } => {
+                write!(f, "{shown} would be {}", fetched_or_pushed(*is_push))?;
+                size.map_or(Ok(()), |size| write!(f, ", {}", amount::size(size)))
             }
-            Summary::DryRun { shown, size: None } => write!(f, "{shown} would be fetched"),
             Summary::UpToDate { shown, .. } => write!(f, "{shown} is up to date"),
         }
     }

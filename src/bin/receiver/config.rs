@@ -7,15 +7,12 @@ use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
 use ropewalk::app::report::Report;
 use ropewalk::app::resolve::resolve;
+use ropewalk::app::streams::Link;
 use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol, Sink, TreeJob};
-use ropewalk::codec::message::session::Session;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::classic::piped::Piped;
-use ropewalk::transfer::link::dial::{Dial, TcpDial};
-use ropewalk::transfer::link::dialler::Dialler;
-use ropewalk::transfer::link::handed::HandedDial;
 use ropewalk::transfer::queue::rate::Rate;
 use ropewalk::transfer::sink::tree::{self, TreeSink};
 use ropewalk::transfer::sink::{self, Wanted};
@@ -37,20 +34,10 @@ pub(crate) enum Transfer {
     Classic(Target),
     /// The same, given out in order instead of being kept.
     ClassicPiped(Box<Piped>),
-    /// From a ropewalk server.
-    Ropewalk {
-        sink: Box<sink::Sink>,
-        dialler: Arc<Dialler>,
-        /// Where the client opens the streams: what takes them.
-        handed: Option<HandedDial>,
-    },
+    /// From the other end of a session.
+    Ropewalk { sink: Box<sink::Sink>, link: Link, rate: Option<Arc<Rate>> },
     /// The same for a tree. With the folder, where there is one.
-    Tree {
-        sink: Box<TreeSink>,
-        dialler: Arc<Dialler>,
-        handed: Option<HandedDial>,
-        folder: Option<File>,
-    },
+    Tree { sink: Box<TreeSink>, link: Link, rate: Option<Arc<Rate>>, folder: Option<File> },
 }
 
 /// Where classic streams come from and where they go.
@@ -85,38 +72,29 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let addresses = vec![address];
             Ok(Transfer::Classic(Target { addresses, shown, rate, trace, files }))
         }
-        ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port, handed } => {
-            let (streams, timing) = (session.streams, Timing::default());
-            let (dialler, handed) = dialler(session, single_port, handed, timing)?;
+        ReceiverProtocol::Ropewalk { streams, sink, size, grows, verify } => {
+            let ((link, timing), streams) = (Link::from_job(streams, job)?, streams.count());
+            let rate = rate.map(Arc::new);
             let store = match sink {
                 Sink::Piped => Store::piped(Pipe::new(job.descriptor()?)),
                 Sink::Kept { sync, basis } => Store::Kept(kept(job, sync, basis, &shown)?),
             };
-            let wanted = Wanted { size, streams, grows, verify, limit, rate, trace, shown, store };
+            let wanted = Wanted {
+                size,
+                streams,
+                grows,
+                verify,
+                limit,
+                rate: rate.clone(),
+                trace,
+                shown,
+                store,
+            };
             let sink = Box::new(sink::Sink::new(wanted, timing));
-            Ok(Transfer::Ropewalk { sink, dialler, handed })
+            Ok(Transfer::Ropewalk { sink, link, rate })
         }
         ReceiverProtocol::Tree(tree) => tree_from_job(job, *tree, (shown, trace, limit)),
     }
-}
-
-/// The dialler of a session; and where the client opens the streams, what takes them.
-fn dialler(
-    session: Session,
-    single_port: bool,
-    handed: bool,
-    timing: Timing,
-) -> Result<(Arc<Dialler>, Option<HandedDial>)> {
-    let (token, streams) = (session.token, session.streams);
-    let handed = handed.then(|| HandedDial::new(|| Report::Stream.send()));
-    let dial: Box<dyn Dial> = match &handed {
-        Some(handed) => Box::new(handed.clone()),
-        None => Box::new(
-            TcpDial::new(session, single_port, timing)
-                .map_err(|error| Error::system("start", &error))?,
-        ),
-    };
-    Ok((Arc::new(Dialler::new(dial, token, streams, timing)), handed))
 }
 
 /// A tree, with what every job has.
@@ -125,10 +103,8 @@ fn tree_from_job(
     tree: TreeJob,
     (shown, trace, limit): (String, bool, Option<u64>),
 ) -> Result<Transfer> {
-    let TreeJob { session, top, has_folder, sync, grows, unchecked, single_port, .. } = tree;
-    let (handed, options) = (tree.handed, tree.options);
-    let (streams, timing) = (session.streams, Timing::default());
-    let (dialler, handed) = dialler(session, single_port, handed, timing)?;
+    let TreeJob { streams, top, has_folder, sync, grows, unchecked, options, limits } = tree;
+    let ((link, timing), streams) = (Link::from_job(streams, job)?, streams.count());
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock => {
             Error::new(ExitCode::System, format!("{shown}: another client is writing to it"))
@@ -143,11 +119,22 @@ fn tree_from_job(
         }
         None => None,
     };
-    let rate = limit.map(Rate::new);
-    let wanted =
-        tree::Wanted { streams, grows, unchecked, limit, rate, trace, shown, top, store, options };
+    let rate = limit.map(Rate::new).map(Arc::new);
+    let wanted = tree::Wanted {
+        streams,
+        grows,
+        unchecked,
+        limit,
+        rate: rate.clone(),
+        trace,
+        shown,
+        top,
+        store,
+        options,
+        limits,
+    };
     let sink = Box::new(TreeSink::new(wanted, timing, Box::new(|report: Report| report.send())));
-    Ok(Transfer::Tree { sink, dialler, handed, folder })
+    Ok(Transfer::Tree { sink, link, rate, folder })
 }
 
 /// The part file, its journal, and with `basis` an older file.

@@ -1,5 +1,6 @@
-//! Receives one file over several streams: for a client, which hands it the open
-//! output, or by hand, into part files. Opens nothing for the former.
+//! Receives one file, or everything below a folder: for a client, over streams that it opens; for a
+//! server, over streams that come to it; or by hand, into part files. A parent hands it the open
+//! output.
 
 #![forbid(unsafe_code)]
 
@@ -10,25 +11,20 @@ use config::{Target, Transfer};
 use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};
+use ropewalk::app::streams::Link;
 use ropewalk::app::{program, programs};
-use ropewalk::codec::message::new_stream::NewStream;
-use ropewalk::codec::message::session::Session;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
-use ropewalk::sys::stream::Stream;
+use ropewalk::sys::sandbox::Peers;
 use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::classic::pieces;
 use ropewalk::transfer::classic::sink;
 use ropewalk::transfer::link::End;
-use ropewalk::transfer::link::dialler::Dialler;
-use ropewalk::transfer::link::handed::HandedDial;
 use ropewalk::transfer::meter::Reading;
 use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::{Position, Recorder};
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::AsFd;
 use stop::Stop;
 
 /// Descriptors of a receiver: for each stream its socket, a copy of that and a file, and
@@ -51,7 +47,7 @@ fn main() -> std::process::ExitCode {
     })
 }
 
-/// Started by a client: reports go to it, errors too.
+/// Started by a client or a server: reports go to it, errors too.
 fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
     // The parent tells the user what is wrong.
@@ -67,13 +63,9 @@ fn run_job() -> Result<ExitCode> {
         _ => None,
     };
     // Before the first thread, which Landlock would leave as it was.
-    let confined = match &transfer {
-        Transfer::Tree { folder: Some(folder), .. } => {
-            sandbox::confine_tree_sink(DESCRIPTORS_IN_TREE, folder.as_fd())
-        }
-        _ => sandbox::confine_receiver(DESCRIPTORS),
-    };
+    let confined = confine(&transfer);
     Report::Confined { text: confined.to_string() }.send();
+    let report = |report: Report| report.send();
     let outcome = match transfer {
         Transfer::Classic(target) => {
             job.watch_lifeline(|_, _| {})?;
@@ -81,15 +73,21 @@ fn run_job() -> Result<ExitCode> {
         }
         Transfer::ClassicPiped(piped) => {
             job.watch_lifeline(|_, _| {})?;
-            piped.receive(|report| report.send())
+            piped.receive(report)
         }
-        Transfer::Ropewalk { sink, dialler, handed } => {
-            hear_of_streams(job, &dialler, handed)?;
-            sink.dial(&dialler, |report| report.send())
+        Transfer::Ropewalk { sink, link, rate } => {
+            link.watch_lifeline(&job, rate)?;
+            match link {
+                Link::Dialled { dialler, .. } => sink.dial(&dialler, report),
+                Link::Accepted { acceptor, token } => sink.accept(acceptor, &token, report),
+            }
         }
-        Transfer::Tree { sink, dialler, handed, .. } => {
-            hear_of_streams(job, &dialler, handed)?;
-            let receive = || sink.dial(&dialler, |report| report.send());
+        Transfer::Tree { sink, link, rate, .. } => {
+            link.watch_lifeline(&job, rate)?;
+            let receive = || match link {
+                Link::Dialled { dialler, .. } => sink.dial(&dialler, report),
+                Link::Accepted { acceptor, token } => sink.accept(acceptor, &token, report),
+            };
             match stop {
                 Some(stop) => stop.during(|error| sink.fail(error), receive),
                 None => receive(),
@@ -108,28 +106,21 @@ fn run_job() -> Result<ExitCode> {
     }
 }
 
-/// Another session, when one was lost, comes over the lifeline; and so do streams that the client
-/// has opened.
-fn hear_of_streams(job: Job, dialler: &Arc<Dialler>, handed: Option<HandedDial>) -> Result<()> {
-    let renewed = dialler.clone();
-    job.watch_lifeline(move |object, descriptor| {
-        if let Ok(session) = Session::from_json(&object) {
-            renewed.renew(&session);
+/// Gives up the rights that the transfer does not need.
+fn confine(transfer: &Transfer) -> sandbox::Report {
+    let peers = |link: &Link| match link {
+        Link::Dialled { .. } => Peers::AreDialled,
+        Link::Accepted { .. } => Peers::Come,
+    };
+    match transfer {
+        Transfer::Classic(_) | Transfer::ClassicPiped(_) => {
+            sandbox::confine_receiver(DESCRIPTORS, Peers::AreDialled)
         }
-        if let (Some(handed), Ok(answer)) = (&handed, NewStream::from_json(&object)) {
-            handed.answer(opened(answer, descriptor));
+        Transfer::Ropewalk { link, .. } | Transfer::Tree { link, folder: None, .. } => {
+            sandbox::confine_receiver(DESCRIPTORS, peers(link))
         }
-    })
-}
-
-/// What the client says of a stream that it was asked for.
-fn opened(answer: NewStream, descriptor: Option<OwnedFd>) -> io::Result<Stream> {
-    match (answer, descriptor) {
-        (NewStream::Open, Some(descriptor)) => Ok(Stream::from(descriptor)),
-        (NewStream::Open, None) => Err(io::Error::other("the stream was lost on its way")),
-        // As a refused connection: two of them without a stream end the session.
-        (NewStream::Failed { text }, _) => {
-            Err(io::Error::new(io::ErrorKind::ConnectionRefused, text))
+        Transfer::Tree { link, folder: Some(folder), .. } => {
+            sandbox::confine_tree_sink(DESCRIPTORS_IN_TREE, folder.as_fd(), peers(link))
         }
     }
 }
@@ -164,7 +155,7 @@ fn receive_and_join(target: Target) -> Result<Report> {
 /// Started by hand: quiet when all goes well, and the part files stay.
 fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
     let Target { addresses, shown, files, .. } = config::from_arguments(arguments)?;
-    sandbox::confine_receiver(DESCRIPTORS);
+    sandbox::confine_receiver(DESCRIPTORS, Peers::AreDialled);
     let timing = &Timing::default();
     sink::receive(&addresses, &files, &shown, None, None, timing, |_: Reading| {})?;
     Ok(ExitCode::Success)

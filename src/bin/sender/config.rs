@@ -5,6 +5,7 @@
 
 use ropewalk::app::job::Job;
 use ropewalk::app::options::{Arguments, number};
+use ropewalk::app::streams::Link;
 use ropewalk::app::terminal;
 use ropewalk::codec::message::sender_job::{SenderJob, SenderProtocol};
 use ropewalk::codec::text::escape;
@@ -14,7 +15,6 @@ use ropewalk::sys::{file, socket};
 use ropewalk::transfer::classic::blocks::{BlockPlan, MAX_STREAMS};
 use ropewalk::transfer::classic::source::ClassicSource;
 use ropewalk::transfer::link::acceptor::Acceptor;
-use ropewalk::transfer::link::token::Token;
 use ropewalk::transfer::queue::rate::{Rate, Throttle};
 use ropewalk::transfer::source::tree::Tree;
 use ropewalk::transfer::source::{Content, Source};
@@ -25,51 +25,44 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What to send, and where streams come in.
-pub(crate) struct Task {
-    pub(crate) transfer: Transfer,
-    pub(crate) acceptor: Acceptor,
-}
-
-/// The source, in one of the two protocols.
-pub(crate) enum Transfer {
+/// What to send, and over which streams.
+pub(crate) enum Task {
     /// For a classic client.
-    Classic(Box<ClassicSource>),
-    /// For a ropewalk client: with what a stream has to show, and how many streams there are.
-    Ropewalk { source: Box<Source>, token: Token, streams: u8 },
+    Classic { source: Box<ClassicSource>, acceptor: Acceptor },
+    /// For the other end of a session.
+    Ropewalk { source: Box<Source>, link: Link, streams: u8 },
 }
 
-/// The job that a server handed over: descriptors are the listener and the file or folder.
-/// With them the limit on how fast to send, which the server may change.
+/// The job that a parent handed over, with its descriptors ([`SenderJob`]). With them the limit on
+/// how fast to send, which the parent may change.
 pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
-    let listener = Listener::from(job.descriptor()?);
-    let file = File::from(job.descriptor()?);
-    let SenderJob { streams, idle, stall, rate, protocol } = SenderJob::from_json(job.object())?;
-    let timing = Timing { idle, source_stall: stall, ..Timing::default() };
+    let SenderJob { rate, protocol } = SenderJob::from_json(job.object())?;
     let rate = rate.map(|rate| Arc::new(Rate::new(rate)));
-    let throttle = Throttle { rate: rate.clone(), streams };
-    let (transfer, peer) = match protocol {
-        SenderProtocol::Classic { size, block_size, peer } => {
+    let throttle = |streams| Throttle { rate: rate.clone(), streams };
+    let (streams, content) = match protocol {
+        SenderProtocol::Classic { size, block_size, streams, peer, idle, stall } => {
+            let timing = Timing { idle, source_stall: stall, ..Timing::default() };
+            let listener = Listener::from(job.descriptor()?);
+            let file = File::from(job.descriptor()?);
             let plan = BlockPlan::with_block_size(size, block_size);
-            let source = ClassicSource::new(file, plan, streams, throttle, timing);
-            (Transfer::Classic(Box::new(source)), Some(peer))
+            let source = ClassicSource::new(file, plan, streams, throttle(streams), timing);
+            let acceptor = Acceptor::new(Some(listener), Some(peer), timing).map_err(failed)?;
+            return Ok((Task::Classic { source: Box::new(source), acceptor }, rate));
         }
-        SenderProtocol::Tree { token, one_file_system, peer } => {
-            let tree = Tree::new(file.into()).map_err(failed)?;
-            let tree = if one_file_system { tree.one_file_system() } else { tree };
-            let source = Source::new(Content::Tree(tree), throttle, timing).map_err(failed)?;
-            let (source, token) = (Box::new(source), Token::from_bytes(token));
-            (Transfer::Ropewalk { source, token, streams }, peer)
-        }
-        SenderProtocol::Ropewalk { token, stored, version, peer } => {
-            let content = Content::File { file, version, stored };
-            let source = Source::new(content, throttle, timing).map_err(failed)?;
-            let (source, token) = (Box::new(source), Token::from_bytes(token));
-            (Transfer::Ropewalk { source, token, streams }, peer)
+        SenderProtocol::Tree { streams, one_file_system } => (streams, Err(one_file_system)),
+        SenderProtocol::Ropewalk { streams, stored, version } => (streams, Ok((stored, version))),
+    };
+    let (link, timing) = Link::from_job(streams, job)?;
+    let opened = File::from(job.descriptor()?);
+    let content = match content {
+        Ok((stored, version)) => Content::File { file: opened, version, stored },
+        Err(one_file_system) => {
+            let tree = Tree::new(opened.into()).map_err(failed)?;
+            Content::Tree(if one_file_system { tree.one_file_system() } else { tree })
         }
     };
-    let acceptor = Acceptor::new(Some(listener), peer, timing).map_err(failed)?;
-    Ok((Task { transfer, acceptor }, rate))
+    let source = Source::new(content, throttle(streams.count()), timing).map_err(failed)?;
+    Ok((Task::Ropewalk { source: Box::new(source), link, streams: streams.count() }, rate))
 }
 
 fn failed(error: io::Error) -> Error {
@@ -102,5 +95,5 @@ pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Task> {
     let source = ClassicSource::new(file, plan, streams, Throttle::default(), timing);
     let acceptor =
         Acceptor::new(Some(listener.into()), None, timing).map_err(crate::config::failed)?;
-    Ok(Task { transfer: Transfer::Classic(Box::new(source)), acceptor })
+    Ok(Task::Classic { source: Box::new(source), acceptor })
 }

@@ -1,19 +1,19 @@
-//! Sends one file, or everything below a folder, over the streams that connect to it: for a
-//! server, which hands it the listener and the open file or folder, or by hand.
+//! Sends one file, or everything below a folder: for a server, over streams that connect to it; for a
+//! client, over streams that it opens; or by hand. Its parent hands it the open file or folder.
 
 #![forbid(unsafe_code)]
 
 mod config;
 
-use config::{Task, Transfer};
+use config::Task;
 use ropewalk::app::job::Job;
 use ropewalk::app::options::Arguments;
 use ropewalk::app::report::{Mended, Report, Tally};
+use ropewalk::app::streams::Link;
 use ropewalk::app::{program, programs};
-use ropewalk::codec::message::handed::HandedStream;
 use ropewalk::codec::message::rate::NewRate;
 use ropewalk::error::{ExitCode, Result};
-use ropewalk::sys::stream::Stream;
+use ropewalk::sys::sandbox::Peers;
 use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::meter::Reading;
@@ -39,22 +39,21 @@ fn main() -> std::process::ExitCode {
     })
 }
 
-/// Started by a server: reports go to it, errors too.
+/// Started by a server or a client: reports go to it, errors too.
 fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
     let (task, rate) = config::from_job(&mut job)?;
     // Before the first thread, which Landlock would leave as it was.
     let confined = confine(&task);
     Report::Confined { text: confined.to_string() }.send();
-    let entrance = task.acceptor.entrance();
-    job.watch_lifeline(move |word, descriptor| {
-        if let (Some(rate), Ok(new)) = (&rate, NewRate::from_json(&word)) {
-            rate.change(new.rate);
-        }
-        if let (Some(descriptor), Ok(handed)) = (descriptor, HandedStream::from_json(&word)) {
-            entrance.hand(Stream::from(descriptor), handed.hello.to_vec());
-        }
-    })?;
+    match &task {
+        Task::Ropewalk { link, .. } => link.watch_lifeline(&job, rate)?,
+        Task::Classic { .. } => job.watch_lifeline(move |word, _| {
+            if let (Some(rate), Ok(new)) = (&rate, NewRate::from_json(&word)) {
+                rate.change(new.rate);
+            }
+        })?,
+    }
     match run(task, |report| report.send()) {
         Ok(reading) => {
             let tally = Tally { streams: reading.peak, ..reading.into() };
@@ -70,16 +69,19 @@ fn run_job() -> Result<ExitCode> {
 
 /// Gives up the rights that the task does not need.
 fn confine(task: &Task) -> sandbox::Report {
-    let folder = match &task.transfer {
-        Transfer::Classic(_) => None,
-        Transfer::Ropewalk { source, .. } => source.folder(),
+    let (folder, peers) = match task {
+        Task::Classic { .. } => (None, Peers::Come),
+        Task::Ropewalk { source, link, .. } => match link {
+            Link::Accepted { .. } => (source.folder(), Peers::Come),
+            Link::Dialled { .. } => (source.folder(), Peers::AreDialled),
+        },
     };
     match folder {
-        None => sandbox::confine_sender(DESCRIPTORS),
+        None => sandbox::confine_sender(DESCRIPTORS, peers),
         Some(folder) => {
             // As many streams as there can be twice.
             let descriptors = DESCRIPTORS + 2 * MAX_STREAMS * DESCRIPTORS_IN_TREE;
-            sandbox::confine_tree_source(descriptors, folder)
+            sandbox::confine_tree_source(descriptors, folder, peers)
         }
     }
 }
@@ -93,10 +95,13 @@ fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn run(task: Task, report: impl FnMut(Report)) -> Result<Reading> {
-    match task.transfer {
-        Transfer::Classic(source) => source.accept(task.acceptor, report),
-        Transfer::Ropewalk { source, token, streams } => {
-            source.accept(task.acceptor, &token, streams, report)
+    match task {
+        Task::Classic { source, acceptor } => source.accept(acceptor, report),
+        Task::Ropewalk { source, link: Link::Accepted { acceptor, token }, streams } => {
+            source.accept(acceptor, &token, streams, report)
+        }
+        Task::Ropewalk { source, link: Link::Dialled { dialler, .. }, .. } => {
+            source.dial(&dialler, report)
         }
     }
 }

@@ -11,12 +11,12 @@ use crate::metrics::{Listening, Metrics};
 use crate::ports::{DataPorts, Entrances};
 use crate::service::Service;
 use crate::target::Tree;
-use crate::transfers::handover;
+use crate::transfers::{Programs, handover};
 use crate::uploads::Uploads;
 use ropewalk::app::http::{Http, NoRequest, Patience};
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
-use ropewalk::app::{terminal, workers};
+use ropewalk::app::terminal;
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
@@ -59,11 +59,9 @@ impl Server {
     /// Listens, and does everything else that can fail before the first request. `handed` are
     /// the sockets that the program was started with.
     pub(crate) fn bind(mut config: Config, handed: Vec<TcpListener>) -> Result<Server> {
-        let sender = workers::find("sender")?;
+        let workers = Programs::find(config.uploads.is_some())?;
         let tree = tree(&config)?;
-        let uploads =
-            config.uploads.take().map(|rules| Uploads::open(rules, config.root.as_deref()));
-        let uploads = uploads.transpose()?;
+        let uploads = uploads(&mut config, &workers)?;
         let auth = config.auth.as_deref().map(|path| Auth::new(path, config.auth_md5));
         let auth = auth.transpose()?;
         let listeners = listeners(config.listen_at, handed)?;
@@ -81,7 +79,7 @@ impl Server {
         let supervisor = Arc::new(Supervisor::start(&activation::VARIABLES).map_err(failed)?);
         let entrances = Entrances::Ports(DataPorts::new(config.data_ports.clone()));
         let service =
-            Service::new(&config, tree, (auth, uploads), entrances, sender, supervisor.clone())?;
+            Service::new(&config, tree, (auth, uploads), entrances, workers, supervisor.clone())?;
         let (counters, table) = (service.counters.clone(), service.table.clone());
         let metrics = metrics.map(|listening| listening.serve(counters, table));
         let metrics = metrics.transpose().map_err(failed)?;
@@ -209,6 +207,7 @@ impl Server {
         drop(self.listeners);
         self.service.table.stop();
         self.service.digests.stop();
+        self.service.transfers.outcomes.stop();
         let mut stopped = self.supervisor.stop(STOP_GRACE)?;
         while self.signals.wait(&[stopped.as_fd()], None)?.ready == [false] {
             stopped = self.supervisor.stop(Duration::ZERO)?;
@@ -276,6 +275,22 @@ pub(crate) fn tree(config: &Config) -> Result<Tree> {
     let Some(path) = &config.root else { return Ok(Tree::Everything) };
     let failed = |error| Error::system(escape(path.as_os_str().as_bytes()), &error);
     Root::open(path).map(Tree::Beneath).map_err(failed)
+}
+
+/// The folder that clients may write to, which has no file that the server itself trusts.
+fn uploads(config: &mut Config, workers: &Programs) -> Result<Option<Uploads>> {
+    let Some(rules) = config.uploads.take() else { return Ok(None) };
+    let uploads = Uploads::open(rules, config.root.as_deref())?;
+    for program in [Some(&workers.sender), workers.receiver.as_ref()].into_iter().flatten() {
+        uploads.check_outside("the program", program)?;
+    }
+    if let Ok(own) = std::env::current_exe() {
+        uploads.check_outside("the program", &own)?;
+    }
+    for (option, path) in [("--auth", &config.auth), ("--log", &config.log)] {
+        path.as_deref().map_or(Ok(()), |path| uploads.check_outside(option, path))?;
+    }
+    Ok(Some(uploads))
 }
 
 /// The warning about a server without `--root`.
@@ -347,6 +362,6 @@ pub(crate) fn converse(connection: &Connection, service: &Service, behind: Behin
         }
     }
     if http.has_unread_body() {
-        http.close_gently();
+        http.close_after_body();
     }
 }

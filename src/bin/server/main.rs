@@ -1,4 +1,4 @@
-//! The file download server: listens, answers requests, hashes files, and starts a `sender`
+//! The server: listens, answers requests, hashes files, and starts a `sender` or a `receiver`
 //! for each transfer. It moves no bytes over data streams itself. Only the answer to a GET
 //! carries a file on the control connection.
 
@@ -22,6 +22,7 @@ mod metrics;
 mod origin;
 mod ports;
 mod post;
+mod pushes;
 mod put;
 mod requests;
 mod sending;

@@ -5,11 +5,15 @@
 
 use crate::answer::{NoAnswer, respond};
 use crate::connections::Connection;
+use crate::pushes;
 use crate::service::Service;
 use crate::target::{self, Found, Opened, OpenedFolder};
 use crate::transfers::Wanted;
 use ropewalk::codec::http::{Refusal, RequestHead, Response, Status};
+use ropewalk::codec::json;
 use ropewalk::codec::message::offer::{Offer, RopewalkOffer, TreeOffer, UpToDate};
+use ropewalk::codec::message::outcome::OutcomeRequest;
+use ropewalk::codec::message::push::PushRequest;
 use ropewalk::codec::message::transfer_request::{Protocol, TransferRequest, TreeWish};
 use std::sync::OnceLock;
 
@@ -22,6 +26,14 @@ pub(crate) fn answer(
 ) -> Result<Response, NoAnswer> {
     if head.body_length()?.is_none() {
         return Err(Refusal::new(Status::LENGTH_REQUIRED, "a Content-Length is needed").into());
+    }
+    if let Ok(value) = json::parse(body) {
+        if PushRequest::is_in(&value) {
+            return pushes::begin(service, connection, &target::path(&head.target)?, &value);
+        }
+        if OutcomeRequest::is_in(&value) {
+            return pushes::outcome(service, &value);
+        }
     }
     let request = TransferRequest::from_body(body)
         .map_err(|reason| Refusal::new(Status::BAD_REQUEST, reason))?;

@@ -9,14 +9,13 @@ use crate::log::Log;
 use crate::metrics::counters::Counters;
 use crate::ports::Entrances;
 use crate::target::Tree;
-use crate::transfers::Transfers;
 use crate::transfers::admission::Limits;
 use crate::transfers::table::Table;
+use crate::transfers::{Programs, Transfers};
 use crate::uploads::Uploads;
 use ropewalk::app::supervise::Supervisor;
 use ropewalk::error::Result;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +54,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// The service of `config`, whose transfers have a `sender` each.
+    /// The service of `config`, whose transfers have a worker each.
     ///
     /// # Errors
     /// The log cannot be opened.
@@ -64,7 +63,7 @@ impl Service {
         tree: Tree,
         (auth, uploads): (Option<Auth>, Option<Uploads>),
         entrances: Entrances,
-        sender: PathBuf,
+        workers: Programs,
         supervisor: Arc<Supervisor>,
     ) -> Result<Service> {
         let limits = Limits {
@@ -79,7 +78,7 @@ impl Service {
             tree: Arc::new(tree),
             index: config.index,
             uploads,
-            transfers: Transfers::new(config, entrances, sender, supervisor, table.clone()),
+            transfers: Transfers::new(config, entrances, workers, supervisor, table.clone()),
             table,
             digests: Digests::new(),
             counters: Counters::new(),

@@ -16,11 +16,11 @@ use crate::connections::Connections;
 use crate::listen::{Behind, converse, tree};
 use crate::ports::Entrances;
 use crate::service::Service;
+use crate::transfers::Programs;
 use joining::Joined;
 use pumps::Pumps;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
-use ropewalk::app::workers;
 use ropewalk::codec::wire::HELLO_MARK;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{local, process, pump, thread};
@@ -65,7 +65,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode> {
 /// Serves HTTP, of which the bytes `begun` were read. The client may be silent for `silence`.
 fn serve(config: &Config, begun: &[u8], silence: Option<Duration>) -> Result<ExitCode> {
     let failed = |error: io::Error| Error::system("start", &error);
-    let sender = workers::find("sender")?;
+    let workers = Programs::find(false)?;
     let tree = tree(config)?;
     process::raise_descriptor_limit().map_err(failed)?;
     let signals = Signals::install(&MAIN_SIGNALS, &[]).map_err(failed)?;
@@ -74,7 +74,7 @@ fn serve(config: &Config, begun: &[u8], silence: Option<Duration>) -> Result<Exi
     let others = local::listen(&session_socket::for_http(&token.bytes())).map_err(failed)?;
     others.set_nonblocking(true).map_err(failed)?;
     let entrances = Entrances::Sockets(Mutex::new(Some(token)));
-    let service = Service::new(config, tree, (None, None), entrances, sender, supervisor.clone())?;
+    let service = Service::new(config, tree, (None, None), entrances, workers, supervisor.clone())?;
     let server = Server {
         signals,
         supervisor,

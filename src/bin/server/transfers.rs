@@ -5,6 +5,8 @@
 
 pub(crate) mod admission;
 pub(crate) mod handover;
+pub(crate) mod outcomes;
+pub(crate) mod push;
 mod row;
 mod share;
 pub(crate) mod table;
@@ -16,22 +18,25 @@ use crate::connections::Connection;
 use crate::digests::{Digests, Followed, Hurry};
 use crate::ports::Entrances;
 use crate::target::{Opened, OpenedFolder};
+use outcomes::Outcomes;
 use ropewalk::app::report::{Report, Tally};
 use ropewalk::app::supervise::{Supervisor, Worker};
-use ropewalk::app::terminal;
+use ropewalk::app::{terminal, workers};
 use ropewalk::codec::http::{Refusal, Status};
 use ropewalk::codec::message::offer::{ClassicOffer, RopewalkOffer, TreeOffer};
 use ropewalk::codec::message::sender_job::{SenderJob, SenderProtocol};
+use ropewalk::codec::message::streams::Streams;
 use ropewalk::codec::message::transfer_request::TreeWish;
 use ropewalk::codec::text::escape;
-use ropewalk::error::ExitCode;
+use ropewalk::error::{ExitCode, Result as Started};
 use ropewalk::hash::hex;
+use ropewalk::sys::listener::Listener;
 use ropewalk::sys::process::Ended;
 use ropewalk::sys::thread;
 use ropewalk::transfer::classic::blocks::BlockPlan;
 use ropewalk::transfer::link::token::Token;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,9 +55,30 @@ pub(crate) struct Wanted<T> {
     pub(crate) threads: u8,
 }
 
+/// The programs of the workers.
+pub(crate) struct Programs {
+    /// The sender.
+    pub(crate) sender: PathBuf,
+    /// The receiver, of a server that takes uploads.
+    pub(crate) receiver: Option<PathBuf>,
+}
+
+impl Programs {
+    /// Finds them.
+    ///
+    /// # Errors
+    /// One is missing.
+    pub(crate) fn find(takes_uploads: bool) -> Started<Programs> {
+        let receiver = takes_uploads.then(|| workers::find("receiver")).transpose()?;
+        Ok(Programs { sender: workers::find("sender")?, receiver })
+    }
+}
+
 /// Starts transfers.
 pub(crate) struct Transfers {
-    sender: PathBuf,
+    workers: Programs,
+    /// What came of pushes.
+    pub(crate) outcomes: Arc<Outcomes>,
     supervisor: Arc<Supervisor>,
     table: Arc<Table>,
     entrances: Entrances,
@@ -78,16 +104,17 @@ struct Transfer {
 }
 
 impl Transfers {
-    /// Transfers that stand in `table`, each with a `sender` of its own.
+    /// Transfers that stand in `table`, each with a worker of its own.
     pub(crate) fn new(
         config: &Config,
         entrances: Entrances,
-        sender: PathBuf,
+        workers: Programs,
         supervisor: Arc<Supervisor>,
         table: Arc<Table>,
     ) -> Transfers {
         Transfers {
-            sender,
+            workers,
+            outcomes: Arc::default(),
             supervisor,
             table,
             entrances,
@@ -119,10 +146,11 @@ impl Transfers {
         let plan = BlockPlan::new(hashed.length, wanted.threads);
         let (size, block_size) = (hashed.length, plan.block_size());
         let peer = connection.peer().ip();
-        let protocol = SenderProtocol::Classic { size, block_size, peer };
         let Wanted { opened, path, threads } = wanted;
+        let (streams, idle, stall) = (threads, self.idle, self.stall);
+        let protocol = SenderProtocol::Classic { size, block_size, streams, peer, idle, stall };
         let transfer = self.transfer(connection, entry, &path, Some(hashed.length));
-        let port = self.start(connection, opened.file.as_fd(), (threads, protocol), transfer)?;
+        let port = self.start(connection, opened.file.as_fd(), protocol, transfer)?;
         Ok(ClassicOffer { hash: hex(&hashed.md5), port })
     }
 
@@ -137,13 +165,13 @@ impl Transfers {
         let session = self.entrances.token().map_err(|error| unavailable(&error))?;
         let Wanted { opened: Opened { file, identity }, path, threads } = wanted;
         let (token, stored, version) = (session.bytes(), identity.stored, identity.version);
-        let peer = self.only_peer(connection);
-        let protocol = SenderProtocol::Ropewalk { token, stored, version, peer };
+        let streams = self.accepted(connection, token, threads);
+        let protocol = SenderProtocol::Ropewalk { streams, stored, version };
         let size = identity.version.size;
         let mut transfer = self.transfer(connection, entry, &path, Some(size));
         transfer.token = Some(session);
         transfer.followed = Some(digests.follow(&identity.key()));
-        let port = self.start(connection, file.as_fd(), (threads, protocol), transfer)?;
+        let port = self.start(connection, file.as_fd(), protocol, transfer)?;
         let (mtime, etag) = (Some(version.mtime), identity.etag_field());
         Ok(RopewalkOffer { port, token, size, stored, granted: None, mtime, etag })
     }
@@ -158,19 +186,21 @@ impl Transfers {
         let entry = self.table.admit(connection.peer().ip(), Instant::now())?;
         let session = Token::random().map_err(|error| unavailable(&error))?;
         let Wanted { opened: OpenedFolder { dir, state }, path, threads } = wanted;
-        let (token, peer) = (session.bytes(), self.only_peer(connection));
+        let token = session.bytes();
         let TreeWish { one_file_system } = wish;
-        let protocol = SenderProtocol::Tree { token, one_file_system, peer };
+        let streams = self.accepted(connection, token, threads);
+        let protocol = SenderProtocol::Tree { streams, one_file_system };
         let mut transfer = self.transfer(connection, entry, &path, None);
         transfer.token = Some(session);
-        let port = self.start(connection, dir.as_fd(), (threads, protocol), transfer)?;
+        let port = self.start(connection, dir.as_fd(), protocol, transfer)?;
         Ok(TreeOffer { port, token, granted: None, folder: state })
     }
 
-    /// The only address that streams of a session may come from. The token says which transfer a
-    /// stream belongs to, so its address need not.
-    fn only_peer(&self, connection: &Connection) -> Option<IpAddr> {
-        (!self.any_address).then(|| connection.peer().ip())
+    /// The streams of a session. The token says which transfer a stream belongs to, so its address
+    /// need not.
+    fn accepted(&self, connection: &Connection, token: [u8; 16], streams: u8) -> Streams {
+        let peer = (!self.any_address).then(|| connection.peer().ip());
+        Streams::Accepted { token, streams, peer, idle: self.idle, stall: self.stall }
     }
 
     fn transfer(
@@ -192,35 +222,39 @@ impl Transfers {
         }
     }
 
-    /// Starts a sender of `content`, over so many streams of this protocol, and a thread that
-    /// follows it to its end. The answer is its port, 0 without one.
+    /// Listens for the streams of a transfer.
+    fn listen(
+        &self,
+        connection: &Connection,
+        token: Option<&Token>,
+        entry: &TransferEntry,
+    ) -> Result<Listener, Refusal> {
+        self.entrances.listen(connection.stream(), token).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                // For the next attempt of this client.
+                entry.make_room(Instant::now());
+                Refusal::new(Status::SERVICE_UNAVAILABLE, "every data port is taken")
+            }
+            _ => unavailable(&error),
+        })
+    }
+
+    /// Starts a sender of `content` in this protocol, and a thread that follows it to its end. The
+    /// answer is its port, 0 without one.
     fn start(
         &self,
         connection: &Connection,
         content: BorrowedFd<'_>,
-        (streams, protocol): (u8, SenderProtocol),
+        protocol: SenderProtocol,
         transfer: Transfer,
     ) -> Result<u16, Refusal> {
-        let listener = self.entrances.listen(connection.stream(), transfer.token.as_ref());
-        let listener = listener.map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                // For the next attempt of this client.
-                transfer.entry.make_room(Instant::now());
-                Refusal::new(Status::SERVICE_UNAVAILABLE, "every data port is taken")
-            }
-            _ => unavailable(&error),
-        })?;
-        let job = SenderJob {
-            streams,
-            idle: self.idle,
-            stall: self.stall,
-            rate: self.table.next_rate(Instant::now()),
-            protocol,
-        };
+        let listener = self.listen(connection, transfer.token.as_ref(), &transfer.entry)?;
+        let job = SenderJob { rate: self.table.next_rate(Instant::now()), protocol };
         let started = || -> io::Result<u16> {
             let port = listener.port()?;
             let descriptors = [listener.as_fd(), content];
-            let worker = self.supervisor.start_worker(&self.sender, job.to_json(), &descriptors)?;
+            let worker =
+                self.supervisor.start_worker(&self.workers.sender, job.to_json(), &descriptors)?;
             transfer.entry.has_sender(worker.lifeline(), transfer.token, Instant::now())?;
             thread::spawn("transfer", move || transfer.follow(worker))?;
             Ok(port)

@@ -7,20 +7,23 @@ pub(crate) mod file;
 pub(crate) mod landing;
 mod leftovers;
 pub(crate) mod rules;
-mod space;
+pub(crate) mod space;
+pub(crate) mod target;
 pub(crate) mod writable;
 
 use file::Incoming;
 use landing::{judge, refusal};
 use leftovers::Leftovers;
 use ropewalk::codec::http::{Headers, Refusal, Response, Status};
+use ropewalk::codec::message::receiver_job::TreeLimits;
 use ropewalk::codec::text::escape;
 use ropewalk::error::Result as Started;
+use ropewalk::sys::process;
 use ropewalk::sys::sync::lock;
 use rules::Rules;
 use space::Space;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use writable::Writable;
 
 /// Everything that uploads share.
@@ -31,7 +34,9 @@ pub(crate) struct Uploads {
     leftovers: Leftovers,
     /// Held while conditions are judged and a file gets its name, so that of two uploads with one
     /// condition the second one sees the file of the first.
-    landing: Mutex<()>,
+    landing: Arc<Mutex<()>>,
+    /// The bits of a mode that no entry of a folder gets.
+    umask: u32,
 }
 
 impl Uploads {
@@ -44,9 +49,42 @@ impl Uploads {
             writable: Writable::open(root, &rules.folder)?,
             space: Space::new(rules.keep_free),
             leftovers: Leftovers::default(),
-            landing: Mutex::default(),
+            landing: Arc::default(),
+            umask: process::creation_mask(),
             rules,
         })
+    }
+
+    /// Refuses a file of the server itself that clients could replace.
+    ///
+    /// # Errors
+    /// It is beneath the folder.
+    pub(crate) fn check_outside(&self, what: &str, path: &Path) -> Started<()> {
+        self.writable.check_outside(what, path)
+    }
+
+    /// What the user allows.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// What a client that pushes a folder may have done.
+    pub(crate) fn tree_limits(&self) -> TreeLimits {
+        TreeLimits {
+            max_size: self.rules.max_size,
+            max_entries: self.rules.max_files,
+            umask: (self.umask & 0o777) as u16,
+        }
+    }
+
+    /// The room for uploads.
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// Held while a file gets its name.
+    pub(crate) fn landing(&self) -> &Arc<Mutex<()>> {
+        &self.landing
     }
 
     /// Where clients may write, and who they are, as the server says it at its start.

@@ -68,33 +68,49 @@ impl fmt::Display for Report {
 }
 
 /// Leaves this process the rights of a sender: its open descriptors, at most `descriptors` at
-/// once, and incoming connections. It can open no file, start no program and make no socket.
-pub fn confine_sender(descriptors: u64) -> Report {
-    confine(Role::Sender, descriptors, None)
+/// once, and connections with its peers. It can open no file and start no program. Where its peers
+/// come, it can make no socket.
+pub fn confine_sender(descriptors: u64, peers: Peers) -> Report {
+    confine(Role { work: Work::Sender, peers }, descriptors, None)
 }
 
-/// Leaves this process the rights of a receiver: those of a sender, and to change its open files
-/// and to connect over TCP. It can open no file, so it writes only to the files that it was
-/// given.
-pub fn confine_receiver(descriptors: u64) -> Report {
-    confine(Role::Receiver, descriptors, None)
+/// Leaves this process the rights of a receiver: those of a sender, and to change its open files.
+/// It can open no file, so it writes only to the files that it was given.
+pub fn confine_receiver(descriptors: u64, peers: Peers) -> Report {
+    confine(Role { work: Work::Receiver, peers }, descriptors, None)
 }
 
 /// Leaves this process the rights of a sender, and to read everything beneath `folder`. Without
 /// Landlock it can read what its user can, and still change nothing.
-pub fn confine_tree_source(descriptors: u64, folder: BorrowedFd<'_>) -> Report {
-    confine(Role::TreeSource, descriptors, Some(folder))
+pub fn confine_tree_source(descriptors: u64, folder: BorrowedFd<'_>, peers: Peers) -> Report {
+    confine(Role { work: Work::TreeSource, peers }, descriptors, Some(folder))
 }
 
 /// Leaves this process the rights of a receiver, and to read and change everything beneath
 /// `folder`. Without Landlock it can read and change what its user can.
-pub fn confine_tree_sink(descriptors: u64, folder: BorrowedFd<'_>) -> Report {
-    confine(Role::TreeSink, descriptors, Some(folder))
+pub fn confine_tree_sink(descriptors: u64, folder: BorrowedFd<'_>, peers: Peers) -> Report {
+    confine(Role { work: Work::TreeSink, peers }, descriptors, Some(folder))
+}
+
+/// How a worker and its peers come together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// The peers connect to the worker.
+    Come,
+    /// The worker connects to its peers, over TCP.
+    AreDialled,
 }
 
 /// Which kind of worker a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+struct Role {
+    work: Work,
+    peers: Peers,
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
     /// Sends the file that it has open.
     Sender,
     /// Fills the files that it has open.
@@ -106,16 +122,21 @@ enum Role {
 }
 
 impl Role {
-    /// Whether it connects, and changes files.
+    /// Whether it connects.
+    fn dials(self) -> bool {
+        self.peers == Peers::AreDialled
+    }
+
+    /// Whether it changes files.
     fn is_sink(self) -> bool {
-        matches!(self, Role::Receiver | Role::TreeSink)
+        matches!(self.work, Work::Receiver | Work::TreeSink)
     }
 
     /// The name of the step that takes the file system away.
     fn files_step(self) -> &'static str {
-        match self {
-            Role::Sender | Role::Receiver => "no file system (Landlock)",
-            Role::TreeSource | Role::TreeSink => "no other folder (Landlock)",
+        match self.work {
+            Work::Sender | Work::Receiver => "no file system (Landlock)",
+            Work::TreeSource | Work::TreeSink => "no other folder (Landlock)",
         }
     }
 }

@@ -7,7 +7,9 @@ use crate::support::path::{Gate, Path};
 use crate::support::peers::classic::{ClassicServer, fetch, md5, seed_reply};
 use crate::support::proof;
 use crate::support::system::on_an_old_kernel;
+use crate::support::uploads::{Inbox, WRITABLE};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 /// A server on the old kernel.
@@ -50,6 +52,29 @@ fn files_arrive_with_every_check_and_with_none() {
     }
     server.stop().succeeded();
     proof::nothing_stays(&scratch);
+}
+
+#[test]
+fn an_upload_gets_its_name_and_no_name_leads_outside() {
+    let inbox = Inbox::with("old-put", |scratch| {
+        let mut command = scratch.program("server");
+        command.args(WRITABLE).arg("--writable-by-anyone");
+        on_an_old_kernel(&mut command);
+        command
+    });
+    symlink("..", inbox.folder.join("up")).unwrap();
+    let bytes = content(3_000_001);
+    for (target, fields, status) in [
+        ("/in/file", &["If-None-Match: *"][..], 201),
+        ("/in/file", &["If-None-Match: *"], 412),
+        ("/in/./file", &[], 204),
+        ("/in/up/file", &[], 403),
+        ("/in/../file", &[], 403),
+    ] {
+        assert_eq!(inbox.put(target, fields, &bytes).status, status, "{target} {fields:?}");
+    }
+    assert_same(&inbox.read("file"), &bytes, "the file");
+    assert_eq!(Scratch::names(&inbox.scratch.path("root")), ["in"]);
 }
 
 #[test]

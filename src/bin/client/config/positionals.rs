@@ -63,7 +63,7 @@ pub(super) fn parse(words: &[OsString], has_rsh: bool) -> Result<Positionals<'_>
 }
 
 /// `host:port streams file [ofile]`.
-fn classic<'a>(
+pub(super) fn classic<'a>(
     server: &'a OsStr,
     streams: &'a OsStr,
     file: &'a OsStr,
@@ -266,7 +266,6 @@ mod tests {
             ("http://box:x/f", "from 1 to 65535"),
             ("http://[::1/f", "lacks a bracket"),
             ("http://::1:80/f", "not in brackets"),
-            ("http://box/", "names no file"),
             ("http://box", "address: 'http://box' names no file"),
             ("http://box?f", "address: 'http://box?f' names no file"),
             ("http://box/a%2", "two hexadecimal digits; %25 stands for"),

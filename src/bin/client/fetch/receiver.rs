@@ -4,10 +4,10 @@
 #![forbid(unsafe_code)]
 
 use super::Fetch;
-use super::session_request::{Loss, SessionRequest};
 use super::transfer::Transfer;
 use crate::config::StreamCount;
 use crate::control::RopewalkOffer;
+use crate::session_request::{Loss, SessionRequest};
 use ropewalk::app::report::{Act, Mended, Report, Tally};
 use ropewalk::app::supervise::Worker;
 use ropewalk::app::terminal;
@@ -131,13 +131,11 @@ impl Transfer<'_> {
     pub(super) fn file_job(&self, offer: &RopewalkOffer, sink: Sink, shown: &str) -> ReceiverJob {
         let config = self.fetch.config;
         let protocol = ReceiverProtocol::Ropewalk {
-            session: self.session(self.offer),
+            streams: self.streams(),
             sink,
             size: offer.size,
             grows: config.streams == StreamCount::Auto,
             verify: config.verify,
-            single_port: config.single_port,
-            handed: self.server.children().is_some(),
         };
         self.job(protocol, shown)
     }

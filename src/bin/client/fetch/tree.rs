@@ -54,6 +54,7 @@ pub(super) fn run(
         streams: tally.streams,
         is_checked: fetch.config.tree.verify == TreeVerify::Blocks,
         is_dry: fetch.config.tree.options.dry_run,
+        is_push: false,
         mended,
     })
 }
@@ -100,15 +101,14 @@ fn explain(error: &io::Error, shown: &str) -> Error {
 fn job(transfer: &Transfer<'_>, offer: &TreeOffer, has_folder: bool) -> TreeJob {
     let config = transfer.fetch.config;
     TreeJob {
-        session: transfer.session(transfer.offer),
+        streams: transfer.streams(),
         top: offer.folder,
         has_folder,
         sync: config.start_options.sync,
         grows: config.streams == StreamCount::Auto,
         unchecked: config.tree.verify == TreeVerify::Nothing,
-        single_port: config.single_port,
-        handed: transfer.server.children().is_some(),
         options: config.tree.options.clone(),
+        limits: None,
     }
 }
 

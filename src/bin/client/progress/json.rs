@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::Snapshot;
-use crate::config::Config;
+use crate::config::{Config, Task};
 use crate::destination::{Destination, Names};
 use crate::summary::Summary;
 use ropewalk::app::report::TreeTally;
@@ -18,18 +18,22 @@ type Members = Vec<(String, Value)>;
 
 /// The first object.
 pub(super) fn start(config: &Config) -> Value {
-    let output = match &config.destination {
-        Destination::Named(Names { file, folder }) => {
-            escape(file.as_ref().unwrap_or(folder).as_os_str().as_bytes())
+    let (file, output) = match &config.task {
+        Task::Fetch(Destination::Named(Names { file, folder })) => {
+            let output = file.as_ref().unwrap_or(folder).as_os_str().as_bytes();
+            (escape(&config.file), escape(output))
         }
-        Destination::Descriptor(1) => "-".to_string(),
-        Destination::Descriptor(number) => format!("/dev/fd/{number}"),
+        Task::Fetch(Destination::Descriptor(1)) => (escape(&config.file), "-".to_string()),
+        Task::Fetch(Destination::Descriptor(number)) => {
+            (escape(&config.file), format!("/dev/fd/{number}"))
+        }
+        Task::Push(source) => (escape(source.as_os_str().as_bytes()), escape(&config.file)),
     };
     Value::object([
         ("event", Value::from("start")),
         ("version", Value::from(ropewalk::VERSION)),
         ("server", Value::from(escape(config.server.typed.as_bytes()))),
-        ("file", Value::from(escape(&config.file))),
+        ("file", Value::from(file)),
         ("output", Value::from(output)),
     ])
 }

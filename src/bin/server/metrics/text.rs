@@ -91,12 +91,36 @@ pub(super) fn format(counters: &Counters, totals: &Totals) -> String {
     );
 
     downloads_and_uploads(&mut text, totals);
+    pushes(&mut text, &totals.pushes);
 
     text.family("ropewalk_errors_total", "counter", "Error responses, by status.");
     for (status, count) in counters.errors() {
         text.sample("ropewalk_errors_total", &format!("status=\"{status}\""), count);
     }
     text.0
+}
+
+fn pushes(text: &mut Text, pushes: &Numbers) {
+    text.outcomes("ropewalk_pushes_total", "Pushes that have ended.", pushes);
+    text.single("ropewalk_pushes_active", "gauge", "Pushes under way.", pushes.active);
+    text.single(
+        "ropewalk_push_bytes_total",
+        "counter",
+        "Bytes of files that pushes have brought.",
+        pushes.bytes,
+    );
+    text.single(
+        "ropewalk_push_files_total",
+        "counter",
+        "Files of folders that pushes have brought.",
+        pushes.files,
+    );
+    text.single(
+        "ropewalk_push_seconds_total",
+        "counter",
+        "Total duration of the pushes that have ended.",
+        seconds(pushes),
+    );
 }
 
 fn downloads_and_uploads(text: &mut Text, totals: &Totals) {
@@ -157,7 +181,8 @@ mod tests {
         };
         let downloads = Numbers { ended: [0, 1, 0], ..Numbers::default() };
         let uploads = Numbers { ended: [8, 0, 9], bytes: 10, ..Numbers::default() };
-        let text = format(&counters, &Totals { transfers, downloads, uploads });
+        let pushes = Numbers { ended: [3, 0, 2], bytes: 11, files: 12, ..Numbers::default() };
+        let text = format(&counters, &Totals { transfers, downloads, uploads, pushes });
         for line in [
             "# TYPE ropewalk_transfers_total counter",
             "ropewalk_transfers_total{outcome=\"complete\"} 5",
@@ -174,6 +199,12 @@ mod tests {
             "ropewalk_uploads_active 0",
             "ropewalk_upload_bytes_total 10",
             "ropewalk_upload_seconds_total 0.000000",
+            "ropewalk_pushes_total{outcome=\"complete\"} 3",
+            "ropewalk_pushes_total{outcome=\"failed\"} 2",
+            "ropewalk_pushes_active 0",
+            "ropewalk_push_bytes_total 11",
+            "ropewalk_push_files_total 12",
+            "ropewalk_push_seconds_total 0.000000",
             "ropewalk_errors_total{status=\"404\"} 1",
         ] {
             assert!(text.lines().any(|own| own == line), "{line} is missing:\n{text}");

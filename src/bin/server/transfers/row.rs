@@ -21,6 +21,8 @@ pub(super) struct Row {
     /// The address that its limit counts for (`origin.rs`).
     pub(super) origin: IpAddr,
     pub(super) stage: Stage,
+    /// Which kind of transfer it is, where a worker does it.
+    pub(super) moves: Kind,
     /// A number that changes whenever something moves.
     pub(super) progress: u64,
     /// When `progress` changed last, or when the bytes were first allowed to move.
@@ -45,7 +47,7 @@ pub(super) enum Stage {
     /// A sender of classic streams, with its lifeline. Its client could not go on if it
     /// ended. It ends by itself when its streams stall.
     Classic(UnixStream),
-    /// A sender of ropewalk streams, which may be silent without limit. Its client can get
+    /// A worker with ropewalk streams, which may be silent without limit. Its client can get
     /// another session.
     Session {
         /// What its streams show.
@@ -68,6 +70,7 @@ impl Row {
         Row {
             origin,
             stage,
+            moves: Kind::Transfer,
             progress: 0,
             moved_at: now,
             told: None,
@@ -96,7 +99,7 @@ impl Row {
     /// and after its end.
     pub(super) fn kind(&self) -> Option<Kind> {
         match self.stage {
-            Stage::Classic(_) | Stage::Session { .. } | Stage::Evicted => Some(Kind::Transfer),
+            Stage::Classic(_) | Stage::Session { .. } | Stage::Evicted => Some(self.moves),
             Stage::Download(_) => Some(Kind::Download),
             Stage::Upload(_) => Some(Kind::Upload),
             Stage::Preparing | Stage::Ended => None,

@@ -7,7 +7,7 @@
 use super::admission::{self, Decision, Limits};
 use super::row::{Row, Rows, Stage};
 use super::share::Shares;
-use super::totals::{Outcome, Totals};
+use super::totals::{Kind, Outcome, Totals};
 use crate::origin::origin;
 use ropewalk::app::report::Tally;
 use ropewalk::codec::http::{Refusal, Status};
@@ -144,6 +144,20 @@ impl Table {
         })
     }
 
+    /// Ends the session with this token; with `silence` only if it has no stream, and has moved
+    /// nothing for so long.
+    pub(crate) fn end_session(&self, token: &[u8; 16], silence: Option<Duration>, now: Instant) {
+        let mut content = lock(&self.content);
+        let found = content.rows.iter().find(|(_, row)| {
+            let is_it = matches!(&row.stage, Stage::Session { token: own, .. } if own.is(token));
+            let is_idle = |limit| row.streams == 0 && row.silence(now) >= limit;
+            is_it && silence.is_none_or(is_idle)
+        });
+        if let Some(id) = found.map(|(id, _)| *id) {
+            self.evict(&mut content, id, now);
+        }
+    }
+
     /// The numbers since the start of the server.
     pub(crate) fn totals(&self) -> Totals {
         let content = lock(&self.content);
@@ -266,6 +280,20 @@ impl TransferEntry {
         };
         self.entry.change(now, |row| (row.stage, row.moved_at) = (stage, now));
         Ok(())
+    }
+
+    /// As [`TransferEntry::has_sender`], with a receiver of a push.
+    ///
+    /// # Errors
+    /// What dup(2) gives.
+    pub(crate) fn has_receiver(
+        &self,
+        lifeline: &UnixStream,
+        token: Token,
+        now: Instant,
+    ) -> io::Result<()> {
+        self.entry.change(now, |row| row.moves = Kind::Push);
+        self.has_sender(lifeline, Some(token), now)
     }
 
     /// Records a report of the sender.

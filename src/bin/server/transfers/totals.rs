@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Download,
     /// A PUT whose body the server receives.
     Upload,
+    /// A receiver does it, over streams.
+    Push,
 }
 
 /// The numbers of one kind.
@@ -77,6 +79,7 @@ pub(crate) struct Totals {
     pub(crate) transfers: Numbers,
     pub(crate) downloads: Numbers,
     pub(crate) uploads: Numbers,
+    pub(crate) pushes: Numbers,
 }
 
 impl Totals {
@@ -86,6 +89,7 @@ impl Totals {
             Kind::Transfer => &mut self.transfers,
             Kind::Download => &mut self.downloads,
             Kind::Upload => &mut self.uploads,
+            Kind::Push => &mut self.pushes,
         }
     }
 }

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 const DEFAULT_KEEP_FREE: u64 = 5;
 
 /// The options that only make sense together with `--writable`.
-const OTHERS: [&str; 3] = ["writable-by-anyone", "max-upload", "keep-free"];
+const OTHERS: [&str; 6] =
+    ["writable-by-anyone", "max-upload", "max-files", "keep-free", "allow-delete", "allow-owner"];
 
 /// What the user allows.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,8 +22,14 @@ pub(crate) struct Rules {
     pub(crate) by_anyone: bool,
     /// The most bytes of a file.
     pub(crate) max_size: u64,
+    /// The most entries of a folder.
+    pub(crate) max_files: u64,
     /// Percent of the file system that stay free.
     pub(crate) keep_free: u64,
+    /// Whether a push of a folder may delete.
+    pub(crate) allow_delete: bool,
+    /// Whether a push of a folder may set owners and set-id bits.
+    pub(crate) allow_owner: bool,
 }
 
 impl Rules {
@@ -52,7 +59,10 @@ impl Rules {
             folder: PathBuf::from(folder),
             by_anyone,
             max_size: arguments.size("max-upload")?.unwrap_or(u64::MAX),
+            max_files: arguments.number("max-files", 1..=i64::MAX as u64)?.unwrap_or(u64::MAX),
             keep_free: arguments.number("keep-free", 0..=100)?.unwrap_or(DEFAULT_KEEP_FREE),
+            allow_delete: arguments.has("allow-delete"),
+            allow_owner: arguments.has("allow-owner"),
         }))
     }
 }
@@ -78,7 +88,15 @@ mod tests {
     #[test]
     fn writing_needs_a_password_or_the_word_that_it_needs_none() {
         let folder = PathBuf::from("in");
-        let defaults = Rules { folder, by_anyone: false, max_size: u64::MAX, keep_free: 5 };
+        let defaults = Rules {
+            folder,
+            by_anyone: false,
+            max_size: u64::MAX,
+            max_files: u64::MAX,
+            keep_free: 5,
+            allow_delete: false,
+            allow_owner: false,
+        };
         assert_eq!(rules("--writable in --auth users 0").unwrap(), Some(defaults));
         assert!(rules("--writable in --writable-by-anyone 0").unwrap().unwrap().by_anyone);
         for line in ["--writable in 0", "--writable in --writable-by-anyone --auth users 0"] {
@@ -99,7 +117,14 @@ mod tests {
 
     #[test]
     fn limits_on_uploads_need_uploads() {
-        for option in ["--max-upload 1G", "--keep-free 9", "--writable-by-anyone"] {
+        for option in [
+            "--max-upload 1G",
+            "--max-files 9",
+            "--keep-free 9",
+            "--allow-delete",
+            "--allow-owner",
+            "--writable-by-anyone",
+        ] {
             let error = rules(&format!("{option} --auth users 0")).unwrap_err().to_string();
             assert!(error.ends_with(": needs --writable"), "{error}");
         }

@@ -7,18 +7,18 @@ use ropewalk::sys::volume::{self, Room};
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Bytes that a file takes beside its content.
 const ENTRY_BYTES: u64 = 4096;
 
 /// The room for the uploads of a server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Space {
     /// Percent of a file system that stay free.
     keep_free: u64,
     /// Bytes that uploads have announced and not written yet, by the file system's number.
-    promised: Mutex<HashMap<u64, u64>>,
+    promised: Arc<Mutex<HashMap<u64, u64>>>,
 }
 
 /// Too little room.
@@ -27,8 +27,8 @@ pub(crate) struct Full;
 
 /// The bytes that one upload has announced and not written yet.
 #[derive(Debug)]
-pub(crate) struct Promise<'a> {
-    space: &'a Space,
+pub(crate) struct Promise {
+    promised: Arc<Mutex<HashMap<u64, u64>>>,
     device: u64,
     left: u64,
 }
@@ -36,14 +36,14 @@ pub(crate) struct Promise<'a> {
 impl Space {
     /// Keeps so many percent of a file system free.
     pub(crate) fn new(keep_free: u64) -> Space {
-        Space { keep_free, promised: Mutex::default() }
+        Space { keep_free, promised: Arc::default() }
     }
 
     /// Promises room for `size` bytes of `file`, which has none yet.
     ///
     /// # Errors
     /// Its file system has too little room.
-    pub(crate) fn promise(&self, file: &File, size: u64) -> Result<Promise<'_>, Full> {
+    pub(crate) fn promise(&self, file: &File, size: u64) -> Result<Promise, Full> {
         let device = file.metadata().map_or(0, |found| found.dev());
         let left = size.saturating_add(ENTRY_BYTES);
         let room = volume::room(file);
@@ -54,7 +54,8 @@ impl Space {
             return Err(Full);
         }
         promised.insert(device, needed);
-        Ok(Promise { space: self, device, left })
+        drop(promised);
+        Ok(Promise { promised: self.promised.clone(), device, left })
     }
 
     /// Whether the file system of `file` has room for `bytes` more.
@@ -76,12 +77,12 @@ impl Space {
     }
 }
 
-impl Promise<'_> {
+impl Promise {
     /// Notes that `bytes` were written or taken on the disk.
     pub(crate) fn keep(&mut self, bytes: u64) {
         let kept = bytes.min(self.left);
         self.left -= kept;
-        let mut promised = lock(&self.space.promised);
+        let mut promised = lock(&self.promised);
         if let Some(all) = promised.get_mut(&self.device) {
             *all = all.saturating_sub(kept);
             if *all == 0 {
@@ -91,7 +92,7 @@ impl Promise<'_> {
     }
 }
 
-impl Drop for Promise<'_> {
+impl Drop for Promise {
     fn drop(&mut self) {
         self.keep(u64::MAX);
     }

@@ -13,6 +13,7 @@ pub static CLIENT: Program = Program {
         "http://host:port/path [ofile]",
         "host:port streams file [ofile]",
         "[user@]host:path [ofile]",
+        "--push host:port streams file [ofile]",
     ],
     positionals: &[
         Positional {
@@ -42,6 +43,12 @@ pub static CLIENT: Program = Program {
         Group {
             title: "what to fetch",
             options: &[
+                Opt {
+                    short: None,
+                    long: "push",
+                    value: None,
+                    help: "send FILE, a file or a folder here, to OFILE on a server with --writable",
+                },
                 Opt {
                     short: None,
                     long: "auth",
@@ -238,6 +245,10 @@ pub static CLIENT: Program = Program {
         ("Fetch a file by its URL into this folder", "{} http://box:8080/srv/file.iso"),
         ("Fetch a file over 4 streams", "{} box:8080 4 data/file.iso file.iso"),
         ("Fetch a folder, or bring it up to date", "{} box:8080 4 srv/photos photos"),
+        (
+            "Push a folder to a server, or bring it up to date",
+            "{} --push box:8080 4 photos in/photos",
+        ),
         ("Fetch through ssh, from a machine where no server runs", "{} user@box:data/file.iso"),
         ("Fetch from a container over 4 streams", "{} -e 'docker exec -i' web 4 /srv/file.iso"),
         ("Unpack an archive while it arrives", "{} http://box:8080/srv/backup.tar - | tar x"),

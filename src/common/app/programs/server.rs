@@ -121,9 +121,27 @@ pub static SERVER: Program = Program {
                 },
                 Opt {
                     short: None,
+                    long: "max-files",
+                    value: Some("N"),
+                    help: "with --writable, the most entries of a folder that is pushed (default: no limit)",
+                },
+                Opt {
+                    short: None,
                     long: "keep-free",
                     value: Some("PERCENT"),
                     help: "with --writable, refuse uploads that would leave less of the file system free (default: 5)",
+                },
+                Opt {
+                    short: None,
+                    long: "allow-delete",
+                    value: None,
+                    help: "with --writable, let a client that pushes a folder delete what it does not have",
+                },
+                Opt {
+                    short: None,
+                    long: "allow-owner",
+                    value: None,
+                    help: "with --writable, let a client that pushes a folder set owners and set-id bits",
                 },
             ],
         },

@@ -7,14 +7,13 @@
 //! - tree: the folder, if there is one to change or to compare with;
 //! - piped, in either protocol: the one descriptor that takes the bytes in order.
 //!
-//! Later messages: another session (session.rs), after a report that this one is lost; a stream
-//! that the client has opened (new_stream.rs), after a report that one is needed.
+//! Before these comes the listener of streams that are accepted. streams.rs has the later messages.
 
 #![forbid(unsafe_code)]
 
 use super::fields::{Fields, from_flag};
 use super::offer::FolderState;
-use super::session::Session;
+use super::streams::Streams;
 use super::tree_options::TreeOptions;
 use super::verify::Verify;
 use crate::codec::json::Value;
@@ -48,8 +47,8 @@ pub enum ReceiverProtocol {
     },
     /// The ropewalk protocol.
     Ropewalk {
-        /// The first session.
-        session: Session,
+        /// Where the streams come from.
+        streams: Streams,
         /// Where the bytes go.
         sink: Sink,
         /// Bytes of the file.
@@ -59,10 +58,6 @@ pub enum ReceiverProtocol {
         grows: bool,
         /// How to check the bytes.
         verify: Verify,
-        /// Whether the streams go to the control port from the start.
-        single_port: bool,
-        /// Whether the client opens the streams and hands them over.
-        handed: bool,
     },
     /// A tree, over the ropewalk protocol.
     Tree(Box<TreeJob>),
@@ -71,9 +66,9 @@ pub enum ReceiverProtocol {
 /// What a receiver needs for a tree.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TreeJob {
-    /// The first session.
-    pub session: Session,
-    /// What the server says of the folder.
+    /// Where the streams come from.
+    pub streams: Streams,
+    /// What the source says of the folder.
     pub top: FolderState,
     /// Whether there is a folder to compare with and to fill.
     pub has_folder: bool,
@@ -83,12 +78,22 @@ pub struct TreeJob {
     pub grows: bool,
     /// Whether blocks need no checksum.
     pub unchecked: bool,
-    /// As for a file.
-    pub single_port: bool,
-    /// As for a file.
-    pub handed: bool,
     /// How to compare, and what to do.
     pub options: TreeOptions,
+    /// What a source that is not trusted may have done here; `None` for any.
+    pub limits: Option<TreeLimits>,
+}
+
+/// What a source that is not trusted may have done in a tree. Symbolic links that lead out of the
+/// tree are not made then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TreeLimits {
+    /// The most bytes of a file.
+    pub max_size: u64,
+    /// The most entries.
+    pub max_entries: u64,
+    /// The bits of a mode that no entry gets.
+    pub umask: u16,
 }
 
 /// Where the bytes of a file go.
@@ -125,16 +130,8 @@ impl ReceiverJob {
                 members.extend(rate);
                 members.extend(is_piped.then_some(piped));
             }
-            ReceiverProtocol::Ropewalk {
-                session,
-                sink,
-                size,
-                grows,
-                verify,
-                single_port,
-                handed,
-            } => {
-                members.extend(session.members());
+            ReceiverProtocol::Ropewalk { streams, sink, size, grows, verify } => {
+                members.extend(streams.members());
                 members.extend([
                     match sink {
                         Sink::Kept { sync, .. } => ("sync", from_flag(*sync)),
@@ -146,15 +143,13 @@ impl ReceiverJob {
                     ("grows", from_flag(*grows)),
                     trace,
                     ("verify", Value::from(verify.word())),
-                    ("single_port", from_flag(*single_port)),
                 ]);
-                members.extend(handed.then_some(("handed", from_flag(true))));
                 members.extend(rate);
                 let has_basis = matches!(sink, Sink::Kept { basis: true, .. });
                 members.extend(has_basis.then(|| ("basis", from_flag(true))));
             }
             ReceiverProtocol::Tree(tree) => {
-                members.extend(tree.session.members());
+                members.extend(tree.streams.members());
                 members.extend(tree.top.members());
                 members.extend(tree.top.mtime.members());
                 members.extend([
@@ -165,10 +160,9 @@ impl ReceiverJob {
                     ("grows", from_flag(tree.grows)),
                     trace,
                     ("unchecked", from_flag(tree.unchecked)),
-                    ("single_port", from_flag(tree.single_port)),
-                    ("handed", from_flag(tree.handed)),
                     ("tree", tree.options.to_json()),
                 ]);
+                members.extend(tree.limits.iter().flat_map(TreeLimits::members));
                 members.extend(rate);
             }
         }
@@ -192,7 +186,7 @@ impl ReceiverJob {
                 ReceiverProtocol::Tree(Box::new(TreeJob::from_fields(&fields, object)?))
             }
             2 => ReceiverProtocol::Ropewalk {
-                session: Session::from_fields(&fields)?,
+                streams: Streams::from_fields(&fields)?,
                 sink: match piped {
                     true => Sink::Piped,
                     false => Sink::Kept {
@@ -204,8 +198,6 @@ impl ReceiverJob {
                 grows: fields.flag_if_any("grows")?,
                 verify: Verify::from_word(fields.text("verify")?)
                     .ok_or_else(|| fields.invalid("verify"))?,
-                single_port: fields.flag("single_port")?,
-                handed: fields.flag_if_any("handed")?,
             },
             _ => return Err(fields.invalid("protocol")),
         };
@@ -222,15 +214,35 @@ impl TreeJob {
     fn from_fields(fields: &Fields<'_>, object: &Value) -> Result<TreeJob> {
         let options = object.get("tree").ok_or_else(|| fields.invalid("tree"))?;
         Ok(TreeJob {
-            session: Session::from_fields(fields)?,
+            streams: Streams::from_fields(fields)?,
             top: FolderState::from_members(object).ok_or_else(|| fields.invalid("folder"))?,
             has_folder: fields.flag("has_folder")?,
             sync: fields.flag("sync")?,
             grows: fields.flag("grows")?,
             unchecked: fields.flag("unchecked")?,
-            single_port: fields.flag("single_port")?,
-            handed: fields.flag("handed")?,
             options: TreeOptions::from_json(options)?,
+            limits: fields
+                .has("max_entries")
+                .then(|| TreeLimits::from_fields(fields))
+                .transpose()?,
+        })
+    }
+}
+
+impl TreeLimits {
+    fn members(&self) -> [(&'static str, Value); 3] {
+        [
+            ("max_size", Value::from_u64(self.max_size)),
+            ("max_entries", Value::from_u64(self.max_entries)),
+            ("umask", Value::from_u64(self.umask.into())),
+        ]
+    }
+
+    fn from_fields(fields: &Fields<'_>) -> Result<TreeLimits> {
+        Ok(TreeLimits {
+            max_size: fields.number("max_size")?,
+            max_entries: fields.number("max_entries")?,
+            umask: fields.number("umask")?,
         })
     }
 }
@@ -247,16 +259,16 @@ mod tests {
 
     const ROPEWALK: &str = concat!(
         r#"{"address":"192.0.2.1:46687","control":"192.0.2.1:8080","#,
-        r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"sync":1,"shown":"out","#,
-        r#""protocol":2,"size":10,"grows":0,"trace":1,"verify":"md5","single_port":0}"#
+        r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"single_port":0,"sync":1,"#,
+        r#""shown":"out","protocol":2,"size":10,"grows":0,"trace":1,"verify":"md5"}"#
     );
 
     const TREE: &str = concat!(
         r#"{"address":"192.0.2.1:46687","control":"192.0.2.1:8080","#,
-        r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"#,
+        r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"single_port":0,"#,
         r#""folder":"000102030405060708090a0b0c0d0e0f","mode":493,"uid":0,"gid":7,"#,
         r#""mtime_s":-5,"mtime_ns":9,"has_folder":1,"sync":1,"shown":"out","protocol":2,"#,
-        r#""grows":0,"trace":0,"unchecked":0,"single_port":0,"handed":0,"#,
+        r#""grows":0,"trace":0,"unchecked":0,"#,
         r#""tree":{"rules":["-2a"],"delete":"none","dry_run":0,"checksum":0,"whole":0,"#,
         r#""ignore_existing":0,"update":0,"hard_links":0,"owner":0,"verbose":1}}"#
     );
@@ -267,6 +279,12 @@ mod tests {
         let ReceiverProtocol::Tree(tree) = &job.protocol else { panic!() };
         assert_eq!((tree.top.mode, tree.top.gid, tree.top.mtime.seconds), (0o755, 7, -5));
         assert!(tree.has_folder && tree.options.verbose && survives(TREE));
+        assert_eq!(tree.limits, None);
+        let limits = r#""verbose":1},"max_size":7,"max_entries":8,"umask":18}"#;
+        let limited = TREE.replace(r#""verbose":1}}"#, limits);
+        let ReceiverProtocol::Tree(tree) = read(&limited).unwrap().protocol else { panic!() };
+        assert_eq!(tree.limits, Some(TreeLimits { max_size: 7, max_entries: 8, umask: 0o22 }));
+        assert!(survives(&limited));
         for key in ["folder", "has_folder", "sync", "unchecked", "mtime_s"] {
             assert!(read(&TREE.replace(&format!("\"{key}\""), "\"other\"")).is_err(), "{key}");
         }
@@ -295,22 +313,24 @@ mod tests {
     fn a_ropewalk_job_survives_the_socket() {
         let job = read(ROPEWALK).unwrap();
         assert!(job.trace && job.rate.is_none());
-        let ReceiverProtocol::Ropewalk { session, sink, size, grows, verify, single_port, handed } =
-            job.protocol
-        else {
+        let ReceiverProtocol::Ropewalk { streams, sink, size, grows, verify } = job.protocol else {
             panic!("another protocol");
         };
-        assert_eq!((session.address.port(), session.streams), (46687, 4));
+        assert_eq!(streams.count(), 4);
         let kept = Sink::Kept { sync: true, basis: false };
         assert_eq!((sink, size, verify), (kept, 10, Verify::Md5));
-        assert!(!grows && !single_port && !handed);
+        assert!(!grows);
         assert!(survives(ROPEWALK));
         assert!(survives(&ROPEWALK.replace("single_port\":0", "single_port\":0,\"handed\":1")));
+        let accepted = r#""idle_ms":30000,"stall_ms":60000,"peer":"192.0.2.7""#;
+        let begin = ROPEWALK.find("\"session").unwrap();
+        let text = ROPEWALK[begin..].replace("\"single_port\":0", accepted);
+        assert!(survives(&format!("{{{text}")));
     }
 
     #[test]
     fn a_piped_ropewalk_job_survives_the_socket() {
-        let text = ROPEWALK.replace("\"sync\":1", "\"piped\":1").replace(":0}", ":1,\"rate\":9}");
+        let text = ROPEWALK.replace("\"sync\":1", "\"piped\":1").replace("\"}", "\",\"rate\":9}");
         let job = read(&text).unwrap();
         assert!(matches!(job.protocol, ReceiverProtocol::Ropewalk { sink: Sink::Piped, .. }));
         assert!(survives(&text));
@@ -318,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_ropewalk_job_with_an_older_file_survives_the_socket() {
-        let text = ROPEWALK.replace(":0}", ":0,\"basis\":1}");
+        let text = ROPEWALK.replace("\"}", "\",\"basis\":1}");
         let ReceiverProtocol::Ropewalk { sink, .. } = read(&text).unwrap().protocol else {
             panic!("another protocol");
         };

@@ -1,26 +1,19 @@
-//! The job of a sender. Its descriptors are the listening socket and the file or folder, in this
-//! order.
-//! Later messages: a new rate (rate.rs), a handed stream (handed.rs).
+//! The job of a sender. Its descriptors are the listening socket, where it accepts streams, and the
+//! file or folder, in this order. streams.rs has the later messages.
 
 #![forbid(unsafe_code)]
 
 use super::fields::{Fields, from_flag, from_milliseconds};
+use super::streams::Streams;
 use super::version::Version;
 use crate::codec::json::Value;
 use crate::error::Result;
-use crate::hash::hex;
 use std::net::IpAddr;
 use std::time::Duration;
 
 /// The job. It has no `Debug`, so that a token cannot slip into a log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SenderJob {
-    /// How many streams, 1 to 255.
-    pub streams: u8,
-    /// How long to wait for a stream while none is open. Whole milliseconds.
-    pub idle: Duration,
-    /// How long to wait for a stream to accept more data. Whole milliseconds.
-    pub stall: Duration,
     /// Bytes per second at most; the server may change it later.
     pub rate: Option<u64>,
     /// The protocol, and what it needs.
@@ -36,28 +29,30 @@ pub enum SenderProtocol {
         size: u64,
         /// Bytes of a block.
         block_size: u64,
+        /// How many streams, 1 to 255.
+        streams: u8,
         /// The only address that streams may come from.
         peer: IpAddr,
+        /// How long to wait for a stream while none is open. Whole milliseconds.
+        idle: Duration,
+        /// How long to wait for a stream to accept more data. Whole milliseconds.
+        stall: Duration,
     },
     /// The ropewalk protocol.
     Ropewalk {
-        /// The token that the streams show.
-        token: [u8; 16],
+        /// Where the streams come from.
+        streams: Streams,
         /// Bytes that the file takes on the disk.
         stored: u64,
         /// The state that the file must stay in.
         version: Version,
-        /// The only address that streams may come from, if there is one.
-        peer: Option<IpAddr>,
     },
     /// The ropewalk protocol, for a folder and everything below it.
     Tree {
-        /// The token that the streams show.
-        token: [u8; 16],
+        /// Where the streams come from.
+        streams: Streams,
         /// Without what is mounted from another file system.
         one_file_system: bool,
-        /// The only address that streams may come from, if there is one.
-        peer: Option<IpAddr>,
     },
 }
 
@@ -65,40 +60,35 @@ impl SenderJob {
     /// The job as JSON, without the keys of the transport.
     pub fn to_json(&self) -> Value {
         let mut members = Vec::new();
-        let peer = match &self.protocol {
-            SenderProtocol::Classic { size, block_size, peer } => {
+        match &self.protocol {
+            SenderProtocol::Classic { size, block_size, streams, peer, idle, stall } => {
                 members.extend([
                     ("protocol", Value::from_u64(1)),
                     ("size", Value::from_u64(*size)),
                     ("block_size", Value::from_u64(*block_size)),
+                    ("threads", Value::from_u64((*streams).into())),
+                    ("idle_ms", from_milliseconds(*idle)),
+                    ("stall_ms", from_milliseconds(*stall)),
+                    ("peer", Value::from(peer.to_string())),
                 ]);
-                Some(*peer)
             }
-            SenderProtocol::Ropewalk { token, stored, version, peer } => {
+            SenderProtocol::Ropewalk { streams, stored, version } => {
                 members.extend([
                     ("protocol", Value::from_u64(2)),
-                    ("session", Value::from(hex(token))),
                     ("stored", Value::from_u64(*stored)),
                 ]);
                 members.extend(version.members());
-                *peer
+                members.extend(streams.members());
             }
-            SenderProtocol::Tree { token, one_file_system, peer } => {
+            SenderProtocol::Tree { streams, one_file_system } => {
                 members.extend([
                     ("protocol", Value::from_u64(2)),
-                    ("session", Value::from(hex(token))),
                     ("tree", from_flag(true)),
                     ("one_file_system", from_flag(*one_file_system)),
                 ]);
-                *peer
+                members.extend(streams.members());
             }
-        };
-        members.extend([
-            ("threads", Value::from_u64(self.streams.into())),
-            ("idle_ms", from_milliseconds(self.idle)),
-            ("stall_ms", from_milliseconds(self.stall)),
-        ]);
-        members.extend(peer.map(|peer| ("peer", Value::from(peer.to_string()))));
+        }
         members.extend(self.rate.map(|rate| ("rate", Value::from_u64(rate))));
         Value::object(members)
     }
@@ -109,33 +99,27 @@ impl SenderJob {
     /// A key is missing or wrong.
     pub fn from_json(object: &Value) -> Result<SenderJob> {
         let fields = Fields::of("job", object);
-        let peer = || fields.has("peer").then(|| fields.spelled("peer")).transpose();
         let protocol = match fields.number("protocol")? {
             1u64 => SenderProtocol::Classic {
                 size: fields.number("size")?,
                 block_size: fields.number("block_size")?,
+                streams: fields.streams("threads")?,
                 peer: fields.spelled("peer")?,
+                idle: fields.milliseconds("idle_ms")?,
+                stall: fields.milliseconds("stall_ms")?,
             },
             2 if fields.flag_if_any("tree")? => SenderProtocol::Tree {
-                token: fields.bytes("session")?,
+                streams: Streams::from_fields(&fields)?,
                 one_file_system: fields.flag("one_file_system")?,
-                peer: peer()?,
             },
             2 => SenderProtocol::Ropewalk {
-                token: fields.bytes("session")?,
+                streams: Streams::from_fields(&fields)?,
                 stored: fields.number("stored")?,
                 version: Version::from_fields(&fields)?,
-                peer: peer()?,
             },
             _ => return Err(fields.invalid("protocol")),
         };
-        Ok(SenderJob {
-            streams: fields.streams("threads")?,
-            idle: fields.milliseconds("idle_ms")?,
-            stall: fields.milliseconds("stall_ms")?,
-            rate: fields.number_if_any("rate")?,
-            protocol,
-        })
+        Ok(SenderJob { rate: fields.number_if_any("rate")?, protocol })
     }
 }
 
@@ -151,14 +135,14 @@ mod tests {
     );
 
     const ROPEWALK: &str = concat!(
-        r#"{"protocol":2,"session":"59843ddebe0a9675580d96b8bfb4b196","stored":4096,"size":10,"#,
-        r#""mtime_s":-5,"mtime_ns":999999999,"ctime_s":1704067200,"ctime_ns":0,"threads":4,"#,
-        r#""idle_ms":30000,"stall_ms":60000,"peer":"2001:db8::7","rate":1048576}"#
+        r#"{"protocol":2,"stored":4096,"size":10,"#,
+        r#""mtime_s":-5,"mtime_ns":999999999,"ctime_s":1704067200,"ctime_ns":0,"#,
+        r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"idle_ms":30000,"stall_ms":60000,"peer":"2001:db8::7","rate":1048576}"#
     );
 
     const TREE: &str = concat!(
-        r#"{"protocol":2,"session":"59843ddebe0a9675580d96b8bfb4b196","tree":1,"#,
-        r#""one_file_system":0,"threads":4,"idle_ms":30000,"stall_ms":60000,"#,
+        r#"{"protocol":2,"tree":1,"one_file_system":0,"#,
+        r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"idle_ms":30000,"stall_ms":60000,"#,
         r#""peer":"2001:db8::7"}"#
     );
 
@@ -170,9 +154,13 @@ mod tests {
     fn a_classic_job_survives_the_socket() {
         let job = read(CLASSIC).unwrap();
         let peer = "192.0.2.7".parse().unwrap();
-        assert!(job.protocol == SenderProtocol::Classic { size: 10, block_size: 2, peer });
-        assert_eq!((job.streams, job.rate), (8, None));
-        assert_eq!((job.idle.as_secs(), job.stall.as_secs()), (30, 60));
+        let (idle, stall) = (Duration::from_secs(30), Duration::from_secs(60));
+        let (size, block_size, streams) = (10, 2, 8);
+        assert!(
+            job.protocol
+                == SenderProtocol::Classic { size, block_size, streams, peer, idle, stall }
+        );
+        assert_eq!(job.rate, None);
         assert_eq!(job.to_json().to_string(), CLASSIC);
     }
 
@@ -191,10 +179,8 @@ mod tests {
         for (number, flag) in [("0", false), ("1", true)] {
             let text = TREE.replace("system\":0", &format!("system\":{number}"));
             let job = read(&text).unwrap();
-            let SenderProtocol::Tree { token, one_file_system, peer } = &job.protocol else {
-                panic!()
-            };
-            assert_eq!((token[0], *one_file_system, peer.is_some()), (0x59, flag, true));
+            let SenderProtocol::Tree { streams, one_file_system } = &job.protocol else { panic!() };
+            assert_eq!((streams.count(), *one_file_system), (4, flag));
             assert_eq!(job.to_json().to_string(), text);
         }
     }
@@ -210,9 +196,9 @@ mod tests {
 
     #[test]
     fn each_other_key_is_needed_and_named() {
-        let common = ["protocol", "size", "threads", "idle_ms", "stall_ms"];
+        let common = ["protocol", "size", "threads", "stall_ms"];
         let stamps = ["mtime_s", "mtime_ns", "ctime_s", "ctime_ns"];
-        let classic = common.iter().chain(&["block_size"]).map(|key| (CLASSIC, *key));
+        let classic = common.iter().chain(&["block_size", "idle_ms"]).map(|key| (CLASSIC, *key));
         let ropewalk = common.iter().chain(&stamps).chain(&["session", "stored"]);
         let tree = ["session", "one_file_system", "threads"].map(|key| (TREE, key));
         let ropewalk = ropewalk.map(|key| (ROPEWALK, *key));
@@ -221,6 +207,17 @@ mod tests {
             let error = read(&lacking).err().unwrap().to_string();
             assert_eq!(error, format!("the job lacks '{key}'"));
         }
+    }
+
+    #[test]
+    fn a_job_with_streams_that_are_dialled_survives_the_socket() {
+        let dialled = concat!(
+            r#""address":"192.0.2.1:46687","control":"192.0.2.1:8080","#,
+            r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"single_port":0,"#
+        );
+        let begin = ROPEWALK.find("\"session").unwrap();
+        let text = format!("{}{dialled}\"rate\":9}}", &ROPEWALK[..begin]);
+        assert_eq!(read(&text).unwrap().to_json().to_string(), text);
     }
 
     #[test]

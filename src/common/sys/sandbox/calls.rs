@@ -1,11 +1,11 @@
 //! The system calls that a worker needs after its start, by architecture: names and reasons.
 //! `seccomp.rs` makes a filter of them. The list has no call that starts anything; only a worker of
-//! a tree may open files, and only a sink may connect.
+//! a tree may open files, and only one that dials may connect.
 
 #![forbid(unsafe_code)]
 
 use super::super::number;
-use super::Role;
+use super::{Role, Work};
 
 /// When a call is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +84,10 @@ const TIME64: [libc::c_long; 7] = [
 pub(super) fn allowed(role: Role, process: u32, within: bool) -> Vec<Rule> {
     let always = |number: libc::c_long| Rule { number: number as u32, test: Test::Always };
     let mut rules = sending();
-    match role {
-        Role::Sender | Role::Receiver => {}
-        Role::TreeSource => rules.extend(reading_names(within)),
-        Role::TreeSink => rules.extend(changing_names().into_iter().map(always)),
+    match role.work {
+        Work::Sender | Work::Receiver => {}
+        Work::TreeSource => rules.extend(reading_names(within)),
+        Work::TreeSink => rules.extend(changing_names().into_iter().map(always)),
     }
     rules.extend(moving().into_iter().map(always));
     rules.extend(of_architecture().into_iter().map(always));
@@ -98,6 +98,9 @@ pub(super) fn allowed(role: Role, process: u32, within: bool) -> Vec<Rule> {
     rules.extend(with_conditions(role, process));
     if role.is_sink() {
         rules.extend(receiving().into_iter().map(always));
+    }
+    if role.dials() {
+        rules.push(always(libc::SYS_connect));
         let families = [libc::AF_INET, libc::AF_INET6].map(libc::c_int::unsigned_abs);
         let test = Test::OneOf(0, families.to_vec());
         rules.push(Rule { number: libc::SYS_socket as u32, test });
@@ -192,10 +195,10 @@ fn file_system() -> Vec<libc::c_long> {
     return calls![SYS_fstatfs].to_vec();
 }
 
-/// Connecting, and changing a file that is open.
+/// Changing a file that is open.
 fn receiving() -> Vec<libc::c_long> {
     let mut calls = calls![
-        SYS_connect SYS_fallocate SYS_fdatasync SYS_fsync SYS_ftruncate SYS_pwritev
+        SYS_fallocate SYS_fdatasync SYS_fsync SYS_ftruncate SYS_pwritev
     ]
     .to_vec();
     calls.extend(file_system());
@@ -297,7 +300,7 @@ fn with_conditions(role: Role, process: u32) -> Vec<Rule> {
         rule(libc::SYS_mmap2, Test::Lacks(2, executable)),
         rule(libc::SYS_fcntl64, one_of(1, &file_controls)),
     ]);
-    if matches!(role, Role::Sender | Role::Receiver) {
+    if matches!(role.work, Work::Sender | Work::Receiver) {
         // For a descriptor. The name is in memory, so a worker can still learn whether a file
         // exists. Landlock does not prevent that either.
         rules.push(rule(libc::SYS_statx, Test::Has(2, empty_path)));
@@ -307,11 +310,11 @@ fn with_conditions(role: Role, process: u32) -> Vec<Rule> {
         rules.push(rule(libc::SYS_newfstatat, Test::Has(3, empty_path)));
     }
     if let Some(call) = SOCKETCALL {
-        // All but bind, listen, socketpair, recvmmsg and sendmmsg; for a source not socket and
+        // All but bind, listen, socketpair, recvmmsg and sendmmsg; where peers come not socket and
         // connect either (linux/net.h). The other arguments are in memory, which a filter cannot
-        // read: a sink can make any kind of socket, and a source can connect by a flag of send.
+        // read: who dials can make any kind of socket, and others can connect by a flag of send.
         let mut calls = vec![5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
-        if role.is_sink() {
+        if role.dials() {
             calls.extend([1, 3]);
         }
         rules.push(rule(call, Test::OneOf(0, calls)));

@@ -3,7 +3,7 @@
 //! confinement, and no error.
 
 use super::super::{check, number};
-use super::Role;
+use super::{Role, Work};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -73,18 +73,18 @@ struct PathBeneath {
     folder: i32,
 }
 
-/// No file system access but beneath `folder`, and no TCP bind; for a source no TCP connect either.
+/// No file system access but beneath `folder`, and no TCP bind; where peers come no TCP connect either.
 pub(super) fn deny_files(role: Role, folder: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let (all, size) = Ruleset::all(version()?);
-    let network = match role.is_sink() {
+    let network = match role.dials() {
         false => all.network,
         true => all.network & NET_BIND,
     };
     let ruleset = create(&Ruleset { network, ..all }, size)?;
-    let rights = match role {
-        Role::Sender | Role::Receiver => 0,
-        Role::TreeSource => READ,
-        Role::TreeSink => READ | CHANGE,
+    let rights = match role.work {
+        Work::Sender | Work::Receiver => 0,
+        Work::TreeSource => READ,
+        Work::TreeSink => READ | CHANGE,
     };
     if let Some(folder) = folder {
         allow_beneath(&ruleset, folder, rights & all.files)?;

@@ -131,6 +131,7 @@ fn is_unknown(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Peers, Work};
     use super::*;
 
     const HERE: u32 = 0xc000_003e;
@@ -231,12 +232,22 @@ mod tests {
             libc::SYS_unlinkat,
             libc::SYS_fchmod,
         ];
-        check_list(Role::Sender, false, &[&changes[..], &[libc::SYS_openat]].concat());
-        check_list(Role::Receiver, false, &[libc::SYS_bind, libc::SYS_openat, libc::SYS_unlinkat]);
+        let come = |work| Role { work, peers: Peers::Come };
+        let dialled = |work| Role { work, peers: Peers::AreDialled };
+        check_list(come(Work::Sender), false, &[&changes[..], &[libc::SYS_openat]].concat());
+        check_list(
+            dialled(Work::Receiver),
+            false,
+            &[libc::SYS_bind, libc::SYS_openat, libc::SYS_unlinkat],
+        );
         let openat2 = crate::sys::number::OPENAT2;
-        check_list(Role::TreeSource, true, &changes);
-        check_list(Role::TreeSource, false, &[&changes[..], &[openat2]].concat());
-        check_list(Role::TreeSink, true, &[libc::SYS_bind, libc::SYS_mknodat]);
+        check_list(come(Work::TreeSource), true, &changes);
+        check_list(come(Work::TreeSource), false, &[&changes[..], &[openat2]].concat());
+        check_list(dialled(Work::TreeSink), true, &[libc::SYS_bind, libc::SYS_mknodat]);
+        check_list(dialled(Work::Sender), false, &[&changes[1..], &[libc::SYS_openat]].concat());
+        let others = [libc::SYS_bind, libc::SYS_connect, libc::SYS_socket];
+        check_list(come(Work::Receiver), false, &others);
+        check_list(come(Work::TreeSink), true, &others);
     }
 
     fn check_list(role: Role, within: bool, more: &[libc::c_long]) {

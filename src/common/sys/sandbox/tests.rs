@@ -16,6 +16,10 @@ use std::sync::Arc;
 /// Set in a child, to a folder of its own.
 const CHILD: &str = "ROPEWALK_SANDBOX_TEST";
 
+const SENDER: Role = Role { work: Work::Sender, peers: Peers::Come };
+const TREE_SOURCE: Role = Role { work: Work::TreeSource, peers: Peers::Come };
+const TREE_SINK: Role = Role { work: Work::TreeSink, peers: Peers::AreDialled };
+
 /// Runs the test of this name again in a process of its own. `true` in that process.
 fn in_child(name: &str) -> bool {
     if std::env::var_os(CHILD).is_some() {
@@ -67,7 +71,7 @@ fn a_sender_cannot_open_start_or_connect() {
     if !in_child("a_sender_cannot_open_start_or_connect") {
         return;
     }
-    let report = confine_sender(64);
+    let report = confine_sender(64, Peers::Come);
     if !applied(&report, "seccomp") {
         return;
     }
@@ -115,7 +119,7 @@ fn a_sender_cannot_connect_by_sending_either() {
     }
     let target = TcpListener::bind("127.0.0.1:0").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    if !applied(&confine_sender(64), "seccomp") || calls::SOCKETCALL.is_some() {
+    if !applied(&confine_sender(64, Peers::Come), "seccomp") || calls::SOCKETCALL.is_some() {
         return;
     }
     let mut address = libc::sockaddr_in {
@@ -149,7 +153,7 @@ fn a_sender_cannot_make_memory_that_runs() {
     if !in_child("a_sender_cannot_make_memory_that_runs") {
         return;
     }
-    if !applied(&confine_sender(64), "seccomp") || cfg!(target_arch = "s390x") {
+    if !applied(&confine_sender(64, Peers::Come), "seccomp") || cfg!(target_arch = "s390x") {
         return;
     }
     let protection = libc::PROT_READ | libc::PROT_EXEC;
@@ -171,7 +175,7 @@ fn a_sender_can_send_what_it_has() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (mut lifeline, other) = std::os::unix::net::UnixStream::pair().unwrap();
-    applied(&confine_sender(64), "seccomp");
+    applied(&confine_sender(64, Peers::Come), "seccomp");
 
     let ready = crate::sys::poll::readable(&[listener.as_fd()], None).unwrap();
     assert_eq!(ready, [true]);
@@ -220,7 +224,7 @@ fn many_threads_can_be_started_and_ended() {
     if !in_child("many_threads_can_be_started_and_ended") {
         return;
     }
-    applied(&confine_sender(64), "seccomp");
+    applied(&confine_sender(64, Peers::Come), "seccomp");
     let threads: Vec<_> = (0..255)
         .map(|number| {
             let builder = std::thread::Builder::new().stack_size(256 << 10);
@@ -242,7 +246,7 @@ fn the_filter_holds_for_threads_that_were_there_before() {
         wait.recv().unwrap();
         number(File::open("/dev/null"))
     });
-    let report = confine_sender(64);
+    let report = confine_sender(64, Peers::Come);
     go.send(()).unwrap();
     let found = before.join().unwrap();
     if applied(&report, "seccomp") {
@@ -256,7 +260,7 @@ fn landlock_alone_denies_every_file() {
         return;
     }
     no_new_privileges().unwrap();
-    let Outcome::Applied = Outcome::of(landlock::deny_files(Role::Sender, None)) else { return };
+    let Outcome::Applied = Outcome::of(landlock::deny_files(SENDER, None)) else { return };
     assert_eq!(number(File::open("/dev/null")), Some(libc::EACCES));
     assert_eq!(number(File::create("/tmp/ropewalk-never")), Some(libc::EACCES));
     assert_eq!(number(Command::new("/bin/true").spawn()), Some(libc::EACCES));
@@ -270,7 +274,7 @@ fn landlock_is_reported_as_failed_if_another_thread_exists() {
     // Besides the threads of the test harness. The e2e tests check that a worker has one thread.
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let before = std::thread::spawn(move || wait.recv());
-    let report = confine_sender(64);
+    let report = confine_sender(64, Peers::Come);
     let (_, outcome) = report.steps().iter().find(|(name, _)| name.contains("Landlock")).unwrap();
     let text = outcome.to_string();
     let failed = text.starts_with("failed (") && text.ends_with(" threads are there already)");
@@ -288,7 +292,7 @@ fn a_receiver_writes_what_it_has_open_and_nothing_else() {
     let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let report = confine_receiver(64);
+    let report = confine_receiver(64, Peers::AreDialled);
 
     let limit = std::time::Duration::from_secs(5);
     let stream = TcpStream::connect_timeout(&address, limit).unwrap();
@@ -407,7 +411,7 @@ fn the_source_of_a_tree_reads_its_folder_and_nothing_else() {
         return;
     }
     let (top, root) = tree();
-    let (landlock, seccomp) = confine_in(Role::TreeSource, &root);
+    let (landlock, seccomp) = confine_in(TREE_SOURCE, &root);
     read_tree(&root);
     if landlock {
         assert!(is_refused(File::open(folder().join("beside"))));
@@ -437,7 +441,7 @@ fn without_landlock_the_source_of_a_tree_still_changes_nothing() {
     }
     let (top, root) = tree();
     no_new_privileges().unwrap();
-    let restricted = Outcome::of(seccomp::restrict(Role::TreeSource, false));
+    let restricted = Outcome::of(seccomp::restrict(TREE_SOURCE, false));
     read_tree(&root);
     let Outcome::Applied = restricted else { return };
     assert_eq!(number(call(crate::sys::number::OPENAT2)), Some(libc::EPERM));
@@ -499,7 +503,7 @@ fn the_sink_of_a_tree_changes_its_folder_and_nothing_else() {
         return;
     }
     let (top, root) = tree();
-    let (landlock, seccomp) = confine_in(Role::TreeSink, &root);
+    let (landlock, seccomp) = confine_in(TREE_SINK, &root);
     read_tree(&root);
     change_tree(&root, &top);
     if landlock {
@@ -528,6 +532,6 @@ fn the_report_of_a_worker_of_a_tree_names_the_step() {
         return;
     }
     let (_, root) = tree();
-    let line = confine_tree_source(64, root.as_fd()).to_string();
+    let line = confine_tree_source(64, root.as_fd(), Peers::Come).to_string();
     assert!(line.contains(", no other folder (Landlock): "), "{line}");
 }

@@ -19,16 +19,17 @@ use super::health::Health;
 use super::run;
 use super::work::{Plan, Work, start_thread};
 use crate::codec::message::offer::FolderState;
+use crate::codec::message::receiver_job::TreeLimits;
 use crate::codec::message::report::{Act, Mended, Report, Tally, TreeTally};
 use crate::codec::message::tree_options::TreeOptions;
 use crate::codec::pattern::{Pattern, Rules};
 use crate::codec::text::escape;
-use crate::error::{Error, ExitCode, Result, system_words};
+use crate::error::{Error, Result, system_words};
 use crate::sys::sync::lock;
 use crate::transfer::link::acceptor::Acceptor;
 use crate::transfer::link::dialler::Dialler;
 use crate::transfer::link::token::Token;
-use crate::transfer::link::{End, Event, Joined, Link, Stop, Terms};
+use crate::transfer::link::{End, Joined, Link, Stop, Terms};
 use crate::transfer::queue;
 use crate::transfer::queue::board::entries::FileId;
 use crate::transfer::queue::board::{Board, Progress};
@@ -36,7 +37,7 @@ use crate::transfer::queue::rate::Rate;
 use crate::transfer::queue::window::block_size;
 use crate::transfer::store::tree::{Attributes, FolderPath, Tree};
 use crate::transfer::timing::Timing;
-use crate::transfer::trace::{Mark, Position, Recorder};
+use crate::transfer::trace::{Position, Recorder};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
@@ -61,7 +62,7 @@ pub struct Wanted {
     /// Bytes per second at most, and what holds the streams to it.
     pub limit: Option<u64>,
     /// The same, for the streams to share.
-    pub rate: Option<Rate>,
+    pub rate: Option<Arc<Rate>>,
     /// Whether to report what each stream does.
     pub trace: bool,
     /// The output's name for error messages, escaped.
@@ -72,6 +73,8 @@ pub struct Wanted {
     pub store: Option<Tree>,
     /// How to compare, and what to do.
     pub options: TreeOptions,
+    /// What the source may have done here; `None` for any.
+    pub limits: Option<TreeLimits>,
 }
 
 /// The function that hears of entries. Any thread calls it.
@@ -92,6 +95,8 @@ pub struct TreeSink {
     /// The first name of each file that has several.
     linked: Mutex<HashMap<u64, (FolderPath, OsString)>>,
     deletion: Deletion,
+    /// Entries of all pages, where they are limited.
+    entries: Mutex<u64>,
     /// Bytes that older files had. Some machines have no atomic of this size.
     same: Mutex<u64>,
     /// Whether something could not be done here: then nothing is deleted.
@@ -120,6 +125,7 @@ impl TreeSink {
             opened: Mutex::default(),
             linked: Mutex::default(),
             deletion: Deletion::new(),
+            entries: Mutex::default(),
             same: Mutex::default(),
             has_failed_here: AtomicBool::new(false),
             is_delete_refused: AtomicBool::new(false),
@@ -171,7 +177,8 @@ impl TreeSink {
     /// What an entry gets besides its content.
     fn attributes(&self, meta: &Meta) -> Attributes {
         let owner = self.wanted.options.owner.then_some((meta.uid, meta.gid));
-        Attributes { mode: meta.mode.into(), mtime: meta.mtime, owner }
+        let mask = self.wanted.limits.map_or(0, |limits| limits.umask);
+        Attributes { mode: (meta.mode & !mask).into(), mtime: meta.mtime, owner }
     }
 
     /// Tells of something that was done, where that is wanted.
@@ -207,13 +214,6 @@ impl TreeSink {
 
     fn warn(&self, text: String) {
         (self.told)(Report::Entry { act: Act::Warning, path: String::new(), reason: Some(text) });
-    }
-
-    /// Records something, where that is wanted.
-    fn record(&self, record: impl FnOnce(&Recorder)) {
-        if let Some(recorder) = self.recorder.as_ref().filter(|_| self.board.end().is_none()) {
-            record(recorder);
-        }
     }
 
     fn tree_tally(&self, progress: &Progress) -> TreeTally {
@@ -283,6 +283,31 @@ fn is_fatal(error: &io::Error) -> bool {
 
 impl Work for TreeSink {
     type Threads<'scope> = Option<ScopedJoinHandle<'scope, Option<()>>>;
+
+    fn terms_of(&self, number: usize) -> Terms {
+        let unchecked = self.wanted.unchecked;
+        Terms { max_block: self.block(number), unchecked, from_source: false }
+    }
+
+    fn speak(&self, joined: &Joined<'_>) -> Stop {
+        Conversation::new(self, joined).run()
+    }
+
+    fn release(&self, number: usize) {
+        self.board.release(number);
+    }
+
+    fn abort(&self) {
+        self.board.abort();
+    }
+
+    fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
+    }
+
+    fn rate(&self) -> Option<&Rate> {
+        self.wanted.rate.as_deref()
+    }
 
     fn health(&self) -> &Health {
         &self.health
@@ -371,55 +396,5 @@ impl Work for TreeSink {
         self.warn_of_lacks();
         report(Report::Tree(self.tree_tally(&self.board.progress())));
         self.outcome(link.shares_port())
-    }
-}
-
-impl End for TreeSink {
-    fn terms(&self, number: usize) -> Terms {
-        let unchecked = self.wanted.unchecked;
-        Terms { max_block: self.block(number), unchecked, from_source: false }
-    }
-
-    /// A conversation that panics ends the transfer: what it had taken from the board would be
-    /// missing for ever.
-    fn converse(&self, joined: &Joined<'_>) -> Stop {
-        self.guarded(|| Conversation::new(self, joined).run()).unwrap_or(Stop::Over)
-    }
-
-    fn wants(&self, number: usize) -> bool {
-        number < usize::from(self.health.streams())
-    }
-
-    fn notice(&self, number: usize, event: Event) {
-        match event {
-            Event::Opened => self.record(|to| to.opened(number)),
-            Event::Reopened => {
-                self.health.reopened();
-                self.record(|to| to.mark(number, Mark::Reopened));
-            }
-            Event::Closed => {
-                self.board.release(number);
-                self.record(|to| to.closed(number));
-            }
-            Event::Broken => self.record(|to| to.mark(number, Mark::Broken)),
-            Event::Stalled => self.record(|to| to.mark(number, Mark::Stalled)),
-        }
-    }
-
-    fn fail(&self, error: Error) {
-        self.health.fail(error);
-        self.board.abort();
-    }
-
-    fn violated(&self, what: &str) {
-        self.bad_block(false, what);
-    }
-
-    /// No stream waits for the board or for its share of the rate any more.
-    fn close(&self) {
-        if self.board.end().is_none() {
-            self.fail(Error::new(ExitCode::Network, "no stream is accepted any more"));
-        }
-        self.wanted.rate.iter().for_each(Rate::lift);
     }
 }

@@ -15,7 +15,7 @@ use std::time::Instant;
 ///
 /// # Errors
 /// When the file system has no locks.
-pub(super) fn lock_soon(file: &File, timing: &Timing) -> io::Result<bool> {
+pub fn lock_soon(file: &File, timing: &Timing) -> io::Result<bool> {
     let deadline = Instant::now() + timing.let_go;
     while !file::try_lock(file)? {
         if Instant::now() >= deadline {

@@ -73,11 +73,31 @@ impl Output {
         if too_long || output.number_of(&output.journal_name).is_err_and(|e| no_place(&e)) {
             output.use_own_names();
         }
-        if let Some(old) = output.existing()? {
-            output.old_mode = Some(old.permissions().mode() & KEPT_MODE);
-            output.check_replaceable()?;
-        }
+        output.look_at_old()?;
         Ok(output)
+    }
+
+    /// The output `name` in an open folder. The part file and the journal have reserved names, which
+    /// nobody is served. `shown` is the name for messages, escaped.
+    ///
+    /// # Errors
+    /// The output exists and is not a regular file, or it cannot be replaced.
+    pub fn at(folder: Dir, name: OsString, shown: String) -> Result<Output> {
+        let path = PathBuf::from(&name);
+        let (part_name, journal_name) = (names::temporary(&name), names::journal(&name));
+        let mut output =
+            Output { folder, path, name, part_name, journal_name, old_mode: None, shown };
+        output.look_at_old()?;
+        Ok(output)
+    }
+
+    /// Looks at the file that will be replaced, if there is one.
+    fn look_at_old(&mut self) -> Result<()> {
+        if let Some(old) = self.existing()? {
+            self.old_mode = Some(old.permissions().mode() & KEPT_MODE);
+            self.check_replaceable()?;
+        }
+        Ok(())
     }
 
     /// The name as the user gave it, safe to print.

@@ -7,6 +7,7 @@ use super::super::channel::Channel;
 use super::super::delta::{self, Copied};
 use super::super::health::FLOOR_BLOCKS;
 use super::super::work::Work;
+use super::entries::TOO_LARGE;
 use super::entries::path_of;
 use super::large::{self, Large};
 use super::{Here, Meta, TreeSink};
@@ -105,7 +106,7 @@ impl<'a> Conversation<'a> {
             under_way: 0,
             request_bytes: 0,
             hashed: 0,
-            channel: Channel::new(&sink.health, sink.wanted.rate.as_ref(), joined, room),
+            channel: Channel::new(&sink.health, sink.wanted.rate.as_deref(), joined, room),
         }
     }
 
@@ -294,7 +295,7 @@ impl<'a> Conversation<'a> {
         if !delta.may_have(range) || !large.queue.lock(range) {
             return Ok(None);
         }
-        let copied = delta.copy(range.clone(), part);
+        let copied = delta.copy(range.start, part);
         large.queue.unlock(range);
         copied.map_err(|error| self.full(large, &error))
     }
@@ -761,6 +762,11 @@ impl TreeSink {
             (RefusalCode::NotEntered, _) => {
                 if self.board.leave(file.id, Fate::Skipped) {
                     self.tell(Act::Skipped, &file.path());
+                }
+            }
+            (_, Some((true, size, _))) if self.is_too_large(size) => {
+                if self.board.leave(file.id, Fate::Refused) {
+                    self.tell_refused(&file.path(), TOO_LARGE);
                 }
             }
             (_, Some((true, size, meta))) => {

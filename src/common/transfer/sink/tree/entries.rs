@@ -7,7 +7,7 @@ use crate::codec::entry::{Entry, EntryType};
 use crate::codec::message::report::Act;
 use crate::codec::message::tree_options::Delete;
 use crate::codec::message::version::Stamp;
-use crate::error::Result;
+use crate::error::{Error, ExitCode, Result};
 use crate::sys::dir::{Kind as FileKind, Status};
 use crate::sys::sync::lock;
 use crate::transfer::queue::board::entries::{Fate, Folder, Found, Kind, What};
@@ -16,6 +16,9 @@ use crate::transfer::store::tree::{FolderPath, Target, Tree, stamps};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+
+/// Why a large file is refused.
+pub(super) const TOO_LARGE: &str = "the file is larger than this server takes";
 
 /// What an entry has come to.
 type Decided = io::Result<(Here, What)>;
@@ -47,6 +50,7 @@ impl TreeSink {
     /// No entry can be put in place here any more.
     pub(super) fn prepare(&self, folder: &Folder<Meta>, entry: &Entry<'_>) -> Result<Found<Meta>> {
         self.remember(folder, entry.name);
+        self.count_entry()?;
         let name = OsStr::from_bytes(entry.name);
         let decided = match entry.entry_type {
             _ if names::reserved(name).is_some() => nothing(Fate::Skipped),
@@ -55,6 +59,16 @@ impl TreeSink {
                 Ok((Here::Done, What::Folder))
             }
             _ if folder.beyond(entry.name, false).is_some() => Ok((Here::Done, What::File(0))),
+            EntryType::File if self.is_too_large(entry.size) => {
+                self.tell_refused(&path_of(folder, entry.name), TOO_LARGE);
+                nothing(Fate::Refused)
+            }
+            EntryType::Link(text)
+                if self.wanted.limits.is_some() && leads_out(folder.depth, text) =>
+            {
+                self.tell(Act::Skipped, &path_of(folder, entry.name));
+                nothing(Fate::Skipped)
+            }
             EntryType::File => self.file(folder, name, entry),
             EntryType::Folder => self.folder(folder, name),
             EntryType::Link(text) => self.link(folder, name, entry, text),
@@ -75,6 +89,28 @@ impl TreeSink {
             }
         };
         Ok(Found { name: entry.name.into(), meta: Meta::of(entry, here), what })
+    }
+
+    /// Whether a file of so many bytes is not taken.
+    pub(super) fn is_too_large(&self, size: u64) -> bool {
+        self.wanted.limits.is_some_and(|limits| size > limits.max_size)
+    }
+
+    /// Counts one more entry.
+    ///
+    /// # Errors
+    /// There are more than the limits allow.
+    fn count_entry(&self) -> Result<()> {
+        let Some(limits) = &self.wanted.limits else { return Ok(()) };
+        let mut entries = lock(&self.entries);
+        *entries += 1;
+        match *entries > limits.max_entries {
+            true => {
+                let text = format!("the folder has more than {} entries", limits.max_entries);
+                Err(Error::new(ExitCode::Refused, text))
+            }
+            false => Ok(()),
+        }
     }
 
     /// The source has this name: it is not deleted.
@@ -253,4 +289,47 @@ pub(super) fn path_of(folder: &Folder<Meta>, name: &[u8]) -> Vec<u8> {
     }
     path.extend_from_slice(name);
     path
+}
+
+/// Whether the text of a link in a folder of this depth may lead out of the tree: it is absolute, has
+/// more leading `..` than there are folders above, or has `..` behind another component, which may
+/// be a link.
+fn leads_out(depth: u16, text: &[u8]) -> bool {
+    let mut parts = text.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+    let ups = parts.by_ref().take_while(|part| *part == b"..").count();
+    // The part that ended the row of `..` is none.
+    text.is_empty() || text.starts_with(b"/") || ups > depth.into() || parts.any(|p| p == b"..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_leads_out_by_its_text_alone() {
+        for (depth, text, expected) in [
+            (0, "a", false),
+            (0, "a/b", false),
+            (0, "./a", false),
+            (0, ".", false),
+            (0, "..", true),
+            (0, "../a", true),
+            (0, "./../a", true),
+            (1, "..", false),
+            (1, "../a", false),
+            (1, ".././a", false),
+            (1, "../..", true),
+            (2, "..//../a", false),
+            (2, "../a/..", true),
+            (9, "a/../b", true),
+            (9, "a/..", true),
+            (9, "/", true),
+            (9, "/a", true),
+            (9, "", true),
+            (0, "...", false),
+            (0, "a../..b", false),
+        ] {
+            assert_eq!(leads_out(depth, text.as_bytes()), expected, "{depth} {text}");
+        }
+    }
 }

@@ -277,6 +277,11 @@ impl PartFile {
         self.lacks.push(SYNCS.to_string());
     }
 
+    /// Whether the file system has refused no sync.
+    pub fn syncs(&self) -> bool {
+        !self.has_lack(SYNCS)
+    }
+
     fn has_lack(&self, what: &str) -> bool {
         self.lacks.iter().any(|lack| lack == what)
     }
@@ -360,6 +365,7 @@ impl PartFile {
         }
         if sync && !file::sync(&self.file).map_err(failed)? && !self.has_lack(SYNCS) {
             refused.push(SYNCS.to_string());
+            self.lacks_syncs();
         }
         let words = refused.join(" and ");
         let words = || format!("{}: the file system refuses {words}", self.output.shown());

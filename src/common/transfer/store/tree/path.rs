@@ -61,7 +61,7 @@ impl FolderPath {
     }
 
     /// The folders on the way to this one: the tree's own first, this one last.
-    pub(super) fn way_down(&self) -> impl Iterator<Item = FolderPath> {
+    pub(super) fn way(&self) -> impl Iterator<Item = FolderPath> {
         let slashes = self.0.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         let above = slashes.map(|(at, _)| FolderPath(self.0[..at].into()));
         let this = (!self.is_root()).then(|| self.clone());

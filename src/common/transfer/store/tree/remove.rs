@@ -89,7 +89,7 @@ impl Tree {
     /// lacked rights, with their modes.
     fn open_up(&self, path: &FolderPath) -> io::Result<Vec<(Arc<Folder>, u32)>> {
         let mut changed = Vec::new();
-        for path in path.way_down() {
+        for path in path.way() {
             let folder = self.folder(&path)?;
             let before = folder.dir.status()?;
             folders::allow_changes(&folder.dir, &before)?;

@@ -1,0 +1,301 @@
+//! One push, from the first connection to the server's word that everything is in place.
+
+#![forbid(unsafe_code)]
+
+mod hash;
+mod session;
+mod source;
+
+pub(crate) use source::Source;
+
+use crate::config::{Config, TreeVerify};
+use crate::control::Server;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::summary::{Fetched, FetchedTree, Summary};
+use hash::Hash;
+use ropewalk::app::report::{Act, Mended};
+use ropewalk::app::supervise::Supervisor;
+use ropewalk::app::{terminal, workers};
+use ropewalk::codec::message::outcome::{MAX_WAIT, Outcome, OutcomeRequest, PushState};
+use ropewalk::codec::message::push::{
+    PushOffer, PushRequest, PushSession, Pushed, PushedFile, PushedFolder,
+};
+use ropewalk::codec::message::verify::Verify;
+use ropewalk::codec::text::escape;
+use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::hash::hex;
+use ropewalk::sys::backoff::Backoff;
+use ropewalk::sys::sync::lock;
+use session::Session;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// The first and the longest pause before the client asks again.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// What every step of a push uses.
+pub(crate) struct Push<'a> {
+    config: &'a Config,
+    source: &'a Source,
+    supervisor: &'a Arc<Supervisor>,
+    interrupt: &'a Arc<Interrupt>,
+    progress: &'a Progress,
+    /// The sender program.
+    sender: PathBuf,
+    begun: Instant,
+    /// The faults that the sender mended.
+    mended: Mutex<Mended>,
+}
+
+/// Pushes `source` to the name in `config`.
+pub(crate) fn run(
+    config: &Config,
+    source: &Source,
+    supervisor: &Arc<Supervisor>,
+    interrupt: &Arc<Interrupt>,
+    progress: &Progress,
+) -> Result<Summary> {
+    let (begun, mended) = (Instant::now(), Mutex::default());
+    let sender = workers::find("sender")?;
+    let push = Push { config, source, supervisor, interrupt, progress, sender, begun, mended };
+    push.run().map_err(|error| match (interrupt.error(), error.code()) {
+        (Some(interrupted), _) => interrupted,
+        (None, ExitCode::Network | ExitCode::System) => {
+            error.advise(format_args!("to continue: {}", config.command))
+        }
+        (None, _) => error,
+    })
+}
+
+/// How a session ended.
+enum Ended {
+    /// The server has said what came of the push.
+    Outcome(Outcome),
+    /// The server has the file already.
+    UpToDate,
+}
+
+impl Push<'_> {
+    fn run(&self) -> Result<Summary> {
+        let config = self.config;
+        if let (Source::File { identity, .. }, true) = (self.source, config.tree.options.dry_run) {
+            let (shown, size) = (escape(&config.file), Some(identity.version.size));
+            return Ok(Summary::DryRun { shown, size, is_push: true });
+        }
+        if let (Source::Folder { .. }, TreeVerify::Md5) = (self.source, config.tree.verify) {
+            let text = "--verify md5: is for a single file; each block of a folder has a CRC32C";
+            return Err(Error::usage(text));
+        }
+        let (server, stream) = Server::find(config, self.supervisor, self.interrupt)?;
+        let request = self.request(None);
+        let offer = server.request_push(
+            stream,
+            &config.file,
+            &request,
+            config.retry_for,
+            self.interrupt,
+        )?;
+        let PushOffer::Session(offer) = offer else { return Ok(self.up_to_date(0)) };
+        let hash = self.begin(&offer)?;
+        let resumed = offer.resumed;
+        match self.push_until_ended(&server, offer, hash.as_ref())? {
+            Ended::UpToDate => Ok(self.up_to_date(resumed)),
+            Ended::Outcome(outcome) => self.summary(outcome, resumed, hash.as_ref()),
+        }
+    }
+
+    /// The request for a session, which takes the place of `previous`.
+    fn request(&self, previous: Option<[u8; 16]>) -> PushRequest {
+        let config = self.config;
+        let (sync, streams) = (config.start_options.sync, config.streams.at_first());
+        let what = match self.source {
+            Source::File { identity, name, .. } => Pushed::File(PushedFile {
+                name: name.clone(),
+                size: identity.version.size,
+                stored: identity.stored,
+                mtime: identity.version.mtime,
+                tag: identity.etag().into_bytes(),
+                verify: config.verify,
+                restart: config.start_options.restart,
+                whole: config.start_options.whole,
+            }),
+            Source::Folder { state, .. } => Pushed::Folder(Box::new(PushedFolder {
+                top: *state,
+                unchecked: config.tree.verify == TreeVerify::Nothing,
+                options: config.tree.options.clone(),
+            })),
+        };
+        PushRequest { streams, previous, sync, what }
+    }
+
+    /// Begins to show progress, and to hash.
+    fn begin(&self, offer: &PushSession) -> Result<Option<Hash>> {
+        match self.source {
+            Source::Folder { .. } => {
+                self.progress.begin_tree();
+                Ok(None)
+            }
+            Source::File { file, identity, .. } => {
+                let (size, wants_md5) = (identity.version.size, self.config.verify == Verify::Md5);
+                self.progress.begin(Some(size), offer.resumed, wants_md5);
+                wants_md5.then(|| Hash::begin(file, size)).transpose()
+            }
+        }
+    }
+
+    /// Pushes over one session after the other, until the server says what came of it. Time passes
+    /// from the first of a row of sessions that brought nothing.
+    fn push_until_ended(
+        &self,
+        server: &Server,
+        mut offer: PushSession,
+        hash: Option<&Hash>,
+    ) -> Result<Ended> {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut since: Option<Instant> = None;
+        loop {
+            let session = Session::new(self, server, offer);
+            let moved = session.run(hash)?;
+            let token = session.token();
+            let cause = match session.take_ended() {
+                Some(ended) => ended,
+                None => Ended::Outcome(self.outcome(server, token, hash)?),
+            };
+            let cause = match cause {
+                Ended::Outcome(Outcome { code: ExitCode::Network, text, .. }) => text,
+                ended => return Ok(ended),
+            };
+            // The session is lost. The server keeps what has come.
+            if moved {
+                (since, backoff) = (None, Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
+            }
+            let since = *since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= self.config.retry_for || !self.interrupt.pause(backoff.delay()) {
+                return Err(Error::new(ExitCode::Network, cause));
+            }
+            let request = self.request(Some(token));
+            let (stream, left) =
+                (server.connect()?, self.config.retry_for.saturating_sub(since.elapsed()));
+            let file = &self.config.file;
+            offer = match server.request_push(stream, file, &request, left, self.interrupt)? {
+                PushOffer::Session(offer) => offer,
+                PushOffer::UpToDate => return Ok(Ended::UpToDate),
+            };
+        }
+    }
+
+    /// Asks what came of the push, until the server says so. Sends the MD5 as soon as it is made.
+    fn outcome(&self, server: &Server, token: [u8; 16], hash: Option<&Hash>) -> Result<Outcome> {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut lost: Option<Instant> = None;
+        loop {
+            let md5 = hash.map(|hash| hash.wait(MAX_WAIT / 2)).transpose()?.flatten();
+            // Without the MD5 this only says that the client is there.
+            let has_all = hash.is_none() || md5.is_some();
+            let wait = if has_all { MAX_WAIT } else { Duration::ZERO };
+            let request = OutcomeRequest { token, wait, md5 };
+            match server.ask_outcome(&self.config.file, &request, self.interrupt) {
+                Ok(Some(PushState::Ended(outcome))) => return Ok(outcome),
+                Ok(Some(PushState::Moving | PushState::Landing)) => {
+                    lost = None;
+                    backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+                }
+                // A server that was started anew keeps what has come.
+                Ok(None) => {
+                    let text = "the server does not know the push any more";
+                    return Ok(Outcome::failed(ExitCode::Network, text));
+                }
+                Err(error) if error.code() == ExitCode::Network => {
+                    let since = *lost.get_or_insert_with(Instant::now);
+                    let left = self.config.retry_for.saturating_sub(since.elapsed());
+                    if left.is_zero() || !self.interrupt.pause(backoff.delay().min(left)) {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The summary of a push whose file the server has already.
+    fn up_to_date(&self, resumed: u64) -> Summary {
+        let size = match self.source {
+            Source::File { identity, .. } => identity.version.size,
+            Source::Folder { .. } => 0,
+        };
+        if resumed == 0 {
+            self.progress.begin(Some(size), size, false);
+        }
+        Summary::UpToDate { shown: escape(&self.config.file), size }
+    }
+
+    /// What the user is told of an outcome.
+    ///
+    /// # Errors
+    /// The push failed, or its bytes are not on the server's disk.
+    fn summary(&self, outcome: Outcome, resumed: u64, hash: Option<&Hash>) -> Result<Summary> {
+        for entry in &outcome.entries {
+            let reason = entry.reason.as_deref().unwrap_or_default();
+            self.tell(entry.act, &escape(entry.path.as_bytes()), &escape(reason.as_bytes()));
+        }
+        match outcome.code {
+            ExitCode::Success | ExitCode::Incomplete | ExitCode::DeleteRefused => {}
+            code => return Err(Error::new(code, escape(outcome.text.as_bytes()))),
+        }
+        let is_dry = self.config.tree.options.dry_run;
+        if self.config.start_options.sync && !outcome.durable && !is_dry {
+            let text = "everything is in place, but the server could not wait for its disk";
+            return Err(Error::new(ExitCode::System, text));
+        }
+        let told = outcome.tree.refused;
+        let shown = outcome.entries.iter().filter(|entry| entry.act == Act::Refused).count() as u64;
+        if told > shown && shown > 0 {
+            terminal::log(format_args!("{} more could not be put in place", told - shown));
+        }
+        self.progress.saving(outcome.bytes);
+        let (time, mended) = (self.begun.elapsed(), *lock(&self.mended));
+        Ok(match self.source {
+            Source::File { .. } => Summary::Fetched(Fetched {
+                bytes: outcome.bytes,
+                time,
+                streams: outcome.streams,
+                md5: hash.and_then(Hash::known).map(|md5| hex(&md5)),
+                resumed,
+                same: outcome.found,
+                mended,
+                md5_was_slowest: false,
+            }),
+            Source::Folder { .. } => Summary::Tree(FetchedTree {
+                tree: outcome.tree,
+                bytes: outcome.bytes,
+                same_bytes: outcome.found,
+                time,
+                streams: outcome.streams,
+                is_checked: self.config.tree.verify == TreeVerify::Blocks,
+                is_dry,
+                is_push: true,
+                mended,
+            }),
+        })
+    }
+
+    /// Tells what became of an entry.
+    fn tell(&self, act: Act, path: &str, reason: &str) {
+        match act {
+            Act::Refused => {
+                let shown = if path.is_empty() { "the folder itself" } else { path };
+                terminal::log(format_args!("{shown}: {reason}"));
+            }
+            Act::Warning if self.config.quiet => {}
+            Act::Warning => terminal::log(format_args!("warning: {reason}")),
+            Act::File => drop(terminal::print(format!("{path}\n").as_bytes())),
+            Act::Link | Act::Folder | Act::Deleted | Act::Skipped => {
+                // An error of standard output is none of the push.
+                let _ = terminal::print(format!("{} {path}\n", act.word()).as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The sender of a push and its sessions: how the client starts it, follows its reports, and gets it
+//! another session when one is lost.
+
+#![forbid(unsafe_code)]
+
+use super::hash::Hash;
+use super::{Ended, Push, Source};
+use crate::control::{Answer, Server};
+use crate::session_request::{Loss, Renewal, SessionRequest};
+use ropewalk::app::job;
+use ropewalk::app::report::{Report, Tally, TreeTally};
+use ropewalk::app::supervise::Worker;
+use ropewalk::codec::message::outcome::{Outcome, OutcomeRequest, PushState};
+use ropewalk::codec::message::push::{PushOffer, PushSession};
+use ropewalk::codec::message::sender_job::{SenderJob, SenderProtocol};
+use ropewalk::codec::message::session;
+use ropewalk::codec::message::streams::Streams;
+use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::sys::process::Ended as Exit;
+use ropewalk::sys::sync::lock;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// A sender, from its first session to its end.
+pub(super) struct Session<'a> {
+    push: &'a Push<'a>,
+    server: &'a Server,
+    first: PushSession,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The token of the current session.
+    token: [u8; 16],
+    /// What a lost session turned out to be: the push had ended. `Some(None)` if the server is
+    /// still putting the file in place.
+    ended: Option<Option<Ended>>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(push: &'a Push<'a>, server: &'a Server, first: PushSession) -> Session<'a> {
+        let state = Mutex::new(State { token: first.token, ended: None });
+        Session { push, server, first, state }
+    }
+
+    /// The token of the last session.
+    pub(super) fn token(&self) -> [u8; 16] {
+        lock(&self.state).token
+    }
+
+    /// What the server has said already.
+    pub(super) fn take_ended(&self) -> Option<Ended> {
+        lock(&self.state).ended.take().flatten()
+    }
+
+    /// Runs a sender to its end. Whether it has moved anything.
+    pub(super) fn run(&self, hash: Option<&Hash>) -> Result<bool> {
+        let failed = |error: io::Error| Error::system("sender", &error);
+        let (job, content) = self.job();
+        let mut worker = self
+            .push
+            .supervisor
+            .start_worker(&self.push.sender, job.to_json(), &[content])
+            .map_err(failed)?;
+        let lifeline = worker.lifeline().try_clone().map_err(failed)?;
+        let mut moved = false;
+        let last = std::thread::scope(|scope| {
+            let mut request = None;
+            let lost = |loss| {
+                // The request before has ended: the sender got its session and lost that too.
+                request.take().map_or(Ok(()), SessionRequest::end)?;
+                request = Some(SessionRequest::start(scope, self, &lifeline, loss)?);
+                Ok(())
+            };
+            let last = self.follow(&mut worker, hash, &mut moved, lost);
+            // A request without success has ended the sender: its error comes first.
+            request.map_or(Ok(()), SessionRequest::end)?;
+            last
+        });
+        if lock(&self.state).ended.is_some() {
+            worker.wait();
+            hash.iter().for_each(|hash| hash.reached(u64::MAX));
+            return Ok(true);
+        }
+        self.judge(&worker, last?)?;
+        hash.iter().for_each(|hash| hash.reached(u64::MAX));
+        Ok(moved)
+    }
+
+    fn job(&self) -> (SenderJob, BorrowedFd<'_>) {
+        let config = self.push.config;
+        let streams = Streams::Dialled {
+            session: self.session(&self.first),
+            single_port: config.single_port,
+            handed: false,
+        };
+        let (protocol, content) = match self.push.source {
+            Source::File { file, identity, .. } => {
+                let (stored, version) = (identity.stored, identity.version);
+                (SenderProtocol::Ropewalk { streams, stored, version }, file.as_fd())
+            }
+            Source::Folder { folder, .. } => {
+                let one_file_system = config.tree.one_file_system;
+                (SenderProtocol::Tree { streams, one_file_system }, folder.as_fd())
+            }
+        };
+        (SenderJob { rate: config.rate, protocol }, content)
+    }
+
+    /// A session as the sender gets it.
+    fn session(&self, offer: &PushSession) -> session::Session {
+        session::Session {
+            address: self.server.data_address(offer.port),
+            control: self.server.address(),
+            token: offer.token,
+            streams: offer.streams,
+        }
+    }
+
+    /// Reads reports to the last one, which is the answer. Calls `lost` for each session that the
+    /// sender lost.
+    fn follow(
+        &self,
+        worker: &mut Worker,
+        hash: Option<&Hash>,
+        moved: &mut bool,
+        mut lost: impl FnMut(Loss) -> Result<()>,
+    ) -> Result<Option<Report>> {
+        let failed = |error: io::Error| Error::system("sender", &error);
+        let (mut last, mut bytes, mut lost_since) = (None, 0, None);
+        while let Some(report) = worker.reports.next_report().map_err(failed)? {
+            match &report {
+                Report::Progress(tally) => {
+                    if tally.bytes != bytes {
+                        bytes = tally.bytes;
+                        (lost_since, *moved) = (None, true);
+                    }
+                    hash.iter().for_each(|hash| hash.reached(tally.offset));
+                    self.show(*tally);
+                }
+                Report::Lost { text } => {
+                    self.push.progress.server_lost();
+                    let since = *lost_since.get_or_insert_with(Instant::now);
+                    lost(Loss { text: text.clone(), since })?;
+                }
+                Report::Done { tally, mended, .. } => {
+                    *moved |= tally.bytes > 0;
+                    *lock(&self.push.mended) = *mended;
+                }
+                _ => {}
+            }
+            last = Some(report);
+        }
+        Ok(last)
+    }
+
+    /// Shows how far the sender is. It knows nothing of what the server has already.
+    fn show(&self, tally: Tally) {
+        let progress = self.push.progress;
+        match self.push.source {
+            Source::File { identity, .. } => {
+                let bytes = self.first.resumed.saturating_add(tally.bytes);
+                let bytes = bytes.min(identity.version.size);
+                progress.update(Tally { bytes, offset: 0, ..tally });
+            }
+            Source::Folder { .. } => {
+                progress.update(tally);
+                let (files, files_known) = (tally.files, tally.files);
+                progress.update_tree(TreeTally { files, files_known, ..TreeTally::default() });
+            }
+        }
+    }
+
+    /// Turns the end of a sender into a result.
+    fn judge(&self, worker: &Worker, last: Option<Report>) -> Result<()> {
+        let died = |what: String| Err(Error::new(ExitCode::System, format!("sender: {what}")));
+        match (last, worker.wait()) {
+            (Some(Report::Failed { code, text }), _) => Err(Error::new(code, text)),
+            (Some(Report::Done { .. }), Some(Exit::Exited(0))) => Ok(()),
+            (_, Some(Exit::Killed(signal))) => died(format!("stopped by signal {signal}")),
+            (_, Some(Exit::Exited(code))) => died(format!("ended with exit code {code}")),
+            (_, None) => died("was lost".to_string()),
+        }
+    }
+
+    /// Notes down that the push has ended, which ends the sender.
+    fn over(&self, ended: Option<Ended>) -> Result<Answer<PushSession>> {
+        lock(&self.state).ended = Some(ended);
+        Err(Error::internal("the push has ended"))
+    }
+}
+
+impl Renewal for Session<'_> {
+    type Offer = PushSession;
+
+    fn retry_for(&self) -> Duration {
+        self.push.config.retry_for
+    }
+
+    /// A session that seems lost may be one that has ended.
+    fn ask(&self) -> Result<Answer<PushSession>> {
+        let (token, file) = (self.token(), &self.push.config.file);
+        let request = OutcomeRequest { token, wait: Duration::ZERO, md5: None };
+        match self.server.ask_outcome(file, &request, self.push.interrupt)? {
+            Some(PushState::Landing) => return self.over(None),
+            Some(PushState::Ended(outcome)) if outcome.code != ExitCode::Network => {
+                return self.over(Some(Ended::Outcome(outcome)));
+            }
+            Some(PushState::Ended(Outcome { .. }) | PushState::Moving) | None => {}
+        }
+        let request = self.push.request(Some(token));
+        match self.server.request_push_once(file, &request, self.push.interrupt)? {
+            Answer::Later(error, delay) => Ok(Answer::Later(error, delay)),
+            Answer::Now(PushOffer::Session(offer)) => Ok(Answer::Now(offer)),
+            Answer::Now(PushOffer::UpToDate) => self.over(Some(Ended::UpToDate)),
+        }
+    }
+
+    fn hand_over(&self, offer: PushSession, lifeline: &UnixStream) -> Result<()> {
+        lock(&self.state).token = offer.token;
+        job::say(lifeline, &self.session(&offer).to_json())
+            .map_err(|error| Error::system("sender", &error))
+    }
+
+    fn is_locked_out(&self) -> bool {
+        lock(&self.state).ended.is_some()
+    }
+}

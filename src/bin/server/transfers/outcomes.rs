@@ -1,0 +1,167 @@
+//! What came of pushes: from the start of each until a minute after its end, for the client that
+//! asks. Only who knows a session's token hears of it.
+
+#![forbid(unsafe_code)]
+
+use ropewalk::codec::message::outcome::{Outcome, OutcomeRequest, PushState};
+use ropewalk::sys::sync::{lock, wait_for};
+use ropewalk::transfer::link::token::Token;
+use std::ffi::OsString;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// How long an outcome is kept.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// The most outcomes that are kept; beyond that the oldest go.
+const MOST_KEPT: usize = 256;
+
+/// How long the server waits for the client's MD5, behind the last request of the client.
+const MD5_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a push writes: the device and the inode of its folder, and the name in it.
+pub(crate) type Key = (u64, u64, OsString);
+
+/// All of them.
+#[derive(Default)]
+pub(crate) struct Outcomes {
+    content: Mutex<Content>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Content {
+    /// The oldest first.
+    pushes: Vec<Push>,
+    stopping: bool,
+}
+
+struct Push {
+    token: Token,
+    key: Key,
+    state: PushState,
+    /// The client's MD5.
+    md5: Option<[u8; 16]>,
+    /// When the client asked last, or the push began.
+    asked: Instant,
+    /// When it ended.
+    ended: Option<Instant>,
+}
+
+impl Content {
+    fn find(&mut self, token: &[u8; 16]) -> Option<&mut Push> {
+        // Takes the same time for every wrong token.
+        self.pushes.iter_mut().fold(None, |found, push| match push.token.is(token) {
+            true => Some(push),
+            false => found,
+        })
+    }
+
+    fn tidy(&mut self, now: Instant) {
+        self.pushes.retain(|push| push.ended.is_none_or(|ended| now - ended < KEPT));
+        let ended = self.pushes.iter().filter(|push| push.ended.is_some()).count();
+        for _ in MOST_KEPT..ended {
+            if let Some(oldest) = self.pushes.iter().position(|push| push.ended.is_some()) {
+                self.pushes.remove(oldest);
+            }
+        }
+    }
+}
+
+impl Outcomes {
+    /// A push begins. It has to end by [`Outcomes::end`].
+    pub(crate) fn begin(&self, token: Token, key: Key) {
+        let (mut content, now) = (lock(&self.content), Instant::now());
+        content.tidy(now);
+        let state = PushState::Moving;
+        content.pushes.push(Push { token, key, state, md5: None, asked: now, ended: None });
+    }
+
+    /// The session that writes this, if one does.
+    pub(crate) fn writer_of(&self, key: &Key) -> Option<[u8; 16]> {
+        let content = lock(&self.content);
+        let mut writers = content.pushes.iter().filter(|push| push.ended.is_none());
+        writers.find(|push| push.key == *key).map(|push| push.token.bytes())
+    }
+
+    /// All bytes of a push are there.
+    pub(crate) fn is_landing(&self, token: &Token) {
+        self.set(token, PushState::Landing);
+    }
+
+    /// A push has ended.
+    pub(crate) fn end(&self, token: &Token, outcome: Outcome) {
+        self.set(token, PushState::Ended(outcome));
+        lock(&self.content).tidy(Instant::now());
+    }
+
+    fn set(&self, token: &Token, state: PushState) {
+        if let Some(push) = lock(&self.content).find(&token.bytes()) {
+            if matches!(state, PushState::Ended(_)) {
+                push.ended = Some(Instant::now());
+            }
+            push.state = state;
+        }
+        self.changed.notify_all();
+    }
+
+    /// Answers a client; waits for the end of its push for as long as the client says. `None` for a
+    /// session that is unknown.
+    pub(crate) fn answer(&self, request: &OutcomeRequest) -> Option<PushState> {
+        let (begun, mut content) = (Instant::now(), lock(&self.content));
+        content.tidy(begun);
+        let push = content.find(&request.token)?;
+        push.asked = begun;
+        if request.md5.is_some() {
+            push.md5 = request.md5;
+            self.changed.notify_all();
+        }
+        let mut content = self.wait(content, &request.token, begun + request.wait);
+        let push = content.find(&request.token)?;
+        push.asked = Instant::now();
+        Some(push.state.clone())
+    }
+
+    /// Waits until the session with this token has ended; an unknown one has. Whether it has.
+    pub(crate) fn wait_for_end(&self, token: &[u8; 16], limit: Duration) -> bool {
+        let content = lock(&self.content);
+        let mut content = self.wait(content, token, Instant::now() + limit);
+        content.find(token).is_none_or(|push| push.ended.is_some())
+    }
+
+    fn wait<'a>(
+        &self,
+        mut content: MutexGuard<'a, Content>,
+        token: &[u8; 16],
+        until: Instant,
+    ) -> MutexGuard<'a, Content> {
+        loop {
+            let is_over = content.find(token).is_none_or(|push| push.ended.is_some());
+            let left = until.saturating_duration_since(Instant::now());
+            if is_over || content.stopping || left.is_zero() {
+                return content;
+            }
+            content = wait_for(&self.changed, content, left);
+        }
+    }
+
+    /// Waits for the client's MD5 of a push. `None` if the client does not ask any more.
+    pub(crate) fn md5(&self, token: &Token) -> Option<[u8; 16]> {
+        let mut content = lock(&self.content);
+        loop {
+            let stopping = content.stopping;
+            let push = content.find(&token.bytes())?;
+            let left = MD5_PATIENCE.saturating_sub(push.asked.elapsed());
+            if push.md5.is_some() || stopping || left.is_zero() {
+                return push.md5;
+            }
+            content = wait_for(&self.changed, content, left);
+        }
+    }
+
+    /// Ends every wait, now and later.
+    pub(crate) fn stop(&self) {
+        lock(&self.content).stopping = true;
+        self.changed.notify_all();
+    }
+}

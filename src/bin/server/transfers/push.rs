@@ -1,0 +1,437 @@
+//! A push from its admission to its log line: the receiver, its reports, the file that gets its name
+//! and what the client is told.
+
+#![forbid(unsafe_code)]
+
+use super::outcomes::{Key, Outcomes};
+use super::table::TransferEntry;
+use super::totals;
+use super::{Transfers, unavailable};
+use crate::config::Volume;
+use crate::connections::Connection;
+use crate::uploads::Uploads;
+use crate::uploads::space::Space;
+use crate::uploads::target::{PreparedFile, PreparedFolder};
+use ropewalk::app::report::{Act, Report, Tally, TreeTally};
+use ropewalk::app::supervise::Worker;
+use ropewalk::app::terminal;
+use ropewalk::codec::http::Refusal;
+use ropewalk::codec::message::outcome::{MAX_ENTRIES, MAX_ENTRY_BYTES, Outcome, OutcomeEntry};
+use ropewalk::codec::message::push::{PushSession, PushedFile, PushedFolder};
+use ropewalk::codec::message::receiver_job::{ReceiverJob, ReceiverProtocol, Sink, TreeJob};
+use ropewalk::codec::message::verify::Verify;
+use ropewalk::codec::text::escape;
+use ropewalk::error::ExitCode;
+use ropewalk::hash::{from_hex, hex};
+use ropewalk::sys::process::Ended;
+use ropewalk::sys::sync::lock;
+use ropewalk::sys::thread;
+use ropewalk::transfer::link::token::Token;
+use std::fs::File;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A session without a stream for so long has no client any more, if another one wants its place.
+const GONE: Duration = Duration::from_secs(2);
+
+/// How long a session may take to end.
+const END_LIMIT: Duration = Duration::from_secs(6);
+
+/// How often an idle session is looked for.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What a push brings.
+pub(crate) enum Content {
+    /// A file.
+    File(Box<FilePush>),
+    /// A folder.
+    Folder(Box<TreePush>),
+}
+
+/// A file that is pushed.
+pub(crate) struct FilePush {
+    pub(crate) prepared: PreparedFile,
+    pub(crate) file: PushedFile,
+    /// Held while the file gets its name.
+    pub(crate) landing: Arc<Mutex<()>>,
+}
+
+/// A folder that is pushed.
+pub(crate) struct TreePush {
+    pub(crate) prepared: PreparedFolder,
+    pub(crate) folder: PushedFolder,
+}
+
+/// The request for a push that was found good.
+pub(crate) struct Wanted<'a> {
+    pub(crate) key: Key,
+    /// For the log.
+    pub(crate) path: &'a [u8],
+    pub(crate) streams: u8,
+    pub(crate) sync: bool,
+    pub(crate) content: Content,
+}
+
+/// When a session ends for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// Its own client has said so.
+    Always,
+    /// If its client has gone.
+    WithoutClient,
+}
+
+/// A push under way.
+struct Push {
+    entry: TransferEntry,
+    outcomes: Arc<Outcomes>,
+    token: Token,
+    space: Space,
+    peer: SocketAddr,
+    path: String,
+    sync: bool,
+    begun: Instant,
+    volume: Volume,
+}
+
+/// What the receiver has reported.
+#[derive(Default)]
+struct Reported {
+    tally: Tally,
+    tree: TreeTally,
+    refused: Entries,
+    others: Entries,
+    /// The MD5, where one was made.
+    md5: Option<String>,
+    /// The code and the words of a failure; `None` for success.
+    last: Option<Result<(), (ExitCode, String)>>,
+}
+
+/// Entries that the client is told of, as far as there is room.
+#[derive(Default)]
+struct Entries {
+    all: Vec<OutcomeEntry>,
+    bytes: usize,
+}
+
+impl Entries {
+    fn add(&mut self, entry: OutcomeEntry) {
+        let bytes = entry.path.len() + entry.reason.as_ref().map_or(0, String::len);
+        if self.all.len() < MAX_ENTRIES && self.bytes + bytes <= MAX_ENTRY_BYTES {
+            self.bytes += bytes;
+            self.all.push(entry);
+        }
+    }
+}
+
+impl Transfers {
+    /// Ends the session of a push, and waits until it has ended. `false` if it goes on.
+    pub(crate) fn end_push(&self, token: &[u8; 16], ends: Ends) -> bool {
+        let silence = match ends {
+            Ends::Always => None,
+            Ends::WithoutClient => Some(GONE),
+        };
+        let until = Instant::now() + END_LIMIT;
+        loop {
+            self.table.end_session(token, silence, Instant::now());
+            if self.outcomes.wait_for_end(token, LOOK) {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+        }
+    }
+
+    /// Starts a receiver of a push, and a thread that follows it to its end.
+    pub(crate) fn offer_push(
+        &self,
+        connection: &Connection,
+        entry: TransferEntry,
+        uploads: &Uploads,
+        wanted: Wanted<'_>,
+    ) -> Result<PushSession, Refusal> {
+        let failed = |error: io::Error| unavailable(&error);
+        let token = self.entrances.token().map_err(failed)?;
+        let Wanted { key, path, streams, sync, content } = wanted;
+        let listener = self.listen(connection, Some(&token), &entry)?;
+        let port = listener.port().map_err(failed)?;
+        let protocol = match &content {
+            Content::File(push) => {
+                push.job(self.accepted(connection, token.bytes(), streams), sync)
+            }
+            Content::Folder(push) => {
+                let streams = self.accepted(connection, token.bytes(), streams);
+                let limits = Some(uploads.tree_limits());
+                ReceiverProtocol::Tree(Box::new(TreeJob {
+                    streams,
+                    top: push.folder.top,
+                    has_folder: push.prepared.folder.is_some(),
+                    sync,
+                    grows: false,
+                    unchecked: push.folder.unchecked,
+                    options: push.folder.options.clone(),
+                    limits,
+                }))
+            }
+        };
+        let rate = self.table.next_rate(Instant::now());
+        let job = ReceiverJob { shown: escape(path), trace: false, rate, protocol };
+        let push = Push {
+            entry,
+            outcomes: self.outcomes.clone(),
+            token,
+            space: uploads.space().clone(),
+            peer: connection.peer(),
+            path: escape(path),
+            sync,
+            begun: Instant::now(),
+            volume: self.volume,
+        };
+        let started = || -> io::Result<()> {
+            let mut descriptors = vec![listener.as_fd()];
+            descriptors.extend(content.descriptors());
+            let receiver = self.workers.receiver.as_deref().ok_or(io::ErrorKind::NotFound)?;
+            let worker = self.supervisor.start_worker(receiver, job.to_json(), &descriptors)?;
+            push.entry.has_receiver(worker.lifeline(), token, Instant::now())?;
+            self.outcomes.begin(token, key);
+            let outcomes = self.outcomes.clone();
+            thread::spawn("transfer", move || push.follow(worker, content)).inspect_err(|_| {
+                outcomes.end(&token, Outcome::failed(ExitCode::Network, "no thread is left"));
+            })?;
+            Ok(())
+        };
+        started().map_err(failed)?;
+        Ok(PushSession { port, token: token.bytes(), streams, resumed: 0 })
+    }
+}
+
+impl FilePush {
+    fn job(
+        &self,
+        streams: ropewalk::codec::message::streams::Streams,
+        sync: bool,
+    ) -> ReceiverProtocol {
+        ReceiverProtocol::Ropewalk {
+            streams,
+            sink: Sink::Kept { sync, basis: self.prepared.part.basis().is_some() },
+            size: self.file.size,
+            grows: false,
+            verify: self.file.verify,
+        }
+    }
+}
+
+impl Content {
+    /// What the receiver gets beside its listener.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Content::File(push) => {
+                let part = &push.prepared.part;
+                let files = [Some(part.file()), Some(part.journal()), part.basis()];
+                files.into_iter().flatten().map(AsFd::as_fd).collect()
+            }
+            Content::Folder(push) => push.prepared.folder.iter().map(AsFd::as_fd).collect(),
+        }
+    }
+
+    /// A file on the file system that is written to.
+    fn on_disk(&self) -> Option<&File> {
+        match self {
+            Content::File(push) => Some(push.prepared.part.file()),
+            Content::Folder(push) => push.prepared.folder.as_ref(),
+        }
+    }
+}
+
+impl Push {
+    /// Follows the receiver to its end, puts a file in place, and logs that.
+    fn follow(self, mut worker: Worker, mut content: Content) {
+        let mut reported = self.read_reports(&mut worker, &mut content);
+        let ended = worker.wait();
+        let failed = match reported.last.take() {
+            Some(Ok(())) => None,
+            Some(Err((code, words))) => Some(Outcome::failed(code, words)),
+            None if self.entry.was_evicted() => {
+                let words = "the session ended for another one";
+                Some(Outcome::failed(ExitCode::Network, words))
+            }
+            None => Some(Outcome::failed(
+                ExitCode::Network,
+                match ended {
+                    Some(Ended::Killed(signal)) => format!("stopped by signal {signal}"),
+                    _ => "the receiver ended without a report".to_string(),
+                },
+            )),
+        };
+        let size = match &content {
+            Content::File(push) => Some(push.file.size),
+            Content::Folder(_) => None,
+        };
+        let mut outcome = match (failed, content) {
+            (Some(outcome), Content::File(push)) => {
+                leave(*push);
+                outcome
+            }
+            (Some(outcome), Content::Folder(_)) => outcome,
+            (None, Content::File(push)) => self.land(*push, &reported),
+            (None, Content::Folder(_)) => self.of_tree(&reported),
+        };
+        let tally = reported.tally;
+        outcome.streams = tally.streams;
+        let mut entries = reported.refused;
+        reported.others.all.into_iter().for_each(|entry| entries.add(entry));
+        outcome.entries.extend(entries.all);
+        let took = self.begun.elapsed();
+        let kind = match outcome.code {
+            ExitCode::Success | ExitCode::Incomplete | ExitCode::DeleteRefused => {
+                totals::Outcome::Complete
+            }
+            ExitCode::Changed => totals::Outcome::Changed,
+            _ => totals::Outcome::Failed,
+        };
+        // Before the line is logged: a reader of the line finds the session ended.
+        self.entry.end(kind, took);
+        let words = outcome.text.clone();
+        self.outcomes.end(&self.token, outcome);
+        if self.volume > Volume::Quiet {
+            let moved = match size {
+                Some(size) => format!("{} bytes of {size}", tally.bytes),
+                None => format!("{} files, {} bytes", reported.tree.files, tally.bytes),
+            };
+            terminal::log(format_args!(
+                "{} PUSH {} {moved} over {} streams in {:.3} s: {words}",
+                self.peer,
+                self.path,
+                tally.streams,
+                took.as_secs_f64(),
+            ));
+        }
+    }
+
+    /// Reads the receiver's reports until it ends.
+    fn read_reports(&self, worker: &mut Worker, content: &mut Content) -> Reported {
+        let mut reported = Reported::default();
+        while let Ok(Some(report)) = worker.reports.next_report() {
+            match report {
+                Report::Confined { text } => self.log_rights(&text),
+                Report::Lost { .. } | Report::Trace(_) | Report::Stream => {}
+                Report::Progress(tally) => {
+                    self.reached(&mut reported, tally, content);
+                    let disk = content.on_disk();
+                    if disk.is_some_and(|disk| self.space.check(disk, 0).is_err()) {
+                        let words = "the server has too little free space";
+                        reported.last = Some(Err((ExitCode::System, words.to_string())));
+                        let _ = worker.lifeline().shutdown(Shutdown::Both);
+                    }
+                }
+                Report::Tree(tree) => reported.tree = tree,
+                Report::Entry { act, path, reason } => {
+                    let entries = match act {
+                        Act::Refused | Act::Warning => &mut reported.refused,
+                        _ => &mut reported.others,
+                    };
+                    entries.add(OutcomeEntry { act, path, reason });
+                }
+                Report::Done { tally, md5, .. } => {
+                    self.outcomes.is_landing(&self.token);
+                    self.reached(&mut reported, tally, content);
+                    (reported.md5, reported.last) = (md5, Some(Ok(())));
+                }
+                Report::Failed { code, text } => {
+                    reported.last.get_or_insert(Err((code, text)));
+                }
+            }
+        }
+        reported
+    }
+
+    fn reached(&self, reported: &mut Reported, tally: Tally, content: &mut Content) {
+        if let Content::File(push) = content {
+            let more = tally.bytes.saturating_sub(reported.tally.bytes.max(push.prepared.resumed));
+            push.prepared.promise.keep(more);
+        }
+        reported.tally = tally;
+        // What is the same is progress too.
+        let files = reported.tree.files;
+        let offset = files.wrapping_add(reported.tree.same).wrapping_add(tally.same);
+        self.entry.reached(&Tally { offset, files, ..tally }, Instant::now());
+    }
+
+    /// Gives a file that has come whole its name, if its MD5 is the client's.
+    fn land(&self, push: FilePush, reported: &Reported) -> Outcome {
+        let FilePush { prepared: PreparedFile { mut part, .. }, file, landing } = push;
+        if file.verify == Verify::Md5 {
+            let came = reported.md5.as_deref().and_then(from_hex);
+            let Some(said) = self.outcomes.md5(&self.token) else {
+                let words = "the client has not said which MD5 its file has";
+                return Outcome::failed(ExitCode::Network, words);
+            };
+            if came.as_deref() != Some(&said[..]) {
+                part.keep(false); // no byte of it can be used again
+                let came = reported.md5.as_deref().unwrap_or("none");
+                let words = format!("MD5 differs: {} here, {came} on the server", hex(&said));
+                return Outcome::failed(ExitCode::Integrity, words);
+            }
+        }
+        let completed = part.complete(file.size, Some(file.mtime), self.sync);
+        let warning = match completed {
+            Ok(warning) => warning,
+            Err(error) => return Outcome::failed(error.code(), error.to_string()),
+        };
+        let durable = self.sync && part.syncs();
+        let placed = {
+            let _landing = lock(&landing);
+            part.put_in_place(self.sync)
+        };
+        if let Err(error) = placed {
+            return Outcome::failed(error.code(), error.to_string());
+        }
+        let tree = TreeTally { files: 1, files_known: 1, is_listed: true, ..TreeTally::default() };
+        let warning = warning.map(|reason| OutcomeEntry {
+            act: Act::Warning,
+            path: String::new(),
+            reason: Some(reason),
+        });
+        Outcome {
+            durable,
+            bytes: file.size,
+            found: reported.tally.same,
+            tree,
+            entries: warning.into_iter().collect(),
+            ..Outcome::failed(ExitCode::Success, "complete")
+        }
+    }
+
+    /// What came of a folder whose receiver has done all that it could.
+    fn of_tree(&self, reported: &Reported) -> Outcome {
+        let tree = reported.tree;
+        let (code, words) = match () {
+            () if tree.refused > 0 => (ExitCode::Incomplete, "incomplete"),
+            () if tree.is_delete_refused => {
+                (ExitCode::DeleteRefused, "complete, but for deletions")
+            }
+            () => (ExitCode::Success, "complete"),
+        };
+        let (bytes, found) = (reported.tally.bytes, reported.tally.same);
+        Outcome { durable: self.sync, bytes, found, tree, ..Outcome::failed(code, words) }
+    }
+
+    /// Logs which rights the receiver has given up, for the operator.
+    fn log_rights(&self, text: &str) {
+        if self.volume == Volume::Verbose {
+            let text = escape(text.as_bytes());
+            terminal::log(format_args!("{} {} receiver: {text}", self.peer, self.path));
+        }
+    }
+}
+
+/// Leaves what has come of a file for the next push; nothing if nothing has come.
+fn leave(push: FilePush) {
+    let mut part = push.prepared.part;
+    let has_records = part.has_records();
+    part.keep(has_records);
+}
