@@ -245,13 +245,13 @@ fn every_fault_of_every_stream_is_mended() {
         Fault::Flip,
         Fault::Drop,
         Fault::Double,
-        Fault::Stall(Duration::from_millis(150)),
+        Fault::Stall(Duration::from_millis(60)),
     ];
-    let timing = Timing::default().divided(20);
+    let timing = Timing::default().divided(50);
     for fault in faults {
         let pair = Pair::new();
         pair.fill();
-        for at in [3, 40, 5000, 70_000, 900_000] {
+        for at in [40, 5000, 900_000] {
             let here = pair.here("");
             fs::set_permissions(pair.there("d3"), PermissionsExt::from_mode(0o755)).unwrap();
             let _ = fs::set_permissions(here.join("d3"), PermissionsExt::from_mode(0o755));

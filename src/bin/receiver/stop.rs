@@ -17,11 +17,13 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// Takes SIGTERM from now on. To be called before this process gives up its rights.
+    /// Takes SIGTERM from now on, also where this process began with SIGTERM ignored: it comes
+    /// from the client. To be called before this process gives up its rights.
     pub(crate) fn install() -> Result<Stop> {
         let failed = |error| Error::system("start", &error);
         let (end, over) = UnixStream::pair().map_err(failed)?;
-        let signals = Signals::install(&[Signal::Terminate], &[]).map_err(failed)?;
+        let signals =
+            Signals::install(&[Signal::Terminate], &[Signal::Terminate]).map_err(failed)?;
         Ok(Stop { signals, end, over })
     }
 

@@ -56,6 +56,16 @@ fn a_disk_without_inodes_ends_the_run_and_with_more_it_goes_on() {
 }
 
 #[test]
+fn a_limit_of_the_size_of_files_names_the_file() {
+    let trees = Trees::new("tree-file-size");
+    fill(&trees);
+    let outcome = run(&mut after("ulimit -f 2000", &trees.client(&[])));
+    outcome.failed(SYSTEM, "client", "here/large: File too large; to continue: ");
+    right_files(&trees);
+    trees.sync(&[]);
+}
+
+#[test]
 fn few_descriptors_end_the_run_with_words_or_suffice() {
     let trees = Trees::new("tree-descriptors");
     fill(&trees);

@@ -13,6 +13,7 @@ use super::large::{self, Large};
 use super::{Here, Meta, TreeSink};
 use crate::codec::entry::{Entry, EntryError, EntryType, IDENTITY_SIZE, Page};
 use crate::codec::message::report::Act;
+use crate::codec::text::escape;
 use crate::codec::wire::{
     HEADER_SIZE, Header, MAX_ROOM, MIN_PART, PageEnd as WireEnd, RefusalCode, Request,
 };
@@ -296,11 +297,13 @@ impl<'a> Conversation<'a> {
         }
         let copied = delta.copy(range.start, part);
         large.queue.unlock(range);
-        copied.map_err(|error| self.full(&error))
+        copied.map_err(|error| self.full(large, &error))
     }
 
-    fn full(&self, error: &io::Error) -> Stop {
-        Stop::Fatal(Error::system(&self.sink.wanted.shown, error))
+    /// The output of a large file cannot be written.
+    fn full(&self, large: &Large, error: &io::Error) -> Stop {
+        let path = escape(&large.file.path());
+        Stop::Fatal(Error::system(format!("{}/{path}", self.sink.wanted.shown), error))
     }
 
     /// Reads the next block whole, and deals with it.
@@ -578,7 +581,7 @@ impl Conversation<'_> {
                 let from = (part.start - range.start) as usize;
                 let bytes = &payload[from..from + (part.end - part.start) as usize];
                 let stored = large.store.put(part.start, bytes, crc32c(bytes));
-                stored.map_err(|error| self.full(&error))?;
+                stored.map_err(|error| self.full(&large, &error))?;
                 large.queue.finish(part, false);
             }
         }
@@ -611,7 +614,7 @@ impl Conversation<'_> {
             return Err(Stop::Wrong(UNASKED.into()));
         };
         for part in large.queue.take_hole(self.number, range.clone(), run) {
-            large.store.put_hole(part.clone()).map_err(|error| self.full(&error))?;
+            large.store.put_hole(part.clone()).map_err(|error| self.full(&large, &error))?;
             large.queue.finish(part, true);
         }
         let length = range.end - range.start;
@@ -633,7 +636,7 @@ impl Conversation<'_> {
         for part in large.queue.take(self.number, range.clone()) {
             bytes += part.end - part.start;
             let crc = (part == range).then_some(copied.crc);
-            large.store.keep(part.clone(), crc).map_err(|error| self.full(&error))?;
+            large.store.keep(part.clone(), crc).map_err(|error| self.full(&large, &error))?;
             large.queue.finish(part, false);
         }
         large.delta.iter().for_each(|delta| delta.hit(bytes));

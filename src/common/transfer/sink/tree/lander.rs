@@ -97,6 +97,7 @@ fn place(sink: &TreeSink, file: &File<Meta>) -> io::Result<()> {
         return Ok(());
     };
     let (name, target) = (OsStr::from_bytes(&file.name), *target);
+    let empty;
     let complete = match complete.get() {
         Some(complete) => complete,
         // A file that became empty while it was asked for.
@@ -104,7 +105,8 @@ fn place(sink: &TreeSink, file: &File<Meta>) -> io::Result<()> {
             let path = file.folder.meta.path().ok_or(io::ErrorKind::NotFound)?;
             let attributes = sink.attributes(&file.meta);
             let new = store.create(path, name, target, &attributes)?;
-            &store.complete(new, 0, &attributes)?
+            empty = store.complete(new, 0, &attributes)?;
+            &empty
         }
     };
     let tag = file.meta.tag.filter(|_| sink.wanted.options.hard_links);
