@@ -9,7 +9,7 @@ function __ropewalk_server_place
             set pending no
         else
             switch $word
-                case --root --bind --data-ports --metrics --auth --trust-proxy --user --writable --max-upload --keep-free --limit-rate --max-connections --max-transfers --max-per-address --max-streams --request-timeout --idle-timeout --stall-timeout --log
+                case --root --bind --data-ports --metrics --auth --trust-proxy --user --writable --max-upload --max-files --keep-free --limit-rate --max-connections --max-transfers --max-per-address --max-streams --request-timeout --idle-timeout --stall-timeout --log
                     set pending yes
                 case -
                     set place (math $place + 1)
@@ -37,7 +37,10 @@ complete -c ropewalk-server -l user -x -a '(__fish_complete_users)' -d 'give up 
 complete -c ropewalk-server -l writable -x -a '(__fish_complete_directories)' -d 'take uploads into this folder, which is within --root; needs --auth or --writable-by-anyone'
 complete -c ropewalk-server -l writable-by-anyone -d 'with --writable, take uploads from everybody who can connect, without a password'
 complete -c ropewalk-server -l max-upload -x -d 'with --writable, the most bytes of an uploaded file, such as 500M or 10G (default: no limit)'
+complete -c ropewalk-server -l max-files -x -d 'with --writable, the most entries of a folder that is pushed (default: no limit)'
 complete -c ropewalk-server -l keep-free -x -d 'with --writable, refuse uploads that would leave less of the file system free (default: 5)'
+complete -c ropewalk-server -l allow-delete -d 'with --writable, let a client that pushes a folder delete what it does not have'
+complete -c ropewalk-server -l allow-owner -d 'with --writable, let a client that pushes a folder set owners and set-id bits'
 complete -c ropewalk-server -l limit-rate -x -d 'limit all transfers together to RATE bytes per second; K, M, G mean KiB, MiB, GiB (default: no limit)'
 complete -c ropewalk-server -l max-connections -x -d 'maximum control connections (default: 256)'
 complete -c ropewalk-server -l max-transfers -x -d 'maximum transfers (default: 256)'

@@ -103,7 +103,7 @@ fn run(task: Task, report: impl FnMut(Report)) -> Result<(Reading, bool)> {
             source.accept(acceptor, report).map(|sent| (sent, false))
         }
         Task::Ropewalk { source, link: Link::Accepted { acceptor, token }, streams } => {
-            source.accept(acceptor, &token, streams, report).map(|sent| (sent, false))
+            source.accept(*acceptor, &token, streams, report).map(|sent| (sent, false))
         }
         Task::Ropewalk { source, link: Link::Dialled { dialler, .. }, .. } => {
             source.dial(&dialler, report).map(|sent| (sent, dialler.shares_port()))

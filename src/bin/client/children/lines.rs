@@ -85,7 +85,7 @@ impl Lines {
         {
             let mut said = lock(said);
             let has = |words: &&[u8]| line.windows(words.len()).any(|part| part == *words);
-            said.is_login |= LOGIN_FAILED.iter().any(|words| has(words));
+            said.is_login |= LOGIN_FAILED.iter().any(has);
             said.last = Some(line.to_vec());
         }
         if !self.quiet && self.is_new(line) {
