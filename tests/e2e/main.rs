@@ -14,6 +14,7 @@ mod faults;
 mod http;
 mod limits;
 mod packages;
+mod push;
 mod resume;
 mod security;
 mod through;

@@ -6,12 +6,14 @@ use crate::network::{Fault, Network, NetworkDial, session};
 use crate::random::Random;
 use crate::world::acceptor;
 use ropewalk::codec::message::offer::FolderState;
+use ropewalk::codec::message::receiver_job::TreeLimits;
 use ropewalk::codec::message::report::{Act, Report, TreeTally};
 use ropewalk::codec::message::tree_options::{Delete, TreeOptions};
 use ropewalk::codec::message::version::Stamp;
 use ropewalk::codec::pattern::Action;
-use ropewalk::error::Result;
+use ropewalk::error::{Error, Result};
 use ropewalk::sys::sync::lock;
+use ropewalk::transfer::link::End;
 use ropewalk::transfer::link::dialler::Dialler;
 use ropewalk::transfer::link::token::Token;
 use ropewalk::transfer::queue::rate::Throttle;
@@ -103,10 +105,21 @@ impl Pair {
 
     /// One run over a network of this kind.
     fn run_through(&self, options: TreeOptions, weather: Faults) -> Result<Run> {
-        self.run_timed(options, weather, Timing::default())
+        self.run_so(options, None, (weather, Timing::default()), true)
     }
 
     fn run_timed(&self, options: TreeOptions, weather: Faults, timing: Timing) -> Result<Run> {
+        self.run_so(options, None, (weather, timing), true)
+    }
+
+    /// One run with these limits on the source. The sink or the source dials.
+    fn run_so(
+        &self,
+        options: TreeOptions,
+        limits: Option<TreeLimits>,
+        (weather, timing): (Faults, Timing),
+        sink_dials: bool,
+    ) -> Result<Run> {
         let (token, opened) = (Token::random().unwrap(), weather.opened());
         let network = Network::new(weather, Random::from_seed(1));
         let (acceptor, way) = acceptor(false, timing);
@@ -115,7 +128,7 @@ impl Pair {
         let dial = Box::new(NetworkDial(network.clone()));
         let dialler = Dialler::new(dial, session.token, STREAMS, timing);
         let folder = tree::Tree::new(File::open(self.there("")).unwrap().into()).unwrap();
-        let wanted = self.wanted(&folder, options);
+        let wanted = Wanted { limits, ..self.wanted(&folder, options) };
         let source = Source::new(Content::Tree(folder), Throttle::default(), timing).unwrap();
         let told = Arc::new(Mutex::new(Vec::new()));
         let heard = told.clone();
@@ -130,12 +143,24 @@ impl Pair {
         let mut tally = TreeTally::default();
         let mut moved = 0;
         thread::scope(|scope| {
-            let sending = scope.spawn(|| source.accept(acceptor, &token, STREAMS, |_| {}));
-            let done = sink.dial(&dialler, |report| {
+            let hear = |report| {
                 if let Report::Tree(now) = report {
                     tally = now;
                 }
-            });
+            };
+            let (sending, done) = match sink_dials {
+                true => {
+                    let sending = scope.spawn(|| source.accept(acceptor, &token, STREAMS, |_| {}));
+                    (sending, sink.dial(&dialler, hear))
+                }
+                false => {
+                    let sending = scope.spawn(|| source.dial(&dialler, |_| {}));
+                    (sending, sink.accept(acceptor, &token, hear))
+                }
+            };
+            if done.is_err() && !sink_dials {
+                source.fail(Error::protocol("the sink has failed"));
+            }
             moved = sending.join().unwrap().map_or(0, |reading| reading.bytes);
             network.end();
             assert!(opened.load(Ordering::Relaxed) > 0);
@@ -431,4 +456,70 @@ fn a_fifo_is_skipped_and_a_folder_in_the_way_is_refused() {
     assert_eq!((run.told(Act::Skipped), run.told(Act::Refused)), (vec!["fifo"], vec!["x"]));
     assert_eq!((run.tally.skipped, run.tally.refused, run.tally.files), (1, 1, 1));
     assert_eq!(fs::read(pair.here("y")).unwrap(), b"y");
+}
+
+#[test]
+fn a_source_that_dials_moves_a_tree_too() {
+    let pair = Pair::new();
+    pair.fill();
+    let push = |weather| {
+        pair.run_so(TreeOptions::default(), None, (weather, Timing::default()), false).unwrap()
+    };
+    let run = push(Faults::none());
+    pair.assert_same();
+    assert!(run.tally.files > 300 && run.tally.refused == 0, "{:?}", run.tally);
+    let again = push(Faults::none());
+    assert_eq!((again.tally.files, again.moved), (0, 0));
+    assert_eq!(again.tally.same, run.tally.files);
+}
+
+/// The limits of a source that is not trusted.
+const LIMITS: TreeLimits = TreeLimits { max_size: 100, max_entries: 20, umask: 0o027 };
+
+#[test]
+fn what_the_limits_forbid_is_refused_or_skipped_alone() {
+    let pair = Pair::new();
+    pair.write("small", &content(100));
+    pair.write("large", &content(101));
+    pair.write("sub/x", &content(1));
+    fs::set_permissions(pair.there("small"), PermissionsExt::from_mode(0o4777)).unwrap();
+    for (name, text) in [
+        ("sub/up", "../small"),
+        ("absolute", "/etc/passwd"),
+        ("out", "../x"),
+        ("sub/out", "../../x"),
+        ("behind", "sub/../small"),
+    ] {
+        symlink(text, pair.there(name)).unwrap();
+    }
+    let run =
+        pair.run_so(verbose(), Some(LIMITS), (Faults::none(), Timing::default()), false).unwrap();
+    assert_eq!((run.tally.refused, run.tally.skipped), (1, 4), "{:?}", run.told);
+    assert!(!pair.here("large").exists());
+    for name in ["absolute", "out", "sub/out", "behind"] {
+        assert!(fs::symlink_metadata(pair.here(name)).is_err(), "{name}");
+    }
+    assert_eq!(fs::read_link(pair.here("sub/up")).unwrap(), Path::new("../small"));
+    assert_eq!(fs::metadata(pair.here("small")).unwrap().mode() & 0o7777, 0o750);
+}
+
+#[test]
+fn more_entries_than_the_limits_allow_end_the_run() {
+    for (count, is_whole) in [(20, true), (21, false)] {
+        let pair = Pair::new();
+        (0..count).for_each(|number| pair.write(&format!("f{number}"), b""));
+        let run = pair.run_so(
+            TreeOptions::default(),
+            Some(LIMITS),
+            (Faults::none(), Timing::default()),
+            false,
+        );
+        match run {
+            Ok(_) => assert!(is_whole),
+            Err(error) => {
+                assert!(!is_whole);
+                assert_eq!(error.to_string(), "the folder has more than 20 entries");
+            }
+        }
+    }
 }

@@ -2,8 +2,11 @@
 
 use crate::support::harness::{Scratch, Server};
 use crate::support::http::{Http, Reply};
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A server of the folder `root`, which takes uploads into `root/in`.
@@ -37,6 +40,14 @@ impl Inbox {
         Inbox { server, scratch, folder }
     }
 
+    /// A client that pushes `file` of the scratch folder to `name`.
+    pub(crate) fn push(&self, file: &str, name: impl AsRef<OsStr>) -> Command {
+        let mut command = self.scratch.program("client");
+        command.arg("--push").arg(self.server.address.to_string()).arg("4").arg(file).arg(name);
+        command.arg("--progress=none").current_dir(self.scratch.folder());
+        command
+    }
+
     /// A connection to the server.
     pub(crate) fn connect(&self) -> Http {
         Http::connect(self.server.address)
@@ -63,7 +74,7 @@ impl Inbox {
     pub(crate) fn upload_line(&mut self) -> String {
         loop {
             let line = self.server.next_log_line();
-            if line.contains(" PUT ") {
+            if line.contains(" PUT ") || line.contains(" PUSH ") {
                 return line;
             }
         }
@@ -112,4 +123,107 @@ pub(crate) fn begin(http: &mut Http, target: &str, fields: &[&str], size: u64) {
     http.send(head(target, &[&["Expect: 100-continue"], fields].concat(), size));
     let interim = http.head();
     assert_eq!(interim.status, 100, "{interim:?}");
+}
+
+/// A server with links and folders in and around its writable folder.
+pub(crate) fn inbox(test: &str) -> Inbox {
+    let inbox = Inbox::open(test, &[]);
+    let root = inbox.scratch.path("root");
+    let secret = inbox.scratch.make_dir("secret");
+    fs::write(secret.join("file"), b"secret").unwrap();
+    for folder in ["root/other", "root/in/sub", "root/in/sub/deep"] {
+        inbox.scratch.make_dir(folder);
+    }
+    for file in ["file", "other/file", "in/there"] {
+        fs::write(root.join(file), b"outside").unwrap();
+    }
+    symlink("../other", root.join("in/other")).unwrap();
+    symlink("../../secret", root.join("in/out")).unwrap();
+    symlink("..", root.join("in/up")).unwrap();
+    symlink("../..", root.join("in/sub/up")).unwrap();
+    symlink(&secret, root.join("in/absolute")).unwrap();
+    symlink("/", root.join("in/slash")).unwrap();
+    symlink("/proc/self/cwd", root.join("in/magic")).unwrap();
+    symlink("/proc/self/fd", root.join("in/fds")).unwrap();
+    symlink("loop", root.join("in/loop")).unwrap();
+    symlink("in", root.join("way")).unwrap();
+    inbox
+}
+
+/// Every name beneath `folder` but what is in `besides`, with its inode and content.
+pub(crate) fn state(folder: &Path, besides: &Path) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let found = fs::symlink_metadata(&path).unwrap();
+        let content = if found.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+        all.insert(path.clone(), (found.ino(), content));
+        if found.is_dir() && path != besides {
+            all.extend(state(&path, besides));
+        }
+    }
+    all
+}
+
+/// Spellings of names outside of the folder `in`, as a client sends them.
+pub(crate) fn spellings(scratch: &Scratch) -> Vec<Vec<u8>> {
+    let names = [
+        "new",
+        "file",
+        "../new",
+        "/../new",
+        "//../new",
+        "../secret/new",
+        "/../secret/file",
+        "sub/../../new",
+        "/./../new",
+        "..//new",
+        "/sub/.././../new",
+        "%2e%2e/new",
+        "/%2E%2E%2Fnew",
+        "..%2fnew",
+        "/%2e%2e%2f%2e%2e%2fsecret/new",
+        "http://host/../new",
+        "other/new",
+        "other/file",
+        "out/new",
+        "out/file",
+        "up/new",
+        "up/file",
+        "sub/up/new",
+        "up/in/up/new",
+        "sub/up/../secret/new",
+        "absolute/new",
+        "absolute/file",
+        "slash/tmp/new",
+        "slash/dev/null",
+        "magic/new",
+        "fds/1",
+        "loop/new",
+        "none/../../new",
+        "there/../../new",
+        "/proc/self/cwd/new",
+        "/proc/self/fd/1",
+        "/etc/new",
+        "/dev/null",
+        "/dev/shm/new",
+        "",
+        "/",
+        ".",
+        "..",
+        "way",
+        "way/",
+        "way/..",
+    ];
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    for spelling in names {
+        for before in ["", "/", "/in/", "in/", "/in/sub/../", "/way/", "//in/./"] {
+            all.push([before.as_bytes(), spelling.as_bytes()].concat());
+        }
+    }
+    all.push([b"/", "../".repeat(20).as_bytes(), b"etc/new"].concat());
+    let real = scratch.path("root/new").into_os_string().into_encoded_bytes();
+    all.push([&b"/in/"[..], &"../".repeat(20).into_bytes(), &real].concat());
+    all.push(real);
+    all.into_iter().filter(|target| !target.is_empty()).collect()
 }

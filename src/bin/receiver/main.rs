@@ -79,14 +79,14 @@ fn run_job() -> Result<ExitCode> {
             link.watch_lifeline(&job, rate)?;
             match link {
                 Link::Dialled { dialler, .. } => sink.dial(&dialler, report),
-                Link::Accepted { acceptor, token } => sink.accept(acceptor, &token, report),
+                Link::Accepted { acceptor, token } => sink.accept(*acceptor, &token, report),
             }
         }
         Transfer::Tree { sink, link, rate, .. } => {
             link.watch_lifeline(&job, rate)?;
             let receive = || match link {
                 Link::Dialled { dialler, .. } => sink.dial(&dialler, report),
-                Link::Accepted { acceptor, token } => sink.accept(acceptor, &token, report),
+                Link::Accepted { acceptor, token } => sink.accept(*acceptor, &token, report),
             };
             match stop {
                 Some(stop) => stop.during(|error| sink.fail(error), receive),

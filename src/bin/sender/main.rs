@@ -16,6 +16,7 @@ use ropewalk::error::{ExitCode, Result};
 use ropewalk::sys::sandbox::Peers;
 use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
+use ropewalk::transfer::link::Link as _;
 use ropewalk::transfer::meter::Reading;
 use ropewalk::transfer::source::tree::MAX_OPEN;
 
@@ -55,9 +56,10 @@ fn run_job() -> Result<ExitCode> {
         })?,
     }
     match run(task, |report| report.send()) {
-        Ok(reading) => {
+        Ok((reading, single_port)) => {
             let tally = Tally { streams: reading.peak, ..reading.into() };
-            Report::Done { tally, md5: None, mended: Mended::default() }.send();
+            let mended = Mended { single_port, ..Mended::default() };
+            Report::Done { tally, md5: None, mended }.send();
             Ok(ExitCode::Success)
         }
         Err(error) => {
@@ -94,14 +96,17 @@ fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::Success)
 }
 
-fn run(task: Task, report: impl FnMut(Report)) -> Result<Reading> {
+/// Sends. With what was sent: whether the streams went to a port that others use too.
+fn run(task: Task, report: impl FnMut(Report)) -> Result<(Reading, bool)> {
     match task {
-        Task::Classic { source, acceptor } => source.accept(acceptor, report),
+        Task::Classic { source, acceptor } => {
+            source.accept(*acceptor, report).map(|sent| (sent, false))
+        }
         Task::Ropewalk { source, link: Link::Accepted { acceptor, token }, streams } => {
-            source.accept(acceptor, &token, streams, report)
+            source.accept(*acceptor, &token, streams, report).map(|sent| (sent, false))
         }
         Task::Ropewalk { source, link: Link::Dialled { dialler, .. }, .. } => {
-            source.dial(&dialler, report)
+            source.dial(&dialler, report).map(|sent| (sent, dialler.shares_port()))
         }
     }
 }

@@ -36,7 +36,7 @@ pub enum Link {
     /// They come to the worker.
     Accepted {
         /// What takes them.
-        acceptor: Acceptor,
+        acceptor: Box<Acceptor>,
         /// What each of them shows.
         token: Token,
     },
@@ -55,7 +55,8 @@ impl Link {
                 let timing = Timing { idle, source_stall: stall, ..Timing::default() };
                 let listener = Listener::from(job.descriptor()?);
                 let acceptor = Acceptor::new(Some(listener), peer, timing).map_err(failed)?;
-                Ok((Link::Accepted { acceptor, token: Token::from_bytes(token) }, timing))
+                let (acceptor, token) = (Box::new(acceptor), Token::from_bytes(token));
+                Ok((Link::Accepted { acceptor, token }, timing))
             }
             Streams::Dialled { session, single_port, handed } => {
                 let timing = Timing::default();

@@ -246,7 +246,10 @@ impl Source {
             bytes.copy_within(used..filled, 0);
             filled -= used;
             answers.flush()?;
-            self.ending.wait_or(stream)?;
+            // A sink has something to ask for at first. Where nobody answers at a data port, there
+            // may be another port to try.
+            let is_doubted = told.is_none() && joined.hello.is_some() && !joined.link.is_trusted();
+            self.ending.wait_or(stream, is_doubted.then_some(self.timing.trust))?;
             self.check_ending()?;
             match stream.read(&mut bytes[filled..])? {
                 0 => return Err(Halt::Broken(io::ErrorKind::UnexpectedEof.into())),

@@ -278,7 +278,7 @@ fn the_error_names_every_mistake_on_a_client_s_command_line() {
         (&["https://h/f"], "https is not possible, since ropewalk does not encrypt; use http://"),
         (&["http://h/"], "ofile: cannot derive a name from '/'; give OFILE"),
         (&["http://h"], "address: 'http://h' names no file and no folder"),
-        (&["h:/f", "o"], "address: 'h' has no port; write h:8080/path"),
+        (&["h:/f", "--auth", "o"], "--auth: has no meaning where --rsh reaches the server"),
         (
             &["ann:sesame@h:1/f"],
             "must have no user and no password, which others could see; --auth",

@@ -3,118 +3,14 @@
 
 use crate::support::harness::{Scratch, Server, name, wait_until};
 use crate::support::http::Http;
-use crate::support::uploads::{Inbox, WRITABLE, answer, begin, put};
+use crate::support::uploads::{Inbox, WRITABLE, answer, begin, inbox, put, spellings, state};
 use crate::support::user::{NOBODY, can_be_tried};
-use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// A server with links and folders in and around its writable folder.
-fn inbox(test: &str) -> Inbox {
-    let inbox = Inbox::open(test, &[]);
-    let root = inbox.scratch.path("root");
-    let secret = inbox.scratch.make_dir("secret");
-    fs::write(secret.join("file"), b"secret").unwrap();
-    for folder in ["root/other", "root/in/sub", "root/in/sub/deep"] {
-        inbox.scratch.make_dir(folder);
-    }
-    for file in ["file", "other/file", "in/there"] {
-        fs::write(root.join(file), b"outside").unwrap();
-    }
-    symlink("../other", root.join("in/other")).unwrap();
-    symlink("../../secret", root.join("in/out")).unwrap();
-    symlink("..", root.join("in/up")).unwrap();
-    symlink("../..", root.join("in/sub/up")).unwrap();
-    symlink(&secret, root.join("in/absolute")).unwrap();
-    symlink("/", root.join("in/slash")).unwrap();
-    symlink("/proc/self/cwd", root.join("in/magic")).unwrap();
-    symlink("/proc/self/fd", root.join("in/fds")).unwrap();
-    symlink("loop", root.join("in/loop")).unwrap();
-    symlink("in", root.join("way")).unwrap();
-    inbox
-}
-
-/// Every name beneath `folder` but what is in `besides`, with its inode and content.
-fn state(folder: &Path, besides: &Path) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
-    let mut all = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let found = fs::symlink_metadata(&path).unwrap();
-        let content = if found.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
-        all.insert(path.clone(), (found.ino(), content));
-        if found.is_dir() && path != besides {
-            all.extend(state(&path, besides));
-        }
-    }
-    all
-}
-
-/// Spellings of names outside of the folder `in`, as a client sends them.
-fn spellings(scratch: &Scratch) -> Vec<Vec<u8>> {
-    let names = [
-        "new",
-        "file",
-        "../new",
-        "/../new",
-        "//../new",
-        "../secret/new",
-        "/../secret/file",
-        "sub/../../new",
-        "/./../new",
-        "..//new",
-        "/sub/.././../new",
-        "%2e%2e/new",
-        "/%2E%2E%2Fnew",
-        "..%2fnew",
-        "/%2e%2e%2f%2e%2e%2fsecret/new",
-        "http://host/../new",
-        "other/new",
-        "other/file",
-        "out/new",
-        "out/file",
-        "up/new",
-        "up/file",
-        "sub/up/new",
-        "up/in/up/new",
-        "sub/up/../secret/new",
-        "absolute/new",
-        "absolute/file",
-        "slash/tmp/new",
-        "slash/dev/null",
-        "magic/new",
-        "fds/1",
-        "loop/new",
-        "none/../../new",
-        "there/../../new",
-        "/proc/self/cwd/new",
-        "/proc/self/fd/1",
-        "/etc/new",
-        "/dev/null",
-        "/dev/shm/new",
-        "",
-        "/",
-        ".",
-        "..",
-        "way",
-        "way/",
-        "way/..",
-    ];
-    let mut all: Vec<Vec<u8>> = Vec::new();
-    for spelling in names {
-        for before in ["", "/", "/in/", "in/", "/in/sub/../", "/way/", "//in/./"] {
-            all.push([before.as_bytes(), spelling.as_bytes()].concat());
-        }
-    }
-    all.push([b"/", "../".repeat(20).as_bytes(), b"etc/new"].concat());
-    let real = scratch.path("root/new").into_os_string().into_encoded_bytes();
-    all.push([&b"/in/"[..], &"../".repeat(20).into_bytes(), &real].concat());
-    all.push(real);
-    all.into_iter().filter(|target| !target.is_empty()).collect()
-}
 
 #[test]
 fn no_spelling_writes_outside_of_the_folder() {

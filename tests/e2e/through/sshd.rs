@@ -54,6 +54,11 @@ fn sshd(test: &str, more: &str) -> Option<Sshd> {
         port.address.port()
     );
     let config = scratch.write("sshd.conf", config.as_bytes());
+    let test = Command::new(program).args(["-t", "-f"]).arg(&config).output().unwrap();
+    if !test.status.success() {
+        eprintln!("not tried: {}", String::from_utf8_lossy(&test.stderr).trim());
+        return None;
+    }
     let mut command = scratch.command(Path::new(program));
     let mut running = Running::start(command.args(["-D", "-e", "-f"]).arg(config));
     while !running.next_error_line().contains("listening on") {}

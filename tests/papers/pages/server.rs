@@ -28,7 +28,7 @@ pub(super) const PAGE: Page = Page {
         "Nothing is encrypted. Without --root the server sends every file that it can read. \
          Without --auth it sends files to everybody who can connect to it.",
     ],
-    sections: &[INDEX, UPLOADS, LOG, METRICS, SIGNALS, ENVIRONMENT, FILES],
+    sections: &[INDEX, UPLOADS, PUSHES, LOG, METRICS, SIGNALS, ENVIRONMENT, FILES],
     exits: &[ExitCode::Success, ExitCode::System, ExitCode::Usage],
     see_also: &[("ropewalk-client", 1), ("ropewalk-sender", 1)],
 };
@@ -124,6 +124,24 @@ const UPLOADS: Section = Section {
     ],
 };
 
+const PUSHES: Section = Section {
+    title: "PUSHES",
+    text: &[
+        "With --writable the server also takes files and folders from ropewalk-client --push, over \
+         many streams. The rules for names are those of uploads. An interrupted push goes on by the \
+         same command for 7 days. A file gets its name when its MD5 is the client's, and it is on \
+         the disk.",
+        "In a folder that is pushed, entries get the client's modes and mtimes, without set-id bits \
+         and what the server's umask takes away. Owners need --allow-owner, and deletions \
+         --allow-delete. A symbolic link that is absolute, leads out of the folder, or has .. behind \
+         another name is not made, and counts as skipped. A file above --max-upload is refused \
+         alone; more entries than --max-files end the push.",
+        "A second push to one name is refused with 409 while the first one has streams. The push of \
+         a client that has gone makes way after 2 s.",
+    ],
+    entries: &[],
+};
+
 const LOG: Section = Section {
     title: "LOG",
     text: &[
@@ -150,6 +168,10 @@ const LOG: Section = Section {
             "PEER PUT NAME N bytes of SIZE in N s: OUTCOME",
             "The end of an upload. OUTCOME is complete when the file is in place and on the disk, \
              or the error.",
+        ),
+        (
+            "PEER PUSH NAME N bytes of SIZE over N streams in N s: OUTCOME",
+            "The end of a push of a file. Of a folder it has the number of files, and no SIZE.",
         ),
         (
             "PEER METHOD NAME refused: STATUS: REASON (CAUSE)",
@@ -204,6 +226,13 @@ const METRICS: Section = Section {
         ("uploads_active", "PUTs under way."),
         ("upload_bytes_total", "Bytes that PUTs have brought, counted when they end."),
         ("upload_seconds_total", "Total duration of the PUTs that have ended."),
+        (
+            "pushes_total{outcome}",
+            "Pushes that have ended: complete (perhaps without some entries), changed, or failed.",
+        ),
+        ("pushes_active", "Pushes under way."),
+        ("push_bytes_total, push_files_total", "What pushes have brought, with those under way."),
+        ("push_seconds_total", "Total duration of the pushes that have ended."),
         ("errors_total{status}", "Responses with a status from 400 on."),
         ("start_time_seconds", "When the server was started, in seconds since 1970."),
         ("build_info{version}", "Always 1; the label has the version."),

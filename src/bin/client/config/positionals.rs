@@ -94,7 +94,7 @@ fn url<'a>(link: &OsStr, ofile: Option<&'a OsStr>) -> Result<Positionals<'a>> {
         None | Some(b"http") => {}
         Some(b"https") => {
             let text = "address: https is not possible, since ropewalk does not encrypt; \
-                        use http://, or a tunnel such as ssh -L";
+                        use http://, or host:path for ssh";
             return Err(Error::usage(text));
         }
         Some(other) => {

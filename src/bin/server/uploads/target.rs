@@ -172,7 +172,7 @@ impl Uploads {
         let taken = part.file().metadata().map_or(0, |found| found.blocks().saturating_mul(BLOCK));
         // From here on the part file stays after an error, if an earlier push has left it.
         part.keep(taken > 0);
-        let rest = pushed.size.saturating_sub(taken);
+        let rest = pushed.size.min(pushed.stored).saturating_sub(taken);
         let promise =
             self.space.promise(part.file(), rest).map_err(|full| landing::refusal(full.into()))?;
         let options = StartOptions { restart: pushed.restart, sync, whole: pushed.whole };

@@ -9,7 +9,7 @@ const fn habit(spellings: &'static str, instead: &'static str) -> Habit {
     Habit { spellings, instead }
 }
 
-const NO_ENCRYPTION: &str = "ropewalk does not encrypt; use a tunnel such as ssh -L";
+const NO_ENCRYPTION: &str = "ropewalk does not encrypt; client -e ssh does";
 
 /// For the client.
 pub(super) const CLIENT: &[Habit] = &[

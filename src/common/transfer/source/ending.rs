@@ -12,7 +12,7 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What ended a session, and when.
 #[derive(Clone, Copy)]
@@ -56,11 +56,14 @@ impl Ending {
         self.reason.get().map(|reason| reason.since)
     }
 
-    /// Waits until `stream` has something to read, or the session has ended.
+    /// Waits until `stream` has something to read, or the session has ended; for `limit` at most.
     ///
     /// # Errors
-    /// What poll(2) gives.
-    pub(super) fn wait_or(&self, stream: &Stream) -> io::Result<()> {
-        poll::readable(&[stream.as_fd(), self.bell.as_fd()], None).map(drop)
+    /// `ETIMEDOUT` after the limit; what poll(2) gives.
+    pub(super) fn wait_or(&self, stream: &Stream, limit: Option<Duration>) -> io::Result<()> {
+        match poll::readable(&[stream.as_fd(), self.bell.as_fd()], limit)?.as_slice() {
+            [false, false] => Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)),
+            _ => Ok(()),
+        }
     }
 }

@@ -1,0 +1,7 @@
+//! `client --push`: files and folders that arrive on a server, runs that stop and resume, and what
+//! the server refuses.
+
+mod files;
+mod folders;
+mod refusals;
+mod resume;
