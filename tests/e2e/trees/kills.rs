@@ -8,11 +8,11 @@ use crate::support::system::signal;
 use crate::support::trees::{Trees, leftovers};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The contents that a name may have.
 type Allowed = HashMap<OsString, Vec<Vec<u8>>>;
@@ -92,6 +92,16 @@ impl Drop for Ends<'_> {
     }
 }
 
+/// Gives every file in a folder this mtime.
+fn touch(folder: &Path, time: SystemTime) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+        match entry.file_type().unwrap().is_dir() {
+            true => touch(&entry.path(), time),
+            false => File::open(entry.path()).unwrap().set_modified(time).unwrap(),
+        }
+    }
+}
+
 /// Kills 30 processes in one fetch of the folder.
 fn kill_thirty(trees: &mut Trees, allowed: &Allowed, random: &mut u64) {
     let over = AtomicBool::new(false);
@@ -100,13 +110,13 @@ fn kill_thirty(trees: &mut Trees, allowed: &Allowed, random: &mut u64) {
         let watcher = scope.spawn(|| watch(&here, allowed, &over));
         let at_the_end = Ends(&over);
         let mut kills = 0;
-        let mut number = 0;
+        let mut number = 0_u64;
         while kills < 30 {
             number += 1;
             assert!(number < 200, "runs end before anything can be killed");
             // Without syncs files get their names one by one, else in groups.
             let sync = if number % 3 == 0 { "-q" } else { "--no-sync" };
-            let mut command = trees.client(&["--limit-rate", "24M", "--retry-for", "0", sync]);
+            let mut command = trees.client(&["--limit-rate", "12M", "--retry-for", "0", sync]);
             let client = Running::start(&mut command);
             *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             std::thread::sleep(Duration::from_millis(20 + (*random >> 33) % 150));
@@ -120,6 +130,11 @@ fn kill_thirty(trees: &mut Trees, allowed: &Allowed, random: &mut u64) {
                 }
             }
             let outcome = client.finish();
+            if outcome.status.success() {
+                // Everything is to be fetched again, with the same content.
+                let time = SystemTime::UNIX_EPOCH + Duration::from_secs(number);
+                touch(&trees.there(""), time);
+            }
             assert!(!outcome.err.contains("panicked") && outcome.status.code() != Some(USAGE));
         }
         drop(at_the_end);
