@@ -1,14 +1,32 @@
 #!/bin/sh
 # All tests: the unit tests, those that go through the real programs, and the scripts.
 # `make test` builds the release programs first.
+#
+# The tests of `e2e` mostly wait, for programs and clocks. So all other tests run beside them. What
+# these print comes after the output of `e2e`.
 set -eu
 cd "$(dirname "$0")"
-cargo=${CARGO:-cargo}
-# Most tests wait for programs and clocks, not for the processor.
-RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
-export RUST_TEST_THREADS
-$cargo test --locked --quiet --target-dir target
-for script in scripts/test/*.sh; do
-    echo "$script"
-    sh "$script"
-done
+. scripts/lib.sh
+tests="${CARGO:-cargo} test --locked --quiet --target-dir target"
+$tests --no-run
+make_folder
+
+# beside NAME COMMAND...: runs the command beside this script, which kills it when it is interrupted
+# itself. `timeout` makes a process group of the command, so that nothing of it stays.
+beside() {
+    name=$1
+    shift
+    timeout 3600 "$@" >"$folder/$name" 2>&1 </dev/null &
+    running="$running $!"
+}
+
+# Cargo takes a pattern for the names of tests: these two are for all but `e2e`.
+beside others sh -eu -c "$tests --lib --bins --test '[!e]*' --test 'e[!2]*'; $tests --doc"
+# The scripts compile and compress. They leave the processor to tests that look at the clock.
+beside scripts nice sh -eu -c 'for script in scripts/test/*.sh; do echo "$script"; sh "$script"; done'
+status=0
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-8} $tests --test e2e || status=$?
+for pid in $running; do wait "$pid" || status=$?; done
+running=
+cat "$folder/others" "$folder/scripts"
+exit "$status"

@@ -48,6 +48,7 @@ case_of() {
     name=$1
     cp "$folder/$2" "$folder/basis"
     mv "$folder/basis" "$folder/target"
+    touch -d 2020-01-01 "$folder/target" # else it may be up to date
     shift 2
     touch "$folder/file" # the server makes its MD5 anew
     before=$(counted)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Tests the server's pages in headless Chromium: opens an index, runs its script, and downloads a
-# file from it. Not part of `make test`, since few machines have a browser.
+# Tests the server's pages in headless Chromium: opens an index, runs its script, downloads a file
+# from it, and puts files into a folder, with a password. Not part of `make test`, since few machines have a browser.
 #
 #   scripts/check/browser.sh [FOLDER]      leaves pictures of the pages in FOLDER, too
 #
@@ -75,3 +75,31 @@ until [ "$(ls "$folder/got" | grep -c '\.bin$')" = 1 ]; do
 done
 cmp "$folder/got/"*.bin "$root/$name"
 echo "$("$browser" --version 2>/dev/null): $(ls "$folder/got"), right"
+
+# The upload field: several files, progress, and a refusal in words. Needs python3 as well.
+have python3 || skip "python3 is not installed"
+inbox=$root/in
+mkdir "$inbox"
+(umask 077 && echo 'ann:correct horse' >"$folder/users")
+start_server "${SERVER:-./server}" -q --index --root "$root" --writable "$inbox" --keep-free 0 \
+    --max-upload 20M --auth "$folder/users" --bind 127.0.0.1 0
+sent=$folder/sent
+mkdir "$sent"
+head -c 9000000 /dev/urandom >"$sent/a & <b>.bin"
+echo small >"$sent/%41 größe.txt"
+truncate -s 21M "$sent/huge"
+put() {
+    python3 scripts/check/upload.py "$browser" "$folder/second" "http://$address/in/" "$@" \
+        -- ann 'correct horse'
+}
+put "$sent/a & <b>.bin" "$sent/%41 größe.txt" >"$folder/said"
+cmp "$sent/a & <b>.bin" "$inbox/a & <b>.bin"
+cmp "$sent/%41 größe.txt" "$inbox/%41 größe.txt"
+grep -q '8.5 MiB' "$folder/said" || fail "the page does not show the new files: $(cat "$folder/said")"
+put "$sent/%41 größe.txt" "$sent/huge" >"$folder/said"
+for words in 'a file of this name is there already | Replace it' \
+    'huge | the file is larger than this server takes'; do
+    grep -qF "$words" "$folder/said" || fail "no words about a refusal: $(cat "$folder/said")"
+done
+[ "$(ls -A "$inbox" | wc -l)" = 2 ] || fail "leftovers: $(ls -A "$inbox")"
+echo "uploads: $(cat "$folder/said")"

@@ -13,7 +13,7 @@ lines=$(wc -l <README.md)
 [ "$lines" -le 120 ] || complain "README.md has $lines lines; 120 is the most"
 
 # Options of other programs that the documents show.
-foreign="checksum digest http-url jobs inplace now partial system tag"
+foreign="ask-password body-file checksum digest http-url jobs inplace method now partial system tag"
 options=$(sed -n 's/.*long: "\([a-z0-9-]*\)".*/\1/p' src/common/app/programs.rs src/common/app/programs/*.rs)
 [ -n "$options" ] || complain "no option found in src/common/app/programs.rs"
 known=" help version $(echo $options $foreign) "

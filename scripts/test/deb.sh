@@ -89,6 +89,8 @@ mount -t tmpfs tmpfs root/tmp
 printf '#!/bin/sh\nexit "$(cat /tmp/policy)"\n' >root/usr/sbin/policy-rc.d
 chmod 755 root/usr/sbin/policy-rc.d
 echo 0 >root/tmp/policy
+# Else man-db would index all man pages of this machine at each installation and removal.
+rm -f root/var/lib/man-db/auto-update
 cp "$1/package.deb" root/tmp/package.deb
 cp "$1/inside" root/tmp/inside
 [ "${2-}" = try ] || exec chroot root sh -eu /tmp/inside

@@ -190,6 +190,6 @@ mod tests {
         for code in ExitCode::ALL {
             assert_eq!(ExitCode::from_number(u64::from(code.number())), Some(code));
         }
-        assert_eq!(ExitCode::from_number(8), None);
+        assert_eq!(ExitCode::from_number(10), None);
     }
 }

@@ -16,7 +16,8 @@ use ropewalk::codec::range::{RangeOutcome, content_range, resolve};
 use ropewalk::codec::structured::member;
 use ropewalk::codec::text::escape_limited;
 use ropewalk::codec::wire::{
-    HASH_UNIT, HEADER_SIZE, HELLO_SIZE, Header, Hello, LONGEST_REQUEST, REQUEST_SIZE, Request,
+    HASH_UNIT, HEADER_SIZE, HELLO_SIZE, Header, Hello, JOIN_SIZE, Join, LONGEST_REQUEST,
+    REQUEST_SIZE, Request,
 };
 use ropewalk::codec::{accept, base64, date, json, percent, repr_digest};
 use ropewalk::hash::crc32c::crc32c;
@@ -236,7 +237,7 @@ pub fn messages(data: &[u8]) {
     }
 }
 
-/// A stream's messages: a hello, a request, a block's header.
+/// A stream's messages: a hello, a join, a request, a block's header.
 pub fn wire(data: &[u8]) {
     in_parts(data, Hello::parse);
     in_parts(data, Request::parse);
@@ -244,6 +245,9 @@ pub fn wire(data: &[u8]) {
     if let Some((_, hello)) = in_parts(&sealed::<HELLO_SIZE>(data), Hello::parse) {
         assert_eq!(Hello::parse(&hello.encode()), Ok(Some((HELLO_SIZE, hello))));
         assert_eq!(Hello::token(&hello.encode()), Some(hello.token));
+    }
+    if let Ok(join) = Join::parse(&sealed::<JOIN_SIZE>(data)) {
+        assert!(Join::parse(&join.encode()) == Ok(join));
     }
     if let Some((used, request)) = in_parts(&sealed_request(data), Request::parse) {
         match request {

@@ -17,4 +17,6 @@ mod packages;
 mod push;
 mod resume;
 mod security;
+mod through;
 mod transfer;
+mod trees;

@@ -9,6 +9,7 @@ mod fair;
 mod network;
 mod random;
 mod sync;
+mod sync_hostile;
 mod trees;
 mod waits;
 mod ways;

@@ -2,7 +2,7 @@
 
 use crate::content;
 use crate::fair::Faults;
-use crate::network::{Network, NetworkDial, session};
+use crate::network::{Fault, Network, NetworkDial, session};
 use crate::random::Random;
 use crate::world::acceptor;
 use ropewalk::codec::message::offer::FolderState;
@@ -105,7 +105,11 @@ impl Pair {
 
     /// One run over a network of this kind.
     fn run_through(&self, options: TreeOptions, weather: Faults) -> Result<Run> {
-        self.run_so(options, None, weather, true)
+        self.run_so(options, None, (weather, Timing::default()), true)
+    }
+
+    fn run_timed(&self, options: TreeOptions, weather: Faults, timing: Timing) -> Result<Run> {
+        self.run_so(options, None, (weather, timing), true)
     }
 
     /// One run with these limits on the source. The sink or the source dials.
@@ -113,10 +117,9 @@ impl Pair {
         &self,
         options: TreeOptions,
         limits: Option<TreeLimits>,
-        weather: Faults,
+        (weather, timing): (Faults, Timing),
         sink_dials: bool,
     ) -> Result<Run> {
-        let timing = Timing::default();
         let (token, opened) = (Token::random().unwrap(), weather.opened());
         let network = Network::new(weather, Random::from_seed(1));
         let (acceptor, way) = acceptor(false, timing);
@@ -257,6 +260,34 @@ fn a_run_makes_an_equal_tree_and_the_next_one_has_nothing_to_do() {
     pair.assert_same();
     assert_eq!((run.tally.files, run.tally.same, run.moved), (0, 303, 0));
     assert_eq!(run.told, []);
+}
+
+#[test]
+fn every_fault_of_every_stream_is_mended() {
+    let faults = [
+        Fault::Reset,
+        Fault::HalfClose,
+        Fault::Flip,
+        Fault::Drop,
+        Fault::Double,
+        Fault::Stall(Duration::from_millis(60)),
+    ];
+    let timing = Timing::default().divided(50);
+    for fault in faults {
+        let pair = Pair::new();
+        pair.fill();
+        for at in [40, 5000, 900_000] {
+            let here = pair.here("");
+            fs::set_permissions(pair.there("d3"), PermissionsExt::from_mode(0o755)).unwrap();
+            let _ = fs::set_permissions(here.join("d3"), PermissionsExt::from_mode(0o755));
+            fs::remove_dir_all(&here).unwrap();
+            fs::create_dir(&here).unwrap();
+            let run = pair.run_timed(verbose(), Faults::first(3, at, fault), timing);
+            let tally = run.unwrap_or_else(|error| panic!("{fault:?} at {at}: {error}")).tally;
+            assert_eq!((tally.files, tally.refused), (303, 0), "{fault:?} at {at}");
+            pair.assert_same();
+        }
+    }
 }
 
 #[test]
@@ -431,7 +462,9 @@ fn a_fifo_is_skipped_and_a_folder_in_the_way_is_refused() {
 fn a_source_that_dials_moves_a_tree_too() {
     let pair = Pair::new();
     pair.fill();
-    let push = |weather| pair.run_so(TreeOptions::default(), None, weather, false).unwrap();
+    let push = |weather| {
+        pair.run_so(TreeOptions::default(), None, (weather, Timing::default()), false).unwrap()
+    };
     let run = push(Faults::none());
     pair.assert_same();
     assert!(run.tally.files > 300 && run.tally.refused == 0, "{:?}", run.tally);
@@ -459,7 +492,8 @@ fn what_the_limits_forbid_is_refused_or_skipped_alone() {
     ] {
         symlink(text, pair.there(name)).unwrap();
     }
-    let run = pair.run_so(verbose(), Some(LIMITS), Faults::none(), false).unwrap();
+    let run =
+        pair.run_so(verbose(), Some(LIMITS), (Faults::none(), Timing::default()), false).unwrap();
     assert_eq!((run.tally.refused, run.tally.skipped), (1, 4), "{:?}", run.told);
     assert!(!pair.here("large").exists());
     for name in ["absolute", "out", "sub/out", "behind"] {
@@ -474,7 +508,12 @@ fn more_entries_than_the_limits_allow_end_the_run() {
     for (count, is_whole) in [(20, true), (21, false)] {
         let pair = Pair::new();
         (0..count).for_each(|number| pair.write(&format!("f{number}"), b""));
-        let run = pair.run_so(TreeOptions::default(), Some(LIMITS), Faults::none(), false);
+        let run = pair.run_so(
+            TreeOptions::default(),
+            Some(LIMITS),
+            (Faults::none(), Timing::default()),
+            false,
+        );
         match run {
             Ok(_) => assert!(is_whole),
             Err(error) => {

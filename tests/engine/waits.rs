@@ -8,18 +8,20 @@ use crate::random::Random;
 use crate::world::{World, acceptor, sink};
 use ropewalk::codec::message::report::{Mended, Report};
 use ropewalk::codec::message::verify::Verify;
+use ropewalk::codec::wire::{HELLO_SIZE, REQUEST_SIZE, Request};
 use ropewalk::sys::socket;
 use ropewalk::sys::stream::Stream;
 use ropewalk::transfer::classic;
 use ropewalk::transfer::link::dial::Dial;
 use ropewalk::transfer::link::dialler::Dialler;
+use ropewalk::transfer::link::handed::HandedDial;
 use ropewalk::transfer::link::token::Token;
 use ropewalk::transfer::link::{End, Link};
 use ropewalk::transfer::queue::rate::{Rate, Throttle};
 use ropewalk::transfer::store::{Kept, Store};
 use ropewalk::transfer::timing::Timing;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -209,6 +211,36 @@ fn a_session_that_brings_nothing_for_five_seconds_is_lost() {
     });
     assert_eq!(error.unwrap_err().to_string(), "no other session");
     assert!(lost && dialler.open().is_empty());
+}
+
+#[test]
+fn a_sink_that_hears_nothing_says_each_thirty_seconds_that_it_is_there() {
+    let world = World::new(&[Ok(content(1_000_000))]);
+    let timing = Timing { idle_word: Duration::from_millis(30), ..Timing::default() };
+    let sink = sink(&world, world.kept(false), 1, Verify::Crc32c, timing);
+    let (here, there) = Stream::pair().unwrap();
+    let dial = HandedDial::new(|| {});
+    dial.answer(Ok(here));
+    let dialler = Dialler::new(Box::new(dial), [7; 16], 1, timing);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut bytes, mut words) = (Vec::new(), 0);
+            let begun = Instant::now();
+            while words < 2 {
+                let mut piece = [0; HELLO_SIZE];
+                let count = there.read(&mut piece).unwrap();
+                bytes.extend_from_slice(&piece[..count]);
+                let requests = bytes.get(HELLO_SIZE..).unwrap_or_default();
+                let whole = requests.chunks_exact(REQUEST_SIZE);
+                words = whole.filter(|chunk| **chunk == Request::Idle.encode()).count();
+            }
+            assert!(begun.elapsed() >= Duration::from_millis(60));
+            sink.fail(ropewalk::error::Error::protocol("heard"));
+            there.shut(Shutdown::Both);
+        });
+        let error = sink.dial(&dialler, |_| {}).unwrap_err();
+        assert_eq!(error.to_string(), "heard");
+    });
 }
 
 /// Panics in place of a stream.

@@ -81,8 +81,11 @@ fn kind_of(name: &'static str) -> Option<Kind> {
         "DIR" | "directory" => Kind::Folder,
         "address" | "host" => Kind::Host,
         "NAME" => Kind::User,
-        "ADDR" | "ADDR:PORT" | "A-B" | "N" | "PATTERN" | "SECONDS" | "RATE" | "SIZE"
-        | "PERCENT" => Kind::Free,
+        "COMMAND" => Kind::OneOf(vec!["ssh"]),
+        // A file of another machine.
+        "PATH" => Kind::Free,
+        "ADDR" | "ADDR:PORT" | "A-B" | "N" | "PATTERN" | "PERCENT" | "RATE" | "SECONDS"
+        | "SIZE" => Kind::Free,
         // A number needs no help, so only `auto` is offered.
         "N|auto" => Kind::OneOf(vec!["auto"]),
         "port" | "streams" | "file" | "block_size" => Kind::Free,

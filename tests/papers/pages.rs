@@ -39,7 +39,8 @@ pub(super) static ALL: [Page; 4] = [server::PAGE, CLIENT_PAGE, SENDER_PAGE, RECE
 const CLIENT_PAGE: Page = Page {
     program: &CLIENT,
     description: &[
-        "Fetches a file from ropewalk-server, or from a classic server, over 1 to 255 TCP streams. \
+        "Fetches a file or a folder from ropewalk-server, or a file from a classic server, over 1 to \
+         255 TCP streams. \
          A URL names the server and the file; its path is percent-decoded, and its port is 80 \
          unless it has one. A query and a fragment are ignored. In the other form the address is \
          host:port, IPv4:port or [IPv6]:port. A link-local address names its interface, as in \
@@ -120,6 +121,25 @@ const CLIENT_PAGE: Page = Page {
             ],
         },
         Section {
+            title: "THROUGH ANOTHER PROGRAM",
+            text: &[
+                "With --rsh COMMAND no server has to run on the other machine, and no port has to be \
+                 open. COMMAND connects its standard input and output to a program there: ssh, \
+                 docker exec -i, kubectl exec -i. It is split in words, with quotes, and no shell \
+                 runs here. %h in it is replaced by the host; without %h the host comes behind it. \
+                 Then follow the words of --remote-server, and --stdio. [user@]host:path in place \
+                 of a URL means ssh, unless a port follows the colon; a path without a leading \
+                 slash begins at the home folder there.",
+                "Each stream is a connection of its own. If COMMAND is ssh, it gets -T -x -a, and all \
+                 connections but the first also -o BatchMode=yes -o ControlPath=none. Only the \
+                 first may ask for a password. At most 8 connections log in at once, and none \
+                 after two failed logins: then the streams that are there bring the file. One more \
+                 connection asks for the MD5. Each line that COMMAND writes to its standard error \
+                 is shown once, and none with --quiet.",
+            ],
+            entries: &[],
+        },
+        Section {
             title: "PASSWORDS",
             text: &[
                 "A server with --auth asks for a user and a password. The client takes them from \
@@ -128,6 +148,36 @@ const CLIENT_PAGE: Page = Page {
                  times at most. The client never sends the password itself.",
                 "The first two files have one line, user:password. The client refuses a file that \
                  others may read or change. It ignores such a file of all hosts, with a warning.",
+            ],
+            entries: &[],
+        },
+        Section {
+            title: "FOLDERS",
+            text: &[
+                "Where FILE is a folder on the server, its content becomes the content of OFILE: \
+                 files, folders, symbolic links, modes and modification times. The client makes \
+                 OFILE if it is missing. An OFILE that ends in /, /. or /.. means the folder's own \
+                 name in OFILE. The same command goes on after an interruption, and brings OFILE \
+                 up to date later. A file that has the size and the time of the server's is not \
+                 fetched. Of a changed file of more than 1 MiB, only what differs is fetched.",
+                "Each file gets its name only when it is whole and on the disk. Until then it is \
+                 called .ropewalk- and 32 hexadecimal digits; such names are never fetched. FIFOs, \
+                 sockets and devices are skipped. Symbolic links are made and never followed. \
+                 Set-id bits are kept only with --owner.",
+                "What cannot be fetched or put in place is named on standard error, the rest is \
+                 fetched, and the exit code is 8. A file, a link or an empty folder is replaced by \
+                 what the server has; a folder with entries is not.",
+                "--delete removes, at the end, what the server's folder does not have. It removes \
+                 nothing that --exclude names, nothing in a folder that could not be listed whole, \
+                 and nothing after an error here. It refuses to remove more than half of what was \
+                 here, or anything if the server's folder is empty; the exit code is 9 then. \
+                 --max-delete N takes the place of that rule.",
+                "Patterns match whole names at any depth. * is any text in a name, ? one byte, \
+                 [a-z] one of a set, ** any folders. A pattern that begins with / matches at the \
+                 top only, and one that ends in / matches folders only. The first pattern that \
+                 matches decides. An excluded folder is not even listed.",
+                "The summary has the files and bytes that were put in place, and how many entries \
+                 were the same, were skipped and were deleted.",
             ],
             entries: &[],
         },
@@ -154,6 +204,20 @@ const CLIENT_PAGE: Page = Page {
                 ("kept, checked", "Bytes of an earlier run, and how many of them are checked."),
                 ("same", "Bytes that an older file had, so that the server did not send them."),
                 ("hashed", "Bytes that the client's MD5 covers; null if it makes none."),
+                (
+                    "files, files_known",
+                    "Only of a folder: files and links that are in place, and those that are known \
+                     so far. size is null until the listing is complete.",
+                ),
+                (
+                    "listing_complete",
+                    "Only of a folder: whether all of it is listed, so that no more becomes known.",
+                ),
+                (
+                    "files_same, skipped, deleted, refused",
+                    "Only of a folder: entries that were here already, that are of other types, that \
+                     were deleted, and that could not be had.",
+                ),
                 (
                     "code, text",
                     "Only in end: the exit code, and the summary or the error. A message has a text \

@@ -46,9 +46,11 @@ def is_sealed(message):
 
 
 HEADER = ">BBHIQQI"
-DATA, HOLE, ERROR, SAME, WAIT = 1, 2, 3, 5, 6
+DATA, HOLE, ERROR, ENTRIES, SAME, WAIT, REFUSED = 1, 2, 3, 4, 5, 6, 7
 REQUEST = ">BBHIQI"
-RANGE, FINISHED = 1, 2
+RANGE, FINISHED, LIST, IDLE = 1, 2, 4, 5
+ENTRY = ">HBBHHqIIIQQQ16s"
+FILE, FOLDER, LINK = 1, 2, 3
 UNCHECKED, HASHED = 1, 1
 UNIT = 65536
 
@@ -58,13 +60,31 @@ def hello(token, max_block, flags=0):
 
 
 def hash_of(data):
-    return hashlib.sha256(data).digest()[:16]
+    middle = len(data) // 2
+    halves = [hashlib.sha256(half).digest() for half in (data[:middle], data[middle:])]
+    return hashlib.sha256(b"".join(halves)).digest()[:16]
 
 
 def request(offset, length, hashed=b""):
     flags = HASHED if hashed else 0
     head = struct.pack(REQUEST, RANGE, flags, len(hashed), crc32c(hashed), offset, length)
     return seal(head) + hashed
+
+
+def named_request(kind, offset, length, rest):
+    return seal(struct.pack(REQUEST, kind, 0, len(rest), crc32c(rest), offset, length)) + rest
+
+
+def entries(page):
+    """Each entry of a page as a dictionary."""
+    keys = "length name_length type mode text_length mtime_s mtime_ns uid gid size stored tag identity"
+    while page:
+        entry = dict(zip(keys.split(), struct.unpack(ENTRY, page[:68])))
+        texts = page[68 : entry["length"]]
+        entry["name"] = texts[: entry["name_length"]]
+        entry["text"] = texts[entry["name_length"] :][: entry["text_length"]]
+        yield entry
+        page = page[entry["length"] :]
 
 
 def finished():
@@ -219,6 +239,76 @@ class Client:
         self.out.close()
 
 
+class TreeClient:
+    """Fetches a folder over one stream, with all ranges of a file under way at once."""
+
+    def __init__(self, server, path):
+        wish = {"threads": 1, "protocol": 2, "tree": True}
+        reply, body = converse(server, "POST", path, [], json.dumps(wish).encode())
+        self.offer = json.loads(body)
+        assert reply.status == 200 and "ETag" not in reply.headers, body
+        self.stream = socket.create_connection((server[0], self.offer["port"]))
+        self.stream.sendall(hello(bytes.fromhex(self.offer["session"]), UNIT))
+
+    def block(self):
+        header = read_exactly(self.stream, 32)
+        assert is_sealed(header)
+        kind, code, _, length, offset, run, crc = struct.unpack(HEADER, header[:28])
+        if kind == WAIT:
+            return self.block()
+        assert kind in (DATA, HOLE, ENTRIES, REFUSED)
+        payload = b"" if kind == HOLE else read_exactly(self.stream, length)
+        assert kind == HOLE or crc == crc32c(payload)
+        return kind, code, length, offset, header[8:24], payload
+
+    def list(self, folder, identity):
+        """All entries of a folder with this identity."""
+        last, found = b"", []
+        while True:
+            rest = struct.pack(">H", len(folder)) + folder + last
+            self.stream.sendall(named_request(LIST, 0, 8192, rest))
+            kind, code, _, _, shown, page = self.block()
+            assert kind == ENTRIES and shown == identity and len(page) <= 8192
+            for entry in entries(page):
+                assert entry["name"] > last
+                last = entry["name"]
+                found.append(entry)
+            if code:
+                assert code == 1
+                return found
+            assert page
+
+    def read(self, name, entry):
+        """The bytes of a file."""
+        data, offsets = b"", range(0, entry["size"], UNIT)
+        for offset in offsets:
+            length = min(UNIT, entry["size"] - offset)
+            self.stream.sendall(named_request(RANGE, offset, length, entry["identity"] + name))
+        while len(data) < entry["size"]:
+            kind, _, length, offset, _, payload = self.block()
+            assert kind in (DATA, HOLE) and offset == len(data)
+            data += bytes(length) if kind == HOLE else payload
+        return data
+
+    def refusal(self, name, identity):
+        """Why there is no first byte of a file."""
+        self.stream.sendall(named_request(RANGE, 0, 1, identity + name))
+        kind, code, _, _, _, payload = self.block()
+        assert kind == REFUSED
+        return code, payload
+
+    def walk(self):
+        """Every entry of the tree with its name, and the bytes of each file."""
+        folders = [(b"", bytes.fromhex(self.offer["folder"]))]
+        while folders:
+            folder, identity = folders.pop()
+            for entry in self.list(folder, identity):
+                name = folder + b"/" + entry["name"] if folder else entry["name"]
+                if entry["type"] == FOLDER:
+                    folders.append((name, entry["identity"]))
+                yield name, entry, self.read(name, entry) if entry["type"] == FILE else b""
+
+
 def in_threads(works):
     """Runs each in a thread of its own; raises what one of them raises."""
     failures = []
@@ -331,6 +421,8 @@ class Server:
             kind, more, size, crc, offset, length = struct.unpack(REQUEST, message[:20])
             if is_sealed(message) and kind == FINISHED:
                 return self.end(session)
+            if is_sealed(message) and kind == IDLE and size == 0:
+                continue
             good = is_sealed(message) and kind == RANGE and 1 <= length <= 1 << 20
             # The rest is a hash or nothing: no file of this server has a name.
             good = good and size == (16 if more & HASHED else 0)
@@ -439,6 +531,72 @@ def check_client(programs, files):
             program.terminate()
 
 
+def make_tree(folder):
+    """Files of several sizes in several folders, a link, and a folder of several pages."""
+    for name in ["", "empty", "sub", "sub/deep", "many"]:
+        os.mkdir(os.path.join(folder, name))
+    for number in range(500):
+        with open("%s/many/%d" % (folder, number), "w") as file:
+            file.write("x" * number)
+    for name, size in [("a", 1), ("none", 0), ("sub/large", 300001), ("sub/deep/b", 70000)]:
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(os.urandom(size))
+    with open(folder + "/sub/hole", "wb") as file:
+        file.truncate(1 << 20)
+    os.symlink("../a", folder + "/sub/link")
+    os.chmod(folder + "/a", 0o4751)
+    os.utime(folder + "/a", ns=(0, -1))
+    os.utime(folder, ns=(0, 1700000000123456789))
+
+
+def check_entry(path, entry, content):
+    found = os.lstat(path)
+    stamp = entry["mtime_s"] * 10**9 + entry["mtime_ns"]
+    assert (stamp, entry["mode"]) == (found.st_mtime_ns, found.st_mode & 0o7777), path
+    assert (entry["uid"], entry["gid"], entry["tag"]) == (found.st_uid, found.st_gid, 0), path
+    if entry["type"] == LINK:
+        assert entry["text"] == os.fsencode(os.readlink(path)), path
+    elif entry["type"] == FILE:
+        with open(path, "rb") as file:
+            assert file.read() == content, path
+        assert (entry["size"], entry["stored"]) == (found.st_size, found.st_blocks * 512), path
+    else:
+        assert entry["type"] == FOLDER and os.path.isdir(path), path
+
+
+def check_tree(programs):
+    os.mkdir("trees")
+    make_tree("trees/top")
+    expected = {
+        os.path.relpath(os.path.join(folder, name), "trees/top").encode()
+        for folder, folders, files in os.walk("trees/top")
+        for name in folders + files
+    }
+    words = [programs + "/server", "0", "-q", "--root", "trees", "--bind", "127.0.0.1"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as program:
+        port = int(program.stdout.readline().rsplit(b":", 1)[1])
+        try:
+            client = TreeClient(("127.0.0.1", port), "top")
+            found = os.stat("trees/top")
+            stamp = client.offer["mtime_s"] * 10**9 + client.offer["mtime_ns"]
+            assert (stamp, client.offer["mode"]) == (found.st_mtime_ns, found.st_mode & 0o7777)
+            names = {}
+            for name, entry, content in client.walk():
+                assert name not in names
+                names[name] = entry
+                check_entry(os.path.join(b"trees/top", name), entry, content)
+            assert set(names) == expected
+            assert client.refusal(b"nothing", bytes(16)) == (1, b"")
+            assert client.refusal(b"sub", bytes(16)) == (4, b"")
+            code, payload = client.refusal(b"a", bytes(16))
+            assert code == 3 and list(entries(payload)) == [names[b"a"]]
+            client.stream.sendall(finished())
+            wish = json.dumps({"threads": 1, "protocol": 2}).encode()
+            assert converse(("127.0.0.1", port), "POST", "top", [], wish)[0].status == 404
+        finally:
+            program.terminate()
+
+
 def run_client(programs, server, streams, name, *options):
     words = [programs + "/client", *options, "127.0.0.1:%d" % server.port, streams, name, "got"]
     return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
@@ -472,6 +630,7 @@ def main():
         os.mkdir("served")
         files = make_files("served")
         check_client(programs, files)
+        check_tree(programs)
         check_server(programs, files)
         os.chdir("/")
 

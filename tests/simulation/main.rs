@@ -15,13 +15,16 @@ mod plan;
 #[path = "../engine/random.rs"]
 mod random;
 mod run;
+mod tree;
 #[path = "../engine/world.rs"]
 mod world;
 
+use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{ExitCode, abort};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// No run takes so long: it hangs.
@@ -79,7 +82,7 @@ fn main() -> ExitCode {
     });
     match failed.into_inner() {
         0 => {
-            println!("simulation: every file is right");
+            println!("simulation: every file and every tree is right");
             ExitCode::SUCCESS
         }
         failed => {
@@ -102,18 +105,23 @@ fn holds(seed: u64, shows: bool) -> bool {
     if shows {
         println!("{plan:#?}");
     }
-    let outcome = catch_unwind(AssertUnwindSafe(|| run::run(&plan)));
+    let tree = tree::TreePlan::new(seed);
+    if shows {
+        println!("{tree:#?}");
+    }
+    let file = catch_unwind(AssertUnwindSafe(|| run::run(&plan)));
+    let folder = catch_unwind(AssertUnwindSafe(|| tree::run(&tree)));
     drop(over);
     let _ = watchdog.join();
+    judged(seed, file, &plan) & judged(seed, folder, &tree)
+}
+
+/// Says what is wrong, where something is.
+fn judged(seed: u64, outcome: thread::Result<Result<(), String>>, plan: &dyn Debug) -> bool {
     match outcome {
-        Ok(Ok(())) => true,
-        Ok(Err(what)) => {
-            println!("simulation: seed {seed}: {what}: {plan:?}");
-            false
-        }
-        Err(_) => {
-            println!("simulation: seed {seed} panicked: {plan:?}");
-            false
-        }
+        Ok(Ok(())) => return true,
+        Ok(Err(what)) => println!("simulation: seed {seed}: {what}: {plan:?}"),
+        Err(_) => println!("simulation: seed {seed} panicked: {plan:?}"),
     }
+    false
 }

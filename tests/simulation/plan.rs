@@ -136,6 +136,13 @@ pub(crate) struct Storm {
     flips: bool,
 }
 
+impl Storm {
+    /// Faults at any byte of so many, once in so many streams.
+    pub(crate) fn of(size: u64, once_in: u64) -> Storm {
+        Storm { size, once_in, left: 12, flips: true }
+    }
+}
+
 impl Weather for Storm {
     fn courses(&mut self, random: &mut Random) -> [Course; 2] {
         [0, 1].map(|direction| {

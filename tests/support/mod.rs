@@ -15,5 +15,7 @@ pub(crate) mod relay;
 pub(crate) mod site;
 pub(crate) mod socket;
 pub(crate) mod system;
+pub(crate) mod through;
+pub(crate) mod trees;
 pub(crate) mod uploads;
 pub(crate) mod user;

@@ -39,7 +39,7 @@ const MOST_STARTING: usize = 8;
 /// The most failed logins. After more of them a guard such as fail2ban locks the user out.
 const MOST_LOGIN_FAILURES: u32 = 2;
 
-/// The most joins that may fail for want of the session, before no other is tried.
+/// The most joins of streams that may fail for want of the session, before no other is tried.
 const MOST_UNJOINED: u32 = 2;
 
 /// How often a connection is tried that the other side refuses.
@@ -124,7 +124,7 @@ impl Children {
     pub(crate) fn connect(&self) -> Result<TcpStream> {
         let (turn, place) = {
             let mut state = lock(&self.state);
-            if state.login_failures >= MOST_LOGIN_FAILURES {
+            if state.is_locked_out() {
                 return Err(self.locked_out());
             }
             match std::mem::replace(&mut state.begun, true) {
@@ -200,19 +200,13 @@ impl Children {
 
     /// Joins the session with a connection for HTTP.
     pub(crate) fn join_http(&self) -> Result<TcpStream> {
-        let text = |text| Error::new(ExitCode::Network, format!("{}: {text}", self.shown));
-        let socket = self.open(true).map_err(text)?;
+        let socket = self.open(true).map_err(|text| Error::new(ExitCode::Network, text))?;
         Ok(TcpStream::from(OwnedFd::from(socket)))
-    }
-
-    /// Whether no further connection can be had.
-    pub(crate) fn is_barred(&self) -> bool {
-        lock(&self.state).is_barred()
     }
 
     /// Whether another attempt to connect would be one failed login too many.
     pub(crate) fn is_locked_out(&self) -> bool {
-        lock(&self.state).login_failures >= MOST_LOGIN_FAILURES
+        lock(&self.state).is_locked_out()
     }
 
     /// Ends all children, and waits until they have ended.
@@ -260,48 +254,49 @@ impl Children {
     fn open(&self, http: bool) -> std::result::Result<UnixStream, String> {
         let mut attempts = 0;
         loop {
-            let (slot, token) = self.slot()?;
+            let (slot, token) = self.slot(http)?;
             let joined = self.join(Join { token, http });
-            if joined.is_ok() {
-                lock(&self.state).proven = true;
+            // Before the place is free: nobody else may try a login too many.
+            match &joined {
+                Ok(_) => lock(&self.state).proven = true,
+                Err(NotJoined::Login(text)) => self.count_login(text),
+                // Also where the session has just ended, with everything that is needed.
+                Err(NotJoined::NoSession(_)) => lock(&self.state).unjoined += 1,
+                Err(NotJoined::Refused(_)) => {}
             }
             drop(slot);
             attempts += 1;
             match joined {
                 Ok(socket) => return Ok(socket),
-                Err(NotJoined::Login(text)) => self.count(&text, |state| state.login_failures += 1),
-                Err(NotJoined::NoSession(text)) => {
-                    self.count(&text, |state| state.unjoined += 1);
-                    return Err(text);
-                }
+                Err(NotJoined::Login(_)) => {}
+                Err(NotJoined::NoSession(text)) => return Err(format!("{}: {text}", self.shown)),
                 Err(NotJoined::Refused(text)) if attempts >= ATTEMPTS => return Err(text),
                 Err(NotJoined::Refused(_)) => self.pause(),
             }
         }
     }
 
-    /// Counts a failure, and tells the user when it was the last that is risked.
-    fn count(&self, text: &str, count: impl FnOnce(&mut State)) {
-        let (before, after) = {
+    /// Counts a failed login, and tells the user when it was the last that is risked.
+    fn count_login(&self, text: &str) {
+        let failures = {
             let mut state = lock(&self.state);
-            let before = state.is_barred();
-            count(&mut state);
-            (before, state.is_barred())
+            state.login_failures += 1;
+            state.login_failures
         };
-        if !before && after && !self.quiet {
-            terminal::log(format_args!("{}: no further connections: {text}", self.shown));
+        if failures == MOST_LOGIN_FAILURES && !self.quiet {
+            terminal::log(format_args!("no further connections: {text}"));
         }
     }
 
     /// Waits for a place among those that log in: the first further one goes alone.
-    fn slot(&self) -> std::result::Result<(Slot<'_>, [u8; 16]), String> {
+    fn slot(&self, http: bool) -> std::result::Result<(Slot<'_>, [u8; 16]), String> {
         let mut state = lock(&self.state);
         loop {
             if state.over {
-                return Err("the transfer is over".into());
+                return Err(format!("{}: the transfer is over", self.shown));
             }
-            if state.is_barred() {
-                return Err("no further connections".into());
+            if state.is_locked_out() || !http && state.unjoined >= MOST_UNJOINED {
+                return Err(format!("{}: no further connections", self.shown));
             }
             let most = if state.proven { MOST_STARTING } else { 1 };
             match state.token {
@@ -338,12 +333,10 @@ impl Children {
 
     fn start(&self, turn: Turn, place: Place) -> Result<(Arc<Child>, UnixStream)> {
         let failed = |error: io::Error| {
-            let error_text = Error::system(self.rsh.program(), &error);
+            let told = Error::system(self.rsh.path(), &error);
             match error.kind() {
-                io::ErrorKind::NotFound => {
-                    error_text.advise("--rsh names a program of this machine")
-                }
-                _ => error_text,
+                io::ErrorKind::NotFound => told.advise("--rsh names a program of this machine"),
+                _ => told,
             }
         };
         let started = Child::start(&self.supervisor, &self.rsh.line(turn), place, &self.lines);
@@ -370,7 +363,7 @@ impl Children {
 }
 
 impl State {
-    fn is_barred(&self) -> bool {
-        self.login_failures >= MOST_LOGIN_FAILURES || self.unjoined >= MOST_UNJOINED
+    fn is_locked_out(&self) -> bool {
+        self.login_failures >= MOST_LOGIN_FAILURES
     }
 }

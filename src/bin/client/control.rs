@@ -303,7 +303,7 @@ impl Server {
             [("Host", self.host.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
         let stream = match self.connect() {
             // No connection is left for it.
-            Err(_) if self.children.as_ref().is_some_and(|all| all.is_barred()) => {
+            Err(_) if self.children.as_ref().is_some_and(|all| all.is_locked_out()) => {
                 return Ok(Answer::Now(None));
             }
             connected => connected?,
@@ -415,7 +415,11 @@ impl Server {
         let mut http = Http::new(stream.clone());
         let bytes = encode_request(method, target, &fields, body)
             .map_err(|error| self.wrong(error.reason()))?;
-        http.write(&bytes).map_err(|error| Error::network(&self.typed, &error))?;
+        match http.write(&bytes) {
+            // A child that has ended may have said why: that is read in place of the reply.
+            Err(_) if self.children.is_some() => {}
+            written => written.map_err(|error| Error::network(&self.typed, &error))?,
+        }
         match held {
             Some(held) => held.start(),
             None if self.quiet || self.children.is_some() => {}

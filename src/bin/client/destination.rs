@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_name_that_no_file_can_have_is_refused() {
-        for file in ["/", "data/", "data//", ".", "..", "data/.", "data/..", "-", "data/-"] {
+        for file in ["/", "//", ".", "..", "data/.", "data/..", "-", "data/-"] {
             for ofile in [None, Some("/")] {
                 let error = choose(ofile.map(OsStr::new), file.as_bytes()).unwrap_err();
                 assert_eq!(error.code(), ExitCode::Usage, "{file}");

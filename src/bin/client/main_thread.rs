@@ -26,6 +26,10 @@ use std::time::Duration;
 /// more than a small stack.
 const RESOLVER_STACK: usize = 1 << 20;
 
+/// How long the receiver of a folder has to put in place what is complete: the disk decides. A
+/// second signal does not wait.
+const LANDING_GRACE: Duration = Duration::from_secs(10);
+
 /// Time for the fetch to remove its files after a second signal.
 const CLEAN_UP_TIME: Duration = Duration::from_millis(500);
 
@@ -43,11 +47,16 @@ pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Resul
     };
     let config = Arc::new(config);
     let signals = Signals::install(&MAIN_SIGNALS, &[]).map_err(failed)?;
-    let outcome = wait(&signals, &config, work, progress);
+    let outcome = wait(&signals, &config, work, &progress);
     // From here on a message may block on a full pipe, and no thread is left that could end
     // the wait: signals must end the process again.
     signals.release();
     outcome.map_err(|error| match error.code() {
+        ExitCode::Interrupted | ExitCode::Terminated | ExitCode::HungUp
+            if progress.is_of_tree() =>
+        {
+            error.advise(format_args!("to continue: {}", config.command))
+        }
         ExitCode::Interrupted | ExitCode::Terminated | ExitCode::HungUp => {
             // Also when the signal came early: an earlier run may have left something.
             let destination = match &config.task {
@@ -75,14 +84,14 @@ fn wait(
     signals: &Signals,
     config: &Arc<Config>,
     work: Work,
-    progress: Arc<Progress>,
+    progress: &Arc<Progress>,
 ) -> Result<Summary> {
     let supervisor = Arc::new(Supervisor::start(&[]).map_err(failed)?);
     let interrupt = Arc::new(Interrupt::default());
     let (finished, finish) = UnixStream::pair().map_err(failed)?;
     let fetch: JoinHandle<Result<Summary>> = {
-        let (config, supervisor, interrupt) =
-            (config.clone(), supervisor.clone(), interrupt.clone());
+        let (config, supervisor, interrupt, progress) =
+            (config.clone(), supervisor.clone(), interrupt.clone(), progress.clone());
         Builder::new()
             .name("fetch".into())
             .stack_size(RESOLVER_STACK)
@@ -119,7 +128,8 @@ fn wait(
             }
             Some(_) => {
                 // The end of the workers ends the fetch, which ends this loop.
-                supervisor.stop(STOP_GRACE).map_err(failed)?;
+                let grace = if progress.is_of_tree() { LANDING_GRACE } else { STOP_GRACE };
+                supervisor.stop(grace).map_err(failed)?;
             }
         }
     }

@@ -153,6 +153,11 @@ impl Progress {
         lock(&self.state).tree.unwrap_or_default()
     }
 
+    /// Whether the fetch is one of a folder.
+    pub(crate) fn is_of_tree(&self) -> bool {
+        lock(&self.state).tree.is_some()
+    }
+
     /// The receiver has come this far.
     pub(crate) fn update(&self, tally: Tally) {
         let time = self.begun.elapsed();

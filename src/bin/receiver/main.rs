@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod stop;
 
 use config::{Target, Transfer};
 use ropewalk::app::job::Job;
@@ -19,10 +20,12 @@ use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
 use ropewalk::transfer::classic::pieces;
 use ropewalk::transfer::classic::sink;
+use ropewalk::transfer::link::End;
 use ropewalk::transfer::meter::Reading;
 use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::{Position, Recorder};
 use std::os::fd::AsFd;
+use stop::Stop;
 
 /// Descriptors of a receiver: for each stream its socket, a copy of that and a file, and
 /// some for the rest.
@@ -47,7 +50,18 @@ fn main() -> std::process::ExitCode {
 /// Started by a client or a server: reports go to it, errors too.
 fn run_job() -> Result<ExitCode> {
     let mut job = Job::from_parent()?;
-    let transfer = config::from_job(&mut job)?;
+    // The parent tells the user what is wrong.
+    let transfer = match config::from_job(&mut job) {
+        Ok(transfer) => transfer,
+        Err(error) => {
+            Report::failed(&error).send();
+            return Ok(error.code());
+        }
+    };
+    let stop = match &transfer {
+        Transfer::Tree { .. } => Some(Stop::install()?),
+        _ => None,
+    };
     // Before the first thread, which Landlock would leave as it was.
     let confined = confine(&transfer);
     Report::Confined { text: confined.to_string() }.send();
@@ -70,9 +84,13 @@ fn run_job() -> Result<ExitCode> {
         }
         Transfer::Tree { sink, link, rate, .. } => {
             link.watch_lifeline(&job, rate)?;
-            match link {
+            let receive = || match link {
                 Link::Dialled { dialler, .. } => sink.dial(&dialler, report),
                 Link::Accepted { acceptor, token } => sink.accept(*acceptor, &token, report),
+            };
+            match stop {
+                Some(stop) => stop.during(|error| sink.fail(error), receive),
+                None => receive(),
             }
         }
     };

@@ -28,7 +28,7 @@ use std::sync::Arc;
 /// What to send, and over which streams.
 pub(crate) enum Task {
     /// For a classic client.
-    Classic { source: Box<ClassicSource>, acceptor: Acceptor },
+    Classic { source: Box<ClassicSource>, acceptor: Box<Acceptor> },
     /// For the other end of a session.
     Ropewalk { source: Box<Source>, link: Link, streams: u8 },
 }
@@ -47,7 +47,10 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
             let plan = BlockPlan::with_block_size(size, block_size);
             let source = ClassicSource::new(file, plan, streams, throttle(streams), timing);
             let acceptor = Acceptor::new(Some(listener), Some(peer), timing).map_err(failed)?;
-            return Ok((Task::Classic { source: Box::new(source), acceptor }, rate));
+            return Ok((
+                Task::Classic { source: Box::new(source), acceptor: Box::new(acceptor) },
+                rate,
+            ));
         }
         SenderProtocol::Tree { streams, one_file_system } => (streams, Err(one_file_system)),
         SenderProtocol::Ropewalk { streams, stored, version } => (streams, Ok((stored, version))),
@@ -95,5 +98,5 @@ pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Task> {
     let source = ClassicSource::new(file, plan, streams, Throttle::default(), timing);
     let acceptor =
         Acceptor::new(Some(listener.into()), None, timing).map_err(crate::config::failed)?;
-    Ok(Task::Classic { source: Box::new(source), acceptor })
+    Ok(Task::Classic { source: Box::new(source), acceptor: Box::new(acceptor) })
 }

@@ -100,7 +100,7 @@ fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
 fn run(task: Task, report: impl FnMut(Report)) -> Result<(Reading, bool)> {
     match task {
         Task::Classic { source, acceptor } => {
-            source.accept(acceptor, report).map(|sent| (sent, false))
+            source.accept(*acceptor, report).map(|sent| (sent, false))
         }
         Task::Ropewalk { source, link: Link::Accepted { acceptor, token }, streams } => {
             source.accept(*acceptor, &token, streams, report).map(|sent| (sent, false))

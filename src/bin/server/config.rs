@@ -83,7 +83,7 @@ pub(crate) struct Config {
     pub(crate) user: Option<OsString>,
     /// The file with the passwords; without it every client is served.
     pub(crate) auth: Option<PathBuf>,
-    /// Whether clients may prove a password with MD5 too.
+    /// Whether clients may prove a password with MD5 too: wget 1.21 has no other hash.
     pub(crate) auth_md5: bool,
     /// Whether a session's streams may come from another address than its request.
     pub(crate) any_address: bool,

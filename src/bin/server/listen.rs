@@ -61,9 +61,7 @@ impl Server {
     pub(crate) fn bind(mut config: Config, handed: Vec<TcpListener>) -> Result<Server> {
         let workers = Programs::find(config.uploads.is_some())?;
         let tree = tree(&config)?;
-        let uploads =
-            config.uploads.take().map(|rules| Uploads::open(rules, config.root.as_deref()));
-        let uploads = uploads.transpose()?;
+        let uploads = uploads(&mut config, &workers)?;
         let auth = config.auth.as_deref().map(|path| Auth::new(path, config.auth_md5));
         let auth = auth.transpose()?;
         let listeners = listeners(config.listen_at, handed)?;
@@ -279,6 +277,22 @@ pub(crate) fn tree(config: &Config) -> Result<Tree> {
     Root::open(path).map(Tree::Beneath).map_err(failed)
 }
 
+/// The folder that clients may write to, which has no file that the server itself trusts.
+fn uploads(config: &mut Config, workers: &Programs) -> Result<Option<Uploads>> {
+    let Some(rules) = config.uploads.take() else { return Ok(None) };
+    let uploads = Uploads::open(rules, config.root.as_deref())?;
+    for program in [Some(&workers.sender), workers.receiver.as_ref()].into_iter().flatten() {
+        uploads.check_outside("the program", program)?;
+    }
+    if let Ok(own) = std::env::current_exe() {
+        uploads.check_outside("the program", &own)?;
+    }
+    for (option, path) in [("--auth", &config.auth), ("--log", &config.log)] {
+        path.as_deref().map_or(Ok(()), |path| uploads.check_outside(option, path))?;
+    }
+    Ok(Some(uploads))
+}
+
 /// The warning about a server without `--root`.
 fn warning(is_root: bool, is_guarded: bool) -> String {
     let (who, advice) = match is_guarded {
@@ -348,6 +362,6 @@ pub(crate) fn converse(connection: &Connection, service: &Service, behind: Behin
         }
     }
     if http.has_unread_body() {
-        http.close_gently();
+        http.close_after_body();
     }
 }

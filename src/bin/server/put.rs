@@ -63,7 +63,7 @@ pub(crate) fn answer(
     let written = incoming.written();
     drop(incoming); // what did not land is gone before the client hears of it
     entry.end(written, outcome, begun.elapsed());
-    if service.volume > Volume::Quiet {
+    if service.volume > Volume::Quiet || is_own_error(&landed) {
         terminal::log(format_args!(
             "{} PUT {} {written} bytes of {size} in {:.3} s: {words}",
             connection.peer(),
@@ -133,6 +133,14 @@ fn receive(
             let words = "the bytes that came do not have the digest that was sent";
             Err(Failed::Refused(Refusal::new(Status::BAD_REQUEST, words)))
         }
+    }
+}
+
+/// Whether the system has failed the server, which is logged with `-q` too.
+fn is_own_error(landed: &Result<Response, Failed>) -> bool {
+    match landed {
+        Err(Failed::Refused(refused)) => refused.status.code() >= 500 && refused.cause().is_some(),
+        Err(Failed::Gone(_)) | Ok(_) => false,
     }
 }
 

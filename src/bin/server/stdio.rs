@@ -17,6 +17,7 @@ use crate::listen::{Behind, converse, tree};
 use crate::ports::Entrances;
 use crate::service::Service;
 use crate::transfers::Programs;
+use joining::Joined;
 use pumps::Pumps;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
@@ -53,13 +54,16 @@ pub(crate) fn run(config: Config) -> Result<ExitCode> {
     let until = Instant::now() + SILENCE;
     match pump::read_by(io::stdin().as_fd(), &mut first, until).map_err(failed)? {
         0 => Ok(ExitCode::Success),
-        _ if first[0] == HELLO_MARK => joining::run(until),
-        _ => serve(&config, &first),
+        _ if first[0] == HELLO_MARK => match joining::run(until)? {
+            Joined::Over(code) => Ok(code),
+            Joined::Alone => serve(&config, &[], None),
+        },
+        _ => serve(&config, &first, Some(SILENCE)),
     }
 }
 
-/// Serves HTTP, of which the bytes `begun` were read.
-fn serve(config: &Config, begun: &[u8]) -> Result<ExitCode> {
+/// Serves HTTP, of which the bytes `begun` were read. The client may be silent for `silence`.
+fn serve(config: &Config, begun: &[u8], silence: Option<Duration>) -> Result<ExitCode> {
     let failed = |error: io::Error| Error::system("start", &error);
     let workers = Programs::find(false)?;
     let tree = tree(config)?;
@@ -80,7 +84,7 @@ fn serve(config: &Config, begun: &[u8]) -> Result<ExitCode> {
     let (here, there) = UnixStream::pair().map_err(failed)?;
     pump::write_all(there.as_fd(), begun, None).map_err(failed)?;
     server.converse(here, Behind::Stream);
-    let pumps = Pumps::start(there, Some(SILENCE)).map_err(failed)?;
+    let pumps = Pumps::start(there, silence).map_err(failed)?;
     server.run(&pumps, others).map_err(failed)?;
     Ok(ExitCode::Success)
 }

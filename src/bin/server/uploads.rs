@@ -55,6 +55,14 @@ impl Uploads {
         })
     }
 
+    /// Refuses a file of the server itself that clients could replace.
+    ///
+    /// # Errors
+    /// It is beneath the folder.
+    pub(crate) fn check_outside(&self, what: &str, path: &Path) -> Started<()> {
+        self.writable.check_outside(what, path)
+    }
+
     /// What the user allows.
     pub(crate) fn rules(&self) -> &Rules {
         &self.rules

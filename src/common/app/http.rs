@@ -301,17 +301,23 @@ impl Http {
     }
 
     /// Closes in order: ends its direction, and waits a little until the peer has read that.
-    pub fn close_gently(mut self) {
-        let (time, bytes) = match self.has_unread_body() {
-            true => (UNREAD_LINGER_TIME, self.unread.min(UNREAD_LINGER_BYTES)),
-            false => (LINGER_TIME, LINGER_BYTES),
-        };
+    pub fn close_gently(self) {
+        self.linger(LINGER_TIME, LINGER_BYTES);
+    }
+
+    /// As [`Http::close_gently`], and throws away an unread body, up to a limit.
+    pub fn close_after_body(self) {
+        let bytes = self.unread.clamp(LINGER_BYTES, UNREAD_LINGER_BYTES);
+        self.linger(UNREAD_LINGER_TIME, bytes);
+    }
+
+    fn linger(mut self, time: Duration, bytes: u64) {
         let deadline = Instant::now() + time;
         if self.stream.shutdown(Shutdown::Write).is_err() {
             return;
         }
         let mut thrown_away = 0;
-        while thrown_away < bytes.max(LINGER_BYTES) {
+        while thrown_away < bytes {
             self.buffer.clear();
             match self.fill(Some(deadline)) {
                 Ok(count @ 1..) => thrown_away += count as u64,

@@ -142,7 +142,8 @@ pub enum Record {
     /// Kind `D`: the disk has the data that the records in the first `journal` bytes of this
     /// journal name. The length is 0.
     Durable {
-        /// A length of the journal from its start, in bytes.
+        /// A length of the journal from its start, in bytes. A list of ranges would grow with
+        /// what arrived.
         journal: u64,
     },
     /// Kind `X`: no record before this one counts. Offset and length are 0.

@@ -1,6 +1,7 @@
 //! SHA-256 (FIPS 180-4), a digest that cannot be forged. Chooses the fastest implementation of
 //! this processor, once.
 
+mod pair;
 mod scalar;
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
@@ -8,9 +9,12 @@ mod arm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use pair::{PAIR_UNIT, Sha256Pair};
+
 use std::sync::OnceLock;
 
 use super::block::Blocks;
+use pair::CompressPair;
 
 /// The eight words a to h (FIPS 180-4, section 6.2).
 type State = [u32; 8];
@@ -57,9 +61,7 @@ pub struct Sha256 {
 impl Sha256 {
     /// The digest of the empty message, with this processor's own instructions if it has them.
     pub fn new() -> Sha256 {
-        static FASTEST: OnceLock<Compress> = OnceLock::new();
-        let fastest = FASTEST.get_or_init(|| accelerated().unwrap_or(scalar::compress));
-        Sha256::with(*fastest)
+        Sha256::with(fastest().0)
     }
 
     /// The same digest without any special instructions.
@@ -107,6 +109,20 @@ impl Default for Sha256 {
     fn default() -> Sha256 {
         Sha256::new()
     }
+}
+
+/// The fastest compression of this processor, and that of two messages at once if it has one.
+fn fastest() -> (Compress, Option<CompressPair>) {
+    static FASTEST: OnceLock<(Compress, Option<CompressPair>)> = OnceLock::new();
+    *FASTEST.get_or_init(|| (accelerated().unwrap_or(scalar::compress), accelerated_pair()))
+}
+
+/// Compression of two messages at once by this processor's own instructions, if it has them.
+fn accelerated_pair() -> Option<CompressPair> {
+    #[cfg(target_arch = "x86_64")]
+    return x86::detect_pair();
+    #[cfg(not(target_arch = "x86_64"))]
+    None
 }
 
 /// Compression by this processor's own instructions, if it has them.

@@ -56,6 +56,11 @@ impl Stream {
         Ok((one.into(), other.into()))
     }
 
+    /// Whether this is TCP.
+    pub fn is_tcp(&self) -> bool {
+        self.tcp
+    }
+
     /// The address of a TCP peer; `None` for a Unix socket and for a peer that is gone.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.socket.peer_addr().ok()

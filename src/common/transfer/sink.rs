@@ -19,17 +19,17 @@ use self::work::{Plan, Work, start_thread};
 use super::link::acceptor::Acceptor;
 use super::link::dialler::Dialler;
 use super::link::token::Token;
-use super::link::{End, Event, Joined, Link, Stop, Terms};
+use super::link::{End, Joined, Link, Stop, Terms};
 use super::queue::rate::Rate;
 use super::queue::window::block_size;
 use super::queue::{self, Progress, Queue};
 use super::store::{Kept, Store};
 use super::timing::Timing;
-use super::trace::{Mark, Position, Recorder};
+use super::trace::{Position, Recorder};
 use crate::codec::message::report::{Mended, Report, Tally};
 use crate::codec::message::verify::Verify;
 use crate::codec::wire::HASH_UNIT;
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Error, Result};
 use crate::hash::hex;
 use delta::Delta;
 use health::Health;
@@ -103,10 +103,11 @@ impl Sink {
             Some(_) => wanted.block(0).next_multiple_of(HASH_UNIT),
             None => wanted.block(0),
         };
-        let mut queue = Queue::new(wanted.size, piece, &wanted.store.held()).with_timing(&timing);
-        if delta.is_some() {
-            queue = queue.with_aligned_pieces();
-        }
+        let mut queue = Queue::new(wanted.size, piece, &wanted.store.held());
+        queue = match delta {
+            Some(_) => queue.with_timing(&timing.with_hashes()).with_aligned_pieces(),
+            None => queue.with_timing(&timing),
+        };
         if let Some(room) = wanted.store.room() {
             queue = queue.with_room(room);
         }
@@ -154,6 +155,34 @@ struct Threads<'scope> {
 
 impl Work for Sink {
     type Threads<'scope> = Threads<'scope>;
+
+    fn terms_of(&self, number: usize) -> Terms {
+        Terms {
+            max_block: self.wanted.block(number),
+            unchecked: self.wanted.verify == Verify::None,
+            from_source: false,
+        }
+    }
+
+    fn speak(&self, joined: &Joined<'_>) -> Stop {
+        Conversation::new(self, joined).run()
+    }
+
+    fn release(&self, number: usize) {
+        self.queue.release(number);
+    }
+
+    fn abort(&self) {
+        self.queue.abort();
+    }
+
+    fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
+    }
+
+    fn rate(&self) -> Option<&Rate> {
+        self.wanted.rate.as_deref()
+    }
 
     fn health(&self) -> &Health {
         &self.health
@@ -249,72 +278,11 @@ impl Work for Sink {
     }
 }
 
-impl End for Sink {
-    fn terms(&self, number: usize) -> Terms {
-        Terms {
-            max_block: self.wanted.block(number),
-            unchecked: self.wanted.verify == Verify::None,
-            from_source: false,
-        }
-    }
-
-    /// A conversation that panics ends the transfer: what it had taken from the queue would be
-    /// missing for ever.
-    fn converse(&self, joined: &Joined<'_>) -> Stop {
-        self.guarded(|| Conversation::new(self, joined).run()).unwrap_or(Stop::Over)
-    }
-
-    fn wants(&self, number: usize) -> bool {
-        number < usize::from(self.health.streams())
-    }
-
-    fn notice(&self, number: usize, event: Event) {
-        match event {
-            Event::Opened => self.record(|to| to.opened(number)),
-            Event::Reopened => {
-                self.health.reopened();
-                self.record(|to| to.mark(number, Mark::Reopened));
-            }
-            Event::Closed => {
-                self.queue.release(number);
-                self.record(|to| to.closed(number));
-            }
-            Event::Broken => self.record(|to| to.mark(number, Mark::Broken)),
-            Event::Stalled => self.record(|to| to.mark(number, Mark::Stalled)),
-        }
-    }
-
-    fn fail(&self, error: Error) {
-        self.health.fail(error);
-        self.queue.abort();
-    }
-
-    fn violated(&self, what: &str) {
-        self.bad_block(false, what);
-    }
-
-    /// No stream waits for the queue or for its share of the rate any more.
-    fn close(&self) {
-        if self.queue.end().is_none() {
-            self.fail(Error::new(ExitCode::Network, "no stream is accepted any more"));
-        }
-        self.wanted.rate.iter().for_each(|rate| rate.lift());
-    }
-}
-
 impl Sink {
     /// Makes checkpoints until the end.
     fn keep_durable(&self, kept: &Kept) {
         if let Err(error) = checkpoint::run(&self.queue, kept, self.health.timing.checkpoint) {
             self.fail(Error::system(&self.wanted.shown, &error));
-        }
-    }
-
-    /// Records something, where that is wanted. That streams are closed at the end is not
-    /// recorded.
-    fn record(&self, record: impl FnOnce(&Recorder)) {
-        if let Some(recorder) = self.recorder.as_ref().filter(|_| self.queue.end().is_none()) {
-            record(recorder);
         }
     }
 

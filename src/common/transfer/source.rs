@@ -245,6 +245,7 @@ impl Source {
             }
             bytes.copy_within(used..filled, 0);
             filled -= used;
+            answers.flush()?;
             // A sink has something to ask for at first. Where nobody answers at a data port, there
             // may be another port to try.
             let is_doubted = told.is_none() && joined.hello.is_some() && !joined.link.is_trusted();

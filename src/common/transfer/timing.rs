@@ -70,6 +70,9 @@ pub struct Timing {
     /// A range that is owed for less than this is not late, however short the path is: on a
     /// busy machine a thread may wait that long for a processor.
     pub least_patience: Duration,
+    /// The same where requests have hashes. Such an answer needs a processor on both sides, and a
+    /// late range moves bytes that would not move.
+    pub hash_patience: Duration,
     /// The longest pause of the streams for a follower that is far behind. Then one more
     /// request goes out, so that a slow processor delays a transfer and does not end it.
     pub longest_pause: Duration,
@@ -135,6 +138,7 @@ impl Default for Timing {
             first_answer: s(1),
             slow_answer: s(15),
             least_patience: ms(20),
+            hash_patience: ms(200),
             longest_pause: s(1),
             checkpoint: s(2),
             let_go: s(1),
@@ -149,6 +153,11 @@ impl Default for Timing {
 }
 
 impl Timing {
+    /// The same waits, for a queue whose ranges are asked for with hashes.
+    pub fn with_hashes(self) -> Timing {
+        Timing { least_patience: self.least_patience.max(self.hash_patience), ..self }
+    }
+
     /// The same waits, each divided by `divisor`.
     pub fn divided(self, divisor: u32) -> Timing {
         Timing {
@@ -178,6 +187,7 @@ impl Timing {
             first_answer: self.first_answer / divisor,
             slow_answer: self.slow_answer / divisor,
             least_patience: self.least_patience / divisor,
+            hash_patience: self.hash_patience / divisor,
             longest_pause: self.longest_pause / divisor,
             checkpoint: self.checkpoint / divisor,
             let_go: self.let_go / divisor,

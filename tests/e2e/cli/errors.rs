@@ -103,8 +103,8 @@ fn the_error_says_that_the_name_is_a_folder() {
     let scratch = Scratch::new("folder-asked-for");
     let server = Server::start(&scratch, &[]);
     scratch.make_dir("data");
-    let mut client = scratch.client(server.address, 2, "data", scratch.path("out"));
-    let words = "404 Not Found: not a regular file: 'data'; ropewalk fetches single files";
+    let mut client = scratch.client(server.address, 2, "data", "-");
+    let words = "404 Not Found: not a regular file: 'data'; a folder needs a folder as OFILE";
     run(&mut client).failed(REFUSED, "client", words);
     // In this case the seed's server replies nothing.
     let words = "closed without a reply; a classic server does that for a folder";

@@ -11,7 +11,8 @@ use crate::support::path::{BLOCK, Gate, Path, scatter};
 use crate::support::peers::classic::{ClassicServer, md5};
 use crate::support::preload::preload;
 use crate::support::relay::{Faults, Relay};
-use crate::support::system::without_privileges;
+use crate::support::system::{Sync, on_a_failing_disk, without_privileges};
+use crate::support::uploads::{Inbox, WRITABLE};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -104,6 +105,41 @@ fn a_disk_without_locks_modes_allocation_and_size_gets_the_file_and_one_warning(
         assert_eq!(outcome.err, "", "{what}");
         outcome.succeeded();
     }
+}
+
+/// A server that takes uploads, with this command in place of its own.
+fn inbox(test: &str, make: impl FnOnce(&Scratch, Command) -> Command) -> Inbox {
+    Inbox::with(test, |scratch| {
+        let mut server = scratch.program("server");
+        server.args(WRITABLE).arg("--writable-by-anyone").current_dir(scratch.folder());
+        make(scratch, server)
+    })
+}
+
+#[test]
+fn a_disk_without_locks_modes_allocation_and_size_takes_an_upload() {
+    let everything = "locks modes allocation size inodes truncation syncs";
+    let inbox = inbox("poor-put", |scratch, server| on_a_disk_without(everything, scratch, server));
+    let bytes = content(3 << 20);
+    assert_eq!(inbox.put("/in/file", &[], &bytes).status, 201);
+    assert_eq!(inbox.put("/in/file", &["If-None-Match: *"], &bytes).status, 412);
+    assert_same(&inbox.read("file"), &bytes, "the file");
+    assert_eq!(inbox.names(), ["file"]);
+}
+
+#[test]
+fn a_disk_that_loses_an_upload_keeps_the_old_file() {
+    let mut inbox = inbox("lost-put", |_, mut server| {
+        on_a_failing_disk(&mut server, Sync::All);
+        server.arg("-q");
+        server
+    });
+    fs::write(inbox.folder.join("file"), b"old").unwrap();
+    let reply = inbox.put("/in/file", &[], b"new");
+    assert_eq!((reply.status, reply.error()), (500, "the server cannot write the file"));
+    let line = inbox.upload_line();
+    assert!(line.ends_with(": the server cannot write the file (Input/output error)\n"), "{line}");
+    assert_eq!((inbox.names().len(), inbox.read("file")), (1, b"old".to_vec()));
 }
 
 #[test]

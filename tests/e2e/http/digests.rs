@@ -1,10 +1,11 @@
 //! `Want-Repr-Digest`, and the hashing for it and for the classic reply.
 
 use crate::support::harness::wait_until;
-use crate::support::http::Reply;
+use crate::support::http::{Http, Reply};
 use crate::support::proof;
 use crate::support::site::Site;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -153,4 +154,65 @@ fn abandoned_hashes_do_not_shut_out_other_clients() {
     wait_until("every hash", || (proof::hashers(server.pid()) >= MOST_HASHES).then_some(()));
     let reply = server.post(&short, "{\"threads\": 1}");
     assert_eq!(reply.status, 200, "{reply:?}");
+}
+
+/// A sender that reports that nothing was sent. When `go` is opened, it reports that everything was
+/// sent. Like a real sender, it ends with the server.
+const SENDER: &str = r#"#!/bin/sh
+echo '{"state":"progress","bytes":0,"streams":1}'
+(read go <go; echo '{"state":"progress","bytes":268435456,"streams":1,"offset":268435456}') &
+cat >/dev/null
+kill $!
+"#;
+
+/// Much longer than hashing `ZEROS` takes.
+const LONG: Duration = Duration::from_secs(3);
+
+/// A server with a transfer of `ZEROS` under way by that sender, and the path of the file.
+fn sending() -> (Site, String) {
+    let server = Site::with_sender(SENDER);
+    let path = server.sparse("file", ZEROS);
+    assert!(Command::new("mkfifo").arg(server.folder.join("go")).status().unwrap().success());
+    assert_eq!(server.post(&path, "{\"threads\": 3, \"protocol\": 2}").status, 200);
+    (server, path)
+}
+
+fn ask(server: &Site, path: &str) -> Http {
+    let mut client = server.connect();
+    client.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{WANT}\r\n\r\n"));
+    client
+}
+
+#[track_caller]
+fn nothing_comes(client: &mut Http) {
+    let stream = client.stream.get_ref();
+    let usual = stream.read_timeout().unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    assert!(client.stream.read(&mut [0]).is_err(), "a reply came");
+    client.stream.get_ref().set_read_timeout(usual).unwrap();
+}
+
+#[test]
+fn a_hash_keeps_close_to_its_transfer() {
+    let (server, path) = sending();
+    let mut client = ask(&server, &path);
+    nothing_comes(&mut client);
+    fs::write(server.folder.join("go"), b"\n").unwrap();
+    assert!(client.receive_for("HEAD").find("repr-digest").is_some());
+}
+
+#[test]
+fn a_request_beyond_the_transfers_does_not_wait_for_one() {
+    let (server, path) = sending();
+    let mut first = ask(&server, &path);
+    nothing_comes(&mut first);
+    let mut second = ask(&server, &path);
+    assert!(second.receive_for("HEAD").find("repr-digest").is_some());
+    assert!(first.receive_for("HEAD").find("repr-digest").is_some());
+}
+
+#[test]
+fn a_classic_request_does_not_wait_for_a_transfer() {
+    let (server, path) = sending();
+    assert_eq!(server.post(&path, "{\"threads\": 1}").status, 200);
 }

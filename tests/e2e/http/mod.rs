@@ -7,7 +7,6 @@ mod files;
 mod index;
 mod metrics;
 mod offers;
-mod pace;
 mod pages;
 mod requests;
 mod tools;

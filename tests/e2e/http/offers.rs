@@ -1,5 +1,6 @@
-//! The reply to a POST, in both protocols.
+//! The reply to a POST, in both protocols, and the job that the sender gets.
 
+use crate::support::harness::wait_until;
 use crate::support::site::Site;
 use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
@@ -93,4 +94,24 @@ fn a_classic_offer_has_the_seed_s_form() {
     assert_eq!(reply.member("hash"), "900150983cd24fb0d6963f7d28e17f72");
     assert!(reply.text().starts_with("{\"hash\":\""));
     assert!(reply.member("port").parse::<u16>().unwrap() > 0);
+}
+
+#[test]
+fn the_sender_s_job_has_every_member() {
+    let server = Site::with_sender("#!/bin/sh\nhead -n 1 >job\ncat >/dev/null\n");
+    let path = server.sparse("file", 256 << 20);
+    assert_eq!(server.post(&path, "{\"threads\": 3, \"protocol\": 2}").status, 200);
+    let job = wait_until("the job", || {
+        fs::read_to_string(server.folder.join("job")).ok().filter(|job| job.ends_with('\n'))
+    });
+    for member in ["\"protocol\":2", "\"size\":268435456", "\"stored\":0", "\"threads\":3"] {
+        assert!(job.contains(member), "{member} is missing: {job}");
+    }
+    for member in ["\"idle_ms\":30000", "\"stall_ms\":60000", "\"peer\":\"127.0.0.1\""] {
+        assert!(job.contains(member), "{member} is missing: {job}");
+    }
+    for key in ["session", "mtime_s", "mtime_ns", "ctime_s", "ctime_ns"] {
+        assert!(job.contains(&format!("\"{key}\":")), "{key} is missing: {job}");
+    }
+    assert!(job.contains("\"descriptors\":2"), "{job}");
 }

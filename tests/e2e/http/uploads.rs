@@ -502,7 +502,7 @@ fn a_disk_that_fills_up_meanwhile_ends_the_upload_and_leaves_nothing() {
     let Some(command) = on_a_small_disk(&folder, "4m", script, &server) else { return };
     let mut server = Server::start_command(&scratch, command);
     server.running.next_line();
-    let inbox = Inbox { server, folder, scratch };
+    let mut inbox = Inbox { server, folder, scratch };
     let mut http = inbox.connect();
     begin(&mut http, "/file", &[], 3 << 20);
     http.send(content(1 << 20));
@@ -512,6 +512,10 @@ fn a_disk_that_fills_up_meanwhile_ends_the_upload_and_leaves_nothing() {
     let reply = answer(&mut http);
     assert_eq!(reply.status, 507, "{reply:?}");
     assert!(!listed(&inbox).contains("\"name\":\"file\""));
+    let line = inbox.upload_line();
+    assert!(line.contains(" PUT /go 0 bytes of 0 "), "{line}");
+    let line = inbox.upload_line();
+    assert!(line.contains(": 507 Insufficient Storage: "), "{line}");
     // What it had taken is free again.
     let fits = inbox.put("/file", &[], &content(1 << 19));
     assert_eq!(fits.status, 201, "{fits:?}");
@@ -522,12 +526,16 @@ fn a_folder_that_may_not_be_written_is_an_error_at_the_start() {
     let scratch = Scratch::new("put-options");
     fs::create_dir_all(scratch.path("root/in")).unwrap();
     fs::create_dir(scratch.path("in")).unwrap();
+    let users = scratch.write("root/in/users", b"ann:sesame\n");
+    fs::set_permissions(users, Permissions::from_mode(0o600)).unwrap();
     let anyone = "--writable-by-anyone";
     for (options, words) in [
         (&["--writable", "in", anyone][..], "--writable in: is not within "),
         (&["--writable", "root/..", anyone], "--writable root/..: is not within "),
         (&["--writable", "root/none", anyone], "--writable root/none: No such file"),
         (&["--writable", "root/in"], "--writable: needs --auth"),
+        (&["--writable", "root/in", "--auth", "root/in/users"], "is within --writable"),
+        (&["--writable", "root/in", anyone, "--log", "root/in/log"], "is within --writable"),
         (&[anyone], "--writable-by-anyone: needs --writable"),
         (&["--max-upload", "1G"], "--max-upload: needs --writable"),
         (&["--keep-free", "5"], "--keep-free: needs --writable"),

@@ -7,7 +7,9 @@ use crate::support::path::{Gate, Path};
 use crate::support::peers::classic::{ClassicServer, fetch, md5, seed_reply};
 use crate::support::proof;
 use crate::support::system::on_an_old_kernel;
+use crate::support::uploads::{Inbox, WRITABLE};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 /// A server on the old kernel.
@@ -50,6 +52,29 @@ fn files_arrive_with_every_check_and_with_none() {
     }
     server.stop().succeeded();
     proof::nothing_stays(&scratch);
+}
+
+#[test]
+fn an_upload_gets_its_name_and_no_name_leads_outside() {
+    let inbox = Inbox::with("old-put", |scratch| {
+        let mut command = scratch.program("server");
+        command.args(WRITABLE).arg("--writable-by-anyone");
+        on_an_old_kernel(&mut command);
+        command
+    });
+    symlink("..", inbox.folder.join("up")).unwrap();
+    let bytes = content(3_000_001);
+    for (target, fields, status) in [
+        ("/in/file", &["If-None-Match: *"][..], 201),
+        ("/in/file", &["If-None-Match: *"], 412),
+        ("/in/./file", &[], 204),
+        ("/in/up/file", &[], 403),
+        ("/in/../file", &[], 403),
+    ] {
+        assert_eq!(inbox.put(target, fields, &bytes).status, status, "{target} {fields:?}");
+    }
+    assert_same(&inbox.read("file"), &bytes, "the file");
+    assert_eq!(Scratch::names(&inbox.scratch.path("root")), ["in"]);
 }
 
 #[test]
@@ -97,6 +122,40 @@ fn holes_stay_holes() {
     run(&mut old(scratch.client(server.address, 4, &file, &output))).succeeded();
     let stored = std::os::unix::fs::MetadataExt::blocks(&fs::metadata(&output).unwrap()) * 512;
     assert!(stored < 1 << 20, "{stored} bytes are stored");
+}
+
+#[test]
+fn a_folder_arrives_and_is_brought_up_to_date() {
+    let scratch = Scratch::new("old-tree");
+    let server = old_server(&scratch, &[]);
+    let (top, out) = (scratch.make_dir("top"), scratch.path("out"));
+    scratch.make_dir("top/sub");
+    let large = content(3 << 20);
+    scratch.write("top/sub/large", &large);
+    (0..100).for_each(|number| drop(scratch.write(format!("top/{number}"), b"bytes")));
+    std::os::unix::fs::symlink("sub/large", top.join("link")).unwrap();
+    fs::hard_link(top.join("1"), top.join("one")).unwrap();
+    let fetch = |options: &[&str]| {
+        let mut client = scratch.client(server.address, 4, "top", &out);
+        client.args(options);
+        run(&mut old(client)).succeeded()
+    };
+    fetch(&["-H"]);
+    assert_eq!(Scratch::names(&out), Scratch::names(&top));
+    assert_same(&fs::read(out.join("link")).unwrap(), &large, "the file behind the link");
+    let inode =
+        |name: &str| std::os::unix::fs::MetadataExt::ino(&fs::metadata(out.join(name)).unwrap());
+    assert_eq!(inode("1"), inode("one"));
+    // A file that changes, one that goes, and a folder that comes in the place of a link.
+    scratch.write("top/2", b"other");
+    for name in ["3", "link"] {
+        fs::remove_file(top.join(name)).unwrap();
+    }
+    scratch.make_dir("top/link");
+    fetch(&["-H", "--delete"]);
+    assert_eq!(Scratch::names(&out), Scratch::names(&top));
+    assert_eq!(fs::read(out.join("2")).unwrap(), b"other");
+    assert!(fs::symlink_metadata(out.join("link")).unwrap().is_dir());
 }
 
 #[test]

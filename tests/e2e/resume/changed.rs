@@ -2,7 +2,8 @@
 //! the next run.
 
 use crate::support::exit::CHANGED;
-use crate::support::harness::{Running, content, run};
+use crate::support::harness::{Running, assert_same, content, run, wait_until};
+use crate::support::namespace::on_a_small_disk;
 use crate::support::path::{Gate, Path, leave};
 use crate::support::relay::Faults;
 use std::fs;
@@ -132,4 +133,42 @@ fn too_few_bytes_for_a_basis_are_not_left() {
     outcome.failed(CHANGED, "client", "the same command fetches it as it is now");
     assert!(!outcome.err.contains("less what is the same"), "{outcome:?}");
     assert_eq!(path.names().len(), 0);
+}
+
+/// Kills the client when the test says so and 8 blocks have come. Runs it again when the file has
+/// changed. Only the script writes to stdout.
+const KILL_AND_GO_ON: &str = r#"
+"$0" "$@" & client=$!
+until [ -e "$SIGNAL.kill" ] && [ "$(wc -c <out.part.journal)" -ge 350 ]; do sleep 0.01; done
+kill -9 $client
+wait $client
+: >"$SIGNAL.killed"
+until [ -e "$SIGNAL.changed" ]; do sleep 0.01; done
+"$0" "$@"; echo "second: $?"
+ls -A
+cat out >"$SIGNAL.out"
+"#;
+
+#[test]
+fn a_basis_goes_where_the_disk_has_no_room_for_two() {
+    let (gate, faults) = Gate::after(10);
+    let mut path = Path::new("changed-room", 2_300_000, faults);
+    let signal = path.scratch.path("signal");
+    let folder = path.scratch.path("folder");
+    let Some(mut command) = on_a_small_disk(&folder, "3m", KILL_AND_GO_ON, &path.client(1)) else {
+        return;
+    };
+    let running = Running::start(command.env("SIGNAL", &signal));
+    gate.wait_until_reached();
+    fs::write(path.scratch.path("signal.kill"), b"").unwrap();
+    wait_until("the kill", || path.scratch.path("signal.killed").exists().then_some(()));
+    gate.open();
+    change(&mut path);
+    fs::write(path.scratch.path("signal.changed"), b"").unwrap();
+    let outcome = running.finish();
+    let lines: Vec<&str> = outcome.out.lines().collect();
+    assert_eq!(lines[1..], ["second: 0", "out"], "{outcome:?}");
+    assert!(!lines[0].contains("the same"), "{outcome:?}");
+    let output = fs::read(path.scratch.path("signal.out")).unwrap();
+    assert_same(&output, &path.bytes, "the output");
 }

@@ -90,6 +90,24 @@ fn the_sender_of_a_folder_is_confined_to_it() {
 }
 
 #[test]
+fn the_receiver_of_a_folder_is_confined() {
+    let scratch = Scratch::new("confined-sink");
+    let server = Server::start(&scratch, &[]);
+    scratch.make_dir("top");
+    let bytes = content(8 << 20);
+    scratch.write("top/file", &bytes);
+    let output = scratch.path("out");
+    let (gate, faults) = Gate::after(2);
+    let relay = Relay::start(&scratch, server.address, faults);
+    let client = Running::start(&mut scratch.client(relay.address, 4, "top", &output));
+    gate.wait_until_reached();
+    confined(proof::children(client.pid(), 1)[0]);
+    gate.open();
+    client.finish().succeeded();
+    assert_same(&fs::read(output.join("file")).unwrap(), &bytes, "the file");
+}
+
+#[test]
 fn a_classic_sender_is_confined_too() {
     let scratch = Scratch::new("confined-classic");
     let server = Server::start(&scratch, &[]);
@@ -124,4 +142,16 @@ fn confined_workers_move_files_in_every_way() {
             assert_same(&fs::read(&output).unwrap(), whole, name);
         }
     }
+}
+
+#[test]
+fn the_workers_of_a_folder_have_given_up_their_rights() {
+    let trees = crate::support::trees::Trees::with_server("tree-confined", &["-v"]);
+    trees.write("d/large", &content(4 << 20));
+    trees.write("d/small", b"x");
+    let client = Running::start(&mut trees.client(&["--limit-rate", "1M"]));
+    confined(proof::children(client.pid(), 1)[0]);
+    confined(proof::children(trees.server.running.pid(), 1)[0]);
+    client.finish().succeeded();
+    trees.assert_equal();
 }

@@ -81,7 +81,7 @@ fn a_classic_server_is_asked_for_four_streams() {
     let (hash, port) = (md5(&bytes), server.data_port());
     let request = server.answer(seed_reply(&format!("{{\"hash\": \"{hash}\", \"port\": {port}}}")));
     let body = request.split("\r\n\r\n").nth(1).unwrap().replace(' ', "");
-    assert_eq!(body, "{\"threads\":4,\"protocol\":2,\"max_threads\":255}");
+    assert_eq!(body, "{\"threads\":4,\"protocol\":2,\"max_threads\":255,\"tree\":true}");
     server.send(&bytes, 4);
     client.finish().succeeded();
     assert_same(&fs::read(output).unwrap(), &bytes, "the output");

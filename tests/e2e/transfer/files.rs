@@ -176,7 +176,7 @@ fn streams_past_the_end_of_a_small_file_get_nothing_but_the_end() {
 fn asks_for(request: &str, target: &str, streams: usize) {
     assert!(request.starts_with(&format!("POST {target} HTTP/1.1\r\n")), "{request}");
     let body = request.split("\r\n\r\n").nth(1).unwrap().replace(' ', "");
-    assert_eq!(body, format!("{{\"threads\":{streams},\"protocol\":2}}"));
+    assert_eq!(body, format!("{{\"threads\":{streams},\"protocol\":2,\"tree\":true}}"));
 }
 
 /// Fetches with our client from a classic server that answers with `reply`.

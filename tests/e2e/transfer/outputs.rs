@@ -83,12 +83,8 @@ fn an_output_that_is_not_a_regular_file_is_refused_before_any_request() {
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let _socket = std::os::unix::net::UnixListener::bind(scratch.path("s")).unwrap();
     symlink("/dev/null", scratch.path("link")).unwrap();
-    scratch.make_dir("folder");
-    scratch.make_dir("folder/file");
     let before = Scratch::names(scratch.folder());
     for (output, words) in [
-        (name(b"folder"), "folder/file: Is a directory"),
-        (name(b"folder/"), "folder/file: Is a directory"),
         (name(b"/dev/null"), "/dev/null: exists and is not a regular file"),
         (name(b"/dev/full"), "/dev/full: exists and is not a regular file"),
         (fifo.as_os_str(), "fifo: exists and is not a regular file"),
@@ -103,6 +99,20 @@ fn an_output_that_is_not_a_regular_file_is_refused_before_any_request() {
     }
     assert_eq!(Scratch::names(scratch.folder()), before);
     assert!(fs::symlink_metadata("/dev/null").is_ok_and(|null| !null.is_file()));
+}
+
+#[test]
+fn a_folder_in_the_place_of_a_file_is_refused_before_a_byte_moves() {
+    let scratch = Scratch::new("folder-in-place");
+    let (server, _) = Server::with_file(&scratch, 1 << 20);
+    scratch.make_dir("folder");
+    scratch.make_dir("folder/file");
+    for output in ["folder", "folder/"] {
+        let mut client = scratch.client(server.address, 2, "file", output);
+        let outcome = run(client.current_dir(scratch.folder()));
+        outcome.failed(SYSTEM, "client", "folder/file: Is a directory");
+    }
+    assert_eq!(Scratch::names(&scratch.path("folder")), ["file"]);
 }
 
 #[test]

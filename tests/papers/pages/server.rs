@@ -21,6 +21,10 @@ pub(super) const PAGE: Page = Page {
         "A GET never mixes two states of a file. If a file is rewritten or cut while it is sent, \
          the connection ends before the last byte, so that the client knows. A file that is \
          appended to, renamed, replaced or deleted meanwhile is sent whole.",
+        "With --stdio the server listens nowhere. It serves one client over standard input and \
+         output, as client -e ssh starts it. It ends when standard input does, or brings nothing \
+         for two minutes. Further connections of the same user join its session through a Unix \
+         socket with an abstract name. It logs errors only, unless --log or --verbose is given.",
         "Nothing is encrypted. Without --root the server sends every file that it can read. \
          Without --auth it sends files to everybody who can connect to it.",
     ],

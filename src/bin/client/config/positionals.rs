@@ -94,7 +94,7 @@ fn url<'a>(link: &OsStr, ofile: Option<&'a OsStr>) -> Result<Positionals<'a>> {
         None | Some(b"http") => {}
         Some(b"https") => {
             let text = "address: https is not possible, since ropewalk does not encrypt; \
-                        use http://, or a tunnel such as ssh -L";
+                        use http://, or host:path for ssh";
             return Err(Error::usage(text));
         }
         Some(other) => {
@@ -116,9 +116,9 @@ fn url<'a>(link: &OsStr, ofile: Option<&'a OsStr>) -> Result<Positionals<'a>> {
             PercentError::Nul => Error::usage(text),
         }
     })?;
-    if file.is_empty() || file.ends_with(b"/") {
-        let text = format!("address: '{}' names a folder and no file", escape(bytes));
-        return Err(Error::usage(text).advise("ropewalk fetches single files"));
+    if file.is_empty() {
+        let text = format!("address: '{}' names no file and no folder", escape(bytes));
+        return Err(Error::usage(text));
     }
     Ok(Positionals { server, streams: None, file, ofile, is_remote: false })
 }
@@ -266,10 +266,8 @@ mod tests {
             ("http://box:x/f", "from 1 to 65535"),
             ("http://[::1/f", "lacks a bracket"),
             ("http://::1:80/f", "not in brackets"),
-            ("http://box/", "names a folder"),
-            ("http://box/srv/", "names a folder"),
-            ("http://box", "address: 'http://box' names a folder"),
-            ("http://box?f", "address: 'http://box?f' names a folder"),
+            ("http://box", "address: 'http://box' names no file"),
+            ("http://box?f", "address: 'http://box?f' names no file"),
             ("http://box/a%2", "two hexadecimal digits; %25 stands for"),
             ("http://box/a%00", "a NUL byte"),
             ("box/f", "address: 'box' has no port; write box:8080/path"),

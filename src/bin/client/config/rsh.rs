@@ -70,7 +70,12 @@ impl Rsh {
         Ok(Rsh { command: text(words), server: text(self::words("--remote-server", server)?) })
     }
 
-    /// The program of COMMAND, for messages: without its folder.
+    /// The program of COMMAND, for messages.
+    pub(crate) fn path(&self) -> String {
+        escape(self.command.first().map(|word| word.as_bytes()).unwrap_or_default())
+    }
+
+    /// The same without its folder.
     pub(crate) fn program(&self) -> String {
         let program = self.command.first().map(OsString::as_os_str).unwrap_or_default();
         let name = Path::new(program).file_name().unwrap_or(program);

@@ -39,7 +39,7 @@ pub(super) fn refused(error: Error, status: u16, words: &str, may_wait: bool) ->
     if is(Status::UNAUTHORIZED) {
         error.advise("--auth FILE gives a password")
     } else if is(Status::NOT_FOUND) && words.contains("not a regular file") {
-        error.advise("ropewalk fetches single files: name a file in that folder")
+        error.advise("a folder needs a folder as OFILE, and a ropewalk server of today")
     } else if is(Status::NOT_FOUND) {
         error.advise("names begin at the folder that the server was started in, or at its --root")
     } else if is(Status::SERVICE_UNAVAILABLE) && !may_wait {

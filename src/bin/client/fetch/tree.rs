@@ -14,11 +14,11 @@ use crate::summary::FetchedTree;
 use ropewalk::codec::message::receiver_job::TreeJob;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 /// The mode of a folder while entries come.
@@ -63,6 +63,10 @@ pub(super) fn run(
 fn open(path: &Path, is_dry: bool) -> io::Result<Option<File>> {
     let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     match open_folder(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_dry => {
+            allow_reading(path).map_err(|_| error)?;
+            open_folder(path).map(Some)
+        }
         Err(error) if is_missing(&error) && is_dry => Ok(None),
         Err(error) if is_missing(&error) => {
             DirBuilder::new().mode(PRIVATE_MODE).create(path)?;
@@ -70,6 +74,13 @@ fn open(path: &Path, is_dry: bool) -> io::Result<Option<File>> {
         }
         opened => opened.map(Some),
     }
+}
+
+/// Gives the owner of a folder every right in it. An earlier run may have taken the rights away,
+/// since the server's folder has none; this run sets the mode at its end.
+fn allow_reading(path: &Path) -> io::Result<()> {
+    let mode = fs::metadata(path)?.permissions().mode();
+    fs::set_permissions(path, Permissions::from_mode(mode | PRIVATE_MODE))
 }
 
 fn open_folder(path: &Path) -> io::Result<File> {

@@ -1,5 +1,5 @@
 //! The caption below the picture: the slowest step where the trace shows one, or else plain
-//! facts about the streams.
+//! facts about the streams. No measurement supports a guess from the variance of their rates.
 
 #![forbid(unsafe_code)]
 

@@ -14,8 +14,16 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
+/// What became of a join.
+pub(super) enum Joined {
+    /// The connection is over.
+    Over(ExitCode),
+    /// HTTP follows, and the session is not there: its requests are to be answered here.
+    Alone,
+}
+
 /// Reads the rest of a join, whose first byte was read, and passes on what follows.
-pub(super) fn run(until: Instant) -> Result<ExitCode> {
+pub(super) fn run(until: Instant) -> Result<Joined> {
     let failed = |error: io::Error| Error::system("standard input", &error);
     let Some(bytes) = read(until).map_err(failed)? else {
         return Err(Error::protocol("standard input ended within its first message"));
@@ -32,16 +40,19 @@ pub(super) fn run(until: Instant) -> Result<ExitCode> {
         true => (session_socket::for_http(&join.token), None),
         false => (session_socket::for_streams(&join.token), Some(SILENCE)),
     };
-    let socket = local::connect(&name).map_err(|error| {
+    let socket = local::connect(&name);
+    if socket.is_err() && !join.http {
+        // The client says what there is to say. So this program is silent.
         refuse(ErrorCode::Session, "no such session on this machine");
-        Error::network("session", &error)
-    })?;
+        return Ok(Joined::Over(ExitCode::Refused));
+    }
     let accepted = Header::Wait.encode();
     let failed = |error: io::Error| Error::system("standard output", &error);
     pump::write_all(io::stdout().as_fd(), &accepted, Some(SILENCE)).map_err(failed)?;
+    let Ok(socket) = socket else { return Ok(Joined::Alone) };
     let pumps = Pumps::start(socket, silence).map_err(failed)?;
     poll::readable(&[pumps.ended().as_fd()], None).map_err(failed)?;
-    Ok(ExitCode::Success)
+    Ok(Joined::Over(ExitCode::Success))
 }
 
 /// The whole join; `None` if standard input ends before.

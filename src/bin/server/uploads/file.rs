@@ -38,8 +38,8 @@ const MODE_BITS: u32 = 0o777;
 /// Why a file cannot be written.
 #[derive(Debug)]
 pub(crate) enum Unwritten {
-    /// Its file system has too little room.
-    Full,
+    /// Its file system has too little room: by the rules, or with this error number of the system.
+    Full(Option<i32>),
     /// No file can be so long there.
     TooLong,
     /// Another error.
@@ -48,14 +48,14 @@ pub(crate) enum Unwritten {
 
 impl From<Full> for Unwritten {
     fn from(_: Full) -> Unwritten {
-        Unwritten::Full
+        Unwritten::Full(None)
     }
 }
 
 impl From<io::Error> for Unwritten {
     fn from(error: io::Error) -> Unwritten {
         match error.raw_os_error() {
-            Some(libc::ENOSPC | libc::EDQUOT) => Unwritten::Full,
+            cause @ Some(libc::ENOSPC | libc::EDQUOT) => Unwritten::Full(cause),
             Some(libc::EFBIG) => Unwritten::TooLong,
             _ => Unwritten::System(error),
         }
@@ -337,8 +337,9 @@ mod tests {
     #[test]
     fn a_full_file_system_is_told_from_other_errors() {
         let unwritten = |code| Unwritten::from(io::Error::from_raw_os_error(code));
-        assert!(matches!(unwritten(libc::ENOSPC), Unwritten::Full));
-        assert!(matches!(unwritten(libc::EDQUOT), Unwritten::Full));
+        assert!(matches!(unwritten(libc::ENOSPC), Unwritten::Full(Some(libc::ENOSPC))));
+        assert!(matches!(unwritten(libc::EDQUOT), Unwritten::Full(Some(libc::EDQUOT))));
+        assert!(matches!(Unwritten::from(Full), Unwritten::Full(None)));
         assert!(matches!(unwritten(libc::EFBIG), Unwritten::TooLong));
         assert!(matches!(unwritten(libc::EIO), Unwritten::System(_)));
     }

@@ -8,7 +8,7 @@ use crate::answer::{begin, unavailable};
 use crate::conditions::{Current, Validators, allow_change, wants_new};
 use ropewalk::codec::http::{Headers, Refusal, Response, Status};
 use ropewalk::sys::beneath::Place;
-use ropewalk::sys::dir::{Access, Kind, Status as Found};
+use ropewalk::sys::dir::{Kind, Status as Found};
 use ropewalk::sys::volume;
 use ropewalk::transfer::source::identity::Identity;
 use std::io;
@@ -102,8 +102,8 @@ pub(super) fn judge(place: &Place, fields: &Headers) -> Result<Option<Found>, Re
 
 /// What conditions about a file are compared with: the same as in a GET.
 fn validators(place: &Place, found: &Found) -> Result<Validators, Refusal> {
-    let looked = place.folder.open_file(&place.name, Access::Look);
-    let keeps_inode = looked.is_ok_and(volume::keeps_inodes);
+    // Not on another mount: that would be a mount point.
+    let keeps_inode = volume::keeps_inodes(&place.folder);
     Validators::of(&Identity::of_status(found, keeps_inode))
 }
 
@@ -114,9 +114,9 @@ fn changed() -> Refusal {
 /// The refusal of a file that cannot be written.
 pub(crate) fn refusal(why: Unwritten) -> Refusal {
     match why {
-        Unwritten::Full => {
+        Unwritten::Full(cause) => {
             let words = "the server has too little free space for this file";
-            Refusal::new(Status::INSUFFICIENT_STORAGE, words).because(Some(libc::ENOSPC))
+            Refusal::new(Status::INSUFFICIENT_STORAGE, words).because(cause)
         }
         Unwritten::TooLong => {
             Refusal::new(Status::CONTENT_TOO_LARGE, "no file can be so large on the server")
@@ -126,6 +126,10 @@ pub(crate) fn refusal(why: Unwritten) -> Refusal {
             Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
                 let words = "the server may not write there";
                 Refusal::new(Status::FORBIDDEN, words).because(error.raw_os_error())
+            }
+            Some(libc::EISDIR | libc::ENOTEMPTY | libc::EBUSY) => {
+                let words = "what has this name cannot be replaced";
+                Refusal::new(Status::CONFLICT, words).because(error.raw_os_error())
             }
             cause => {
                 let words = "the server cannot write the file";

@@ -71,6 +71,27 @@ impl Writable {
         })
     }
 
+    /// Refuses a file of the server itself that clients could replace.
+    ///
+    /// # Errors
+    /// It is beneath the folder, or will be made there.
+    pub(crate) fn check_outside(&self, what: &str, path: &Path) -> Started<()> {
+        let folder = || fs::canonicalize(path.parent().filter(|own| *own != Path::new(""))?).ok();
+        let here = || std::env::current_dir().ok();
+        let real = fs::canonicalize(path).ok();
+        // The name itself can be replaced too, wherever it leads.
+        let named = if path.components().count() > 1 { folder() } else { here() };
+        match real.into_iter().chain(named).any(|path| path.starts_with(&self.path)) {
+            true => {
+                let shown = escape(path.as_os_str().as_bytes());
+                let words =
+                    format!("{what} {shown}: is within --writable, so clients could replace it");
+                Err(Error::usage(words))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// The folder's path on this machine.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -177,6 +198,32 @@ mod tests {
             let error = world.open(folder).map(drop).unwrap_err();
             assert_eq!(error.code(), ropewalk::error::ExitCode::Usage, "{folder}");
         }
+    }
+
+    #[test]
+    fn files_of_the_server_are_not_within_the_folder() {
+        let world = World::new();
+        let writable = world.open("root/in").unwrap();
+        fs::write(world.0.join("root/in/users"), b"x").unwrap();
+        fs::write(world.0.join("root/users"), b"x").unwrap();
+        symlink("in/users", world.0.join("root/link")).unwrap();
+        symlink("../users", world.0.join("root/in/link")).unwrap();
+        for (path, good) in [
+            ("root/users", true),
+            ("root/none", true),
+            ("none/none", true),
+            ("root/in/users", false),
+            ("root/in/none", false),
+            ("root/in/deep/../none", false),
+            ("root/link", false),
+            ("root/in/link", false),
+        ] {
+            let checked = writable.check_outside("--auth", &world.0.join(path));
+            assert_eq!(checked.is_ok(), good, "{path}");
+        }
+        let here = Writable::open(None, Path::new(".")).unwrap();
+        assert!(here.check_outside("--log", Path::new("new.log")).is_err());
+        assert!(writable.check_outside("--log", Path::new("new.log")).is_ok());
     }
 
     #[test]

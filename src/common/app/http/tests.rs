@@ -196,6 +196,21 @@ fn a_body_that_ends_early_or_stalls_is_an_error() {
 }
 
 #[test]
+fn only_one_way_of_closing_throws_an_unread_body_away() {
+    // More than the buffers of both sockets hold.
+    const SIZE: usize = 64 << 20;
+    for thrown_away in [true, false] {
+        let (http, mut peer, _) = put(&format!("Content-Length: {SIZE}\r\n"), b"");
+        let sending = std::thread::spawn(move || peer.write_all(&vec![0; SIZE]));
+        match thrown_away {
+            true => http.close_after_body(),
+            false => http.close_gently(),
+        }
+        assert_eq!(sending.join().unwrap().is_ok(), thrown_away);
+    }
+}
+
+#[test]
 fn only_a_client_that_waits_for_it_is_invited_to_send_a_body() {
     for (fields, invited) in [("Expect: 100-continue\r\n", true), ("", false)] {
         let (http, mut peer, head) = put(&format!("Content-Length: 5\r\n{fields}"), b"");

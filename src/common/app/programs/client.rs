@@ -13,13 +13,12 @@ pub static CLIENT: Program = Program {
         "http://host:port/path [ofile]",
         "host:port streams file [ofile]",
         "[user@]host:path [ofile]",
-        "--push host:port streams file [ofile]",
     ],
     positionals: &[
         Positional {
             name: "address",
             help: "host:port of the server; or a URL that names the file too, with or without \
-                   http://; or host:path, for ssh",
+                   http://; or [user@]host:path, which means ssh",
             optional: false,
         },
         Positional {

@@ -9,17 +9,17 @@ const fn habit(spellings: &'static str, instead: &'static str) -> Habit {
     Habit { spellings, instead }
 }
 
-const NO_ENCRYPTION: &str = "ropewalk does not encrypt; use a tunnel such as ssh -L";
+const NO_ENCRYPTION: &str = "ropewalk does not encrypt; client -e ssh does";
 
 /// For the client.
 pub(super) const CLIENT: &[Habit] = &[
     habit(
         "-r -R -a --recursive --archive --mirror -m",
-        "ropewalk fetches single files; pack a folder with tar first",
+        "a folder is fetched with everything in it, modes and times too, without an option",
     ),
     habit(
-        "--delete --exclude --include --files-from -n --dry-run --checksum",
-        "ropewalk fetches single files, and has no such option",
+        "--delete-after --delete-before --delete-during --delete-excluded",
+        "--delete deletes at the end what the server's folder does not have",
     ),
     habit(
         "-c -C --continue --continue-at --resume",
@@ -30,7 +30,10 @@ pub(super) const CLIENT: &[Habit] = &[
         "a partial file is always kept, and a port is part of the address: host:8080",
     ),
     habit("-p --port", "the port is part of the address: host:8080"),
-    habit("--preserve --times --perms -t -g", "ropewalk has no option for times and permissions"),
+    habit("--preserve --times --perms -t -g", "times and modes are kept without an option"),
+    habit("--filter --files-from", "--exclude and --include say which entries are fetched"),
+    habit("-W --whole-file", "--whole fetches what an older file has already"),
+    habit("--numeric-ids", "--owner keeps owners by number"),
     habit("-z --compress --compressed", "ropewalk does not compress; send a compressed file"),
     habit(
         "--bwlimit --max-download-limit --max-overall-download-limit -l",
@@ -41,7 +44,7 @@ pub(super) const CLIENT: &[Habit] = &[
         "the output file or folder is the last argument",
     ),
     habit(
-        "-j -N -x -s --threads --connections --split --max-connection-per-server --num-connections",
+        "-j -N -s --threads --connections --split --max-connection-per-server --num-connections",
         "--streams N sets the number of streams",
     ),
     habit(

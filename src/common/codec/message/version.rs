@@ -88,7 +88,7 @@ pub struct Version {
     pub size: u64,
     /// When its bytes were last written.
     pub mtime: Stamp,
-    /// When its inode was last changed; no program can set this.
+    /// When its inode was last changed, its mode and names included; no program can set this.
     pub ctime: Stamp,
 }
 

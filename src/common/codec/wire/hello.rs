@@ -30,7 +30,8 @@ pub struct Hello {
     pub max_block: u32,
     /// Whether payloads come without a CRC.
     pub unchecked: bool,
-    /// Whether the dialler is the source, and the acceptor the sink.
+    /// Whether the dialler is the source, and the acceptor the sink. So two ends of one kind refuse
+    /// each other.
     pub from_source: bool,
 }
 

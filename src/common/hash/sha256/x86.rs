@@ -11,6 +11,7 @@ use std::arch::x86_64::{
     _mm_shuffle_epi32, _mm_storeu_si128,
 };
 
+use super::pair::CompressPair;
 use super::{Compress, ROUNDS, State};
 use crate::hash::block::BLOCK;
 
@@ -18,6 +19,85 @@ use crate::hash::block::BLOCK;
 pub(super) fn detect() -> Option<Compress> {
     let present = is_x86_feature_detected!("sha") && is_x86_feature_detected!("ssse3");
     present.then_some(compress as Compress)
+}
+
+/// `compress_pair` by these instructions, if this processor has them.
+pub(super) fn detect_pair() -> Option<CompressPair> {
+    detect().map(|_| compress_pair as CompressPair)
+}
+
+/// Takes whole blocks into two states. Only `detect_pair` may return it.
+fn compress_pair(states: &mut [State; 2], one: &[u8], other: &[u8]) {
+    // SAFETY: this function is reached only through `detect_pair`, which has found SHA-NI and
+    // SSSE3; it asks for nothing else.
+    unsafe { compress_pair_sha(states, one, other) }
+}
+
+/// Takes whole blocks into two states, four rounds at a time. The steps of one fill the time in
+/// which the other waits.
+///
+/// # Safety
+/// The processor must have SHA-NI and SSSE3.
+#[target_feature(enable = "sha,ssse3")]
+unsafe fn compress_pair_sha(states: &mut [State; 2], one: &[u8], other: &[u8]) {
+    // SAFETY: the caller vouches for the instructions.
+    let (mut a, mut b) = unsafe { (load_state(&states[0]), load_state(&states[1])) };
+    let (mut one, mut other) = (one, other);
+    while let (Some((block_a, tail_a)), Some((block_b, tail_b))) =
+        (one.split_first_chunk::<BLOCK>(), other.split_first_chunk::<BLOCK>())
+    {
+        let (a_before, b_before) = (a, b);
+        // SAFETY: the caller vouches for the instructions.
+        let (mut words_a, mut words_b) = unsafe { (load_words(block_a), load_words(block_b)) };
+        for constants in ROUNDS.chunks_exact(4) {
+            // SAFETY: the caller vouches for the instructions; the load reads the
+            // 16 bytes of four constants, and needs no alignment.
+            unsafe {
+                let constants = _mm_loadu_si128(constants.as_ptr().cast());
+                let sums_a = _mm_add_epi32(words_a[0], constants);
+                let sums_b = _mm_add_epi32(words_b[0], constants);
+                a.1 = _mm_sha256rnds2_epu32(a.1, a.0, sums_a);
+                b.1 = _mm_sha256rnds2_epu32(b.1, b.0, sums_b);
+                a.0 = _mm_sha256rnds2_epu32(a.0, a.1, _mm_shuffle_epi32::<0b1110>(sums_a));
+                b.0 = _mm_sha256rnds2_epu32(b.0, b.1, _mm_shuffle_epi32::<0b1110>(sums_b));
+                words_a = [words_a[1], words_a[2], words_a[3], next_words(words_a)];
+                words_b = [words_b[1], words_b[2], words_b[3], next_words(words_b)];
+            }
+        }
+        // SAFETY: the caller vouches for the instructions.
+        unsafe {
+            a = (_mm_add_epi32(a.0, a_before.0), _mm_add_epi32(a.1, a_before.1));
+            b = (_mm_add_epi32(b.0, b_before.0), _mm_add_epi32(b.1, b_before.1));
+        }
+        (one, other) = (tail_a, tail_b);
+    }
+    // SAFETY: the caller vouches for the instructions.
+    *states = unsafe { [store_state(a), store_state(b)] };
+}
+
+/// A state in the order that the rounds want, the first word in the highest place: a, b, e, f and
+/// c, d, g, h.
+///
+/// # Safety
+/// The processor must have SSE2, as every x86-64 does.
+#[inline]
+#[target_feature(enable = "sse2")]
+unsafe fn load_state(state: &State) -> (__m128i, __m128i) {
+    let [a, b, c, d, e, f, g, h] = state.map(|word| word as i32);
+    // SAFETY: the caller vouches for the instructions.
+    unsafe { (_mm_set_epi32(a, b, e, f), _mm_set_epi32(c, d, g, h)) }
+}
+
+/// The state that [`load_state`] takes.
+///
+/// # Safety
+/// The processor must have SSE2, as every x86-64 does.
+#[inline]
+#[target_feature(enable = "sse2")]
+unsafe fn store_state((abef, cdgh): (__m128i, __m128i)) -> State {
+    // SAFETY: the caller vouches for the instructions.
+    let ([f, e, b, a], [h, g, d, c]) = unsafe { (store(abef), store(cdgh)) };
+    [a, b, c, d, e, f, g, h]
 }
 
 /// Takes whole blocks into the state. Only `detect` may return it.
@@ -33,10 +113,8 @@ fn compress(state: &mut State, whole: &[u8]) {
 /// The processor must have SHA-NI and SSSE3.
 #[target_feature(enable = "sha,ssse3")]
 unsafe fn compress_sha(state: &mut State, whole: &[u8]) {
-    // The order that the rounds want, the first word in the highest place.
-    let [a, b, c, d, e, f, g, h] = state.map(|word| word as i32);
     // SAFETY: the caller vouches for the instructions.
-    let (mut abef, mut cdgh) = unsafe { (_mm_set_epi32(a, b, e, f), _mm_set_epi32(c, d, g, h)) };
+    let (mut abef, mut cdgh) = unsafe { load_state(state) };
     let mut rest = whole;
     while let Some((block, tail)) = rest.split_first_chunk::<BLOCK>() {
         let (abef_before, cdgh_before) = (abef, cdgh);
@@ -62,8 +140,7 @@ unsafe fn compress_sha(state: &mut State, whole: &[u8]) {
         rest = tail;
     }
     // SAFETY: the caller vouches for the instructions.
-    let ([f, e, b, a], [h, g, d, c]) = unsafe { (store(abef), store(cdgh)) };
-    *state = [a, b, c, d, e, f, g, h];
+    *state = unsafe { store_state((abef, cdgh)) };
 }
 
 /// The first sixteen words of the message schedule, four in each.

@@ -1,7 +1,7 @@
 //! Names put in place in an open folder: renames that replace nothing, links, and the owner, mode
 //! and time of what has no other descriptor. No link is followed.
 
-use super::{Dir, component};
+use super::{Access, Dir, component};
 use crate::sys::{check, check_size, number, retry};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{File, FileTimes, Permissions};
@@ -193,6 +193,15 @@ impl Dir {
         }
     }
 
+    /// Sets the mode of the file or folder `name`, which this user may be unable to read. A link
+    /// is not followed, and has no mode.
+    ///
+    /// # Errors
+    /// Errors of the system.
+    pub fn set_mode_of(&self, name: &OsStr, mode: u32) -> io::Result<()> {
+        Dir::from(self.open_file(name, Access::Look)?).set_mode(mode)
+    }
+
     /// Sets the mtime of this folder, and leaves its atime. The folder must be open for reading.
     pub fn set_mtime(&self, seconds: i64, nanoseconds: u32) -> io::Result<()> {
         set_mtime(&File::from(self.descriptor.try_clone()?), seconds, nanoseconds)
@@ -222,7 +231,7 @@ pub fn set_mtime(file: &File, seconds: i64, nanoseconds: u32) -> io::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::dir::{Access, Kind};
+    use crate::sys::dir::Kind;
     use std::fs;
     use std::path::PathBuf;
 

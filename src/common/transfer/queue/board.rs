@@ -1,6 +1,6 @@
-//! The queue of work of a tree: which folders are still to be listed, which files are still to be
-//! asked for, which stream owes which answer, and what waits to be put in place. It is to a tree
-//! what [`Queue`] is to one file, and holds such a queue for each large file.
+//! The queue of work of a tree: which folders are to be listed, and which files to be asked for.
+//! It also knows which stream owes which answer, and what waits to be put in place. It is to a
+//! tree what [`Queue`] is to one file, and holds such a queue for each large file.
 //!
 //! ```text
 //! a folder
@@ -22,21 +22,21 @@
 //!    └──────────────────┘
 //! ```
 //!
-//! A file is in exactly one of these states; each file lands once. `leave` and `change` take it
-//! from any of them but landing. An answer that several streams owe is taken by the first that
-//! brings it; the others' are discarded.
+//! A file is in exactly one of these states, and each file lands once. `leave` and `change` take
+//! it from any of them but landing. An answer that several streams owe is taken from the first
+//! that brings it. The others' are discarded.
 //!
 //! What bounds the memory:
 //!
 //! - Folders, and files that have not landed: [`Limits::held`]. A list request goes out when
-//!   there is room for a page of the usual length, and reserves [`Limits::share`] entries. The
-//!   entries of a page for which there is no room are dropped; the folder is listed again behind
-//!   the last entry that was kept.
+//!   there is room for a page of the usual length, and reserves [`Limits::share`] entries.
+//!   Entries of a page for which there is no room are dropped. Then the folder is listed again
+//!   behind the last entry that was kept.
 //! - The deepest folder is listed first. A page brings no folder while [`Limits::waiting`] folders
 //!   of that depth or deeper wait to be listed. So the folders of one depth leave room for deeper
 //!   ones. When only folders are held and there is no room, one list request goes out all the
-//!   same: the board never waits for room that cannot come. It exceeds the limit by at most a
-//!   share for each depth.
+//!   same. Else the board would wait for room that cannot come. It exceeds the limit by at most
+//!   a share for each depth.
 //! - What waits for its sync: [`Limits::landing`]. Near it nothing new is asked for.
 //!
 //! All of it is under one lock. Does no I/O and knows no sockets.
@@ -374,7 +374,8 @@ impl<M> Board<M> {
         has_left
     }
 
-    /// A file is another one at the source than the listing said: it is asked for anew. After
+    /// A file is another one at the source than the listing said: it is asked for anew. One that
+    /// is empty now needs no request, and waits to land. After
     /// [`MAX_CHANGES`] it is refused. The answer says whether this call refused it.
     pub fn change(&self, file: FileId, size: u64, meta: M) -> bool {
         let mut state = lock(&self.state);

@@ -21,8 +21,12 @@ const ROUNDS: usize = 10;
 /// shorter than the time that one block takes.
 const SHORTEST_ROUND: Duration = Duration::from_millis(5);
 
-/// Most requests under way on one stream.
+/// Most requests under way on one stream over TCP.
 pub const MAX_REQUESTS: usize = 1024;
+
+/// The same on a Unix socket. It takes some 277 small writes, however short they are (unix(7) counts
+/// the memory). When it is full both ways, both ends write, and neither reads.
+pub const MAX_LOCAL_REQUESTS: usize = 128;
 
 /// How many bandwidth-delay products are asked for. With one, a loss leaves the path idle; with
 /// two, a transfer took half the time (measured at 100 ms and 0.1% loss).
@@ -50,12 +54,15 @@ pub struct Window {
     began: Instant,
     bytes: u64,
     answer: Option<Duration>,
+    /// The shortest answer.
+    quickest: Option<Duration>,
 }
 
 impl Window {
     /// The window of a stream that begins at `now`. It is never smaller than `floor` bytes.
     pub fn new(floor: u64, now: Instant) -> Window {
-        Window { floor, rounds: [0; ROUNDS], next: 0, began: now, bytes: 0, answer: None }
+        let rounds = [0; ROUNDS];
+        Window { floor, rounds, next: 0, began: now, bytes: 0, answer: None, quickest: None }
     }
 
     /// Counts `bytes` that have arrived at `now`, `answer` after their request. Calls
@@ -71,6 +78,7 @@ impl Window {
         // A small answer, as for the last piece of the file, does not tell how long a block
         // takes.
         if bytes >= self.floor / SMALL_SHARE {
+            self.quickest = Some(self.quickest.map_or(answer, |quickest| quickest.min(answer)));
             // Smoothed as TCP smooths its round trips (RFC 6298, section 2): one part in 8.
             self.answer = Some(match self.answer {
                 None => answer,
@@ -81,8 +89,9 @@ impl Window {
         if elapsed < SHORTEST_ROUND {
             return;
         }
-        // Without the kernel's measure, the time that an answer takes is the best guess.
-        let round = round_trip().or(self.answer).unwrap_or(elapsed);
+        // Without the kernel's measure, the quickest answer is the best guess. Later ones take
+        // longer the more is asked for, and would let the window grow without end.
+        let round = round_trip().or(self.quickest).unwrap_or(elapsed);
         if elapsed < round {
             return;
         }
@@ -160,11 +169,16 @@ mod tests {
     }
 
     #[test]
-    fn without_the_kernel_s_measure_the_answer_time_is_the_round_trip() {
+    fn without_the_kernel_s_measure_the_quickest_answer_is_the_round_trip() {
         let start = Instant::now();
         let mut window = Window::new(1, start);
         window.arrived(5000, 10 * MS, start + 10 * MS, || None);
         assert_eq!(window.limit(), 10_000);
+        for step in 2..=20u32 {
+            // The more is under way, the longer an answer takes.
+            window.arrived(5000, 10 * MS * step, start + 10 * MS * step, || None);
+            assert_eq!(window.limit(), 10_000, "step {step}");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl<'a> Channel<'a> {
         let (stream, timing) = (self.joined.stream, &self.health.timing);
         stream.send_at_once();
         let look = if self.doubted { timing.trust } else { timing.stall };
-        stream.set_read_timeout(Some(look))?;
+        stream.set_read_timeout(Some(look.min(timing.idle_word)))?;
         stream.set_write_timeout(Some(timing.stall))
     }
 
@@ -130,12 +130,13 @@ impl<'a> Channel<'a> {
                         rate.take(count as u64);
                     }
                     self.last_byte = Instant::now();
-                    return Ok(());
+                    return self.stay_in_touch();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.is_stalled() {
                         return Err(Stop::Broken(io::Error::from_raw_os_error(libc::ETIMEDOUT)));
                     }
+                    self.stay_in_touch()?;
                 }
                 Err(error) => return Err(Stop::Broken(error)),
             }
@@ -173,10 +174,15 @@ impl<'a> Channel<'a> {
         delay.map_or(word, |delay| delay.min(word))
     }
 
-    /// Nothing was asked for until now: idle is not stalled. Tells the source that this end is
-    /// there, if it has heard nothing for long: what carries the stream may end it for silence.
+    /// Nothing was asked for until now: idle is not stalled.
     pub(super) fn was_idle(&mut self) -> Result<(), Stop> {
         self.last_byte = Instant::now();
+        self.stay_in_touch()
+    }
+
+    /// Tells the source that this end is there, if it has heard nothing for long: what carries the
+    /// stream may end it for silence.
+    fn stay_in_touch(&mut self) -> Result<(), Stop> {
         match self.last_sent.elapsed() < self.health.timing.idle_word {
             true => Ok(()),
             false => self.send(&mut Request::Idle.encode()),

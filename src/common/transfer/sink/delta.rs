@@ -8,8 +8,8 @@
 #![forbid(unsafe_code)]
 
 use crate::codec::wire::{HASH_SIZE, HASH_UNIT};
-use crate::hash::Sha256;
-use crate::hash::crc32c;
+use crate::hash::Sha256Pair;
+use crate::hash::crc32c::crc32c;
 use crate::sys::file;
 use crate::sys::sync::lock;
 use std::fs::File;
@@ -19,14 +19,11 @@ use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// After so many bytes in a row that differ, the two files have little in common.
+/// After so many hashed bytes in a row that differ, the two files have little in common. Then only
+/// one unit in so many carries a hash, so a file that is new all over costs little.
 const MANY_MISSED: usize = 16 << 20;
-
-/// Then only one unit of so many carries a hash.
-const SAMPLE: u64 = 16;
-
-/// Bytes copied at once. They are on the stack.
-const BUFFER: usize = 32 << 10;
+const MOST_MISSED: usize = 32 << 20;
+const SAMPLES: [u64; 2] = [16, 64];
 
 /// Bytes that have a hash of their own. Larger ranges cost fewer requests, but one byte that
 /// differs moves all of them.
@@ -68,32 +65,32 @@ impl Delta {
 
     /// Whether a hash is to go along with a request for `unit`.
     pub(super) fn may_have(&self, unit: &Range<u64>) -> bool {
+        let every = match self.missed.load(Ordering::Relaxed) {
+            0..MANY_MISSED => 1,
+            MANY_MISSED..MOST_MISSED => SAMPLES[0],
+            MOST_MISSED.. => SAMPLES[1],
+        };
         unit.end <= self.size
-            && (self.missed.load(Ordering::Relaxed) < MANY_MISSED
-                || unit.start / UNIT % SAMPLE == 0)
+            && unit.start / UNIT % every == 0
             // A hole of the source says so by itself, and what is none cannot be the same.
             && !file::is_hole(&self.basis, unit.start, unit.end)
     }
 
-    /// Copies `range` into `part`. `None` if the basis cannot be read there any more.
+    /// Copies the unit that begins at `start` into `part`. `None` if the basis cannot be read
+    /// there any more.
     ///
     /// # Errors
     /// What the write to `part` gives.
-    pub(super) fn copy(&self, range: Range<u64>, part: &File) -> io::Result<Option<Copied>> {
-        let (mut digest, mut crc) = (Sha256::new(), 0);
-        let (mut at, mut buffer) = (range.start, [0; BUFFER]);
-        while at < range.end {
-            let count = (range.end - at).min(BUFFER as u64) as usize;
-            let bytes = &mut buffer[..count];
-            if self.basis.read_exact_at(bytes, at).is_err() {
-                return Ok(None);
-            }
-            part.write_all_at(bytes, at)?;
-            digest.update(bytes);
-            crc = crc32c::extend(crc, bytes);
-            at += count as u64;
+    pub(super) fn copy(&self, start: u64, part: &File) -> io::Result<Option<Copied>> {
+        let mut bytes = [0; UNIT as usize]; // a quarter of the stack
+        if self.basis.read_exact_at(&mut bytes, start).is_err() {
+            return Ok(None);
         }
-        Ok(Some(Copied { hash: digest.finish_half(), crc }))
+        part.write_all_at(&bytes, start)?;
+        let mut digests = Sha256Pair::new();
+        let (one, other) = bytes.split_at(bytes.len() / 2);
+        digests.update(one, other);
+        Ok(Some(Copied { hash: digests.finish_half(), crc: crc32c(&bytes) }))
     }
 
     /// A range that was copied is in the new file. So many bytes of it had not come otherwise.
@@ -109,7 +106,7 @@ impl Delta {
 
     /// A range of so many bytes that was copied differs in the new file.
     pub(super) fn miss(&self, bytes: u64) {
-        if self.missed.load(Ordering::Relaxed) < MANY_MISSED {
+        if self.missed.load(Ordering::Relaxed) < MOST_MISSED {
             self.missed.fetch_add(bytes as usize, Ordering::Relaxed);
         }
     }
@@ -118,7 +115,7 @@ impl Delta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::crc32c::crc32c;
+    use crate::hash::Sha256;
 
     /// A nameless file with these bytes.
     fn file(name: &str, bytes: &[u8]) -> File {
@@ -134,10 +131,14 @@ mod tests {
     fn a_copy_has_the_hash_and_the_checksum_of_its_bytes() {
         let bytes: Vec<u8> = (0..3 * UNIT).map(|at| (at % 251) as u8).collect();
         let (part, delta) = (file("part", b""), Delta::new(file("basis", &bytes)).unwrap());
-        let copied = delta.copy(UNIT..3 * UNIT, &part).unwrap().unwrap();
-        let expected = &bytes[UNIT as usize..];
+        let copied = delta.copy(UNIT, &part).unwrap().unwrap();
+        let expected = &bytes[UNIT as usize..2 * UNIT as usize];
         let mut digest = Sha256::new();
-        digest.update(expected);
+        for half in expected.chunks(expected.len() / 2) {
+            let mut of_half = Sha256::new();
+            of_half.update(half);
+            digest.update(&of_half.finish());
+        }
         assert_eq!(copied, Copied { hash: digest.finish_half(), crc: crc32c(expected) });
         let mut found = vec![0; expected.len()];
         part.read_exact_at(&mut found, UNIT).unwrap();
@@ -177,15 +178,19 @@ mod tests {
     }
 
     #[test]
-    fn after_many_bytes_that_differ_one_unit_in_sixteen_has_a_hash() {
-        let delta = Delta::new(file("many", &vec![1; 40 * UNIT as usize])).unwrap();
-        let hashed = || (0..40).filter(|n| delta.may_have(&(n * UNIT..(n + 1) * UNIT))).count();
+    fn after_many_bytes_that_differ_few_units_have_a_hash() {
+        let delta = Delta::new(file("many", &vec![1; 80 * UNIT as usize])).unwrap();
+        let hashed = || (0..80).filter(|n| delta.may_have(&(n * UNIT..(n + 1) * UNIT))).count();
         delta.miss(MANY_MISSED as u64 - 1);
-        assert_eq!(hashed(), 40);
+        assert_eq!(hashed(), 80);
         delta.miss(1);
-        assert_eq!(hashed(), 3);
+        assert_eq!(hashed(), 5);
+        delta.miss(MANY_MISSED as u64 - 1);
+        assert_eq!(hashed(), 5);
+        delta.miss(1);
+        assert_eq!(hashed(), 2);
         delta.hit(UNIT);
-        assert_eq!((hashed(), delta.same()), (40, UNIT));
+        assert_eq!((hashed(), delta.same()), (80, UNIT));
     }
 
     #[test]
@@ -194,6 +199,6 @@ mod tests {
         let delta = Delta::new(basis.try_clone().unwrap()).unwrap();
         basis.set_len(UNIT).unwrap();
         assert!(delta.may_have(&(UNIT..2 * UNIT)) || file::is_hole(&basis, UNIT, 2 * UNIT));
-        assert_eq!(delta.copy(UNIT..2 * UNIT, &file("none", b"")).unwrap(), None);
+        assert_eq!(delta.copy(UNIT, &file("none", b"")).unwrap(), None);
     }
 }

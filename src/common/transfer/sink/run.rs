@@ -7,11 +7,11 @@ use super::pool::Pool;
 use super::work::{Work, start_thread};
 use crate::codec::message::report::Report;
 use crate::error::Result;
-use crate::transfer::link::Link;
 use crate::transfer::link::acceptor::Acceptor;
 use crate::transfer::link::dialler::Dialler;
 use crate::transfer::link::hello::{Accepted, Greeter};
 use crate::transfer::link::token::Token;
+use crate::transfer::link::{End, Link};
 use std::thread::Scope;
 
 /// The streams of a sink, while they may come.

@@ -15,7 +15,7 @@ use crate::hash::crc32c::crc32c;
 use crate::sys::stream::Stream;
 use crate::transfer::link::{End, Joined, Stop};
 use crate::transfer::queue::Claim;
-use crate::transfer::queue::window::{MAX_REQUESTS, Window};
+use crate::transfer::queue::window::{MAX_LOCAL_REQUESTS, MAX_REQUESTS, Window};
 use crate::transfer::trace::Mark;
 use std::collections::VecDeque;
 use std::io;
@@ -147,9 +147,8 @@ impl<'a> Conversation<'a> {
 
     /// Whether more may be under way.
     fn has_room(&self) -> bool {
-        self.under_way < self.window.limit()
-            && self.asked.len() < MAX_REQUESTS
-            && self.hashed < MAX_HASHED
+        let most = if self.stream.is_tcp() { MAX_REQUESTS } else { MAX_LOCAL_REQUESTS };
+        self.under_way < self.window.limit() && self.asked.len() < most && self.hashed < MAX_HASHED
     }
 
     /// Asks for `range`, which was just claimed: each unit that the older file may have with the
@@ -182,7 +181,7 @@ impl<'a> Conversation<'a> {
         if !delta.may_have(range) || !queue.lock(range) {
             return Ok(None);
         }
-        let copied = delta.copy(range.clone(), part);
+        let copied = delta.copy(range.start, part);
         queue.unlock(range);
         copied.map_err(|error| self.full(&error))
     }

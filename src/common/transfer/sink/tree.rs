@@ -24,12 +24,12 @@ use crate::codec::message::report::{Act, Mended, Report, Tally, TreeTally};
 use crate::codec::message::tree_options::TreeOptions;
 use crate::codec::pattern::{Pattern, Rules};
 use crate::codec::text::escape;
-use crate::error::{Error, ExitCode, Result, system_words};
+use crate::error::{Error, Result, system_words};
 use crate::sys::sync::lock;
 use crate::transfer::link::acceptor::Acceptor;
 use crate::transfer::link::dialler::Dialler;
 use crate::transfer::link::token::Token;
-use crate::transfer::link::{End, Event, Joined, Link, Stop, Terms};
+use crate::transfer::link::{End, Joined, Link, Stop, Terms};
 use crate::transfer::queue;
 use crate::transfer::queue::board::entries::FileId;
 use crate::transfer::queue::board::{Board, Progress};
@@ -37,7 +37,7 @@ use crate::transfer::queue::rate::Rate;
 use crate::transfer::queue::window::block_size;
 use crate::transfer::store::tree::{Attributes, FolderPath, Tree};
 use crate::transfer::timing::Timing;
-use crate::transfer::trace::{Mark, Position, Recorder};
+use crate::transfer::trace::{Position, Recorder};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
@@ -164,6 +164,16 @@ impl TreeSink {
         }
     }
 
+    /// Removes what killed runs left in the top of the tree, before anything is written there.
+    fn clean_top(&self) -> Result<()> {
+        let store = self.wanted.store.as_ref().filter(|_| !self.wanted.options.dry_run);
+        let Some(store) = store else { return Ok(()) };
+        match store.remove_leftovers(&FolderPath::root()) {
+            Ok(_) => Ok(()),
+            Err(error) => self.refuse_here(b"", &error),
+        }
+    }
+
     /// What an entry gets besides its content.
     fn attributes(&self, meta: &Meta) -> Attributes {
         let owner = self.wanted.options.owner.then_some((meta.uid, meta.gid));
@@ -204,13 +214,6 @@ impl TreeSink {
 
     fn warn(&self, text: String) {
         (self.told)(Report::Entry { act: Act::Warning, path: String::new(), reason: Some(text) });
-    }
-
-    /// Records something, where that is wanted.
-    fn record(&self, record: impl FnOnce(&Recorder)) {
-        if let Some(recorder) = self.recorder.as_ref().filter(|_| self.board.end().is_none()) {
-            record(recorder);
-        }
     }
 
     fn tree_tally(&self, progress: &Progress) -> TreeTally {
@@ -281,6 +284,31 @@ fn is_fatal(error: &io::Error) -> bool {
 impl Work for TreeSink {
     type Threads<'scope> = Option<ScopedJoinHandle<'scope, Option<()>>>;
 
+    fn terms_of(&self, number: usize) -> Terms {
+        let unchecked = self.wanted.unchecked;
+        Terms { max_block: self.block(number), unchecked, from_source: false }
+    }
+
+    fn speak(&self, joined: &Joined<'_>) -> Stop {
+        Conversation::new(self, joined).run()
+    }
+
+    fn release(&self, number: usize) {
+        self.board.release(number);
+    }
+
+    fn abort(&self) {
+        self.board.abort();
+    }
+
+    fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
+    }
+
+    fn rate(&self) -> Option<&Rate> {
+        self.wanted.rate.as_deref()
+    }
+
     fn health(&self) -> &Health {
         &self.health
     }
@@ -300,6 +328,7 @@ impl Work for TreeSink {
         _link: &'scope dyn Link,
         lander: &mut Self::Threads<'scope>,
     ) -> Result<()> {
+        self.clean_top()?;
         let (opened, files) = mpsc::channel::<Arc<Large>>();
         *lock(&self.opened) = Some(opened);
         start_thread(scope, "large", move || {
@@ -367,55 +396,5 @@ impl Work for TreeSink {
         self.warn_of_lacks();
         report(Report::Tree(self.tree_tally(&self.board.progress())));
         self.outcome(link.shares_port())
-    }
-}
-
-impl End for TreeSink {
-    fn terms(&self, number: usize) -> Terms {
-        let unchecked = self.wanted.unchecked;
-        Terms { max_block: self.block(number), unchecked, from_source: false }
-    }
-
-    /// A conversation that panics ends the transfer: what it had taken from the board would be
-    /// missing for ever.
-    fn converse(&self, joined: &Joined<'_>) -> Stop {
-        self.guarded(|| Conversation::new(self, joined).run()).unwrap_or(Stop::Over)
-    }
-
-    fn wants(&self, number: usize) -> bool {
-        number < usize::from(self.health.streams())
-    }
-
-    fn notice(&self, number: usize, event: Event) {
-        match event {
-            Event::Opened => self.record(|to| to.opened(number)),
-            Event::Reopened => {
-                self.health.reopened();
-                self.record(|to| to.mark(number, Mark::Reopened));
-            }
-            Event::Closed => {
-                self.board.release(number);
-                self.record(|to| to.closed(number));
-            }
-            Event::Broken => self.record(|to| to.mark(number, Mark::Broken)),
-            Event::Stalled => self.record(|to| to.mark(number, Mark::Stalled)),
-        }
-    }
-
-    fn fail(&self, error: Error) {
-        self.health.fail(error);
-        self.board.abort();
-    }
-
-    fn violated(&self, what: &str) {
-        self.bad_block(false, what);
-    }
-
-    /// No stream waits for the board or for its share of the rate any more.
-    fn close(&self) {
-        if self.board.end().is_none() {
-            self.fail(Error::new(ExitCode::Network, "no stream is accepted any more"));
-        }
-        self.wanted.rate.iter().for_each(|rate| rate.lift());
     }
 }

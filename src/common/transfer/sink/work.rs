@@ -4,9 +4,11 @@
 
 use super::health::Health;
 use crate::codec::message::report::Report;
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitCode, Result};
 use crate::sys::thread;
-use crate::transfer::link::{End, Link};
+use crate::transfer::link::{End, Event, Joined, Link, Stop, Terms};
+use crate::transfer::queue::rate::Rate;
+use crate::transfer::trace::{Mark, Recorder};
 use std::thread::{Scope, ScopedJoinHandle};
 
 /// How many streams a sink wants.
@@ -21,13 +23,31 @@ pub(super) struct Plan {
 }
 
 /// A sink of one file or of a tree.
-pub(super) trait Work: End + Sized {
+pub(super) trait Work: Sync + Sized {
     /// The threads beside the streams whose end counts.
     type Threads<'scope>: Default
     where
         Self: 'scope;
 
     fn health(&self) -> &Health;
+
+    /// The terms in the hello of stream `number`, if this end dials.
+    fn terms_of(&self, number: usize) -> Terms;
+
+    /// Speaks on one stream, and returns why that ended.
+    fn speak(&self, joined: &Joined<'_>) -> Stop;
+
+    /// Stream `number` is gone: any stream may take what it owes.
+    fn release(&self, number: usize);
+
+    /// Ends the queue early.
+    fn abort(&self);
+
+    /// What records the streams, where that is wanted.
+    fn recorder(&self) -> Option<&Recorder>;
+
+    /// What holds the streams to a rate.
+    fn rate(&self) -> Option<&Rate>;
 
     fn plan(&self) -> Plan;
 
@@ -68,6 +88,14 @@ pub(super) trait Work: End + Sized {
         report: &mut dyn FnMut(Report),
     ) -> Result<Report>;
 
+    /// Records something, where that is wanted. That streams are closed at the end is not
+    /// recorded.
+    fn record(&self, record: impl FnOnce(&Recorder)) {
+        if let Some(recorder) = self.recorder().filter(|_| !self.is_over()) {
+            record(recorder);
+        }
+    }
+
     /// Runs what a thread does. `None` for a thread that panics, which ends the transfer.
     fn guarded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
         let done = thread::contained(run);
@@ -82,6 +110,55 @@ pub(super) trait Work: End + Sized {
         if let Err(error) = self.health().bad_block(damaged, what) {
             self.fail(error);
         }
+    }
+}
+
+impl<W: Work> End for W {
+    fn terms(&self, number: usize) -> Terms {
+        self.terms_of(number)
+    }
+
+    /// A conversation that panics ends the transfer: what it had taken from the queue would be
+    /// missing for ever.
+    fn converse(&self, joined: &Joined<'_>) -> Stop {
+        self.guarded(|| self.speak(joined)).unwrap_or(Stop::Over)
+    }
+
+    fn wants(&self, number: usize) -> bool {
+        number < usize::from(self.health().streams())
+    }
+
+    fn notice(&self, number: usize, event: Event) {
+        match event {
+            Event::Opened => self.record(|to| to.opened(number)),
+            Event::Reopened => {
+                self.health().reopened();
+                self.record(|to| to.mark(number, Mark::Reopened));
+            }
+            Event::Closed => {
+                self.release(number);
+                self.record(|to| to.closed(number));
+            }
+            Event::Broken => self.record(|to| to.mark(number, Mark::Broken)),
+            Event::Stalled => self.record(|to| to.mark(number, Mark::Stalled)),
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        self.health().fail(error);
+        self.abort();
+    }
+
+    fn violated(&self, what: &str) {
+        self.bad_block(false, what);
+    }
+
+    /// No stream waits for the queue or for its share of the rate any more.
+    fn close(&self) {
+        if !self.is_over() {
+            self.fail(Error::new(ExitCode::Network, "no stream is accepted any more"));
+        }
+        self.rate().into_iter().for_each(Rate::lift);
     }
 }
 

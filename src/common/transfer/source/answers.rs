@@ -44,6 +44,11 @@ impl<'a> Answers<'a> {
         Answers { source, stream, blocks, data, opened: Opened::new() }
     }
 
+    /// Sends what waits for further answers.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.blocks.flush()
+    }
+
     /// Answers a range request with blocks that cover the range; or with one that says so, where
     /// the bytes have this hash. In a tree, a refusal may stand for the rest.
     pub(super) fn range(
@@ -105,6 +110,7 @@ impl<'a> Answers<'a> {
         let Content::Tree(tree) = &self.source.content else {
             return Err(Halt::Tell(ErrorCode::Request, "the session has one file"));
         };
+        self.blocks.flush()?;
         let mut waits = WaitBlocks::begin(self.stream, self.source.timing.wait);
         let page = tree.page(name, after, room as usize, &mut waits);
         waits.end()?;
@@ -124,7 +130,8 @@ impl<'a> Answers<'a> {
     }
 
     /// Says that a request gets no answer, or not the rest of it.
-    fn refuse(&self, refusal: &Refusal) -> io::Result<()> {
+    fn refuse(&mut self, refusal: &Refusal) -> io::Result<()> {
+        self.blocks.flush()?;
         let mut entry = Vec::new();
         let code = match refusal {
             Refusal::Gone => RefusalCode::Gone,

@@ -4,8 +4,8 @@
 
 use super::{Content, Source};
 use crate::codec::wire::{HASH_SIZE, HEADER_SIZE, Header, MIN_PART};
-use crate::hash::Sha256;
 use crate::hash::crc32c::crc32c;
+use crate::hash::sha256::{PAIR_UNIT, Sha256Pair};
 use crate::sys::file::{self, Extent, extents};
 use crate::sys::stream::Stream;
 use crate::transfer::link::Terms;
@@ -17,6 +17,13 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+/// A block of at most so many bytes is sent together with others.
+const TOGETHER: usize = 32 << 10;
+
+/// No block waits longer for others.
+const LONGEST_TOGETHER: Duration = Duration::from_millis(5);
 
 /// Why a range is not answered, or not to its end.
 pub(super) enum Fault {
@@ -91,8 +98,12 @@ pub(super) struct Blocks<'a> {
     /// sent: too late for a file of a tree, whose request they have answered.
     unread: bool,
     max_block: u64,
-    /// A header and the bytes of a block behind it, to be sent in one piece.
+    /// A header and the bytes of a block behind it, to be sent in one piece. Blocks of small files
+    /// are sent together.
     buffer: Vec<u8>,
+    /// How many bytes at the start of the buffer are to be sent, and since when.
+    waiting: usize,
+    waiting_since: Instant,
 }
 
 impl<'a> Blocks<'a> {
@@ -110,6 +121,8 @@ impl<'a> Blocks<'a> {
             unread,
             max_block: u64::from(max_block),
             buffer: vec![0; HEADER_SIZE + room],
+            waiting: 0,
+            waiting_since: Instant::now(),
         }
     }
 
@@ -154,26 +167,37 @@ impl<'a> Blocks<'a> {
         range: Range<u64>,
         hash: [u8; HASH_SIZE],
     ) -> Result<bool, Fault> {
+        self.flush()?;
         if subject.hole_until(range.start, range.end).is_some() {
             return Ok(false);
         }
         // Where bytes go unread, no block needs the buffer.
         self.buffer.resize(HEADER_SIZE + self.max_block as usize, 0);
         let mut waits = WaitBlocks::begin(self.stream, self.source.timing.wait);
-        let (mut digest, mut at) = (Sha256::new(), range.start);
-        while at < range.end {
-            let count = (range.end - at).min(self.max_block) as usize;
-            let bytes = &mut self.buffer[..count];
-            subject.read(bytes, at)?;
-            digest.update(bytes);
-            at += count as u64;
+        let half = (range.end - range.start) / 2;
+        let most = self.max_block / 2 / PAIR_UNIT * PAIR_UNIT;
+        let (mut digests, mut done) = (Sha256Pair::new(), 0);
+        while done < half {
+            let count = (half - done).min(most) as usize;
+            let (one, other) = self.buffer[..2 * count].split_at_mut(count);
+            subject.read(one, range.start + done)?;
+            subject.read(other, range.start + half + done)?;
+            digests.update(one, other);
+            done += count as u64;
             waits.send_if_due();
         }
         waits.end()?;
-        Ok(digest.finish_half() == hash)
+        Ok(digests.finish_half() == hash)
     }
 
-    fn hole(&self, subject: &Subject<'_>, at: u64, end: u64, hole_end: u64) -> Result<u64, Fault> {
+    fn hole(
+        &mut self,
+        subject: &Subject<'_>,
+        at: u64,
+        end: u64,
+        hole_end: u64,
+    ) -> Result<u64, Fault> {
+        self.flush()?;
         // A file that shrank has no data there either.
         subject.check_unchanged()?;
         let length = hole_end.min(end) - at;
@@ -195,18 +219,49 @@ impl<'a> Blocks<'a> {
             return Ok(length);
         }
         let whole = HEADER_SIZE + length as usize;
-        let (header, payload) = self.buffer[..whole].split_at_mut(HEADER_SIZE);
+        if self.waiting + whole > self.buffer.len() {
+            self.flush()?;
+        }
+        let start = self.waiting;
+        let (header, payload) = self.buffer[start..start + whole].split_at_mut(HEADER_SIZE);
         subject.read(payload, at)?;
         let crc = if self.unchecked { 0 } else { crc32c(payload) };
         let block = Header::Data { offset: at, length: length as u32, crc };
         header.copy_from_slice(&block.encode());
+        if whole <= TOGETHER && matches!(self.source.content, Content::Tree(_)) {
+            self.count(subject, length, at..end);
+            return self.wait_to_send(whole).map(|()| length).map_err(Fault::from);
+        }
+        self.flush()?;
         let mut left = length;
-        self.send(&self.buffer[..whole], |later| {
+        self.send(&self.buffer[start..start + whole], |later| {
             let still = left.min(later as u64); // the header's bytes do not count
             self.count(subject, left - still, end - left..end - still);
             left = still;
         })?;
         Ok(length)
+    }
+
+    /// Leaves a block of so many bytes, behind those that wait, to be sent with further ones; but
+    /// not for long.
+    fn wait_to_send(&mut self, whole: usize) -> io::Result<()> {
+        if self.waiting == 0 {
+            self.waiting_since = Instant::now();
+        }
+        self.waiting += whole;
+        match self.waiting_since.elapsed() < LONGEST_TOGETHER {
+            true => Ok(()),
+            false => self.flush(),
+        }
+    }
+
+    /// Sends the blocks that wait. To be called before anything else is sent, and before the next
+    /// request is waited for.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match std::mem::take(&mut self.waiting) {
+            0 => Ok(()),
+            waiting => self.send(&self.buffer[..waiting], |_| {}),
+        }
     }
 
     /// Sends `bytes` as fast as the rate allows. Before each piece, `before` is told how many

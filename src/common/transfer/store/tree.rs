@@ -26,17 +26,16 @@ use self::volume::Volume;
 use super::lock::lock_soon;
 use crate::codec::message::version::Stamp;
 use crate::sys::beneath::{self, Lookup, Mounts};
-use crate::sys::dir::{Access, Dir, Status};
+use crate::sys::dir::{Dir, Status};
 use crate::sys::sync::lock;
 use crate::transfer::timing::Timing;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, fchown};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Most folders that stay open.
@@ -76,9 +75,9 @@ pub struct Tree {
     durable: bool,
     open: Mutex<OpenFolders>,
     volumes: Mutex<Vec<Arc<Volume>>>,
-    owners: AtomicU64,
-    modes: AtomicU64,
-    mtimes: AtomicU64,
+    owners: AtomicUsize,
+    modes: AtomicUsize,
+    mtimes: AtomicUsize,
     locks: bool,
 }
 
@@ -95,6 +94,8 @@ struct Folder {
     volume: Arc<Volume>,
     /// Whether a file in it has shown that an mtime sticks, or does not.
     knows_mtimes: AtomicBool,
+    /// A mode with which files in it can be created; no mode at first.
+    kept_mode: AtomicU32,
 }
 
 impl Tree {
@@ -119,9 +120,9 @@ impl Tree {
             durable,
             open: Mutex::default(),
             volumes: Mutex::new(vec![volume]),
-            owners: AtomicU64::new(0),
-            modes: AtomicU64::new(0),
-            mtimes: AtomicU64::new(0),
+            owners: AtomicUsize::new(0),
+            modes: AtomicUsize::new(0),
+            mtimes: AtomicUsize::new(0),
             locks,
         })
     }
@@ -156,17 +157,11 @@ impl Tree {
             return Ok(());
         }
         check_name(name)?;
-        let file = match self.folder(folder)?.dir.open_file(name, Access::Read) {
-            Err(error) if is_refusal(&error) => {
-                self.modes.fetch_add(1, Ordering::Relaxed);
-                return Ok(());
-            }
-            file => file?,
-        };
+        let folder = self.folder(folder)?;
         if let Some((user, group)) = owner {
-            count_refusal(fchown(&file, Some(user), Some(group)), &self.owners)?;
+            count_refusal(folder.dir.set_owner_of(name, user, group), &self.owners)?;
         }
-        count_refusal(file.set_permissions(Permissions::from_mode(mode)), &self.modes).map(drop)
+        count_refusal(folder.dir.set_mode_of(name, mode), &self.modes).map(drop)
     }
 
     /// Whether files become durable before they get their names.
@@ -203,9 +198,9 @@ impl Tree {
     /// What the file system has refused until now.
     pub fn lacks(&self) -> Lacks {
         Lacks {
-            owners: self.owners.load(Ordering::Relaxed),
-            modes: self.modes.load(Ordering::Relaxed),
-            mtimes: self.mtimes.load(Ordering::Relaxed),
+            owners: self.owners.load(Ordering::Relaxed) as u64,
+            modes: self.modes.load(Ordering::Relaxed) as u64,
+            mtimes: self.mtimes.load(Ordering::Relaxed) as u64,
             locks: !self.locks,
         }
     }
@@ -270,7 +265,12 @@ impl OpenFolders {
 
 impl Folder {
     fn new(dir: Dir, volume: Arc<Volume>) -> Folder {
-        Folder { dir, volume, knows_mtimes: AtomicBool::new(false) }
+        Folder {
+            dir,
+            volume,
+            knows_mtimes: AtomicBool::new(false),
+            kept_mode: AtomicU32::new(u32::MAX),
+        }
     }
 
     /// The folder opened once more, to list it: a descriptor has one position.
@@ -302,7 +302,7 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// Counts a refusal, and hands on every other error. `true` if the call was done.
-fn count_refusal(done: io::Result<()>, counter: &AtomicU64) -> io::Result<bool> {
+fn count_refusal(done: io::Result<()>, counter: &AtomicUsize) -> io::Result<bool> {
     match done {
         Err(error) if is_refusal(&error) => {
             counter.fetch_add(1, Ordering::Relaxed);

@@ -41,9 +41,9 @@ pub(super) fn whole<'a>(place: &OsStr, ofile: Option<&'a OsStr>) -> Result<Posit
     let (host, path) = split(place).ok_or_else(|| no_file(place))?;
     // Without a leading slash a path begins at home.
     let path = path.strip_prefix(b"~/").unwrap_or(path);
-    if path.is_empty() || path.ends_with(b"/") {
-        let text = format!("address: '{}' names a folder and no file", escape(place.as_bytes()));
-        return Err(Error::usage(text).advise("ropewalk fetches single files"));
+    if path.is_empty() {
+        let text = format!("address: '{}' names no file and no folder", escape(place.as_bytes()));
+        return Err(Error::usage(text));
     }
     let (server, file) = (address(host)?, path.to_vec());
     Ok(Positionals { server, streams: None, file, ofile, is_remote: true })

@@ -1,6 +1,6 @@
-//! What a claim hands out, and in which order: lists, deepest first, since they bring work for
-//! all streams; small files; ranges of large files; and for an idle stream what others are late
-//! with.
+//! What a claim hands out, and in which order. First lists, deepest first, since they bring work
+//! for all streams. Then small files, then ranges of large files. An idle stream also gets what
+//! other streams are late with.
 
 #![forbid(unsafe_code)]
 

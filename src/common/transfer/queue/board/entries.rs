@@ -182,6 +182,11 @@ pub enum PageEnd {
     More,
     /// Nothing: the listing is whole.
     Whole,
+    /// Nothing: the listing is whole, but of another folder than was found. A disk was mounted
+    /// there, or taken away.
+    Other,
+    /// Nothing: the source does not enter the folder, by its rules or by the user's wish.
+    NotEntered,
     /// The listing ends early, by an error of the source.
     Broken,
     /// The folder has vanished from the source.

@@ -264,7 +264,7 @@ impl<M> State<M> {
     }
 
     /// Whether there is room for one page more than those under way, if all are as long as
-    /// usual: what a page brings without room is sent in vain.
+    /// usual. What a page brings without room is sent in vain.
     pub(super) fn has_room(&self) -> bool {
         let under_way = self.asked_lists * (self.usual_page - self.limits.share);
         self.held() + under_way + self.usual_page <= self.limits.held
@@ -424,12 +424,19 @@ impl<M> State<M> {
         let Some(open) = self.folders.get_mut(&page.folder) else { return all_beyond };
         open.after = page.last.or(open.after.take());
         match end {
-            PageEnd::Whole | PageEnd::Broken if page.is_cut => self.let_wait(page.folder),
+            PageEnd::Whole | PageEnd::Other | PageEnd::Broken if page.is_cut => {
+                self.let_wait(page.folder);
+            }
             PageEnd::More => self.let_wait(page.folder),
-            PageEnd::Whole | PageEnd::Broken | PageEnd::Gone => {
+            PageEnd::Whole
+            | PageEnd::Other
+            | PageEnd::NotEntered
+            | PageEnd::Broken
+            | PageEnd::Gone => {
                 open.listing = Listing::Ended { is_whole: end == PageEnd::Whole };
                 self.unlisted -= 1;
                 self.counts.refused += u64::from(end == PageEnd::Broken);
+                self.counts.skipped += u64::from(end == PageEnd::NotEntered);
                 self.finish(page.folder);
             }
         }
@@ -465,14 +472,20 @@ impl<M> State<M> {
             self.hold_file(file);
             return None;
         }
-        self.counts.files_known += 1;
-        self.files.insert(id, Held { file: Arc::new(file), at: At::Landing, round: 0 });
-        self.land(id);
+        self.hold_made(file);
         None
     }
 
-    /// When the listing of a folder has ended and no entry is left, it is finished, and perhaps
-    /// so is the folder that it is in.
+    /// Holds what needs no request.
+    fn hold_made(&mut self, file: File<M>) {
+        let id = file.id;
+        self.counts.files_known += 1;
+        self.files.insert(id, Held { file: Arc::new(file), at: At::Landing, round: 0 });
+        self.land(id);
+    }
+
+    /// A folder is finished when its listing has ended and no entry is left. Then the folder
+    /// that it is in may be finished too.
     fn finish(&mut self, mut id: FolderId) {
         while let Some(open) = self.folders.get_mut(&id) {
             if open.left > 0 || !matches!(open.listing, Listing::Ended { .. }) {
@@ -621,14 +634,14 @@ impl<M> State<M> {
         self.counts.repeats += 1;
         self.counts.files_known -= 1;
         self.counts.bytes_known -= old.size;
-        self.hold_file(File {
-            id: FileId(self.last_id),
-            folder: old.folder.clone(),
-            name: old.name.clone(),
-            size,
-            meta,
-            changes: old.changes + 1,
-        });
+        let id = FileId(self.last_id);
+        let (folder, name) = (old.folder.clone(), old.name.clone());
+        let file = File { id, folder, name, size, meta, changes: old.changes + 1 };
+        match size {
+            // No request can ask for it.
+            0 => self.hold_made(file),
+            _ => self.hold_file(file),
+        }
         false
     }
 

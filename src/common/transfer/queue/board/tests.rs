@@ -31,8 +31,8 @@ fn idle() -> Ask {
     Ask { idle: true, ..ask() }
 }
 
-/// A claim in short: `list a/b`, `list a/b after c`, `file a/b`, `open a/b`, `part a/b 0..10`;
-/// with `again` in front where another stream owes it too.
+/// A claim in short: `list a/b`, `list a/b after c`, `file a/b`, `open a/b`, `part a/b 0..10`.
+/// What another stream owes too has `again` in front.
 fn short(claim: &Claim<u32>) -> String {
     let text = |path: Vec<u8>| String::from_utf8(path).unwrap();
     let mark = |again: &bool| if *again { "again " } else { "" };
@@ -69,8 +69,8 @@ fn claim_late(board: &Board<u32>, stream: StreamId) -> Vec<String> {
     work(board.claim_at(stream, &ask, Instant::now() + ANSWER_TIME)).iter().map(short).collect()
 }
 
-/// An entry of a page: `d/` is a folder, `l@` a link, `f` a file of 10 bytes, `f=1000` one of
-/// 1000, `f!` one that is there already, `f-` one that is left out.
+/// An entry of a page: `d/` is a folder, `l@` a link, `f` a file of 10 bytes, `f=1000` a file of
+/// 1000. `f!` is a file that is there already, and `f-` is left out.
 fn found(text: &str) -> (Kind, Option<Found<u32>>) {
     let (name, kind, what) = if let Some(name) = text.strip_suffix('/') {
         (name, Kind::Folder, Some(What::Folder))

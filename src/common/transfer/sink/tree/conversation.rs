@@ -12,6 +12,8 @@ use super::entries::path_of;
 use super::large::{self, Large};
 use super::{Here, Meta, TreeSink};
 use crate::codec::entry::{Entry, EntryError, EntryType, IDENTITY_SIZE, Page};
+use crate::codec::message::report::Act;
+use crate::codec::text::escape;
 use crate::codec::wire::{
     HEADER_SIZE, Header, MAX_ROOM, MIN_PART, PageEnd as WireEnd, RefusalCode, Request,
 };
@@ -293,13 +295,15 @@ impl<'a> Conversation<'a> {
         if !delta.may_have(range) || !large.queue.lock(range) {
             return Ok(None);
         }
-        let copied = delta.copy(range.clone(), part);
+        let copied = delta.copy(range.start, part);
         large.queue.unlock(range);
-        copied.map_err(|error| self.full(&error))
+        copied.map_err(|error| self.full(large, &error))
     }
 
-    fn full(&self, error: &io::Error) -> Stop {
-        Stop::Fatal(Error::system(&self.sink.wanted.shown, error))
+    /// The output of a large file cannot be written.
+    fn full(&self, large: &Large, error: &io::Error) -> Stop {
+        let path = escape(&large.file.path());
+        Stop::Fatal(Error::system(format!("{}/{path}", self.sink.wanted.shown), error))
     }
 
     /// Reads the next block whole, and deals with it.
@@ -447,9 +451,8 @@ impl Conversation<'_> {
             Page::new(payload, after.as_deref().unwrap_or(b"")).collect();
         let entries = entries.map_err(|error| Stop::Wrong(error.to_string()))?;
         let end = match end {
-            // The name has come to mean another folder: a disk was mounted, or taken away.
-            _ if identity != folder.meta.identity => PageEnd::Broken,
             WireEnd::More => PageEnd::More,
+            WireEnd::Whole if identity != folder.meta.identity => PageEnd::Other,
             WireEnd::Whole => PageEnd::Whole,
             WireEnd::Partial => PageEnd::Broken,
         };
@@ -465,9 +468,7 @@ impl Conversation<'_> {
                     .map(|(entry, _)| self.sink.prepare(&folder, entry))
                     .collect::<Result<Vec<_>>>()
                     .map_err(Stop::Fatal)?;
-                if end == PageEnd::Broken && identity != folder.meta.identity {
-                    self.sink.tell_refused(&folder.path(), "it is another folder now");
-                } else if end == PageEnd::Broken {
+                if end == PageEnd::Broken {
                     self.sink.tell_refused(&folder.path(), "the server could not list all of it");
                 }
                 self.sink.tell_beyond(&folder, self.sink.board.page(self.number, found, end));
@@ -580,7 +581,7 @@ impl Conversation<'_> {
                 let from = (part.start - range.start) as usize;
                 let bytes = &payload[from..from + (part.end - part.start) as usize];
                 let stored = large.store.put(part.start, bytes, crc32c(bytes));
-                stored.map_err(|error| self.full(&error))?;
+                stored.map_err(|error| self.full(&large, &error))?;
                 large.queue.finish(part, false);
             }
         }
@@ -613,7 +614,7 @@ impl Conversation<'_> {
             return Err(Stop::Wrong(UNASKED.into()));
         };
         for part in large.queue.take_hole(self.number, range.clone(), run) {
-            large.store.put_hole(part.clone()).map_err(|error| self.full(&error))?;
+            large.store.put_hole(part.clone()).map_err(|error| self.full(&large, &error))?;
             large.queue.finish(part, true);
         }
         let length = range.end - range.start;
@@ -635,7 +636,7 @@ impl Conversation<'_> {
         for part in large.queue.take(self.number, range.clone()) {
             bytes += part.end - part.start;
             let crc = (part == range).then_some(copied.crc);
-            large.store.keep(part.clone(), crc).map_err(|error| self.full(&error))?;
+            large.store.keep(part.clone(), crc).map_err(|error| self.full(&large, &error))?;
             large.queue.finish(part, false);
         }
         large.delta.iter().for_each(|delta| delta.hit(bytes));
@@ -700,13 +701,17 @@ impl Conversation<'_> {
 
     fn list_refused(&self, folder: &Folder<Meta>, code: RefusalCode) {
         let end = match code {
-            RefusalCode::Gone => PageEnd::Gone,
+            // Without the top of the tree there is nothing to be had.
+            RefusalCode::Gone if folder.parent.is_some() => PageEnd::Gone,
+            RefusalCode::NotEntered if folder.parent.is_some() => PageEnd::NotEntered,
             _ => PageEnd::Broken,
         };
         if let Taken::Entries(_) = self.sink.board.take_page(self.number, &[], end) {
             self.sink.board.page(self.number, Vec::new(), end);
-            if end == PageEnd::Broken {
-                self.sink.tell_refused(&folder.path(), words(code));
+            match end {
+                PageEnd::Broken => self.sink.tell_refused(&folder.path(), words(code)),
+                PageEnd::NotEntered => self.sink.tell(Act::Skipped, &folder.path()),
+                _ => {}
             }
         }
     }
@@ -723,7 +728,7 @@ impl TreeSink {
             self.board.put_back(number);
             return Err(Error::internal("a file has no place"));
         };
-        match store.create(path, name, *target) {
+        match store.create(path, name, *target, &self.attributes(&file.meta)) {
             Ok(new) => Ok(Writing::To(new)),
             Err(error) => self.give_up(file, &error).map(|()| Writing::Nowhere),
         }
@@ -754,6 +759,11 @@ impl TreeSink {
     fn not_had(&self, file: &File<Meta>, code: RefusalCode, changed: Option<(bool, u64, Meta)>) {
         match (code, changed) {
             (RefusalCode::Gone, _) => _ = self.board.leave(file.id, Fate::Gone),
+            (RefusalCode::NotEntered, _) => {
+                if self.board.leave(file.id, Fate::Skipped) {
+                    self.tell(Act::Skipped, &file.path());
+                }
+            }
             (_, Some((true, size, _))) if self.is_too_large(size) => {
                 if self.board.leave(file.id, Fate::Refused) {
                     self.tell_refused(&file.path(), TOO_LARGE);

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::meta::Names;
 use super::{Here, Meta, TreeSink};
 use crate::codec::message::report::Act;
 use crate::codec::message::tree_options::Delete;
@@ -17,12 +18,17 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Most names of the source that are held, over all folders: 128 MiB.
+const MAX_NAMES: usize = 16 << 20;
 
 /// What is to be deleted.
 pub(super) struct Deletion {
     /// No peer knows its key, so no peer chooses names of one hash.
     hasher: RandomState,
+    /// How many names may still be held.
+    room: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -40,13 +46,38 @@ struct State {
 
 impl Deletion {
     pub(super) fn new() -> Deletion {
-        Deletion { hasher: RandomState::new(), state: Mutex::default() }
+        Deletion::with_room(MAX_NAMES)
     }
-}
 
-/// The hash of a name, for [`super::meta::Names`].
-pub(super) fn hash_of(deletion: &Deletion, name: &[u8]) -> u64 {
-    deletion.hasher.hash_one(name)
+    fn with_room(room: usize) -> Deletion {
+        let room = AtomicUsize::new(room);
+        Deletion { hasher: RandomState::new(), room, state: Mutex::default() }
+    }
+
+    /// The source has this name in a folder.
+    pub(super) fn remember(&self, names: &mut Names, name: &[u8]) {
+        if names.is_cut {
+            return;
+        }
+        let less = |room: usize| room.checked_sub(1);
+        match self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            Ok(_) => names.hashes.push(self.hash_of(name)),
+            Err(_) => {
+                self.let_go(&mut names.hashes);
+                names.is_cut = true;
+            }
+        }
+    }
+
+    /// Names of a folder are not needed any more.
+    fn let_go(&self, hashes: &mut Vec<u64>) {
+        self.room.fetch_add(hashes.len(), Ordering::Relaxed);
+        *hashes = Vec::new();
+    }
+
+    fn hash_of(&self, name: &[u8]) -> u64 {
+        self.hasher.hash_one(name)
+    }
 }
 
 /// Compares a folder whose entries are all in place: counts what the source lacks.
@@ -56,6 +87,10 @@ pub(super) fn compare(sink: &TreeSink, finished: &Finished<Meta>) {
         return;
     }
     let mut names = std::mem::take(&mut *lock(names));
+    if names.is_cut {
+        let shown = escape(&finished.folder.path());
+        return sink.warn(format!("{shown}: nothing is deleted there: it has too many names"));
+    }
     names.hashes.sort_unstable();
     let removed = match path {
         Some(path) if !is_new => {
@@ -68,13 +103,16 @@ pub(super) fn compare(sink: &TreeSink, finished: &Finished<Meta>) {
         (Ok(removed), Some(path)) => {
             let mut state = lock(&sink.deletion.state);
             state.source += names.hashes.len() as u64;
-            state.before += names.before + removed.entries();
-            state.doomed += removed.entries();
-            if removed.entries() > 0 {
-                state.folders.push((path.clone(), names.hashes));
+            // What cannot be looked at now may be removed later: its folder gets the rights first.
+            let doomed = removed.entries() + removed.refused;
+            state.before += names.before + doomed;
+            state.doomed += doomed;
+            match doomed > 0 {
+                true => state.folders.push((path.clone(), names.hashes)),
+                false => sink.deletion.let_go(&mut names.hashes),
             }
         }
-        (Ok(_), None) => {}
+        (Ok(_), None) => sink.deletion.let_go(&mut names.hashes),
         (Err(error), _) => {
             sink.has_failed_here.store(true, Ordering::Relaxed);
             let text = Error::system(escape(&finished.folder.path()), &error);
@@ -128,8 +166,7 @@ fn remove(
     told: &mut dyn FnMut(&[u8], io::Result<crate::sys::dir::Kind>),
 ) -> io::Result<Removed> {
     let Some(store) = &sink.wanted.store else { return Ok(Removed::default()) };
-    let has =
-        |name: &OsStr| hashes.binary_search(&hash_of(&sink.deletion, name.as_bytes())).is_ok();
+    let has = |name: &OsStr| hashes.binary_search(&sink.deletion.hash_of(name.as_bytes())).is_ok();
     let spares = |path: &[u8], is_folder: bool| sink.rules.exclude(path, is_folder);
     store.remove_others(path, act, &mut tree::Rules { has: &has, spares: &spares, told })
 }
@@ -147,5 +184,22 @@ fn words(excess: Excess, doomed: u64, before: u64) -> String {
         Excess::MoreThanAllowed => {
             format!("nothing was deleted: {doomed} entries would go, more than --max-delete allows")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_beyond_the_limit_are_not_held_and_their_folder_is_marked() {
+        let deletion = Deletion::with_room(10);
+        let (mut one, mut other) = (Names::default(), Names::default());
+        (0..6_u8).for_each(|name| deletion.remember(&mut one, &[name]));
+        (0..100_u8).for_each(|name| deletion.remember(&mut other, &[name]));
+        assert!(!one.is_cut && other.is_cut && other.hashes.is_empty());
+        // What the other one had is free again.
+        (6..10_u8).for_each(|name| deletion.remember(&mut one, &[name]));
+        assert_eq!((one.hashes.len(), one.is_cut), (10, false));
     }
 }

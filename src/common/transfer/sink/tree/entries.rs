@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use super::deletion::hash_of;
 use super::{Here, MAX_LINKED, Meta, TreeSink};
 use crate::codec::entry::{Entry, EntryType};
 use crate::codec::message::report::Act;
@@ -55,6 +54,11 @@ impl TreeSink {
         let name = OsStr::from_bytes(entry.name);
         let decided = match entry.entry_type {
             _ if names::reserved(name).is_some() => nothing(Fate::Skipped),
+            // The board does not take it, and tells why.
+            EntryType::Folder if folder.beyond(entry.name, true).is_some() => {
+                Ok((Here::Done, What::Folder))
+            }
+            _ if folder.beyond(entry.name, false).is_some() => Ok((Here::Done, What::File(0))),
             EntryType::File if self.is_too_large(entry.size) => {
                 self.tell_refused(&path_of(folder, entry.name), TOO_LARGE);
                 nothing(Fate::Refused)
@@ -113,7 +117,7 @@ impl TreeSink {
     fn remember(&self, folder: &Folder<Meta>, name: &[u8]) {
         if let Here::Folder { names, is_new: false, .. } = &folder.meta.here {
             if self.wanted.options.delete != Delete::Nothing {
-                lock(names).hashes.push(hash_of(&self.deletion, name));
+                self.deletion.remember(&mut lock(names), name);
             }
         }
     }
@@ -169,8 +173,9 @@ impl TreeSink {
             return Ok((Here::file(target), What::File(entry.size)));
         }
         let meta = Meta::of(entry, Here::Done);
-        let complete =
-            store.complete(store.create(path, name, target)?, 0, &self.attributes(&meta))?;
+        let attributes = self.attributes(&meta);
+        let new = store.create(path, name, target, &attributes)?;
+        let complete = store.complete(new, 0, &attributes)?;
         Ok((Here::File { target, complete: complete.into() }, What::Made))
     }
 
@@ -253,9 +258,16 @@ impl TreeSink {
         let found = self.found(folder, name)?;
         let here = folder.meta.path().zip(self.wanted.store.as_ref());
         if let (Some(found), Some((path, store))) = (&found, here) {
-            let is_same = found.kind == FileKind::Link
-                && store.link_text(path, name).is_ok_and(|t| t == text);
-            if is_same || self.stays(found, entry) {
+            if self.stays(found, entry) {
+                return nothing(Fate::Same);
+            }
+            if found.kind == FileKind::Link
+                && store.link_text(path, name).is_ok_and(|there| there == text)
+            {
+                if !self.wanted.options.dry_run {
+                    let attributes = self.attributes(&Meta::of(entry, Here::Done));
+                    store.dress_link(path, name, found, &attributes)?;
+                }
                 return nothing(Fate::Same);
             }
         }

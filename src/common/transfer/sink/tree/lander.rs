@@ -92,11 +92,23 @@ fn complete(meta: &Meta) -> Option<&Complete> {
 
 /// Puts one file in place; or a further name of one that is in place.
 fn place(sink: &TreeSink, file: &File<Meta>) -> io::Result<()> {
-    let (Some(complete), Some(store)) = (complete(&file.meta), &sink.wanted.store) else {
+    let (Some(store), Here::File { target, complete }) = (&sink.wanted.store, &file.meta.here)
+    else {
         return Ok(());
     };
-    let name = OsStr::from_bytes(&file.name);
-    let Here::File { target, .. } = file.meta.here else { return Ok(()) };
+    let (name, target) = (OsStr::from_bytes(&file.name), *target);
+    let empty;
+    let complete = match complete.get() {
+        Some(complete) => complete,
+        // A file that became empty while it was asked for.
+        None => {
+            let path = file.folder.meta.path().ok_or(io::ErrorKind::NotFound)?;
+            let attributes = sink.attributes(&file.meta);
+            let new = store.create(path, name, target, &attributes)?;
+            empty = store.complete(new, 0, &attributes)?;
+            &empty
+        }
+    };
     let tag = file.meta.tag.filter(|_| sink.wanted.options.hard_links);
     if sink.has_linked(store, (complete.folder(), name), tag, target)? {
         store.discard(complete);

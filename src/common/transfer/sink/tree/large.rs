@@ -6,6 +6,7 @@
 use super::super::delta::Delta;
 use super::super::{audit, checkpoint};
 use super::{Here, Meta, TreeSink};
+use crate::codec::text::escape;
 use crate::codec::wire::HASH_UNIT;
 use crate::error::{Error, Result};
 use crate::hash::hex;
@@ -92,10 +93,10 @@ fn try_open(sink: &TreeSink, file: &Arc<File<Meta>>) -> std::result::Result<Larg
     begin(opened.file.file(), &opened.journal, &subject, opened.found, sync)?;
     let (_, journal, contents) = Journal::open(opened.journal)?.ok_or_else(gone)?;
     let had = journal::bytes_of(&contents);
-    let shown = &sink.wanted.shown;
+    let shown = format!("{}/{}", sink.wanted.shown, escape(&file.path()));
     // What a stranger announces is not taken on the disk before it comes.
     let stored = if sink.wanted.limits.is_some() { 0 } else { file.meta.stored };
-    space::reserve(opened.file.file(), file.size, stored, had, shown).map_err(Refused::Space)?;
+    space::reserve(opened.file.file(), file.size, stored, had, &shown).map_err(Refused::Space)?;
     let delta = older(sink, store, folder, name, target).and_then(|old| Delta::new(old).ok());
     let part = opened.file.file().try_clone()?;
     let store = Store::Kept(Kept { part, journal, contents, sync, basis: None });
@@ -141,7 +142,7 @@ fn queue_of(sink: &TreeSink, size: u64, held: &RangeSet, has_delta: bool) -> Que
     match has_delta {
         false => Queue::new(size, piece, held).with_timing(&sink.health.timing),
         true => Queue::new(size, piece.next_multiple_of(HASH_UNIT), held)
-            .with_timing(&sink.health.timing)
+            .with_timing(&sink.health.timing.with_hashes())
             .with_aligned_pieces(),
     }
 }

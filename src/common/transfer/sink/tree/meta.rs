@@ -49,6 +49,8 @@ pub(super) enum Here {
 #[derive(Default)]
 pub(super) struct Names {
     pub(super) hashes: Vec<u64>,
+    /// Whether there were too many: then nothing is deleted in the folder.
+    pub(super) is_cut: bool,
     /// How many of them were here before the run.
     pub(super) before: u64,
 }

@@ -12,6 +12,7 @@ use crate::transfer::source::identity::{Identity, Tag, sure_data};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 /// The most files that a stream has open.
 pub const MAX_OPEN: usize = 4;
@@ -61,9 +62,22 @@ struct Device {
     shows_kernel: bool,
 }
 
+/// For so long a folder stays open to look further files up in it. A folder that is moved out of
+/// the tree is served for no longer.
+const FOLDER_TIME: Duration = Duration::from_millis(500);
+
+/// The folder in which a file was looked up last.
+#[derive(Debug)]
+struct Looked {
+    name: Vec<u8>,
+    folder: Folder,
+    since: Instant,
+}
+
 /// The open files of one stream.
 #[derive(Debug, Default)]
 pub struct Opened {
+    looked: Option<Looked>,
     /// The one that was used last at the end.
     held: Vec<Held>,
     devices: Vec<Device>,
@@ -147,12 +161,8 @@ impl Tree {
         if is_reserved(base) || name.starts_with(b"/") {
             return Err(Refusal::Forbidden);
         }
-        let folder = match self.enter(parent) {
-            // Its folder has become a file or a link.
-            Err(Refusal::OtherType) => return Err(Refusal::Gone),
-            entered => entered?,
-        };
-        let (file, status) = open_regular(&folder, base)?;
+        let folder = self.look_in(opened, parent)?;
+        let (file, status) = open_regular(folder, base)?;
         let device = opened.device(status.device, &file);
         if device.shows_kernel {
             return Err(Refusal::NotEntered);
@@ -163,6 +173,25 @@ impl Tree {
         }
         let data = sure_data(identity.stored, identity.version.size);
         Ok(Held { file, identity, data, name: name.to_vec() })
+    }
+
+    /// The folder `name`: files of one folder are asked for one after the other.
+    fn look_in<'a>(&self, opened: &'a mut Opened, name: &[u8]) -> Result<&'a Folder, Refusal> {
+        let is_known = opened
+            .looked
+            .as_ref()
+            .is_some_and(|looked| looked.name == name && looked.since.elapsed() < FOLDER_TIME);
+        if !is_known {
+            opened.looked = None;
+            let folder = match self.enter(name) {
+                // It has become a file or a link.
+                Err(Refusal::OtherType) => return Err(Refusal::Gone),
+                entered => entered?,
+            };
+            let since = Instant::now();
+            opened.looked = Some(Looked { name: name.to_vec(), folder, since });
+        }
+        opened.looked.as_ref().map(|looked| &looked.folder).ok_or(Refusal::Gone)
     }
 }
 

@@ -30,6 +30,8 @@ pub struct NewFile {
     target: Target,
     /// Where the bytes end that were written in order.
     end: u64,
+    /// The mode with which it was created, less the umask, unless that is private.
+    created_as: Option<u32>,
     /// Whether the file may have its size before its bytes: a power cut could leave zeros.
     sized_ahead: bool,
     stays: Stays,
@@ -79,11 +81,21 @@ impl Complete {
 
 impl Tree {
     /// Creates the file that is to become `name`. A leftover under its temporary name is replaced.
-    pub fn create(&self, path: &FolderPath, name: &OsStr, target: Target) -> io::Result<NewFile> {
+    /// With the mode that it gets at the end, one call less is needed then.
+    pub fn create(
+        &self,
+        path: &FolderPath,
+        name: &OsStr,
+        target: Target,
+        attributes: &Attributes,
+    ) -> io::Result<NewFile> {
         check_name(name)?;
         let folder = self.folder(path)?;
-        let file = create(&folder, &names::temporary(name))?;
-        Ok(NewFile::new(file, path, folder, name, target))
+        let mode = Tree::mode_of(attributes, false);
+        let file = create(&folder, &names::temporary(name), mode)?;
+        let mut new = NewFile::new(file, path, folder, name, target);
+        new.created_as = Some(mode);
+        Ok(new)
     }
 
     /// Opens the large file that is to become `name` and its journal, or creates both. It is kept
@@ -97,7 +109,10 @@ impl Tree {
         let (temporary, journal_name) = (names::temporary(name), names::journal(name));
         let pair = match old_pair(&folder, &temporary, &journal_name)? {
             Some((file, journal)) => (file, journal, true),
-            None => (create(&folder, &temporary)?, create(&folder, &journal_name)?, false),
+            None => {
+                let private = |name: &OsStr| create(&folder, name, PRIVATE_MODE);
+                (private(&temporary)?, private(&journal_name)?, false)
+            }
         };
         let (file, journal, found) = pair;
         // Where the file system has no locks, the lock of the tree's folder failed as well.
@@ -139,8 +154,11 @@ impl Tree {
             }
             None => false,
         };
-        let mode = Permissions::from_mode(Tree::mode_of(attributes, has_owner));
-        count_refusal(new.file.set_permissions(mode), &self.modes)?;
+        let mode = Tree::mode_of(attributes, has_owner);
+        if has_owner || !new.has_mode(mode)? {
+            let set = new.file.set_permissions(Permissions::from_mode(mode));
+            count_refusal(set, &self.modes)?;
+        }
         let needs_sync = match self.durable {
             true => !new.folder.volume.syncs_whole(),
             // Else right size, right mtime and only zeros could be left by a power cut.
@@ -190,6 +208,7 @@ impl NewFile {
             name: name.to_os_string(),
             target,
             end: 0,
+            created_as: None,
             sized_ahead: false,
             stays: Stays::No,
         }
@@ -210,6 +229,22 @@ impl NewFile {
         self.file.write_all_at(bytes, offset)?;
         self.reach(offset, offset + bytes.len() as u64);
         Ok(())
+    }
+
+    /// Whether the file was created with this mode. The umask or an ACL of the folder may have
+    /// taken bits away: one file of a folder tells that for all of this mode.
+    fn has_mode(&self, mode: u32) -> io::Result<bool> {
+        if self.created_as != Some(mode) {
+            return Ok(false);
+        }
+        if self.folder.kept_mode.load(Ordering::Relaxed) == mode {
+            return Ok(true);
+        }
+        let is_kept = self.file.metadata()?.mode() & 0o7777 == mode;
+        if is_kept {
+            self.folder.kept_mode.store(mode, Ordering::Relaxed);
+        }
+        Ok(is_kept)
     }
 
     /// Makes a hole.
@@ -251,11 +286,11 @@ impl Drop for NewFile {
 }
 
 /// Creates a file under a reserved name, in place of a leftover.
-fn create(folder: &Folder, name: &OsStr) -> io::Result<File> {
-    match folder.dir.open_file(name, Access::Create(PRIVATE_MODE)) {
+fn create(folder: &Folder, name: &OsStr, mode: u32) -> io::Result<File> {
+    match folder.dir.open_file(name, Access::Create(mode)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             folder.dir.remove_file(name)?;
-            folder.dir.open_file(name, Access::Create(PRIVATE_MODE))
+            folder.dir.open_file(name, Access::Create(mode))
         }
         created => created,
     }

@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+use super::stamps::is_same_time;
 use super::{Attributes, FolderPath, Target, Tree, check_name, count_refusal};
+use crate::codec::message::version::Stamp;
 use crate::sys::dir::{Dir, Status};
 use crate::transfer::store::names;
 use std::ffi::OsStr;
@@ -26,7 +28,7 @@ impl Tree {
         let open = self.folder(folder)?;
         let (dir, temporary) = (&open.dir, names::temporary(name));
         make_anew(dir, &temporary, || dir.make_link(text, &temporary))?;
-        let put = self.dress_link(dir, &temporary, attributes);
+        let put = self.dress_new_link(dir, &temporary, attributes);
         self.put_or_remove(folder, dir, &temporary, name, target, put)
     }
 
@@ -78,7 +80,29 @@ impl Tree {
         )
     }
 
-    fn dress_link(&self, dir: &Dir, name: &OsStr, attributes: &Attributes) -> io::Result<()> {
+    /// Gives the link `name`, which is as `found` says and has the right text, its owner and its
+    /// mtime. What the file system refuses is counted.
+    ///
+    /// # Errors
+    /// Errors of the system.
+    pub fn dress_link(
+        &self,
+        folder: &FolderPath,
+        name: &OsStr,
+        found: &Status,
+        attributes: &Attributes,
+    ) -> io::Result<()> {
+        let owner = attributes.owner.filter(|owner| *owner != (found.user, found.group));
+        let mtime = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
+        if owner.is_none() && is_same_time(mtime, attributes.mtime) {
+            return Ok(());
+        }
+        check_name(name)?;
+        let attributes = Attributes { owner, ..*attributes };
+        self.dress_new_link(&self.folder(folder)?.dir, name, &attributes)
+    }
+
+    fn dress_new_link(&self, dir: &Dir, name: &OsStr, attributes: &Attributes) -> io::Result<()> {
         if let Some((user, group)) = attributes.owner {
             count_refusal(dir.set_owner_of(name, user, group), &self.owners)?;
         }

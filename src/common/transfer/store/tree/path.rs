@@ -60,6 +60,14 @@ impl FolderPath {
         self.0.is_empty()
     }
 
+    /// The folders on the way to this one: the tree's own first, this one last.
+    pub(super) fn way(&self) -> impl Iterator<Item = FolderPath> {
+        let slashes = self.0.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let above = slashes.map(|(at, _)| FolderPath(self.0[..at].into()));
+        let this = (!self.is_root()).then(|| self.clone());
+        std::iter::once(FolderPath::root()).chain(above).chain(this)
+    }
+
     /// How many folders it is below the tree's own.
     pub fn depth(&self) -> usize {
         match self.is_root() {

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::path::MAX_DEPTH;
-use super::{FolderPath, Tree, folders};
+use super::{Folder, FolderPath, Tree, folders};
 use crate::sys::beneath::{self, Lookup, Mounts};
 use crate::sys::dir::{Access, Dir, Kind};
 use crate::sys::file;
@@ -13,6 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 /// Names that are read before they are removed: removing disturbs a listing.
 const BATCH: usize = 10_000;
@@ -73,23 +74,47 @@ impl Tree {
         act: Act,
         rules: &mut Rules<'_>,
     ) -> io::Result<Removed> {
-        let folder = self.folder(path)?;
-        let before = folder.dir.status()?;
-        if act == Act::Remove {
-            folders::allow_changes(&folder.dir, &before)?;
+        if act == Act::Count {
+            return self.clear_others(path, act, rules);
         }
+        let opened_up = self.open_up(path)?;
+        let removed = self.clear_others(path, act, rules);
+        for (folder, mode) in opened_up.iter().rev() {
+            folder.dir.set_mode(*mode)?;
+        }
+        removed
+    }
+
+    /// Gives the owner of a folder, and of those above it, every right in them. The folders that
+    /// lacked rights, with their modes.
+    fn open_up(&self, path: &FolderPath) -> io::Result<Vec<(Arc<Folder>, u32)>> {
+        let mut changed = Vec::new();
+        for path in path.way() {
+            let folder = self.folder(&path)?;
+            let before = folder.dir.status()?;
+            folders::allow_changes(&folder.dir, &before)?;
+            if folder.dir.status()?.mode != before.mode {
+                changed.push((folder, before.mode));
+                self.forget(&path); // it may be open for lookups only
+            }
+        }
+        Ok(changed)
+    }
+
+    fn clear_others(
+        &self,
+        path: &FolderPath,
+        act: Act,
+        rules: &mut Rules<'_>,
+    ) -> io::Result<Removed> {
+        let dir = self.folder(path)?.to_list()?;
+        let before = dir.status()?;
         let mut removal = Removal { act, rules, removed: Removed::default() };
-        let cleared = folder.to_list().and_then(|dir| removal.clear_top(path, &dir, before.device));
+        let cleared = removal.clear_top(path, &dir, before.device);
         let removed = removal.removed;
-        if act == Act::Remove {
-            let now = folder.dir.status()?;
-            if now.mode != before.mode {
-                folder.dir.set_mode(before.mode)?;
-            }
-            if removed.entries() > 0 {
-                // A folder of another user keeps the time of this change.
-                let _ = folder.dir.set_mtime(before.mtime, before.mtime_nanoseconds);
-            }
+        if act == Act::Remove && removed.entries() > 0 {
+            // A folder of another user keeps the time of this change.
+            let _ = dir.set_mtime(before.mtime, before.mtime_nanoseconds);
         }
         cleared.map(|()| removed)
     }

@@ -61,7 +61,7 @@ impl Scratch {
 
     /// Writes a file in the tree's own folder, up to the landing.
     fn write(&self, name: &str, text: &str, attributes: &Attributes) -> io::Result<Complete> {
-        let mut file = self.tree.create(&root(), OsStr::new(name), self.target(name)?)?;
+        let mut file = self.tree.create(&root(), OsStr::new(name), self.target(name)?, &plain())?;
         file.put(0, text.as_bytes())?;
         self.tree.complete(file, text.len() as u64, attributes)
     }

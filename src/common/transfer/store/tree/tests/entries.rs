@@ -52,7 +52,7 @@ fn an_ordinary_user_gets_no_set_id_bit_of_another_owner() {
 #[test]
 fn holes_stay_holes() {
     let scratch = Scratch::new();
-    let mut file = scratch.tree.create(&root(), OsStr::new("f"), Target::Absent).unwrap();
+    let mut file = scratch.tree.create(&root(), OsStr::new("f"), Target::Absent, &plain()).unwrap();
     file.put(0, &[1; 65536]).unwrap();
     file.put_hole(65536..1 << 30).unwrap();
     file.put(1 << 30, &[2; 65536]).unwrap();
@@ -66,7 +66,7 @@ fn holes_stay_holes() {
 #[test]
 fn blocks_may_come_in_any_order_and_a_hole_may_come_last() {
     let scratch = Scratch::new();
-    let mut file = scratch.tree.create(&root(), OsStr::new("f"), Target::Absent).unwrap();
+    let mut file = scratch.tree.create(&root(), OsStr::new("f"), Target::Absent, &plain()).unwrap();
     file.put(5, b"world").unwrap();
     file.put(0, b"hello").unwrap();
     file.put_hole(10..12).unwrap();
@@ -141,7 +141,7 @@ fn names_that_no_entry_may_have_are_refused_everywhere() {
     let temporary = crate::transfer::store::names::temporary(OsStr::new("x"));
     for name in [OsStr::new(".."), OsStr::new("a/b"), OsStr::new(""), &temporary] {
         let (tree, root) = (&scratch.tree, root());
-        assert!(tree.create(&root, name, Target::Absent).is_err());
+        assert!(tree.create(&root, name, Target::Absent, &plain()).is_err());
         assert!(tree.open_large(&root, name, Target::Absent).is_err());
         assert!(tree.make_folder(&root, name, None).is_err());
         assert!(tree.make_link(&root, name, b"x", &plain(), Target::Absent).is_err());
@@ -157,7 +157,7 @@ fn nothing_is_written_over_a_link_to_a_folder() {
     let outside = Scratch::new();
     symlink(&outside.path, scratch.at("d")).unwrap();
     let path = root().child(OsStr::new("d")).unwrap();
-    assert!(scratch.tree.create(&path, OsStr::new("f"), Target::Absent).is_err());
+    assert!(scratch.tree.create(&path, OsStr::new("f"), Target::Absent, &plain()).is_err());
     assert!(scratch.tree.finish_folder(&path, &plain()).is_err());
     assert!(scratch.tree.look(&path, OsStr::new("f")).is_err());
     assert!(outside.names().is_empty());
@@ -168,7 +168,7 @@ fn a_folder_is_private_until_it_is_finished() {
     let scratch = Scratch::new();
     let path = scratch.tree.make_folder(&root(), OsStr::new("d"), None).unwrap();
     assert_eq!(scratch.look("d").unwrap().mode, 0o700);
-    drop(scratch.tree.create(&path, OsStr::new("f"), Target::Absent).unwrap());
+    drop(scratch.tree.create(&path, OsStr::new("f"), Target::Absent, &plain()).unwrap());
     let attributes = Attributes { mode: 0o2555, ..plain() };
     scratch.tree.finish_folder(&path, &attributes).unwrap();
     let found = scratch.look("d").unwrap();
@@ -188,7 +188,7 @@ fn a_folder_replaces_a_file_and_a_link_and_takes_a_folder() {
     for name in ["file", "link", "folder"] {
         let found = scratch.look(name);
         let path = scratch.tree.make_folder(&root(), OsStr::new(name), found.as_ref()).unwrap();
-        scratch.tree.create(&path, OsStr::new("f"), Target::Absent).unwrap();
+        scratch.tree.create(&path, OsStr::new("f"), Target::Absent, &plain()).unwrap();
         assert!(fs::symlink_metadata(scratch.at(name)).unwrap().is_dir());
     }
     assert!(scratch.at("folder/kept").exists() && outside.names().is_empty());
@@ -207,7 +207,8 @@ fn an_own_folder_without_write_permission_gets_it_meanwhile() {
         set_mode(&scratch.at("d"), mode);
         let found = scratch.look("d");
         scratch.tree.make_folder(&root(), OsStr::new("d"), found.as_ref()).unwrap();
-        let mut file = scratch.tree.create(&path, OsStr::new("f"), Target::Absent).unwrap();
+        let mut file =
+            scratch.tree.create(&path, OsStr::new("f"), Target::Absent, &plain()).unwrap();
         file.put(0, b"x").unwrap();
         let complete = scratch.tree.complete(file, 1, &plain()).unwrap();
         scratch.tree.put_in_place(&complete).unwrap();
@@ -237,7 +238,7 @@ fn a_folder_of_another_user_takes_files_and_its_mode_is_counted() {
     }
     let opened = beneath::open_folder(&foreign).unwrap();
     let tree = Tree::open(File::from(opened), true, Timing::default()).unwrap();
-    let mut file = tree.create(&root(), OsStr::new("f"), Target::Absent).unwrap();
+    let mut file = tree.create(&root(), OsStr::new("f"), Target::Absent, &plain()).unwrap();
     file.put(0, b"x").unwrap();
     let complete = tree.complete(file, 1, &plain()).unwrap();
     tree.put_in_place(&complete).unwrap();
@@ -256,7 +257,7 @@ fn more_folders_than_stay_open_are_written_to() {
         .collect();
     for _ in 0..2 {
         for path in &paths {
-            drop(scratch.tree.create(path, OsStr::new("f"), Target::Absent).unwrap());
+            drop(scratch.tree.create(path, OsStr::new("f"), Target::Absent, &plain()).unwrap());
         }
     }
     assert_eq!(lock(&scratch.tree.open).folders.len(), MAX_OPEN);

@@ -21,7 +21,7 @@ fn begin_large(scratch: &Scratch, name: &str) {
 #[test]
 fn a_file_that_is_dropped_leaves_nothing_and_a_large_one_stays() {
     let scratch = Scratch::new();
-    drop(scratch.tree.create(&root(), OsStr::new("f"), Target::Absent).unwrap());
+    drop(scratch.tree.create(&root(), OsStr::new("f"), Target::Absent, &plain()).unwrap());
     assert!(scratch.names().is_empty());
     begin_large(&scratch, "f");
     assert_eq!(scratch.names().len(), 2);

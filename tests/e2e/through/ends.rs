@@ -1,0 +1,116 @@
+//! What is killed in the middle of a transfer: nothing stays on either side, and the transfer goes
+//! on, by itself or with the same command.
+
+use crate::support::harness::{Running, after, run, wait_until};
+use crate::support::proof;
+use crate::support::system::signal;
+use crate::support::through::{PIPES, SOCKET, Through};
+use std::fs;
+
+const SIZE: usize = 5 << 20;
+
+/// The same command, which must find what the first run has left.
+#[track_caller]
+fn resumes(through: &Through) {
+    let outcome = through.fetches(through.client(PIPES, 2));
+    assert!(outcome.out.contains("resumed"), "{outcome:?}");
+}
+
+#[test]
+fn nothing_stays_of_a_client_that_is_killed_and_the_next_one_resumes() {
+    for body in [SOCKET, PIPES] {
+        let through = Through::new("through-killed", SIZE);
+        let client = through.under_way(body, 3);
+        client.signal(libc::SIGKILL);
+        assert_eq!(client.finish().killed_by(), Some(libc::SIGKILL));
+        proof::no_process_stays(&through.scratch);
+        resumes(&through);
+    }
+}
+
+#[test]
+fn nothing_stays_after_ctrl_c_and_the_next_run_resumes() {
+    let through = Through::new("through-ctrl-c", SIZE);
+    let client = through.under_way(PIPES, 3);
+    client.signal(libc::SIGINT);
+    let outcome = client.finish();
+    assert_eq!(outcome.status.code(), Some(130), "{outcome:?}");
+    assert!(outcome.err.contains("to continue: "), "{outcome:?}");
+    proof::no_process_stays(&through.scratch);
+    resumes(&through);
+}
+
+/// Demands that the client fetches the file although something of it was killed.
+#[track_caller]
+fn goes_on(through: &Through, client: Running) {
+    let outcome = client.finish();
+    assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
+    through.is_whole();
+}
+
+#[test]
+fn a_connection_that_is_killed_is_made_again() {
+    let through = Through::new("through-one", SIZE);
+    let client = through.under_way(SOCKET, 3);
+    let session = through.session();
+    let other = wait_until("another connection", || {
+        through.with_word("--stdio").into_iter().find(|pid| *pid != session)
+    });
+    signal(other, libc::SIGKILL);
+    goes_on(&through, client);
+}
+
+#[test]
+fn a_server_that_is_killed_over_there_is_started_again() {
+    for body in [SOCKET, PIPES] {
+        let through = Through::new("through-server", SIZE);
+        let client = through.under_way(body, 3);
+        signal(through.session(), libc::SIGKILL);
+        goes_on(&through, client);
+    }
+}
+
+#[test]
+fn a_sender_that_is_killed_over_there_is_started_again() {
+    let through = Through::new("through-sender", SIZE);
+    let client = through.under_way(PIPES, 2);
+    through.session();
+    signal(through.with_word("--job").into_iter().find(is_sender).unwrap(), libc::SIGKILL);
+    goes_on(&through, client);
+}
+
+fn is_sender(pid: &u32) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).next().is_some_and(|program| program.ends_with(b"sender"))
+}
+
+#[test]
+fn a_connection_that_hangs_is_replaced_and_does_not_stay() {
+    let through = Through::new("through-hangs", 16 << 20);
+    let client = through.under_way(SOCKET, 3);
+    let session = through.session();
+    let other = wait_until("another connection", || {
+        through.with_word("--stdio").into_iter().find(|pid| *pid != session)
+    });
+    signal(other, libc::SIGSTOP);
+    goes_on(&through, client);
+}
+
+#[test]
+fn ctrl_z_stops_the_client_and_it_goes_on_afterwards() {
+    let through = Through::new("through-ctrl-z", SIZE);
+    let client = through.under_way(PIPES, 2);
+    client.signal(libc::SIGTSTP);
+    wait_until("the stop", || (proof::state(client.pid()) == Some('T')).then_some(()));
+    client.signal(libc::SIGCONT);
+    goes_on(&through, client);
+}
+
+#[test]
+fn a_disk_that_is_full_here_ends_both_sides() {
+    let through = Through::new("through-full", SIZE);
+    let client = through.client(PIPES, 2);
+    let outcome = run(&mut after("ulimit -f 1000", &client));
+    assert_eq!(outcome.status.code(), Some(1), "{outcome:?}");
+    proof::no_process_stays(&through.scratch);
+}

@@ -1,0 +1,334 @@
+//! What the options mean for a folder, and what the client prints.
+
+use crate::support::exit::{INCOMPLETE, SYSTEM, USAGE};
+use crate::support::harness::{content, run, wait_until};
+use crate::support::namespace::script_in;
+use crate::support::trees::{Trees, facts};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::time::{Duration, Instant, SystemTime};
+
+fn trees(test: &str) -> Trees {
+    let trees = Trees::new(test);
+    fill(&trees);
+    trees
+}
+
+fn fill(trees: &Trees) {
+    for number in 0..30 {
+        trees.write(&format!("d{}/f{number}.c", number % 3), &content(1000 + number));
+        trees.write(&format!("d{}/f{number}.o", number % 3), b"object");
+    }
+    trees.write("large", &content(3_000_000));
+    fs::create_dir(trees.there("empty")).unwrap();
+    symlink("large", trees.there("link")).unwrap();
+}
+
+#[test]
+fn every_way_over_the_network_brings_the_same_folder() {
+    let ways: [&[&str]; 6] = [
+        &["--no-sync"],
+        &["--single-port"],
+        &["--verify", "crc32c"],
+        &["--verify", "none"],
+        &["--limit-rate", "20M"],
+        &["--trace", "trace.svg"],
+    ];
+    let trees = trees("tree-ways");
+    for way in ways {
+        let _ = fs::remove_dir_all(trees.here(""));
+        let mut client = trees.client(way);
+        run(client.current_dir(trees.scratch.folder())).succeeded();
+        trees.assert_equal();
+    }
+    for streams in ["1", "255", "auto"] {
+        fs::remove_dir_all(trees.here("")).unwrap();
+        let here = trees.scratch.path("here");
+        run(&mut trees.scratch.client(trees.server.address, streams, "there", here)).succeeded();
+        trees.assert_equal();
+    }
+    let url = format!("http://{}{}", trees.server.address, trees.scratch.path("there").display());
+    fs::remove_dir_all(trees.here("")).unwrap();
+    let mut client = trees.scratch.program("client");
+    run(client.arg(url).arg(trees.scratch.path("here")).arg("--progress=none")).succeeded();
+    trees.assert_equal();
+}
+
+#[test]
+fn the_rate_limit_holds_for_a_folder() {
+    let trees = trees("tree-rate");
+    let begun = Instant::now();
+    trees.sync(&["--limit-rate", "1500K"]);
+    assert!(begun.elapsed() > Duration::from_millis(1200), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_password_is_asked_for_before_anything_is_told_of_a_folder() {
+    let scratch = crate::support::harness::Scratch::new("tree-auth");
+    let passwords = scratch.write("passwords", b"me:secret\n");
+    fs::set_permissions(&passwords, Permissions::from_mode(0o600)).unwrap();
+    scratch.make_dir("there");
+    let server = crate::support::harness::Server::start(&scratch, &["--auth", "passwords"]);
+    let trees = Trees { server, scratch };
+    fill(&trees);
+    let outcome = trees.fetch(&[]);
+    assert!(!outcome.status.success() && !trees.here("").exists(), "{outcome:?}");
+    trees.sync(&["--auth", passwords.to_str().unwrap()]);
+}
+
+#[test]
+fn the_server_s_root_is_the_top_of_what_is_fetched() {
+    let scratch = crate::support::harness::Scratch::new("tree-root");
+    scratch.make_dir("there");
+    let server = crate::support::harness::Server::start(&scratch, &["--root", "there"]);
+    let trees = Trees { server, scratch };
+    fill(&trees);
+    symlink("../..", trees.there("out")).unwrap();
+    let get = |file: &str, output: &str| {
+        run(&mut trees.scratch.client(trees.server.address, 4, file, trees.scratch.path(output)))
+    };
+    get("/", "here").succeeded();
+    trees.assert_equal();
+    get("d1/", "part").succeeded();
+    assert_eq!(facts(&trees.there("d1")), facts(&trees.scratch.path("part")));
+    for file in ["out", "..", "../there", "nothing"] {
+        let outcome = get(file, "other");
+        assert!(!outcome.status.success(), "{file} {outcome:?}");
+        assert!(!trees.scratch.path("other").exists(), "{file}");
+    }
+}
+
+#[test]
+fn the_first_pattern_that_matches_decides_wherever_it_comes_from() {
+    let trees = trees("tree-patterns");
+    trees.write("d1/deep/keep.o", b"x");
+    let list = trees.scratch.write("list", b"# objects\n\n*.o\n/d2/\n");
+    let options =
+        ["--include", "keep.o", "--exclude-from", list.to_str().unwrap(), "--exclude", "large"];
+    let said = trees.fetch(&options).succeeded();
+    assert!(said.starts_with("22 files, "), "{said}");
+    assert!(trees.here("d1/deep/keep.o").exists() && trees.here("link").is_symlink());
+    for name in ["d2", "large", "d1/f1.o"] {
+        assert!(!trees.here(name).exists(), "{name}");
+    }
+    let missing = trees.fetch(&["--exclude-from", "/nowhere/list"]);
+    assert!(matches!(missing.status.code(), Some(SYSTEM | USAGE)), "{missing:?}");
+    trees.fetch(&["--exclude="]).failed(USAGE, "client", "--exclude");
+}
+
+#[test]
+fn a_dry_run_says_what_a_run_would_do_and_changes_nothing() {
+    let trees = trees("tree-dry");
+    let dry = trees.fetch(&["-n", "-v"]).succeeded();
+    assert!(!trees.here("").exists(), "{dry}");
+    let wet = trees.fetch(&["-v"]).succeeded();
+    let lines = |said: &str| {
+        let mut lines: Vec<String> = said.lines().map(str::to_string).collect();
+        lines.pop();
+        lines.sort();
+        lines
+    };
+    assert_eq!(lines(&dry), lines(&wet));
+    assert!(dry.contains("62 files would be fetched; 0 same"), "{dry}");
+    trees.write("d0/f0.c", b"changed");
+    fs::remove_file(trees.there("d0/f3.c")).unwrap();
+    let before = facts(&trees.here(""));
+    let dry = trees.fetch(&["-n", "-v", "--delete"]).succeeded();
+    assert_eq!(facts(&trees.here("")), before);
+    assert!(dry.contains("1 file would be fetched; 60 same"), "{dry}");
+    assert!(dry.contains("1 would be deleted"), "{dry}");
+    let wet = trees.fetch(&["-v", "--delete"]).succeeded();
+    assert_eq!(lines(&dry), lines(&wet));
+}
+
+#[test]
+fn existing_newer_and_equal_files_are_treated_as_asked() {
+    let trees = trees("tree-existing");
+    trees.sync(&[]);
+    let at = |path: &std::path::Path, seconds: u64| {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    };
+    for (name, here) in [("d0/f0.c", 2000), ("d0/f3.c", 500)] {
+        trees.write_here(name, b"mine");
+        at(&trees.here(name), here);
+        at(&trees.there(name), 1000);
+    }
+    let read = |name: &str| fs::read(trees.here(name)).unwrap();
+    trees.fetch(&["--ignore-existing"]).succeeded();
+    assert_eq!((read("d0/f0.c"), read("d0/f3.c")), (b"mine".to_vec(), b"mine".to_vec()));
+    trees.fetch(&["--update"]).succeeded();
+    assert_eq!(read("d0/f0.c"), b"mine");
+    assert_eq!(read("d0/f3.c"), content(1003));
+    // The same size and time, and another content.
+    let bytes = vec![b'z'; 1000];
+    trees.write_here("d0/f0.c", &bytes);
+    at(&trees.here("d0/f0.c"), 1000);
+    trees.fetch(&[]).succeeded();
+    assert_eq!(read("d0/f0.c"), bytes);
+    trees.sync(&["--checksum"]);
+    trees.fetch(&["--checksum", "--update"]).failed(USAGE, "client", "--checksum");
+}
+
+#[test]
+fn a_mount_in_the_folder_is_entered_unless_that_is_not_wanted() {
+    let trees = trees("tree-mounts");
+    let mut server = trees.scratch.program("server");
+    server.current_dir(trees.scratch.folder());
+    let mount = trees.there("empty");
+    let setting = format!(
+        "mount -t tmpfs none '{0}' && mkdir '{0}/sub' && echo x > '{0}/sub/file'",
+        mount.display()
+    );
+    let Some(mut command) = script_in("-m", &setting, "exec \"$0\" \"$@\"", &server) else {
+        return;
+    };
+    command.current_dir(trees.scratch.folder());
+    let scratch = crate::support::harness::Scratch::new("tree-mounts-server");
+    let mounted = crate::support::harness::Server::start_command(&scratch, command);
+    let fetch = |options: &[&str]| {
+        let there = trees.there("");
+        let mut client =
+            trees.scratch.client(mounted.address, 4, &there, trees.scratch.path("here"));
+        run(client.args(options))
+    };
+    let said = fetch(&["-x"]);
+    assert!(said.status.success() && said.out.contains(", 1 skipped,"), "{said:?}");
+    assert!(!trees.here("empty/sub").exists(), "{said:?}");
+    fetch(&[]).succeeded();
+    assert_eq!(fs::read(trees.here("empty/sub/file")).unwrap(), b"x\n");
+    // What is mounted there now is not entered again, and nothing of it is deleted.
+    let said = fetch(&["-x", "--delete"]);
+    assert!(trees.here("empty/sub/file").exists(), "{said:?}");
+}
+
+#[test]
+fn the_json_of_a_folder_has_its_fields() {
+    let trees = trees("tree-json");
+    trees.sync(&[]);
+    trees.write("new", b"new");
+    trees.write_here("old", b"old");
+    let _ = std::process::Command::new("mkfifo").arg(trees.there("fifo")).status();
+    let mut client = trees.client(&["--delete"]);
+    let outcome = run(client.arg("--progress=json"));
+    assert!(outcome.status.success(), "{outcome:?}");
+    let all = format!("{}{}", outcome.out, outcome.err);
+    let end = all.lines().find(|line| line.contains("\"event\":\"end\"")).unwrap();
+    for field in [
+        "\"files\":1,",
+        "\"files_known\":1,",
+        "\"listing_complete\":true,",
+        "\"files_same\":62,",
+        "\"skipped\":1,",
+        "\"deleted\":1,",
+        "\"refused\":0,",
+        "\"code\":0,",
+    ] {
+        assert!(end.contains(field), "{field} is missing: {end}");
+    }
+}
+
+#[test]
+fn the_meaning_of_the_names_does_not_depend_on_what_exists() {
+    let trees = trees("tree-meaning");
+    for _ in 0..2 {
+        for (output, folder) in [("a", "a"), ("b/", "b/there"), ("c/.", "c/there")] {
+            let _ = fs::create_dir(trees.scratch.path(folder.split('/').next().unwrap()));
+            let path = format!("{}/{output}", trees.scratch.folder().display());
+            run(&mut trees.scratch.client(trees.server.address, 2, "there", path)).succeeded();
+            assert_eq!(facts(&trees.there("")), facts(&trees.scratch.path(folder)), "{output}");
+        }
+    }
+    // Without an output, and through a link to the folder.
+    let empty = trees.scratch.make_dir("empty-place");
+    symlink("there", trees.scratch.path("to-there")).unwrap();
+    for name in ["there", "there/", "to-there"] {
+        let mut client = trees.scratch.program("client");
+        client.arg(trees.server.address.to_string()).args(["2", name, "--progress=none"]);
+        run(client.current_dir(&empty)).succeeded();
+        let own = name.trim_end_matches('/');
+        assert_eq!(facts(&trees.there("")), facts(&empty.join(own)), "{name}");
+    }
+}
+
+#[test]
+fn a_folder_onto_a_file_or_standard_output_is_refused_before_bytes_move() {
+    let trees = trees("tree-onto-file");
+    fs::write(trees.scratch.path("here"), b"mine").unwrap();
+    let outcome = trees.fetch(&[]);
+    assert!(!outcome.status.success(), "{outcome:?}");
+    assert!(outcome.err.contains("is not a folder"), "{outcome:?}");
+    assert_eq!(fs::read(trees.scratch.path("here")).unwrap(), b"mine");
+    let outcome = run(&mut trees.scratch.client(trees.server.address, 2, "there", "-"));
+    assert!(!outcome.status.success() && outcome.out.is_empty(), "{outcome:?}");
+    let missing = trees.scratch.path("no/such/parent");
+    let outcome = run(&mut trees.scratch.client(trees.server.address, 2, "there", missing));
+    outcome.failed(SYSTEM, "client", "No such file or directory");
+    trees.fetch(&["--verify", "md5"]).failed(USAGE, "client", "--verify md5");
+}
+
+#[test]
+fn what_could_not_be_had_is_named_once_and_the_rest_arrives() {
+    let trees = trees("tree-incomplete");
+    trees.write("strange\nname\x1b[31m/file", b"x");
+    trees.write_here("strange\nname\x1b[31m/file/in/the/way", b"x");
+    trees.write_here("large/in/the/way", b"x");
+    let outcome = trees.fetch(&[]);
+    assert_eq!(outcome.status.code(), Some(INCOMPLETE), "{outcome:?}");
+    assert_eq!(outcome.err.lines().count(), 2, "{outcome:?}");
+    assert!(!outcome.err.contains('\x1b'), "{outcome:?}");
+    assert!(outcome.err.contains("client: large: "), "{outcome:?}");
+    assert!(outcome.out.contains(", 2 could not be had"), "{outcome:?}");
+    assert_eq!(fs::read(trees.here("d0/f0.c")).unwrap(), content(1000));
+}
+
+#[test]
+fn a_file_that_becomes_a_folder_and_a_folder_that_becomes_a_file_change_places() {
+    let trees = trees("tree-changes-type");
+    trees.sync(&[]);
+    for (old, is_folder) in [("d0", true), ("empty", true), ("large", false), ("link", false)] {
+        match is_folder {
+            true => fs::remove_dir_all(trees.there(old)).unwrap(),
+            false => fs::remove_file(trees.there(old)).unwrap(),
+        }
+        match is_folder {
+            true => trees.write(old, b"now a file"),
+            false => trees.write(&format!("{old}/now"), b"a folder"),
+        }
+    }
+    // A folder that is not empty stays in the way; everything else changes.
+    let outcome = trees.fetch(&[]);
+    assert_eq!(outcome.status.code(), Some(INCOMPLETE), "{outcome:?}");
+    assert!(outcome.err.starts_with("client: d0: ") && outcome.err.lines().count() == 1);
+    fs::remove_dir_all(trees.here("d0")).unwrap();
+    trees.sync(&[]);
+}
+
+#[test]
+fn a_resumed_large_file_goes_on_where_it_was() {
+    let trees = Trees::new("tree-resume-large");
+    trees.write("large", &content(6 << 20));
+    let mut command = trees.client(&["--limit-rate", "2M"]);
+    let client = crate::support::harness::Running::start(&mut command);
+    wait_until("some bytes", || {
+        let names = fs::read_dir(trees.here("")).ok()?.flatten();
+        names
+            .filter(|entry| !entry.file_name().to_string_lossy().ends_with(".journal"))
+            .find(|entry| entry.metadata().is_ok_and(|found| found.blocks() > 4096))
+    });
+    client.signal(libc::SIGKILL);
+    client.finish();
+    let outcome = run(trees.client(&[]).arg("--progress=json"));
+    assert!(outcome.status.success(), "{outcome:?}");
+    trees.assert_equal();
+    let line = trees_log(trees);
+    let moved = line.iter().rev().find(|line| line.contains("complete")).unwrap();
+    assert!(!moved.contains("6.00 MiB"), "{moved}");
+}
+
+/// The lines of the server's log.
+fn trees_log(mut trees: Trees) -> Vec<String> {
+    trees.server.running.signal(libc::SIGTERM);
+    let outcome = trees.server.running.finish_ref();
+    outcome.err.lines().map(str::to_string).collect()
+}

@@ -1,0 +1,140 @@
+//! A client whose server another program reaches. The program is a script of the test, which
+//! ignores the host and starts the server on this machine.
+
+use crate::support::harness::{Outcome, Running, Scratch, assert_same, content, program_path};
+use crate::support::harness::{run, wait_until};
+use crate::support::proof;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Starts the server with the socket of the client.
+pub(crate) const SOCKET: &str = "exec \"$@\"";
+
+/// Starts the server with pipes, as sshd does.
+pub(crate) const PIPES: &str = "exec sh -c 'cat | \"$@\" | cat' sh \"$@\"";
+
+/// The part of a script that passes over options and the host.
+const SKIP: &str = "while [ \"$1\" != box ]; do shift; done; shift";
+
+/// A file on the other side, and the programs of a test.
+pub(crate) struct Through {
+    pub(crate) scratch: Scratch,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Through {
+    /// With a file of `size` bytes.
+    pub(crate) fn new(test: &str, size: usize) -> Through {
+        let scratch = Scratch::new(test);
+        scratch.make_dir("folder");
+        let bytes = content(size);
+        scratch.write("file", &bytes);
+        Through { scratch, bytes }
+    }
+
+    /// A program called `name` that runs `body` with the server's command line as its arguments.
+    pub(crate) fn script(&self, name: &str, body: &str) -> PathBuf {
+        let text = format!("#!/bin/sh\nall=\"$*\"\n{SKIP}\n{body}\n");
+        let path = self.scratch.write(name, text.as_bytes());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// A client that reaches the server through such a program called `name`.
+    pub(crate) fn client_through(
+        &self,
+        name: &str,
+        body: &str,
+        streams: impl ToString,
+        server_options: &str,
+    ) -> Command {
+        let script = self.script(name, body);
+        let server = format!("{} {server_options}", program_path("server").display());
+        let mut command = self.scratch.program("client");
+        command.arg("-e").arg(script).arg("--remote-server").arg(server);
+        command.arg("box").arg(streams.to_string()).arg(self.scratch.path("file"));
+        command.arg(self.output()).arg("--progress=none");
+        command
+    }
+
+    /// The same with a program whose name means nothing.
+    pub(crate) fn client(&self, body: &str, streams: impl ToString) -> Command {
+        self.client_through("rsh", body, streams, "")
+    }
+
+    pub(crate) fn output(&self) -> PathBuf {
+        self.scratch.path("folder/out")
+    }
+
+    /// Demands that the file is there and nothing else is.
+    #[track_caller]
+    pub(crate) fn is_whole(&self) {
+        assert_same(&fs::read(self.output()).unwrap(), &self.bytes, "the file");
+        assert_eq!(Scratch::names(&self.scratch.path("folder")), ["out"]);
+        proof::no_process_stays(&self.scratch);
+    }
+
+    /// Runs the client, and demands that the file comes.
+    #[track_caller]
+    pub(crate) fn fetches(&self, mut client: Command) -> Outcome {
+        let outcome = run(&mut client);
+        assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
+        self.is_whole();
+        outcome
+    }
+
+    /// A client that has received something, and is far from its end: one that gets 1 MiB a second.
+    pub(crate) fn under_way(&self, body: &str, streams: u8) -> Running {
+        let mut client = self.client(body, streams);
+        let client = Running::start(client.args(["--limit-rate=1M", "--verify=crc32c"]));
+        wait_until("a block", || {
+            let journal = fs::metadata(self.scratch.path("folder/out.part.journal")).ok()?;
+            (journal.len() > 1000).then_some(())
+        });
+        client
+    }
+
+    /// The running processes of the test whose command line has this word.
+    pub(crate) fn with_word(&self, word: &str) -> Vec<u32> {
+        let has = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|byte| *byte == 0);
+            // A shell of the script has the words too.
+            let is_shell = words.clone().next().is_some_and(|first| first.ends_with(b"sh"));
+            !is_shell && words.any(|other| other == word.as_bytes())
+        };
+        proof::processes(&self.scratch).into_iter().filter(has).collect()
+    }
+
+    /// The server that has the session: the one with a sender.
+    pub(crate) fn session(&self) -> u32 {
+        wait_until("a sender", || {
+            let parent = |pid: &u32| {
+                let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                line.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+            };
+            let parents: Vec<u32> = self.with_word("--job").iter().filter_map(parent).collect();
+            self.with_word("--stdio").into_iter().find(|pid| parents.contains(pid))
+        })
+    }
+
+    /// How often the script was started, if its body begins with [`COUNTED`].
+    pub(crate) fn count(&self) -> usize {
+        Scratch::names(&self.scratch.path("count")).len()
+    }
+
+    /// Where a script counts its starts.
+    pub(crate) fn counted(&self, body: &str) -> String {
+        let folder = self.scratch.path("count");
+        fs::create_dir_all(&folder).unwrap();
+        format!("{}\n{body}", counting(&folder))
+    }
+}
+
+/// Sets `number` to 1 for the first start of the script, then to 2 and so on.
+fn counting(folder: &Path) -> String {
+    let folder = folder.display();
+    format!("number=1; until mkdir {folder}/$number 2>/dev/null; do number=$((number + 1)); done")
+}
