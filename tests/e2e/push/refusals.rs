@@ -1,9 +1,10 @@
 //! Pushes that a server refuses: where nothing may be written, without a password, what is in the
 //! way, and what has no room.
 
-use crate::support::exit::REFUSED;
-use crate::support::harness::{Running, Scratch, Server, content, run, wait_until};
+use crate::support::exit::{REFUSED, SYSTEM};
+use crate::support::harness::{Outcome, Running, Scratch, Server, content, run, wait_until};
 use crate::support::http::{Http, Reply};
+use crate::support::namespace::on_a_small_disk;
 use crate::support::uploads::{Inbox, WRITABLE, inbox, spellings, state};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -185,4 +186,43 @@ fn requests_that_are_none_are_refused() {
     let unknown = r#"{"outcome":"59843ddebe0a9675580d96b8bfb4b196","wait_s":9}"#;
     assert_eq!(post(&inbox.server, "/in/x", unknown).status, 404);
     assert!(inbox.names().is_empty());
+}
+
+/// A server of a disk of 8 MiB, and a client that pushes `what` there.
+fn push_to_a_small_disk(scratch: &Scratch, options: &[&str], what: &str) -> Option<Outcome> {
+    let disk = scratch.make_dir("disk");
+    let mut command = scratch.program("server");
+    command.args(["--root", "root", "--writable", "root/in", "--writable-by-anyone"]).args(options);
+    let script = "mkdir -p root/in && exec \"$0\" \"$@\"";
+    let command = on_a_small_disk(&disk, "8m", script, &command)?;
+    let server = Server::start_command(scratch, command);
+    let mut client = scratch.program("client");
+    client.arg("--push").arg(server.address.to_string()).args(["4", what, "in/there"]);
+    Some(run(client.arg("--progress=none").current_dir(scratch.folder())))
+}
+
+#[test]
+fn a_full_disk_ends_a_push_of_a_folder_with_words() {
+    for (test, options, words) in [
+        ("push-full", &["--keep-free", "0"][..], "No space left on device"),
+        ("push-keep", &["--keep-free", "30"], "too little free space"),
+    ] {
+        let scratch = Scratch::new(test);
+        scratch.make_dir("top");
+        for number in 0..40 {
+            scratch.write(format!("top/f{number}"), &content(500_000));
+        }
+        let Some(outcome) = push_to_a_small_disk(&scratch, options, "top") else { return };
+        outcome.failed(SYSTEM, "client", words);
+    }
+}
+
+#[test]
+fn a_file_without_room_is_refused_before_bytes_move() {
+    let scratch = Scratch::new("push-full-file");
+    scratch.write("file", &content(9 << 20));
+    let Some(outcome) = push_to_a_small_disk(&scratch, &["--keep-free", "0"], "file") else {
+        return;
+    };
+    outcome.failed(REFUSED, "client", "507 Insufficient Storage: the server has too little free");
 }

@@ -165,3 +165,91 @@ impl Outcomes {
         self.changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ropewalk::error::ExitCode;
+    use std::thread;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn key(name: &str) -> Key {
+        (1, 2, name.into())
+    }
+
+    fn ask(token: &Token, wait: Duration, md5: Option<[u8; 16]>) -> OutcomeRequest {
+        OutcomeRequest { token: token.bytes(), wait, md5 }
+    }
+
+    fn done() -> Outcome {
+        Outcome::failed(ExitCode::Success, "complete")
+    }
+
+    #[test]
+    fn a_client_hears_of_each_state_and_waits_for_the_end() {
+        let (outcomes, token) = (Outcomes::default(), Token::random().unwrap());
+        let now = || outcomes.answer(&ask(&token, Duration::ZERO, None));
+        assert_eq!(now(), None);
+        outcomes.begin(token, key("a"));
+        assert_eq!(now(), Some(PushState::Moving));
+        outcomes.is_landing(&token);
+        assert_eq!(now(), Some(PushState::Landing));
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| outcomes.answer(&ask(&token, LONG, None)));
+            outcomes.end(&token, done());
+            assert_eq!(waits.join().unwrap(), Some(PushState::Ended(done())));
+        });
+        assert_eq!(now(), Some(PushState::Ended(done())));
+        assert!(outcomes.answer(&ask(&Token::random().unwrap(), LONG, None)).is_none());
+    }
+
+    #[test]
+    fn the_md5_of_a_client_is_waited_for() {
+        let (outcomes, token) = (Outcomes::default(), Token::random().unwrap());
+        outcomes.begin(token, key("a"));
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| outcomes.md5(&token));
+            outcomes.answer(&ask(&token, Duration::ZERO, None));
+            outcomes.answer(&ask(&token, Duration::ZERO, Some([7; 16])));
+            assert_eq!(waits.join().unwrap(), Some([7; 16]));
+        });
+    }
+
+    #[test]
+    fn one_that_has_ended_writes_nothing_any_more() {
+        let (outcomes, token) = (Outcomes::default(), Token::random().unwrap());
+        outcomes.begin(token, key("a"));
+        assert_eq!(outcomes.writer_of(&key("a")), Some(token.bytes()));
+        assert_eq!(outcomes.writer_of(&key("b")), None);
+        assert!(!outcomes.wait_for_end(&token.bytes(), Duration::ZERO));
+        outcomes.end(&token, done());
+        assert_eq!(outcomes.writer_of(&key("a")), None);
+        assert!(outcomes.wait_for_end(&token.bytes(), LONG));
+    }
+
+    #[test]
+    fn the_end_of_the_server_ends_every_wait() {
+        let (outcomes, token) = (Outcomes::default(), Token::random().unwrap());
+        outcomes.begin(token, key("a"));
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| outcomes.answer(&ask(&token, LONG, None)));
+            let md5 = scope.spawn(|| outcomes.md5(&token));
+            outcomes.stop();
+            assert_eq!(waits.join().unwrap(), Some(PushState::Moving));
+            assert_eq!(md5.join().unwrap(), None);
+        });
+    }
+
+    #[test]
+    fn the_oldest_outcomes_go_when_there_are_many() {
+        let outcomes = Outcomes::default();
+        let tokens: Vec<Token> = (0..MOST_KEPT + 9).map(|_| Token::random().unwrap()).collect();
+        for token in &tokens {
+            outcomes.begin(*token, key("a"));
+            outcomes.end(token, done());
+        }
+        let known = |token: &Token| outcomes.answer(&ask(token, Duration::ZERO, None)).is_some();
+        assert!(!known(&tokens[8]) && known(&tokens[9]));
+    }
+}

@@ -62,7 +62,7 @@ impl Ending {
     /// `ETIMEDOUT` after the limit; what poll(2) gives.
     pub(super) fn wait_or(&self, stream: &Stream, limit: Option<Duration>) -> io::Result<()> {
         match poll::readable(&[stream.as_fd(), self.bell.as_fd()], limit)?.as_slice() {
-            [false, false] => Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)),
+            [false, false] if limit.is_some() => Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)),
             _ => Ok(()),
         }
     }

@@ -347,3 +347,27 @@ fn an_output_knows_its_files_by_every_path() {
         assert!(!output.has(&scratch.0.join(other)), "{other}");
     }
 }
+
+#[test]
+fn an_output_in_an_open_folder_has_reserved_names_and_follows_no_link() {
+    let scratch = Scratch::new("at");
+    let at = |name: &str| {
+        Output::at(Dir::open(&scratch.0).unwrap(), OsString::from(name), "shown".into())
+    };
+    let part = at("out").unwrap().open_part(false).unwrap();
+    part.start_over(b"file").unwrap();
+    part.file().write_all_at(b"new", 0).unwrap();
+    let names = scratch.names();
+    assert!(names.iter().all(|name| names::reserved(OsStr::new(name)).is_some()), "{names:?}");
+    assert_eq!(names.len(), 2);
+    part.commit(3, true).unwrap();
+    assert_eq!(
+        (scratch.names(), fs::read(scratch.0.join("out")).unwrap()),
+        (vec!["out".into()], b"new".to_vec())
+    );
+    symlink("out", scratch.0.join("link")).unwrap();
+    fs::create_dir(scratch.0.join("folder")).unwrap();
+    for name in ["link", "folder"] {
+        assert!(at(name).is_err(), "{name}");
+    }
+}
