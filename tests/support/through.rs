@@ -12,8 +12,10 @@ use std::process::Command;
 /// Starts the server with the socket of the client.
 pub(crate) const SOCKET: &str = "exec \"$@\"";
 
-/// Starts the server with pipes, as sshd does.
-pub(crate) const PIPES: &str = "exec sh -c 'cat | \"$@\" | cat' sh \"$@\"";
+/// Starts the server with pipes, as sshd does. What carries the bytes ends with the server.
+pub(crate) const PIPES: &str = "exec sh -c 'cat=$1/cat.$$; shift
+{ cat <&3 3<&- 2>/dev/null & echo $! >\"$cat\"; wait; } 3<&0 |
+{ \"$@\"; kill \"$(cat \"$cat\")\" 2>/dev/null; } | cat 2>/dev/null' sh \"$(dirname \"$0\")\" \"$@\"";
 
 /// The part of a script that passes over options and the host.
 const SKIP: &str = "while [ \"$1\" != box ]; do shift; done; shift";

@@ -73,6 +73,9 @@ pub struct Timing {
     /// The same where requests have hashes. Such an answer needs a processor on both sides, and a
     /// late range moves bytes that would not move.
     pub hash_patience: Duration,
+    /// The same for a file of one request and for entries of a tree: a stream owes hundreds of
+    /// them at once.
+    pub tree_patience: Duration,
     /// The longest pause of the streams for a follower that is far behind. Then one more
     /// request goes out, so that a slow processor delays a transfer and does not end it.
     pub longest_pause: Duration,
@@ -139,6 +142,7 @@ impl Default for Timing {
             slow_answer: s(15),
             least_patience: ms(20),
             hash_patience: ms(200),
+            tree_patience: ms(200),
             longest_pause: s(1),
             checkpoint: s(2),
             let_go: s(1),
@@ -188,6 +192,7 @@ impl Timing {
             slow_answer: self.slow_answer / divisor,
             least_patience: self.least_patience / divisor,
             hash_patience: self.hash_patience / divisor,
+            tree_patience: self.tree_patience / divisor,
             longest_pause: self.longest_pause / divisor,
             checkpoint: self.checkpoint / divisor,
             let_go: self.let_go / divisor,

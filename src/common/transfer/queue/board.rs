@@ -250,7 +250,7 @@ impl<M> Board<M> {
 
     /// The same with other limits than those of the default.
     pub fn with_limits(top: M, small: u64, limits: Limits) -> Board<M> {
-        let patience = Timing::default().least_patience;
+        let patience = Timing::default().tree_patience;
         Board {
             state: Mutex::new(State::new(top, small, limits, patience)),
             changed: Condvar::new(),
@@ -261,7 +261,7 @@ impl<M> Board<M> {
 
     /// With other waits than those of the default. To be called before the first claim.
     pub fn with_timing(self, timing: &Timing) -> Board<M> {
-        lock(&self.state).least_patience = timing.least_patience;
+        lock(&self.state).least_patience = timing.tree_patience;
         self
     }
 

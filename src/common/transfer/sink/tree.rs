@@ -95,6 +95,8 @@ pub struct TreeSink {
     /// The first name of each file that has several.
     linked: Mutex<HashMap<u64, (FolderPath, OsString)>>,
     deletion: Deletion,
+    /// Folders in which killed runs left large files.
+    with_large: Mutex<Vec<FolderPath>>,
     /// Entries of all pages, where they are limited.
     entries: Mutex<u64>,
     /// Bytes that older files had. Some machines have no atomic of this size.
@@ -125,6 +127,7 @@ impl TreeSink {
             opened: Mutex::default(),
             linked: Mutex::default(),
             deletion: Deletion::new(),
+            with_large: Mutex::default(),
             entries: Mutex::default(),
             same: Mutex::default(),
             has_failed_here: AtomicBool::new(false),
@@ -168,9 +171,27 @@ impl TreeSink {
     fn clean_top(&self) -> Result<()> {
         let store = self.wanted.store.as_ref().filter(|_| !self.wanted.options.dry_run);
         let Some(store) = store else { return Ok(()) };
-        match store.remove_leftovers(&FolderPath::root()) {
-            Ok(_) => Ok(()),
+        match self.clean(store, &FolderPath::root()) {
+            Ok(()) => Ok(()),
             Err(error) => self.refuse_here(b"", &error),
+        }
+    }
+
+    /// Removes what killed runs left in a folder, but for large files, which may be resumed.
+    fn clean(&self, store: &Tree, path: &FolderPath) -> io::Result<()> {
+        if store.remove_leftovers(path)? {
+            lock(&self.with_large).push(path.clone());
+        }
+        Ok(())
+    }
+
+    /// Removes large files of killed runs that no entry has become: each entry is in place.
+    fn clean_useless(&self) {
+        let folders = std::mem::take(&mut *lock(&self.with_large));
+        let Some(store) = &self.wanted.store else { return };
+        if self.board.progress().refused == 0 {
+            // What stays does no harm.
+            folders.iter().for_each(|path| drop(store.remove_useless(path)));
         }
     }
 
@@ -392,6 +413,7 @@ impl Work for TreeSink {
         lock(&self.large).clear();
         if self.is_complete() {
             deletion::run(self);
+            self.clean_useless();
         }
         self.warn_of_lacks();
         report(Report::Tree(self.tree_tally(&self.board.progress())));

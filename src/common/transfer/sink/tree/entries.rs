@@ -244,7 +244,7 @@ impl TreeSink {
             (Some((store, parent)), _) => {
                 let path = store.make_folder(parent, name, found.as_ref())?;
                 if !is_new {
-                    store.remove_leftovers(&path)?;
+                    self.clean(store, &path)?;
                 }
                 Some(path)
             }

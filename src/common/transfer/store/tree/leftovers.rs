@@ -13,13 +13,24 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 impl Tree {
     /// Removes the leftovers in a folder, before the run writes in it. A large file whose journal
     /// is about it stays, and so does its journal. So does a file that another process is writing.
-    /// Answers how many names went.
-    pub fn remove_leftovers(&self, path: &FolderPath) -> io::Result<u64> {
+    /// Answers whether a large file stayed.
+    pub fn remove_leftovers(&self, path: &FolderPath) -> io::Result<bool> {
+        self.clear(path, true)
+    }
+
+    /// Removes every leftover in a folder whose entries are all in place: no large file will be
+    /// resumed from. A file that another process is writing stays.
+    pub fn remove_useless(&self, path: &FolderPath) -> io::Result<()> {
+        self.clear(path, false).map(drop)
+    }
+
+    /// Removes leftovers; large files, which can be resumed from, only if they are not kept.
+    fn clear(&self, path: &FolderPath, keeps_large: bool) -> io::Result<bool> {
         let folder = self.folder(path)?;
         let listing = match folder.to_list() {
             Ok(listing) => listing,
             // What may not be listed is another user's.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
             Err(error) => return Err(error),
         };
         let mut leftovers = Vec::new();
@@ -29,7 +40,7 @@ impl Tree {
                 leftovers.push(name.into_vec());
             }
         }
-        let mut removed = 0;
+        let mut has_large = false;
         for name in leftovers.iter().map(|name| OsStr::from_bytes(name)) {
             let temporary = match names::reserved(name) {
                 Some(Reserved::Journal) => {
@@ -40,11 +51,12 @@ impl Tree {
             };
             let pair = old_pair(&folder, temporary, &names::journal_of(temporary));
             // What cannot be read is no valid journal, and what cannot be removed does no harm.
-            let stays = matches!(pair, Ok(Some(_))) || is_being_written(&folder.dir, temporary);
-            if !stays && folder.dir.remove_file(name).is_ok() {
-                removed += 1;
+            let is_large = keeps_large && matches!(pair, Ok(Some(_)));
+            has_large |= is_large;
+            if !is_large && !is_being_written(&folder.dir, temporary) {
+                let _ = folder.dir.remove_file(name);
             }
         }
-        Ok(removed)
+        Ok(has_large)
     }
 }
