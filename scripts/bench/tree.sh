@@ -17,8 +17,6 @@ cd "$(dirname "$0")/../.."
 rounds=${1:-5}
 sets=${2:-S M B E}
 make_folder /dev/shm
-# The daemon that root starts reads files as another user.
-chmod 755 "$folder"
 
 start_rsync() {
     rsync_port=$(free_port)
@@ -26,6 +24,8 @@ start_rsync() {
 use chroot = no
 address = 127.0.0.1
 port = $rsync_port
+uid = $(id -u)
+gid = $(id -g)
 log file = $folder/rsyncd.log
 [sets]
 path = $folder
