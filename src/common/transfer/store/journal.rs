@@ -197,6 +197,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Makes only durable records count from now on, after a failed sync: see [`distrust`].
+    pub fn distrust(&self) -> io::Result<()> {
+        distrust(&self.file)
+    }
+
     /// Reserves the offset under the lock, and writes without the lock. A killed process may leave
     /// a gap before a written record. Reading stops at the gap, so that only good ranges count.
     fn append(&self, record: &Record) -> io::Result<()> {

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Here, Meta, TreeSink, deletion};
+use super::{Here, Meta, TreeSink, deletion, large};
 use crate::codec::message::report::Act;
 use crate::error::{Error, Result};
 use crate::transfer::link::End;
@@ -61,8 +61,12 @@ fn pause(took: Duration, timing: &Timing) -> Duration {
 fn land(sink: &TreeSink, landing: Landing<Meta>) -> Result<()> {
     let Landing { files, folders } = landing;
     if let Some(store) = sink.wanted.store.as_ref().filter(|store| store.is_durable()) {
-        let synced = store.sync_files(files.iter().filter_map(|file| complete(&file.meta)));
-        synced.map_err(|error| Error::system(&sink.wanted.shown, &error))?;
+        let complete = || files.iter().filter_map(|file| complete(&file.meta));
+        if let Err(error) = store.sync_files(complete()) {
+            complete().for_each(|complete| store.distrust(complete));
+            large::distrust_all(sink);
+            return Err(Error::system(&sink.wanted.shown, &error));
+        }
     }
     let mut landed: Vec<FileId> = Vec::with_capacity(files.len());
     for file in &files {

@@ -190,6 +190,16 @@ pub(super) fn complete_if_whole(sink: &TreeSink, large: &Large) -> Result<()> {
     }
 }
 
+/// A sync has failed, which may have lost bytes of any file: of those in progress only what was
+/// durable before counts in the next run.
+pub(super) fn distrust_all(sink: &TreeSink) {
+    for large in lock(&sink.large).values() {
+        if let Store::Kept(kept) = &large.store {
+            let _ = kept.journal.distrust();
+        }
+    }
+}
+
 /// Gives up a file: nothing of it stays.
 pub(super) fn discard(sink: &TreeSink, large: &Large) {
     lock(&sink.large).remove(&large.file.id);

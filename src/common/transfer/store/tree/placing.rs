@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use super::{Complete, FolderPath, Tree};
-use crate::sys::dir::{Dir, Kind, Status};
-use crate::transfer::store::names;
+use crate::sys::dir::{Access, Dir, Kind, Status};
+use crate::transfer::store::{journal, names};
 use std::ffi::OsStr;
 use std::io;
 
@@ -73,6 +73,16 @@ impl Tree {
             let _ = folder.dir.remove_file(&names::journal_of(&temporary));
         }
         let _ = folder.dir.remove_file(&temporary);
+    }
+
+    /// A sync has failed: of a complete file with a journal, only what was durable before counts in
+    /// the next run. Bytes that are read back may be in memory only.
+    pub fn distrust(&self, complete: &Complete) {
+        let Ok(folder) = self.folder(&complete.folder) else { return };
+        let name = names::journal(&complete.name);
+        if let Ok(file) = folder.dir.open_file(&name, Access::Update) {
+            let _ = journal::distrust(&file);
+        }
     }
 
     /// Renames `temporary` to `name`.

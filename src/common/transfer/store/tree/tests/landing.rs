@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::*;
+use crate::transfer::store::journal::{Journal, Subject};
 
 #[test]
 fn a_file_has_its_name_only_when_it_is_put_in_place() {
@@ -33,6 +34,22 @@ fn a_failed_sync_is_told() {
     complete.volume = Arc::new(Volume::broken(&scratch.tree.root.dir).unwrap());
     assert!(scratch.tree.sync_files([complete].iter()).is_err());
     assert!(!scratch.at("f").exists());
+}
+
+#[test]
+fn after_a_failed_sync_the_journal_of_a_complete_file_vouches_only_for_what_was_durable() {
+    let scratch = Scratch::with(true);
+    let large = scratch.tree.open_large(&root(), OsStr::new("f"), Target::Absent).unwrap();
+    let subject = Subject { name: b"f".to_vec(), etag: b"tag".to_vec(), size: 4096 };
+    let part = large.file.file();
+    part.set_len(4096).unwrap();
+    let file = large.journal.try_clone().unwrap();
+    Journal::create(file, &subject, part).unwrap().hole(0..4096).unwrap();
+    let held = || Journal::open(large.journal.try_clone().unwrap()).unwrap().unwrap().2;
+    assert_eq!(held().len(), 1);
+    let complete = scratch.tree.complete(large.file, 4096, &plain()).unwrap();
+    scratch.tree.distrust(&complete);
+    assert_eq!(held().len(), 0);
 }
 
 #[test]
