@@ -55,6 +55,16 @@ make_folder() {
     trap 'exit 143' TERM
 }
 
+# in_memory MIB: whether /dev/shm has so much room for files, and programs run there.
+in_memory() {
+    [ -w /dev/shm ] && [ "$(df -Pm /dev/shm | awk 'NR == 2 { print $4 }')" -ge "$1" ] || return 1
+    program=$(mktemp /dev/shm/ropewalk.XXXXXX) || return 1
+    printf '#!/bin/sh\n' >"$program" && chmod 700 "$program" && "$program"
+    set -- $?
+    rm -f "$program"
+    return "$1"
+}
+
 # start_server COMMAND...: starts a server and waits until it listens. Sets $server to its process
 # and $address to its HOST:PORT. Its messages go to $folder/server.log. COMMAND must not be a shell
 # function: $server would be a shell around the server.

@@ -80,39 +80,42 @@ impl Content {
             Change::Write(offset, bytes) => {
                 let end = offset + bytes.len() as u64;
                 self.size = self.size.max(end);
-                self.overlay(*offset..end, |at| Some(bytes[(at - offset) as usize]))
+                self.overlay(*offset..end, Some(bytes))
             }
             Change::Size(size) => {
                 let old = std::mem::replace(&mut self.size, *size);
-                if old <= *size { Vec::new() } else { self.overlay(*size..old, |_| None) }
+                if old <= *size { Vec::new() } else { self.overlay(*size..old, None) }
             }
             Change::Reserve(end) => {
                 self.size = self.size.max(*end);
                 Vec::new()
             }
-            Change::Punch(range) => self.overlay(range.start..range.end.min(self.size), |_| None),
+            Change::Punch(range) => self.overlay(range.start..range.end.min(self.size), None),
         }
     }
 
-    /// Gives the bytes of `range` new values; without a value they become a hole.
-    fn overlay(&mut self, range: Range<u64>, value: impl Fn(u64) -> Option<u8>) -> Vec<u64> {
+    /// The bytes of `range` become `bytes`; without bytes they become a hole.
+    fn overlay(&mut self, range: Range<u64>, bytes: Option<&[u8]>) -> Vec<u64> {
         let numbers = range.start / SECTOR..range.end.div_ceil(SECTOR).max(range.start / SECTOR);
         for number in numbers.clone() {
             let at = number * SECTOR;
             let (from, to) = (at.max(range.start), (at + SECTOR).min(range.end));
-            let is_hole = value(from).is_none();
             // Bytes behind the end of the file count as zeros.
-            if is_hole && from == at && (to == at + SECTOR || to >= self.size) {
+            if bytes.is_none() && from == at && (to == at + SECTOR || to >= self.size) {
                 self.sectors.remove(&number);
                 continue;
             }
-            if is_hole && !self.sectors.contains_key(&number) {
+            if bytes.is_none() && !self.sectors.contains_key(&number) {
                 continue;
             }
             let sector = self.sectors.entry(number).or_insert_with(|| Arc::new([0; 512]));
-            let bytes = Arc::make_mut(sector);
-            for place in from..to {
-                bytes[(place - at) as usize] = value(place).unwrap_or(0);
+            let changed = &mut Arc::make_mut(sector)[(from - at) as usize..(to - at) as usize];
+            match bytes {
+                Some(bytes) => {
+                    let part = (from - range.start) as usize..(to - range.start) as usize;
+                    changed.copy_from_slice(&bytes[part]);
+                }
+                None => changed.fill(0),
             }
         }
         numbers.collect()

@@ -26,7 +26,7 @@ pub(crate) struct World {
 impl World {
     /// Makes a server whose file has these bytes.
     pub(crate) fn new(test: &str, bytes: Vec<u8>) -> World {
-        let scratch = Scratch::new(test);
+        let scratch = Scratch::on_disk(test);
         let server = Server::start(&scratch, &["--quiet"]);
         scratch.write("file", &bytes);
         World { scratch, server, bytes }

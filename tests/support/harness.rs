@@ -31,13 +31,25 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes both. `test` names the folder for people.
+    /// Makes both. `test` names the folder for people. The folder is in `TMPDIR`, if that is set:
+    /// `make test` chooses a folder in memory.
     pub(crate) fn new(test: &str) -> Scratch {
+        let parent = std::env::var_os("TMPDIR").filter(|folder| !folder.is_empty());
+        let on_disk = || env!("CARGO_TARGET_TMPDIR").into();
+        Scratch::new_in(&parent.map_or_else(on_disk, PathBuf::from), test)
+    }
+
+    /// Makes both. The folder is beside the programs, so it is neither in memory nor below /dev.
+    pub(crate) fn on_disk(test: &str) -> Scratch {
+        Scratch::new_in(Path::new(env!("CARGO_TARGET_TMPDIR")), test)
+    }
+
+    fn new_in(parent: &Path, test: &str) -> Scratch {
         pass_on_no_ignored_signal();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{process}-{test}"));
+        let folder = parent.join(format!("{process}-{test}"));
         fs::create_dir_all(&folder).unwrap();
         // 127.64.0.0/10. Two runs at the same time differ in the middle bits.
         let host = ((process % (1 << 13)) << 9) | ((number + 1) % (1 << 9));

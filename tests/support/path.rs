@@ -35,7 +35,15 @@ pub(crate) struct Path {
 
 impl Path {
     pub(crate) fn new(test: &str, size: usize, faults: Faults) -> Path {
-        let scratch = Scratch::new(test);
+        Path::over(Scratch::new(test), size, faults)
+    }
+
+    /// The same without faults, in a folder on a disk: there the kernel reserves space.
+    pub(crate) fn on_disk(test: &str, size: usize) -> Path {
+        Path::over(Scratch::on_disk(test), size, Faults::default())
+    }
+
+    fn over(scratch: Scratch, size: usize, faults: Faults) -> Path {
         let server = Server::start(&scratch, &[]);
         let bytes = content(size);
         scratch.write("file", &bytes);

@@ -23,7 +23,7 @@ pub(crate) struct Site {
 impl Site {
     /// A server with these options.
     pub(crate) fn start(options: &[&str]) -> Site {
-        let scratch = Site::new_folder();
+        let scratch = Scratch::new(&Site::new_name());
         let mut command = scratch.program("server");
         command.args(options);
         Site::start_command(scratch, command)
@@ -31,10 +31,11 @@ impl Site {
 
     /// A server that has this shell script for its sender.
     pub(crate) fn with_sender(script: &str) -> Site {
-        let scratch = Site::new_folder();
+        let scratch = Scratch::on_disk(&Site::new_name());
         let programs = scratch.make_dir("programs");
         let (server, sender) = (programs.join("server"), programs.join("sender"));
         // A hard link and not a copy: a program that was just written may be "busy" at its start.
+        // So the folder is on the disk that has the program.
         fs::hard_link(program_path("server"), &server).unwrap();
         fs::write(&sender, script).unwrap();
         fs::set_permissions(&sender, Permissions::from_mode(0o755)).unwrap();
@@ -42,9 +43,9 @@ impl Site {
         Site::start_command(scratch, command)
     }
 
-    fn new_folder() -> Scratch {
+    fn new_name() -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        Scratch::new(&format!("site-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+        format!("site-{}", COUNT.fetch_add(1, Ordering::Relaxed))
     }
 
     fn start_command(scratch: Scratch, mut command: Command) -> Site {

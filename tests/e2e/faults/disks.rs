@@ -375,7 +375,7 @@ fn a_classic_fetch_joins_its_parts_in_the_room_of_the_file_and_a_part() {
 
 #[test]
 fn a_limit_of_the_file_s_size_is_an_error_in_the_first_second() {
-    let path = Path::new("file-limit", 2 << 20, Default::default());
+    let path = Path::on_disk("file-limit", 2 << 20);
     let outcome = run(&mut after("ulimit -f 1024", &path.client(2)));
     outcome.failed(1, "client", "out: File too large");
     assert_eq!((path.relay.sent(), path.names().len()), (0, 0));

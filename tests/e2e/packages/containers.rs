@@ -8,7 +8,7 @@ use std::net::TcpStream;
 
 #[test]
 fn a_server_without_standard_descriptors_serves_in_a_root_without_dev() {
-    let scratch = Scratch::new("server-no-dev");
+    let scratch = Scratch::on_disk("server-no-dev");
     let bytes = content(300_000);
     scratch.write("file", &bytes);
     for closed in [">&-", "<&- >&- 2>&-"] {
@@ -35,7 +35,7 @@ fn a_server_without_standard_descriptors_serves_in_a_root_without_dev() {
 
 #[test]
 fn programs_without_standard_descriptors_start_in_a_root_without_dev() {
-    let scratch = Scratch::new("no-dev");
+    let scratch = Scratch::on_disk("no-dev");
     let server = Server::start(&scratch, &[]);
     let bytes = content(300_000);
     scratch.write("file", &bytes);

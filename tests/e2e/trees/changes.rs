@@ -58,8 +58,9 @@ fn a_folder_that_changes_all_the_time_is_fetched_without_an_error_of_the_program
     });
     for folder in 0..10 {
         let _ = fs::remove_file(trees.there(&format!("d{folder}/fifo")));
-        // The last round may have left a link in place of a folder.
-        assert!(!trees.here(&format!("d{folder}/s")).exists(), "the secret came");
+        // A link may stand in place of a folder, but nothing came through one.
+        let here = trees.here(&format!("d{folder}"));
+        assert!(here.is_symlink() || !here.join("s").exists(), "the secret came");
     }
     settle(&trees);
 }

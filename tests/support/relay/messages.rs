@@ -18,9 +18,13 @@ pub(super) fn read_block(mut source: &TcpStream, bytes: &mut Vec<u8>) -> io::Res
     }
     let is_alone = matches!(bytes[0], 2 | 5); // a hole, or "same": no payload follows
     let length = u32::from_be_bytes(bytes[4..8].try_into().unwrap());
-    bytes.resize(HEADER_SIZE + if is_alone { 0 } else { length as usize }, 0);
-    source.read_exact(&mut bytes[HEADER_SIZE..])?;
-    Ok(true)
+    let length = if is_alone { 0 } else { u64::from(length) };
+    // Memory is taken for bytes that come: where a source says words instead of a block, these
+    // bytes are no length.
+    match source.take(length).read_to_end(bytes)? as u64 == length {
+        true => Ok(true),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// Reads the head of an HTTP message, and the body that it announces.
