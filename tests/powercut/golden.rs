@@ -111,7 +111,7 @@ fn a_name_may_be_lost_or_kept_independently_of_the_data() {
     steps.push(Step::Name(Naming::Move("f".into(), "g".into(), 0)));
     steps.push(Step::Name(Naming::Add("h".into(), 0)));
     assert_states(steps.clone(), &["f:a", "g:a", "f:a h:a", "g:a h:a"]);
-    steps.extend(sync(Synced::Folder));
+    steps.extend(sync(Synced::Folder(String::new())));
     steps.push(Step::Name(Naming::Remove("g".into())));
     assert_states(steps, &["h:a", "g:a h:a"]);
 }

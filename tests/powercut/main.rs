@@ -27,4 +27,5 @@ mod states;
 #[allow(dead_code)]
 #[path = "../../src/common/testing.rs"]
 mod testing;
+mod trees;
 mod world;
