@@ -148,7 +148,10 @@ impl History {
             rest = behind;
             // The path of a name, in a folder that is known.
             let here = folders.get(&long(16)).cloned();
-            let path = |name: &[u8]| Some(joined(here.as_ref()?, str::from_utf8(name).unwrap()));
+            let path = |name: &[u8]| {
+                let name = std::str::from_utf8(name).unwrap();
+                Some(joined(here.as_ref()?, name))
+            };
             let file = known.get(&inode).copied();
             let change = |change| file.map(|file| Step::Change(file, change));
             let dress = |dress| file.map(|file| Step::Dress(file, dress));

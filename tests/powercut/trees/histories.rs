@@ -75,7 +75,7 @@ struct Story {
     random: Random,
 }
 
-/// One run: whether a program dies, whether it waits for the disk.
+/// A run to the end, with syncs.
 fn whole() -> Run {
     Run::default()
 }
@@ -217,7 +217,8 @@ fn a_file_that_is_pushed_is_the_old_or_the_new_one() {
 #[test]
 fn a_file_that_is_uploaded_by_put_is_the_old_or_the_new_one() {
     for older in [None, Some(&other as &dyn Fn(&Path))] {
-        let Some(story) = Story::new("put", Way::Put, other, older) else { return };
-        story.explore(&[(whole(), &[])], &[]);
+        let Some(mut story) = Story::new("put", Way::Put, other, older) else { return };
+        let killed = story.dies("server", 6);
+        story.explore(&[(killed, &[]), (whole(), &[])], &[]);
     }
 }
