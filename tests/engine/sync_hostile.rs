@@ -421,6 +421,43 @@ fn a_page_of_another_folder_deletes_nothing() {
 }
 
 #[test]
+fn a_folder_that_is_listed_in_part_keeps_what_is_here() {
+    let place = Place::new();
+    fs::write(place.here("mine"), b"mine").unwrap();
+    let options = TreeOptions { delete: Delete::AtMost(100), ..TreeOptions::default() };
+    let run = place.run_with(options, |stream, asked| match asked {
+        Asked::List { .. } => page_of(stream, FOLDER, &[file(b"a", 3)], PageEnd::Partial),
+        Asked::Range { .. } => answer_range(stream, asked),
+    });
+    assert_eq!((run.tally().deleted, run.refused()), (0, vec![""]));
+    assert_eq!(place.names(), ["a", "mine"]);
+}
+
+#[test]
+fn a_page_that_is_longer_than_any_may_be_is_not_waited_for() {
+    for length in [(64 << 10) + 1, 100 << 20, u32::MAX] {
+        let place = Place::new();
+        let run = place.run(move |stream, _| {
+            let header = Header::Entries { end: PageEnd::Whole, folder: FOLDER, length, crc: 0 };
+            let _ = stream.write_all(&header.encode());
+        });
+        assert!(run.error().to_string().contains("in a row"), "{length}: {}", run.error());
+        assert_eq!(place.names(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn folders_without_end_end_at_the_deepest_that_may_be() {
+    let place = Place::new();
+    let run = place.run(|stream, asked| match asked {
+        Asked::List { .. } => page(stream, &[folder(b"d")]),
+        Asked::Range { .. } => answer_range(stream, asked),
+    });
+    assert_eq!(run.tally().refused, 1, "{:?}", run.told);
+    assert_eq!(place.names().len(), 256);
+}
+
+#[test]
 fn answers_to_nothing_end_the_run() {
     let answers: [fn(&mut TcpStream); 8] = [
         |stream| data(stream, 0, b"x"),

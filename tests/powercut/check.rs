@@ -1,16 +1,19 @@
 //! Lays a state into a folder, and checks it with the programs' own code: which of its bytes count
 //! as there, and whether that is right.
 
-use crate::disk::{Content, SECTOR};
+use crate::disk::{Content, Dress, Kind, SECTOR};
 use crate::history::History;
-use crate::promise::{JOURNAL, OUT, PART, Promise, joined};
+use crate::promise::{OUT, Promise, joined};
 use crate::states::State;
 use ropewalk::codec::journal::JournalHeader;
+use ropewalk::sys::dir::Dir;
 use ropewalk::transfer::store::journal::{AUDIT_BUFFER, Journal, Subject};
 use ropewalk::transfer::store::output::Output;
 use ropewalk::transfer::store::partial::{Start, StartOptions, prepare};
-use std::fs;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// The boot of a journal after a power cut. Only the boot changes in the journal.
@@ -31,30 +34,60 @@ pub(crate) struct Expected<'a> {
     pub(crate) folder: PathBuf,
 }
 
-/// Writes `state` into the empty `folder`. With `other_boot`, its journal is of another boot. The
-/// files get new inodes, and the journal's header gets the new inode too.
+/// Writes `state` into the empty `folder`. What is in no folder is left out. With `other_boot`, its
+/// journals are of another boot. The files get new inodes, and the journals' headers get the new
+/// inodes too.
 pub(crate) fn lay(history: &History, state: &State, folder: &Path, other_boot: bool) {
-    let mut part = None;
+    let mut laid = Vec::new();
     for (name, file) in &state.names {
         let path = folder.join(name);
-        lay_file(&state.files[*file], &path);
-        if name == PART {
-            part = Some((history.files[*file].inode, fs::metadata(&path).unwrap().ino()));
+        // A folder's path comes before those of what is in it.
+        if !fs::symlink_metadata(path.parent().unwrap()).is_ok_and(|found| found.is_dir()) {
+            continue;
+        }
+        match &history.files[*file].kind {
+            Kind::File => lay_file(&state.files[*file], &path),
+            Kind::Folder => fs::create_dir(&path).unwrap(),
+            Kind::Link(text) => symlink(OsStr::from_bytes(text), &path).unwrap(),
+        }
+        laid.push((path, name, *file));
+    }
+    for (path, name, _) in &laid {
+        if let Some(part) = name.strip_suffix(".journal") {
+            let inode = state.names.get(part).map(|part| history.files[*part].inode);
+            let now = fs::metadata(folder.join(part)).ok().map(|found| found.ino());
+            lay_header(path, inode.zip(now), other_boot);
         }
     }
-    let Some(journal) = state.names.get(JOURNAL).map(|journal| &state.files[*journal]) else {
-        return;
-    };
-    if let Some((_, mut header)) = JournalHeader::parse(&journal.bytes()) {
-        header.inode = match part {
-            Some((recorded, now)) if recorded == header.inode => now,
-            _ => 0,
-        };
-        if other_boot {
-            header.boot = OTHER_BOOT;
+    for (path, _, file) in laid.iter().rev() {
+        if let Some(dress) = state.dress.get(*file) {
+            lay_dress(path, dress);
         }
-        let journal = fs::File::options().write(true).open(folder.join(JOURNAL)).unwrap();
-        journal.write_all_at(&header.encode(), 0).unwrap();
+    }
+}
+
+/// Changes the header of a journal about a part file, whose inode was and is as `part` says.
+fn lay_header(journal: &Path, part: Option<(u64, u64)>, other_boot: bool) {
+    let Some((_, mut header)) = JournalHeader::parse(&fs::read(journal).unwrap()) else { return };
+    header.inode = match part {
+        Some((recorded, now)) if recorded == header.inode => now,
+        _ => 0,
+    };
+    if other_boot {
+        header.boot = OTHER_BOOT;
+    }
+    let journal = fs::File::options().write(true).open(journal).unwrap();
+    journal.write_all_at(&header.encode(), 0).unwrap();
+}
+
+fn lay_dress(path: &Path, dress: &Dress) {
+    let is_link = fs::symlink_metadata(path).unwrap().is_symlink();
+    if let Some(mode) = dress.mode.filter(|_| !is_link) {
+        fs::set_permissions(path, Permissions::from_mode(mode & 0o7777)).unwrap();
+    }
+    if let Some((seconds, nanoseconds)) = dress.mtime {
+        let folder = Dir::open(path.parent().unwrap()).unwrap();
+        folder.set_mtime_of(path.file_name().unwrap(), seconds, nanoseconds as u32).unwrap();
     }
 }
 

@@ -1,5 +1,5 @@
-//! The content of the files in a folder, as the programs see it: sectors, sizes and names, and the
-//! calls that change them.
+//! What is in a folder, as the programs see it: the sectors and sizes of files, names, modes and
+//! mtimes, and the calls that change them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -31,7 +31,8 @@ pub(crate) enum Change {
     Punch(Range<u64>),
 }
 
-/// A change of the names in the folder. Files are numbers.
+/// A change of the names in the folder. Names are paths from it. Files, and the folders and links
+/// in it, are numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Naming {
     /// The file gets the name.
@@ -44,6 +45,36 @@ pub(crate) enum Naming {
 
 /// The names of a folder, each with its file.
 pub(crate) type Names = BTreeMap<String, usize>;
+
+/// What a number stands for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    #[default]
+    File,
+    Folder,
+    /// A symbolic link with this text.
+    Link(Vec<u8>),
+}
+
+/// The mode and the mtime of a file, folder or link. Those that nobody has set are missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Dress {
+    pub(crate) mode: Option<u32>,
+    /// In seconds and nanoseconds.
+    pub(crate) mtime: Option<(i64, i64)>,
+}
+
+impl Dress {
+    /// Takes what `new` has.
+    pub(crate) fn change(&mut self, new: Dress) {
+        *self = Dress { mode: new.mode.or(self.mode), mtime: new.mtime.or(self.mtime) };
+    }
+}
+
+/// The path of the folder that a name is in; empty for the folder itself.
+pub(crate) fn parent(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
 
 impl Content {
     /// A file without holes.
@@ -123,6 +154,13 @@ impl Content {
 }
 
 impl Naming {
+    /// The folder whose names it changes.
+    pub(crate) fn folder(&self) -> &str {
+        match self {
+            Naming::Add(name, _) | Naming::Move(_, name, _) | Naming::Remove(name) => parent(name),
+        }
+    }
+
     /// Changes `names`. If an earlier change is not on the disk, it does what it can.
     pub(crate) fn apply(&self, names: &mut Names) {
         match self {

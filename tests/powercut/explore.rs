@@ -21,7 +21,7 @@ const OF_A_CUT: usize = 8;
 const KEPT: usize = 200;
 
 /// A number from the environment.
-fn setting(name: &str, usual: u64) -> u64 {
+pub(crate) fn setting(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap())
 }
 
@@ -139,7 +139,7 @@ impl Explorer<'_> {
     /// Tries a kill without a power cut after so many steps.
     #[track_caller]
     fn within_boot(&self, expected: &Expected<'_>, length: usize) {
-        let (names, files) = self.history.seen(length);
+        let State { names, files, .. } = self.history.state_within_boot(length);
         let journal = names.get(JOURNAL).map(|file| files[*file].bytes()).unwrap_or_default();
         let is_there = names.get(PART).is_some_and(|part| files[*part].size > 0);
         let recorded = match records(&journal) {
@@ -151,7 +151,7 @@ impl Explorer<'_> {
             }
             _ => Vec::new(),
         };
-        let state = State { names, files, is_dirty: false };
+        let state = State { names, files, dress: Vec::new(), is_dirty: false };
         if let Err(wrong) = expected.look_within_boot(&state, &recorded) {
             self.fails(length, &state, &format!("a kill without a power cut: {wrong}"));
         }
@@ -192,17 +192,7 @@ impl Explorer<'_> {
 
     #[track_caller]
     fn fails(&self, length: usize, state: &State, wrong: &str) -> ! {
-        let mut shown = String::new();
-        for (at, step) in self.history.steps.iter().enumerate() {
-            let step = match step {
-                Step::Change(file, Change::Write(offset, bytes)) if bytes.len() > 200 => {
-                    format!("Change({file}, Write({offset}, {} bytes))", bytes.len())
-                }
-                step => format!("{step:?}"),
-            };
-            let mark = if at + 1 == length { ">>> the power is cut here" } else { "" };
-            shown += &format!("{at:4} {step} {mark}\n");
-        }
+        let shown = steps(self.history, length);
         let names: Vec<String> = state
             .names
             .iter()
@@ -219,4 +209,20 @@ impl Explorer<'_> {
              journal: {journal:?}\npromised: {promise:?}\n{shown}"
         );
     }
+}
+
+/// The steps of a history, one a line, with a mark after the first `length`.
+pub(crate) fn steps(history: &History, length: usize) -> String {
+    let mut shown = String::new();
+    for (at, step) in history.steps.iter().enumerate() {
+        let step = match step {
+            Step::Change(file, Change::Write(offset, bytes)) if bytes.len() > 200 => {
+                format!("Change({file}, Write({offset}, {} bytes))", bytes.len())
+            }
+            step => format!("{step:?}"),
+        };
+        let mark = if at + 1 == length { ">>> the power is cut here" } else { "" };
+        shown += &format!("{at:4} {step} {mark}\n");
+    }
+    shown
 }

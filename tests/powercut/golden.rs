@@ -1,6 +1,6 @@
 //! Tests of the model: small histories, and every state in which each can leave a disk.
 
-use crate::disk::{Change, Content, Naming};
+use crate::disk::{Change, Content, Dress, Naming};
 use crate::history::{File, History, Step, Synced};
 use crate::testing::Random;
 use std::collections::BTreeSet;
@@ -111,7 +111,7 @@ fn a_name_may_be_lost_or_kept_independently_of_the_data() {
     steps.push(Step::Name(Naming::Move("f".into(), "g".into(), 0)));
     steps.push(Step::Name(Naming::Add("h".into(), 0)));
     assert_states(steps.clone(), &["f:a", "g:a", "f:a h:a", "g:a h:a"]);
-    steps.extend(sync(Synced::Folder));
+    steps.extend(sync(Synced::Folder(String::new())));
     steps.push(Step::Name(Naming::Remove("g".into())));
     assert_states(steps, &["h:a", "g:a h:a"]);
 }
@@ -134,4 +134,39 @@ fn a_random_choice_finds_only_possible_states_and_all_of_a_few() {
     let found: BTreeSet<String> =
         (0..20_000).map(|_| format!("{:?}", cut.by_chance(&mut random))).collect();
     assert_eq!(found, all);
+}
+
+#[test]
+fn where_bytes_are_written_before_their_size_no_appended_byte_is_missing() {
+    let found = |steps: Vec<Step>| -> BTreeSet<String> {
+        let history = history(steps);
+        let cut = history.cut(history.steps.len());
+        let mut random = Random::from_seed(7);
+        (0..2000).map(|_| shown(&cut.in_order_by_chance(&mut random).files[0])).collect()
+    };
+    let appended = found(vec![write(0, b'a', 512), write(512, b'b', 512)]);
+    assert_eq!(appended, ["", "a", "ab"].map(String::from).into());
+    // A size that was set beforehand may be there alone.
+    let sized = found(vec![Step::Change(0, Change::Size(1024)), write(0, b'a', 1024)]);
+    assert!(["", "00", "0a", "aa"].iter().all(|state| sized.contains(*state)), "{sized:?}");
+}
+
+#[test]
+fn a_sync_of_a_folder_covers_its_own_names_only() {
+    let add = |name: &str| Step::Name(Naming::Add(name.into(), 0));
+    let mut steps = vec![add("d/x"), add("y")];
+    steps.extend(sync(Synced::Folder("d".into())));
+    assert_states(steps, &["d/x: f:", "d/x: f: y:"]);
+}
+
+#[test]
+fn only_a_sync_of_more_than_the_bytes_covers_an_mtime() {
+    let dress = Dress { mode: None, mtime: Some((5, 6)) };
+    for (what, expected) in
+        [(Synced::Data(0), None), (Synced::File(0), Some((5, 6))), (Synced::All, Some((5, 6)))]
+    {
+        let mut steps = vec![Step::Dress(0, dress)];
+        steps.extend(sync(what.clone()));
+        assert_eq!(history(steps).cut(3).dress[0].mtime, expected, "{what:?}");
+    }
 }

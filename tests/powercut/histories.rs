@@ -20,7 +20,7 @@ fn explore(test: &str, world: &World, history: &History, seed: u64) {
 }
 
 /// How many checkpoints a history has.
-fn checkpoints(history: &History) -> usize {
+pub(crate) fn checkpoints(history: &History) -> usize {
     let is_durable = |step: &&Step| match step {
         Step::Change(_, crate::disk::Change::Write(_, bytes)) => {
             bytes.len() == ropewalk::codec::journal::RECORD_SIZE && bytes[0] == b'D'

@@ -1,7 +1,8 @@
 //! What one or several runs did to a folder, call by call. If the power is cut after any call, this
 //! says which changes are certainly on the disk.
 
-use crate::disk::{Change, Content, Names, Naming, Sector};
+use crate::disk::{Change, Content, Dress, Kind, Names, Naming, Sector};
+use crate::states::State;
 use std::collections::BTreeMap;
 
 /// One call, or the end of a program.
@@ -11,6 +12,8 @@ pub(crate) enum Step {
     Change(usize, Change),
     /// The folder's names change.
     Name(Naming),
+    /// A file, folder or link gets a mode or an mtime.
+    Dress(usize, Dress),
     /// A thread begins to wait for the disk.
     SyncBegins(u32, Synced),
     /// The wait is over. Whether the data is on the disk.
@@ -22,19 +25,25 @@ pub(crate) enum Step {
 }
 
 /// What a thread waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Synced {
+    /// A file, with its mode and mtime.
     File(usize),
-    Folder,
+    /// A file's bytes and size.
+    Data(usize),
+    /// The names in the folder with this path.
+    Folder(String),
     All,
 }
 
-/// A file, as it was before the first step.
+/// A file, folder or link, as it was before the first step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct File {
     /// Its inode at the time of the recording.
     pub(crate) inode: u64,
     pub(crate) content: Content,
+    pub(crate) kind: Kind,
+    pub(crate) dress: Dress,
 }
 
 /// Everything that is known: the files before the first step, all on the disk, and the steps.
@@ -57,6 +66,8 @@ pub(crate) struct Pending {
     /// The changes that cut the file. Size and blocks change together, on every file system that
     /// keeps both in one place.
     pub(crate) shrinks: Vec<usize>,
+    /// The changes that gave the file a size before its bytes.
+    pub(crate) ahead: Vec<usize>,
     /// What the changes made of each sector, each with the number of the change.
     pub(crate) sectors: BTreeMap<u64, Vec<(usize, Option<Sector>)>>,
 }
@@ -68,6 +79,25 @@ pub(crate) struct Cut {
     pub(crate) names: Names,
     /// The changes of names that may be on the disk or not.
     pub(crate) namings: Vec<Naming>,
+    /// Modes and mtimes that are certainly on the disk, and later ones that may be there or not.
+    pub(crate) dress: Vec<Dress>,
+    pub(crate) dressings: Vec<(usize, Dress)>,
+}
+
+/// Where the last sync began of each file's bytes, of its mode and mtime, of each folder's names,
+/// and of everything.
+struct Covered {
+    files: Vec<usize>,
+    dress: Vec<usize>,
+    folders: BTreeMap<String, usize>,
+    all: usize,
+}
+
+impl Covered {
+    /// Whether the names of a folder are on the disk as of this step.
+    fn names(&self, folder: &str, at: usize) -> bool {
+        at < self.all || self.folders.get(folder).is_some_and(|synced| at < *synced)
+    }
 }
 
 impl Pending {
@@ -84,6 +114,9 @@ impl Pending {
         if now.size < size {
             self.shrinks.push(self.changes);
         }
+        if !matches!(change, Change::Write(offset, _) if *offset <= size) {
+            self.ahead.push(self.changes);
+        }
         if now.size != size {
             self.sizes.push((self.changes, now.size));
         }
@@ -92,41 +125,49 @@ impl Pending {
 }
 
 impl History {
-    /// The steps at which the last syncs began, of each file and of the folder. Only syncs that
-    /// ended well within the first `length` steps count.
-    fn synced(&self, length: usize) -> (Vec<usize>, usize) {
-        let (mut files, mut folder) = (vec![0; self.files.len()], 0);
+    /// The steps at which the last syncs began. Only syncs that ended well within the first
+    /// `length` steps count.
+    fn synced(&self, length: usize) -> Covered {
+        let (files, dress) = (vec![0; self.files.len()], vec![0; self.files.len()]);
+        let mut covered = Covered { files, dress, folders: BTreeMap::new(), all: 0 };
         let mut under_way = BTreeMap::new();
         for (at, step) in self.steps[..length].iter().enumerate() {
             match step {
-                Step::SyncBegins(thread, what) => drop(under_way.insert(*thread, (at, *what))),
+                Step::SyncBegins(thread, what) => drop(under_way.insert(*thread, (at, what))),
                 Step::SyncEnds(thread, good) => match under_way.remove(thread) {
-                    Some((since, Synced::File(file))) if *good => {
-                        files[file] = files[file].max(since);
+                    Some((since, what @ (Synced::File(file) | Synced::Data(file)))) if *good => {
+                        covered.files[*file] = covered.files[*file].max(since);
+                        if matches!(what, Synced::File(_)) {
+                            covered.dress[*file] = covered.dress[*file].max(since);
+                        }
                     }
-                    Some((since, Synced::Folder)) if *good => folder = folder.max(since),
+                    Some((since, Synced::Folder(path))) if *good => {
+                        let folder = covered.folders.entry(path.clone()).or_default();
+                        *folder = since.max(*folder);
+                    }
                     Some((since, Synced::All)) if *good => {
-                        files.iter_mut().for_each(|file| *file = since.max(*file));
-                        folder = folder.max(since);
+                        covered.files.iter_mut().for_each(|file| *file = since.max(*file));
+                        covered.all = covered.all.max(since);
                     }
                     _ => {}
                 },
                 _ => {}
             }
         }
-        (files, folder)
+        covered
     }
 
     /// What may be on the disk if the power is cut after `length` steps.
     pub(crate) fn cut(&self, length: usize) -> Cut {
-        let (files, folder) = self.synced(length);
+        let covered = self.synced(length);
         let mut now: Vec<Content> = self.files.iter().map(|file| file.content.clone()).collect();
         let mut cut = Cut { names: self.names.clone(), ..Cut::default() };
+        cut.dress = self.files.iter().map(|file| file.dress).collect();
         cut.files.resize_with(now.len(), Pending::default);
         let mut settled = vec![false; now.len()];
         for (at, step) in self.steps[..length].iter().enumerate() {
             match step {
-                Step::Change(file, change) if at < files[*file] => {
+                Step::Change(file, change) if at < covered.files[*file] => {
                     now[*file].apply(change);
                 }
                 Step::Change(file, change) => {
@@ -136,8 +177,14 @@ impl History {
                     }
                     pending.apply(&mut now[*file], change);
                 }
-                Step::Name(naming) if at < folder => naming.apply(&mut cut.names),
+                Step::Name(naming) if covered.names(naming.folder(), at) => {
+                    naming.apply(&mut cut.names);
+                }
                 Step::Name(naming) => cut.namings.push(naming.clone()),
+                Step::Dress(file, dress) if at < covered.all.max(covered.dress[*file]) => {
+                    cut.dress[*file].change(*dress);
+                }
+                Step::Dress(file, dress) => cut.dressings.push((*file, *dress)),
                 _ => {}
             }
         }
@@ -161,5 +208,49 @@ impl History {
             }
         }
         (names, files)
+    }
+
+    /// The modes and mtimes that the programs see then.
+    pub(crate) fn seen_dress(&self, length: usize) -> Vec<Dress> {
+        let mut all: Vec<Dress> = self.files.iter().map(|file| file.dress).collect();
+        for step in &self.steps[..length] {
+            match step {
+                Step::Dress(file, dress) => all[*file].change(*dress),
+                Step::Change(file, _) => all[*file].mtime = None,
+                _ => {}
+            }
+        }
+        all
+    }
+
+    /// What a kill without a power cut leaves after `length` steps.
+    pub(crate) fn state_within_boot(&self, length: usize) -> State {
+        let (names, files) = self.seen(length);
+        State { names, files, dress: self.seen_dress(length), is_dirty: false }
+    }
+
+    /// Whether the last run reported success.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        self.steps.last() == Some(&Step::Ends(true))
+    }
+
+    /// Whether a run has waited for nothing.
+    pub(crate) fn has_unsynced_run(&self) -> bool {
+        self.steps.contains(&Step::Begins(false))
+    }
+
+    /// Whether a run that waits for the disk has reported success within the first `length`
+    /// steps, and no further one has begun.
+    pub(crate) fn is_done(&self, length: usize) -> bool {
+        let mut waits = false;
+        let mut done = false;
+        for step in &self.steps[..length] {
+            match step {
+                Step::Begins(sync) => (waits, done) = (*sync, false),
+                Step::Ends(success) => done = *success && waits,
+                _ => {}
+            }
+        }
+        done
     }
 }

@@ -1,7 +1,7 @@
-//! The power is cut. The tests record every call of a fetch that changes the disk. A model lists
-//! the states in which the disk may then be: writes that were not synced are lost, reordered or
-//! torn. A client must go on from each state. No wrong byte may ever count as there, and no wrong
-//! file may have the output's name.
+//! The power is cut. The tests record every call of a fetch, a push or a PUT that changes the disk.
+//! A model lists the states in which the disk may then be: writes that were not synced are lost,
+//! reordered or torn. The programs must go on from each state. No wrong byte may ever count as
+//! there, and no wrong file may have its real name.
 //!
 //! `POWERCUT_STATES` is how many states are tried of a history that has too many for all.
 //! `POWERCUT_RESUMED` is how many of these a real client goes on from. A failed run prints its
@@ -27,4 +27,5 @@ mod states;
 #[allow(dead_code)]
 #[path = "../../src/common/testing.rs"]
 mod testing;
+mod trees;
 mod world;

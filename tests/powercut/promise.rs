@@ -1,7 +1,7 @@
 //! What the programs have promised when the power is cut: which bytes count as there from then on,
 //! and what OUT may be. The promise is derived from the recorded calls, without the programs' code.
 
-use crate::disk::{Change, Content, Naming};
+use crate::disk::{Change, Content, Naming, parent};
 use crate::history::{History, Step, Synced};
 use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE, Record};
 use std::ops::Range;
@@ -9,6 +9,13 @@ use std::ops::Range;
 pub(crate) const OUT: &str = "out";
 pub(crate) const PART: &str = "out.part";
 pub(crate) const JOURNAL: &str = "out.part.journal";
+
+/// The names of a file, of what becomes it, and of the journal.
+pub(crate) struct Paths<'a> {
+    pub(crate) out: &'a str,
+    pub(crate) part: &'a str,
+    pub(crate) journal: &'a str,
+}
 
 /// What must hold in every state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -85,12 +92,18 @@ fn durable(journal: &Content) -> (Vec<(u64, u64)>, Vec<u8>) {
 impl History {
     /// What holds if the power is cut after `length` steps.
     pub(crate) fn promise(&self, length: usize) -> Promise {
-        let start = self.names.get(JOURNAL).map(|journal| durable(&self.files[*journal].content));
+        self.promise_about(length, &Paths { out: OUT, part: PART, journal: JOURNAL })
+    }
+
+    /// The same for a file that has these names.
+    pub(crate) fn promise_about(&self, length: usize, paths: &Paths<'_>) -> Promise {
+        let start =
+            self.names.get(paths.journal).map(|journal| durable(&self.files[*journal].content));
         let (durable_ranges, etag) = start.unwrap_or_default();
         let mut promise =
             Promise { durable: durable_ranges, etag, is_new: false, is_unsynced: false };
         let mut names = self.names.clone();
-        let mut journal = names.get(JOURNAL).copied();
+        let mut journal = names.get(paths.journal).copied();
         let mut files: Vec<Content> = self.files.iter().map(|file| file.content.clone()).collect();
         let mut under_way = std::collections::BTreeMap::new();
         let (mut syncs, mut moved) = (true, None);
@@ -102,7 +115,7 @@ impl History {
                 }
                 Step::Ends(success) => promise.is_new |= *success && syncs,
                 Step::Change(file, change) => {
-                    let is_part = names.get(PART) == Some(file);
+                    let is_part = names.get(paths.part) == Some(file);
                     if is_part && *change == Change::Size(0) && files[*file].size > 0 {
                         promise.durable.clear(); // it starts over
                     }
@@ -110,24 +123,26 @@ impl History {
                 }
                 Step::Name(naming) => {
                     match naming {
-                        Naming::Add(name, file) if name == JOURNAL => journal = Some(*file),
-                        Naming::Move(_, to, _) if to == OUT => {
+                        Naming::Add(name, file) if name == paths.journal => journal = Some(*file),
+                        Naming::Move(_, to, _) if to == paths.out => {
                             moved = Some(at);
                             if !syncs {
                                 promise.durable.clear(); // OUT may be the old file
                             }
                         }
-                        Naming::Remove(name) if name == PART => {
+                        Naming::Remove(name) if name == paths.part => {
                             promise.durable.clear();
                         }
                         _ => {}
                     }
                     naming.apply(&mut names);
                 }
+                Step::Dress(..) => {}
                 Step::SyncBegins(thread, what) => {
-                    let what = *what;
-                    let is_journal = what == Synced::All
-                        || journal.is_some_and(|journal| what == Synced::File(journal));
+                    let is_journal = *what == Synced::All
+                        || journal.is_some_and(|journal| {
+                            [Synced::File(journal), Synced::Data(journal)].contains(what)
+                        });
                     let seen =
                         journal.filter(|_| is_journal).map(|journal| durable(&files[journal]));
                     under_way.insert(*thread, (at, what, seen));
@@ -137,7 +152,11 @@ impl History {
                         if let Some((ranges, etag)) = seen {
                             (promise.durable, promise.etag) = (ranges, etag);
                         }
-                        let folder = matches!(what, Synced::Folder | Synced::All);
+                        let folder = match what {
+                            Synced::Folder(path) => path == parent(paths.out),
+                            Synced::All => true,
+                            Synced::File(_) | Synced::Data(_) => false,
+                        };
                         promise.is_new |= folder && syncs && moved.is_some_and(|at| at < since);
                     }
                     _ => {}

@@ -1,5 +1,5 @@
 /* Replaces the C library's calls that change a disk, and writes each call with its data to the
- * log that POWERCUT_LOG names. With POWERCUT_DIE=PROGRAM:N, that program ends right after its
+ * log that POWERCUT_LOG names. Some calls go through `syscall`. With POWERCUT_DIE=PROGRAM:N, that program ends right after its
  * call number N, as by SIGKILL. recorder.rs reads the log. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -11,10 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { CREATE = 1, WRITE, SIZE, RESERVE, PUNCH, SYNC_BEGINS, SYNC_ENDS, RENAME, UNLINK, LINK };
+enum { CREATE = 1, WRITE, SIZE, RESERVE, PUNCH, SYNC_BEGINS, SYNC_ENDS, RENAME, UNLINK, LINK, MODE,
+       MTIME };
+
+/* fchmodat2, which older headers lack. */
+enum { CHMOD_AT = 452 };
 
 struct record {
     uint32_t kind, thread;
@@ -26,8 +31,10 @@ static int sink = -1;
 static long left = -1; /* calls until this program ends; -1 for ever */
 static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
 static __thread char thread_mark;
+static long (*next_syscall)(long, ...);
 
 __attribute__((constructor)) static void begin(void) {
+    next_syscall = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
     const char *path = getenv("POWERCUT_LOG"), *die = getenv("POWERCUT_DIE");
     if (!path) return;
     int opened = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -135,6 +142,7 @@ ALLOCATE(fallocate64, off64_t)
         struct record record = about(SYNC_BEGINS, fd); \
         if (!record.kind) return next(fd); \
         record.length = !strcmp(#name, "syncfs"); \
+        record.offset = !strcmp(#name, "fdatasync"); \
         pthread_mutex_lock(&order); \
         say(record, 0, 0, 0); \
         pthread_mutex_unlock(&order); \
@@ -152,6 +160,20 @@ SYNC(fsync)
 SYNC(fdatasync)
 SYNC(syncfs)
 
+/* What is new under this name; the text of a link. The caller holds `order`. */
+static void made_at(int folder, const char *name, const char *text) {
+    struct stat found;
+    int kept = errno;
+    if (sink >= 0 && !fstatat(folder, name, &found, AT_SYMLINK_NOFOLLOW)) {
+        struct record record = {.kind = CREATE, .good = 1, .inode = found.st_ino};
+        record.folder = inode_of(folder);
+        record.offset = found.st_mode;
+        record.data = text ? strlen(text) : 0;
+        say(record, name, 0, text);
+    }
+    errno = kept;
+}
+
 #define OPENAT(name) \
     int name(int folder, const char *path, int flags, ...) { \
         NEXT(name); \
@@ -166,11 +188,7 @@ SYNC(syncfs)
         int was = !fstatat(folder, path, &found, AT_SYMLINK_NOFOLLOW); \
         int fd = next(folder, path, flags, mode); \
         int kept = errno; \
-        struct record record = {.good = 1}; \
-        if (fd >= 0 && !was && (record = about(CREATE, fd)).kind) { \
-            record.folder = inode_of(folder); \
-            say(record, path, 0, 0); \
-        } \
+        if (fd >= 0 && !was) made_at(folder, path, 0); \
         pthread_mutex_unlock(&order); \
         errno = kept; \
         return fd; \
@@ -178,27 +196,101 @@ SYNC(syncfs)
 OPENAT(openat)
 OPENAT(openat64)
 
-/* A call with two names. Both are in the same folder, as these programs use it. */
-static int named(uint32_t kind, int failed, int folder, const char *first, const char *second) {
+int mkdirat(int folder, const char *path, mode_t mode) {
+    NEXT(mkdirat);
+    pthread_mutex_lock(&order);
+    int failed = next(folder, path, mode);
+    if (!failed) made_at(folder, path, 0);
+    pthread_mutex_unlock(&order);
+    return failed;
+}
+
+/* By a path, as the client makes the top of a tree. */
+int mkdir(const char *path, mode_t mode) {
+    const char *last = strrchr(path, '/');
+    if (!last || sink < 0) return mkdirat(AT_FDCWD, path, mode);
+    char *parent = strndup(path, last - path + 1);
+    int folder = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    free(parent);
+    if (folder < 0) return -1;
+    int failed = mkdirat(folder, last + 1, mode), kept = errno;
+    close(folder);
+    errno = kept;
+    return failed;
+}
+
+int symlinkat(const char *text, int folder, const char *path) {
+    NEXT(symlinkat);
+    pthread_mutex_lock(&order);
+    int failed = next(text, folder, path);
+    if (!failed) made_at(folder, path, text);
+    pthread_mutex_unlock(&order);
+    return failed;
+}
+
+/* The mode or the mtime that `fd` has now, or what has this name in it. */
+static int dressed(uint32_t kind, int failed, int fd, const char *name) {
+    struct stat found;
+    int kept = errno, flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
+    if (!failed && sink >= 0 && !fstatat(fd, name ? name : "", &found, flags)) {
+        struct record record = {.kind = kind, .good = 1, .inode = found.st_ino};
+        record.offset = kind == MODE ? found.st_mode : found.st_mtim.tv_sec;
+        record.length = found.st_mtim.tv_nsec;
+        say(record, 0, 0, 0);
+    }
+    errno = kept;
+    return failed;
+}
+
+int fchmod(int fd, mode_t mode) {
+    NEXT(fchmod);
+    pthread_mutex_lock(&order);
+    int failed = dressed(MODE, next(fd, mode), fd, 0);
+    pthread_mutex_unlock(&order);
+    return failed;
+}
+
+int chmod(const char *path, mode_t mode) {
+    NEXT(chmod);
+    pthread_mutex_lock(&order);
+    int failed = dressed(MODE, next(path, mode), AT_FDCWD, path);
+    pthread_mutex_unlock(&order);
+    return failed;
+}
+
+int futimens(int fd, const struct timespec times[2]) {
+    NEXT(futimens);
+    pthread_mutex_lock(&order);
+    int failed = dressed(MTIME, next(fd, times), fd, 0);
+    pthread_mutex_unlock(&order);
+    return failed;
+}
+
+/* A call with two names. Both are in the same folder, as these programs use it, except of a
+ * link. `inode` is that of what has the first name. */
+static int named(uint32_t kind, int failed, uint64_t inode, int folder, const char *first,
+                 const char *second) {
     int kept = errno;
-    struct record record = {.kind = kind, .good = 1, .folder = inode_of(folder)};
+    struct record record = {.kind = kind, .good = 1, .inode = inode, .folder = inode_of(folder)};
     if (!failed && sink >= 0) say(record, first, second, 0);
     errno = kept;
     return failed;
 }
 
+static uint64_t inode_at(int folder, const char *name) {
+    struct stat found;
+    int kept = errno;
+    uint64_t inode =
+        sink >= 0 && !fstatat(folder, name, &found, AT_SYMLINK_NOFOLLOW) ? found.st_ino : 0;
+    errno = kept;
+    return inode;
+}
+
 int renameat(int from, const char *old, int to, const char *new) {
     NEXT(renameat);
     pthread_mutex_lock(&order);
-    int failed = named(RENAME, next(from, old, to, new), to, old, new);
-    pthread_mutex_unlock(&order);
-    return failed;
-}
-
-int renameat2(int from, const char *old, int to, const char *new, unsigned flags) {
-    NEXT(renameat2);
-    pthread_mutex_lock(&order);
-    int failed = named(RENAME, next(from, old, to, new, flags), to, old, new);
+    uint64_t inode = inode_at(from, old);
+    int failed = named(RENAME, next(from, old, to, new), inode, to, old, new);
     pthread_mutex_unlock(&order);
     return failed;
 }
@@ -206,7 +298,8 @@ int renameat2(int from, const char *old, int to, const char *new, unsigned flags
 int linkat(int from, const char *old, int to, const char *new, int flags) {
     NEXT(linkat);
     pthread_mutex_lock(&order);
-    int failed = named(LINK, next(from, old, to, new, flags), to, old, new);
+    int failed = next(from, old, to, new, flags);
+    named(LINK, failed, failed ? 0 : inode_at(to, new), to, old, new);
     pthread_mutex_unlock(&order);
     return failed;
 }
@@ -214,7 +307,28 @@ int linkat(int from, const char *old, int to, const char *new, int flags) {
 int unlinkat(int folder, const char *name, int flags) {
     NEXT(unlinkat);
     pthread_mutex_lock(&order);
-    int failed = named(UNLINK, next(folder, name, flags), folder, name, 0);
+    uint64_t inode = inode_at(folder, name);
+    int failed = named(UNLINK, next(folder, name, flags), inode, folder, name, 0);
+    pthread_mutex_unlock(&order);
+    return failed;
+}
+
+/* What no function of the C library does. Other numbers are passed on. */
+long syscall(long number, ...) {
+    va_list rest;
+    va_start(rest, number);
+    long a = va_arg(rest, long), b = va_arg(rest, long), c = va_arg(rest, long);
+    long d = va_arg(rest, long), e = va_arg(rest, long), f = va_arg(rest, long);
+    va_end(rest);
+    if (sink < 0 || (number != SYS_renameat2 && number != SYS_utimensat && number != CHMOD_AT))
+        return next_syscall(number, a, b, c, d, e, f);
+    pthread_mutex_lock(&order);
+    uint64_t inode = number == SYS_renameat2 ? inode_at(a, (const char *)b) : 0;
+    int failed = next_syscall(number, a, b, c, d, e, f);
+    if (number == SYS_renameat2)
+        named(RENAME, failed, inode, c, (const char *)b, (const char *)d);
+    else
+        dressed(number == SYS_utimensat ? MTIME : MODE, failed, a, (const char *)b);
     pthread_mutex_unlock(&order);
     return failed;
 }

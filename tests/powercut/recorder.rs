@@ -1,6 +1,6 @@
-//! Runs a client under recorder.c, and reads what the client and its worker did to their folder.
+//! Runs a program under recorder.c, and reads what it and its workers did to a folder.
 
-use crate::disk::{Change, Content, Naming, SECTOR};
+use crate::disk::{Change, Content, Dress, Kind, Naming, SECTOR};
 use crate::history::{File, History, Step, Synced};
 use crate::support::harness::{Outcome, run};
 use ropewalk::sys::file::extents;
@@ -59,46 +59,84 @@ pub(crate) struct Run {
     pub(crate) no_sync: bool,
 }
 
+impl Run {
+    /// Has `command`, a client or a server, and its workers write to the log what they do.
+    pub(crate) fn watch(&self, command: &mut Command, log: &Path) {
+        command.env("LD_PRELOAD", library().unwrap()).env("POWERCUT_LOG", log);
+        if let Some((program, calls)) = self.dies {
+            command.env("POWERCUT_DIE", format!("{program}:{calls}"));
+        }
+    }
+}
+
 impl History {
     /// The present content of the folder, which is on the disk.
     pub(crate) fn of(folder: &Path) -> History {
         let mut history = History::default();
-        for entry in fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            let name = entry.file_name().into_string().unwrap();
-            history.names.insert(name, history.files.len());
-            let file = fs::File::open(entry.path()).unwrap();
-            let inode = file.metadata().unwrap().ino();
-            history.files.push(File { inode, content: read(&file) });
-        }
+        history.enter(folder, "");
         history
     }
 
-    /// Runs `client`, which works in `folder`, and adds what it does. Demands that every change was
-    /// recorded: otherwise the model would miss what the disk can lose.
+    /// Adds what is in `folder`, which has this path.
+    fn enter(&mut self, folder: &Path, path: &str) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = joined(path, &entry.file_name().into_string().unwrap());
+            let found = entry.metadata().unwrap();
+            let mtime = Some((found.mtime(), found.mtime_nsec()));
+            let dress = Dress { mode: Some(found.mode()), mtime };
+            let mut file = File { inode: found.ino(), dress, ..File::default() };
+            if found.is_dir() {
+                file.kind = Kind::Folder;
+                self.enter(&entry.path(), &name);
+            } else if found.is_symlink() {
+                let text = fs::read_link(entry.path()).unwrap();
+                file.kind = Kind::Link(text.into_os_string().into_encoded_bytes());
+            } else {
+                file.content = read(&fs::File::open(entry.path()).unwrap());
+            }
+            self.names.insert(name, self.files.len());
+            self.files.push(file);
+        }
+    }
+
+    /// Runs `client`, which works in `folder`, and adds what it does.
     pub(crate) fn run(&mut self, client: &mut Command, folder: &Path, how: &Run) -> Outcome {
+        let mut outcome = None;
+        self.record(folder, how, |log| {
+            how.watch(client, log);
+            if how.no_sync {
+                client.arg("--no-sync");
+            }
+            outcome.insert(run(client)).status.success()
+        });
+        outcome.unwrap()
+    }
+
+    /// Adds what programs do to `folder` that `work` runs, with a log. `work` says whether they
+    /// reported success. Demands that every change was recorded: otherwise the model would miss
+    /// what the disk can lose.
+    pub(crate) fn record(&mut self, folder: &Path, how: &Run, work: impl FnOnce(&Path) -> bool) {
         let log = folder.with_extension("log");
         fs::write(&log, b"").unwrap();
-        client.env("LD_PRELOAD", library().unwrap()).env("POWERCUT_LOG", &log);
-        if let Some((program, calls)) = how.dies {
-            client.env("POWERCUT_DIE", format!("{program}:{calls}"));
-        }
-        if how.no_sync {
-            client.arg("--no-sync");
-        }
         self.steps.push(Step::Begins(!how.no_sync));
-        let outcome = run(client);
+        let success = work(&log);
         self.add(&fs::read(&log).unwrap(), fs::metadata(folder).unwrap().ino());
-        self.steps.push(Step::Ends(outcome.status.success()));
+        self.steps.push(Step::Ends(success));
         self.is_what_is_there(folder);
-        outcome
     }
 
     /// Adds the calls of a log that concern files of the folder.
     fn add(&mut self, log: &[u8], folder: u64) {
         let mut known: BTreeMap<u64, usize> =
             self.files.iter().enumerate().map(|(file, known)| (known.inode, file)).collect();
-        let (mut names, _) = self.seen(self.steps.len());
+        let mut folders = BTreeMap::from([(folder, String::new())]);
+        let (names, _) = self.seen(self.steps.len());
+        for (name, file) in names {
+            if self.files[file].kind == Kind::Folder {
+                folders.insert(self.files[file].inode, name);
+            }
+        }
         let mut rest = log;
         while let Some((head, behind)) = rest.split_first_chunk::<HEAD>() {
             let word = |at: usize| u32::from_ne_bytes(head[at..at + 4].try_into().unwrap());
@@ -108,35 +146,49 @@ impl History {
             let (second, behind) = behind.split_at(word(44) as usize);
             let (data, behind) = behind.split_at(word(48) as usize);
             rest = behind;
-            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            // The path of a name, in a folder that is known.
+            let here = folders.get(&long(16)).cloned();
+            let path = |name: &[u8]| {
+                let name = std::str::from_utf8(name).unwrap();
+                Some(joined(here.as_ref()?, name))
+            };
             let file = known.get(&inode).copied();
-            let here = long(16) == folder;
             let change = |change| file.map(|file| Step::Change(file, change));
+            let dress = |dress| file.map(|file| Step::Dress(file, dress));
+            let synced = |what| Some(Step::SyncBegins(word(4), what));
             let step = match word(0) {
-                1 if here => {
+                1 => path(first).map(|path| {
                     known.insert(inode, self.files.len());
-                    self.files.push(File { inode, content: Content::default() });
-                    Some(Step::Name(Naming::Add(text(first), self.files.len() - 1)))
-                }
+                    let file = new_file(inode, offset as u32, data);
+                    if file.kind == Kind::Folder {
+                        folders.insert(inode, path.clone());
+                    }
+                    self.files.push(file);
+                    Step::Name(Naming::Add(path, self.files.len() - 1))
+                }),
                 2 => change(Change::Write(offset, data.to_vec())),
                 3 => change(Change::Size(length)),
                 4 => change(Change::Reserve(offset + length)),
                 5 => change(Change::Punch(offset..offset + length)),
-                6 if length == 1 => Some(Step::SyncBegins(word(4), Synced::All)),
-                6 if inode == folder => Some(Step::SyncBegins(word(4), Synced::Folder)),
-                6 => file.map(|file| Step::SyncBegins(word(4), Synced::File(file))),
+                6 if length == 1 => synced(Synced::All),
+                6 => match folders.get(&inode) {
+                    Some(path) => synced(Synced::Folder(path.clone())),
+                    None if offset == 1 => file.and_then(|file| synced(Synced::Data(file))),
+                    None => file.and_then(|file| synced(Synced::File(file))),
+                },
                 7 => Some(Step::SyncEnds(word(4), word(52) == 1)),
-                8 if here => {
-                    let file = names[&text(first)];
-                    Some(Step::Name(Naming::Move(text(first), text(second), file)))
-                }
-                9 if here => Some(Step::Name(Naming::Remove(text(first)))),
-                10 if here => Some(Step::Name(Naming::Add(text(second), names[&text(first)]))),
-                _ => None,
+                8 => path(first)
+                    .zip(path(second))
+                    .map(|(old, new)| Step::Name(Naming::Move(old, new, file.unwrap()))),
+                9 => path(first).map(|path| {
+                    folders.remove(&inode);
+                    Step::Name(Naming::Remove(path))
+                }),
+                10 => path(second).map(|path| Step::Name(Naming::Add(path, file.unwrap()))),
+                11 => dress(Dress { mode: Some(offset as u32), mtime: None }),
+                12 => dress(Dress { mode: None, mtime: Some((offset as i64, length as i64)) }),
+                kind => panic!("a record of kind {kind}"),
             };
-            if let Some(Step::Name(naming)) = &step {
-                naming.apply(&mut names);
-            }
             self.steps.extend(step);
         }
         assert!(rest.is_empty(), "the log ends within a record");
@@ -145,17 +197,42 @@ impl History {
     /// Demands that the steps lead to the present content of the folder.
     fn is_what_is_there(&self, folder: &Path) {
         let (names, files) = self.seen(self.steps.len());
+        let dress = self.seen_dress(self.steps.len());
         let there = History::of(folder);
         let known: Vec<&String> = names.keys().collect();
         assert_eq!(known, there.names.keys().collect::<Vec<_>>(), "names that were recorded");
         for (name, file) in &names {
-            let (seen, there) = (&files[*file], &there.files[there.names[name]].content);
+            let found = &there.files[there.names[name]];
+            let (seen, there) = (&files[*file], &found.content);
             assert!(
-                seen.size == there.size && seen.bytes() == there.bytes(),
+                seen.size == there.size
+                    && seen.bytes() == there.bytes()
+                    && self.files[*file].kind == found.kind,
                 "{name}: a call of a kind that is not recorded has changed it"
             );
+            let (seen, there) = (dress[*file], found.dress);
+            // A folder's mtime changes with its names, and a file's with its bytes.
+            let is_same = seen.mode == there.mode
+                && (found.kind == Kind::Folder || seen.mtime.is_none_or(|_| seen == there));
+            assert!(is_same, "{name}: {seen:?} was recorded, {there:?} is there");
         }
     }
+}
+
+/// What was created with this mode; the text of a link.
+fn new_file(inode: u64, mode: u32, text: &[u8]) -> File {
+    let kind = match mode & libc::S_IFMT {
+        libc::S_IFDIR => Kind::Folder,
+        libc::S_IFLNK => Kind::Link(text.to_vec()),
+        _ => Kind::File,
+    };
+    let dress = Dress { mode: Some(mode), mtime: None };
+    File { inode, kind, dress, ..File::default() }
+}
+
+/// The path of a name in a folder.
+fn joined(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_string() } else { format!("{folder}/{name}") }
 }
 
 /// The content of a file.

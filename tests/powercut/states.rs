@@ -1,6 +1,6 @@
 //! The states in which a disk can be after a power cut: all of them, or a random choice.
 
-use crate::disk::{Content, Names, SECTOR};
+use crate::disk::{Content, Dress, Names, SECTOR};
 use crate::history::{Cut, Pending};
 use crate::testing::Random;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub(crate) struct State {
     pub(crate) names: Names,
     pub(crate) files: Vec<Content>,
+    /// The modes and mtimes of all; empty where they do not count.
+    pub(crate) dress: Vec<Dress>,
     /// Whether a sector holds what the disk held before, which may be anything.
     pub(crate) is_dirty: bool,
 }
@@ -69,6 +71,22 @@ impl Pending {
         }
         content.sectors.split_off(&end);
         (content, is_dirty)
+    }
+
+    /// Has a size that a write gave the file only together with the bytes up to there.
+    fn in_order(&self, choices: &mut [usize]) {
+        let Some(sized) = choices[0].checked_sub(1) else { return };
+        let (change, size) = self.sizes[sized];
+        // What has its size beforehand may lack its bytes.
+        let ahead = self.sizes[..=sized].iter().filter(|(change, _)| self.ahead.contains(change));
+        let ahead = ahead.map(|(_, size)| *size).chain([self.base.size]).max().unwrap_or(0);
+        for ((at, versions), choice) in self.sectors.iter().zip(&mut choices[1..]) {
+            let is_new = at * SECTOR + SECTOR > ahead && at * SECTOR < size;
+            let due = versions.partition_point(|(version, _)| *version <= change);
+            if is_new && !(due..=versions.len()).contains(choice) {
+                *choice = due;
+            }
+        }
     }
 
     fn by_chance(&self, random: &mut Random) -> Vec<usize> {
@@ -135,7 +153,41 @@ impl Cut {
     /// A random state. Often the changes of a file reach the disk as on a real one: a prefix of the
     /// changes, or whole changes.
     pub(crate) fn by_chance(&self, random: &mut Random) -> State {
-        let files = self.files.iter().map(|file| file.content(&file.by_chance(random))).collect();
+        self.chosen(random, false)
+    }
+
+    /// The same of a file system that writes appended bytes before the size that they give, with
+    /// modes and mtimes.
+    pub(crate) fn in_order_by_chance(&self, random: &mut Random) -> State {
+        self.dressed(self.chosen(random, true), random)
+    }
+
+    /// A random state with modes and mtimes.
+    pub(crate) fn dressed_by_chance(&self, random: &mut Random) -> State {
+        self.dressed(self.chosen(random, false), random)
+    }
+
+    /// Adds modes and mtimes: what is not certain is there or not.
+    fn dressed(&self, mut state: State, random: &mut Random) -> State {
+        let share = random.below(17);
+        state.dress.clone_from(&self.dress);
+        for (file, dress) in &self.dressings {
+            if random.below(16) < share {
+                state.dress[*file].change(*dress);
+            }
+        }
+        state
+    }
+
+    fn chosen(&self, random: &mut Random, in_order: bool) -> State {
+        let file = |file: &Pending, random: &mut Random| {
+            let mut choices = file.by_chance(random);
+            if in_order {
+                file.in_order(&mut choices);
+            }
+            file.content(&choices)
+        };
+        let files = self.files.iter().map(|pending| file(pending, random)).collect();
         let prefix = random.below(self.namings.len() + 1);
         let in_order = random.below(2) == 0;
         let names: Vec<bool> = (0..self.namings.len())
@@ -147,7 +199,7 @@ impl Cut {
     fn together(&self, names: &[bool], files: Vec<(Content, bool)>) -> State {
         let is_dirty = files.iter().any(|(_, is_dirty)| *is_dirty);
         let files = files.into_iter().map(|(content, _)| content).collect();
-        State { names: self.names(names), files, is_dirty }
+        State { names: self.names(names), files, dress: Vec::new(), is_dirty }
     }
 
     fn names(&self, there: &[bool]) -> Names {

@@ -70,16 +70,21 @@ impl World {
         assert_eq!(outcome.status.success(), how.dies.is_none(), "{outcome:?}");
     }
 
-    /// Where states are laid out: in memory if there is such a folder.
+    /// Where states are laid out.
     pub(crate) fn states_folder(&self) -> PathBuf {
-        let name = format!("ropewalk-powercut-{}", self.scratch.address());
-        let shared = Path::new("/dev/shm").join(name);
-        if fs::create_dir_all(&shared).is_ok() { shared } else { self.scratch.path("states") }
+        states_folder(&self.scratch)
     }
+}
+
+/// Where the states of a test are laid out: in memory if there is such a folder.
+pub(crate) fn states_folder(scratch: &Scratch) -> PathBuf {
+    let name = format!("ropewalk-powercut-{}", scratch.address());
+    let shared = Path::new("/dev/shm").join(name);
+    if fs::create_dir_all(&shared).is_ok() { shared } else { scratch.path("states") }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(self.states_folder());
+        let _ = fs::remove_dir_all(states_folder(&self.scratch));
     }
 }

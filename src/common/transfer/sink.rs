@@ -15,7 +15,7 @@ mod stream;
 pub mod tree;
 mod work;
 
-use self::work::{Plan, Work, start_thread};
+use self::work::{Parts, Plan, Work, start_thread};
 use super::link::acceptor::Acceptor;
 use super::link::dialler::Dialler;
 use super::link::token::Token;
@@ -176,21 +176,14 @@ impl Work for Sink {
         self.queue.abort();
     }
 
-    fn recorder(&self) -> Option<&Recorder> {
-        self.recorder.as_ref()
-    }
-
-    fn rate(&self) -> Option<&Rate> {
-        self.wanted.rate.as_deref()
-    }
-
-    fn health(&self) -> &Health {
-        &self.health
-    }
-
-    fn plan(&self) -> Plan {
+    fn parts(&self) -> Parts<'_> {
         let Wanted { streams, grows, limit, .. } = self.wanted;
-        Plan { streams, grows, limit }
+        Parts {
+            health: &self.health,
+            recorder: self.recorder.as_ref(),
+            rate: self.wanted.rate.as_deref(),
+            plan: Plan { streams, grows, limit },
+        }
     }
 
     fn most_streams(&self) -> u8 {
@@ -249,9 +242,6 @@ impl Work for Sink {
 
     fn has_ended(&self) {
         let _ = self.last_byte.set(Instant::now());
-        if let Some(recorder) = &self.recorder {
-            recorder.end();
-        }
     }
 
     fn finish(

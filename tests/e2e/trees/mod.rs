@@ -4,6 +4,8 @@ mod changes;
 mod deletes;
 mod disks;
 mod entries;
+mod failing;
+mod folding;
 mod kills;
 mod old_kernel;
 mod options;

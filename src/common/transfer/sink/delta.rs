@@ -12,6 +12,7 @@ use crate::hash::Sha256Pair;
 use crate::hash::crc32c::crc32c;
 use crate::sys::file;
 use crate::sys::sync::lock;
+use crate::transfer::queue::Queue;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -47,10 +48,76 @@ pub(super) struct Copied {
     pub(super) crc: u32,
 }
 
-/// The whole units in `range`, in order. A tail belongs to none.
-pub(super) fn units(range: &Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
-    let (first, end) = (range.start.div_ceil(UNIT), range.end / UNIT);
-    (first..end).map(|number| number * UNIT..(number + 1) * UNIT)
+/// The pieces in which a range is asked for that was just claimed: each unit that the older file
+/// may have, which is copied then, and what is between them.
+pub(super) struct Pieces<'a> {
+    delta: Option<&'a Delta>,
+    queue: &'a Queue,
+    /// Where the copies go; `None` where they are of no use.
+    part: Option<&'a File>,
+    /// What was not given yet.
+    rest: Range<u64>,
+    /// The numbers of the units in it.
+    units: Range<u64>,
+    /// A unit that was copied, behind the piece that was given last.
+    ready: Option<(Range<u64>, Copied)>,
+}
+
+impl<'a> Pieces<'a> {
+    pub(super) fn new(
+        delta: Option<&'a Delta>,
+        queue: &'a Queue,
+        part: Option<&'a File>,
+        range: Range<u64>,
+    ) -> Pieces<'a> {
+        // A tail belongs to no unit.
+        let units = range.start.div_ceil(UNIT)..range.end / UNIT;
+        Pieces { delta, queue, part, rest: range, units, ready: None }
+    }
+
+    /// Copies what the older file has at `unit`. `None` where that is of no use.
+    fn copy(&self, unit: &Range<u64>) -> io::Result<Option<Copied>> {
+        let Some((delta, part)) = self.delta.zip(self.part) else { return Ok(None) };
+        if !delta.may_have(unit) || !self.queue.lock(unit) {
+            return Ok(None);
+        }
+        let copied = delta.copy(unit.start, part);
+        self.queue.unlock(unit);
+        copied
+    }
+
+    /// Gives what comes before `end`.
+    fn until(&mut self, end: u64) -> Range<u64> {
+        std::mem::replace(&mut self.rest.start, end)..end
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    /// A range, and what was copied there.
+    type Item = io::Result<(Range<u64>, Option<Copied>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.ready.is_none() && self.delta.is_some() {
+            let Some(number) = self.units.next() else { break };
+            let unit = number * UNIT..(number + 1) * UNIT;
+            match self.copy(&unit) {
+                Ok(copied) => self.ready = copied.map(|copied| (unit, copied)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        match self.ready.take() {
+            Some((unit, copied)) if self.rest.start == unit.start => {
+                Some(Ok((self.until(unit.end), Some(copied))))
+            }
+            Some((unit, copied)) => {
+                let between = self.until(unit.start);
+                self.ready = Some((unit, copied));
+                Some(Ok((between, None)))
+            }
+            None if self.rest.is_empty() => None,
+            None => Some(Ok((self.until(self.rest.end), None))),
+        }
+    }
 }
 
 impl Delta {
@@ -116,6 +183,7 @@ impl Delta {
 mod tests {
     use super::*;
     use crate::hash::Sha256;
+    use crate::transfer::queue::ranges::RangeSet;
 
     /// A nameless file with these bytes.
     fn file(name: &str, bytes: &[u8]) -> File {
@@ -145,24 +213,34 @@ mod tests {
         assert!(found == expected);
     }
 
+    /// The ranges of the pieces, each with whether it was copied.
+    fn pieces(delta: Option<&Delta>, range: Range<u64>) -> Vec<(Range<u64>, bool)> {
+        let queue = Queue::new(8 * UNIT, UNIT as u32, &RangeSet::new());
+        let part = file("pieces", b"");
+        Pieces::new(delta, &queue, Some(&part), range)
+            .map(|piece| piece.map(|(range, copied)| (range, copied.is_some())).unwrap())
+            .collect()
+    }
+
     #[test]
-    fn only_whole_units_of_the_older_file_have_a_hash() {
+    fn only_whole_units_of_the_older_file_have_a_hash_and_the_rest_is_asked_for_between_them() {
         let size = 3 * UNIT + 100;
         let delta = Delta::new(file("units", &vec![1; size as usize])).unwrap();
+        let (third, all) = (2 * UNIT..3 * UNIT, 0..4 * UNIT);
         for (range, expected) in [
-            (0..2 * UNIT, vec![0, 1]),
-            (1..2 * UNIT + 1, vec![1]),
-            (1..UNIT + 1, vec![]),
-            (0..UNIT - 1, vec![]),
-            (2 * UNIT..size, vec![2]),
+            (0..2 * UNIT, vec![(0..UNIT, true), (UNIT..2 * UNIT, true)]),
+            (1..UNIT + 1, vec![(1..UNIT + 1, false)]),
+            (0..UNIT - 1, vec![(0..UNIT - 1, false)]),
+            (2 * UNIT..size, vec![(third, true), (3 * UNIT..size, false)]),
+            (
+                1..2 * UNIT + 1,
+                vec![(1..UNIT, false), (UNIT..2 * UNIT, true), (2 * UNIT..2 * UNIT + 1, false)],
+            ),
             (0..0, vec![]),
         ] {
-            let units: Vec<_> = units(&range).collect();
-            let expected: Vec<_> =
-                expected.into_iter().map(|number| number * UNIT..(number + 1) * UNIT).collect();
-            assert_eq!(units, expected, "{range:?}");
-            assert!(units.iter().all(|unit| delta.may_have(unit)), "{range:?}");
+            assert_eq!(pieces(Some(&delta), range.clone()), expected, "{range:?}");
         }
+        assert_eq!(pieces(None, all.clone()), [(all, false)]);
         assert!(!delta.may_have(&(3 * UNIT..4 * UNIT)), "the tail of the older file");
     }
 

@@ -30,7 +30,7 @@ impl<'scope, W: Work> Pool<'scope, W> {
         work: &'scope W,
         dialler: &'scope Dialler,
     ) -> Result<Pool<'scope, W>> {
-        let Plan { streams, grows, limit } = work.plan();
+        let Plan { streams, grows, limit } = work.parts().plan;
         let growth = grows.then(|| Growth::new(streams, limit));
         let first = growth.as_ref().map_or(streams, Growth::streams);
         let (threads, begun) = (Vec::new(), Instant::now());

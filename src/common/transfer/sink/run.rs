@@ -12,6 +12,7 @@ use crate::transfer::link::dialler::Dialler;
 use crate::transfer::link::hello::{Accepted, Greeter};
 use crate::transfer::link::token::Token;
 use crate::transfer::link::{End, Link};
+use crate::transfer::trace::Recorder;
 use std::thread::Scope;
 
 /// The streams of a sink, while they may come.
@@ -40,7 +41,7 @@ pub(super) fn accept<W: Work>(
     token: &Token,
     report: impl FnMut(Report),
 ) -> Result<Report> {
-    let accepted = &*Accepted::new(work.plan().streams);
+    let accepted = &*Accepted::new(work.parts().plan.streams);
     let greeter = &Greeter {
         end: work,
         is_sink: true,
@@ -51,7 +52,7 @@ pub(super) fn accept<W: Work>(
     };
     std::thread::scope(|scope| {
         let start = || {
-            work.health().want(work.plan().streams);
+            work.health().want(work.parts().plan.streams);
             let entrance = acceptor.entrance();
             let serve = move || match acceptor.serve(greeter, &mut || {}) {
                 Err(error) if !work.is_over() => work.fail(error),
@@ -88,6 +89,7 @@ fn run<'scope, 'env, W: Work>(
     }
     work.reports(&mut report); // the parent may show what is waited for
     work.has_ended();
+    work.parts().recorder.into_iter().for_each(Recorder::end);
     end_streams(work, link, streams);
     work.finish(threads, link, &mut report)
 }

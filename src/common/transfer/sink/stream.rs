@@ -5,7 +5,7 @@
 
 use super::Sink;
 use super::channel::Channel;
-use super::delta::{self, Copied};
+use super::delta::{Copied, Pieces};
 use super::health::FLOOR_BLOCKS;
 use super::work::Work;
 use crate::codec::message::verify::Verify;
@@ -126,7 +126,7 @@ impl<'a> Conversation<'a> {
                         later = Some(delay);
                         break;
                     }
-                    Claim::Range(range) => self.ask_in_units(range, &mut message)?,
+                    Claim::Range(range) => self.ask_in_pieces(range, &mut message)?,
                     Claim::Copy(range) => {
                         self.sink.record(|to| to.mark(self.number, Mark::Again));
                         self.ask_for(range, None, &mut message);
@@ -151,39 +151,18 @@ impl<'a> Conversation<'a> {
         self.under_way < self.window.limit() && self.asked.len() < most && self.hashed < MAX_HASHED
     }
 
-    /// Asks for `range`, which was just claimed: each unit that the older file may have with the
-    /// hash of a copy, and what is between them without.
-    fn ask_in_units(&mut self, range: Range<u64>, message: &mut Vec<u8>) -> Result<(), Stop> {
-        let mut rest = range.start;
-        if self.sink.delta.is_some() {
-            for unit in delta::units(&range) {
-                let Some(copied) = self.copy(&unit)? else { continue };
-                if rest < unit.start {
-                    self.ask_for(rest..unit.start, None, message);
-                }
-                rest = unit.end;
-                self.ask_for(unit, Some(copied), message);
+    /// Asks for `range`, which was just claimed, with the hashes of what the older file may have.
+    fn ask_in_pieces(&mut self, range: Range<u64>, message: &mut Vec<u8>) -> Result<(), Stop> {
+        let Sink { delta, queue, wanted, .. } = self.sink;
+        for piece in Pieces::new(delta.as_ref(), queue, wanted.store.part(), range) {
+            let (range, copied) = piece.map_err(|error| self.full(&error))?;
+            self.ask_for(range, copied, message);
+            if copied.is_some() {
                 // The source is to look for it while the next one is copied.
                 self.channel.send(message)?;
             }
         }
-        if rest < range.end {
-            self.ask_for(rest..range.end, None, message);
-        }
         Ok(())
-    }
-
-    /// Copies what the older file has at `range`, which was just claimed. `None` where that is
-    /// of no use.
-    fn copy(&self, range: &Range<u64>) -> Result<Option<Copied>, Stop> {
-        let Sink { delta, queue, wanted, .. } = self.sink;
-        let (Some(delta), Some(part)) = (delta, wanted.store.part()) else { return Ok(None) };
-        if !delta.may_have(range) || !queue.lock(range) {
-            return Ok(None);
-        }
-        let copied = delta.copy(range.start, part);
-        queue.unlock(range);
-        copied.map_err(|error| self.full(&error))
     }
 
     fn ask_for(&mut self, range: Range<u64>, copied: Option<Copied>, message: &mut Vec<u8>) {

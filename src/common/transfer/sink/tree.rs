@@ -17,7 +17,7 @@ use self::large::Large;
 use self::meta::{Here, Meta};
 use super::health::Health;
 use super::run;
-use super::work::{Plan, Work, start_thread};
+use super::work::{Parts, Plan, Work, start_thread};
 use crate::codec::message::offer::FolderState;
 use crate::codec::message::receiver_job::TreeLimits;
 use crate::codec::message::report::{Act, Mended, Report, Tally, TreeTally};
@@ -322,21 +322,14 @@ impl Work for TreeSink {
         self.board.abort();
     }
 
-    fn recorder(&self) -> Option<&Recorder> {
-        self.recorder.as_ref()
-    }
-
-    fn rate(&self) -> Option<&Rate> {
-        self.wanted.rate.as_deref()
-    }
-
-    fn health(&self) -> &Health {
-        &self.health
-    }
-
-    fn plan(&self) -> Plan {
+    fn parts(&self) -> Parts<'_> {
         let Wanted { streams, grows, limit, .. } = self.wanted;
-        Plan { streams, grows, limit }
+        Parts {
+            health: &self.health,
+            recorder: self.recorder.as_ref(),
+            rate: self.wanted.rate.as_deref(),
+            plan: Plan { streams, grows, limit },
+        }
     }
 
     fn most_streams(&self) -> u8 {
@@ -397,9 +390,6 @@ impl Work for TreeSink {
 
     fn has_ended(&self) {
         lock(&self.opened).take();
-        if let Some(recorder) = &self.recorder {
-            recorder.end();
-        }
     }
 
     fn finish(

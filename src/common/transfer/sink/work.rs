@@ -22,6 +22,16 @@ pub(super) struct Plan {
     pub(super) limit: Option<u64>,
 }
 
+/// What a sink of either kind has.
+pub(super) struct Parts<'a> {
+    pub(super) health: &'a Health,
+    /// What records the streams, where that is wanted.
+    pub(super) recorder: Option<&'a Recorder>,
+    /// What holds the streams to a rate.
+    pub(super) rate: Option<&'a Rate>,
+    pub(super) plan: Plan,
+}
+
 /// A sink of one file or of a tree.
 pub(super) trait Work: Sync + Sized {
     /// The threads beside the streams whose end counts.
@@ -29,7 +39,7 @@ pub(super) trait Work: Sync + Sized {
     where
         Self: 'scope;
 
-    fn health(&self) -> &Health;
+    fn parts(&self) -> Parts<'_>;
 
     /// The terms in the hello of stream `number`, if this end dials.
     fn terms_of(&self, number: usize) -> Terms;
@@ -42,14 +52,6 @@ pub(super) trait Work: Sync + Sized {
 
     /// Ends the queue early.
     fn abort(&self);
-
-    /// What records the streams, where that is wanted.
-    fn recorder(&self) -> Option<&Recorder>;
-
-    /// What holds the streams to a rate.
-    fn rate(&self) -> Option<&Rate>;
-
-    fn plan(&self) -> Plan;
 
     /// The most streams that are of use, as is known now.
     fn most_streams(&self) -> u8;
@@ -88,10 +90,14 @@ pub(super) trait Work: Sync + Sized {
         report: &mut dyn FnMut(Report),
     ) -> Result<Report>;
 
+    fn health(&self) -> &Health {
+        self.parts().health
+    }
+
     /// Records something, where that is wanted. That streams are closed at the end is not
     /// recorded.
     fn record(&self, record: impl FnOnce(&Recorder)) {
-        if let Some(recorder) = self.recorder().filter(|_| !self.is_over()) {
+        if let Some(recorder) = self.parts().recorder.filter(|_| !self.is_over()) {
             record(recorder);
         }
     }
@@ -158,7 +164,7 @@ impl<W: Work> End for W {
         if !self.is_over() {
             self.fail(Error::new(ExitCode::Network, "no stream is accepted any more"));
         }
-        self.rate().into_iter().for_each(Rate::lift);
+        self.parts().rate.into_iter().for_each(Rate::lift);
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod case;
 mod file;
 mod folders;
 mod leftovers;
@@ -17,6 +18,7 @@ mod remove;
 pub mod stamps;
 mod volume;
 
+pub use self::case::Case;
 pub use self::file::{Complete, Large, NewFile};
 pub use self::path::{FolderPath, MAX_DEPTH, MAX_PATH, check_name};
 pub use self::placing::Target;

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::super::channel::Channel;
-use super::super::delta::{self, Copied};
+use super::super::delta::{Copied, Pieces};
 use super::super::health::FLOOR_BLOCKS;
 use super::super::work::Work;
 use super::entries::TOO_LARGE;
@@ -221,7 +221,7 @@ impl<'a> Conversation<'a> {
                 };
                 self.mark_again(again);
                 if !again {
-                    return self.ask_in_units(&large, range, message);
+                    return self.ask_in_pieces(&large, range, message);
                 }
                 self.ask_for_part(&large, range, None, message);
                 return Ok(());
@@ -241,29 +241,22 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Asks for a range of a large file, which was just claimed: each unit that the older file may
-    /// have with the hash of a copy, and what is between them without.
-    fn ask_in_units(
+    /// Asks for a range of a large file, which was just claimed, with the hashes of what the older
+    /// file may have.
+    fn ask_in_pieces(
         &mut self,
         large: &Arc<Large>,
         range: Range<u64>,
         message: &mut Vec<u8>,
     ) -> std::result::Result<(), Stop> {
-        let mut rest = range.start;
-        if large.delta.is_some() {
-            for unit in delta::units(&range) {
-                let Some(copied) = self.copy(large, &unit)? else { continue };
-                if rest < unit.start {
-                    self.ask_for_part(large, rest..unit.start, None, message);
-                }
-                rest = unit.end;
-                self.ask_for_part(large, unit, Some(copied), message);
+        let part = large.store.part();
+        for piece in Pieces::new(large.delta.as_ref(), &large.queue, part, range) {
+            let (range, copied) = piece.map_err(|error| self.full(large, &error))?;
+            self.ask_for_part(large, range, copied, message);
+            if copied.is_some() {
                 // The source is to look for it while the next one is copied.
                 self.channel.send(message)?;
             }
-        }
-        if rest < range.end {
-            self.ask_for_part(large, rest..range.end, None, message);
         }
         Ok(())
     }
@@ -284,20 +277,6 @@ impl<'a> Conversation<'a> {
         self.under_way += size;
         self.request_bytes += request;
         self.asked.push_back(Asked { what, since: Instant::now(), request, under_way: size });
-    }
-
-    /// Copies what the older file has at `range`, which was just claimed. `None` where that is of
-    /// no use.
-    fn copy(&self, large: &Large, range: &Range<u64>) -> std::result::Result<Option<Copied>, Stop> {
-        let (Some(delta), Some(part)) = (&large.delta, large.store.part()) else {
-            return Ok(None);
-        };
-        if !delta.may_have(range) || !large.queue.lock(range) {
-            return Ok(None);
-        }
-        let copied = delta.copy(range.start, part);
-        large.queue.unlock(range);
-        copied.map_err(|error| self.full(large, &error))
     }
 
     /// The output of a large file cannot be written.

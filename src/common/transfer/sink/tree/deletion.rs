@@ -12,7 +12,7 @@ use crate::error::{Error, system_words};
 use crate::sys::sync::lock;
 use crate::transfer::queue::board::Finished;
 use crate::transfer::store::tree::limits::{self, Census, Excess, Limit};
-use crate::transfer::store::tree::{self, FolderPath, Removed};
+use crate::transfer::store::tree::{self, Case, FolderPath, Removed};
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -34,8 +34,9 @@ pub(super) struct Deletion {
 
 #[derive(Default)]
 struct State {
-    /// Folders with entries that the source lacks, and the hashes of the names that it has.
-    folders: Vec<(FolderPath, Vec<u64>)>,
+    /// Folders with entries that the source lacks, what case means there, and the hashes of the
+    /// names that it has.
+    folders: Vec<(FolderPath, Case, Vec<u64>)>,
     /// Entries of the source.
     source: u64,
     /// Entries that were here before the run.
@@ -59,14 +60,29 @@ impl Deletion {
         if names.is_cut {
             return;
         }
-        let less = |room: usize| room.checked_sub(1);
-        match self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
-            Ok(_) => names.hashes.push(self.hash_of(name)),
-            Err(_) => {
-                self.let_go(&mut names.hashes);
-                names.is_cut = true;
-            }
+        if self.has_room() {
+            names.hashes.push(self.hash_of(names.case.unwrap_or_default(), name));
+        } else {
+            self.let_go(&mut names.hashes);
+            names.is_cut = true;
         }
+    }
+
+    /// Whether a name was taken already, in a folder where case is ignored. Takes it if not.
+    pub(super) fn is_taken(&self, names: &mut Names, name: &[u8]) -> bool {
+        let hash = self.hash_of(Case::Ignored, name);
+        names.taken.contains(&hash) || {
+            if self.has_room() {
+                names.taken.insert(hash);
+            }
+            false
+        }
+    }
+
+    /// Takes the room for one more name.
+    fn has_room(&self) -> bool {
+        let less = |room: usize| room.checked_sub(1);
+        self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
     /// Names of a folder are not needed any more.
@@ -75,14 +91,17 @@ impl Deletion {
         *hashes = Vec::new();
     }
 
-    fn hash_of(&self, name: &[u8]) -> u64 {
-        self.hasher.hash_one(name)
+    /// The hash of a name in a folder where case means this.
+    fn hash_of(&self, case: Case, name: &[u8]) -> u64 {
+        self.hasher.hash_one(&*case.key(name))
     }
 }
 
 /// Compares a folder whose entries are all in place: counts what the source lacks.
 pub(super) fn compare(sink: &TreeSink, finished: &Finished<Meta>) {
     let Here::Folder { path, is_new, names } = &finished.folder.meta.here else { return };
+    let taken = std::mem::take(&mut lock(names).taken);
+    sink.deletion.room.fetch_add(taken.len(), Ordering::Relaxed);
     if sink.wanted.options.delete == Delete::Nothing || !finished.is_whole {
         return;
     }
@@ -92,10 +111,11 @@ pub(super) fn compare(sink: &TreeSink, finished: &Finished<Meta>) {
         return sink.warn(format!("{shown}: nothing is deleted there: it has too many names"));
     }
     names.hashes.sort_unstable();
+    let case = names.case.unwrap_or_default();
     let removed = match path {
         Some(path) if !is_new => {
             let mut ignore = |_: &[u8], _: io::Result<_>| {};
-            remove(sink, path, &names.hashes, tree::Act::Count, &mut ignore)
+            remove(sink, path, (case, &names.hashes), tree::Act::Count, &mut ignore)
         }
         _ => Ok(Removed::default()),
     };
@@ -108,7 +128,7 @@ pub(super) fn compare(sink: &TreeSink, finished: &Finished<Meta>) {
             state.before += names.before + doomed;
             state.doomed += doomed;
             match doomed > 0 {
-                true => state.folders.push((path.clone(), names.hashes)),
+                true => state.folders.push((path.clone(), case, names.hashes)),
                 false => sink.deletion.let_go(&mut names.hashes),
             }
         }
@@ -142,12 +162,12 @@ pub(super) fn run(sink: &TreeSink) {
         return sink.warn(words(excess, doomed, before));
     }
     let act = if options.dry_run { tree::Act::Count } else { tree::Act::Remove };
-    for (path, hashes) in folders {
+    for (path, case, hashes) in folders {
         let mut told = |path: &[u8], done: io::Result<_>| match done {
             Ok(_) => sink.tell(Act::Deleted, path),
             Err(error) => sink.tell_refused(path, &system_words(&error)),
         };
-        match remove(sink, &path, &hashes, act, &mut told) {
+        match remove(sink, &path, (case, &hashes), act, &mut told) {
             Ok(removed) => sink.board.deleted(removed.entries(), removed.refused),
             Err(error) => {
                 sink.tell_refused(path.as_bytes(), &system_words(&error));
@@ -161,12 +181,13 @@ pub(super) fn run(sink: &TreeSink) {
 fn remove(
     sink: &TreeSink,
     path: &FolderPath,
-    hashes: &[u64],
+    (case, hashes): (Case, &[u64]),
     act: tree::Act,
     told: &mut dyn FnMut(&[u8], io::Result<crate::sys::dir::Kind>),
 ) -> io::Result<Removed> {
     let Some(store) = &sink.wanted.store else { return Ok(Removed::default()) };
-    let has = |name: &OsStr| hashes.binary_search(&sink.deletion.hash_of(name.as_bytes())).is_ok();
+    let hash_of = |name: &OsStr| sink.deletion.hash_of(case, name.as_bytes());
+    let has = |name: &OsStr| hashes.binary_search(&hash_of(name)).is_ok();
     let spares = |path: &[u8], is_folder: bool| sink.rules.exclude(path, is_folder);
     store.remove_others(path, act, &mut tree::Rules { has: &has, spares: &spares, told })
 }
@@ -201,5 +222,15 @@ mod tests {
         // What the other one had is free again.
         (6..10_u8).for_each(|name| deletion.remember(&mut one, &[name]));
         assert_eq!((one.hashes.len(), one.is_cut), (10, false));
+    }
+
+    #[test]
+    fn a_name_is_taken_by_the_first_of_those_that_differ_by_case() {
+        let (deletion, mut names) = (Deletion::with_room(2), Names::default());
+        assert!(!deletion.is_taken(&mut names, b"Name"));
+        assert!(!deletion.is_taken(&mut names, b"other"));
+        assert!(deletion.is_taken(&mut names, b"NAME") && deletion.is_taken(&mut names, b"Name"));
+        assert!(!deletion.is_taken(&mut names, b"third"), "there is no room to know it");
+        assert_eq!(names.taken.len(), 2);
     }
 }

@@ -12,13 +12,16 @@ use crate::sys::dir::{Kind as FileKind, Status};
 use crate::sys::sync::lock;
 use crate::transfer::queue::board::entries::{Fate, Folder, Found, Kind, What};
 use crate::transfer::store::names;
-use crate::transfer::store::tree::{FolderPath, Target, Tree, stamps};
+use crate::transfer::store::tree::{Case, FolderPath, Target, Tree, stamps};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 /// Why a large file is refused.
 pub(super) const TOO_LARGE: &str = "the file is larger than this server takes";
+
+/// Why the second of two names is refused that differ by case only.
+const TAKEN: &str = "this file system takes it for another name of the folder";
 
 /// What an entry has come to.
 type Decided = io::Result<(Here, What)>;
@@ -49,11 +52,17 @@ impl TreeSink {
     /// # Errors
     /// No entry can be put in place here any more.
     pub(super) fn prepare(&self, folder: &Folder<Meta>, entry: &Entry<'_>) -> Result<Found<Meta>> {
+        self.look_at_case(folder);
         self.remember(folder, entry.name);
         self.count_entry()?;
         let name = OsStr::from_bytes(entry.name);
         let decided = match entry.entry_type {
             _ if names::reserved(name).is_some() => nothing(Fate::Skipped),
+            EntryType::File | EntryType::Folder | EntryType::Link(_)
+                if self.is_taken(folder, entry.name) =>
+            {
+                Err(io::Error::new(io::ErrorKind::AlreadyExists, TAKEN))
+            }
             // The board does not take it, and tells why.
             EntryType::Folder if folder.beyond(entry.name, true).is_some() => {
                 Ok((Here::Done, What::Folder))
@@ -113,6 +122,28 @@ impl TreeSink {
         }
     }
 
+    /// Finds out what case means in a folder, before its first entry. A folder that this run has
+    /// made needs that no more than an empty one: there no name replaces another.
+    fn look_at_case(&self, folder: &Folder<Meta>) {
+        let Here::Folder { path: Some(path), is_new: false, names } = &folder.meta.here else {
+            return;
+        };
+        let Some(store) = &self.wanted.store else { return };
+        let mut names = lock(names);
+        if names.case.is_none() {
+            // What cannot be looked at is told of when something is put there.
+            names.case = Some(store.case_of(path).unwrap_or_default());
+        }
+    }
+
+    /// Whether another entry of the folder has this name but for its case, and its file system
+    /// ignores that.
+    fn is_taken(&self, folder: &Folder<Meta>, name: &[u8]) -> bool {
+        let Here::Folder { is_new: false, names, .. } = &folder.meta.here else { return false };
+        let mut names = lock(names);
+        names.case == Some(Case::Ignored) && self.deletion.is_taken(&mut names, name)
+    }
+
     /// The source has this name: it is not deleted.
     fn remember(&self, folder: &Folder<Meta>, name: &[u8]) {
         if let Here::Folder { names, is_new: false, .. } = &folder.meta.here {
@@ -122,12 +153,16 @@ impl TreeSink {
         }
     }
 
-    /// What is here under a name. Nothing is looked at in a folder that this run has made.
+    /// What is here under a name. Nothing is looked at in a folder that this run has made or found
+    /// empty.
     fn found(&self, folder: &Folder<Meta>, name: &OsStr) -> io::Result<Option<Status>> {
         let Here::Folder { path: Some(path), is_new: false, names } = &folder.meta.here else {
             return Ok(None);
         };
         let Some(store) = &self.wanted.store else { return Ok(None) };
+        if lock(names).case == Some(Case::Unknown) {
+            return Ok(None);
+        }
         let found = store.look(path, name)?;
         lock(names).before += u64::from(found.is_some());
         Ok(found)

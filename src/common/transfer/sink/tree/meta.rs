@@ -5,7 +5,8 @@
 use crate::codec::entry::{Entry, IDENTITY_SIZE};
 use crate::codec::message::offer::FolderState;
 use crate::codec::message::version::Stamp;
-use crate::transfer::store::tree::{Complete, FolderPath, Target};
+use crate::transfer::store::tree::{Case, Complete, FolderPath, Target};
+use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock};
 
 /// What the listing says, and what is here.
@@ -31,7 +32,7 @@ pub(super) enum Here {
         path: Option<FolderPath>,
         /// Whether it was made by this run, so that nothing else is in it.
         is_new: bool,
-        /// The names that the source has in it, where others are to be deleted.
+        /// The names that the source has in it, as far as they are needed.
         names: Mutex<Names>,
     },
     /// A file that is asked for, or complete.
@@ -48,6 +49,10 @@ pub(super) enum Here {
 /// The names of a folder, as hashes. Two names of one hash keep each other from being deleted.
 #[derive(Default)]
 pub(super) struct Names {
+    /// What case means there; `None` before the first entry.
+    pub(super) case: Option<Case>,
+    /// The names of entries that were taken, where case is ignored.
+    pub(super) taken: HashSet<u64>,
     pub(super) hashes: Vec<u64>,
     /// Whether there were too many: then nothing is deleted in the folder.
     pub(super) is_cut: bool,
