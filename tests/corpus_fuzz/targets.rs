@@ -261,6 +261,7 @@ pub fn wire(data: &[u8]) {
                 assert!(name.is_empty() || is_name(name));
                 assert!(after.is_empty() || is_name(after) && !after.contains(&b'/'));
             }
+            Request::Streams { wanted, .. } => assert!(wanted > 0),
             Request::Finished | Request::Leave | Request::Idle => {}
         }
         assert!(used <= LONGEST_REQUEST);

@@ -36,7 +36,7 @@ fn serve(mut stream: TcpStream, bytes: &[u8], answer: &Answer<'_>) {
                 let (start, is_hashed) = (offset as usize, hash.is_some());
                 answer(&mut stream, offset, &bytes[start..start + length as usize], is_hashed);
             }
-            Request::Idle => {}
+            Request::Idle | Request::Streams { .. } => {}
             Request::Finished | Request::Leave | Request::List { .. } => return,
         }
         buffer.copy_within(used..filled, 0);

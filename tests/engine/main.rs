@@ -13,6 +13,7 @@ mod sync_hostile;
 mod trees;
 mod waits;
 mod ways;
+mod wishes;
 mod world;
 
 /// So many bytes that look like nothing in particular.

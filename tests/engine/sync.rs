@@ -185,7 +185,6 @@ impl Pair {
             streams: STREAMS,
             grows: false,
             unchecked: false,
-            limit: None,
             rate: None,
             trace: false,
             shown: "here".into(),

@@ -117,7 +117,6 @@ impl Place {
             streams: 2,
             grows: false,
             unchecked: false,
-            limit: None,
             rate: None,
             trace: false,
             limits: None,
@@ -219,7 +218,7 @@ fn serve(mut stream: TcpStream, answer: &Answer) {
             Request::Range { name, offset, length, .. } => {
                 Some(Asked::Range { name: text(name), offset, length })
             }
-            Request::Idle => None,
+            Request::Idle | Request::Streams { .. } => None,
             Request::Finished | Request::Leave => return,
         };
         asked.iter().for_each(|asked| answer(&mut stream, asked));

@@ -163,7 +163,6 @@ pub(crate) fn sink(
         streams,
         grows: false,
         verify,
-        limit: None,
         rate: None,
         trace: false,
         shown: "out".into(),

@@ -192,7 +192,6 @@ fn wanted(plan: &TreePlan, there: &Path, here: &Path, timing: Timing) -> Wanted 
         streams: plan.streams,
         grows: false,
         unchecked: false,
-        limit: None,
         rate: None,
         trace: false,
         limits: None,

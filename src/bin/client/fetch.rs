@@ -9,7 +9,6 @@ mod offered;
 mod receiver;
 pub(crate) mod resume_hint;
 mod ropewalk_protocol;
-mod session_guard;
 mod to_descriptor;
 mod transfer;
 mod tree;
@@ -29,7 +28,6 @@ use ropewalk::codec::message::version::Existing;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::transfer::store::output::Output;
-use session_guard::SessionGuard;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -103,7 +101,7 @@ impl Fetch<'_> {
             },
             Offer::Tree(offer) => {
                 begin_children(server, offer.token)?;
-                let guard = SessionGuard::new(server, Offered::Tree(&offer), config.single_port);
+                let guard = Offered::Tree(&offer).guard(server, config.single_port);
                 let OpenDestination::Named(Named { folder, .. }) = destination else {
                     return Err(Error::protocol(NOT_REQUESTED));
                 };
@@ -125,7 +123,7 @@ impl Fetch<'_> {
             },
             Offer::Ropewalk(offer) => {
                 begin_children(server, offer.token)?;
-                let guard = SessionGuard::new(server, Offered::File(&offer), config.single_port);
+                let guard = Offered::File(&offer).guard(server, config.single_port);
                 match destination {
                     OpenDestination::Named(Named { file, .. }) => {
                         ropewalk_protocol::run(self, file?, server, &offer, &guard)
@@ -168,7 +166,7 @@ impl Fetch<'_> {
     fn tell_only(&self, server: &Server, offer: &Offer) -> Summary {
         let size = match offer {
             Offer::Ropewalk(offer) => {
-                SessionGuard::new(server, Offered::File(offer), self.config.single_port);
+                Offered::File(offer).guard(server, self.config.single_port);
                 Some(offer.size)
             }
             Offer::Classic(_) | Offer::UpToDate(_) | Offer::Tree(_) => None,

@@ -14,6 +14,7 @@ mod main_thread;
 mod picture;
 mod progress;
 mod push;
+mod session_guard;
 mod session_request;
 mod summary;
 

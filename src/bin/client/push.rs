@@ -8,7 +8,7 @@ mod source;
 
 pub(crate) use source::Source;
 
-use crate::config::{Config, TreeVerify};
+use crate::config::{Config, StreamCount, TreeVerify};
 use crate::control::Server;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -22,7 +22,7 @@ use ropewalk::codec::message::push::{
     PushOffer, PushRequest, PushSession, Pushed, PushedFile, PushedFolder,
 };
 use ropewalk::codec::message::verify::Verify;
-use ropewalk::codec::text::escape;
+use ropewalk::codec::text::{escape, escape_rest};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::hash::hex;
 use ropewalk::sys::backoff::Backoff;
@@ -111,6 +111,7 @@ impl Push<'_> {
     fn request(&self, previous: Option<[u8; 16]>) -> PushRequest {
         let config = self.config;
         let (sync, streams) = (config.start_options.sync, config.streams.at_first());
+        let most_streams = (config.streams == StreamCount::Auto).then_some(u8::MAX);
         let what = match self.source {
             Source::File { identity, name, .. } => Pushed::File(PushedFile {
                 name: name.clone(),
@@ -128,7 +129,7 @@ impl Push<'_> {
                 options: config.tree.options.clone(),
             })),
         };
-        PushRequest { streams, previous, sync, what }
+        PushRequest { streams, most_streams, previous, sync, what }
     }
 
     /// Begins to show progress, and to hash.
@@ -239,11 +240,11 @@ impl Push<'_> {
     fn summary(&self, outcome: Outcome, resumed: u64, hash: Option<&Hash>) -> Result<Summary> {
         for entry in &outcome.entries {
             let reason = entry.reason.as_deref().unwrap_or_default();
-            self.tell(entry.act, &escape(entry.path.as_bytes()), &escape(reason.as_bytes()));
+            self.tell(entry.act, &escape_rest(&entry.path), &escape_rest(reason));
         }
         match outcome.code {
             ExitCode::Success | ExitCode::Incomplete | ExitCode::DeleteRefused => {}
-            code => return Err(Error::new(code, escape(outcome.text.as_bytes()))),
+            code => return Err(Error::new(code, escape_rest(&outcome.text))),
         }
         let is_dry = self.config.tree.options.dry_run;
         if self.config.start_options.sync && !outcome.durable && !is_dry {

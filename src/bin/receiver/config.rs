@@ -56,8 +56,8 @@ pub(crate) struct Target {
 
 /// The job that a client handed over, with its descriptors ([`ReceiverJob`]).
 pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
-    let ReceiverJob { shown, trace, rate: limit, protocol } = ReceiverJob::from_json(job.object())?;
-    let rate = limit.map(Rate::new);
+    let ReceiverJob { shown, trace, rate, protocol } = ReceiverJob::from_json(job.object())?;
+    let rate = rate.map(Rate::new);
     match protocol {
         ReceiverProtocol::Classic { address, streams, piped: true } => {
             let pipe = Pipe::new(job.descriptor()?);
@@ -79,21 +79,12 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
                 Sink::Piped => Store::piped(Pipe::new(job.descriptor()?)),
                 Sink::Kept { sync, basis } => Store::Kept(kept(job, sync, basis, &shown)?),
             };
-            let wanted = Wanted {
-                size,
-                streams,
-                grows,
-                verify,
-                limit,
-                rate: rate.clone(),
-                trace,
-                shown,
-                store,
-            };
+            let wanted =
+                Wanted { size, streams, grows, verify, rate: rate.clone(), trace, shown, store };
             let sink = Box::new(sink::Sink::new(wanted, timing));
             Ok(Transfer::Ropewalk { sink, link, rate })
         }
-        ReceiverProtocol::Tree(tree) => tree_from_job(job, *tree, (shown, trace, limit)),
+        ReceiverProtocol::Tree(tree) => tree_from_job(job, *tree, (shown, trace, rate)),
     }
 }
 
@@ -101,7 +92,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
 fn tree_from_job(
     job: &mut Job,
     tree: TreeJob,
-    (shown, trace, limit): (String, bool, Option<u64>),
+    (shown, trace, rate): (String, bool, Option<Rate>),
 ) -> Result<Transfer> {
     let TreeJob { streams, top, has_folder, sync, grows, unchecked, options, limits } = tree;
     let ((link, timing), streams) = (Link::from_job(streams, job)?, streams.count());
@@ -119,12 +110,11 @@ fn tree_from_job(
         }
         None => None,
     };
-    let rate = limit.map(Rate::new).map(Arc::new);
+    let rate = rate.map(Arc::new);
     let wanted = tree::Wanted {
         streams,
         grows,
         unchecked,
-        limit,
         rate: rate.clone(),
         trace,
         shown,

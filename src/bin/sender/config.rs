@@ -39,7 +39,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
     let SenderJob { rate, protocol } = SenderJob::from_json(job.object())?;
     let rate = rate.map(|rate| Arc::new(Rate::new(rate)));
     let throttle = |streams| Throttle { rate: rate.clone(), streams };
-    let (streams, content) = match protocol {
+    let (streams, grows, content) = match protocol {
         SenderProtocol::Classic { size, block_size, streams, peer, idle, stall } => {
             let timing = Timing { idle, source_stall: stall, ..Timing::default() };
             let listener = Listener::from(job.descriptor()?);
@@ -52,8 +52,12 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
                 rate,
             ));
         }
-        SenderProtocol::Tree { streams, one_file_system } => (streams, Err(one_file_system)),
-        SenderProtocol::Ropewalk { streams, stored, version } => (streams, Ok((stored, version))),
+        SenderProtocol::Tree { streams, one_file_system, grows } => {
+            (streams, grows, Err(one_file_system))
+        }
+        SenderProtocol::Ropewalk { streams, stored, version, grows } => {
+            (streams, grows, Ok((stored, version)))
+        }
     };
     let (link, timing) = Link::from_job(streams, job)?;
     let opened = File::from(job.descriptor()?);
@@ -65,6 +69,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
         }
     };
     let source = Source::new(content, throttle(streams.count()), timing).map_err(failed)?;
+    let source = if grows { source.that_grows() } else { source };
     Ok((Task::Ropewalk { source: Box::new(source), link, streams: streams.count() }, rate))
 }
 

@@ -32,19 +32,22 @@ pub(crate) fn begin(
         let words = "this server takes no uploads: it was started without --writable";
         return Err(Refusal::new(Status::FORBIDDEN, words).into());
     };
-    if request.streams > service.max_streams {
+    // A client that leaves the number to the server takes fewer streams too.
+    let streams = match request.most_streams {
+        Some(most) => most.min(service.max_streams),
+        None => request.streams,
+    };
+    if streams > service.max_streams {
         let words = "this server allows fewer streams per transfer";
         return Err(Refusal::new(Status::FORBIDDEN, words).into());
     }
     if let Some(previous) = &request.previous {
         service.transfers.end_push(previous, Ends::Always);
     }
+    let asked = Asked { service, uploads, connection, path, request: &request, streams };
     let offer = match &request.what {
-        Pushed::File(file) => begin_file(service, uploads, connection, path, &request, file)?,
-        Pushed::Folder(folder) => {
-            let session = begin_folder(service, uploads, connection, path, &request, folder)?;
-            PushOffer::Session(session)
-        }
+        Pushed::File(file) => asked.begin_file(file)?,
+        Pushed::Folder(folder) => PushOffer::Session(asked.begin_folder(folder)?),
     };
     Ok(respond(Status::OK, &offer.to_json()))
 }
@@ -62,55 +65,61 @@ pub(crate) fn outcome(service: &Service, body: &Value) -> Result<Response, NoAns
     }
 }
 
-fn begin_file(
-    service: &Service,
-    uploads: &Uploads,
-    connection: &Connection,
-    path: &[u8],
-    request: &PushRequest,
-    file: &PushedFile,
-) -> Result<PushOffer, NoAnswer> {
-    let target = uploads.file_target(path, file)?;
-    if !file.restart && target.is_up_to_date(file) {
-        return Ok(PushOffer::UpToDate);
-    }
-    uploads.check_size(file.size)?;
-    make_way(service, &target.key)?;
-    let entry = service.table.admit(connection.peer().ip(), Instant::now())?;
-    let key = target.key.clone();
-    let prepared = uploads.prepare_file(target, path, file, request.sync)?;
-    let resumed = prepared.resumed;
-    let landing = uploads.landing().clone();
-    let content = Content::File(Box::new(FilePush { prepared, file: file.clone(), landing }));
-    let wanted = Wanted { key, path, streams: request.streams, sync: request.sync, content };
-    let session = service.transfers.offer_push(connection, entry, uploads, wanted)?;
-    Ok(PushOffer::Session(PushSession { resumed, ..session }))
+/// A request for a push that the server takes, and over how many streams it may go.
+struct Asked<'a> {
+    service: &'a Service,
+    uploads: &'a Uploads,
+    connection: &'a Connection,
+    path: &'a [u8],
+    request: &'a PushRequest,
+    streams: u8,
 }
 
-fn begin_folder(
-    service: &Service,
-    uploads: &Uploads,
-    connection: &Connection,
-    path: &[u8],
-    request: &PushRequest,
-    folder: &PushedFolder,
-) -> Result<PushSession, NoAnswer> {
-    let forbidden = |words| Err(Refusal::new(Status::FORBIDDEN, words).into());
-    let (options, rules) = (&folder.options, uploads.rules());
-    if options.owner && !rules.allow_owner {
-        return forbidden("this server sets no owners: it was started without --allow-owner");
+impl<'a> Asked<'a> {
+    fn begin_file(&self, file: &PushedFile) -> Result<PushOffer, NoAnswer> {
+        let Asked { service, uploads, connection, path, request, .. } = *self;
+        let target = uploads.file_target(path, file)?;
+        if !file.restart && target.is_up_to_date(file) {
+            return Ok(PushOffer::UpToDate);
+        }
+        uploads.check_size(file.size)?;
+        make_way(service, &target.key)?;
+        let entry = service.table.admit(connection.peer().ip(), Instant::now())?;
+        let key = target.key.clone();
+        let prepared = uploads.prepare_file(target, path, file, request.sync)?;
+        let resumed = prepared.resumed;
+        let landing = uploads.landing().clone();
+        let content = Content::File(Box::new(FilePush { prepared, file: file.clone(), landing }));
+        let wanted = self.wanted(key, content);
+        let session = service.transfers.offer_push(connection, entry, uploads, wanted)?;
+        Ok(PushOffer::Session(PushSession { resumed, ..session }))
     }
-    if options.delete != Delete::Nothing && !rules.allow_delete {
-        return forbidden("this server deletes nothing: it was started without --allow-delete");
+
+    fn begin_folder(&self, folder: &PushedFolder) -> Result<PushSession, NoAnswer> {
+        let Asked { service, uploads, connection, path, .. } = *self;
+        let forbidden = |words| Err(Refusal::new(Status::FORBIDDEN, words).into());
+        let (options, rules) = (&folder.options, uploads.rules());
+        if options.owner && !rules.allow_owner {
+            return forbidden("this server sets no owners: it was started without --allow-owner");
+        }
+        if options.delete != Delete::Nothing && !rules.allow_delete {
+            return forbidden("this server deletes nothing: it was started without --allow-delete");
+        }
+        let target = uploads.folder_target(path)?;
+        make_way(service, &target.key)?;
+        let entry = service.table.admit(connection.peer().ip(), Instant::now())?;
+        let key = target.key.clone();
+        let prepared = uploads.prepare_folder(target, options.dry_run)?;
+        let content = Content::Folder(Box::new(TreePush { prepared, folder: folder.clone() }));
+        let wanted = self.wanted(key, content);
+        Ok(service.transfers.offer_push(connection, entry, uploads, wanted)?)
     }
-    let target = uploads.folder_target(path)?;
-    make_way(service, &target.key)?;
-    let entry = service.table.admit(connection.peer().ip(), Instant::now())?;
-    let key = target.key.clone();
-    let prepared = uploads.prepare_folder(target, options.dry_run)?;
-    let content = Content::Folder(Box::new(TreePush { prepared, folder: folder.clone() }));
-    let wanted = Wanted { key, path, streams: request.streams, sync: request.sync, content };
-    Ok(service.transfers.offer_push(connection, entry, uploads, wanted)?)
+
+    fn wanted(&self, key: Key, content: Content) -> Wanted<'a> {
+        let Asked { path, streams, request, .. } = *self;
+        let (grows, sync) = (request.most_streams.is_some(), request.sync);
+        Wanted { key, path, streams, grows, sync, content }
+    }
 }
 
 /// Ends the session that writes this, if its client has gone.

@@ -166,7 +166,7 @@ impl Transfers {
         let Wanted { opened: Opened { file, identity }, path, threads } = wanted;
         let (token, stored, version) = (session.bytes(), identity.stored, identity.version);
         let streams = self.accepted(connection, token, threads);
-        let protocol = SenderProtocol::Ropewalk { streams, stored, version };
+        let protocol = SenderProtocol::Ropewalk { streams, stored, version, grows: false };
         let size = identity.version.size;
         let mut transfer = self.transfer(connection, entry, &path, Some(size));
         transfer.token = Some(session);
@@ -189,7 +189,7 @@ impl Transfers {
         let token = session.bytes();
         let TreeWish { one_file_system } = wish;
         let streams = self.accepted(connection, token, threads);
-        let protocol = SenderProtocol::Tree { streams, one_file_system };
+        let protocol = SenderProtocol::Tree { streams, one_file_system, grows: false };
         let mut transfer = self.transfer(connection, entry, &path, None);
         transfer.token = Some(session);
         let port = self.start(connection, dir.as_fd(), protocol, transfer)?;

@@ -14,6 +14,12 @@ pub fn escape(bytes: &[u8]) -> String {
     escape_limited(bytes, usize::MAX)
 }
 
+/// A text that a peer has escaped, as one line of printable text: what should have been escaped is
+/// escaped, and backslashes stay as they are.
+pub fn escape_rest(text: &str) -> String {
+    escape(text.as_bytes()).replace("\\\\", "\\")
+}
+
 /// Like [`escape`], but at most `max` bytes long, cut between two characters with `...` for the
 /// rest (and fewer dots if `max` is under 3). Time and memory are bounded by `max`.
 pub fn escape_limited(bytes: &[u8], max: usize) -> String {
@@ -92,6 +98,14 @@ mod tests {
     #[test]
     fn a_backslash_is_doubled() {
         assert_eq!(escape(b"a\\x41"), "a\\\\x41");
+    }
+
+    #[test]
+    fn an_escaped_text_stays_as_it_is() {
+        for bytes in [&b"a\\b\xff\x1b[2J"[..], "caf\u{e9}\u{202e}".as_bytes()] {
+            assert_eq!(escape_rest(&escape(bytes)), escape(bytes));
+        }
+        assert_eq!(escape_rest("a\u{1b}[2J\\x1b"), "a\\x1b[2J\\x1b");
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod dial;
 pub mod dialler;
 pub mod handed;
 pub mod hello;
+pub mod keepers;
 pub mod open;
 pub mod route;
 pub mod session_socket;

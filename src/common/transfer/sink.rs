@@ -11,6 +11,7 @@ mod follower;
 mod health;
 mod pool;
 mod run;
+mod search;
 mod stream;
 pub mod tree;
 mod work;
@@ -50,9 +51,7 @@ pub struct Wanted {
     pub grows: bool,
     /// How to check.
     pub verify: Verify,
-    /// Bytes per second at most, and what holds the streams to it.
-    pub limit: Option<u64>,
-    /// The same, for the streams to share.
+    /// What holds the streams to a limit.
     pub rate: Option<Arc<Rate>>,
     /// Whether to report what each stream does.
     pub trace: bool,
@@ -177,12 +176,12 @@ impl Work for Sink {
     }
 
     fn parts(&self) -> Parts<'_> {
-        let Wanted { streams, grows, limit, .. } = self.wanted;
+        let Wanted { streams, grows, .. } = self.wanted;
         Parts {
             health: &self.health,
             recorder: self.recorder.as_ref(),
             rate: self.wanted.rate.as_deref(),
-            plan: Plan { streams, grows, limit },
+            plan: Plan { streams, grows },
         }
     }
 

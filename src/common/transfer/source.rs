@@ -11,11 +11,13 @@ mod answers;
 mod blocks;
 mod ending;
 mod wait_blocks;
+mod wishes;
 
 use self::identity::Version;
 use super::link::acceptor::Acceptor;
 use super::link::dialler::Dialler;
-use super::link::hello::{Accepted, Greeter, tell};
+use super::link::hello::{Accepted, Greeter, close, tell};
+use super::link::keepers::Keepers;
 use super::link::token::Token;
 use super::link::{End, Event, Joined, Link, Stop, Terms};
 use super::meter::{Meter, Reading};
@@ -36,6 +38,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 use tree::Tree;
+use wishes::Wishes;
 
 /// Probes of a stream that asks for nothing: the kernel finds a dead peer within two minutes.
 const PROBES: u8 = 4;
@@ -63,6 +66,8 @@ pub struct Source {
     meter: Meter,
     /// Whether the file has ended the session.
     ending: Ending,
+    /// How many streams are wanted, where they are dialled.
+    wishes: Wishes,
     /// How the transfer ended, where the streams are dialled.
     outcome: Mutex<Option<Result<()>>>,
     settled: Condvar,
@@ -78,6 +83,8 @@ enum Halt {
     Finished,
     /// The peer said that it gives up the rest.
     Left,
+    /// The peer wants fewer streams.
+    Unneeded,
 }
 
 impl From<io::Error> for Halt {
@@ -98,9 +105,16 @@ impl Source {
             timing,
             meter: Meter::default(),
             ending: Ending::new()?,
+            wishes: Wishes::new(false),
             outcome: Mutex::default(),
             settled: Condvar::new(),
         })
+    }
+
+    /// The same, where the sink finds out how many streams it should have.
+    #[must_use]
+    pub fn that_grows(self) -> Source {
+        Source { wishes: Wishes::new(true), ..self }
     }
 
     /// The folder of a tree.
@@ -135,20 +149,24 @@ impl Source {
         Ok(self.meter.read())
     }
 
-    /// Answers on streams that `dialler` opens, as many as the session has. `report` gets
-    /// progress, and word when a session is lost.
+    /// Answers on streams that `dialler` opens, as many as are wanted and the session has. `report`
+    /// gets progress, and word when a session is lost.
     ///
     /// # Errors
     /// The file changed or cannot be read; the sink gave up; no thread can be had.
     pub fn dial(&self, dialler: &Dialler, mut report: impl FnMut(Report)) -> Result<Reading> {
         let outcome = std::thread::scope(|scope| {
-            for number in 0..usize::from(dialler.streams()) {
-                let run = move || self.keep(dialler, number);
-                if let Err(error) = thread::spawn_scoped(scope, "stream", run) {
-                    self.settle(Err(Error::system("thread", &error)));
-                }
-            }
+            let mut keepers = Keepers::default();
             let outcome = loop {
+                let wanted = self.wishes.streams().min(dialler.streams());
+                let filled = keepers.fill(scope, wanted, move |number| self.keep(dialler, number));
+                match filled {
+                    // With fewer threads than wanted it goes on.
+                    Err(error) if keepers.most() == 0 => {
+                        self.settle(Err(Error::system("thread", &error)));
+                    }
+                    Ok(()) | Err(_) => {}
+                }
                 if let Some(outcome) = self.wait_for_outcome() {
                     break outcome;
                 }
@@ -241,11 +259,17 @@ impl Source {
                     Request::Finished => return Err(Halt::Finished),
                     Request::Leave => return Err(Halt::Left),
                     Request::Idle => {}
+                    Request::Streams { wanted, turn } => {
+                        self.wishes.hear(joined.generation, turn, wanted);
+                    }
                 }
             }
             bytes.copy_within(used..filled, 0);
             filled -= used;
             answers.flush()?;
+            if joined.hello.is_some() && !self.wants(joined.number) {
+                return Err(Halt::Unneeded);
+            }
             // A sink has something to ask for at first. Where nobody answers at a data port, there
             // may be another port to try.
             let is_doubted = told.is_none() && joined.hello.is_some() && !joined.link.is_trusted();
@@ -277,9 +301,11 @@ impl Source {
                 Stop::Fatal(Error::new(ExitCode::Changed, text))
             }
             ErrorCode::Read => Stop::Fatal(Error::new(ExitCode::System, "the file cannot be read")),
-            ErrorCode::Version | ErrorCode::Request | ErrorCode::Session | ErrorCode::Other(_) => {
-                Stop::Broken(io::Error::other(text))
-            }
+            ErrorCode::Version
+            | ErrorCode::Request
+            | ErrorCode::Session
+            | ErrorCode::Left
+            | ErrorCode::Other(_) => Stop::Broken(io::Error::other(text)),
         }
     }
 }
@@ -301,13 +327,17 @@ impl End for Source {
                 let text = "the client has given up the rest";
                 Stop::Fatal(Error::new(ExitCode::Network, text))
             }
+            Err(Halt::Unneeded) => {
+                let _ = close(joined.stream, self.timing);
+                Stop::Unneeded
+            }
             Err(Halt::Broken(error)) => Stop::Broken(error),
             Err(Halt::Tell(code, text)) => self.tell(joined.stream, code, text),
         }
     }
 
-    fn wants(&self, _number: usize) -> bool {
-        true
+    fn wants(&self, number: usize) -> bool {
+        number < usize::from(self.wishes.streams())
     }
 
     fn notice(&self, _number: usize, _event: Event) {}

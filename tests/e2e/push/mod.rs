@@ -1,6 +1,7 @@
 //! `client --push`: files and folders that arrive on a server, runs that stop and resume, and what
 //! the server refuses.
 
+mod auto;
 mod files;
 mod folders;
 mod refusals;

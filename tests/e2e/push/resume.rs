@@ -65,6 +65,18 @@ fn an_interrupted_client_says_how_to_go_on() {
 }
 
 #[test]
+fn an_interrupted_client_leaves_its_place_on_the_server_at_once() {
+    let mut inbox = Inbox::open("push-leave", &["--max-transfers", "1"]);
+    let client = begin(&inbox);
+    client.signal(libc::SIGINT);
+    drop(client.finish());
+    // Not only after the idle time.
+    let line = inbox.upload_line();
+    assert!(line.ends_with(": the client has given up the rest\n"), "{line}");
+    goes_on(&inbox);
+}
+
+#[test]
 fn a_killed_sender_ends_the_client_and_the_same_command_goes_on() {
     let inbox = Inbox::open("push-kill-sender", &[]);
     let client = begin(&inbox);

@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::control::{RopewalkOffer, TreeOffer};
+use crate::control::{RopewalkOffer, Server, TreeOffer};
+use crate::session_guard::SessionGuard;
 
 /// An offer of a session.
 #[derive(Clone, Copy)]
@@ -28,6 +29,11 @@ impl Offered<'_> {
             Offered::File(offer) => offer.token,
             Offered::Tree(offer) => offer.token,
         }
+    }
+
+    /// Guards the session, which `server` has just offered. `single_port` leaves out its data port.
+    pub(super) fn guard(self, server: &Server, single_port: bool) -> SessionGuard {
+        SessionGuard::of_fetch(server, (self.port(), self.token()), single_port)
     }
 
     /// How many streams the server grants, if that was left to it.

@@ -6,10 +6,10 @@
 use super::digest::{self, Digest};
 use super::offered::Offered;
 use super::receiver::Received;
-use super::session_guard::SessionGuard;
 use super::transfer::Transfer;
 use super::{Fetch, corruption, resume_hint};
 use crate::control::{RopewalkOffer, Server};
+use crate::session_guard::SessionGuard;
 use crate::summary::Fetched;
 use ropewalk::app::terminal;
 use ropewalk::codec::amount;

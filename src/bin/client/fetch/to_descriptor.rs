@@ -6,11 +6,11 @@
 use super::digest::{self, Digest};
 use super::offered::Offered;
 use super::receiver::Received;
-use super::session_guard::SessionGuard;
 use super::transfer::Transfer;
 use super::{Fetch, classic_protocol, compare, corruption};
 use crate::control::{ClassicOffer, RopewalkOffer, Server};
 use crate::destination::OpenDescriptor;
+use crate::session_guard::SessionGuard;
 use crate::summary::Fetched;
 use ropewalk::codec::message::receiver_job::Sink;
 use ropewalk::codec::message::verify::Verify;

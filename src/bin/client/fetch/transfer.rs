@@ -4,9 +4,9 @@
 
 use super::Fetch;
 use super::offered::Offered;
-use super::session_guard::SessionGuard;
 use crate::config::StreamCount;
 use crate::control::{Answer, Offer, Server};
+use crate::session_guard::SessionGuard;
 use crate::session_request::Renewal;
 use ropewalk::app::job;
 use ropewalk::codec::message::session::Session;
@@ -77,7 +77,7 @@ impl Renewal for Transfer<'_> {
                 return Err(Error::protocol("the server offers no other session"));
             }
         };
-        let guard = SessionGuard::new(self.server, offer, self.fetch.config.single_port);
+        let guard = offer.guard(self.server, self.fetch.config.single_port);
         if !offer.is_of_same(self.offer) {
             let what = match self.offer {
                 Offered::File(_) => "the file on the server has changed",

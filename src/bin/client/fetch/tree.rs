@@ -6,10 +6,10 @@
 use super::Fetch;
 use super::offered::Offered;
 use super::receiver::Received;
-use super::session_guard::SessionGuard;
 use super::transfer::Transfer;
 use crate::config::{StreamCount, TreeVerify};
 use crate::control::{Server, TreeOffer};
+use crate::session_guard::SessionGuard;
 use crate::summary::FetchedTree;
 use ropewalk::codec::message::receiver_job::TreeJob;
 use ropewalk::codec::text::escape;

@@ -5,7 +5,9 @@
 
 use super::hash::Hash;
 use super::{Ended, Push, Source};
+use crate::config::StreamCount;
 use crate::control::{Answer, Server};
+use crate::session_guard::SessionGuard;
 use crate::session_request::{Loss, Renewal, SessionRequest};
 use ropewalk::app::job;
 use ropewalk::app::report::{Report, Tally, TreeTally};
@@ -29,6 +31,7 @@ pub(super) struct Session<'a> {
     push: &'a Push<'a>,
     server: &'a Server,
     first: PushSession,
+    guard: SessionGuard,
     state: Mutex<State>,
 }
 
@@ -43,7 +46,8 @@ struct State {
 impl<'a> Session<'a> {
     pub(super) fn new(push: &'a Push<'a>, server: &'a Server, first: PushSession) -> Session<'a> {
         let state = Mutex::new(State { token: first.token, ended: None });
-        Session { push, server, first, state }
+        let guard = guard(push, server, &first);
+        Session { push, server, first, guard, state }
     }
 
     /// The token of the last session.
@@ -81,11 +85,13 @@ impl<'a> Session<'a> {
             last
         });
         if lock(&self.state).ended.is_some() {
+            self.guard.release();
             worker.wait();
             hash.iter().for_each(|hash| hash.reached(u64::MAX));
             return Ok(true);
         }
         self.judge(&worker, last?)?;
+        self.guard.release();
         hash.iter().for_each(|hash| hash.reached(u64::MAX));
         Ok(moved)
     }
@@ -97,14 +103,15 @@ impl<'a> Session<'a> {
             single_port: config.single_port,
             handed: false,
         };
+        let grows = config.streams == StreamCount::Auto;
         let (protocol, content) = match self.push.source {
             Source::File { file, identity, .. } => {
                 let (stored, version) = (identity.stored, identity.version);
-                (SenderProtocol::Ropewalk { streams, stored, version }, file.as_fd())
+                (SenderProtocol::Ropewalk { streams, stored, version, grows }, file.as_fd())
             }
             Source::Folder { folder, .. } => {
                 let one_file_system = config.tree.one_file_system;
-                (SenderProtocol::Tree { streams, one_file_system }, folder.as_fd())
+                (SenderProtocol::Tree { streams, one_file_system, grows }, folder.as_fd())
             }
         };
         (SenderJob { rate: config.rate, protocol }, content)
@@ -193,6 +200,11 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Ends the session of `offer`, if the push ends early.
+fn guard(push: &Push<'_>, server: &Server, offer: &PushSession) -> SessionGuard {
+    SessionGuard::of_push(server, (offer.port, offer.token), push.config.single_port)
+}
+
 impl Renewal for Session<'_> {
     type Offer = PushSession;
 
@@ -221,6 +233,7 @@ impl Renewal for Session<'_> {
 
     fn hand_over(&self, offer: PushSession, lifeline: &UnixStream) -> Result<()> {
         lock(&self.state).token = offer.token;
+        self.guard.replace(guard(self.push, self.server, &offer));
         job::say(lifeline, &self.session(&offer).to_json())
             .map_err(|error| Error::system("sender", &error))
     }

@@ -70,7 +70,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) key: Key,
     /// For the log.
     pub(crate) path: &'a [u8],
+    /// How many streams, or the most where it grows.
     pub(crate) streams: u8,
+    /// Whether the receiver finds the best number.
+    pub(crate) grows: bool,
     pub(crate) sync: bool,
     pub(crate) content: Content,
 }
@@ -156,12 +159,12 @@ impl Transfers {
     ) -> Result<PushSession, Refusal> {
         let failed = |error: io::Error| unavailable(&error);
         let token = self.entrances.token().map_err(failed)?;
-        let Wanted { key, path, streams, sync, content } = wanted;
+        let Wanted { key, path, streams, grows, sync, content } = wanted;
         let listener = self.listen(connection, Some(&token), &entry)?;
         let port = listener.port().map_err(failed)?;
         let protocol = match &content {
             Content::File(push) => {
-                push.job(self.accepted(connection, token.bytes(), streams), sync)
+                push.job(self.accepted(connection, token.bytes(), streams), grows, sync)
             }
             Content::Folder(push) => {
                 let streams = self.accepted(connection, token.bytes(), streams);
@@ -171,7 +174,7 @@ impl Transfers {
                     top: push.folder.top,
                     has_folder: push.prepared.folder.is_some(),
                     sync,
-                    grows: false,
+                    grows,
                     unchecked: push.folder.unchecked,
                     options: push.folder.options.clone(),
                     limits,
@@ -213,13 +216,14 @@ impl FilePush {
     fn job(
         &self,
         streams: ropewalk::codec::message::streams::Streams,
+        grows: bool,
         sync: bool,
     ) -> ReceiverProtocol {
         ReceiverProtocol::Ropewalk {
             streams,
             sink: Sink::Kept { sync, basis: self.prepared.part.basis().is_some() },
             size: self.file.size,
-            grows: false,
+            grows,
             verify: self.file.verify,
         }
     }

@@ -2,7 +2,7 @@
 //! body of the reply.
 //!
 //! ```text
-//! {"threads":4,"protocol":2,"push":"file","name":"696d67","size":10,"stored":4096,
+//! {"threads":4,"max_threads":255,"protocol":2,"push":"file","name":"696d67","size":10,"stored":4096,
 //!  "mtime_s":1700000000,"mtime_ns":5,"tag":"...","verify":"md5","sync":1,"restart":0,"whole":0}
 //! {"threads":4,"protocol":2,"push":"folder","folder":"303132333435...","mode":493,"uid":0,
 //!  "gid":0,"mtime_s":1700000000,"mtime_ns":5,"unchecked":0,"sync":1,"tree":{...}}
@@ -31,6 +31,8 @@ const MAX_NAME: usize = 255;
 pub struct PushRequest {
     /// How many streams the client will open, 1 to 255.
     pub streams: u8,
+    /// The most streams that the client can open, 1 to 255, if it leaves the number to the server.
+    pub most_streams: Option<u8>,
     /// The session that this one takes the place of: its streams were lost.
     pub previous: Option<[u8; 16]>,
     /// Whether the server waits for its disk.
@@ -88,10 +90,9 @@ impl PushRequest {
 
     /// The request as JSON.
     pub fn to_json(&self) -> Value {
-        let mut members = vec![
-            ("threads", Value::from_u64(self.streams.into())),
-            ("protocol", Value::from_u64(2)),
-        ];
+        let mut members = vec![("threads", Value::from_u64(self.streams.into()))];
+        members.extend(self.most_streams.map(|most| ("max_threads", Value::from_u64(most.into()))));
+        members.push(("protocol", Value::from_u64(2)));
         match &self.what {
             Pushed::File(file) => {
                 members.push(("push", Value::from("file")));
@@ -136,6 +137,10 @@ impl PushRequest {
         };
         Ok(PushRequest {
             streams: fields.streams("threads")?,
+            most_streams: fields
+                .has("max_threads")
+                .then(|| fields.streams("max_threads"))
+                .transpose()?,
             previous: fields.has("previous").then(|| fields.bytes("previous")).transpose()?,
             sync: fields.flag("sync")?,
             what,
@@ -269,7 +274,8 @@ mod tests {
     #[test]
     fn requests_for_files_and_folders_survive_the_connection() {
         let nameless = FILE.replace(r#""name":"696d67","#, "");
-        for text in [FILE, &nameless, FOLDER] {
+        let auto = FILE.replace(r#""threads":4,"#, r#""threads":4,"max_threads":255,"#);
+        for text in [FILE, &nameless, &auto, FOLDER] {
             assert_eq!(read(text).ok().unwrap().to_json().to_string(), text);
         }
         let Pushed::File(file) = read(FILE).ok().unwrap().what else { panic!() };
@@ -306,6 +312,7 @@ mod tests {
             ("\"696d67\"", "\"\""),
             ("\"size\":10", "\"size\":9223372036854775808"),
             (":9,", ":1000000000,"),
+            ("\"threads\":4,", "\"threads\":4,\"max_threads\":256,"),
         ] {
             assert!(read(&FILE.replace(right, wrong)).is_err(), "{wrong}");
         }

@@ -46,6 +46,9 @@ pub enum SenderProtocol {
         stored: u64,
         /// The state that the file must stay in.
         version: Version,
+        /// Whether the sink finds the best number of streams, where the sender opens them. The
+        /// session then has the greatest number.
+        grows: bool,
     },
     /// The ropewalk protocol, for a folder and everything below it.
     Tree {
@@ -53,6 +56,8 @@ pub enum SenderProtocol {
         streams: Streams,
         /// Without what is mounted from another file system.
         one_file_system: bool,
+        /// As for a file.
+        grows: bool,
     },
 }
 
@@ -72,21 +77,23 @@ impl SenderJob {
                     ("peer", Value::from(peer.to_string())),
                 ]);
             }
-            SenderProtocol::Ropewalk { streams, stored, version } => {
+            SenderProtocol::Ropewalk { streams, stored, version, grows } => {
                 members.extend([
                     ("protocol", Value::from_u64(2)),
                     ("stored", Value::from_u64(*stored)),
                 ]);
                 members.extend(version.members());
                 members.extend(streams.members());
+                members.extend(grows.then(|| ("grows", from_flag(true))));
             }
-            SenderProtocol::Tree { streams, one_file_system } => {
+            SenderProtocol::Tree { streams, one_file_system, grows } => {
                 members.extend([
                     ("protocol", Value::from_u64(2)),
                     ("tree", from_flag(true)),
                     ("one_file_system", from_flag(*one_file_system)),
                 ]);
                 members.extend(streams.members());
+                members.extend(grows.then(|| ("grows", from_flag(true))));
             }
         }
         members.extend(self.rate.map(|rate| ("rate", Value::from_u64(rate))));
@@ -111,11 +118,13 @@ impl SenderJob {
             2 if fields.flag_if_any("tree")? => SenderProtocol::Tree {
                 streams: Streams::from_fields(&fields)?,
                 one_file_system: fields.flag("one_file_system")?,
+                grows: fields.flag_if_any("grows")?,
             },
             2 => SenderProtocol::Ropewalk {
                 streams: Streams::from_fields(&fields)?,
                 stored: fields.number("stored")?,
                 version: Version::from_fields(&fields)?,
+                grows: fields.flag_if_any("grows")?,
             },
             _ => return Err(fields.invalid("protocol")),
         };
@@ -179,7 +188,9 @@ mod tests {
         for (number, flag) in [("0", false), ("1", true)] {
             let text = TREE.replace("system\":0", &format!("system\":{number}"));
             let job = read(&text).unwrap();
-            let SenderProtocol::Tree { streams, one_file_system } = &job.protocol else { panic!() };
+            let SenderProtocol::Tree { streams, one_file_system, .. } = &job.protocol else {
+                panic!()
+            };
             assert_eq!((streams.count(), *one_file_system), (4, flag));
             assert_eq!(job.to_json().to_string(), text);
         }

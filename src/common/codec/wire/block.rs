@@ -159,6 +159,8 @@ pub enum ErrorCode {
     /// 5: no session has that token, or not any more. A server sends it at its control port, and
     /// a source after it has sent error 1 or 2.
     Session,
+    /// 6: the source gives up what is missing, and the session is over.
+    Left,
     /// Any other number: the text has the reason.
     Other(u8),
 }
@@ -171,6 +173,7 @@ impl ErrorCode {
             ErrorCode::Version => 3,
             ErrorCode::Request => 4,
             ErrorCode::Session => 5,
+            ErrorCode::Left => 6,
             ErrorCode::Other(number) => number,
         }
     }
@@ -182,6 +185,7 @@ impl ErrorCode {
             3 => ErrorCode::Version,
             4 => ErrorCode::Request,
             5 => ErrorCode::Session,
+            6 => ErrorCode::Left,
             other => ErrorCode::Other(other),
         }
     }

@@ -69,6 +69,15 @@ pub enum Request<'a> {
     },
     /// Kind 5: nothing. An idle sink sends this so that the other side knows that it is there.
     Idle,
+    /// Kind 6: so many streams are wanted from now on. For a source that dials, where the sink
+    /// finds the number.
+    Streams {
+        /// How many, 1 to 255.
+        wanted: u8,
+        /// The number of this wish, in the place of `offset`. Streams carry wishes past each
+        /// other: the one with the highest number counts.
+        turn: u64,
+    },
 }
 
 const KIND_RANGE: u8 = 1;
@@ -76,6 +85,7 @@ const KIND_FINISHED: u8 = 2;
 const KIND_LEAVE: u8 = 3;
 const KIND_LIST: u8 = 4;
 const KIND_IDLE: u8 = 5;
+const KIND_STREAMS: u8 = 6;
 
 const FLAG_HASH: u8 = 0x01;
 
@@ -118,6 +128,11 @@ impl<'a> Request<'a> {
             Request::Finished => head[0] = KIND_FINISHED,
             Request::Leave => head[0] = KIND_LEAVE,
             Request::Idle => head[0] = KIND_IDLE,
+            Request::Streams { wanted, turn } => {
+                head[0] = KIND_STREAMS;
+                head[8..16].copy_from_slice(&turn.to_be_bytes());
+                head[16..20].copy_from_slice(&u32::from(*wanted).to_be_bytes());
+            }
             Request::List { name, after, room } => {
                 head[0] = KIND_LIST;
                 head[16..20].copy_from_slice(&room.to_be_bytes());
@@ -142,7 +157,7 @@ impl<'a> Request<'a> {
         let most = match head[0] {
             KIND_RANGE => LONGEST_RANGE,
             KIND_LIST => LONGEST_LIST,
-            KIND_FINISHED | KIND_LEAVE | KIND_IDLE => 0,
+            KIND_FINISHED | KIND_LEAVE | KIND_IDLE | KIND_STREAMS => 0,
             _ => return Err(WireError::Field("kind")),
         };
         if length > most {
@@ -158,6 +173,7 @@ impl<'a> Request<'a> {
             KIND_LIST => list(head, rest)?,
             KIND_FINISHED => Request::Finished,
             KIND_LEAVE => Request::Leave,
+            KIND_STREAMS => streams(head)?,
             _ => Request::Idle,
         };
         Ok(Some((whole, request)))
@@ -194,6 +210,13 @@ fn range<'a>(head: &[u8; REQUEST_SIZE], rest: &'a [u8]) -> Result<Request<'a>, W
         }
     };
     Ok(Request::Range { name, identity, offset, length, hash })
+}
+
+fn streams(head: &[u8; REQUEST_SIZE]) -> Result<Request<'static>, WireError> {
+    match u8::try_from(u32_at(head, 16)) {
+        Ok(wanted @ 1..) => Ok(Request::Streams { wanted, turn: u64_at(head, 8) }),
+        _ => Err(WireError::Field("length")),
+    }
 }
 
 fn list<'a>(head: &[u8; REQUEST_SIZE], rest: &'a [u8]) -> Result<Request<'a>, WireError> {

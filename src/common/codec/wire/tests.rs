@@ -34,8 +34,19 @@ const BOTH: Request<'static> = Request::Range {
 };
 const LIST: Request<'static> = Request::List { name: b"a", after: b"b.jpg", room: MAX_ROOM };
 const TOP: Request<'static> = Request::List { name: b"", after: b"", room: MIN_ROOM };
-const REQUESTS: [Request<'static>; 9] =
-    [RANGE, HASHED, NAMED, BOTH, LIST, TOP, Request::Finished, Request::Leave, Request::Idle];
+const STREAMS: Request<'static> = Request::Streams { wanted: 16, turn: 2 };
+const REQUESTS: [Request<'static>; 10] = [
+    RANGE,
+    HASHED,
+    NAMED,
+    BOTH,
+    LIST,
+    TOP,
+    Request::Finished,
+    Request::Leave,
+    Request::Idle,
+    STREAMS,
+];
 const DATA: Header = Header::Data { offset: 5 << 30, length: 4096, crc: 0x0102_0304 };
 const HOLE: Header = Header::Hole { offset: 4096, length: 4096, run: 5 << 30 };
 const ERROR: Header = Header::Error { code: ErrorCode::Changed, length: 7, crc: 1 };
@@ -101,6 +112,7 @@ fn golden_requests() {
         (Request::Finished, "0200000000000000000000000000000000000000d242b944"),
         (Request::Leave, "0300000000000000000000000000000000000000e5014ef9"),
         (Request::Idle, "050000000000000000000000000000000000000056897f77"),
+        (STREAMS, "06000000000000000000000000000002000000106f317f87"),
     ] {
         assert_eq!(hex(&request.encode()), bytes, "{request:?}");
     }
@@ -175,6 +187,7 @@ fn a_written_message_reads_back() {
     assert_eq!(Request::parse(&bytes), Ok(Some((bytes.len(), list))));
     let other = Header::Error { code: ErrorCode::Other(99), length: 0, crc: 0 };
     let session = Header::Error { code: ErrorCode::Session, length: 0, crc: 0 };
+    let left = Header::Error { code: ErrorCode::Left, length: 0, crc: 0 };
     let unknown = Header::Refused { code: RefusalCode::Other(99), length: 0, crc: 0 };
     let outside = Header::Refused { code: RefusalCode::NotEntered, length: 0, crc: 0 };
     // An identity is no offset: any bytes are one.
@@ -190,6 +203,7 @@ fn a_written_message_reads_back() {
         CHANGED,
         Header::Wait,
         session,
+        left,
         other,
         unknown,
         outside,
@@ -296,6 +310,14 @@ fn requests_are_bounded() {
     }
 }
 
+#[test]
+fn a_number_of_streams_is_one_that_there_can_be() {
+    for (wanted, good) in [(0u32, false), (1, true), (255, true), (256, false), (1 << 31, false)] {
+        let bytes = resealed(&STREAMS, 16, &wanted.to_be_bytes());
+        assert_eq!(Request::parse(&bytes).is_ok(), good, "{wanted}");
+    }
+}
+
 /// It is refused before any of it is waited for.
 #[test]
 fn the_rest_of_a_request_is_bounded() {
@@ -305,6 +327,7 @@ fn the_rest_of_a_request_is_bounded() {
         (Request::Finished, 0),
         (Request::Leave, 0),
         (Request::Idle, 0),
+        (STREAMS, 0),
     ] {
         let head = |rest: u16| {
             let mut head = *request.encode().first_chunk::<REQUEST_SIZE>().unwrap();

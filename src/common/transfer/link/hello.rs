@@ -179,6 +179,14 @@ impl<E: End> Greeter<'_, E> {
 pub fn tell(stream: &Stream, code: ErrorCode, text: &str, timing: Timing) -> io::Result<()> {
     let header = Header::Error { code, length: text.len() as u32, crc: crc32c(text.as_bytes()) };
     stream.write_all(&[&header.encode()[..], text.as_bytes()].concat())?;
+    close(stream, timing)
+}
+
+/// Ends a stream, and waits until the peer has read all that was sent on it.
+///
+/// # Errors
+/// The stream has failed.
+pub fn close(stream: &Stream, timing: Timing) -> io::Result<()> {
     stream.reset_on_close(false);
     stream.shut(Shutdown::Write);
     let deadline = Instant::now() + timing.linger;

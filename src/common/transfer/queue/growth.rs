@@ -66,7 +66,7 @@ const LOW_IN_A_ROW: u32 = 2;
 #[derive(Debug)]
 pub struct Growth {
     most: u8,
-    /// The user's limit, in bytes a second.
+    /// The limit of the user or of the server, in bytes a second.
     limit: Option<u64>,
     streams: u8,
     question: Question,
@@ -131,11 +131,11 @@ enum Look {
 }
 
 impl Growth {
-    /// A search up to `most` streams. Together they may bring `limit` bytes a second.
-    pub fn new(most: u8, limit: Option<u64>) -> Growth {
+    /// A search up to `most` streams.
+    pub fn new(most: u8) -> Growth {
         Growth {
             most: most.max(1),
-            limit,
+            limit: None,
             streams: FIRST_STREAMS.min(most.max(1)),
             question: Question::First,
             phase: Phase::Settling(Duration::ZERO),
@@ -153,6 +153,11 @@ impl Growth {
     pub fn stop_at(&mut self, most: u8) {
         self.most = self.most.min(most.max(1));
         self.streams = self.streams.min(self.most);
+    }
+
+    /// Together the streams may bring `limit` bytes a second from now on.
+    pub fn is_limited_to(&mut self, limit: Option<u64>) {
+        self.limit = limit;
     }
 
     /// Takes a reading: `bytes` have come by `now`, which counts from the start. `round_trip` is

@@ -63,6 +63,11 @@ impl Rate {
         self.changed.notify_all();
     }
 
+    /// The limit now, in bytes per second.
+    pub fn limit(&self) -> u64 {
+        lock(&self.bucket).rate
+    }
+
     /// How many of `wanted` bytes to take at once: at most a burst, so that the bytes flow evenly.
     pub fn piece(&self, wanted: u64) -> u64 {
         wanted.min(lock(&self.bucket).burst())

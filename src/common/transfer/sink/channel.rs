@@ -31,6 +31,8 @@ pub(super) struct Channel<'a> {
     waiting: Option<Instant>,
     /// When the others were last told that blocks are good.
     told: Option<Instant>,
+    /// The number of the last wish for streams that was sent here.
+    wish: u32,
     /// Whether there is another port to try while nothing good has come here.
     doubted: bool,
 }
@@ -55,6 +57,7 @@ impl<'a> Channel<'a> {
             greeted: false,
             waiting: None,
             told: None,
+            wish: 0,
             doubted: !joined.link.is_trusted(),
         }
     }
@@ -180,9 +183,13 @@ impl<'a> Channel<'a> {
         self.stay_in_touch()
     }
 
-    /// Tells the source that this end is there, if it has heard nothing for long: what carries the
-    /// stream may end it for silence.
+    /// Tells the source how many streams are wanted, if that has changed. And that this end is
+    /// there, if it has heard nothing for long: what carries the stream may end it for silence.
     fn stay_in_touch(&mut self) -> Result<(), Stop> {
+        if let Some((wanted, turn)) = self.health.wish().filter(|(_, turn)| *turn != self.wish) {
+            self.wish = turn;
+            return self.send(&mut Request::Streams { wanted, turn: turn.into() }.encode());
+        }
         match self.last_sent.elapsed() < self.health.timing.idle_word {
             true => Ok(()),
             false => self.send(&mut Request::Idle.encode()),
@@ -221,18 +228,23 @@ impl<'a> Channel<'a> {
             return Stop::Wrong("an error's checksum differs".into());
         }
         let words = escape_limited(text, MAX_ERROR_TEXT as usize);
+        let peer = self.health.source();
         match code {
             ErrorCode::Changed => {
-                let text = format!("the file changed on the server while it was sent: {words}");
+                let text = format!("the file changed on the {peer} while it was sent: {words}");
                 Stop::Fatal(Error::new(ExitCode::Changed, text))
             }
             ErrorCode::Read => Stop::Fatal(Error::new(
                 ExitCode::Refused,
-                format!("the server cannot read the file: {words}"),
+                format!("the {peer} cannot read the file: {words}"),
             )),
             ErrorCode::Version => {
                 Stop::Fatal(Error::protocol(format!("the sender refuses the stream: {words}")))
             }
+            ErrorCode::Left => Stop::Fatal(Error::new(
+                ExitCode::Network,
+                format!("the {peer} has given up the rest"),
+            )),
             ErrorCode::Session => Stop::Broken(io::Error::new(io::ErrorKind::NotFound, words)),
             ErrorCode::Request | ErrorCode::Other(_) => Stop::Wrong(format!("sender: {words}")),
         }

@@ -3,14 +3,15 @@
 
 #![forbid(unsafe_code)]
 
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ExitCode, system_words};
 use crate::sys::sync::lock;
 use crate::transfer::link::Link;
 use crate::transfer::meter::Meter;
 use crate::transfer::timing::Timing;
 use std::collections::HashMap;
+use std::io;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Blocks that a stream asks for at least: two, so that the source always has one to send.
@@ -19,6 +20,9 @@ pub(super) const FLOOR_BLOCKS: u32 = 2;
 /// Bad blocks without a good one between them after which the transfer is given up.
 const MAX_BAD_IN_A_ROW: u32 = 100;
 
+/// Where the bits begin that count changes of the number of streams.
+const TURN: u32 = u8::BITS;
+
 /// What the threads of a sink know together about its streams.
 pub(super) struct Health {
     pub(super) timing: Timing,
@@ -26,8 +30,13 @@ pub(super) struct Health {
     bad_in_a_row: AtomicU32,
     /// Bytes that have come from the network: counts on from 0 when it is full.
     arrived: AtomicUsize,
-    /// How many streams there should be now: those with smaller numbers.
+    /// How many streams there should be now: those with smaller numbers. In the bits above
+    /// [`TURN`], how often that has changed.
     streams: AtomicU32,
+    /// Whether the peer opens the streams: it is the client then.
+    is_dialled: AtomicBool,
+    /// Whether it is told how many.
+    tells_peer: AtomicBool,
     events: Mutex<Events>,
 }
 
@@ -53,18 +62,53 @@ impl Health {
             bad_in_a_row: AtomicU32::new(0),
             arrived: AtomicUsize::new(0),
             streams: AtomicU32::new(0),
+            is_dialled: AtomicBool::new(false),
+            tells_peer: AtomicBool::new(false),
             events: Mutex::default(),
         }
     }
 
     /// How many streams there should be now.
     pub(super) fn streams(&self) -> u8 {
-        u8::try_from(self.streams.load(Ordering::Relaxed)).unwrap_or(u8::MAX)
+        self.streams.load(Ordering::Relaxed) as u8
     }
 
-    /// So many there should be from now on.
+    /// So many there should be from now on. One thread calls this.
     pub(super) fn want(&self, streams: u8) {
-        self.streams.store(streams.into(), Ordering::Relaxed);
+        let before = self.streams.load(Ordering::Relaxed);
+        if before as u8 != streams {
+            let turn = (before >> TURN).wrapping_add(1) << TURN;
+            self.streams.store(turn | u32::from(streams), Ordering::Relaxed);
+        }
+    }
+
+    /// The peer opens the streams. With `grows` it is told how many there should be.
+    pub(super) fn is_dialled(&self, grows: bool) {
+        self.is_dialled.store(true, Ordering::Relaxed);
+        self.tells_peer.store(grows, Ordering::Relaxed);
+    }
+
+    /// What messages call the source.
+    pub(super) fn source(&self) -> &'static str {
+        match self.is_dialled.load(Ordering::Relaxed) {
+            true => "client",
+            false => "server",
+        }
+    }
+
+    /// An error of this end, for the user of the client.
+    pub(super) fn words_here(&self, error: &io::Error) -> String {
+        match self.is_dialled.load(Ordering::Relaxed) {
+            true => format!("{} on the server", system_words(error)),
+            false => system_words(error),
+        }
+    }
+
+    /// What the peer is to be told of the number of streams, if it has to open them: the wish, and
+    /// its number.
+    pub(super) fn wish(&self) -> Option<(u8, u32)> {
+        let streams = self.streams.load(Ordering::Relaxed);
+        self.tells_peer.load(Ordering::Relaxed).then_some((streams as u8, streams >> TURN))
     }
 
     /// Keeps the first failure.

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::pool::Pool;
+use super::search::Search;
 use super::work::{Work, start_thread};
 use crate::codec::message::report::Report;
 use crate::error::Result;
@@ -18,8 +19,12 @@ use std::thread::Scope;
 /// The streams of a sink, while they may come.
 enum Streams<'scope, W: Work> {
     Dialled(Pool<'scope, W>),
-    /// Called at the end: the acceptor takes no stream any more.
-    Accepted(Box<dyn FnOnce() + 'scope>),
+    Accepted {
+        /// How many there should be.
+        search: Search,
+        /// Called at the end: the acceptor takes no stream any more.
+        close: Box<dyn FnOnce() + 'scope>,
+    },
 }
 
 /// Receives everything over streams that `dialler` opens.
@@ -52,7 +57,8 @@ pub(super) fn accept<W: Work>(
     };
     std::thread::scope(|scope| {
         let start = || {
-            work.health().want(work.parts().plan.streams);
+            let search = Search::begin(work);
+            work.health().is_dialled(work.parts().plan.grows);
             let entrance = acceptor.entrance();
             let serve = move || match acceptor.serve(greeter, &mut || {}) {
                 Err(error) if !work.is_over() => work.fail(error),
@@ -60,7 +66,7 @@ pub(super) fn accept<W: Work>(
                 Ok(()) | Err(_) => {}
             };
             start_thread(scope, "acceptor", serve)?;
-            Ok(Streams::Accepted(Box::new(move || entrance.close())))
+            Ok(Streams::Accepted { search, close: Box::new(move || entrance.close()) })
         };
         run(work, scope, accepted, start, report)
     })
@@ -83,8 +89,13 @@ fn run<'scope, 'env, W: Work>(
         }
         work.reports(&mut report);
         work.health().look_whether_bytes_come(link);
-        if let Some(Streams::Dialled(pool)) = &mut streams {
-            pool.adjust(scope);
+        match &mut streams {
+            Some(Streams::Dialled(pool)) => pool.adjust(scope),
+            // The peer opens and closes them.
+            Some(Streams::Accepted { search, .. }) => {
+                search.go_on(work, link);
+            }
+            None => {}
         }
     }
     work.reports(&mut report); // the parent may show what is waited for
@@ -97,7 +108,7 @@ fn run<'scope, 'env, W: Work>(
 /// Ends every stream. The source hears that it is not needed any more, where that is so.
 fn end_streams<W: Work>(work: &W, link: &dyn Link, streams: Option<Streams<'_, W>>) {
     link.end(work.is_complete().then(|| work.terms(0)));
-    if let Some(Streams::Accepted(close)) = streams {
+    if let Some(Streams::Accepted { close, .. }) = streams {
         close();
     }
     work.close();

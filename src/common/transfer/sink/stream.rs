@@ -31,7 +31,7 @@ const MIN_ANSWER: u64 = MIN_PART as u64;
 /// come at once.
 const MAX_HASHED: usize = 128;
 
-const UNASKED: &str = "the server sent a block without a request";
+const UNASKED: &str = "a block came without a request";
 
 /// What was asked for.
 struct Asked {
@@ -111,7 +111,7 @@ impl<'a> Conversation<'a> {
         loop {
             let (mut later, version) = (None, self.sink.queue.version());
             // A dialled stream that is not wanted any more brings what it owes, and no more. The
-            // peer decides how many streams there are where it dials them.
+            // peer closes streams where it dials them.
             let needed = self.joined.hello.is_none() || self.sink.wants(self.number);
             if !needed && self.asked.is_empty() {
                 return Err(Stop::Unneeded);
@@ -215,7 +215,7 @@ impl<'a> Conversation<'a> {
                 _ => return wrong(UNASKED),
             },
             Header::Entries { .. } | Header::Refused { .. } | Header::Error { .. } => {
-                return wrong("the server answered another request");
+                return wrong("another request was answered");
             }
         };
         let is_asked = range.start == offset

@@ -24,7 +24,7 @@ use crate::codec::message::report::{Act, Mended, Report, Tally, TreeTally};
 use crate::codec::message::tree_options::TreeOptions;
 use crate::codec::pattern::{Pattern, Rules};
 use crate::codec::text::escape;
-use crate::error::{Error, Result, system_words};
+use crate::error::{Error, Result};
 use crate::sys::sync::lock;
 use crate::transfer::link::acceptor::Acceptor;
 use crate::transfer::link::dialler::Dialler;
@@ -59,9 +59,7 @@ pub struct Wanted {
     pub grows: bool,
     /// Whether blocks need no checksum.
     pub unchecked: bool,
-    /// Bytes per second at most, and what holds the streams to it.
-    pub limit: Option<u64>,
-    /// The same, for the streams to share.
+    /// What holds the streams to a limit.
     pub rate: Option<Arc<Rate>>,
     /// Whether to report what each stream does.
     pub trace: bool,
@@ -224,7 +222,7 @@ impl TreeSink {
         if is_fatal(error) {
             return Err(Error::system(format!("{}/{}", self.wanted.shown, escape(path)), error));
         }
-        self.tell_refused(path, &system_words(error));
+        self.tell_refused(path, &self.health.words_here(error));
         Ok(())
     }
 
@@ -323,12 +321,12 @@ impl Work for TreeSink {
     }
 
     fn parts(&self) -> Parts<'_> {
-        let Wanted { streams, grows, limit, .. } = self.wanted;
+        let Wanted { streams, grows, .. } = self.wanted;
         Parts {
             health: &self.health,
             recorder: self.recorder.as_ref(),
             rate: self.wanted.rate.as_deref(),
-            plan: Plan { streams, grows, limit },
+            plan: Plan { streams, grows },
         }
     }
 

@@ -18,8 +18,6 @@ pub(super) struct Plan {
     pub(super) streams: u8,
     /// Whether to find out how many there should be.
     pub(super) grows: bool,
-    /// Bytes per second at most.
-    pub(super) limit: Option<u64>,
 }
 
 /// What a sink of either kind has.

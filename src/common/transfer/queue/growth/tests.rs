@@ -48,7 +48,7 @@ struct Transfer {
 
 impl Transfer {
     fn new(path: Path, most: u8) -> Transfer {
-        let growth = Growth::new(most, None);
+        let growth = Growth::new(most);
         let begun = vec![Duration::ZERO; growth.streams().into()];
         let most_ever = begun.len();
         Transfer { path, growth, now: Duration::ZERO, bytes: 0.0, begun, most_ever, random: 1 }
@@ -227,7 +227,7 @@ fn a_time_without_a_byte_is_no_measurement() {
 fn at_the_user_s_limit_no_other_number_is_tried() {
     let path = Path { each: 100.0 * MBIT, overshoot: 1.0, noise: 0.05, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
-    transfer.growth = Growth::new(255, Some((290.0 * MBIT) as u64));
+    transfer.growth.is_limited_to(Some((290.0 * MBIT) as u64));
     transfer.run(60);
     assert_eq!(transfer.most_ever, 4);
 }
@@ -260,7 +260,7 @@ fn a_long_measurement_does_not_reach_the_limit_sooner() {
     let round_trip = 300 * MS; // so a measurement takes 3 s
     let path = Path { round_trip, overshoot: 1.0, noise: 0.0, ..Path::default() };
     let mut transfer = Transfer::new(path, 255);
-    transfer.growth = Growth::new(255, Some((40.0 * MBIT) as u64)); // 4 bring 18 Mbit/s
+    transfer.growth.is_limited_to(Some((40.0 * MBIT) as u64)); // 4 bring 18 Mbit/s
     transfer.run(12);
     assert_eq!(transfer.begun.len(), 16);
 }

@@ -45,7 +45,7 @@ const REQUEST_OVERHEAD: usize = 64;
 /// Most requests with a hash under way.
 const MAX_HASHED: usize = 128;
 
-const UNASKED: &str = "the server sent a block without a request";
+const UNASKED: &str = "a block came without a request";
 
 /// What was asked for and has not come.
 struct Asked {
@@ -135,7 +135,7 @@ impl<'a> Conversation<'a> {
         let mut message = std::mem::take(first);
         loop {
             let (mut later, version) = (None, self.sink.board.version());
-            // The peer decides how many streams there are where it dials them.
+            // The peer closes streams where it dials them.
             let needed = self.joined.hello.is_none() || self.sink.wants(self.number);
             if !needed && self.asked.is_empty() {
                 return Err(Stop::Unneeded);
@@ -324,7 +324,7 @@ impl<'a> Conversation<'a> {
                 return Ok(());
             }
             (What::List { .. }, _) | (_, Header::Entries { .. }) => {
-                return wrong("the server answered another request");
+                return wrong("another request was answered");
             }
             (What::Small { file, at, .. }, _) => (*at..file.size, file.size),
             (What::Part { large, range, .. }, _) => (range.clone(), large.file.size),
@@ -448,7 +448,9 @@ impl Conversation<'_> {
                     .collect::<Result<Vec<_>>>()
                     .map_err(Stop::Fatal)?;
                 if end == PageEnd::Broken {
-                    self.sink.tell_refused(&folder.path(), "the server could not list all of it");
+                    let words =
+                        format!("the {} could not list all of it", self.sink.health.source());
+                    self.sink.tell_refused(&folder.path(), &words);
                 }
                 self.sink.tell_beyond(&folder, self.sink.board.page(self.number, found, end));
             }
@@ -688,7 +690,9 @@ impl Conversation<'_> {
         if let Taken::Entries(_) = self.sink.board.take_page(self.number, &[], end) {
             self.sink.board.page(self.number, Vec::new(), end);
             match end {
-                PageEnd::Broken => self.sink.tell_refused(&folder.path(), words(code)),
+                PageEnd::Broken => {
+                    self.sink.tell_refused(&folder.path(), &words(code, self.sink.health.source()))
+                }
                 PageEnd::NotEntered => self.sink.tell(Act::Skipped, &folder.path()),
                 _ => {}
             }
@@ -755,12 +759,13 @@ impl TreeSink {
                 };
                 let meta = Meta { here: Here::file(target), ..meta };
                 if self.board.change(file.id, size, meta) {
-                    self.tell_refused(&file.path(), "it keeps changing on the server");
+                    let words = format!("it keeps changing on the {}", self.health.source());
+                    self.tell_refused(&file.path(), &words);
                 }
             }
             _ => {
                 if self.board.leave(file.id, Fate::Refused) {
-                    self.tell_refused(&file.path(), words(code));
+                    self.tell_refused(&file.path(), &words(code, self.health.source()));
                 }
             }
         }
@@ -768,14 +773,16 @@ impl TreeSink {
 }
 
 /// Why the source does not answer.
-fn words(code: RefusalCode) -> &'static str {
+fn words(code: RefusalCode, source: &str) -> String {
     match code {
-        RefusalCode::Gone => "it has vanished from the server",
-        RefusalCode::Forbidden => "the server may not read it",
-        RefusalCode::Changed => "it changed on the server",
-        RefusalCode::OtherType => "it is of another type on the server now",
-        RefusalCode::Unreadable => "the server cannot read it",
-        RefusalCode::NotEntered => "it is on a file system that the server does not enter",
-        RefusalCode::Other(_) => "the server refuses it",
+        RefusalCode::Gone => format!("it has vanished from the {source}"),
+        RefusalCode::Forbidden => format!("the {source} may not read it"),
+        RefusalCode::Changed => format!("it changed on the {source}"),
+        RefusalCode::OtherType => format!("it is of another type on the {source} now"),
+        RefusalCode::Unreadable => format!("the {source} cannot read it"),
+        RefusalCode::NotEntered => {
+            format!("it is on a file system that the {source} does not enter")
+        }
+        RefusalCode::Other(_) => format!("the {source} refuses it"),
     }
 }

@@ -8,7 +8,7 @@ use super::{Here, Meta, TreeSink};
 use crate::codec::message::report::Act;
 use crate::codec::message::tree_options::Delete;
 use crate::codec::text::escape;
-use crate::error::{Error, system_words};
+use crate::error::Error;
 use crate::sys::sync::lock;
 use crate::transfer::queue::board::Finished;
 use crate::transfer::store::tree::limits::{self, Census, Excess, Limit};
@@ -165,12 +165,12 @@ pub(super) fn run(sink: &TreeSink) {
     for (path, case, hashes) in folders {
         let mut told = |path: &[u8], done: io::Result<_>| match done {
             Ok(_) => sink.tell(Act::Deleted, path),
-            Err(error) => sink.tell_refused(path, &system_words(&error)),
+            Err(error) => sink.tell_refused(path, &sink.health.words_here(&error)),
         };
         match remove(sink, &path, (case, &hashes), act, &mut told) {
             Ok(removed) => sink.board.deleted(removed.entries(), removed.refused),
             Err(error) => {
-                sink.tell_refused(path.as_bytes(), &system_words(&error));
+                sink.tell_refused(path.as_bytes(), &sink.health.words_here(&error));
                 sink.board.deleted(0, 1);
             }
         }

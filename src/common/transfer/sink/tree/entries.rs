@@ -86,7 +86,8 @@ impl TreeSink {
                 nothing(Fate::Skipped)
             }
             EntryType::Unreadable => {
-                self.tell_refused(&path_of(folder, entry.name), "the server cannot look at it");
+                let words = format!("the {} cannot look at it", self.health.source());
+                self.tell_refused(&path_of(folder, entry.name), &words);
                 nothing(Fate::Refused)
             }
         };
