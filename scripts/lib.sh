@@ -148,3 +148,74 @@ congestion_control() {
         $run sysctl -qw "net.ipv4.tcp_congestion_control=$1" net.ipv4.tcp_no_metrics_save=1 || return 1
     done
 }
+
+# start_rsync READ_ONLY: serves $folder as the module `files` of rsync's own daemon, without SSH. Sets
+# $rsync_url. READ_ONLY is yes or no.
+start_rsync() {
+    rsync_port=$(free_port)
+    rsync_url=rsync://127.0.0.1:$rsync_port/files
+    cat >"$folder/rsyncd.conf" <<EOF
+use chroot = no
+address = 127.0.0.1
+port = $rsync_port
+uid = $(id -u)
+gid = $(id -g)
+log file = $folder/rsyncd.log
+[files]
+path = $folder
+read only = $1
+EOF
+    rsync --daemon --no-detach --config="$folder/rsyncd.conf" &
+    running="$running $!"
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        # 23: it answers, and there is no such file.
+        rsync "$rsync_url/none" >/dev/null 2>&1 || [ $? = 23 ] && return
+        sleep 0.2
+    done
+    fail "the rsync daemon did not start"
+}
+
+# start_nginx LINES: serves $folder with these lines in its server section. Sets $nginx_url. nginx
+# cannot choose a free port, so the function takes a port that was free a moment ago.
+start_nginx() {
+    port=$(free_port)
+    nginx_url=http://127.0.0.1:$port
+    cat >"$folder/nginx.conf" <<EOF
+worker_processes 2;
+daemon off;
+pid $folder/nginx.pid;
+error_log $folder/nginx.log;
+events { worker_connections 256; }
+http {
+    access_log off; sendfile on; tcp_nopush on;
+    client_body_temp_path $folder/t1; proxy_temp_path $folder/t2; fastcgi_temp_path $folder/t3;
+    uwsgi_temp_path $folder/t4; scgi_temp_path $folder/t5;
+    server { listen 127.0.0.1:$port; root $folder; $1 }
+}
+EOF
+    PATH=$PATH:/usr/sbin nginx -p "$folder" -c "$folder/nginx.conf" 2>/dev/null &
+    running="$running $!"
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        curl -sI -o "$folder/said" "$nginx_url/" && return
+        sleep 0.2
+    done
+    fail "nginx did not start: $(cat "$folder/nginx.log" 2>/dev/null)"
+}
+
+# many FOLDER FOLDERS FILES BYTES: makes FOLDER with so many folders, each with so many files.
+many() {
+    mkdir -p "$1"
+    python3 - "$@" <<'EOF'
+import os, sys
+os.chdir(sys.argv[1])
+folders, files, size = map(int, sys.argv[2:])
+for d in range(folders):
+    os.mkdir(f"d{d:03}")
+    for f in range(files):
+        with open(f"d{d:03}/f{f:03}", "wb") as out:
+            out.write(os.urandom(size))
+EOF
+}
+
+# facts FOLDER: every entry with its type, mode, mtime, size and the text of a link.
+facts() { (cd "$1" && find . -printf '%P %y %m %T@ %s %l\n' | sed 's/^\(.* d .*\) [0-9]* $/\1/' | sort); }

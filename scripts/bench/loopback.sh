@@ -17,53 +17,6 @@ make_folder /dev/shm
 # nginx that root starts reads files as another user.
 chmod 755 "$folder"
 
-# nginx cannot choose a free port, so the script takes a port that was free a moment ago.
-start_nginx() {
-    port=$(free_port)
-    cat >"$folder/nginx.conf" <<EOF
-worker_processes 2;
-daemon off;
-pid $folder/nginx.pid;
-error_log $folder/nginx.log;
-events { worker_connections 256; }
-http {
-    access_log off; sendfile on; tcp_nopush on;
-    client_body_temp_path $folder/t1; proxy_temp_path $folder/t2; fastcgi_temp_path $folder/t3;
-    uwsgi_temp_path $folder/t4; scgi_temp_path $folder/t5;
-    server { listen 127.0.0.1:$port; root $folder; }
-}
-EOF
-    PATH=$PATH:/usr/sbin nginx -p "$folder" -c "$folder/nginx.conf" 2>/dev/null &
-    running="$running $!"
-    url=http://127.0.0.1:$port/file
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        curl -sfI "$url" >/dev/null && return
-        sleep 0.2
-    done
-    fail "nginx did not start"
-}
-
-# Serves the folder by rsync's own daemon, without SSH.
-start_rsync() {
-    rsync_port=$(free_port)
-    cat >"$folder/rsyncd.conf" <<EOF
-use chroot = no
-address = 127.0.0.1
-port = $rsync_port
-log file = $folder/rsyncd.log
-[files]
-path = $folder
-read only = yes
-EOF
-    rsync --daemon --no-detach --config="$folder/rsyncd.conf" &
-    running="$running $!"
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        rsync "rsync://127.0.0.1:$rsync_port/files/one" >/dev/null 2>&1 && return
-        sleep 0.2
-    done
-    fail "rsync did not start"
-}
-
 echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(uname -sr), load $(cut -d' ' -f1 /proc/loadavg)"
 echo "$rounds rounds of $mib MiB in /dev/shm over loopback, 4 streams; medians"
 head -c $((mib << 20)) /dev/urandom >"$folder/file"
@@ -71,12 +24,12 @@ head -c 1 /dev/urandom >"$folder/one"
 sleep 2.1 # the server remembers a digest only of a file that has not changed for 2 s
 start_server ./server -q --bind 127.0.0.1 0
 nginx=
-if have nginx && have curl; then start_nginx; nginx=1; else skipped "curl and lftp from nginx (not installed)"; fi
+if have nginx && have curl; then start_nginx ""; url=$nginx_url/file; nginx=1; else skipped "curl and lftp from nginx (not installed)"; fi
 lftp=; if have lftp && [ -n "$nginx" ]; then lftp=1; else skipped "lftp"; fi
 aria2=; if have aria2c && [ -n "$nginx" ]; then aria2=1; else skipped "aria2c"; fi
 axel=; if have axel && [ -n "$nginx" ]; then axel=1; else skipped "axel"; fi
 rclone=; if have rclone && [ -n "$nginx" ]; then rclone=1; else skipped "rclone"; fi
-rsync=; if have rsync; then start_rsync; rsync=1; else skipped "rsync"; fi
+rsync=; if have rsync; then start_rsync yes; rsync=1; else skipped "rsync"; fi
 md5=$(md5sum "$folder/file" | cut -d' ' -f1)
 
 round=0
@@ -91,7 +44,7 @@ while [ "$round" -lt "$rounds" ]; do
     [ -z "$axel" ] || once axel axel -q -n 4 -o "$folder/out" "$url"
     [ -z "$rclone" ] || once rclone rclone copyto --config /dev/null --multi-thread-streams 4 \
         --multi-thread-cutoff 1M --http-url "${url%/file}" :http:file "$folder/out"
-    [ -z "$rsync" ] || once rsync rsync -W "rsync://127.0.0.1:$rsync_port/files/file" "$folder/out"
+    [ -z "$rsync" ] || once rsync rsync -W "$rsync_url/file" "$folder/out"
     # A digest that the server has to compute: touching the file changes its ETag.
     touch "$folder/file"
     once md5-fresh ./client "$address" 4 "$folder/file" "$folder/out"

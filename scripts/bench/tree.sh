@@ -18,52 +18,16 @@ rounds=${1:-5}
 sets=${2:-S M B E}
 make_folder /dev/shm
 
-start_rsync() {
-    rsync_port=$(free_port)
-    cat >"$folder/rsyncd.conf" <<EOF
-use chroot = no
-address = 127.0.0.1
-port = $rsync_port
-uid = $(id -u)
-gid = $(id -g)
-log file = $folder/rsyncd.log
-[sets]
-path = $folder
-read only = yes
-EOF
-    rsync --daemon --no-detach --config="$folder/rsyncd.conf" &
-    running="$running $!"
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        rsync "rsync://127.0.0.1:$rsync_port/sets/none" >/dev/null 2>&1 || [ $? = 23 ] && return
-        sleep 0.2
-    done
-    fail "the rsync daemon did not start"
-}
-
 # make_set SET: the folder of that name.
 make_set() {
     mkdir "$folder/$1"
     case $1 in
-    S) many 500 100 4096 ;;
-    E) many 300 1000 0 ;;
+    S) many "$folder/S" 500 100 4096 ;;
+    E) many "$folder/E" 300 1000 0 ;;
     M) cp -a "${TREE:-/usr/share}/." "$folder/M" ;;
     B) for name in a b c; do head -c 536870912 /dev/urandom >"$folder/B/$name"; done ;;
     *) fail "there is no set $1" ;;
     esac
-}
-
-# many FOLDERS FILES BYTES: in the folder of the set.
-many() {
-    (cd "$folder/$set" && python3 - "$@" <<'EOF'
-import os, sys
-folders, files, size = map(int, sys.argv[1:])
-for d in range(folders):
-    os.mkdir(f"d{d:03}")
-    for f in range(files):
-        with open(f"d{d:03}/f{f:03}", "wb") as out:
-            out.write(os.urandom(size))
-EOF
-    )
 }
 
 # timed NAME COMMAND...: notes the time of the command; its output folder is new.
@@ -76,7 +40,7 @@ timed() {
 }
 
 by_ropewalk() { ./client -q "$address" 4 "$set" "$folder/out"; }
-by_rsync() { rsync -a -W "rsync://127.0.0.1:$rsync_port/sets/$set/" "$folder/out"; }
+by_rsync() { rsync -a -W "$rsync_url/$set/" "$folder/out"; }
 by_cp() { cp -a "$folder/$set" "$folder/out"; }
 by_tar() {
     port=$(free_port)
@@ -87,9 +51,6 @@ by_tar() {
     tar c -C "$folder/$set" . | nc -N 127.0.0.1 "$port"
     wait "$reader"
 }
-
-# facts DIR: every entry with its type, mode, mtime, size and the text of a link.
-facts() { (cd "$1" && find . -printf '%P %y %m %T@ %s %l\n' | sed 's/^\(.* d .*\) [0-9]* $/\1/' | sort); }
 
 # compare NAME: the output is the set. tar keeps whole seconds of an mtime.
 compare() {
@@ -110,7 +71,7 @@ run() {
 tools="ropewalk cp"
 if have nc && have tar && have ss; then tools="$tools tar"; else skipped "tar over nc"; fi
 if have rsync; then
-    start_rsync
+    start_rsync yes
     tools="$tools rsync"
 else
     skipped "rsync"

@@ -42,6 +42,7 @@ ropewalk ($version) unstable; urgency=medium
  -- $(sed -n 's/^Maintainer: //p' packaging/debian/control)  $(LC_ALL=C date -uRd "@$SOURCE_DATE_EPOCH")
 CHANGELOG
 install -D -m 644 -t "$root/usr/lib/systemd/system" packaging/systemd/*
+install -D -m 644 -t "$root/usr/lib/tmpfiles.d" packaging/tmpfiles/ropewalk-server.conf
 install -D -m 755 -t "$root/etc/init.d" packaging/init/ropewalk-server
 install -D -m 644 packaging/default "$root/etc/default/ropewalk-server"
 install -D -m 644 packaging/logrotate "$root/etc/logrotate.d/ropewalk-server"

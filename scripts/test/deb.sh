@@ -107,6 +107,18 @@ for file in man/man1/ropewalk-client.1.gz bash-completion/completions/ropewalk-c
     doc/ropewalk/examples/openrc/ropewalk-server doc/ropewalk/examples/fleet/ropewalk-spread; do
     [ -f "/usr/share/$file" ] || fail "no $file"
 done
+# The folder for uploads is the same in the settings, in the unit and for systemd-tmpfiles, which
+# makes it again.
+incoming=$(sed -n 's/^#OPTIONS="--writable \([^ ]*\) .*/\1/p' /etc/default/ropewalk-server)
+[ "$(stat -c '%U %G %a' "$incoming")" = "ropewalk ropewalk 750" ] || fail "$(ls -ld "$incoming")"
+unit=/usr/lib/systemd/system/ropewalk-server.service
+grep -qx "ReadWritePaths=-$incoming" "$unit" || fail "the service may not write to $incoming"
+grep -q "^d $incoming 0750 ropewalk ropewalk " /usr/lib/tmpfiles.d/ropewalk-server.conf || fail "tmpfiles"
+if command -v systemd-tmpfiles >/dev/null; then
+    rmdir "$incoming"
+    systemd-tmpfiles --create ropewalk-server.conf >log 2>&1 || fail "$(cat log)"
+    [ "$(stat -c '%U %G %a' "$incoming")" = "ropewalk ropewalk 750" ] || fail "$(cat log)"
+fi
 if command -v systemd-analyze >/dev/null; then
     # systemd-analyze may not find the man pages where man keeps an index. Every other message
     # counts.
@@ -136,7 +148,9 @@ ropewalk-client -q "127.0.0.1:$port" 4 file out
 cmp out /srv/ropewalk/file
 if ropewalk-client -q "127.0.0.1:$port" 4 /etc/passwd stolen 2>log; then fail "outside of /srv"; fi
 read -r pid </run/ropewalk-server.pid
-[ "$(stat -c %U "/proc/$pid")" = nobody ] || fail "it runs as $(stat -c %U "/proc/$pid")"
+[ "$(stat -c %U "/proc/$pid")" = ropewalk ] || fail "it runs as $(stat -c %U "/proc/$pid")"
+if ropewalk-client -q --push "127.0.0.1:$port" 4 out incoming/no 2>log; then fail "writable"; fi
+grep -q "this server takes no uploads" log || fail "$(cat log)"
 # Users other than root can neither see whether the server runs nor stop it, and the script says so.
 for action in status stop try-restart; do
     code=0
@@ -158,6 +172,36 @@ fi
 "$service" stop >log
 status 3
 [ ! -e "/proc/$pid" ] || fail "it does not stop"
+# With the line of the settings file, users may send files and folders. The system is as the unit
+# makes it: everything can only be read but the folder, which is a mount point then.
+echo ann:sesame >login
+install -m 600 -o ropewalk login /etc/ropewalk.users
+chmod 600 login
+sed -i 's/^#\(OPTIONS="--writable\)/\1/' /etc/default/ropewalk-server
+cat >as-the-unit <<'UNIT'
+mount --bind "$1" "$1"
+mount -o remount,bind,ro /
+mount -t tmpfs tmpfs /var/log
+exec "$2" start
+UNIT
+sed -n 's/^UMask=/umask /p' "$unit" >with-umask
+[ -s with-umask ] || fail "the unit has no umask"
+cat as-the-unit >>with-umask
+unshare -m sh -eu with-umask "$incoming" "$service" >log 2>&1 || fail "$(cat log)"
+port=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' log)
+mkdir -p pushed/sub
+cp out pushed/sub/file
+if ropewalk-client -q --push "127.0.0.1:$port" 4 out incoming/out 2>log; then fail "no password"; fi
+ropewalk-client -q --auth login --push "127.0.0.1:$port" 4 out incoming/out 2>log || fail "$(cat log)"
+ropewalk-client -q --auth login --push "127.0.0.1:$port" 4 pushed incoming/top 2>log || fail "$(cat log)"
+cmp out "$incoming/out"
+cmp out "$incoming/top/sub/file"
+[ "$(stat -c '%U %G %a' "$incoming/out")" = "ropewalk ropewalk 640" ] || fail "$(ls -l "$incoming")"
+if ropewalk-client -q --auth login --push "127.0.0.1:$port" 4 out new 2>log; then fail "outside"; fi
+grep -q "nothing may be written there" log || fail "$(cat log)"
+rm -r "$incoming/out" "$incoming/top" /etc/ropewalk.users
+sed -i 's/^\(OPTIONS="--writable\)/#\1/' /etc/default/ropewalk-server
+"$service" stop >log
 # If another program has taken the process id since, it is not taken for the server.
 sleep 60 &
 echo $! >/run/ropewalk-server.pid

@@ -4,5 +4,8 @@
 mod auto;
 mod files;
 mod folders;
+mod kills;
+mod network;
+mod readers;
 mod refusals;
 mod resume;
