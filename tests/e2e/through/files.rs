@@ -78,7 +78,6 @@ fn command_lines_that_cannot_mean_anything_are_refused() {
         (&["-e", "x", "-oProxyCommand=y", "4", "f"][..], ""),
         (&["-e", "x", "--", "-box", "4", "f"], "begins with a dash"),
         (&["--", "-box:f"], "begins with a dash"),
-        (&["img", "box:/data/"], "only fetches"),
         (&["-e", "", "box", "4", "f"], "must not be empty"),
         (&["-e", "x", "box", "4"], "file: is missing"),
         (&["--remote-server", "x", "box:8080", "4", "f"], "needs --rsh"),

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a child may take to connect and to join.
-const JOIN_TIME: Duration = Duration::from_secs(60);
+pub(super) const JOIN_TIME: Duration = Duration::from_secs(60);
 
 /// How long a child may take to end after its connection has ended, before the error is told.
 const ENDING_TIME: Duration = Duration::from_secs(2);
@@ -119,12 +119,12 @@ impl Child {
     }
 }
 
-/// Has what follows on `socket` passed on to a session.
-pub(super) fn join(socket: &UnixStream, join: Join) -> Result<(), Answer> {
+/// Has what follows on `socket` passed on to a session, within `limit`.
+pub(super) fn join(socket: &UnixStream, join: Join, limit: Duration) -> Result<(), Answer> {
     let broken = |_| Answer::Other(None);
     let stream = Stream::from(socket.try_clone().map_err(broken)?);
     stream.write_all(&join.encode()).map_err(broken)?;
-    let deadline = Instant::now() + JOIN_TIME;
+    let deadline = Instant::now() + limit;
     let mut bytes = Vec::new();
     let header = loop {
         match Header::parse(&bytes) {
@@ -176,7 +176,7 @@ mod tests {
         let (here, mut there) = UnixStream::pair().unwrap();
         there.write_all(answer).unwrap();
         drop(there.shutdown(std::net::Shutdown::Write));
-        join(&here, JOIN)
+        join(&here, JOIN, JOIN_TIME)
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl Outcomes {
         content.pushes.push(Push { token, key, state, md5: None, asked: now, ended: None });
     }
 
+    /// Whether this is the session of a push, also of one that has ended a moment ago.
+    pub(crate) fn knows(&self, token: &[u8; 16]) -> bool {
+        lock(&self.content).find(token).is_some()
+    }
+
     /// The session that writes this, if one does.
     pub(crate) fn writer_of(&self, key: &Key) -> Option<[u8; 16]> {
         let content = lock(&self.content);
