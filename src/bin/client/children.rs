@@ -254,7 +254,7 @@ impl Children {
             Lent::No | Lent::Stream(_) => return None,
             Lent::Http(socket) => socket,
             Lent::Returned(socket) => {
-                child::join(&socket, Join { token, http: true }, AGAIN_TIME).ok()?;
+                child::join_again(&socket, Join { token, http: true }, AGAIN_TIME).ok()?;
                 socket
             }
         };
@@ -383,7 +383,7 @@ impl Children {
         let (child, socket) = self
             .start(Turn::Further, Place::Own)
             .map_err(|error| NotJoined::Refused(error.to_string()))?;
-        match child::join(&socket, join, child::JOIN_TIME) {
+        match child::join(&socket, join) {
             Ok(()) => Ok(socket),
             Err(child::Answer::NoSession(text)) => Err(NotJoined::NoSession(text)),
             Err(child::Answer::Other(noise)) => {

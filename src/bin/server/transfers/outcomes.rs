@@ -134,6 +134,20 @@ impl Outcomes {
         content.find(token).is_none_or(|push| push.ended.is_some())
     }
 
+    /// Waits until all bytes of a push are there, or it has ended. Whether that is so.
+    pub(crate) fn has_all(&self, token: &[u8; 16], limit: Duration) -> bool {
+        let (until, mut content) = (Instant::now() + limit, lock(&self.content));
+        loop {
+            let moves = |push: &mut Push| matches!(push.state, PushState::Moving);
+            let left = until.saturating_duration_since(Instant::now());
+            match content.find(token).is_some_and(moves) {
+                false => return true,
+                true if content.stopping || left.is_zero() => return false,
+                true => content = wait_for(&self.changed, content, left),
+            }
+        }
+    }
+
     fn wait<'a>(
         &self,
         mut content: MutexGuard<'a, Content>,
