@@ -102,8 +102,11 @@ impl Outcomes {
 
     fn set(&self, token: &Token, state: PushState) {
         if let Some(push) = lock(&self.content).find(&token.bytes()) {
-            if matches!(state, PushState::Ended(_)) {
-                push.ended = Some(Instant::now());
+            match state {
+                PushState::Moving => {}
+                // Until now the client had no reason to ask.
+                PushState::Landing => push.asked = Instant::now(),
+                PushState::Ended(_) => push.ended = Some(Instant::now()),
             }
             push.state = state;
         }
@@ -258,6 +261,23 @@ mod tests {
             assert_eq!(waits.join().unwrap(), Some(PushState::Moving));
             assert_eq!(md5.join().unwrap(), None);
         });
+    }
+
+    #[test]
+    fn a_client_whose_push_took_long_still_has_the_time_to_send_its_md5() {
+        let (outcomes, token) = (Outcomes::default(), Token::random().unwrap());
+        outcomes.begin(token, key("a"));
+        let patience = |outcomes: &Outcomes| {
+            let mut content = lock(&outcomes.content);
+            let push = content.find(&token.bytes()).unwrap();
+            MD5_PATIENCE.saturating_sub(push.asked.elapsed())
+        };
+        let long_ago = Instant::now().checked_sub(2 * MD5_PATIENCE);
+        let Some(long_ago) = long_ago else { return };
+        lock(&outcomes.content).find(&token.bytes()).unwrap().asked = long_ago;
+        assert!(patience(&outcomes).is_zero());
+        outcomes.is_landing(&token);
+        assert!(!patience(&outcomes).is_zero());
     }
 
     #[test]
