@@ -473,7 +473,8 @@ fn a_source_that_dials_moves_a_tree_too() {
 }
 
 /// The limits of a source that is not trusted.
-const LIMITS: TreeLimits = TreeLimits { max_size: 100, max_entries: 20, umask: 0o027 };
+const LIMITS: TreeLimits =
+    TreeLimits { max_size: 100, max_entries: 20, umask: 0o027, any_link: false };
 
 #[test]
 fn what_the_limits_forbid_is_refused_or_skipped_alone() {

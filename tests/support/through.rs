@@ -66,6 +66,34 @@ impl Through {
         self.client_through("rsh", body, streams, "")
     }
 
+    /// A client that pushes a file or a folder of the scratch folder to the output, through a
+    /// program called `name`. Another name may follow in place of the output if `options` has a
+    /// root.
+    pub(crate) fn pusher_through(
+        &self,
+        name: &str,
+        body: &str,
+        streams: impl ToString,
+        file: &str,
+        options: &str,
+    ) -> Command {
+        let script = self.script(name, body);
+        let server = format!("{} {options}", program_path("server").display());
+        let mut command = self.scratch.program("client");
+        command.args(["--push", "--progress=none", "-e"]).arg(script);
+        command.arg("--remote-server").arg(server);
+        command.arg("box").arg(streams.to_string()).arg(self.scratch.path(file));
+        if !options.contains("--root") {
+            command.arg(self.output());
+        }
+        command
+    }
+
+    /// The same with a program whose name means nothing.
+    pub(crate) fn pusher(&self, body: &str, streams: impl ToString, file: &str) -> Command {
+        self.pusher_through("rsh", body, streams, file, "")
+    }
+
     pub(crate) fn output(&self) -> PathBuf {
         self.scratch.path("folder/out")
     }
@@ -120,6 +148,24 @@ impl Through {
             let parents: Vec<u32> = self.with_word("--job").iter().filter_map(parent).collect();
             self.with_word("--stdio").into_iter().find(|pid| parents.contains(pid))
         })
+    }
+
+    /// A server that has joined the session of another one.
+    pub(crate) fn other_connection(&self) -> u32 {
+        let session = self.session();
+        wait_until("another connection", || {
+            self.with_word("--stdio").into_iter().find(|pid| *pid != session)
+        })
+    }
+
+    /// The worker with this name over there.
+    pub(crate) fn worker(&self, name: &str) -> u32 {
+        self.session();
+        let is_it = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).next().is_some_and(|all| all.ends_with(name.as_bytes()))
+        };
+        self.with_word("--job").into_iter().find(is_it).unwrap()
     }
 
     /// How often the script was started, if its body begins with [`COUNTED`].

@@ -3,9 +3,12 @@
 //! other one joins the session.
 //!
 //! ```text
-//!   first    ── POST, reply ──► its socket goes to the receiver: a stream
-//!   further  ── join, wait  ──► its socket goes to the receiver, or carries a HEAD
+//!   first    ── POST, reply ──► its socket goes to the worker: a stream
+//!   further  ── join, wait  ──► its socket goes to the worker, or carries a HEAD
 //! ```
+//!
+//! When the stream of the first connection has ended in order, the client of a push joins the
+//! session over that connection again, and asks there what came of the push. So one login is enough.
 
 #![forbid(unsafe_code)]
 
@@ -52,7 +55,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// after each signal.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The children of one fetch.
+/// How long the last requests of a push may take to join over the first connection: bytes of the
+/// stream may be on their way before them.
+const AGAIN_TIME: Duration = Duration::from_secs(30);
+
+/// The children of one fetch or push.
 pub(crate) struct Children {
     rsh: Rsh,
     /// The host as the user typed it, escaped.
@@ -83,11 +90,27 @@ struct State {
     asking: Option<(Arc<Child>, OwnedFd)>,
     /// The connection that asked for the session, which becomes its first stream.
     first: Option<OwnedFd>,
-    /// The receiver, which gets the streams.
+    /// The first connection of a push, after its socket went to the sender.
+    lent: Lent,
+    /// The worker, which gets the streams.
     lifeline: Option<UnixStream>,
     /// The children that may still run.
     running: Vec<Arc<Child>>,
     over: bool,
+}
+
+/// What becomes of the first connection of a push.
+#[derive(Default)]
+enum Lent {
+    /// Nothing: there is none.
+    #[default]
+    No,
+    /// It is a stream.
+    Stream(UnixStream),
+    /// Its stream has ended in order.
+    Returned(UnixStream),
+    /// It carries HTTP.
+    Http(UnixStream),
 }
 
 /// A place among the children that log in at once. Dropping this frees the place.
@@ -142,7 +165,12 @@ impl Children {
     /// The error for a request on the last connection that got no reply. `noise` is the first line
     /// of what came instead.
     pub(crate) fn no_reply(&self, noise: Option<&[u8]>) -> Error {
-        let Some((child, socket)) = lock(&self.state).asking.take() else {
+        let asking = {
+            let mut state = lock(&self.state);
+            state.lent = Lent::No;
+            state.asking.take()
+        };
+        let Some((child, socket)) = asking else {
             let text = format!("{}: the connection ended without a reply", self.shown);
             return Error::new(ExitCode::Network, text);
         };
@@ -166,7 +194,7 @@ impl Children {
             state.token = Some(token);
             state.generation += 1;
             state.unjoined = 0;
-            state.first = None;
+            (state.first, state.lent) = (None, Lent::No);
             let asking = state.asking.take();
             let kept = asking.as_ref().map(|(child, _)| child.clone());
             let old = std::mem::replace(&mut state.running, kept.into_iter().collect());
@@ -185,12 +213,21 @@ impl Children {
         Ok(())
     }
 
-    /// Streams go to the receiver at the other end of `lifeline`.
+    /// Streams go to the worker at the other end of `lifeline`.
     pub(crate) fn serve(&self, lifeline: UnixStream) {
         lock(&self.state).lifeline = Some(lifeline);
     }
 
-    /// The receiver wants one more stream.
+    /// The sender of a push has ended, in order or not.
+    pub(crate) fn sender_ended(&self, in_order: bool) {
+        let mut state = lock(&self.state);
+        state.lent = match std::mem::take(&mut state.lent) {
+            Lent::Stream(socket) if in_order => Lent::Returned(socket),
+            _ => Lent::No,
+        };
+    }
+
+    /// The worker wants one more stream.
     pub(crate) fn want(self: &Arc<Children>) -> Result<()> {
         let (children, generation) = (self.clone(), lock(&self.state).generation);
         let bring = move || children.bring(generation);
@@ -200,8 +237,30 @@ impl Children {
 
     /// Joins the session with a connection for HTTP.
     pub(crate) fn join_http(&self) -> Result<TcpStream> {
-        let socket = self.open(true).map_err(|text| Error::new(ExitCode::Network, text))?;
+        let socket = match self.first_again() {
+            Some(socket) => socket,
+            None => self.open(true).map_err(|text| Error::new(ExitCode::Network, text))?,
+        };
         Ok(TcpStream::from(OwnedFd::from(socket)))
+    }
+
+    /// The first connection, if it is free for HTTP and still joins the session.
+    fn first_again(&self) -> Option<UnixStream> {
+        let (lent, token) = {
+            let mut state = lock(&self.state);
+            (std::mem::take(&mut state.lent), state.token?)
+        };
+        let socket = match lent {
+            Lent::No | Lent::Stream(_) => return None,
+            Lent::Http(socket) => socket,
+            Lent::Returned(socket) => {
+                child::join_again(&socket, Join { token, http: true }, AGAIN_TIME).ok()?;
+                socket
+            }
+        };
+        let copy = socket.try_clone().ok()?;
+        lock(&self.state).lent = Lent::Http(socket);
+        Some(copy)
     }
 
     /// Whether another attempt to connect would be one failed login too many.
@@ -214,7 +273,7 @@ impl Children {
         let running = {
             let mut state = lock(&self.state);
             state.over = true;
-            (state.asking, state.first) = (None, None);
+            (state.asking, state.first, state.lent) = (None, None, Lent::No);
             std::mem::take(&mut state.running)
         };
         self.changed.notify_all();
@@ -230,24 +289,34 @@ impl Children {
         }
     }
 
-    /// Hands one stream to the receiver, or tells it why there is none.
+    /// Hands one stream to the worker, or tells it why there is none.
     fn bring(&self, generation: u64) {
-        let first = lock(&self.state).first.take();
+        let first = self.take_first();
         let opened = first.map_or_else(|| self.open(false).map(OwnedFd::from), Ok);
         let lifeline = {
             let state = lock(&self.state);
-            // The receiver waits for no stream of an old session.
+            // The worker waits for no stream of an old session.
             if state.over || state.generation != generation {
                 return;
             }
             state.lifeline.as_ref().and_then(|lifeline| lifeline.try_clone().ok())
         };
         let Some(lifeline) = lifeline else { return };
-        // A receiver that has ended hears nothing, and needs nothing.
+        // A worker that has ended hears nothing, and needs nothing.
         let _ = match opened {
             Ok(socket) => job::hand(&lifeline, NewStream::Open.to_json(), socket.as_fd()),
             Err(text) => job::say(&lifeline, &NewStream::Failed { text }.to_json()),
         };
+    }
+
+    /// The connection that asked for the session, once.
+    fn take_first(&self) -> Option<OwnedFd> {
+        let mut state = lock(&self.state);
+        let first = state.first.take()?;
+        if self.rsh.is_push() {
+            state.lent = first.try_clone().map_or(Lent::No, |copy| Lent::Stream(copy.into()));
+        }
+        Some(first)
     }
 
     /// A connection that has joined the session. Tries again what the other side refuses for now.

@@ -150,14 +150,15 @@ pub(crate) struct Address {
 impl Config {
     /// Validates the command line.
     pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Config> {
-        let Positionals { server, streams, file, ofile, is_remote } = match arguments.has("push") {
+        let is_push = push::is_meant(arguments);
+        let Positionals { server, streams, file, ofile, is_remote } = match is_push {
             true => push::positionals(arguments)?,
             false => positionals::parse(arguments.positionals(), arguments.has("rsh"))?,
         };
         if file.is_empty() {
             return Err(Error::usage("file: must not be empty"));
         }
-        let (file, task) = match arguments.has("push") {
+        let (file, task) = match is_push {
             true => push::choose(ofile, file)?,
             false => {
                 let destination = destination::choose(ofile, &file)?;
@@ -166,7 +167,7 @@ impl Config {
         };
         let seconds = arguments.number("connect-timeout", 1..=3600)?;
         let rsh = match is_remote {
-            true => Some(Rsh::from_arguments(arguments, &server.host)?),
+            true => Some(Rsh::from_arguments(arguments, &server.host, is_push)?),
             false => rsh::refuse_without(arguments)?,
         };
         Ok(Config {

@@ -153,6 +153,24 @@ impl Server {
         self.children.as_ref()
     }
 
+    /// A session with this token begins, which `announce` tells the worker. Children open its
+    /// streams, where another program reaches the server.
+    pub(crate) fn begin_session(
+        &self,
+        token: [u8; 16],
+        announce: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        match &self.children {
+            Some(children) => children.begin(token, announce),
+            None => announce(),
+        }
+    }
+
+    /// Nothing is asked any more.
+    pub(crate) fn end(&self) {
+        self.children.iter().for_each(|children| children.end());
+    }
+
     /// The address that the control connection reached.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address

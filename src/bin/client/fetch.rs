@@ -77,7 +77,7 @@ impl Fetch<'_> {
     fn run(&self, destination: OpenDestination) -> Result<Summary> {
         let (server, stream) = Server::find(self.config, self.supervisor, self.interrupt)?;
         let fetched = self.fetch_from(&server, stream, destination);
-        server.children().into_iter().for_each(|children| children.end());
+        server.end();
         fetched
     }
 
@@ -100,7 +100,7 @@ impl Fetch<'_> {
                 _ => Err(Error::protocol("the server calls a file up to date that is not here")),
             },
             Offer::Tree(offer) => {
-                begin_children(server, offer.token)?;
+                server.begin_session(offer.token, || Ok(()))?;
                 let guard = Offered::Tree(&offer).guard(server, config.single_port);
                 let OpenDestination::Named(Named { folder, .. }) = destination else {
                     return Err(Error::protocol(NOT_REQUESTED));
@@ -122,7 +122,7 @@ impl Fetch<'_> {
                 }
             },
             Offer::Ropewalk(offer) => {
-                begin_children(server, offer.token)?;
+                server.begin_session(offer.token, || Ok(()))?;
                 let guard = Offered::File(&offer).guard(server, config.single_port);
                 match destination {
                     OpenDestination::Named(Named { file, .. }) => {
@@ -187,14 +187,6 @@ impl Fetch<'_> {
         if let Some(what) = what.filter(|_| !self.config.quiet) {
             terminal::log(format_args!("warning: {what}"));
         }
-    }
-}
-
-/// Lets the children of a server that is reached through another program open streams.
-fn begin_children(server: &Server, token: [u8; 16]) -> Result<()> {
-    match server.children() {
-        Some(children) => children.begin(token, || Ok(())),
-        None => Ok(()),
     }
 }
 

@@ -28,6 +28,7 @@ use ropewalk::hash::hex;
 use ropewalk::sys::backoff::Backoff;
 use ropewalk::sys::sync::lock;
 use session::Session;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -90,6 +91,13 @@ impl Push<'_> {
             return Err(Error::usage(text));
         }
         let (server, stream) = Server::find(config, self.supervisor, self.interrupt)?;
+        let pushed = self.push_to(&server, stream);
+        server.end();
+        pushed
+    }
+
+    fn push_to(&self, server: &Server, stream: TcpStream) -> Result<Summary> {
+        let config = self.config;
         let request = self.request(None);
         let offer = server.request_push(
             stream,
@@ -99,9 +107,10 @@ impl Push<'_> {
             self.interrupt,
         )?;
         let PushOffer::Session(offer) = offer else { return Ok(self.up_to_date(0)) };
+        server.begin_session(offer.token, || Ok(()))?;
         let hash = self.begin(&offer)?;
         let resumed = offer.resumed;
-        match self.push_until_ended(&server, offer, hash.as_ref())? {
+        match self.push_until_ended(server, offer, hash.as_ref())? {
             Ended::UpToDate => Ok(self.up_to_date(resumed)),
             Ended::Outcome(outcome) => self.summary(outcome, resumed, hash.as_ref()),
         }
@@ -179,12 +188,13 @@ impl Push<'_> {
             }
             let request = self.request(Some(token));
             let (stream, left) =
-                (server.connect()?, self.config.retry_for.saturating_sub(since.elapsed()));
+                (server.connect_anew()?, self.config.retry_for.saturating_sub(since.elapsed()));
             let file = &self.config.file;
             offer = match server.request_push(stream, file, &request, left, self.interrupt)? {
                 PushOffer::Session(offer) => offer,
                 PushOffer::UpToDate => return Ok(Ended::UpToDate),
             };
+            server.begin_session(offer.token, || Ok(()))?;
         }
     }
 

@@ -278,7 +278,7 @@ pub(crate) fn tree(config: &Config) -> Result<Tree> {
 }
 
 /// The folder that clients may write to, which has no file that the server itself trusts.
-fn uploads(config: &mut Config, workers: &Programs) -> Result<Option<Uploads>> {
+pub(crate) fn uploads(config: &mut Config, workers: &Programs) -> Result<Option<Uploads>> {
     let Some(rules) = config.uploads.take() else { return Ok(None) };
     let uploads = Uploads::open(rules, config.root.as_deref())?;
     for program in [Some(&workers.sender), workers.receiver.as_ref()].into_iter().flatten() {

@@ -28,10 +28,7 @@ pub(crate) fn begin(
 ) -> Result<Response, NoAnswer> {
     let bad = |_| Refusal::new(Status::BAD_REQUEST, "the request for a push is not understood");
     let request = PushRequest::from_json(body).map_err(bad)?;
-    let Some(uploads) = &service.uploads else {
-        let words = "this server takes no uploads: it was started without --writable";
-        return Err(Refusal::new(Status::FORBIDDEN, words).into());
-    };
+    let uploads = service.uploads()?;
     // A client that leaves the number to the server takes fewer streams too.
     let streams = match request.most_streams {
         Some(most) => most.min(service.max_streams),

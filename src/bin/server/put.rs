@@ -40,10 +40,7 @@ pub(crate) fn answer(
     http: &mut Http,
     head: &RequestHead,
 ) -> Result<Response, NoAnswer> {
-    let Some(uploads) = &service.uploads else {
-        let words = "this server takes no uploads: it was started without --writable";
-        return Err(Refusal::new(Status::FORBIDDEN, words).into());
-    };
+    let uploads = service.uploads()?;
     let path = target::path(&head.target)?;
     let size = size(head)?;
     let digests = Digests::from_fields(&head.headers)?;

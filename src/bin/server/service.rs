@@ -14,7 +14,8 @@ use crate::transfers::table::Table;
 use crate::transfers::{Programs, Transfers};
 use crate::uploads::Uploads;
 use ropewalk::app::supervise::Supervisor;
-use ropewalk::error::Result;
+use ropewalk::codec::http::{Refusal, Status};
+use ropewalk::error::Result as Started;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +66,7 @@ impl Service {
         entrances: Entrances,
         workers: Programs,
         supervisor: Arc<Supervisor>,
-    ) -> Result<Service> {
+    ) -> Started<Service> {
         let limits = Limits {
             transfers: config.max_transfers,
             per_origin: config.max_per_address,
@@ -89,6 +90,20 @@ impl Service {
             volume: config.volume,
             log,
             proxy: config.proxy,
+        })
+    }
+
+    /// What takes uploads.
+    ///
+    /// # Errors
+    /// 403 where nothing may be written.
+    pub(crate) fn uploads(&self) -> Result<&Uploads, Refusal> {
+        self.uploads.as_ref().ok_or_else(|| {
+            let words = match self.transfers.has_ports() {
+                true => "this server takes no uploads: it was started without --writable",
+                false => "this server only reads: it was started without --push",
+            };
+            Refusal::new(Status::FORBIDDEN, words)
         })
     }
 }

@@ -125,6 +125,11 @@ impl Transfers {
         }
     }
 
+    /// Whether streams come in at ports.
+    pub(crate) fn has_ports(&self) -> bool {
+        self.entrances.has_ports()
+    }
+
     /// Waits for the file's digest, and starts a sender of classic streams.
     pub(crate) fn offer_classic(
         &self,

@@ -40,13 +40,17 @@ pub(crate) struct Uploads {
 }
 
 impl Uploads {
-    /// Takes uploads by these rules. Names start at `root`.
+    /// Takes uploads by these rules. Names start at `root`; without one, they are those of this
+    /// machine.
     ///
     /// # Errors
     /// The folder is not within the root.
     pub(crate) fn open(rules: Rules, root: Option<&Path>) -> Started<Uploads> {
         Ok(Uploads {
-            writable: Writable::open(root, &rules.folder)?,
+            writable: match &rules.folder {
+                Some(folder) => Writable::open(root, folder)?,
+                None => Writable::everywhere(),
+            },
             space: Space::new(rules.keep_free),
             leftovers: Leftovers::default(),
             landing: Arc::default(),
@@ -70,10 +74,12 @@ impl Uploads {
 
     /// What a client that pushes a folder may have done.
     pub(crate) fn tree_limits(&self) -> TreeLimits {
+        let is_exact = self.rules.is_exact;
         TreeLimits {
             max_size: self.rules.max_size,
             max_entries: self.rules.max_files,
-            umask: (self.umask & 0o777) as u16,
+            umask: if is_exact { 0 } else { (self.umask & 0o777) as u16 },
+            any_link: is_exact,
         }
     }
 
@@ -93,8 +99,8 @@ impl Uploads {
             true => "EVERYBODY who can connect",
             false => "every user of --auth",
         };
-        let folder = escape(self.writable.path().as_os_str().as_encoded_bytes());
-        format!("writable by {who}: {folder}")
+        let folder = self.writable.path().unwrap_or(Path::new("/"));
+        format!("writable by {who}: {}", escape(folder.as_os_str().as_encoded_bytes()))
     }
 
     /// Whether a client may put files into the folder that it names so.

@@ -16,7 +16,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 pub use folder::Folder;
-pub use place::{MAX_DEPTH, NoPlace, Place, find_place};
+pub use place::{MAX_DEPTH, NoPlace, Place, find_place, open_to_change};
 pub use walk::MAX_LINKS;
 
 /// The longest name, in bytes: one less than the kernel's PATH_MAX, which counts the

@@ -30,6 +30,19 @@ pub fn run(
     target: BorrowedFd<'_>,
     silence: Option<Duration>,
 ) -> io::Result<Dry> {
+    run_and_keep(source, target, silence, &mut Vec::new())
+}
+
+/// As [`run`]. After an error `left` ends with what was read and not written.
+///
+/// # Errors
+/// As of [`run`].
+pub fn run_and_keep(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    silence: Option<Duration>,
+    left: &mut Vec<u8>,
+) -> io::Result<Dry> {
     let mut buffer: Option<Vec<u8>> = None;
     loop {
         if poll::readable(&[source], silence)? == [false] {
@@ -37,7 +50,7 @@ pub fn run(
         }
         let moved = match &mut buffer {
             None => splice(source, target),
-            Some(buffer) => copy(source, target, buffer, silence),
+            Some(buffer) => copy(source, target, buffer, silence, left),
         };
         match moved {
             Ok(0) => return Ok(Dry::End),
@@ -78,9 +91,11 @@ fn copy(
     target: BorrowedFd<'_>,
     buffer: &mut [u8],
     limit: Option<Duration>,
+    left: &mut Vec<u8>,
 ) -> io::Result<usize> {
     let count = read(source, buffer)?;
-    write_all(target, &buffer[..count], limit)?;
+    let written = write_all(target, &buffer[..count], limit);
+    written.inspect_err(|_| left.extend_from_slice(&buffer[..count]))?;
     Ok(count)
 }
 
@@ -154,7 +169,7 @@ mod tests {
     use super::*;
     use std::fs::File;
     use std::io::{Read, Write};
-    use std::os::fd::{AsFd, FromRawFd};
+    use std::os::fd::{AsFd, FromRawFd, OwnedFd};
     use std::os::unix::net::UnixStream;
     use std::thread;
 
@@ -224,6 +239,28 @@ mod tests {
         let ((from, _source), (_target, to)) = (pipe(), UnixStream::pair().unwrap());
         let silence = Some(Duration::from_millis(5));
         assert_eq!(run(from.as_fd(), to.as_fd(), silence).unwrap(), Dry::Silence);
+    }
+
+    #[test]
+    fn what_a_closed_target_did_not_take_is_not_lost() {
+        for (from, mut source) in [
+            (UnixStream::pair()
+                .map(|(one, other)| (OwnedFd::from(one), File::from(OwnedFd::from(other)))))
+            .unwrap(),
+            {
+                let (read, write) = pipe();
+                (OwnedFd::from(read), write)
+            },
+        ] {
+            let (target, to) = UnixStream::pair().unwrap();
+            drop(target);
+            source.write_all(b"word").unwrap();
+            let mut left = Vec::new();
+            assert!(run_and_keep(from.as_fd(), to.as_fd(), None, &mut left).is_err());
+            drop(source);
+            File::from(from).read_to_end(&mut left).unwrap();
+            assert_eq!(left, b"word");
+        }
     }
 
     #[test]

@@ -92,6 +92,12 @@ pub fn confine_tree_sink(descriptors: u64, folder: BorrowedFd<'_>, peers: Peers)
     confine(Role { work: Work::TreeSink, peers }, descriptors, Some(folder))
 }
 
+/// Leaves this process the rights to move bytes between its open descriptors, at most
+/// `descriptors` at once. It can open, make and connect nothing.
+pub fn confine_pump(descriptors: u64) -> Report {
+    confine(Role { work: Work::Pump, peers: Peers::Come }, descriptors, None)
+}
+
 /// How a worker and its peers come together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peers {
@@ -119,6 +125,8 @@ enum Work {
     TreeSource,
     /// Fills its folder.
     TreeSink,
+    /// Passes bytes on, and knows nothing of them.
+    Pump,
 }
 
 impl Role {
@@ -135,7 +143,7 @@ impl Role {
     /// The name of the step that takes the file system away.
     fn files_step(self) -> &'static str {
         match self.work {
-            Work::Sender | Work::Receiver => "no file system (Landlock)",
+            Work::Sender | Work::Receiver | Work::Pump => "no file system (Landlock)",
             Work::TreeSource | Work::TreeSink => "no other folder (Landlock)",
         }
     }

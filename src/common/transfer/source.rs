@@ -24,7 +24,7 @@ use super::meter::{Meter, Reading};
 use super::queue::rate::{Rate, Throttle};
 use super::timing::Timing;
 use crate::codec::message::report::Report;
-use crate::codec::wire::{ErrorCode, LONGEST_REQUEST, MAX_BLOCK, Request};
+use crate::codec::wire::{ErrorCode, Header, LONGEST_REQUEST, MAX_BLOCK, Request};
 use crate::error::{Error, ExitCode, Result};
 use crate::sys::socket::{self, Keepalive};
 use crate::sys::stream::Stream;
@@ -178,6 +178,8 @@ impl Source {
             // The other streams are told, and have the time to read it.
             if self.ending.since().is_some() {
                 dialler.open().wait_until_empty(self.timing.linger);
+            } else if outcome.is_ok() {
+                dialler.wait_for_ends(self.timing.leave);
             }
             dialler.end(None);
             self.close();
@@ -258,7 +260,8 @@ impl Source {
                     Request::List { name, after, room } => answers.list(name, after, room)?,
                     Request::Finished => return Err(Halt::Finished),
                     Request::Leave => return Err(Halt::Left),
-                    Request::Idle => {}
+                    // What carries the stream may end it for silence in this direction too.
+                    Request::Idle => stream.write_all(&Header::Wait.encode())?,
                     Request::Streams { wanted, turn } => {
                         self.wishes.hear(joined.generation, turn, wanted);
                     }
@@ -273,7 +276,8 @@ impl Source {
             // A sink has something to ask for at first. Where nobody answers at a data port, there
             // may be another port to try.
             let is_doubted = told.is_none() && joined.hello.is_some() && !joined.link.is_trusted();
-            self.ending.wait_or(stream, is_doubted.then_some(self.timing.trust))?;
+            let mute = (!stream.is_tcp()).then_some(self.timing.mute);
+            self.ending.wait_or(stream, if is_doubted { Some(self.timing.trust) } else { mute })?;
             self.check_ending()?;
             match stream.read(&mut bytes[filled..])? {
                 0 => return Err(Halt::Broken(io::ErrorKind::UnexpectedEof.into())),
@@ -320,6 +324,10 @@ impl End for Source {
         match self.answer_all(joined) {
             Ok(never) => match never {},
             Err(Halt::Finished) => {
+                // What carried a stream that was dialled can go on: it is not shut.
+                if joined.hello.is_some() {
+                    joined.link.open().remove(joined.number);
+                }
                 self.settle(Ok(()));
                 Stop::Over
             }

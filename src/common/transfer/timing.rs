@@ -45,6 +45,9 @@ pub struct Timing {
     // A source.
     /// How long a sink may take no byte.
     pub source_stall: Duration,
+    /// How long a sink may say nothing on a stream whose death no kernel finds out: one that
+    /// another program carries.
+    pub mute: Duration,
     /// How long an answer may take before the sink is told to wait, and how often it is told.
     pub wait: Duration,
     /// How long the peer has to read the error that ends a stream.
@@ -130,6 +133,7 @@ impl Default for Timing {
             idle: s(30),
             out_of_room: ms(100),
             source_stall: s(60),
+            mute: s(120),
             wait: s(1),
             linger: s(5),
             stall: s(10),
@@ -180,6 +184,7 @@ impl Timing {
             idle: self.idle / divisor,
             out_of_room: self.out_of_room / divisor,
             source_stall: self.source_stall / divisor,
+            mute: self.mute / divisor,
             wait: self.wait / divisor,
             linger: self.linger / divisor,
             stall: self.stall / divisor,

@@ -5,7 +5,7 @@ use crate::support::harness::{Running, after, run, wait_until};
 use crate::support::proof;
 use crate::support::system::signal;
 use crate::support::through::{PIPES, SOCKET, Through};
-use std::fs;
+use std::time::{Duration, Instant};
 
 const SIZE: usize = 5 << 20;
 
@@ -52,11 +52,7 @@ fn goes_on(through: &Through, client: Running) {
 fn a_connection_that_is_killed_is_made_again() {
     let through = Through::new("through-one", SIZE);
     let client = through.under_way(SOCKET, 3);
-    let session = through.session();
-    let other = wait_until("another connection", || {
-        through.with_word("--stdio").into_iter().find(|pid| *pid != session)
-    });
-    signal(other, libc::SIGKILL);
+    signal(through.other_connection(), libc::SIGKILL);
     goes_on(&through, client);
 }
 
@@ -74,26 +70,40 @@ fn a_server_that_is_killed_over_there_is_started_again() {
 fn a_sender_that_is_killed_over_there_is_started_again() {
     let through = Through::new("through-sender", SIZE);
     let client = through.under_way(PIPES, 2);
-    through.session();
-    signal(through.with_word("--job").into_iter().find(is_sender).unwrap(), libc::SIGKILL);
+    signal(through.worker("sender"), libc::SIGKILL);
     goes_on(&through, client);
-}
-
-fn is_sender(pid: &u32) -> bool {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    line.split(|byte| *byte == 0).next().is_some_and(|program| program.ends_with(b"sender"))
 }
 
 #[test]
 fn a_connection_that_hangs_is_replaced_and_does_not_stay() {
     let through = Through::new("through-hangs", 16 << 20);
     let client = through.under_way(SOCKET, 3);
-    let session = through.session();
-    let other = wait_until("another connection", || {
-        through.with_word("--stdio").into_iter().find(|pid| *pid != session)
-    });
-    signal(other, libc::SIGSTOP);
+    signal(through.other_connection(), libc::SIGSTOP);
     goes_on(&through, client);
+}
+
+#[test]
+fn the_connection_of_the_session_that_hangs_holds_nothing_up() {
+    let through = Through::new("through-session-hangs", 16 << 20);
+    let client = through.under_way(SOCKET, 3);
+    signal(through.session(), libc::SIGSTOP);
+    goes_on(&through, client);
+}
+
+#[test]
+fn a_request_for_the_md5_whose_other_side_is_gone_is_made_again_at_once() {
+    for body in [SOCKET, PIPES] {
+        let through = Through::new("through-md5-gone", SIZE);
+        let mut client = through.client(body, 1);
+        // The server hashes as it sends, so the request is held until the end.
+        let client = Running::start(client.arg("--limit-rate=1M"));
+        let begun = Instant::now();
+        signal(through.other_connection(), libc::SIGKILL);
+        let outcome = client.finish();
+        assert!(outcome.out.contains("md5 ok"), "{outcome:?}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "of 120 s of silence");
+        through.is_whole();
+    }
 }
 
 #[test]

@@ -4,4 +4,5 @@ mod ends;
 mod failures;
 mod files;
 mod logins;
+mod pushes;
 mod sshd;

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-mod remote;
+pub(super) mod remote;
 
 use super::Address;
 use ropewalk::codec::percent::{self, PercentError};
@@ -37,9 +37,6 @@ pub(super) struct Positionals<'a> {
 /// Usage. The text never shows an argument with an `@`, which may hold a password.
 pub(super) fn parse(words: &[OsString], has_rsh: bool) -> Result<Positionals<'_>> {
     let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
-    if let [_, target] = words.as_slice() {
-        refuse_push(target)?;
-    }
     let parsed = match words.as_slice() {
         [place] if remote::split(place).is_some() => remote::whole(place, None),
         [place, ofile] if remote::split(place).is_some() => remote::whole(place, Some(ofile)),
@@ -184,12 +181,11 @@ fn check_stream_count(streams: &OsStr) -> Result<()> {
     )))
 }
 
-/// A name with a colon in the place of the output file means another machine.
-fn refuse_push(target: &OsStr) -> Result<()> {
-    let Some((host, _)) = remote::split(target) else { return Ok(()) };
-    let shown = escape(target.as_bytes());
-    let text = format!("ofile: '{shown}' is on {}; ropewalk only fetches", escape(host));
-    Err(Error::usage(text).advise(format_args!("./{shown} is a file here")))
+/// Whether a word names a file on another machine.
+pub(super) fn is_elsewhere(word: &OsStr) -> bool {
+    remote::split(word).is_some()
+        || split_scheme(word.as_bytes()).0.is_some()
+        || has(word, b'/') && url(word, None).is_ok()
 }
 
 fn is_stream_count(word: &OsStr) -> bool {

@@ -20,8 +20,9 @@ const HOST: &[u8] = b"%h";
 /// Options that mean nothing where another program reaches the server.
 const FOREIGN: [&str; 3] = ["auth", "auth-md5", "single-port"];
 
-/// For ssh: no terminal, no X11 and no agent there.
-const SSH: [&str; 3] = ["-T", "-x", "-a"];
+/// For ssh: no terminal, no X11 and no agent there. It ends after three times 30 s without an answer:
+/// else a connection that hangs would never end, since no byte of this program would find that out.
+const SSH: [&str; 5] = ["-T", "-x", "-a", "-o", "ServerAliveInterval=30"];
 
 /// For further connections of ssh: no question, and a connection of their own.
 const FURTHER_SSH: [&str; 4] = ["-o", "BatchMode=yes", "-o", "ControlPath=none"];
@@ -33,6 +34,8 @@ pub(crate) struct Rsh {
     command: Vec<OsString>,
     /// The words of the server program there.
     server: Vec<OsString>,
+    /// Whether the server is to write.
+    is_push: bool,
 }
 
 /// Which connection of a transfer it is.
@@ -54,7 +57,7 @@ pub(super) fn refuse_without(arguments: &Arguments) -> Result<Option<Rsh>> {
 
 impl Rsh {
     /// The command of `--rsh`, or ssh, for this host.
-    pub(super) fn from_arguments(arguments: &Arguments, host: &str) -> Result<Rsh> {
+    pub(super) fn from_arguments(arguments: &Arguments, host: &str, is_push: bool) -> Result<Rsh> {
         if let Some(option) = FOREIGN.into_iter().find(|option| arguments.has(option)) {
             let text = format!("--{option}: has no meaning where --rsh reaches the server");
             return Err(Error::usage(text));
@@ -67,7 +70,8 @@ impl Rsh {
             false => words.push(host.as_bytes().to_vec()),
         }
         let text = |words: Vec<Vec<u8>>| words.into_iter().map(OsString::from_vec).collect();
-        Ok(Rsh { command: text(words), server: text(self::words("--remote-server", server)?) })
+        let server = text(self::words("--remote-server", server)?);
+        Ok(Rsh { command: text(words), server, is_push })
     }
 
     /// The program of COMMAND, for messages.
@@ -80,6 +84,11 @@ impl Rsh {
         let program = self.command.first().map(OsString::as_os_str).unwrap_or_default();
         let name = Path::new(program).file_name().unwrap_or(program);
         escape(name.as_bytes())
+    }
+
+    /// Whether the connections are those of a push.
+    pub(crate) fn is_push(&self) -> bool {
+        self.is_push
     }
 
     /// Whether the program is OpenSSH's client, or pretends to be.
@@ -105,6 +114,7 @@ impl Rsh {
         line.splice(1..1, extra.into_iter().map(OsString::from));
         line.extend(self.server.iter().cloned());
         line.push("--stdio".into());
+        line.extend(self.is_push.then(|| "--push".into()));
         line
     }
 }
@@ -142,7 +152,9 @@ mod tests {
     fn rsh(words: &[&str]) -> Result<Rsh> {
         let words = words.iter().copied().chain(["box", "4", "f"]);
         match CLIENT.parse(words.map(Into::into))? {
-            Request::Run(arguments) => Rsh::from_arguments(&arguments, "box"),
+            Request::Run(arguments) => {
+                Rsh::from_arguments(&arguments, "box", arguments.has("push"))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -154,11 +166,15 @@ mod tests {
 
     #[test]
     fn ssh_gets_its_options_and_the_host() {
-        assert_eq!(line(&[], Turn::First), "ssh|-T|-x|-a|box|ropewalk-server|--stdio");
+        let alive = "-T|-x|-a|-o|ServerAliveInterval=30";
+        let first = format!("ssh|{alive}|box|ropewalk-server|--stdio");
+        assert_eq!(line(&[], Turn::First), first);
         assert_eq!(
             line(&["-e", "/usr/bin/ssh -p 2222"], Turn::Further),
-            "/usr/bin/ssh|-T|-x|-a|-o|BatchMode=yes|-o|ControlPath=none|-p|2222|box|\
-             ropewalk-server|--stdio"
+            format!(
+                "/usr/bin/ssh|{alive}|-o|BatchMode=yes|-o|ControlPath=none|-p|2222|box|\
+                 ropewalk-server|--stdio"
+            )
         );
     }
 
@@ -170,6 +186,12 @@ mod tests {
             let kubectl = line(&["--rsh=kubectl exec -i pod/%h-%h --"], turn);
             assert_eq!(kubectl, "kubectl|exec|-i|pod/box-box|--|ropewalk-server|--stdio");
         }
+    }
+
+    #[test]
+    fn the_server_of_a_push_is_told_that_it_may_write() {
+        let line = line(&["--push", "-e", "x"], Turn::Further);
+        assert_eq!(line, "x|box|ropewalk-server|--stdio|--push");
     }
 
     #[test]

@@ -88,10 +88,7 @@ impl Renewal for Transfer<'_> {
         let session = self.session(offer).to_json();
         let announce =
             || job::say(lifeline, &session).map_err(|error| Error::system("receiver", &error));
-        match self.server.children() {
-            Some(children) => children.begin(offer.token(), announce)?,
-            None => announce()?,
-        }
+        self.server.begin_session(offer.token(), announce)?;
         self.guard.replace(guard);
         Ok(())
     }

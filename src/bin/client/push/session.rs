@@ -70,6 +70,10 @@ impl<'a> Session<'a> {
             .start_worker(&self.push.sender, job.to_json(), &[content])
             .map_err(failed)?;
         let lifeline = worker.lifeline().try_clone().map_err(failed)?;
+        let children = self.server.children();
+        if let Some(children) = children {
+            children.serve(worker.lifeline().try_clone().map_err(failed)?);
+        }
         let mut moved = false;
         let last = std::thread::scope(|scope| {
             let mut request = None;
@@ -84,6 +88,9 @@ impl<'a> Session<'a> {
             request.map_or(Ok(()), SessionRequest::end)?;
             last
         });
+        if let Some(children) = children {
+            children.sender_ended(matches!(last, Ok(Some(Report::Done { .. }))));
+        }
         if lock(&self.state).ended.is_some() {
             self.guard.release();
             worker.wait();
@@ -101,7 +108,7 @@ impl<'a> Session<'a> {
         let streams = Streams::Dialled {
             session: self.session(&self.first),
             single_port: config.single_port,
-            handed: false,
+            handed: self.server.children().is_some(),
         };
         let grows = config.streams == StreamCount::Auto;
         let (protocol, content) = match self.push.source {
@@ -148,6 +155,7 @@ impl<'a> Session<'a> {
                     hash.iter().for_each(|hash| hash.reached(tally.offset));
                     self.show(*tally);
                 }
+                Report::Stream => self.server.children().map_or(Ok(()), |all| all.want())?,
                 Report::Lost { text } => {
                     self.push.progress.server_lost();
                     let since = *lost_since.get_or_insert_with(Instant::now);
@@ -234,11 +242,14 @@ impl Renewal for Session<'_> {
     fn hand_over(&self, offer: PushSession, lifeline: &UnixStream) -> Result<()> {
         lock(&self.state).token = offer.token;
         self.guard.replace(guard(self.push, self.server, &offer));
-        job::say(lifeline, &self.session(&offer).to_json())
-            .map_err(|error| Error::system("sender", &error))
+        let session = self.session(&offer).to_json();
+        let announce =
+            || job::say(lifeline, &session).map_err(|error| Error::system("sender", &error));
+        self.server.begin_session(offer.token, announce)
     }
 
     fn is_locked_out(&self) -> bool {
-        lock(&self.state).ended.is_some()
+        let children = self.server.children();
+        lock(&self.state).ended.is_some() || children.is_some_and(|all| all.is_locked_out())
     }
 }

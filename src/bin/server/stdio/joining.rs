@@ -7,12 +7,15 @@ use super::SILENCE;
 use super::pumps::Pumps;
 use ropewalk::codec::wire::{ErrorCode, HELLO_MARK, Header, JOIN_SIZE, Join};
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::hash::crc32c::crc32c;
-use ropewalk::sys::{local, poll, pump};
+use ropewalk::sys::{local, poll, pump, sandbox};
 use ropewalk::transfer::link::session_socket;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
+
+/// The most descriptors of this process: the standard ones, the session's socket, the bell.
+const DESCRIPTORS: u64 = 16;
 
 /// What became of a join.
 pub(super) enum Joined {
@@ -50,7 +53,11 @@ pub(super) fn run(until: Instant) -> Result<Joined> {
     let failed = |error: io::Error| Error::system("standard output", &error);
     pump::write_all(io::stdout().as_fd(), &accepted, Some(SILENCE)).map_err(failed)?;
     let Ok(socket) = socket else { return Ok(Joined::Alone) };
-    let pumps = Pumps::start(socket, silence).map_err(failed)?;
+    let bell = UnixStream::pair().map_err(failed)?;
+    // From here on this process only passes on what others have to check. It goes on where the
+    // system lacks a step.
+    let _ = sandbox::confine_pump(DESCRIPTORS);
+    let pumps = Pumps::start(bell, socket, silence, None).map_err(failed)?;
     poll::readable(&[pumps.ended().as_fd()], None).map_err(failed)?;
     Ok(Joined::Over(ExitCode::Success))
 }
@@ -69,8 +76,6 @@ fn read(until: Instant) -> io::Result<Option<[u8; JOIN_SIZE]>> {
 
 /// Tells the client why nothing is passed on.
 fn refuse(code: ErrorCode, text: &str) {
-    let (length, crc) = (text.len() as u32, crc32c(text.as_bytes()));
-    let header = Header::Error { code, length, crc }.encode();
-    let message = [&header[..], text.as_bytes()].concat();
+    let message = Header::error(code, text);
     let _ = pump::write_all(io::stdout().as_fd(), &message, Some(SILENCE));
 }

@@ -21,9 +21,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// Where clients may write.
+#[derive(Debug)]
+pub(crate) enum Writable {
+    /// Beneath a folder.
+    Beneath(Beneath),
+    /// Wherever the system lets this user write: the client has logged in as this user. Names are
+    /// those of this machine, and are looked up as those of any program.
+    Everywhere,
+}
+
 /// The folder beneath which clients may write.
 #[derive(Debug)]
-pub(crate) struct Writable {
+pub(crate) struct Beneath {
     /// Where names start.
     root: OwnedFd,
     /// What stands before a name that has no leading slash, without a slash at the start.
@@ -62,13 +72,18 @@ impl Writable {
                 [relative(here.as_os_str().as_bytes()), b"/"].concat()
             }
         };
-        Ok(Writable {
+        Ok(Writable::Beneath(Beneath {
             root: beneath::open_folder(&top).map_err(failed)?,
             before,
             _folder: folder,
             numbers: (found.dev(), found.ino()),
             path: real,
-        })
+        }))
+    }
+
+    /// Allows every folder that this user may change.
+    pub(crate) fn everywhere() -> Writable {
+        Writable::Everywhere
     }
 
     /// Refuses a file of the server itself that clients could replace.
@@ -76,12 +91,13 @@ impl Writable {
     /// # Errors
     /// It is beneath the folder, or will be made there.
     pub(crate) fn check_outside(&self, what: &str, path: &Path) -> Started<()> {
+        let Some(own) = self.path() else { return Ok(()) };
         let folder = || fs::canonicalize(path.parent().filter(|own| *own != Path::new(""))?).ok();
         let here = || std::env::current_dir().ok();
         let real = fs::canonicalize(path).ok();
         // The name itself can be replaced too, wherever it leads.
         let named = if path.components().count() > 1 { folder() } else { here() };
-        match real.into_iter().chain(named).any(|path| path.starts_with(&self.path)) {
+        match real.into_iter().chain(named).any(|path| path.starts_with(own)) {
             true => {
                 let shown = escape(path.as_os_str().as_bytes());
                 let words =
@@ -92,9 +108,12 @@ impl Writable {
         }
     }
 
-    /// The folder's path on this machine.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// The folder's path on this machine, if there is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Writable::Beneath(beneath) => Some(&beneath.path),
+            Writable::Everywhere => None,
+        }
     }
 
     /// The place that a client may write to under this name.
@@ -103,11 +122,11 @@ impl Writable {
     /// 403 for a name that is not beneath the folder, the same for all of them; 409 and 400 for a
     /// way that ends beneath it; 503 where the system has no room.
     pub(crate) fn place(&self, name: &[u8]) -> Result<Place, Refusal> {
-        let full = match name.first() {
-            Some(b'/') | None => relative(name).to_vec(),
-            Some(_) => [&self.before, name].concat(),
+        let place = match self {
+            Writable::Beneath(beneath) => beneath.place(name),
+            Writable::Everywhere => anywhere(name),
         };
-        let place = beneath::find_place(self.root.as_fd(), &full, self.numbers).map_err(refusal)?;
+        let place = place.map_err(refusal)?;
         if is_reserved(&place.name) {
             let words = "the server needs names like this one for files on their way";
             return Err(Refusal::new(Status::FORBIDDEN, words));
@@ -120,6 +139,29 @@ impl Writable {
         let any = [folder, b"/x"].concat();
         self.place(&any).is_ok_and(|place| place.folder.may_change())
     }
+}
+
+impl Beneath {
+    fn place(&self, name: &[u8]) -> Result<Place, NoPlace> {
+        let full = match name.first() {
+            Some(b'/') | None => relative(name).to_vec(),
+            Some(_) => [&self.before, name].concat(),
+        };
+        beneath::find_place(self.root.as_fd(), &full, self.numbers)
+    }
+}
+
+/// The place that a name of this machine means.
+fn anywhere(name: &[u8]) -> Result<Place, NoPlace> {
+    let start = name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let (folder, last) = name.split_at(start);
+    if matches!(last, b"" | b"." | b"..") {
+        return Err(NoPlace::Folder);
+    }
+    let folder =
+        if folder.is_empty() { Path::new(".") } else { Path::new(OsStr::from_bytes(folder)) };
+    let opened = beneath::open_to_change(folder).map_err(NoPlace::Within)?;
+    Ok(Place { folder: opened, name: OsStr::from_bytes(last).to_os_string() })
 }
 
 /// A name without what makes it absolute.
@@ -240,7 +282,7 @@ mod tests {
         let world = World::new();
         let folder = world.0.join("root/in");
         let writable = Writable::open(None, &folder).unwrap();
-        assert_eq!(writable.path(), folder);
+        assert_eq!(writable.path(), Some(folder.as_path()));
         let name = folder.join("new");
         assert_eq!(writable.place(name.as_os_str().as_bytes()).unwrap().name, "new");
         // A name without a slash starts at the working directory, which is not writable here.
@@ -251,6 +293,27 @@ mod tests {
         let here = Writable::open(None, Path::new(".")).unwrap();
         assert_eq!(here.place(b"new").unwrap().name, "new");
         assert_eq!(here.place(b"../new").unwrap_err().status, Status::FORBIDDEN);
+    }
+
+    #[test]
+    fn everywhere_names_are_looked_up_as_those_of_any_program() {
+        let world = World::new();
+        let writable = Writable::everywhere();
+        symlink(world.0.join("root/in"), world.0.join("absolute")).unwrap();
+        for name in ["root/in/new", "absolute/new", "root/in/../in//new"] {
+            let name = world.0.join(name);
+            assert_eq!(writable.place(name.as_os_str().as_bytes()).unwrap().name, "new");
+        }
+        let here = writable.place(b"new").unwrap().folder.status().unwrap();
+        assert_eq!(here.inode, fs::metadata(".").unwrap().ino());
+        for (name, expected) in
+            [("none/new", 409), ("root/in/", 409), ("root/..", 409), ("root/in/x.part", 403)]
+        {
+            let name = world.0.join(name);
+            let refused = writable.place(name.as_os_str().as_bytes()).unwrap_err();
+            assert_eq!(refused.status.code(), expected, "{name:?}");
+        }
+        assert!(writable.check_outside("--log", Path::new("new.log")).is_ok());
     }
 
     #[test]

@@ -143,6 +143,12 @@ pub static SERVER: Program = Program {
                     value: None,
                     help: "with --writable, let a client that pushes a folder set owners and set-id bits",
                 },
+                Opt {
+                    short: None,
+                    long: "push",
+                    value: None,
+                    help: "with --stdio, let the client write and delete what this user may, beneath --root and --writable",
+                },
             ],
         },
         Group {

@@ -84,8 +84,7 @@ pub struct TreeJob {
     pub limits: Option<TreeLimits>,
 }
 
-/// What a source that is not trusted may have done in a tree. Symbolic links that lead out of the
-/// tree are not made then.
+/// What a source may have done in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TreeLimits {
     /// The most bytes of a file.
@@ -94,6 +93,8 @@ pub struct TreeLimits {
     pub max_entries: u64,
     /// The bits of a mode that no entry gets.
     pub umask: u16,
+    /// Whether symbolic links are made that lead out of the tree.
+    pub any_link: bool,
 }
 
 /// Where the bytes of a file go.
@@ -230,11 +231,12 @@ impl TreeJob {
 }
 
 impl TreeLimits {
-    fn members(&self) -> [(&'static str, Value); 3] {
+    fn members(&self) -> [(&'static str, Value); 4] {
         [
             ("max_size", Value::from_u64(self.max_size)),
             ("max_entries", Value::from_u64(self.max_entries)),
             ("umask", Value::from_u64(self.umask.into())),
+            ("any_link", from_flag(self.any_link)),
         ]
     }
 
@@ -243,6 +245,7 @@ impl TreeLimits {
             max_size: fields.number("max_size")?,
             max_entries: fields.number("max_entries")?,
             umask: fields.number("umask")?,
+            any_link: fields.flag("any_link")?,
         })
     }
 }
@@ -280,10 +283,11 @@ mod tests {
         assert_eq!((tree.top.mode, tree.top.gid, tree.top.mtime.seconds), (0o755, 7, -5));
         assert!(tree.has_folder && tree.options.verbose && survives(TREE));
         assert_eq!(tree.limits, None);
-        let limits = r#""verbose":1},"max_size":7,"max_entries":8,"umask":18}"#;
+        let limits = r#""verbose":1},"max_size":7,"max_entries":8,"umask":18,"any_link":0}"#;
         let limited = TREE.replace(r#""verbose":1}}"#, limits);
         let ReceiverProtocol::Tree(tree) = read(&limited).unwrap().protocol else { panic!() };
-        assert_eq!(tree.limits, Some(TreeLimits { max_size: 7, max_entries: 8, umask: 0o22 }));
+        let limits = TreeLimits { max_size: 7, max_entries: 8, umask: 0o22, any_link: false };
+        assert_eq!(tree.limits, Some(limits));
         assert!(survives(&limited));
         for key in ["folder", "has_folder", "sync", "unchecked", "mtime_s"] {
             assert!(read(&TREE.replace(&format!("\"{key}\""), "\"other\"")).is_err(), "{key}");

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 /// The most folders on the way to a place: each of them stays open during the walk.
 pub const MAX_DEPTH: usize = 256;
@@ -72,6 +73,15 @@ fn has_passed(walk: &Walk<'_>, (device, inode): (u64, u64)) -> io::Result<bool> 
         }
     }
     Ok(false)
+}
+
+/// Opens a folder by its path on this machine, to change names in it.
+///
+/// # Errors
+/// What openat(2) gives.
+pub fn open_to_change(path: &Path) -> io::Result<Dir> {
+    let folder = super::open_folder(path)?;
+    open(folder.as_fd()).map(Dir::from)
 }
 
 /// Opens a folder to list it and to change names in it; only the latter where it may not be listed.

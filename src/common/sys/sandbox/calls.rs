@@ -83,13 +83,19 @@ const TIME64: [libc::c_long; 7] = [
 /// within its folder. Frequent ones come first: the kernel runs a filter from its start.
 pub(super) fn allowed(role: Role, process: u32, within: bool) -> Vec<Rule> {
     let always = |number: libc::c_long| Rule { number: number as u32, test: Test::Always };
-    let mut rules = sending();
+    let mut rules = match role.work {
+        Work::Pump => Vec::new(),
+        _ => sending(),
+    };
     match role.work {
         Work::Sender | Work::Receiver => {}
         Work::TreeSource => rules.extend(reading_names(within)),
         Work::TreeSink => rules.extend(changing_names().into_iter().map(always)),
+        Work::Pump => rules.extend(pumping().into_iter().map(always)),
     }
-    rules.extend(moving().into_iter().map(always));
+    if role.work != Work::Pump {
+        rules.extend(moving().into_iter().map(always));
+    }
     rules.extend(of_architecture().into_iter().map(always));
     if cfg!(target_pointer_width = "32") {
         rules.extend(TIME64.map(always));
@@ -133,6 +139,11 @@ fn moving() -> Vec<libc::c_long> {
         SYS_getsockname SYS_getpeername SYS_pselect6
     ]
     .to_vec()
+}
+
+/// Passing bytes on.
+fn pumping() -> Vec<libc::c_long> {
+    calls![SYS_splice SYS_read SYS_write SYS_ppoll SYS_futex SYS_shutdown SYS_close].to_vec()
 }
 
 /// Opening files and folders to read them, and looking at names. openat2 has its flags in memory,

@@ -82,7 +82,7 @@ pub(super) fn deny_files(role: Role, folder: Option<BorrowedFd<'_>>) -> io::Resu
     };
     let ruleset = create(&Ruleset { network, ..all }, size)?;
     let rights = match role.work {
-        Work::Sender | Work::Receiver => 0,
+        Work::Sender | Work::Receiver | Work::Pump => 0,
         Work::TreeSource => READ,
         Work::TreeSink => READ | CHANGE,
     };

@@ -248,6 +248,8 @@ mod tests {
         let others = [libc::SYS_bind, libc::SYS_connect, libc::SYS_socket];
         check_list(come(Work::Receiver), false, &others);
         check_list(come(Work::TreeSink), true, &others);
+        let more = [libc::SYS_sendto, libc::SYS_recvfrom, libc::SYS_accept4, libc::SYS_openat];
+        check_list(come(Work::Pump), false, &[&changes[..], &others, &more].concat());
     }
 
     fn check_list(role: Role, within: bool, more: &[libc::c_long]) {

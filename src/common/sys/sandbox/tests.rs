@@ -535,3 +535,32 @@ fn the_report_of_a_worker_of_a_tree_names_the_step() {
     let line = confine_tree_source(64, root.as_fd(), Peers::Come).to_string();
     assert!(line.contains(", no other folder (Landlock): "), "{line}");
 }
+
+#[test]
+fn a_pump_passes_bytes_on_and_can_do_nothing_else() {
+    if !in_child("a_pump_passes_bytes_on_and_can_do_nothing_else") {
+        return;
+    }
+    use std::os::unix::net::UnixStream;
+    let ((mut one, from), (to, mut other)) =
+        (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    let report = confine_pump(16);
+    let moved = crate::sys::thread::spawn("pump", move || {
+        let moved = crate::sys::pump::run(from.as_fd(), to.as_fd(), None);
+        to.shutdown(std::net::Shutdown::Write).unwrap();
+        moved.unwrap()
+    });
+    one.write_all(b"word").unwrap();
+    one.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut got = [0; 8];
+    // Without recvfrom, which the pump does not need.
+    let count = crate::sys::pump::read(other.as_fd(), &mut got).unwrap();
+    assert_eq!(&got[..count], b"word");
+    assert_eq!(moved.unwrap().join().unwrap(), crate::sys::pump::Dry::End);
+    if applied(&report, "seccomp") {
+        assert_eq!(number(File::open("/dev/null")), Some(libc::EPERM));
+        assert_eq!(number(other.read(&mut got)), Some(libc::EPERM));
+        assert_eq!(number(UnixStream::pair()), Some(libc::EPERM));
+        assert_eq!(number(Command::new("/bin/true").spawn()), Some(libc::EPERM));
+    }
+}

@@ -53,6 +53,11 @@ pub trait Dial: Send + Sync {
         false
     }
 
+    /// Whether the parent keeps what carries a stream, and uses that again after an end in order.
+    fn lends(&self) -> bool {
+        false
+    }
+
     /// The words for the user about a stream that failed.
     fn explain(&self, error: &io::Error) -> String {
         system_words(error)

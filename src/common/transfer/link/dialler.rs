@@ -153,6 +153,13 @@ impl Dialler {
         (end.converse(&joined), joined.is_good.get())
     }
 
+    /// Waits until every stream has ended in order, for `limit` at most, where that is of use.
+    pub fn wait_for_ends(&self, limit: Duration) {
+        if self.dial.lends() {
+            self.open.wait_until_empty(limit);
+        }
+    }
+
     /// Opens streams of `session` from now on.
     pub fn renew(&self, session: &Session) {
         let mut state = lock(&self.state);

@@ -69,6 +69,10 @@ impl Dial for HandedDial {
         }
     }
 
+    fn lends(&self) -> bool {
+        true
+    }
+
     fn renew(&self, _session: &Session) {
         let mut state = lock(&self.0.state);
         state.generation += 1;

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 
 /// Splits `[user@]host:path`. `None` for everything else: a slash comes before the colon, a port
 /// follows the colon, or the part behind the colon has what may be a password.
-pub(super) fn split(word: &OsStr) -> Option<(&[u8], &[u8])> {
+pub(in super::super) fn split(word: &OsStr) -> Option<(&[u8], &[u8])> {
     let bytes = word.as_bytes();
     if split_scheme(bytes).0.is_some() {
         return None;
@@ -49,8 +49,20 @@ pub(super) fn whole<'a>(place: &OsStr, ofile: Option<&'a OsStr>) -> Result<Posit
     Ok(Positionals { server, streams: None, file, ofile, is_remote: true })
 }
 
+/// `file [user@]host:path`: a push. The path is then the output file.
+pub(in super::super) fn target<'a>(file: &OsStr, target: &'a OsStr) -> Result<Positionals<'a>> {
+    let (host, path) = split(target).ok_or_else(|| no_file(target))?;
+    let path = match path.strip_prefix(b"~/").unwrap_or(path) {
+        b"" => b".",
+        path => path,
+    };
+    let (server, file) = (address(host)?, file.as_bytes().to_vec());
+    let ofile = Some(OsStr::from_bytes(path));
+    Ok(Positionals { server, streams: None, file, ofile, is_remote: true })
+}
+
 /// `host streams file [ofile]`.
-pub(super) fn classic<'a>(
+pub(in super::super) fn classic<'a>(
     host: &OsStr,
     streams: &'a OsStr,
     file: &OsStr,
@@ -150,10 +162,8 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_begins_with_a_dash_and_a_target_elsewhere_are_refused() {
+    fn a_host_that_begins_with_a_dash_is_refused() {
         let text = |line| found(line, false).unwrap_err().to_string();
         assert!(text("-x:f").contains("begins with a dash"));
-        let push = text("img box:/data");
-        assert!(push.contains("only fetches") && push.contains("./box:/data"), "{push}");
     }
 }

@@ -73,7 +73,8 @@ impl TreeSink {
                 nothing(Fate::Refused)
             }
             EntryType::Link(text)
-                if self.wanted.limits.is_some() && leads_out(folder.depth, text) =>
+                if self.wanted.limits.is_some_and(|limits| !limits.any_link)
+                    && leads_out(folder.depth, text) =>
             {
                 self.tell(Act::Skipped, &path_of(folder, entry.name));
                 nothing(Fate::Skipped)
