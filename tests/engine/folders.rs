@@ -45,7 +45,6 @@ impl Pair {
             streams: 3,
             grows: false,
             unchecked: false,
-            limit: None,
             rate: None,
             trace: false,
             limits: None,

@@ -731,7 +731,8 @@ fn blocks_that_are_damaged_again_and_again_end_the_run() {
 }
 
 /// The limits of a server.
-const LIMITS: TreeLimits = TreeLimits { max_size: 1 << 20, max_entries: 1000, umask: 0o022 };
+const LIMITS: TreeLimits =
+    TreeLimits { max_size: 1 << 20, max_entries: 1000, umask: 0o022, any_link: false };
 
 #[test]
 fn a_listing_without_end_ends_where_the_entries_are_limited() {
