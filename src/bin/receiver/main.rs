@@ -22,6 +22,7 @@ use ropewalk::transfer::classic::pieces;
 use ropewalk::transfer::classic::sink;
 use ropewalk::transfer::link::End;
 use ropewalk::transfer::meter::Reading;
+use ropewalk::transfer::store::tree::MAX_HELD;
 use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::{Position, Recorder};
 use std::os::fd::AsFd;
@@ -32,8 +33,9 @@ use stop::Stop;
 const DESCRIPTORS: u64 = 3 * MAX_STREAMS + 64;
 
 /// The same for a tree: each stream has a file that it writes, and folders on the way to it. The
-/// store keeps 64 folders open, and four large files have four descriptors each.
-const DESCRIPTORS_IN_TREE: u64 = 8 * MAX_STREAMS + 256;
+/// store keeps 64 folders open, four large files have four descriptors each, and complete ones
+/// keep their locks.
+const DESCRIPTORS_IN_TREE: u64 = 8 * MAX_STREAMS + 256 + MAX_HELD as u64;
 
 fn main() -> std::process::ExitCode {
     // A file-size limit is an error like any other, not the end of the process.

@@ -25,6 +25,21 @@ pub fn temporary(name: &OsStr) -> OsString {
     format!("{PREFIX}{}", hex(&digest.finish()[..DIGEST])).into()
 }
 
+/// The name of `name` while one run writes it, and no other: `salt` is the run's.
+pub fn of_run(name: &OsStr, salt: &[u8; DIGEST]) -> OsString {
+    let mut digest = Sha256::new();
+    digest.update(salt);
+    digest.update(name.as_bytes());
+    format!("{PREFIX}{}", hex(&digest.finish()[..DIGEST])).into()
+}
+
+/// Random bytes for [`of_run`].
+pub fn salt() -> io::Result<[u8; DIGEST]> {
+    let mut salt = [0; DIGEST];
+    random::fill(&mut salt)?;
+    Ok(salt)
+}
+
 /// The name of the journal of `name` while it is being written.
 pub fn journal(name: &OsStr) -> OsString {
     journal_of(&temporary(name))
@@ -49,9 +64,7 @@ pub fn file_of_journal(journal: &OsStr) -> Option<&OsStr> {
 
 /// The temporary name of an upload: no other one has it.
 pub fn unique() -> io::Result<OsString> {
-    let mut digits = [0; DIGEST];
-    random::fill(&mut digits)?;
-    Ok(format!("{PREFIX}{}", hex(&digits)).into())
+    Ok(format!("{PREFIX}{}", hex(&salt()?)).into())
 }
 
 /// The two forms of a reserved name.

@@ -17,13 +17,14 @@ mod remove;
 pub mod stamps;
 mod volume;
 
-pub use self::file::{Complete, Large, NewFile};
+pub use self::file::{Complete, Large, MAX_HELD, NewFile};
 pub use self::path::{FolderPath, MAX_DEPTH, MAX_PATH, check_name};
 pub use self::placing::Target;
 pub use self::remove::{Act, Removed, Rules};
 
 use self::volume::Volume;
 use super::lock::lock_soon;
+use super::names;
 use crate::codec::message::version::Stamp;
 use crate::sys::beneath::{self, Lookup, Mounts};
 use crate::sys::dir::{Dir, Status};
@@ -73,6 +74,10 @@ pub struct Lacks {
 pub struct Tree {
     root: Arc<Folder>,
     durable: bool,
+    /// Of the names under which this run writes what it does not go on with later.
+    salt: [u8; 16],
+    /// How many complete files keep their locks.
+    held: Arc<AtomicUsize>,
     open: Mutex<OpenFolders>,
     volumes: Mutex<Vec<Arc<Volume>>>,
     owners: AtomicUsize,
@@ -118,6 +123,8 @@ impl Tree {
         Ok(Tree {
             root,
             durable,
+            salt: names::salt()?,
+            held: Arc::default(),
             open: Mutex::default(),
             volumes: Mutex::new(vec![volume]),
             owners: AtomicUsize::new(0),
@@ -139,6 +146,19 @@ impl Tree {
         }
     }
 
+    /// Whether this process may read the file or the folder `name`, and search the folder.
+    pub fn may_read(&self, folder: &FolderPath, name: &OsStr, is_folder: bool) -> bool {
+        check_name(name).is_ok()
+            && self.folder(folder).is_ok_and(|folder| folder.dir.may_read(name, is_folder))
+    }
+
+    /// Whether [`Tree::dress`] would change what is as `found` says.
+    pub fn would_dress(found: &Status, attributes: &Attributes) -> bool {
+        let owner = attributes.owner.filter(|owner| *owner != (found.user, found.group));
+        let mode = Tree::mode_of(attributes, attributes.owner.is_some());
+        owner.is_some() || found.mode & MODE_WITH_OWNER != mode
+    }
+
     /// Gives what is at `name`, which is as `found` says and has the right content, its owner and
     /// its mode. What the file system refuses is counted.
     ///
@@ -151,13 +171,13 @@ impl Tree {
         found: &Status,
         attributes: &Attributes,
     ) -> io::Result<()> {
-        let owner = attributes.owner.filter(|owner| *owner != (found.user, found.group));
-        let mode = Tree::mode_of(attributes, attributes.owner.is_some());
-        if owner.is_none() && found.mode & MODE_WITH_OWNER == mode {
+        if !Tree::would_dress(found, attributes) {
             return Ok(());
         }
         check_name(name)?;
         let folder = self.folder(folder)?;
+        let mode = Tree::mode_of(attributes, attributes.owner.is_some());
+        let owner = attributes.owner.filter(|owner| *owner != (found.user, found.group));
         if let Some((user, group)) = owner {
             count_refusal(folder.dir.set_owner_of(name, user, group), &self.owners)?;
         }

@@ -6,8 +6,9 @@
 use super::volume::Volume;
 use super::{Attributes, Folder, FolderPath, Target, Tree, check_name, count_refusal};
 use crate::codec::message::version::Stamp;
-use crate::sys::dir::{Access, Status, place};
+use crate::sys::dir::{Access, Dir, Status, place};
 use crate::sys::{file, process};
+use crate::transfer::store::lock::is_being_written;
 use crate::transfer::store::{journal, names};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
@@ -15,7 +16,10 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, fchown};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Most complete files whose locks are kept until they are in place.
+pub const MAX_HELD: usize = 256;
 
 /// The mode of a file on its way, and of its journal.
 const PRIVATE_MODE: u32 = 0o600;
@@ -27,6 +31,7 @@ pub struct NewFile {
     path: FolderPath,
     folder: Arc<Folder>,
     name: OsString,
+    temporary: OsString,
     target: Target,
     /// Where the bytes end that were written in order.
     end: u64,
@@ -62,9 +67,41 @@ pub struct Large {
 pub struct Complete {
     pub(super) folder: FolderPath,
     pub(super) name: OsString,
+    pub(super) temporary: OsString,
     pub(super) target: Target,
     pub(super) volume: Arc<Volume>,
-    pub(super) has_journal: bool,
+    /// Device and inode of a file with a journal. Another run may take its temporary name over.
+    pub(super) number: Option<(u64, u64)>,
+    /// Keeps the lock of a file with a journal, so that no other run does.
+    _held: Option<Held>,
+}
+
+/// A file whose lock is kept. How many there are is counted.
+struct Held {
+    _file: File,
+    count: Arc<AtomicUsize>,
+}
+
+impl Held {
+    /// `None` beyond [`MAX_HELD`], and where the system has no descriptor left.
+    fn new(file: &File, count: &Arc<AtomicUsize>) -> Option<Held> {
+        let less = |held: usize| (held < MAX_HELD).then_some(held + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
+        let count = count.clone();
+        match file.try_clone() {
+            Ok(file) => Some(Held { _file: file, count }),
+            Err(_) => {
+                count.fetch_sub(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Complete {
@@ -77,11 +114,28 @@ impl Complete {
     pub fn name(&self) -> &OsStr {
         &self.name
     }
+
+    /// Whether it has a journal: it can be resumed from.
+    pub(super) fn has_journal(&self) -> bool {
+        self.number.is_some()
+    }
+
+    /// Whether its temporary name is still that of the file.
+    ///
+    /// # Errors
+    /// `WouldBlock` if another run has taken the name over; errors of the system.
+    pub(super) fn check_own(&self, dir: &Dir) -> io::Result<()> {
+        match self.number {
+            Some(number) if dir.number_of(&self.temporary)? != number => Err(written_elsewhere()),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Tree {
-    /// Creates the file that is to become `name`. A leftover under its temporary name is replaced.
-    /// With the mode that it gets at the end, one call less is needed then.
+    /// Creates the file that is to become `name`, under a name of this run alone: a run into a
+    /// folder of this tree may write the same file. With the mode that it gets at the end, one call
+    /// less is needed then.
     pub fn create(
         &self,
         path: &FolderPath,
@@ -92,8 +146,10 @@ impl Tree {
         check_name(name)?;
         let folder = self.folder(path)?;
         let mode = Tree::mode_of(attributes, false);
-        let file = create(&folder, &names::temporary(name), mode)?;
+        let temporary = names::of_run(name, &self.salt);
+        let file = create(&folder, &temporary, mode)?;
         let mut new = NewFile::new(file, path, folder, name, target);
+        new.temporary = temporary;
         new.created_as = Some(mode);
         Ok(new)
     }
@@ -102,7 +158,7 @@ impl Tree {
     /// when it is dropped.
     ///
     /// # Errors
-    /// `WouldBlock` if another process is writing it; errors of the system.
+    /// `WouldBlock` if another run is writing it; errors of the system.
     pub fn open_large(&self, path: &FolderPath, name: &OsStr, target: Target) -> io::Result<Large> {
         check_name(name)?;
         let folder = self.folder(path)?;
@@ -110,16 +166,17 @@ impl Tree {
         let pair = match old_pair(&folder, &temporary, &journal_name)? {
             Some((file, journal)) => (file, journal, true),
             None => {
+                if is_being_written(&folder.dir, &temporary) {
+                    return Err(written_elsewhere());
+                }
                 let private = |name: &OsStr| create(&folder, name, PRIVATE_MODE);
                 (private(&temporary)?, private(&journal_name)?, false)
             }
         };
         let (file, journal, found) = pair;
-        // Where the file system has no locks, the lock of the tree's folder failed as well.
-        if file::try_lock(&file).is_ok_and(|locked| !locked) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
+        hold(&folder.dir, &temporary, &file)?;
         let mut file = NewFile::new(file, path, folder, name, target);
+        file.temporary = temporary;
         file.stays = Stays::WithJournal;
         file.sized_ahead = true;
         Ok(Large { file, journal, found })
@@ -144,6 +201,10 @@ impl Tree {
         attributes: &Attributes,
     ) -> io::Result<Complete> {
         let has_journal = new.stays == Stays::WithJournal;
+        let (number, held) = match has_journal {
+            true => (Some(number_of(&new.file)?), Held::new(&new.file, &self.held)),
+            false => (None, None),
+        };
         if new.end != size || has_journal {
             new.sized_ahead |= new.end < size;
             file::set_length(&new.file, size)?;
@@ -173,8 +234,10 @@ impl Tree {
             folder: new.path.clone(),
             name: std::mem::take(&mut new.name),
             target: new.target,
+            temporary: std::mem::take(&mut new.temporary),
             volume: new.folder.volume.clone(),
-            has_journal,
+            number,
+            _held: held,
         })
     }
 
@@ -206,6 +269,7 @@ impl NewFile {
             path: path.clone(),
             folder,
             name: name.to_os_string(),
+            temporary: OsString::new(),
             target,
             end: 0,
             created_as: None,
@@ -280,7 +344,7 @@ impl NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if self.stays == Stays::No {
-            let _ = self.folder.dir.remove_file(&names::temporary(&self.name));
+            let _ = self.folder.dir.remove_file(&self.temporary);
         }
     }
 }
@@ -294,6 +358,29 @@ fn create(folder: &Folder, name: &OsStr, mode: u32) -> io::Result<File> {
         }
         created => created,
     }
+}
+
+/// Takes the lock of a file with a journal, whose temporary name must be that of `file` then. Where
+/// the file system has no locks, the lock of the tree's folder failed as well.
+///
+/// # Errors
+/// `WouldBlock` if another run has it; errors of the system.
+fn hold(dir: &Dir, temporary: &OsStr, file: &File) -> io::Result<()> {
+    let is_locked = file::try_lock(file).unwrap_or(true);
+    match is_locked && dir.number_of(temporary)? == number_of(file)? {
+        true => Ok(()),
+        false => Err(written_elsewhere()),
+    }
+}
+
+/// The device and the inode of a file.
+fn number_of(file: &File) -> io::Result<(u64, u64)> {
+    let found = file.metadata()?;
+    Ok((found.dev(), found.ino()))
+}
+
+fn written_elsewhere() -> io::Error {
+    io::Error::new(io::ErrorKind::WouldBlock, "another transfer is writing it")
 }
 
 /// The file and the journal that an earlier run left, if the journal is about the file.

@@ -26,7 +26,7 @@ impl Tree {
     ) -> io::Result<()> {
         check_name(name)?;
         let open = self.folder(folder)?;
-        let (dir, temporary) = (&open.dir, names::temporary(name));
+        let (dir, temporary) = (&open.dir, names::of_run(name, &self.salt));
         make_anew(dir, &temporary, || dir.make_link(text, &temporary))?;
         let put = self.dress_new_link(dir, &temporary, attributes);
         self.put_or_remove(folder, dir, &temporary, name, target, put)
@@ -59,7 +59,7 @@ impl Tree {
         if here.dir.status_of(name).is_ok_and(|found| number(found) == number(of)) {
             return Ok(()); // a rename between two names of one file does nothing
         }
-        let (dir, temporary) = (&here.dir, names::temporary(name));
+        let (dir, temporary) = (&here.dir, names::of_run(name, &self.salt));
         make_anew(dir, &temporary, || there.dir.link(first, dir, &temporary))?;
         self.put_or_remove(folder, dir, &temporary, name, target, Ok(()))
     }
@@ -129,7 +129,8 @@ impl Tree {
     }
 }
 
-/// Makes what has the temporary name, in place of a leftover.
+/// Makes what has the temporary name. A complete file of this run that the name is to replace may
+/// have it.
 fn make_anew(dir: &Dir, temporary: &OsStr, make: impl Fn() -> io::Result<()>) -> io::Result<()> {
     match make() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -49,18 +49,19 @@ impl Tree {
     /// a journal.
     ///
     /// # Errors
-    /// `AlreadyExists` if something appeared meanwhile; errors of the system.
+    /// `AlreadyExists` if something appeared meanwhile; `WouldBlock` if another run has taken over a
+    /// file with a journal; errors of the system.
     pub fn put_in_place(&self, complete: &Complete) -> io::Result<()> {
         let folder = self.folder(&complete.folder)?;
-        let dir = &folder.dir;
-        let temporary = names::temporary(&complete.name);
-        let put = self.put(&complete.folder, dir, &temporary, &complete.name, complete.target);
-        if put.is_ok() && complete.has_journal {
+        let (dir, temporary) = (&folder.dir, &complete.temporary);
+        complete.check_own(dir)?;
+        let put = self.put(&complete.folder, dir, temporary, &complete.name, complete.target);
+        if put.is_ok() && complete.has_journal() {
             // Only now: without its journal the file could not be resumed from.
-            let _ = dir.remove_file(&names::journal_of(&temporary));
+            let _ = dir.remove_file(&names::journal_of(temporary));
         }
-        if put.is_err() && !complete.has_journal {
-            let _ = dir.remove_file(&temporary);
+        if put.is_err() && !complete.has_journal() {
+            let _ = dir.remove_file(temporary);
         }
         put
     }
@@ -68,18 +69,20 @@ impl Tree {
     /// Removes a complete file that is not needed.
     pub fn discard(&self, complete: &Complete) {
         let Ok(folder) = self.folder(&complete.folder) else { return };
-        let temporary = names::temporary(&complete.name);
-        if complete.has_journal {
-            let _ = folder.dir.remove_file(&names::journal_of(&temporary));
+        if complete.check_own(&folder.dir).is_err() {
+            return;
         }
-        let _ = folder.dir.remove_file(&temporary);
+        if complete.has_journal() {
+            let _ = folder.dir.remove_file(&names::journal_of(&complete.temporary));
+        }
+        let _ = folder.dir.remove_file(&complete.temporary);
     }
 
     /// A sync has failed: of a complete file with a journal, only what was durable before counts in
     /// the next run. Bytes that are read back may be in memory only.
     pub fn distrust(&self, complete: &Complete) {
         let Ok(folder) = self.folder(&complete.folder) else { return };
-        let name = names::journal(&complete.name);
+        let name = names::journal_of(&complete.temporary);
         if let Ok(file) = folder.dir.open_file(&name, Access::Update) {
             let _ = journal::distrust(&file);
         }

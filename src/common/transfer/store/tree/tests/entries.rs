@@ -280,15 +280,6 @@ fn a_link_is_text_and_its_target_is_not_touched() {
 }
 
 #[test]
-fn a_leftover_in_the_place_of_a_link_does_not_stop_it() {
-    let scratch = Scratch::new();
-    let temporary = crate::transfer::store::names::temporary(OsStr::new("l"));
-    fs::write(scratch.path.join(temporary), "left").unwrap();
-    scratch.tree.make_link(&root(), OsStr::new("l"), b"x", &plain(), Target::Absent).unwrap();
-    assert_eq!(scratch.names(), ["l"]);
-}
-
-#[test]
 fn a_hard_link_is_the_file_that_landed_first() {
     let scratch = Scratch::new();
     scratch.put("first", "x").unwrap();
