@@ -155,7 +155,7 @@ fn changing_names() -> Vec<libc::c_long> {
     let mut calls = calls![
         SYS_openat SYS_mkdirat SYS_unlinkat SYS_renameat2 SYS_linkat SYS_symlinkat SYS_fchmod
         SYS_fchmodat SYS_fchown SYS_fchownat SYS_utimensat SYS_flock SYS_syncfs
-        SYS_copy_file_range SYS_uname
+        SYS_copy_file_range SYS_uname SYS_faccessat
     ]
     .to_vec();
     calls.extend([number::OPENAT2, number::FCHMODAT2]);

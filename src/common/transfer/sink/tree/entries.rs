@@ -141,6 +141,18 @@ impl TreeSink {
         self.wanted.store.as_ref().filter(|_| !self.wanted.options.dry_run).zip(Some(path))
     }
 
+    /// Whether the source may learn of what is here. Else whoever sends to a server could guess at
+    /// files that the server may not read, and have such a folder opened for all.
+    fn may_learn(&self, folder: &Folder<Meta>, name: &OsStr, found: &Status) -> bool {
+        let here = folder.meta.path().zip(self.wanted.store.as_ref());
+        match (self.wanted.limits, here) {
+            (Some(_), Some((path, store))) if found.kind != FileKind::Link => {
+                store.may_read(path, name, found.kind == FileKind::Folder)
+            }
+            _ => true,
+        }
+    }
+
     /// Whether what is here stays as it is, whatever the source has.
     fn stays(&self, found: &Status, entry: &Entry<'_>) -> bool {
         let newer =
@@ -153,10 +165,11 @@ impl TreeSink {
         let found = self.found(folder, name)?;
         let tag = entry.inode_tag.filter(|_| self.wanted.options.hard_links).map(u64::from);
         if let Some(found) = &found {
-            if self.stays(found, entry) {
+            let may_learn = self.may_learn(folder, name, found);
+            if self.stays(found, entry) && (may_learn || self.wanted.options.ignore_existing) {
                 return nothing(Fate::Same);
             }
-            if self.is_same(found, entry) {
+            if may_learn && self.is_same(found, entry) {
                 return self.keep(folder, name, found, entry, tag);
             }
         }
@@ -184,6 +197,13 @@ impl TreeSink {
         found.kind == FileKind::File
             && !self.wanted.options.checksum
             && stamps::is_same((found.size, mtime), (entry.size, entry.mtime))
+            && !self.shares_its_mode(found, entry)
+    }
+
+    /// Whether another mode would be that of a name elsewhere too, which the source may not change.
+    fn shares_its_mode(&self, found: &Status, entry: &Entry<'_>) -> bool {
+        let attributes = self.attributes(&Meta::of(entry, Here::Done));
+        self.wanted.limits.is_some() && found.links > 1 && Tree::would_dress(found, &attributes)
     }
 
     /// Keeps a file that has the right content.
@@ -237,6 +257,9 @@ impl TreeSink {
     fn folder(&self, folder: &Folder<Meta>, name: &OsStr) -> Decided {
         let found = self.found(folder, name)?;
         let is_new = !found.as_ref().is_some_and(|found| found.kind == FileKind::Folder);
+        if found.as_ref().is_some_and(|found| !is_new && !self.may_learn(folder, name, found)) {
+            return Err(io::Error::from_raw_os_error(libc::EACCES));
+        }
         if is_new {
             self.tell(Act::Folder, &path_of(folder, name.as_bytes()));
         }
