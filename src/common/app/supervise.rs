@@ -35,6 +35,7 @@ pub struct Worker {
     /// Its reports.
     pub reports: Reports<ChildStdout>,
     lifeline: UnixStream,
+    pid: Pid,
     ended: mpsc::Receiver<Ended>,
 }
 
@@ -79,13 +80,14 @@ enum Order {
     Start { program: PathBuf, input: OwnedFd, answer: mpsc::SyncSender<io::Result<Started>> },
     Help { command: Box<Command>, place: Place, answer: mpsc::SyncSender<io::Result<Helper>> },
     Signal { number: i32, done: mpsc::SyncSender<()> },
-    SignalHelper { pid: Pid, number: i32 },
+    SignalOne { pid: Pid, number: i32 },
     Stop { grace: Duration, done: UnixStream },
 }
 
 /// The thread's answer to a start.
 struct Started {
     output: ChildStdout,
+    pid: Pid,
     ended: mpsc::Receiver<Ended>,
 }
 
@@ -124,7 +126,14 @@ impl Supervisor {
         let (answer, started) = mpsc::sync_channel(1);
         self.order(Order::Start { program: program.into(), input: input.into(), answer })?;
         let started = started.recv().map_err(|_| gone())??;
-        Ok(Worker { reports: Reports::new(started.output), lifeline, ended: started.ended })
+        let Started { output, pid, ended } = started;
+        Ok(Worker { reports: Reports::new(output), lifeline, pid, ended })
+    }
+
+    /// Asks a worker to end, unless it is reaped already: one of a folder puts in place what is
+    /// complete, and leaves nothing else. Without its lifeline it would end at once.
+    pub fn end_worker(&self, worker: &Worker) {
+        let _ = self.order(Order::SignalOne { pid: worker.pid, number: SIGTERM });
     }
 
     /// Starts a helper. Its standard error is read here; `command` says what its standard input and
@@ -137,7 +146,7 @@ impl Supervisor {
 
     /// Sends a signal to a helper, unless it is reaped already.
     pub fn signal_helper(&self, helper: &Helper, number: i32) {
-        let _ = self.order(Order::SignalHelper { pid: helper.pid, number });
+        let _ = self.order(Order::SignalOne { pid: helper.pid, number });
     }
 
     /// Pauses every worker (SIGSTOP) until [`Supervisor::resume`]. The signals are sent when this
@@ -265,9 +274,9 @@ impl Thread {
                     });
                     let _ = done.send(());
                 }
-                Ok(Order::SignalHelper { pid, number }) => {
-                    let helper = self.children.iter().find(|child| child.pid == pid);
-                    helper.into_iter().for_each(|child| child.signal(number));
+                Ok(Order::SignalOne { pid, number }) => {
+                    let child = self.children.iter().find(|child| child.pid == pid);
+                    child.into_iter().for_each(|child| child.signal(number));
                 }
                 Ok(Order::Stop { grace, done }) => self.stop(grace, done),
                 Err(mpsc::TryRecvError::Empty) => return true,
@@ -295,7 +304,7 @@ impl Thread {
         let (pid, place) = (child.id() as Pid, Place::Own);
         self.children.push(Child { pid, place, is_helper: false, tell });
         let output = child.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
-        Ok(Started { output, ended })
+        Ok(Started { output, pid, ended })
     }
 
     fn help(&mut self, mut command: Command, place: Place) -> io::Result<Helper> {

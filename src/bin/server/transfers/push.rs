@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::outcomes::{Key, Outcomes};
-use super::table::TransferEntry;
+use super::table::{Patience, TransferEntry};
 use super::totals;
 use super::{Transfers, unavailable};
 use crate::config::Volume;
@@ -13,7 +13,7 @@ use crate::uploads::Uploads;
 use crate::uploads::space::Space;
 use crate::uploads::target::{PreparedFile, PreparedFolder};
 use ropewalk::app::report::{Act, Report, Tally, TreeTally};
-use ropewalk::app::supervise::Worker;
+use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::terminal;
 use ropewalk::codec::http::Refusal;
 use ropewalk::codec::message::outcome::{MAX_ENTRIES, MAX_ENTRY_BYTES, Outcome, OutcomeEntry};
@@ -27,15 +27,18 @@ use ropewalk::sys::process::Ended;
 use ropewalk::sys::sync::lock;
 use ropewalk::sys::thread;
 use ropewalk::transfer::link::token::Token;
-use std::fs::File;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A session without a stream for so long has no client any more, if another one wants its place.
 const GONE: Duration = Duration::from_secs(2);
+
+/// A session that has moved nothing for so long ends for another one, whatever its client says: a
+/// source may ask to wait for one answer as long.
+const SILENT: Duration = Duration::from_secs(600);
 
 /// How long a session may take to end.
 const END_LIMIT: Duration = Duration::from_secs(6);
@@ -88,6 +91,7 @@ pub(crate) enum Ends {
 struct Push {
     entry: TransferEntry,
     outcomes: Arc<Outcomes>,
+    supervisor: Arc<Supervisor>,
     token: Token,
     space: Space,
     peer: SocketAddr,
@@ -130,13 +134,13 @@ impl Entries {
 impl Transfers {
     /// Ends the session of a push, and waits until it has ended. `false` if it goes on.
     pub(crate) fn end_push(&self, token: &[u8; 16], ends: Ends) -> bool {
-        let silence = match ends {
+        let patience = match ends {
             Ends::Always => None,
-            Ends::WithoutClient => Some(GONE),
+            Ends::WithoutClient => Some(Patience { without_stream: GONE, at_all: SILENT }),
         };
         let until = Instant::now() + END_LIMIT;
         loop {
-            self.table.end_session(token, silence, Instant::now());
+            self.table.end_session(token, patience, Instant::now());
             if self.outcomes.wait_for_end(token, LOOK) {
                 return true;
             }
@@ -183,6 +187,7 @@ impl Transfers {
         let push = Push {
             entry,
             outcomes: self.outcomes.clone(),
+            supervisor: self.supervisor.clone(),
             token,
             space: uploads.space().clone(),
             peer: connection.peer(),
@@ -238,11 +243,15 @@ impl Content {
         }
     }
 
-    /// A file on the file system that is written to.
-    fn on_disk(&self) -> Option<&File> {
+    /// Whether the file system that is written to has room. A folder has announced nothing: what
+    /// others have announced goes before.
+    fn has_room(&self, space: &Space) -> bool {
         match self {
-            Content::File(push) => Some(push.prepared.part.file()),
-            Content::Folder(push) => push.prepared.folder.as_ref(),
+            Content::File(push) => space.check(push.prepared.part.file(), 0).is_ok(),
+            Content::Folder(push) => match &push.prepared.folder {
+                Some(folder) => space.check_beside_promises(folder).is_ok(),
+                None => true,
+            },
         }
     }
 }
@@ -321,11 +330,10 @@ impl Push {
                 Report::Lost { .. } | Report::Trace(_) | Report::Stream => {}
                 Report::Progress(tally) => {
                     self.reached(&mut reported, tally, content);
-                    let disk = content.on_disk();
-                    if disk.is_some_and(|disk| self.space.check(disk, 0).is_err()) {
+                    if reported.last.is_none() && !content.has_room(&self.space) {
                         let words = "the server has too little free space";
                         reported.last = Some(Err((ExitCode::System, words.to_string())));
-                        let _ = worker.lifeline().shutdown(Shutdown::Both);
+                        self.supervisor.end_worker(worker);
                     }
                 }
                 Report::Tree(tree) => reported.tree = tree,

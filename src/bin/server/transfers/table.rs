@@ -48,6 +48,15 @@ struct Entry {
     id: u64,
 }
 
+/// How long a session may move nothing before it ends for another one that writes the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// While it has no stream.
+    pub(crate) without_stream: Duration,
+    /// Whatever streams it has.
+    pub(crate) at_all: Duration,
+}
+
 /// Owns the row of a transfer.
 pub(crate) struct TransferEntry {
     entry: Entry,
@@ -144,14 +153,17 @@ impl Table {
         })
     }
 
-    /// Ends the session with this token; with `silence` only if it has no stream, and has moved
-    /// nothing for so long.
-    pub(crate) fn end_session(&self, token: &[u8; 16], silence: Option<Duration>, now: Instant) {
+    /// Ends the session with this token; with `patience` only if it has moved nothing for longer
+    /// than that.
+    pub(crate) fn end_session(&self, token: &[u8; 16], patience: Option<Patience>, now: Instant) {
         let mut content = lock(&self.content);
         let found = content.rows.iter().find(|(_, row)| {
             let is_it = matches!(&row.stage, Stage::Session { token: own, .. } if own.is(token));
-            let is_idle = |limit| row.streams == 0 && row.silence(now) >= limit;
-            is_it && silence.is_none_or(is_idle)
+            let is_idle = |Patience { without_stream, at_all }| {
+                let limit = if row.streams == 0 { without_stream } else { at_all };
+                row.silence(now) >= limit
+            };
+            is_it && patience.is_none_or(is_idle)
         });
         if let Some(id) = found.map(|(id, _)| *id) {
             self.evict(&mut content, id, now);

@@ -58,6 +58,16 @@ impl Space {
         Ok(Promise { promised: self.promised.clone(), device, left })
     }
 
+    /// Whether the file system of `file` has room beside what uploads were promised.
+    ///
+    /// # Errors
+    /// It has not.
+    pub(crate) fn check_beside_promises(&self, file: &File) -> Result<(), Full> {
+        let device = file.metadata().map_or(0, |found| found.dev());
+        let promised = lock(&self.promised).get(&device).copied().unwrap_or(0);
+        self.check(file, promised)
+    }
+
     /// Whether the file system of `file` has room for `bytes` more.
     ///
     /// # Errors

@@ -197,6 +197,10 @@ impl Uploads {
     ) -> Result<PreparedFolder, Refusal> {
         let Target { place: Place { folder, name }, found, .. } = target;
         let refused = |error: io::Error| landing::refusal(error.into());
+        // A push gives folders their modes: it must not open one that is closed to the server.
+        if found.is_some() && !folder.may_read(&name, true) {
+            return Err(refused(io::Error::from_raw_os_error(libc::EACCES)));
+        }
         if found.is_none() {
             if is_dry {
                 return Ok(PreparedFolder { folder: None });
@@ -209,7 +213,8 @@ impl Uploads {
         if let Ok(false) = lock_soon(&opened, &Timing::default()) {
             return Err(Refusal::new(Status::CONFLICT, BUSY));
         }
-        self.space.check(&opened, 0).map_err(|full| landing::refusal(full.into()))?;
+        let room = self.space.check_beside_promises(&opened);
+        room.map_err(|full| landing::refusal(full.into()))?;
         Ok(PreparedFolder { folder: Some(opened) })
     }
 }

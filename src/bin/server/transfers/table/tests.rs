@@ -210,3 +210,21 @@ fn transfers_and_downloads_are_counted_apart() {
     assert_eq!((totals.transfers.ended, totals.downloads.ended), ([0; 3], [0, 0, 1]));
     assert_eq!((totals.downloads.active, totals.downloads.bytes), (0, 7));
 }
+
+#[test]
+fn a_session_that_holds_its_name_ends_for_another_one_when_it_has_moved_nothing_for_long() {
+    let (table, start) = (table(9, 9, None), Instant::now());
+    let patience = Some(Patience { without_stream: TICK, at_all: LATER });
+    let (entry, sender, token) = session(&table, start);
+    moves(&entry, 1, start);
+    table.end_session(&token.bytes(), patience, start + LATER - TICK);
+    assert!(!ended(&sender), "it has a stream, which may be slow");
+    moves(&entry, 2, start + LATER);
+    table.end_session(&token.bytes(), patience, start + LATER + TICK);
+    assert!(!ended(&sender), "it has moved something");
+    table.end_session(&token.bytes(), patience, start + 2 * LATER);
+    assert!(ended(&sender));
+    let (_entry, sender, token) = session(&table, start);
+    table.end_session(&token.bytes(), patience, start + TICK);
+    assert!(ended(&sender), "it has no stream");
+}
