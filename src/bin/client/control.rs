@@ -84,7 +84,30 @@ struct Request<'a> {
     /// Notes down how long the server holds the request; its owner tells the user about a
     /// long wait. `None` where the request itself tells the user.
     held: Option<&'a HoldClock<'a>>,
+    /// Why the reply may take long, for the user who waits; `None` where the server is meant to
+    /// hold the request.
+    reason: Option<&'static str>,
 }
+
+/// How long a POST may take.
+#[derive(Clone, Copy)]
+struct Time {
+    /// How long a full server is asked again.
+    patience: Duration,
+    /// As of a request.
+    limit: Option<Duration>,
+    reason: Option<&'static str>,
+}
+
+impl Time {
+    /// Of a request that is answered within this time, once.
+    fn once(limit: Duration) -> Time {
+        Time { patience: Duration::ZERO, limit: Some(limit), reason: None }
+    }
+}
+
+/// Why the first reply of a server may take long.
+const HASHES: &str = ": a classic server hashes the whole file before it replies";
 
 impl Server {
     /// Connects to the first address that answers.
@@ -170,7 +193,7 @@ impl Server {
         interrupt: &Interrupt,
     ) -> Result<Offer> {
         let encoded = encode_path(file).into_bytes();
-        let time = (patience, self.silence);
+        let time = Time { patience, limit: self.silence, reason: Some(HASHES) };
         let (head, body) = self.post(stream, &encoded, &request.to_json(), time, interrupt)?;
         let unknown =
             head.status == Status::NOT_FOUND.code() || head.status == Status::BAD_REQUEST.code();
@@ -192,7 +215,7 @@ impl Server {
         interrupt: &Interrupt,
     ) -> Result<Answer<Offer>> {
         let encoded = encode_path(file).into_bytes();
-        let once = (Duration::ZERO, Some(PROMPT_REPLY_TIME));
+        let once = Time::once(PROMPT_REPLY_TIME);
         let (head, body) = self.post(stream, &encoded, &request.to_json(), once, interrupt)?;
         match retry_after(&head) {
             Some(delay) => Ok(Answer::Later(self.refused(&head, &body, file), delay)),
@@ -210,7 +233,7 @@ impl Server {
         interrupt: &Interrupt,
     ) -> Result<PushOffer> {
         let target = encode_path(file).into_bytes();
-        let time = (patience, self.silence);
+        let time = Time { patience, limit: self.silence, reason: Some("") };
         let (head, body) = self.post(stream, &target, &request.to_json(), time, interrupt)?;
         self.push_offer(&head, &body, file)
     }
@@ -223,7 +246,7 @@ impl Server {
         interrupt: &Interrupt,
     ) -> Result<Answer<PushOffer>> {
         let target = encode_path(file).into_bytes();
-        let once = (Duration::ZERO, Some(PUSH_REPLY_TIME));
+        let once = Time::once(PUSH_REPLY_TIME);
         let stream = self.connect_anew()?;
         let (head, body) = self.post(stream, &target, &request.to_json(), once, interrupt)?;
         match retry_after(&head) {
@@ -249,7 +272,7 @@ impl Server {
         interrupt: &Interrupt,
     ) -> Result<Option<PushState>> {
         let target = encode_path(file).into_bytes();
-        let time = (Duration::ZERO, Some(request.wait + PROMPT_REPLY_TIME));
+        let time = Time::once(request.wait + PROMPT_REPLY_TIME);
         let stream = self.connect()?;
         let (head, body) = self.post(stream, &target, &request.to_json(), time, interrupt)?;
         match head.status {
@@ -272,13 +295,14 @@ impl Server {
         stream: TcpStream,
         target: &[u8],
         body: &Value,
-        (patience, limit): (Duration, Option<Duration>),
+        Time { patience, limit, reason }: Time,
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
         let body = body.to_string().into_bytes();
         let fields = [("Host", self.host.as_str()), ("Content-Type", "application/json")];
         let method = &Method::Post;
-        let request = Request { method, target, fields: &fields, body: &body, limit, held: None };
+        let (fields, body) = (&fields, &body);
+        let request = Request { method, target, fields, body, limit, held: None, reason };
         self.exchange(stream, &request, patience, interrupt)
     }
 
@@ -315,6 +339,7 @@ impl Server {
             body: &[],
             limit: None,
             held: Some(held),
+            reason: None,
         };
         let (head, body) = self.exchange(stream, &request, Duration::ZERO, interrupt)?;
         let is = |status: Status| head.status == status.code();
@@ -359,9 +384,15 @@ impl Server {
     pub(crate) fn has_changed(&self, file: &[u8], etag: &str, interrupt: &Interrupt) -> bool {
         let target = encode_path(file).into_bytes();
         let fields = [("Host", self.host.as_str()), ("If-Match", etag)];
-        let (method, limit) = (&Method::Head, Some(PROMPT_REPLY_TIME));
-        let request =
-            Request { method, target: &target, fields: &fields, body: &[], limit, held: None };
+        let request = Request {
+            method: &Method::Head,
+            target: &target,
+            fields: &fields,
+            body: &[],
+            limit: Some(PROMPT_REPLY_TIME),
+            held: None,
+            reason: None,
+        };
         let asked = self
             .connect()
             .and_then(|stream| self.exchange(stream, &request, Duration::ZERO, interrupt));
@@ -411,7 +442,7 @@ impl Server {
         authorization: Option<&str>,
         interrupt: &Interrupt,
     ) -> Result<(ResponseHead, Vec<u8>)> {
-        let Request { method, target, fields, body, limit, held } = *request;
+        let Request { method, target, fields, body, limit, held, reason } = *request;
         let mut fields = fields.to_vec();
         fields.extend(authorization.map(|field| ("Authorization", field)));
         reply_time::set_socket_options(&stream);
@@ -425,10 +456,11 @@ impl Server {
             Err(_) if self.children.is_some() => {}
             written => written.map_err(|error| Error::network(&self.typed, &error))?,
         }
-        match held {
-            Some(held) => held.start(),
-            None if self.quiet || self.children.is_some() => {}
-            None => http.set_reminder(REMINDER_INTERVAL, self.reminder()),
+        match (held, reason) {
+            (Some(held), _) => held.start(),
+            (None, _) if self.quiet || self.children.is_some() => {}
+            (None, Some(why)) => http.set_reminder(REMINDER_INTERVAL, self.reminder(why)),
+            (None, None) => {}
         }
         let begun = Instant::now();
         http.set_reply_limit(limit);
@@ -468,14 +500,11 @@ impl Server {
     }
 
     /// Tells the user that the client still waits for a reply.
-    fn reminder(&self) -> impl FnMut(Duration) + 'static {
+    fn reminder(&self, why: &'static str) -> impl FnMut(Duration) + 'static {
         let typed = self.typed.clone();
         move |waited| {
             let seconds = waited.as_secs();
-            terminal::log(format_args!(
-                "{typed}: no reply for {seconds} s, still waiting: a classic server hashes the \
-                 whole file before it replies"
-            ));
+            terminal::log(format_args!("{typed}: no reply for {seconds} s, still waiting{why}"));
         }
     }
 
