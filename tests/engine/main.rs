@@ -5,8 +5,11 @@
 
 mod answers;
 mod delta;
+mod directions;
 mod fair;
+mod folders;
 mod network;
+mod outages;
 mod random;
 mod sync;
 mod sync_hostile;

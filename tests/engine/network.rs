@@ -75,6 +75,9 @@ struct State {
     carried: u64,
     /// The session is lost when so many bytes were carried.
     lost_at: Option<u64>,
+    /// When so many bytes were carried, the network is down for so long.
+    outage: Option<(u64, Duration)>,
+    down_until: Option<Instant>,
 }
 
 impl Network {
@@ -88,6 +91,8 @@ impl Network {
                 streams: Vec::new(),
                 carried: 0,
                 lost_at: None,
+                outage: None,
+                down_until: None,
             }),
         })
     }
@@ -113,6 +118,25 @@ impl Network {
         state.lost_at = Some(state.carried + bytes);
     }
 
+    /// When so many bytes more were carried, nothing is carried for `time`, and no stream opens.
+    pub(crate) fn go_down_after(&self, bytes: u64, time: Duration) {
+        let mut state = self.state.lock().unwrap();
+        state.outage = Some((state.carried + bytes, time));
+    }
+
+    /// Waits while the network is down, until `limit` at most. Whether it is up.
+    pub(crate) fn wait_until_up(&self, limit: Option<Instant>) -> bool {
+        let Some(up) = self.state.lock().unwrap().down_until else { return true };
+        let until = limit.map_or(up, |limit| limit.min(up));
+        thread::sleep(until.saturating_duration_since(Instant::now()));
+        until == up
+    }
+
+    /// Bytes carried in all.
+    pub(crate) fn carried(&self) -> u64 {
+        self.state.lock().unwrap().carried
+    }
+
     /// Resets every stream, and waits for the threads that carry.
     pub(crate) fn end(&self) {
         self.lose_session();
@@ -125,6 +149,10 @@ impl Network {
         let mut state = self.state.lock().unwrap();
         state.carried += bytes as u64;
         let lost = state.lost_at.is_some_and(|at| state.carried >= at);
+        if let Some((_, time)) = state.outage.filter(|(at, _)| state.carried >= *at) {
+            state.outage = None;
+            state.down_until = Some(Instant::now() + time);
+        }
         drop(state);
         if lost {
             self.lose_session();
@@ -240,6 +268,7 @@ fn relay(network: &Network, from: &Stream, to: &Stream, course: &Course) {
             }
         }
         at = end;
+        network.wait_until_up(None);
         if to.write_all(&bytes).is_err() || !network.carry(count) {
             from.shut(Shutdown::Both);
             return to.shut(Shutdown::Both);
@@ -254,8 +283,11 @@ fn relay(network: &Network, from: &Stream, to: &Stream, course: &Course) {
 pub(crate) struct NetworkDial(pub(crate) Arc<Network>);
 
 impl Dial for NetworkDial {
-    fn dial(&self, _until: Instant) -> io::Result<Stream> {
-        self.0.connect()
+    fn dial(&self, until: Instant) -> io::Result<Stream> {
+        match self.0.wait_until_up(Some(until)) {
+            true => self.0.connect(),
+            false => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 }
 

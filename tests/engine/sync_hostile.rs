@@ -7,6 +7,7 @@ use crate::network::{Network, NetworkDial, Way};
 use crate::random::Random;
 use ropewalk::codec::entry::{Entry, EntryType};
 use ropewalk::codec::message::offer::FolderState;
+use ropewalk::codec::message::receiver_job::TreeLimits;
 use ropewalk::codec::message::report::{Act, Report, TreeTally};
 use ropewalk::codec::message::tree_options::{Delete, TreeOptions};
 use ropewalk::codec::message::version::Stamp;
@@ -98,8 +99,15 @@ impl Place {
         options: TreeOptions,
         answer: impl Fn(&mut TcpStream, &Asked) + Send + Sync + 'static,
     ) -> Run {
+        self.run_wanted(self.wanted(options), answer)
+    }
+
+    fn run_wanted(
+        &self,
+        wanted: Wanted,
+        answer: impl Fn(&mut TcpStream, &Asked) + Send + Sync + 'static,
+    ) -> Run {
         let before = outside(&self.0);
-        let wanted = self.wanted(options);
         let (send, end) = mpsc::channel();
         thread::spawn(move || send.send(receive(wanted, Arc::new(answer))));
         let run = end.recv_timeout(LIMIT).expect("the run does not end");
@@ -684,4 +692,53 @@ fn blocks_that_are_damaged_again_and_again_end_the_run() {
     });
     assert!(run.error().to_string().contains("in a row"), "{}", run.error());
     assert!(!place.here("f").exists() && !place.here("large").exists());
+}
+
+/// The limits of a server.
+const LIMITS: TreeLimits = TreeLimits { max_size: 1 << 20, max_entries: 1000, umask: 0o022 };
+
+#[test]
+fn a_listing_without_end_ends_where_the_entries_are_limited() {
+    for deep in [false, true] {
+        let place = Place::new();
+        let wanted = Wanted { limits: Some(LIMITS), ..place.wanted(TreeOptions::default()) };
+        let run = place.run_wanted(wanted, move |stream, asked| match asked {
+            Asked::List { after, .. } => {
+                let last = std::str::from_utf8(after).unwrap().parse().unwrap_or(10_000_000_u64);
+                let names: Vec<String> = (1..50).map(|more| (last + more).to_string()).collect();
+                let entries: Vec<Entry<'_>> = names
+                    .iter()
+                    .map(
+                        |name| {
+                            if deep { folder(name.as_bytes()) } else { file(name.as_bytes(), 0) }
+                        },
+                    )
+                    .collect();
+                page_of(
+                    stream,
+                    FOLDER,
+                    &entries,
+                    if deep { PageEnd::Whole } else { PageEnd::More },
+                );
+            }
+            Asked::Range { .. } => answer_range(stream, asked),
+        });
+        assert_eq!(run.error().to_string(), "the folder has more than 1000 entries");
+        assert!(place.names().len() <= 1000, "{}", place.names().len());
+    }
+}
+
+#[test]
+fn a_file_that_grows_over_the_limit_while_it_is_asked_for_is_refused() {
+    let place = Place::new();
+    let wanted = Wanted { limits: Some(LIMITS), ..place.wanted(TreeOptions::default()) };
+    let run = place.run_wanted(wanted, |stream, asked| match asked {
+        Asked::List { .. } => page(stream, &[file(b"a", (1 << 20) + 1), file(b"grows", 3)]),
+        Asked::Range { name, .. } if name == "grows" => {
+            refuse(stream, RefusalCode::Changed, Some(&file(b"grows", 1 << 40)));
+        }
+        Asked::Range { .. } => answer_range(stream, asked),
+    });
+    assert_eq!(run.refused(), ["a", "grows"]);
+    assert!(place.names().is_empty(), "{:?}", place.names());
 }

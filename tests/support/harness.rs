@@ -365,6 +365,21 @@ impl Server {
         (Server::start(scratch, &[]), bytes)
     }
 
+    /// The command that starts a server with these options at the address of this one.
+    pub(crate) fn again(&self, scratch: &Scratch, options: &[&str]) -> Command {
+        let mut again = scratch.program("server");
+        again.args(options).current_dir(scratch.folder());
+        again.args(["--bind", &self.address.ip().to_string()]);
+        again.arg(self.address.port().to_string());
+        again
+    }
+
+    /// Starts it, in place of the one that was killed.
+    pub(crate) fn start_again(&mut self, scratch: &Scratch, options: &[&str]) {
+        self.running = Running::start(&mut self.again(scratch, options));
+        self.running.next_line();
+    }
+
     /// Waits for the next line of the log, but skips lines about refused requests.
     pub(crate) fn next_log_line(&mut self) -> String {
         loop {

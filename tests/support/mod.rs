@@ -4,6 +4,7 @@
 pub(crate) mod exit;
 pub(crate) mod harness;
 pub(crate) mod http;
+pub(crate) mod kills;
 pub(crate) mod namespace;
 pub(crate) mod path;
 pub(crate) mod peers;

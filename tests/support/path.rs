@@ -63,12 +63,7 @@ impl Path {
 
     /// Starts a server with these options at the address of the killed server.
     pub(crate) fn restart(&mut self, options: &[&str]) {
-        let mut command = self.scratch.program("server");
-        command.args(options);
-        command.arg("--bind").arg(self.scratch.address().to_string());
-        command.arg(self.server.address.port().to_string()).current_dir(self.scratch.folder());
-        self.server.running = Running::start(&mut command);
-        self.server.running.next_line();
+        self.server.start_again(&self.scratch, options);
     }
 
     /// The path of `name` in the client's folder.

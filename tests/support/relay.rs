@@ -11,7 +11,7 @@ use crate::support::harness::Scratch;
 use crate::support::peers::sink::begins_as_stream;
 use crate::support::system::{fill_backlog, shut_down};
 use messages::{read_block, read_message};
-use ropewalk::codec::wire::{HEADER_SIZE, HELLO_SIZE, REQUEST_SIZE};
+use ropewalk::codec::wire::{HEADER_SIZE, HELLO_SIZE, Hello, REQUEST_SIZE};
 use ropewalk::sys::poll;
 use ropewalk::sys::socket::reset_on_close;
 use std::io::{self, Read, Write};
@@ -268,35 +268,61 @@ impl Shared {
         own
     }
 
-    /// Carries a stream both ways.
+    /// Carries a stream both ways. In a fetch the client sends requests, and in a push it sends
+    /// blocks: its hello says which.
     fn carry(self: &Arc<Shared>, client: TcpStream, server: TcpStream) {
-        let number = self.streams.fetch_add(1, Ordering::SeqCst);
+        let stream = self.streams.fetch_add(1, Ordering::SeqCst);
         let link = self.link(client, server);
-        let (up, own) = (link.clone(), self.clone());
-        std::thread::spawn(move || own.carry_up(&up, number));
         let own = self.clone();
-        std::thread::spawn(move || own.carry_down(&link, number));
+        std::thread::spawn(move || {
+            let mut hello = vec![0; HELLO_SIZE];
+            if (&link.client).read_exact(&mut hello).is_err() {
+                return link.end();
+            }
+            let is_push = Hello::parse(&hello)
+                .is_ok_and(|hello| hello.is_some_and(|(_, hello)| hello.from_source));
+            (own.faults.message)(Message { number: 0, stream, bytes: &mut hello });
+            let (back, other) = (link.clone(), own.clone());
+            std::thread::spawn(move || match is_push {
+                true => other.carry_requests(&back, [&back.server, &back.client], stream, &[]),
+                false => other.carry_blocks(&back, [&back.server, &back.client], stream),
+            });
+            let ends = [&link.client, &link.server];
+            match is_push {
+                true => match own.write(ends[1], &hello, &mut 1) {
+                    Ok(()) => own.carry_blocks(&link, ends, stream),
+                    Err(_) => link.end(),
+                },
+                false => own.carry_requests(&link, ends, stream, &hello),
+            }
+        });
     }
 
-    /// Carries the hello and the requests.
-    fn carry_up(&self, link: &Link, stream: usize) {
-        let (mut number, mut next) = (0, 1);
+    /// Carries the requests, behind bytes that came before.
+    fn carry_requests(
+        &self,
+        link: &Link,
+        [mut from, to]: [&TcpStream; 2],
+        stream: usize,
+        before: &[u8],
+    ) {
+        let (mut number, mut next) = (1, 1);
+        let mut out = before.to_vec();
         loop {
-            let mut out = Vec::new();
             for _ in 0..MERGED {
-                let size = if number == 0 { HELLO_SIZE } else { REQUEST_SIZE };
-                let mut bytes = vec![0; size];
-                if (&link.client).read_exact(&mut bytes).is_err() {
+                if !out.is_empty() && !self.more_comes(from) {
+                    break;
+                }
+                let mut bytes = vec![0; REQUEST_SIZE];
+                if from.read_exact(&mut bytes).is_err() {
                     return link.end();
                 }
-                if number > 0 {
-                    let rest = u16::from_be_bytes([bytes[2], bytes[3]]);
-                    bytes.resize(size + usize::from(rest), 0);
-                    if (&link.client).read_exact(&mut bytes[size..]).is_err() {
-                        return link.end();
-                    }
+                let rest = u16::from_be_bytes([bytes[2], bytes[3]]);
+                bytes.resize(REQUEST_SIZE + usize::from(rest), 0);
+                if from.read_exact(&mut bytes[REQUEST_SIZE..]).is_err() {
+                    return link.end();
                 }
-                if number > 0 && bytes[0] == 1 {
+                if bytes[0] == 1 {
                     let offset = u64::from_be_bytes(bytes[8..16].try_into().unwrap());
                     let length = u32::from_be_bytes(bytes[16..20].try_into().unwrap());
                     let piece = Piece { stream, offset, length: length.into() };
@@ -305,13 +331,11 @@ impl Shared {
                 (self.faults.message)(Message { number, stream, bytes: &mut bytes });
                 out.extend_from_slice(&bytes);
                 number += 1;
-                if !self.more_comes(&link.client) {
-                    break;
-                }
             }
-            if self.write(&link.server, &out, &mut next).is_err() {
+            if self.write(to, &out, &mut next).is_err() {
                 return link.end();
             }
+            out.clear();
         }
     }
 
@@ -322,17 +346,17 @@ impl Shared {
     }
 
     /// Carries the blocks.
-    fn carry_down(&self, link: &Link, stream: usize) {
+    fn carry_blocks(&self, link: &Link, [from, to]: [&TcpStream; 2], stream: usize) {
         let mut next = 1;
         loop {
             let (mut out, mut pieces) = (Vec::new(), Vec::new());
             for _ in 0..MERGED {
                 let number = self.blocks.load(Ordering::SeqCst);
                 let mut block = Block { number, stream, bytes: vec![0; HEADER_SIZE] };
-                match read_block(&link.server, &mut block.bytes) {
+                match read_block(from, &mut block.bytes) {
                     Ok(true) => {}
                     Ok(false) => {
-                        let _ = link.client.shutdown(Shutdown::Write);
+                        let _ = to.shutdown(Shutdown::Write);
                         return;
                     }
                     Err(_) if link.is_over() => return,
@@ -345,7 +369,7 @@ impl Shared {
                     Step::Pass => {}
                     Step::Cut(bytes) => {
                         block.bytes.truncate(bytes);
-                        let _ = self.pace(link, stream, &block.bytes, &mut next, &[]);
+                        let _ = self.pace(to, stream, &block.bytes, &mut next, &[]);
                         return link.reset();
                     }
                     Step::Stall => {
@@ -354,21 +378,21 @@ impl Shared {
                 }
                 pieces.push(Piece { stream, offset, length });
                 out.extend_from_slice(&block.bytes);
-                if !self.more_comes(&link.server) {
+                if !self.more_comes(from) {
                     break;
                 }
             }
-            if self.pace(link, stream, &out, &mut next, &pieces).is_err() {
+            if self.pace(to, stream, &out, &mut next, &pieces).is_err() {
                 return link.end();
             }
         }
     }
 
-    /// Writes to the client, at the stream's rate. The relay notes a block before it writes the
-    /// last bytes of it: after these, the client may have ended.
+    /// Writes to the sink, at the stream's rate. The relay notes a block before it writes the last
+    /// bytes of it: after these, the sink may have ended.
     fn pace(
         &self,
-        link: &Link,
+        to: &TcpStream,
         stream: usize,
         bytes: &[u8],
         next: &mut usize,
@@ -381,7 +405,7 @@ impl Shared {
                 self.passed.lock().unwrap().extend(pieces);
             }
             self.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
-            self.write(&link.client, piece, next)?;
+            self.write(to, piece, next)?;
             if let Some(rate) = (self.faults.rate)(stream) {
                 // Measured from the start, so a sleep that is too long is made up for.
                 written += piece.len();

@@ -1,6 +1,6 @@
 //! Two folders: `there`, which a server offers, and `here`, which a client fills.
 
-use crate::support::harness::{Outcome, Running, Scratch, Server, run};
+use crate::support::harness::{Outcome, Scratch, Server, run};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
@@ -84,12 +84,7 @@ impl Trees {
 
     /// Starts a server with these options at the address of the one that was killed.
     pub(crate) fn restart_server(&mut self, options: &[&str]) {
-        let mut command = self.scratch.program("server");
-        command.args(options);
-        command.arg("--bind").arg(self.scratch.address().to_string());
-        command.arg(self.server.address.port().to_string()).current_dir(self.scratch.folder());
-        self.server.running = Running::start(&mut command);
-        self.server.running.next_line();
+        self.server.start_again(&self.scratch, options);
     }
 }
 

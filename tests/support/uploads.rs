@@ -5,6 +5,7 @@ use crate::support::http::{Http, Reply};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,8 +43,18 @@ impl Inbox {
 
     /// A client that pushes `file` of the scratch folder to `name`.
     pub(crate) fn push(&self, file: &str, name: impl AsRef<OsStr>) -> Command {
+        self.push_at(self.server.address, file, name)
+    }
+
+    /// The same through what is at `address`.
+    pub(crate) fn push_at(
+        &self,
+        address: SocketAddr,
+        file: &str,
+        name: impl AsRef<OsStr>,
+    ) -> Command {
         let mut command = self.scratch.program("client");
-        command.arg("--push").arg(self.server.address.to_string()).arg("4").arg(file).arg(name);
+        command.arg("--push").arg(address.to_string()).arg("4").arg(file).arg(name);
         command.arg("--progress=none").current_dir(self.scratch.folder());
         command
     }

@@ -3,5 +3,8 @@
 
 mod files;
 mod folders;
+mod kills;
+mod network;
+mod readers;
 mod refusals;
 mod resume;

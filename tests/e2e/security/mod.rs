@@ -2,6 +2,7 @@
 
 mod client_passwords;
 mod passwords;
+mod pushed;
 mod root;
 mod sandbox;
 mod user;

@@ -1,21 +1,15 @@
 //! Processes that are killed in the middle of a folder. At every instant each real name has the old
 //! or the new content, and the next run makes the folders equal.
 
-use crate::support::exit::USAGE;
 use crate::support::harness::{Running, content, run, wait_until};
-use crate::support::proof;
-use crate::support::system::signal;
-use crate::support::trees::{Trees, leftovers};
+use crate::support::kills::{Victims, allowed};
+use crate::support::trees::{Trees, facts, leftovers};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
-
-/// The contents that a name may have.
-type Allowed = HashMap<OsString, Vec<Vec<u8>>>;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Small files, and some of many requests.
 fn fill(trees: &Trees) {
@@ -26,120 +20,6 @@ fn fill(trees: &Trees) {
     for number in 0..4 {
         trees.write(&format!("d{number}/large"), &content((2 << 20) + number));
     }
-}
-
-/// Everything that the names of the server's folder may stand for, with `older` contents.
-fn allowed(trees: &Trees, older: &HashMap<OsString, Vec<u8>>) -> Allowed {
-    let mut allowed = Allowed::new();
-    for (name, fact) in crate::support::trees::facts(&trees.there("")) {
-        let old = older.get(&name).cloned();
-        allowed.insert(name, old.into_iter().chain([fact.content]).collect());
-    }
-    allowed
-}
-
-/// Looks at every file again and again until `over`.
-fn watch(top: &Path, allowed: &Allowed, over: &AtomicBool) -> u64 {
-    let mut looks = 0;
-    while !over.load(Ordering::Relaxed) {
-        let mut folders = vec![top.to_path_buf()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-                let path: PathBuf = entry.path();
-                if entry.file_name().as_bytes().starts_with(b".ropewalk-") {
-                    continue;
-                }
-                if entry.file_type().unwrap().is_dir() {
-                    folders.push(path);
-                    continue;
-                }
-                // It may be replaced, but not taken away.
-                let bytes = fs::read(&path).unwrap();
-                let name = path.strip_prefix(top).unwrap().as_os_str();
-                let right = allowed.get(name).is_some_and(|all| all.contains(&bytes));
-                assert!(right, "{name:?} has {} wrong bytes", bytes.len());
-                looks += 1;
-            }
-        }
-    }
-    looks
-}
-
-/// One of the processes of a run, if it is there.
-fn victim(trees: &Trees, client: u32, number: usize) -> Option<u32> {
-    let server = trees.server.running.pid();
-    let child = |parent: u32| {
-        proof::processes(&trees.scratch).into_iter().find(|pid| {
-            let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let fields = line.rsplit_once(") ").unwrap_or_default().1.to_string();
-            fields.split(' ').nth(1) == Some(parent.to_string().as_str())
-        })
-    };
-    match number % 4 {
-        0 => Some(client),
-        1 => child(client),
-        2 => child(server),
-        _ => Some(server),
-    }
-}
-
-/// Ends the watcher, also when the test fails.
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Gives every file in a folder this mtime.
-fn touch(folder: &Path, time: SystemTime) {
-    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
-        match entry.file_type().unwrap().is_dir() {
-            true => touch(&entry.path(), time),
-            false => File::open(entry.path()).unwrap().set_modified(time).unwrap(),
-        }
-    }
-}
-
-/// Kills 30 processes in one fetch of the folder.
-fn kill_thirty(trees: &mut Trees, allowed: &Allowed, random: &mut u64) {
-    let over = AtomicBool::new(false);
-    let here = trees.here("");
-    std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(&here, allowed, &over));
-        let at_the_end = Ends(&over);
-        let mut kills = 0;
-        let mut number = 0_u64;
-        while kills < 30 {
-            number += 1;
-            assert!(number < 200, "runs end before anything can be killed");
-            // Without syncs files get their names one by one, else in groups.
-            let sync = if number % 3 == 0 { "-q" } else { "--no-sync" };
-            let mut command = trees.client(&["--limit-rate", "12M", "--retry-for", "0", sync]);
-            let client = Running::start(&mut command);
-            *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            std::thread::sleep(Duration::from_millis(20 + (*random >> 33) % 150));
-            let pid = victim(trees, client.pid(), kills);
-            if let Some(pid) = pid.filter(|pid| proof::state(*pid).is_some_and(|s| s != 'Z')) {
-                signal(pid, libc::SIGKILL);
-                kills += 1;
-                if pid == trees.server.running.pid() {
-                    trees.server.running.finish_ref();
-                    trees.restart_server(&[]);
-                }
-            }
-            let outcome = client.finish();
-            if outcome.status.success() {
-                // Everything is to be fetched again, with the same content.
-                let time = SystemTime::UNIX_EPOCH + Duration::from_secs(number);
-                touch(&trees.there(""), time);
-            }
-            assert!(!outcome.err.contains("panicked") && outcome.status.code() != Some(USAGE));
-        }
-        drop(at_the_end);
-        assert!(watcher.join().unwrap() > 0);
-    });
 }
 
 #[test]
@@ -156,11 +36,19 @@ fn thirty_kills_leave_no_wrong_file_and_the_next_run_makes_an_equal_folder() {
     let old = content((2 << 20) - 1);
     trees.write_here("d1/large", &old);
     older.insert("d1/large".into(), old);
-    let allowed = allowed(&trees, &older);
-    let seed = std::env::var("ROPEWALK_SEED").ok().and_then(|seed| seed.parse().ok());
-    let mut random = seed.unwrap_or(u64::from(std::process::id()));
-    eprintln!("ROPEWALK_SEED={random}");
-    kill_thirty(&mut trees, &allowed, &mut random);
+    let Trees { scratch, server } = &mut trees;
+    let (scratch, address) = (&*scratch, server.address);
+    let (source, sink) = (scratch.path("there"), scratch.path("here"));
+    let client = || {
+        let mut client = scratch.client(address, 4, "there", &sink);
+        client.args(["--limit-rate", "12M"]);
+        client
+    };
+    let allowed = allowed(facts(&source), &older);
+    let again = server.again(scratch, &[]);
+    let mut victims =
+        Victims { scratch, source, sink: sink.clone(), allowed, server: again, client: &client };
+    victims.kill_thirty(server);
     trees.sync(&[]);
     assert_eq!(leftovers(&trees.here("")), Vec::<OsString>::new());
 }
