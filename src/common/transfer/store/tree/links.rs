@@ -27,7 +27,7 @@ impl Tree {
         check_name(name)?;
         let open = self.folder(folder)?;
         let (dir, temporary) = (&open.dir, names::of_run(name, &self.salt));
-        dir.make_link(text, &temporary)?;
+        make_anew(dir, &temporary, || dir.make_link(text, &temporary))?;
         let put = self.dress_new_link(dir, &temporary, attributes);
         self.put_or_remove(folder, dir, &temporary, name, target, put)
     }
@@ -60,7 +60,7 @@ impl Tree {
             return Ok(()); // a rename between two names of one file does nothing
         }
         let (dir, temporary) = (&here.dir, names::of_run(name, &self.salt));
-        there.dir.link(first, dir, &temporary)?;
+        make_anew(dir, &temporary, || there.dir.link(first, dir, &temporary))?;
         self.put_or_remove(folder, dir, &temporary, name, target, Ok(()))
     }
 
@@ -126,5 +126,17 @@ impl Tree {
             let _ = dir.remove_file(temporary);
         }
         put
+    }
+}
+
+/// Makes what has the temporary name. A complete file of this run that the name is to replace may
+/// have it.
+fn make_anew(dir: &Dir, temporary: &OsStr, make: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    match make() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            dir.remove_file(temporary)?;
+            make()
+        }
+        made => made,
     }
 }
