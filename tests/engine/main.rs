@@ -6,6 +6,7 @@
 mod answers;
 mod delta;
 mod fair;
+mod feed;
 mod network;
 mod random;
 mod sync;

@@ -3,6 +3,9 @@
 
 mod auto;
 mod files;
+mod final_word;
 mod folders;
+mod input;
+mod options;
 mod refusals;
 mod resume;

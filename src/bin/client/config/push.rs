@@ -1,5 +1,5 @@
 //! The arguments of `--push`: `host:port streams file [ofile]`, with the file here and `ofile` on the
-//! server.
+//! server; or a URL and the file, in either order.
 
 #![forbid(unsafe_code)]
 
@@ -12,8 +12,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+/// FILE for standard input.
+pub(crate) const STANDARD_INPUT: &str = "-";
+
 /// Options that a push does not know.
-const FOREIGN: [&str; 3] = ["rsh", "remote-server", "trace"];
+const FOREIGN: [&str; 2] = ["rsh", "remote-server"];
 
 /// Takes the positional arguments apart.
 ///
@@ -25,12 +28,16 @@ pub(super) fn positionals(arguments: &Arguments) -> Result<Positionals<'_>> {
     }
     let words: Vec<&OsStr> = arguments.positionals().iter().map(OsString::as_os_str).collect();
     match words.as_slice() {
+        [file, link] if positionals::has_scheme(link) => positionals::target(file, link),
+        [link, file] if link.as_bytes().contains(&b'/') => positionals::target(file, link),
         [server, streams, file, rest @ ..] => {
             positionals::classic(server, streams, file, rest.first().copied())
         }
         _ => {
             let error = Error::usage("--push: needs an address, a number of streams and a file");
-            Err(error.advise("the order is: --push host:port streams file [ofile]"))
+            Err(error.advise(
+                "the order is: --push host:port streams file [ofile], or --push http://host/ofile file",
+            ))
         }
     }
 }
@@ -41,9 +48,10 @@ pub(super) fn positionals(arguments: &Arguments) -> Result<Positionals<'_>> {
 /// # Errors
 /// Usage.
 pub(super) fn choose(ofile: Option<&OsStr>, file: Vec<u8>) -> Result<(Vec<u8>, Task)> {
-    if file == b"-" {
-        let error = Error::usage("file: standard input cannot be pushed yet");
-        return Err(error.advise("write it to a file first, and push that"));
+    if file == STANDARD_INPUT.as_bytes() && ofile.is_none_or(is_only_a_folder_s) {
+        let error =
+            Error::usage("ofile: must be the name of a file, since standard input has none");
+        return Err(error.advise("./- is the file of that name"));
     }
     let name = match ofile {
         None => base_name(&file)?.as_bytes().to_vec(),
@@ -59,11 +67,47 @@ pub(super) fn choose(ofile: Option<&OsStr>, file: Vec<u8>) -> Result<(Vec<u8>, T
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ropewalk::app::options::Request;
+    use ropewalk::app::programs::CLIENT;
 
     fn name(ofile: Option<&str>, file: &str) -> Option<String> {
         let (name, task) = choose(ofile.map(OsStr::new), file.into()).ok()?;
         assert_eq!(task, Task::Push(file.into()));
         String::from_utf8(name).ok()
+    }
+
+    fn parsed(line: &str) -> Result<(String, String, String)> {
+        let words = line.split(' ').map(OsString::from);
+        let Request::Run(arguments) = CLIENT.parse(words)? else { panic!("help") };
+        let found = positionals(&arguments)?;
+        assert_eq!(found.streams, None);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let ofile = found.ofile.as_deref().map(OsStrExt::as_bytes).unwrap_or_default();
+        Ok((found.server.typed, text(&found.file), text(ofile)))
+    }
+
+    #[test]
+    fn a_url_names_the_server_and_the_name_there() {
+        for (line, server, file, ofile) in [
+            ("--push http://box:8080/in/x img", "box:8080", "img", "/in/x"),
+            ("--push img http://box/in/", "box:80", "img", "/in/"),
+            ("--push a/b http://box/a%20b?x#y", "box:80", "a/b", "/a b"),
+            ("--push box:8080/in/x a/b", "box:8080", "a/b", "/in/x"),
+            ("--push - http://[::1]:8080/x", "[::1]:8080", "-", "/x"),
+        ] {
+            let expected = (server.into(), file.into(), ofile.into());
+            assert_eq!(parsed(line).unwrap(), expected, "{line}");
+        }
+        for line in [
+            "--push http://box img",
+            "--push https://box/x img",
+            "--push http://box/x",
+            "--push a/b c",
+            "--push http://ann:sesame@box/x img",
+        ] {
+            let error = parsed(line).unwrap_err().to_string();
+            assert!(!error.contains("sesame"), "{error}");
+        }
     }
 
     #[test]
@@ -79,7 +123,10 @@ mod tests {
             (Some(".."), "a", Some("../a")),
             (Some("x/"), "..", None),
             (Some(""), "a", None),
-            (Some("x"), "-", None),
+            (Some("x"), "-", Some("x")),
+            (None, "-", None),
+            (Some("x/"), "-", None),
+            (None, "./-", Some("-")),
         ] {
             assert_eq!(name(ofile, file).as_deref(), expected, "{ofile:?} {file}");
         }
