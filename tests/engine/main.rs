@@ -7,6 +7,7 @@ mod answers;
 mod delta;
 mod directions;
 mod fair;
+mod feed;
 mod folders;
 mod network;
 mod outages;

@@ -155,6 +155,7 @@ impl Sink {
                 | Header::Entries { crc, .. }
                 | Header::Refused { crc, .. } => assert_eq!(crc, crc32c(&payload)),
                 Header::Hole { .. } | Header::Same { .. } => {}
+                Header::End { .. } => panic!("{header:?}"),
                 Header::Wait => {
                     self.waits += 1;
                     continue;

@@ -284,7 +284,7 @@ fn a_source_whose_file_changes_waits_for_no_stream_that_was_told() {
         let error = source.dial(&dialler, |_| {}).unwrap_err();
         assert!(error.to_string().starts_with("the file changed"), "{error}");
         let error = receiving.join().unwrap().unwrap_err();
-        assert!(error.to_string().contains("changed on the server"), "{error}");
+        assert!(error.to_string().contains("changed on the client"), "{error}");
     });
     assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
     network.end();

@@ -183,6 +183,24 @@ const CLIENT_PAGE: Page = Page {
             entries: &[],
         },
         Section {
+            title: "PUSHING",
+            text: &[
+                "With --push FILE is here, and OFILE is its name on a server that was started with \
+                 --writable. Without OFILE that is FILE's own name; an OFILE that is a folder, or \
+                 ends in a slash, means FILE's own name in it. A URL may stand for address, streams \
+                 and OFILE, before or behind FILE. The options mean what they mean for a fetch, and \
+                 the server has to allow --delete and --owner. With auto the server finds the number \
+                 of streams.",
+                "The exit code is 0 only when the server says that everything is in place and on its \
+                 disk, or that --no-sync was given. The same command goes on after an interruption.",
+                "- as FILE is standard input, which goes out in order while it is read. OFILE must be \
+                 the name of a file. The client keeps 40 MiB, so that a stream that breaks costs \
+                 nothing. Input cannot be read again: after a lost session or a signal nothing of it \
+                 stays on the server.",
+            ],
+            entries: &[],
+        },
+        Section {
             title: "PROGRESS OBJECTS",
             text: &["With --progress json each line on standard error is a JSON object."],
             entries: &[

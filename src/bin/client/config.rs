@@ -7,6 +7,7 @@ mod push;
 pub(crate) mod rsh;
 mod tree;
 
+pub(crate) use push::STANDARD_INPUT;
 pub(crate) use tree::{TreeConfig, TreeVerify};
 
 use crate::destination::{self, Destination};
@@ -159,9 +160,9 @@ impl Config {
             return Err(Error::usage("file: must not be empty"));
         }
         let (file, task) = match is_push {
-            true => push::choose(ofile, file)?,
+            true => push::choose(ofile.as_deref(), file)?,
             false => {
-                let destination = destination::choose(ofile, &file)?;
+                let destination = destination::choose(ofile.as_deref(), &file)?;
                 (file, Task::Fetch(destination))
             }
         };

@@ -43,7 +43,7 @@ enum Work {
 pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Result<Summary> {
     let work = match &config.task {
         Task::Fetch(destination) => Work::Fetch(destination.open(config.trace.as_deref())?),
-        Task::Push(path) => Work::Push(Source::open(path)?),
+        Task::Push(path) => Work::Push(Source::open(path, config.trace.as_deref())?),
     };
     let config = Arc::new(config);
     let signals = Signals::install(&MAIN_SIGNALS, &[]).map_err(failed)?;
@@ -55,14 +55,14 @@ pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Resul
         ExitCode::Interrupted | ExitCode::Terminated | ExitCode::HungUp
             if progress.is_of_tree() =>
         {
-            error.advise(format_args!("to continue: {}", config.command))
+            error.advise(push::advice(&config))
         }
         ExitCode::Interrupted | ExitCode::Terminated | ExitCode::HungUp => {
             // Also when the signal came early: an earlier run may have left something.
             let destination = match &config.task {
                 Task::Fetch(destination) => destination.open(None),
                 Task::Push(_) => {
-                    return error.advise(format_args!("to continue: {}", config.command));
+                    return error.advise(push::advice(&config));
                 }
             };
             match destination {

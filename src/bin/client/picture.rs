@@ -1,5 +1,5 @@
-//! `--trace`: collects the receiver's reports about its streams, and draws a picture of them
-//! into a file. A failure to draw never fails the fetch.
+//! `--trace`: collects the worker's reports about its streams, and draws a picture of them
+//! into a file. A failure to draw never fails the transfer.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,7 @@ mod rows;
 mod scale;
 mod svg;
 
-use crate::config::Config;
+use crate::config::{Config, Task};
 use crate::summary::Summary;
 use layout::Picture;
 use ropewalk::app::terminal;
@@ -29,26 +29,29 @@ use std::time::Duration;
 /// How long the reader of a pipe may read nothing.
 const READER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Collects the trace of one fetch.
+/// Collects the trace of one fetch or push.
 #[derive(Default)]
 pub(crate) struct Collector {
     trace: Mutex<Trace>,
 }
 
 impl Collector {
-    /// Adds a report of the receiver.
+    /// Adds a report of the worker.
     pub(crate) fn add(&self, slice: &Slice) {
         lock(&self.trace).add(slice);
     }
 
-    /// Draws the picture if the user wants one, of a failed fetch too. A failure to write it is
+    /// Draws the picture if the user wants one, of a failed transfer too. A failure to write it is
     /// only a warning.
     pub(crate) fn draw(&self, config: &Config, outcome: &Result<Summary>) {
         let Some(path) = &config.trace else { return };
         let file = escape(&config.file);
         let server = escape(config.server.typed.as_bytes());
         let picture = Picture {
-            title: format!("{file} from {server}"),
+            title: match config.task {
+                Task::Fetch(_) => format!("{file} from {server}"),
+                Task::Push(_) => format!("{file} to {server}"),
+            },
             outcome: match outcome {
                 Ok(summary) => summary.to_string(),
                 Err(error) => format!("failed: {error}"),

@@ -8,9 +8,10 @@ mod source;
 
 pub(crate) use source::Source;
 
-use crate::config::{Config, StreamCount, TreeVerify};
+use crate::config::{Config, STANDARD_INPUT, StreamCount, Task, TreeVerify};
 use crate::control::Server;
 use crate::interrupt::Interrupt;
+use crate::picture::Collector;
 use crate::progress::Progress;
 use crate::summary::{Fetched, FetchedTree, Summary};
 use hash::Hash;
@@ -19,7 +20,7 @@ use ropewalk::app::supervise::Supervisor;
 use ropewalk::app::{terminal, workers};
 use ropewalk::codec::message::outcome::{MAX_WAIT, Outcome, OutcomeRequest, PushState};
 use ropewalk::codec::message::push::{
-    PushOffer, PushRequest, PushSession, Pushed, PushedFile, PushedFolder,
+    Known, PushOffer, PushRequest, PushSession, Pushed, PushedFile, PushedFolder,
 };
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::text::{escape, escape_rest};
@@ -49,9 +50,10 @@ pub(crate) struct Push<'a> {
     begun: Instant,
     /// The faults that the sender mended.
     mended: Mutex<Mended>,
+    collector: &'a Collector,
 }
 
-/// Pushes `source` to the name in `config`.
+/// Pushes `source` to the name in `config`, and draws the picture that `config` asks for.
 pub(crate) fn run(
     config: &Config,
     source: &Source,
@@ -60,15 +62,30 @@ pub(crate) fn run(
     progress: &Progress,
 ) -> Result<Summary> {
     let (begun, mended) = (Instant::now(), Mutex::default());
-    let sender = workers::find("sender")?;
-    let push = Push { config, source, supervisor, interrupt, progress, sender, begun, mended };
-    push.run().map_err(|error| match (interrupt.error(), error.code()) {
-        (Some(interrupted), _) => interrupted,
-        (None, ExitCode::Network | ExitCode::System) => {
-            error.advise(format_args!("to continue: {}", config.command))
+    let collector = &Collector::default();
+    let run = |sender| {
+        Push { config, source, supervisor, interrupt, progress, sender, begun, mended, collector }
+            .run()
+    };
+    let outcome = workers::find("sender").and_then(run).map_err(|error| {
+        match (interrupt.error(), error.code()) {
+            (Some(interrupted), _) => interrupted,
+            (None, ExitCode::Network | ExitCode::System) => error.advise(advice(config)),
+            (None, _) => error,
         }
-        (None, _) => error,
-    })
+    });
+    collector.draw(config, &outcome);
+    outcome
+}
+
+/// What to do after a push that did not come to its end.
+pub(crate) fn advice(config: &Config) -> String {
+    match &config.task {
+        Task::Push(path) if path.as_os_str() == STANDARD_INPUT => {
+            "standard input cannot be read again, so nothing of it stays there".to_string()
+        }
+        Task::Push(_) | Task::Fetch(_) => format!("to continue: {}", config.command),
+    }
 }
 
 /// How a session ended.
@@ -82,8 +99,9 @@ enum Ended {
 impl Push<'_> {
     fn run(&self) -> Result<Summary> {
         let config = self.config;
-        if let (Source::File { identity, .. }, true) = (self.source, config.tree.options.dry_run) {
-            let (shown, size) = (escape(&config.file), Some(identity.version.size));
+        let is_folder = matches!(self.source, Source::Folder { .. });
+        if config.tree.options.dry_run && !is_folder {
+            let (shown, size) = (escape(&config.file), self.source.size());
             return Ok(Summary::DryRun { shown, size, is_push: true });
         }
         if let (Source::Folder { .. }, TreeVerify::Md5) = (self.source, config.tree.verify) {
@@ -124,13 +142,23 @@ impl Push<'_> {
         let what = match self.source {
             Source::File { identity, name, .. } => Pushed::File(PushedFile {
                 name: name.clone(),
-                size: identity.version.size,
-                stored: identity.stored,
-                mtime: identity.version.mtime,
+                known: Some(Known {
+                    size: identity.version.size,
+                    stored: identity.stored,
+                    mtime: identity.version.mtime,
+                }),
                 tag: identity.etag().into_bytes(),
                 verify: config.verify,
                 restart: config.start_options.restart,
                 whole: config.start_options.whole,
+            }),
+            Source::Pipe { tag, .. } => Pushed::File(PushedFile {
+                name: None,
+                known: None,
+                tag: tag.clone(),
+                verify: config.verify,
+                restart: true,
+                whole: true,
             }),
             Source::Folder { state, .. } => Pushed::Folder(Box::new(PushedFolder {
                 top: *state,
@@ -147,6 +175,11 @@ impl Push<'_> {
             Source::Folder { .. } => {
                 self.progress.begin_tree();
                 Ok(None)
+            }
+            Source::Pipe { .. } => {
+                let wants_md5 = self.config.verify == Verify::Md5;
+                self.progress.begin(None, 0, wants_md5);
+                Ok(wants_md5.then(Hash::of_sender))
             }
             Source::File { file, identity, .. } => {
                 let (size, wants_md5) = (identity.version.size, self.config.verify == Verify::Md5);
@@ -178,6 +211,9 @@ impl Push<'_> {
                 Ended::Outcome(Outcome { code: ExitCode::Network, text, .. }) => text,
                 ended => return Ok(ended),
             };
+            if !self.source.can_go_on() {
+                return Err(Error::new(ExitCode::Network, cause));
+            }
             // The session is lost. The server keeps what has come.
             if moved {
                 (since, backoff) = (None, Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
@@ -233,10 +269,7 @@ impl Push<'_> {
 
     /// The summary of a push whose file the server has already.
     fn up_to_date(&self, resumed: u64) -> Summary {
-        let size = match self.source {
-            Source::File { identity, .. } => identity.version.size,
-            Source::Folder { .. } => 0,
-        };
+        let size = self.source.size().unwrap_or(0);
         if resumed == 0 {
             self.progress.begin(Some(size), size, false);
         }
@@ -266,10 +299,16 @@ impl Push<'_> {
         if told > shown && shown > 0 {
             terminal::log(format_args!("{} more could not be put in place", told - shown));
         }
+        if let Source::Folder { .. } = self.source {
+            self.progress.update_tree(outcome.tree);
+        }
         self.progress.saving(outcome.bytes);
-        let (time, mended) = (self.begun.elapsed(), *lock(&self.mended));
+        let time = self.begun.elapsed();
+        // The server knows what it asked for again, and the sender which streams broke.
+        let Outcome { bad_blocks, asked_again, .. } = outcome;
+        let mended = Mended { bad_blocks, asked_again, ..*lock(&self.mended) };
         Ok(match self.source {
-            Source::File { .. } => Summary::Fetched(Fetched {
+            Source::File { .. } | Source::Pipe { .. } => Summary::Fetched(Fetched {
                 bytes: outcome.bytes,
                 time,
                 streams: outcome.streams,

@@ -72,7 +72,7 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             let addresses = vec![address];
             Ok(Transfer::Classic(Target { addresses, shown, rate, trace, files }))
         }
-        ReceiverProtocol::Ropewalk { streams, sink, size, grows, verify } => {
+        ReceiverProtocol::Ropewalk { streams, sink, size, is_open_ended, grows, verify } => {
             let ((link, timing), streams) = (Link::from_job(streams, job)?, streams.count());
             let rate = rate.map(Arc::new);
             let store = match sink {
@@ -81,7 +81,10 @@ pub(crate) fn from_job(job: &mut Job) -> Result<Transfer> {
             };
             let wanted =
                 Wanted { size, streams, grows, verify, rate: rate.clone(), trace, shown, store };
-            let sink = Box::new(sink::Sink::new(wanted, timing));
+            let sink = Box::new(match is_open_ended {
+                true => sink::Sink::open_ended(wanted, timing),
+                false => sink::Sink::new(wanted, timing),
+            });
             Ok(Transfer::Ropewalk { sink, link, rate })
         }
         ReceiverProtocol::Tree(tree) => tree_from_job(job, *tree, (shown, trace, rate)),

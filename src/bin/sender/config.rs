@@ -16,6 +16,8 @@ use ropewalk::transfer::classic::blocks::{BlockPlan, MAX_STREAMS};
 use ropewalk::transfer::classic::source::ClassicSource;
 use ropewalk::transfer::link::acceptor::Acceptor;
 use ropewalk::transfer::queue::rate::{Rate, Throttle};
+use ropewalk::transfer::source::feed::Feed;
+use ropewalk::transfer::source::identity::Version;
 use ropewalk::transfer::source::tree::Tree;
 use ropewalk::transfer::source::{Content, Source};
 use ropewalk::transfer::timing::Timing;
@@ -33,10 +35,17 @@ pub(crate) enum Task {
     Ropewalk { source: Box<Source>, link: Link, streams: u8 },
 }
 
+/// What a descriptor of a job is of the ropewalk protocol.
+enum What {
+    File { stored: u64, version: Version },
+    Feed { md5: bool },
+    Tree { one_file_system: bool },
+}
+
 /// The job that a parent handed over, with its descriptors ([`SenderJob`]). With them the limit on
 /// how fast to send, which the parent may change.
 pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
-    let SenderJob { rate, protocol } = SenderJob::from_json(job.object())?;
+    let SenderJob { rate, trace, protocol } = SenderJob::from_json(job.object())?;
     let rate = rate.map(|rate| Arc::new(Rate::new(rate)));
     let throttle = |streams| Throttle { rate: rate.clone(), streams };
     let (streams, grows, content) = match protocol {
@@ -53,23 +62,26 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
             ));
         }
         SenderProtocol::Tree { streams, one_file_system, grows } => {
-            (streams, grows, Err(one_file_system))
+            (streams, grows, What::Tree { one_file_system })
         }
+        SenderProtocol::Piped { streams, md5, grows } => (streams, grows, What::Feed { md5 }),
         SenderProtocol::Ropewalk { streams, stored, version, grows } => {
-            (streams, grows, Ok((stored, version)))
+            (streams, grows, What::File { stored, version })
         }
     };
     let (link, timing) = Link::from_job(streams, job)?;
     let opened = File::from(job.descriptor()?);
     let content = match content {
-        Ok((stored, version)) => Content::File { file: opened, version, stored },
-        Err(one_file_system) => {
+        What::File { stored, version } => Content::File { file: opened, version, stored },
+        What::Feed { md5 } => Content::Feed(Feed::new(opened, md5).map_err(failed)?),
+        What::Tree { one_file_system } => {
             let tree = Tree::new(opened.into()).map_err(failed)?;
             Content::Tree(if one_file_system { tree.one_file_system() } else { tree })
         }
     };
     let source = Source::new(content, throttle(streams.count()), timing).map_err(failed)?;
     let source = if grows { source.that_grows() } else { source };
+    let source = if trace { source.with_trace() } else { source };
     Ok((Task::Ropewalk { source: Box::new(source), link, streams: streams.count() }, rate))
 }
 

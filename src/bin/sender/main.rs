@@ -13,6 +13,7 @@ use ropewalk::app::streams::Link;
 use ropewalk::app::{program, programs};
 use ropewalk::codec::message::rate::NewRate;
 use ropewalk::error::{ExitCode, Result};
+use ropewalk::hash::hex;
 use ropewalk::sys::sandbox::Peers;
 use ropewalk::sys::{process, sandbox};
 use ropewalk::transfer::classic::blocks::MAX_STREAMS;
@@ -56,10 +57,9 @@ fn run_job() -> Result<ExitCode> {
         })?,
     }
     match run(task, |report| report.send()) {
-        Ok((reading, single_port)) => {
+        Ok(Sent { reading, mended, md5 }) => {
             let tally = Tally { streams: reading.peak, ..reading.into() };
-            let mended = Mended { single_port, ..Mended::default() };
-            Report::Done { tally, md5: None, mended }.send();
+            Report::Done { tally, md5: md5.map(|md5| hex(&md5)), mended }.send();
             Ok(ExitCode::Success)
         }
         Err(error) => {
@@ -96,17 +96,27 @@ fn run_by_hand(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::Success)
 }
 
-/// Sends. With what was sent: whether the streams went to a port that others use too.
-fn run(task: Task, report: impl FnMut(Report)) -> Result<(Reading, bool)> {
+/// What was sent.
+struct Sent {
+    reading: Reading,
+    /// What went wrong meanwhile.
+    mended: Mended,
+    /// The MD5 of what was read in order.
+    md5: Option<[u8; 16]>,
+}
+
+fn run(task: Task, report: impl FnMut(Report)) -> Result<Sent> {
+    let accepted = |reading| Sent { reading, mended: Mended::default(), md5: None };
     match task {
-        Task::Classic { source, acceptor } => {
-            source.accept(*acceptor, report).map(|sent| (sent, false))
-        }
+        Task::Classic { source, acceptor } => source.accept(*acceptor, report).map(accepted),
         Task::Ropewalk { source, link: Link::Accepted { acceptor, token }, streams } => {
-            source.accept(*acceptor, &token, streams, report).map(|sent| (sent, false))
+            source.accept(*acceptor, &token, streams, report).map(accepted)
         }
         Task::Ropewalk { source, link: Link::Dialled { dialler, .. }, .. } => {
-            source.dial(&dialler, report).map(|sent| (sent, dialler.shares_port()))
+            let reading = source.dial(&dialler, report)?;
+            let (reconnects, single_port) = (source.reconnects(), dialler.shares_port());
+            let mended = Mended { reconnects, single_port, ..Mended::default() };
+            Ok(Sent { reading, mended, md5: source.md5() })
         }
     }
 }

@@ -79,7 +79,7 @@ impl<'a> Asked<'a> {
         if !file.restart && target.is_up_to_date(file) {
             return Ok(PushOffer::UpToDate);
         }
-        uploads.check_size(file.size)?;
+        file.known.map_or(Ok(()), |known| uploads.check_size(known.size))?;
         make_way(service, &target.key)?;
         let entry = service.table.admit(connection.peer().ip(), Instant::now())?;
         let key = target.key.clone();

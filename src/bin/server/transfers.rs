@@ -254,7 +254,8 @@ impl Transfers {
         transfer: Transfer,
     ) -> Result<u16, Refusal> {
         let listener = self.listen(connection, transfer.token.as_ref(), &transfer.entry)?;
-        let job = SenderJob { rate: self.table.next_rate(Instant::now()), protocol };
+        let rate = self.table.next_rate(Instant::now());
+        let job = SenderJob { rate, trace: false, protocol };
         let started = || -> io::Result<u16> {
             let port = listener.port()?;
             let descriptors = [listener.as_fd(), content];

@@ -49,6 +49,11 @@ pub const MAX_ROOM: u32 = 64 << 10;
 /// Fewest bytes of entries that a list request may ask for: the longest entry fits.
 pub const MIN_ROOM: u32 = MAX_ENTRY;
 
+/// How far a sink may ask ahead of the bytes that it has without a gap, where the source cannot read
+/// again: the source keeps so many. More than what the queue lets a slow stream hold back, so that
+/// this is noticed first.
+pub const OPEN_WINDOW: u64 = 40 << 20;
+
 /// Longest text of an error block, in bytes.
 pub const MAX_ERROR_TEXT: u32 = 256;
 

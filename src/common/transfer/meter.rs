@@ -22,6 +22,8 @@ pub struct Reading {
     pub offset: u64,
     /// Of a tree, answers that reached the end of a file.
     pub files: u64,
+    /// Bytes of a single file that the peer has already, as their hashes say.
+    pub same: u64,
 }
 
 /// Counts bytes and streams.
@@ -36,6 +38,11 @@ impl Meter {
         let mut reading = lock(&self.reading);
         reading.bytes += bytes;
         reading.offset = reading.offset.max(offset);
+    }
+
+    /// Counts bytes that the peer has already.
+    pub fn add_same(&self, bytes: u64) {
+        lock(&self.reading).same += bytes;
     }
 
     /// Counts an answer of a tree, or a part of one: `bytes` of `answered` are moved, and the rest
@@ -75,8 +82,8 @@ impl Drop for OpenStream<'_> {
 
 impl From<Reading> for Tally {
     fn from(reading: Reading) -> Tally {
-        let Reading { bytes, open: streams, offset, files, .. } = reading;
-        Tally { bytes, streams, offset, files, ..Tally::default() }
+        let Reading { bytes, open: streams, offset, files, same, .. } = reading;
+        Tally { bytes, streams, offset, files, same, ..Tally::default() }
     }
 }
 
@@ -115,8 +122,9 @@ mod tests {
 
     #[test]
     fn a_tally_has_the_moved_bytes_and_the_open_streams() {
-        let reading = Reading { bytes: 1, open: 2, peak: 3, offset: 4, files: 5 };
-        let tally = Tally { bytes: 1, streams: 2, offset: 4, files: 5, ..Tally::default() };
+        let reading = Reading { bytes: 1, open: 2, peak: 3, offset: 4, files: 5, same: 6 };
+        let tally =
+            Tally { bytes: 1, streams: 2, offset: 4, files: 5, same: 6, ..Tally::default() };
         assert_eq!(Tally::from(reading), tally);
     }
 }

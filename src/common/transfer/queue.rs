@@ -389,6 +389,21 @@ impl Queue {
         }
     }
 
+    /// Bytes of the file; of one whose end is not known yet, more than it has.
+    pub fn size(&self) -> u64 {
+        lock(&self.state).size
+    }
+
+    /// The file has only `size` bytes. `false` if something behind them has come already.
+    pub fn ends_at(&self, size: u64) -> bool {
+        let mut state = lock(&self.state);
+        let prefix = state.prefix();
+        let is_possible = state.cut(size);
+        self.notify(&mut state);
+        self.notify_done(&mut state, prefix);
+        is_possible
+    }
+
     /// Reads the progress of the transfer.
     pub fn progress(&self) -> Progress {
         let state = lock(&self.state);

@@ -29,7 +29,7 @@ use super::timing::Timing;
 use super::trace::{Position, Recorder};
 use crate::codec::message::report::{Mended, Report, Tally};
 use crate::codec::message::verify::Verify;
-use crate::codec::wire::HASH_UNIT;
+use crate::codec::wire::{HASH_UNIT, OPEN_WINDOW};
 use crate::error::{Error, Result};
 use crate::hash::hex;
 use delta::Delta;
@@ -40,6 +40,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 use stream::Conversation;
+
+/// Why a file is not taken that is larger than allowed.
+const TOO_LARGE: &str = "the file is larger than this server takes";
 
 /// What is to be received, and how.
 pub struct Wanted {
@@ -81,6 +84,8 @@ impl Wanted {
 /// A sink of one file at work: what its threads share.
 pub struct Sink {
     wanted: Wanted,
+    /// Whether the source says only at the end how many bytes there are.
+    is_open_ended: bool,
     queue: Queue,
     /// What an older file may have of the new one.
     delta: Option<Delta>,
@@ -92,7 +97,20 @@ pub struct Sink {
 
 impl Sink {
     /// A sink that has received nothing.
-    pub fn new(mut wanted: Wanted, timing: Timing) -> Sink {
+    pub fn new(wanted: Wanted, timing: Timing) -> Sink {
+        let (size, room) = (wanted.size, wanted.store.room());
+        Sink::of_size(wanted, size, room, timing)
+    }
+
+    /// The same of something whose size the source does not know before its end, and which it
+    /// cannot read again. Its `size` is the most that is taken.
+    pub fn open_ended(wanted: Wanted, timing: Timing) -> Sink {
+        // One byte more shows that there is more than that.
+        let size = wanted.size.saturating_add(1);
+        Sink { is_open_ended: true, ..Sink::of_size(wanted, size, Some(OPEN_WINDOW), timing) }
+    }
+
+    fn of_size(mut wanted: Wanted, size: u64, room: Option<u64>, timing: Timing) -> Sink {
         let basis = match &mut wanted.store {
             Store::Kept(kept) => kept.basis.take(),
             Store::Piped(_) => None,
@@ -102,17 +120,18 @@ impl Sink {
             Some(_) => wanted.block(0).next_multiple_of(HASH_UNIT),
             None => wanted.block(0),
         };
-        let mut queue = Queue::new(wanted.size, piece, &wanted.store.held());
+        let mut queue = Queue::new(size, piece, &wanted.store.held());
         queue = match delta {
             Some(_) => queue.with_timing(&timing.with_hashes()).with_aligned_pieces(),
             None => queue.with_timing(&timing),
         };
-        if let Some(room) = wanted.store.room() {
+        if let Some(room) = room {
             queue = queue.with_room(room);
         }
         Sink {
             recorder: wanted.trace.then(Recorder::default),
             wanted,
+            is_open_ended: false,
             queue,
             delta,
             health: Health::new(timing),
@@ -205,7 +224,8 @@ impl Work for Sink {
                 let run = || self.guarded(|| self.keep_durable(kept));
                 threads.checkpoint = Some(start_thread(scope, "checkpoint", run)?);
             }
-            if self.wanted.verify != Verify::Md5 {
+            // Where the source keeps a window, it hears how far this end has come without a gap.
+            if self.wanted.verify != Verify::Md5 && !self.is_open_ended {
                 return Ok(());
             }
             name = "md5";
@@ -311,7 +331,7 @@ impl Sink {
                 // Streams that did not help do not count.
                 let streams = self.health.meter.read().peak.min(self.health.streams().into());
                 let progress = self.queue.progress();
-                let (bytes, again) = (self.wanted.size, progress.repeats);
+                let (bytes, again) = (self.queue.size(), progress.repeats);
                 let same = self.same();
                 let tally =
                     Tally { bytes, streams, offset: bytes, again, same, ..Tally::default() };

@@ -10,6 +10,7 @@ pub mod tree;
 mod answers;
 mod blocks;
 mod ending;
+pub mod feed;
 mod wait_blocks;
 mod wishes;
 
@@ -23,6 +24,7 @@ use super::link::{End, Event, Joined, Link, Stop, Terms};
 use super::meter::{Meter, Reading};
 use super::queue::rate::{Rate, Throttle};
 use super::timing::Timing;
+use super::trace::{Position, Recorder};
 use crate::codec::message::report::Report;
 use crate::codec::wire::{ErrorCode, Header, LONGEST_REQUEST, MAX_BLOCK, Request};
 use crate::error::{Error, ExitCode, Result};
@@ -32,9 +34,11 @@ use crate::sys::sync::{lock, wait_for};
 use crate::sys::thread;
 use answers::{Answers, Named};
 use ending::Ending;
+use feed::Feed;
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 use tree::Tree;
@@ -56,6 +60,8 @@ pub enum Content {
     },
     /// A folder and everything below it.
     Tree(Tree),
+    /// What is read in order, once: it has no size before its end.
+    Feed(Feed),
 }
 
 /// One end of a transfer: has the bytes.
@@ -66,6 +72,10 @@ pub struct Source {
     meter: Meter,
     /// Whether the file has ended the session.
     ending: Ending,
+    /// How often a stream was connected again.
+    reconnects: AtomicU32,
+    /// What records the streams, where that is wanted.
+    recorder: Option<Recorder>,
     /// How many streams are wanted, where they are dialled.
     wishes: Wishes,
     /// How the transfer ended, where the streams are dialled.
@@ -105,6 +115,8 @@ impl Source {
             timing,
             meter: Meter::default(),
             ending: Ending::new()?,
+            reconnects: AtomicU32::new(0),
+            recorder: None,
             wishes: Wishes::new(false),
             outcome: Mutex::default(),
             settled: Condvar::new(),
@@ -117,11 +129,30 @@ impl Source {
         Source { wishes: Wishes::new(true), ..self }
     }
 
+    /// The same, which reports what each stream does.
+    #[must_use]
+    pub fn with_trace(self) -> Source {
+        Source { recorder: Some(Recorder::default()), ..self }
+    }
+
     /// The folder of a tree.
     pub fn folder(&self) -> Option<BorrowedFd<'_>> {
         match &self.content {
-            Content::File { .. } => None,
+            Content::File { .. } | Content::Feed(_) => None,
             Content::Tree(tree) => Some(tree.folder()),
+        }
+    }
+
+    /// How often a stream was connected again.
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects.load(Ordering::Relaxed).into()
+    }
+
+    /// The MD5 of what was read in order, if one was made.
+    pub fn md5(&self) -> Option<[u8; 16]> {
+        match &self.content {
+            Content::Feed(feed) => feed.md5(),
+            Content::File { .. } | Content::Tree(_) => None,
         }
     }
 
@@ -156,6 +187,12 @@ impl Source {
     /// The file changed or cannot be read; the sink gave up; no thread can be had.
     pub fn dial(&self, dialler: &Dialler, mut report: impl FnMut(Report)) -> Result<Reading> {
         let outcome = std::thread::scope(|scope| {
+            if let Content::Feed(feed) = &self.content {
+                let run = || self.contained(|| feed.run());
+                if let Err(error) = thread::spawn_scoped(scope, "input", run) {
+                    self.settle(Err(Error::system("thread", &error)));
+                }
+            }
             let mut keepers = Keepers::default();
             let outcome = loop {
                 let wanted = self.wishes.streams().min(dialler.streams());
@@ -174,7 +211,9 @@ impl Source {
                     report(Report::Lost { text });
                 }
                 report(self.progress());
+                self.take_slice().map(&mut report);
             };
+            self.take_slice().map(&mut report);
             // The other streams are told, and have the time to read it.
             if self.ending.since().is_some() {
                 dialler.open().wait_until_empty(self.timing.linger);
@@ -188,13 +227,24 @@ impl Source {
         outcome.map(|()| self.meter.read())
     }
 
+    /// What was recorded since the last call, where that is wanted. How much of a file the sink has
+    /// without a gap is not known here: it counts what was sent.
+    fn take_slice(&self) -> Option<Report> {
+        let position = Position { prefix: self.meter.read().bytes, hashed: None };
+        self.recorder.as_ref().map(|recorder| Report::Trace(recorder.take(position)))
+    }
+
     fn progress(&self) -> Report {
         Report::Progress(self.meter.read().into())
     }
 
     /// Keeps stream `number` connected. A thread that panics ends the transfer.
     fn keep(&self, dialler: &Dialler, number: usize) {
-        if thread::contained(|| dialler.keep(number, self)).is_none() {
+        self.contained(|| dialler.keep(number, self));
+    }
+
+    fn contained(&self, run: impl FnOnce()) {
+        if thread::contained(run).is_none() {
             self.fail(Error::internal("a thread died"));
         }
     }
@@ -236,7 +286,7 @@ impl Source {
             return Err(Halt::Tell(ErrorCode::Session, "the session has ended"));
         }
         let _open = self.meter.open();
-        let mut answers = Answers::new(self, stream, joined.terms);
+        let mut answers = Answers::new(self, joined);
         let (mut bytes, mut filled) = ([0; LONGEST_REQUEST], 0);
         let mut told: Option<Instant> = None;
         loop {
@@ -304,7 +354,7 @@ impl Source {
                 let text = format!("the file changed: {text}");
                 Stop::Fatal(Error::new(ExitCode::Changed, text))
             }
-            ErrorCode::Read => Stop::Fatal(Error::new(ExitCode::System, "the file cannot be read")),
+            ErrorCode::Read => Stop::Fatal(Error::new(ExitCode::System, text)),
             ErrorCode::Version
             | ErrorCode::Request
             | ErrorCode::Session
@@ -348,7 +398,12 @@ impl End for Source {
         number < usize::from(self.wishes.streams())
     }
 
-    fn notice(&self, _number: usize, _event: Event) {}
+    fn notice(&self, number: usize, event: Event) {
+        if event == Event::Reopened {
+            self.reconnects.fetch_add(1, Ordering::Relaxed);
+        }
+        self.recorder.iter().for_each(|recorder| recorder.notice(number, event));
+    }
 
     fn fail(&self, error: Error) {
         self.settle(Err(error));
@@ -357,8 +412,11 @@ impl End for Source {
     /// The stream is closed; the peer may open another.
     fn violated(&self, _what: &str) {}
 
-    /// No stream waits for its share of the rate any more.
+    /// No stream waits for its share of the rate any more, or for input.
     fn close(&self) {
+        if let Content::Feed(feed) = &self.content {
+            feed.close();
+        }
         self.throttle.rate.iter().for_each(|rate| Rate::lift(rate));
     }
 }

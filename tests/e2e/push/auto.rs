@@ -5,49 +5,49 @@ use crate::support::harness::{Server, content, run};
 use crate::support::http::Http;
 use crate::support::uploads::Inbox;
 
-/// A client that pushes the file over `auto` streams.
-fn push(inbox: &Inbox, what: &str, name: &str) -> std::process::Command {
+/// Pushes over `auto` streams, so slowly that the search begins: 4 at first, and 16 after two
+/// seconds. The answer is the most streams that were open at once.
+fn push(inbox: &Inbox, what: &str, name: &str) -> u64 {
     let mut command = inbox.scratch.program("client");
     command.arg("--push").arg(inbox.server.address.to_string()).args(["auto", what, name]);
-    command.arg("--progress=none").current_dir(inbox.scratch.folder());
-    command
+    command.args(["--progress=json", "--limit-rate", "4M"]).current_dir(inbox.scratch.folder());
+    let outcome = run(&mut command);
+    assert!(outcome.status.success(), "{outcome:?}");
+    let streams = outcome.err.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("\"streams\":")?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    });
+    streams.max().unwrap_or_else(|| panic!("{outcome:?}"))
 }
 
 #[test]
 fn a_push_that_takes_longer_tries_more_streams() {
-    let mut inbox = Inbox::open("push-auto", &[]);
-    let bytes = content(24 << 20);
+    let inbox = Inbox::open("push-auto", &[]);
+    let bytes = content(16 << 20);
     inbox.scratch.write("file", &bytes);
-    // The server begins with 4, and tries 16 after two seconds.
-    run(push(&inbox, "file", "in/file").args(["--limit-rate", "6M"])).succeeded();
+    assert_eq!(push(&inbox, "file", "in/file"), 16);
     assert!(inbox.read("file") == bytes);
-    let line = inbox.upload_line();
-    assert!(line.contains(" over 16 streams "), "{line}");
 }
 
 #[test]
 fn a_folder_is_pushed_over_as_many_streams_as_help() {
-    let mut inbox = Inbox::open("push-auto-folder", &[]);
+    let inbox = Inbox::open("push-auto-folder", &[]);
     inbox.scratch.make_dir("top");
     for number in 0..300 {
         inbox.scratch.write(format!("top/f{number}"), &content(50_000 + number));
     }
-    run(push(&inbox, "top", "in/top").args(["--limit-rate", "4M"])).succeeded();
+    assert_eq!(push(&inbox, "top", "in/top"), 16);
     for number in 0..300 {
         assert!(inbox.read(&format!("top/f{number}")) == content(50_000 + number));
     }
-    let line = inbox.upload_line();
-    assert!(line.contains(" over 16 streams "), "{line}");
 }
 
 #[test]
 fn a_server_that_allows_fewer_streams_gets_no_more() {
-    for (most, words) in [("1", " over 1 streams "), ("6", " over 6 streams ")] {
-        let mut inbox = Inbox::open("push-auto-few", &["--max-streams", most]);
+    for most in [1, 6] {
+        let inbox = Inbox::open("push-auto-few", &["--max-streams", &most.to_string()]);
         inbox.scratch.write("file", &content(16 << 20));
-        run(push(&inbox, "file", "in/file").args(["--limit-rate", "4M"])).succeeded();
-        let line = inbox.upload_line();
-        assert!(line.contains(words), "{line}");
+        assert_eq!(push(&inbox, "file", "in/file"), most);
     }
 }
 
@@ -65,21 +65,19 @@ fn granted(server: &Server, name: usize, body: &str) -> String {
 #[test]
 fn a_server_grants_as_many_streams_as_it_allows() {
     let inbox = Inbox::open("push-auto-granted", &["--max-streams", "9"]);
-    let body = |threads: &str| {
-        format!(
-            r#"{{{threads},"protocol":2,"push":"file","size":0,"stored":0,"mtime_s":1,"mtime_ns":0,"tag":"3132","verify":"none","restart":1,"whole":0,"sync":0}}"#
-        )
-    };
-    for (name, (threads, expected)) in [
+    let rest = concat!(
+        r#""protocol":2,"push":"file","size":0,"stored":0,"mtime_s":1,"mtime_ns":0,"#,
+        r#""tag":"3132","verify":"none","restart":1,"whole":0,"sync":0}"#
+    );
+    let cases = [
         (r#""threads":4,"max_threads":255"#, "9"),
         (r#""threads":4,"max_threads":1"#, "1"),
         (r#""threads":9"#, "9"),
         (r#""threads":10"#, "403"),
         (r#""threads":4,"max_threads":0"#, "400"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        assert_eq!(granted(&inbox.server, name, &body(threads)), expected, "{threads}");
+    ];
+    for (name, (threads, expected)) in cases.into_iter().enumerate() {
+        let body = format!("{{{threads},{rest}");
+        assert_eq!(granted(&inbox.server, name, &body), expected, "{threads}");
     }
 }

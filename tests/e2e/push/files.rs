@@ -115,18 +115,19 @@ fn a_dry_run_sends_nothing() {
 #[test]
 fn what_cannot_be_pushed_is_refused_before_the_server_is_asked() {
     let scratch = Scratch::new("push-usage");
+    scratch.write("itself", b"x");
     let push = |words: &[&str]| {
         let mut command = scratch.program("client");
         command.arg("--push").args(words).current_dir(scratch.folder());
         run(&mut command)
     };
     for words in [
-        &["127.0.0.1:1", "4", "-", "in/x"][..],
-        &["127.0.0.1:1", "4"],
+        &["127.0.0.1:1", "4"][..],
         &["http://127.0.0.1:1/in/x"],
+        &["http://127.0.0.1:1", "file"],
         &["127.0.0.1:1", "4", "file", "", "--progress=none"],
         &["127.0.0.1:1", "4", ".", "--progress=none"],
-        &["127.0.0.1:1", "4", "file", "--trace=x.svg"],
+        &["127.0.0.1:1", "4", "itself", "x", "--trace=itself"],
         &["-e", "ssh", "host", "4", "file"],
     ] {
         assert_eq!(push(words).status.code(), Some(USAGE), "{words:?}");

@@ -3,7 +3,10 @@
 
 mod auto;
 mod files;
+mod final_word;
 mod folders;
+mod input;
+mod options;
 mod kills;
 mod network;
 mod readers;

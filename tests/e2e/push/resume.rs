@@ -73,6 +73,7 @@ fn an_interrupted_client_leaves_its_place_on_the_server_at_once() {
     // Not only after the idle time.
     let line = inbox.upload_line();
     assert!(line.ends_with(": the client has given up the rest\n"), "{line}");
+    assert!(!line.contains(" over 0 streams "), "{line}");
     goes_on(&inbox);
 }
 

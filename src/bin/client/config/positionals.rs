@@ -9,8 +9,9 @@ use super::Address;
 use ropewalk::codec::percent::{self, PercentError};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// The port of a URL that has none (RFC 9110, section 4.2.1).
 const HTTP_PORT: &str = "80";
@@ -25,7 +26,7 @@ pub(super) struct Positionals<'a> {
     pub(super) streams: Option<&'a OsStr>,
     /// The file as the server names it. Empty if the argument is empty.
     pub(super) file: Vec<u8>,
-    pub(super) ofile: Option<&'a OsStr>,
+    pub(super) ofile: Option<Cow<'a, OsStr>>,
     /// Whether another program reaches the server, such as ssh.
     pub(super) is_remote: bool,
 }
@@ -78,13 +79,28 @@ pub(super) fn classic<'a>(
     }
     let server = Address::parse(server)?;
     check_stream_count(streams)?;
-    let file = file.as_bytes().to_vec();
+    let (file, ofile) = (file.as_bytes().to_vec(), ofile.map(Cow::Borrowed));
     Ok(Positionals { server, streams: Some(streams), file, ofile, is_remote: false })
 }
 
 /// `http://host[:port]/path`, or `host:port/path`. It ignores a query and a fragment, as the
 /// server does.
 fn url<'a>(link: &OsStr, ofile: Option<&'a OsStr>) -> Result<Positionals<'a>> {
+    let (server, file) = place(link)?;
+    let ofile = ofile.map(Cow::Borrowed);
+    Ok(Positionals { server, streams: None, file, ofile, is_remote: false })
+}
+
+/// The same for a push of `file` to there.
+pub(super) fn target<'a>(file: &OsStr, link: &OsStr) -> Result<Positionals<'a>> {
+    let (server, path) = place(link)?;
+    let ofile = Some(Cow::Owned(OsString::from_vec(path)));
+    let file = file.as_bytes().to_vec();
+    Ok(Positionals { server, streams: None, file, ofile, is_remote: false })
+}
+
+/// The server and the path of a URL.
+fn place(link: &OsStr) -> Result<(Address, Vec<u8>)> {
     let bytes = link.as_bytes();
     let (scheme, rest) = split_scheme(bytes);
     match scheme.map(<[u8]>::to_ascii_lowercase).as_deref() {
@@ -117,7 +133,12 @@ fn url<'a>(link: &OsStr, ofile: Option<&'a OsStr>) -> Result<Positionals<'a>> {
         let text = format!("address: '{}' names no file and no folder", escape(bytes));
         return Err(Error::usage(text));
     }
-    Ok(Positionals { server, streams: None, file, ofile, is_remote: false })
+    Ok((server, file))
+}
+
+/// Whether a word is a URL for sure: it has a scheme.
+pub(super) fn has_scheme(word: &OsStr) -> bool {
+    split_scheme(word.as_bytes()).0.is_some()
 }
 
 /// The scheme before `://`, if there is one, and the rest (RFC 3986, section 3.1).
@@ -212,7 +233,7 @@ mod tests {
         let found = parse(&words, false).unwrap_or_else(|error| panic!("{line}: {error}"));
         let text = |word: Option<&OsStr>| word.map(|word| word.to_str().unwrap().to_string());
         let file = String::from_utf8(found.file).unwrap();
-        (found.server.typed, text(found.streams), file, text(found.ofile))
+        (found.server.typed, text(found.streams), file, text(found.ofile.as_deref()))
     }
 
     fn refused(line: &str) -> String {

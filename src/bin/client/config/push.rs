@@ -1,5 +1,5 @@
 //! The arguments of `--push`: `host:port streams file [ofile]`, with the file here and `ofile` on the
-//! server.
+//! server; or a URL and the file, in either order; or the file and `[user@]host:path`.
 
 #![forbid(unsafe_code)]
 
@@ -13,8 +13,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-/// Options that a push does not know.
-const FOREIGN: [&str; 1] = ["trace"];
+/// FILE for standard input.
+pub(crate) const STANDARD_INPUT: &str = "-";
 
 /// Whether the user wants to push: says so, or names a file on another machine last.
 pub(super) fn is_meant(arguments: &Arguments) -> bool {
@@ -27,24 +27,30 @@ pub(super) fn is_meant(arguments: &Arguments) -> bool {
 /// # Errors
 /// Usage.
 pub(super) fn positionals(arguments: &Arguments) -> Result<Positionals<'_>> {
-    if let Some(option) = FOREIGN.into_iter().find(|option| arguments.has(option)) {
-        return Err(Error::usage(format!("--{option}: cannot be combined with --push yet")));
-    }
+    let has_rsh = arguments.has("rsh");
     let words: Vec<&OsStr> = arguments.positionals().iter().map(OsString::as_os_str).collect();
     match words.as_slice() {
+        [file, link] if !has_rsh && positionals::has_scheme(link) => {
+            positionals::target(file, link)
+        }
         [file, target] if remote::split(target).is_some() => {
             refuse_two_machines(file, target)?;
             remote::target(file, target)
         }
-        [host, streams, file, rest @ ..] if arguments.has("rsh") => {
+        [host, streams, file, rest @ ..] if has_rsh => {
             remote::classic(host, streams, file, rest.first().copied())
+        }
+        [link, file] if !has_rsh && link.as_bytes().contains(&b'/') => {
+            positionals::target(file, link)
         }
         [server, streams, file, rest @ ..] => {
             positionals::classic(server, streams, file, rest.first().copied())
         }
         _ => {
             let error = Error::usage("--push: needs an address, a number of streams and a file");
-            Err(error.advise("the order is: --push host:port streams file [ofile]"))
+            Err(error.advise(
+                "the order is: --push host:port streams file [ofile], or --push http://host/ofile file",
+            ))
         }
     }
 }
@@ -65,9 +71,10 @@ fn refuse_two_machines(file: &OsStr, target: &OsStr) -> Result<()> {
 /// # Errors
 /// Usage.
 pub(super) fn choose(ofile: Option<&OsStr>, file: Vec<u8>) -> Result<(Vec<u8>, Task)> {
-    if file == b"-" {
-        let error = Error::usage("file: standard input cannot be pushed yet");
-        return Err(error.advise("write it to a file first, and push that"));
+    if file == STANDARD_INPUT.as_bytes() && ofile.is_none_or(is_only_a_folder_s) {
+        let error =
+            Error::usage("ofile: must be the name of a file, since standard input has none");
+        return Err(error.advise("./- is the file of that name"));
     }
     let name = match ofile {
         None => base_name(&file)?.as_bytes().to_vec(),
@@ -100,7 +107,7 @@ mod tests {
         let text = |word: Option<&OsStr>| word.map(|word| word.to_str().unwrap().to_string());
         assert_eq!(found.is_remote, found.server.port == 0);
         let file = String::from_utf8(found.file).unwrap();
-        Ok((found.server.host, text(found.streams), file, text(found.ofile)))
+        Ok((found.server.host, text(found.streams), file, text(found.ofile.as_deref())))
     }
 
     #[test]
@@ -123,6 +130,40 @@ mod tests {
         }
     }
 
+    fn parsed_url(line: &str) -> Result<(String, String, String)> {
+        let words = line.split(' ').map(OsString::from);
+        let Request::Run(arguments) = CLIENT.parse(words)? else { panic!("help") };
+        let found = positionals(&arguments)?;
+        assert_eq!(found.streams, None);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let ofile = found.ofile.as_deref().map(OsStrExt::as_bytes).unwrap_or_default();
+        Ok((found.server.typed, text(&found.file), text(ofile)))
+    }
+
+    #[test]
+    fn a_url_names_the_server_and_the_name_there() {
+        for (line, server, file, ofile) in [
+            ("--push http://box:8080/in/x img", "box:8080", "img", "/in/x"),
+            ("--push img http://box/in/", "box:80", "img", "/in/"),
+            ("--push a/b http://box/a%20b?x#y", "box:80", "a/b", "/a b"),
+            ("--push box:8080/in/x a/b", "box:8080", "a/b", "/in/x"),
+            ("--push - http://[::1]:8080/x", "[::1]:8080", "-", "/x"),
+        ] {
+            let expected = (server.into(), file.into(), ofile.into());
+            assert_eq!(parsed_url(line).unwrap(), expected, "{line}");
+        }
+        for line in [
+            "--push http://box img",
+            "--push https://box/x img",
+            "--push http://box/x",
+            "--push a/b c",
+            "--push http://ann:sesame@box/x img",
+        ] {
+            let error = parsed_url(line).unwrap_err().to_string();
+            assert!(!error.contains("sesame"), "{error}");
+        }
+    }
+
     #[test]
     fn the_name_on_the_server_is_ofile_or_the_base_name() {
         for (ofile, file, expected) in [
@@ -136,7 +177,10 @@ mod tests {
             (Some(".."), "a", Some("../a")),
             (Some("x/"), "..", None),
             (Some(""), "a", None),
-            (Some("x"), "-", None),
+            (Some("x"), "-", Some("x")),
+            (None, "-", None),
+            (Some("x/"), "-", None),
+            (None, "./-", Some("-")),
         ] {
             assert_eq!(name(ofile, file).as_deref(), expected, "{ofile:?} {file}");
         }

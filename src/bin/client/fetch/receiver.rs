@@ -134,6 +134,7 @@ impl Transfer<'_> {
             streams: self.streams(),
             sink,
             size: offer.size,
+            is_open_ended: false,
             grows: config.streams == StreamCount::Auto,
             verify: config.verify,
         };

@@ -1,4 +1,5 @@
-//! The MD5 of the file that is pushed. A thread makes it while the sender reads the same bytes.
+//! The MD5 of the file that is pushed. A thread makes it while the sender reads the same bytes; of
+//! what can be read only once, the sender makes it.
 
 #![forbid(unsafe_code)]
 
@@ -49,6 +50,17 @@ impl Hash {
         })
         .map_err(failed)?;
         Ok(Hash(shared))
+    }
+
+    /// An MD5 that the sender makes.
+    pub(super) fn of_sender() -> Hash {
+        Hash(Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() }))
+    }
+
+    /// The sender has made it.
+    pub(super) fn is(&self, md5: [u8; 16]) {
+        lock(&self.0.state).result.get_or_insert(Ok(md5));
+        self.0.changed.notify_all();
     }
 
     /// The sender has come so far.

@@ -17,7 +17,9 @@ use ropewalk::codec::message::push::{PushOffer, PushSession};
 use ropewalk::codec::message::sender_job::{SenderJob, SenderProtocol};
 use ropewalk::codec::message::session;
 use ropewalk::codec::message::streams::Streams;
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::error::{Error, ExitCode, Result};
+use ropewalk::hash::from_hex;
 use ropewalk::sys::process::Ended as Exit;
 use ropewalk::sys::sync::lock;
 use std::io;
@@ -116,12 +118,16 @@ impl<'a> Session<'a> {
                 let (stored, version) = (identity.stored, identity.version);
                 (SenderProtocol::Ropewalk { streams, stored, version, grows }, file.as_fd())
             }
+            Source::Pipe { input, .. } => {
+                let md5 = config.verify == Verify::Md5;
+                (SenderProtocol::Piped { streams, md5, grows }, input.as_fd())
+            }
             Source::Folder { folder, .. } => {
                 let one_file_system = config.tree.one_file_system;
                 (SenderProtocol::Tree { streams, one_file_system, grows }, folder.as_fd())
             }
         };
-        (SenderJob { rate: config.rate, protocol }, content)
+        (SenderJob { rate: config.rate, trace: config.trace.is_some(), protocol }, content)
     }
 
     /// A session as the sender gets it.
@@ -148,20 +154,24 @@ impl<'a> Session<'a> {
         while let Some(report) = worker.reports.next_report().map_err(failed)? {
             match &report {
                 Report::Progress(tally) => {
-                    if tally.bytes != bytes {
-                        bytes = tally.bytes;
+                    if tally.bytes + tally.same != bytes {
+                        bytes = tally.bytes + tally.same;
                         (lost_since, *moved) = (None, true);
                     }
                     hash.iter().for_each(|hash| hash.reached(tally.offset));
                     self.show(*tally);
                 }
                 Report::Stream => self.server.children().map_or(Ok(()), |all| all.want())?,
+                Report::Trace(slice) => self.push.collector.add(slice),
                 Report::Lost { text } => {
                     self.push.progress.server_lost();
                     let since = *lost_since.get_or_insert_with(Instant::now);
                     lost(Loss { text: text.clone(), since })?;
                 }
-                Report::Done { tally, mended, .. } => {
+                Report::Done { tally, mended, md5 } => {
+                    let md5 = md5.as_deref().and_then(from_hex);
+                    let md5 = md5.and_then(|md5| <[u8; 16]>::try_from(md5).ok());
+                    hash.zip(md5).inspect(|(hash, md5)| hash.is(*md5));
                     *moved |= tally.bytes > 0;
                     *lock(&self.push.mended) = *mended;
                 }
@@ -177,10 +187,11 @@ impl<'a> Session<'a> {
         let progress = self.push.progress;
         match self.push.source {
             Source::File { identity, .. } => {
-                let bytes = self.first.resumed.saturating_add(tally.bytes);
+                let bytes = self.first.resumed.saturating_add(tally.bytes + tally.same);
                 let bytes = bytes.min(identity.version.size);
                 progress.update(Tally { bytes, offset: 0, ..tally });
             }
+            Source::Pipe { .. } => progress.update(Tally { offset: 0, ..tally }),
             Source::Folder { .. } => {
                 progress.update(tally);
                 let (files, files_known) = (tally.files, tally.files);
@@ -230,6 +241,10 @@ impl Renewal for Session<'_> {
                 return self.over(Some(Ended::Outcome(outcome)));
             }
             Some(PushState::Ended(Outcome { .. }) | PushState::Moving) | None => {}
+        }
+        if !self.push.source.can_go_on() {
+            let lost = Outcome::failed(ExitCode::Network, "the session was lost");
+            return self.over(Some(Ended::Outcome(lost)));
         }
         let request = self.push.request(Some(token));
         match self.server.request_push_once(file, &request, self.push.interrupt)? {

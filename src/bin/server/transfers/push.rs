@@ -12,7 +12,7 @@ use crate::connections::Connection;
 use crate::uploads::Uploads;
 use crate::uploads::space::Space;
 use crate::uploads::target::{PreparedFile, PreparedFolder};
-use ropewalk::app::report::{Act, Report, Tally, TreeTally};
+use ropewalk::app::report::{Act, Mended, Report, Tally, TreeTally};
 use ropewalk::app::supervise::{Supervisor, Worker};
 use ropewalk::app::terminal;
 use ropewalk::codec::http::Refusal;
@@ -113,6 +113,9 @@ struct Reported {
     others: Entries,
     /// The MD5, where one was made.
     md5: Option<String>,
+    mended: Mended,
+    /// The most streams that were open in any report.
+    peak: u64,
     /// The code and the words of a failure; `None` for success.
     last: Option<Result<(), (ExitCode, String)>>,
 }
@@ -168,7 +171,8 @@ impl Transfers {
         let port = listener.port().map_err(failed)?;
         let protocol = match &content {
             Content::File(push) => {
-                push.job(self.accepted(connection, token.bytes(), streams), grows, sync)
+                let streams = self.accepted(connection, token.bytes(), streams);
+                push.job(streams, grows, sync, uploads.rules().max_size)
             }
             Content::Folder(push) => {
                 let streams = self.accepted(connection, token.bytes(), streams);
@@ -223,11 +227,14 @@ impl FilePush {
         streams: ropewalk::codec::message::streams::Streams,
         grows: bool,
         sync: bool,
+        most: u64,
     ) -> ReceiverProtocol {
+        let most = most.min(i64::MAX.unsigned_abs());
         ReceiverProtocol::Ropewalk {
             streams,
             sink: Sink::Kept { sync, basis: self.prepared.part.basis().is_some() },
-            size: self.file.size,
+            size: self.file.known.map_or(most, |known| known.size),
+            is_open_ended: self.file.known.is_none(),
             grows,
             verify: self.file.verify,
         }
@@ -280,8 +287,9 @@ impl Push {
                 },
             )),
         };
+        let is_folder = matches!(content, Content::Folder(_));
         let size = match &content {
-            Content::File(push) => Some(push.file.size),
+            Content::File(push) => push.file.known.map(|known| known.size),
             Content::Folder(_) => None,
         };
         let mut outcome = match (failed, content) {
@@ -294,7 +302,8 @@ impl Push {
             (None, Content::Folder(_)) => self.of_tree(&reported),
         };
         let tally = reported.tally;
-        outcome.streams = tally.streams;
+        let Mended { bad_blocks, asked_again, .. } = reported.mended;
+        outcome = Outcome { streams: tally.streams, bad_blocks, asked_again, ..outcome };
         let mut entries = reported.refused;
         reported.others.all.into_iter().for_each(|entry| entries.add(entry));
         outcome.entries.extend(entries.all);
@@ -313,7 +322,10 @@ impl Push {
         if self.volume > Volume::Quiet {
             let moved = match size {
                 Some(size) => format!("{} bytes of {size}", tally.bytes),
-                None => format!("{} files, {} bytes", reported.tree.files, tally.bytes),
+                None if is_folder => {
+                    format!("{} files, {} bytes", reported.tree.files, tally.bytes)
+                }
+                None => format!("{} bytes", tally.bytes),
             };
             terminal::log(format_args!(
                 "{} PUSH {} {moved} over {} streams in {:.3} s: {words}",
@@ -348,13 +360,15 @@ impl Push {
                     };
                     entries.add(OutcomeEntry { act, path, reason });
                 }
-                Report::Done { tally, md5, .. } => {
+                Report::Done { tally, md5, mended } => {
                     self.outcomes.is_landing(&self.token);
                     self.reached(&mut reported, tally, content);
                     (reported.md5, reported.last) = (md5, Some(Ok(())));
+                    reported.mended = mended;
                 }
                 Report::Failed { code, text } => {
                     reported.last.get_or_insert(Err((code, text)));
+                    reported.tally.streams = reported.peak;
                 }
             }
         }
@@ -366,6 +380,7 @@ impl Push {
             let more = tally.bytes.saturating_sub(reported.tally.bytes.max(push.prepared.resumed));
             push.prepared.promise.keep(more);
         }
+        reported.peak = reported.peak.max(tally.streams);
         reported.tally = tally;
         // What is the same is progress too.
         let files = reported.tree.files;
@@ -376,6 +391,7 @@ impl Push {
     /// Gives a file that has come whole its name, if its MD5 is the client's.
     fn land(&self, push: FilePush, reported: &Reported) -> Outcome {
         let FilePush { prepared: PreparedFile { mut part, .. }, file, landing } = push;
+        part.keep(file.known.is_some());
         if file.verify == Verify::Md5 {
             let came = reported.md5.as_deref().and_then(from_hex);
             let Some(said) = self.outcomes.md5(&self.token) else {
@@ -389,7 +405,9 @@ impl Push {
                 return Outcome::failed(ExitCode::Integrity, words);
             }
         }
-        let completed = part.complete(file.size, Some(file.mtime), self.sync);
+        let size = file.known.map_or(reported.tally.bytes, |known| known.size);
+        let mtime = file.known.map(|known| known.mtime);
+        let completed = part.complete(size, mtime, self.sync);
         let warning = match completed {
             Ok(warning) => warning,
             Err(error) => return Outcome::failed(error.code(), error.to_string()),
@@ -410,7 +428,7 @@ impl Push {
         });
         Outcome {
             durable,
-            bytes: file.size,
+            bytes: size,
             found: reported.tally.same,
             tree,
             entries: warning.into_iter().collect(),
@@ -441,9 +459,10 @@ impl Push {
     }
 }
 
-/// Leaves what has come of a file for the next push; nothing if nothing has come.
+/// Leaves what has come of a file for the next push; nothing if nothing has come, or cannot come
+/// again.
 fn leave(push: FilePush) {
     let mut part = push.prepared.part;
-    let has_records = part.has_records();
-    part.keep(has_records);
+    let is_of_use = push.file.known.is_some() && part.has_records();
+    part.keep(is_of_use);
 }

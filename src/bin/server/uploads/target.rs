@@ -72,12 +72,12 @@ impl Target {
 
     /// Whether the file that is there, and that the client may fetch, counts as the pushed one.
     pub(crate) fn is_up_to_date(&self, file: &PushedFile) -> bool {
-        let Some(found) = &self.found else { return false };
+        let (Some(found), Some(known)) = (&self.found, &file.known) else { return false };
         let mtime = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
         let version = Version { size: found.size, mtime, ctime: mtime };
         found.kind == Kind::File
             && self.place.folder.may_read(&self.place.name, false)
-            && Existing { size: file.size, mtime: file.mtime }.is_up_to_date(&version)
+            && Existing { size: known.size, mtime: known.mtime }.is_up_to_date(&version)
     }
 }
 
@@ -166,18 +166,20 @@ impl Uploads {
             }
         })?;
         let too_long = || Refusal::new(Status::CONTENT_TOO_LARGE, "no file can be so large there");
-        if !file::can_be_as_long(part.file(), pushed.size) {
+        // Of a pipe nothing is known: what comes has to have room.
+        let (size, stored) = pushed.known.map_or((0, 0), |known| (known.size, known.stored));
+        if !file::can_be_as_long(part.file(), size) {
             return Err(too_long());
         }
         let taken = part.file().metadata().map_or(0, |found| found.blocks().saturating_mul(BLOCK));
         // From here on the part file stays after an error, if an earlier push has left it.
         part.keep(taken > 0);
-        let rest = pushed.size.min(pushed.stored).saturating_sub(taken);
+        let rest = size.min(stored).saturating_sub(taken);
         let promise =
             self.space.promise(part.file(), rest).map_err(|full| landing::refusal(full.into()))?;
         let options = StartOptions { restart: pushed.restart, sync, whole: pushed.whole };
         let (name, etag) = (path.to_vec(), pushed.tag.clone());
-        let subject = Subject { name, etag, size: pushed.size };
+        let subject = Subject { name, etag, size };
         // What a stranger announces is not taken on the disk before it comes.
         let start = partial::prepare(&mut part, &subject, 0, options)
             .map_err(|_| Refusal::new(Status::INTERNAL_SERVER_ERROR, UNWRITABLE))?;

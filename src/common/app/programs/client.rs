@@ -47,7 +47,8 @@ pub static CLIENT: Program = Program {
                     short: None,
                     long: "push",
                     value: None,
-                    help: "send FILE, a file or a folder here, to OFILE on a server with --writable, or through --rsh",
+                    help: "send FILE, a file or a folder here or - for standard input, to OFILE on a \
+                           server with --writable, or through --rsh",
                 },
                 Opt {
                     short: None,
@@ -248,6 +249,10 @@ pub static CLIENT: Program = Program {
         (
             "Push a folder to a server, or bring it up to date",
             "{} --push box:8080 4 photos in/photos",
+        ),
+        (
+            "Push what a program writes, while it writes",
+            "tar c photos | {} --push - http://box:8080/in/photos.tar",
         ),
         ("Fetch through ssh, from a machine where no server runs", "{} user@box:data/file.iso"),
         ("Push through ssh, into a folder there", "{} file.iso user@box:data/"),

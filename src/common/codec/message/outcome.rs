@@ -6,7 +6,8 @@
 //! {"state":"moving"}
 //! {"state":"landing"}
 //! {"state":"ended","code":0,"text":"complete","durable":1,"files":1,"bytes":10,"found":0,
-//!  "same":0,"skipped":0,"deleted":0,"refused":0,"delete_refused":0,"streams":4,"entries":[]}
+//!  "same":0,"skipped":0,"deleted":0,"refused":0,"streams":4,"bad_blocks":0,"asked_again":0,
+//!  "delete_refused":0,"entries":[]}
 //! ```
 //!
 //! The client's MD5 of its file is needed where the push is checked by it: the server gives the
@@ -100,6 +101,10 @@ pub struct Outcome {
     pub tree: TreeTally,
     /// The most streams that were open at once.
     pub streams: u64,
+    /// Damaged blocks that were requested again.
+    pub bad_blocks: u64,
+    /// Bytes that were requested a second time because they were late.
+    pub asked_again: u64,
     /// What became of entries of a folder, as far as it is to be told: those that could not be
     /// had first.
     pub entries: Vec<OutcomeEntry>,
@@ -127,6 +132,8 @@ impl Outcome {
             found: 0,
             tree: TreeTally::default(),
             streams: 0,
+            bad_blocks: 0,
+            asked_again: 0,
             entries: Vec::new(),
         }
     }
@@ -148,6 +155,8 @@ impl Outcome {
                 ("deleted", tree.deleted),
                 ("refused", tree.refused),
                 ("streams", self.streams),
+                ("bad_blocks", self.bad_blocks),
+                ("asked_again", self.asked_again),
             ]
             .map(|(key, number)| (key, Value::from_u64(number))),
         );
@@ -183,6 +192,8 @@ impl Outcome {
                 is_delete_refused: fields.flag("delete_refused")?,
             },
             streams: fields.number("streams")?,
+            bad_blocks: fields.number("bad_blocks")?,
+            asked_again: fields.number("asked_again")?,
             entries: entries.ok_or_else(|| fields.invalid("entries"))?,
         })
     }
@@ -242,7 +253,7 @@ mod tests {
 
     const ENDED: &str = concat!(
         r#"{"state":"ended","code":8,"text":"complete","durable":1,"files":3,"bytes":10,"found":4,"#,
-        r#""same":2,"skipped":1,"deleted":5,"refused":2,"streams":4,"delete_refused":0,"#,
+        r#""same":2,"skipped":1,"deleted":5,"refused":2,"streams":4,"bad_blocks":6,"asked_again":7,"delete_refused":0,"#,
         r#""entries":[["refused","a/b","Permission denied"],["file","a/c"]]}"#
     );
 

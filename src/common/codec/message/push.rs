@@ -4,6 +4,7 @@
 //! ```text
 //! {"threads":4,"max_threads":255,"protocol":2,"push":"file","name":"696d67","size":10,"stored":4096,
 //!  "mtime_s":1700000000,"mtime_ns":5,"tag":"...","verify":"md5","sync":1,"restart":0,"whole":0}
+//! {"threads":4,"protocol":2,"push":"file","piped":1,"tag":"...","verify":"md5","sync":1,"restart":1,"whole":1}
 //! {"threads":4,"protocol":2,"push":"folder","folder":"303132333435...","mode":493,"uid":0,
 //!  "gid":0,"mtime_s":1700000000,"mtime_ns":5,"unchecked":0,"sync":1,"tree":{...}}
 //!
@@ -55,12 +56,8 @@ pub enum Pushed {
 pub struct PushedFile {
     /// Its name, for the case that the path of the request is that of a folder.
     pub name: Option<Vec<u8>>,
-    /// Its bytes, at most 2^63 - 1.
-    pub size: u64,
-    /// Bytes that it takes on the client's disk.
-    pub stored: u64,
-    /// Its mtime.
-    pub mtime: Stamp,
+    /// What is known of it before its end; `None` of what the client reads from a pipe.
+    pub known: Option<Known>,
     /// Which state of which file it is. A later push with the same tag goes on.
     pub tag: Vec<u8>,
     /// How it is checked.
@@ -69,6 +66,17 @@ pub struct PushedFile {
     pub restart: bool,
     /// Whether bytes of an older file are not used.
     pub whole: bool,
+}
+
+/// What a client knows of a file that it pushes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its bytes, at most 2^63 - 1.
+    pub size: u64,
+    /// Bytes that it takes on the client's disk.
+    pub stored: u64,
+    /// Its mtime.
+    pub mtime: Stamp,
 }
 
 /// A folder that is pushed.
@@ -97,11 +105,14 @@ impl PushRequest {
             Pushed::File(file) => {
                 members.push(("push", Value::from("file")));
                 members.extend(file.name.as_deref().map(|name| ("name", Value::from(hex(name)))));
-                members.extend([
-                    ("size", Value::from_u64(file.size)),
-                    ("stored", Value::from_u64(file.stored)),
-                ]);
-                members.extend(file.mtime.members());
+                match file.known {
+                    None => members.push(("piped", from_flag(true))),
+                    Some(Known { size, stored, mtime }) => {
+                        members.push(("size", Value::from_u64(size)));
+                        members.push(("stored", Value::from_u64(stored)));
+                        members.extend(mtime.members());
+                    }
+                }
                 members.extend([
                     ("tag", Value::from(hex(&file.tag))),
                     ("verify", Value::from(file.verify.word())),
@@ -154,21 +165,31 @@ impl PushedFile {
             let bytes = from_hex(fields.text(key)?);
             bytes.filter(|bytes| (1..=most).contains(&bytes.len())).ok_or(fields.invalid(key))
         };
-        let size: u64 = fields.number("size")?;
-        if i64::try_from(size).is_err() {
-            return Err(fields.invalid("size"));
-        }
+        let known = match fields.flag_if_any("piped")? {
+            true => None,
+            false => Some(Known::from_fields(fields, body)?),
+        };
         Ok(PushedFile {
             name: fields.has("name").then(|| bytes("name", MAX_NAME)).transpose()?,
-            size,
-            stored: fields.number("stored")?,
-            mtime: Stamp::from_members(body).ok_or_else(|| fields.invalid("mtime_s"))?,
+            known,
             tag: bytes("tag", MAX_OPAQUE)?,
             verify: Verify::from_word(fields.text("verify")?)
                 .ok_or_else(|| fields.invalid("verify"))?,
             restart: fields.flag("restart")?,
             whole: fields.flag("whole")?,
         })
+    }
+}
+
+impl Known {
+    fn from_fields(fields: &Fields<'_>, body: &Value) -> Result<Known> {
+        let size: u64 = fields.number("size")?;
+        if i64::try_from(size).is_err() {
+            return Err(fields.invalid("size"));
+        }
+        let stored = fields.number("stored")?;
+        let mtime = Stamp::from_members(body).ok_or_else(|| fields.invalid("mtime_s"))?;
+        Ok(Known { size, stored, mtime })
     }
 }
 
@@ -254,6 +275,11 @@ mod tests {
         r#""mtime_s":-5,"mtime_ns":9,"tag":"3132","verify":"md5","restart":0,"whole":1,"sync":1}"#
     );
 
+    const PIPED: &str = concat!(
+        r#"{"threads":4,"protocol":2,"push":"file","piped":1,"#,
+        r#""tag":"3132","verify":"md5","restart":1,"whole":1,"sync":1}"#
+    );
+
     const FOLDER: &str = concat!(
         r#"{"threads":4,"protocol":2,"push":"folder","folder":"000102030405060708090a0b0c0d0e0f","#,
         r#""mode":493,"uid":0,"gid":7,"mtime_s":-5,"mtime_ns":9,"unchecked":0,"#,
@@ -275,7 +301,7 @@ mod tests {
     fn requests_for_files_and_folders_survive_the_connection() {
         let nameless = FILE.replace(r#""name":"696d67","#, "");
         let auto = FILE.replace(r#""threads":4,"#, r#""threads":4,"max_threads":255,"#);
-        for text in [FILE, &nameless, &auto, FOLDER] {
+        for text in [FILE, PIPED, &nameless, &auto, FOLDER] {
             assert_eq!(read(text).ok().unwrap().to_json().to_string(), text);
         }
         let Pushed::File(file) = read(FILE).ok().unwrap().what else { panic!() };

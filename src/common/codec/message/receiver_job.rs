@@ -53,6 +53,8 @@ pub enum ReceiverProtocol {
         sink: Sink,
         /// Bytes of the file.
         size: u64,
+        /// Whether the source knows its size only at the end. Then `size` is the most that is taken.
+        is_open_ended: bool,
         /// Whether the receiver finds the best number of streams. The session then has the
         /// greatest number.
         grows: bool,
@@ -131,7 +133,7 @@ impl ReceiverJob {
                 members.extend(rate);
                 members.extend(is_piped.then_some(piped));
             }
-            ReceiverProtocol::Ropewalk { streams, sink, size, grows, verify } => {
+            ReceiverProtocol::Ropewalk { streams, sink, size, is_open_ended, grows, verify } => {
                 members.extend(streams.members());
                 members.extend([
                     match sink {
@@ -148,6 +150,7 @@ impl ReceiverJob {
                 members.extend(rate);
                 let has_basis = matches!(sink, Sink::Kept { basis: true, .. });
                 members.extend(has_basis.then(|| ("basis", from_flag(true))));
+                members.extend(is_open_ended.then(|| ("open_ended", from_flag(true))));
             }
             ReceiverProtocol::Tree(tree) => {
                 members.extend(tree.streams.members());
@@ -196,6 +199,7 @@ impl ReceiverJob {
                     },
                 },
                 size: fields.number("size")?,
+                is_open_ended: fields.flag_if_any("open_ended")?,
                 grows: fields.flag_if_any("grows")?,
                 verify: Verify::from_word(fields.text("verify")?)
                     .ok_or_else(|| fields.invalid("verify"))?,
@@ -317,7 +321,8 @@ mod tests {
     fn a_ropewalk_job_survives_the_socket() {
         let job = read(ROPEWALK).unwrap();
         assert!(job.trace && job.rate.is_none());
-        let ReceiverProtocol::Ropewalk { streams, sink, size, grows, verify } = job.protocol else {
+        let ReceiverProtocol::Ropewalk { streams, sink, size, grows, verify, .. } = job.protocol
+        else {
             panic!("another protocol");
         };
         assert_eq!(streams.count(), 4);
@@ -348,6 +353,7 @@ mod tests {
         };
         assert_eq!(sink, Sink::Kept { sync: true, basis: true });
         assert!(survives(&text));
+        assert!(survives(&text.replace("\"basis\":1}", "\"open_ended\":1}")));
     }
 
     #[test]

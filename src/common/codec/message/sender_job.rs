@@ -16,6 +16,8 @@ use std::time::Duration;
 pub struct SenderJob {
     /// Bytes per second at most; the server may change it later.
     pub rate: Option<u64>,
+    /// Whether to report what each stream does.
+    pub trace: bool,
     /// The protocol, and what it needs.
     pub protocol: SenderProtocol,
 }
@@ -48,6 +50,15 @@ pub enum SenderProtocol {
         version: Version,
         /// Whether the sink finds the best number of streams, where the sender opens them. The
         /// session then has the greatest number.
+        grows: bool,
+    },
+    /// The ropewalk protocol, for what is read in order from the descriptor.
+    Piped {
+        /// Where the streams come from.
+        streams: Streams,
+        /// Whether the sender makes an MD5.
+        md5: bool,
+        /// As for a file.
         grows: bool,
     },
     /// The ropewalk protocol, for a folder and everything below it.
@@ -86,6 +97,15 @@ impl SenderJob {
                 members.extend(streams.members());
                 members.extend(grows.then(|| ("grows", from_flag(true))));
             }
+            SenderProtocol::Piped { streams, md5, grows } => {
+                members.extend([
+                    ("protocol", Value::from_u64(2)),
+                    ("piped", from_flag(true)),
+                    ("md5", from_flag(*md5)),
+                ]);
+                members.extend(streams.members());
+                members.extend(grows.then(|| ("grows", from_flag(true))));
+            }
             SenderProtocol::Tree { streams, one_file_system, grows } => {
                 members.extend([
                     ("protocol", Value::from_u64(2)),
@@ -97,6 +117,7 @@ impl SenderJob {
             }
         }
         members.extend(self.rate.map(|rate| ("rate", Value::from_u64(rate))));
+        members.extend(self.trace.then(|| ("trace", from_flag(true))));
         Value::object(members)
     }
 
@@ -120,6 +141,11 @@ impl SenderJob {
                 one_file_system: fields.flag("one_file_system")?,
                 grows: fields.flag_if_any("grows")?,
             },
+            2 if fields.flag_if_any("piped")? => SenderProtocol::Piped {
+                streams: Streams::from_fields(&fields)?,
+                md5: fields.flag("md5")?,
+                grows: fields.flag_if_any("grows")?,
+            },
             2 => SenderProtocol::Ropewalk {
                 streams: Streams::from_fields(&fields)?,
                 stored: fields.number("stored")?,
@@ -128,7 +154,8 @@ impl SenderJob {
             },
             _ => return Err(fields.invalid("protocol")),
         };
-        Ok(SenderJob { rate: fields.number_if_any("rate")?, protocol })
+        let (rate, trace) = (fields.number_if_any("rate")?, fields.flag_if_any("trace")?);
+        Ok(SenderJob { rate, trace, protocol })
     }
 }
 
@@ -194,6 +221,16 @@ mod tests {
             assert_eq!((streams.count(), *one_file_system), (4, flag));
             assert_eq!(job.to_json().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_job_that_reads_in_order_survives_the_socket() {
+        let text = TREE.replace(r#""tree":1,"one_file_system":0"#, r#""piped":1,"md5":1"#);
+        let more = text.replace("}", ",\"grows\":1,\"rate\":9,\"trace\":1}");
+        for text in [text.clone(), more] {
+            assert_eq!(read(&text).ok().unwrap().to_json().to_string(), text);
+        }
+        assert!(read(&text.replace("md5", "other")).is_err());
     }
 
     #[test]

@@ -88,6 +88,12 @@ pub enum Header {
         /// The CRC32C of the entry.
         crc: u32,
     },
+    /// Kind 8: the source reads something of which it did not know the size, and that has ended.
+    /// Nothing follows. The bytes before the end that the request asks for are still to come.
+    End {
+        /// How many bytes there are, in the place of `offset`.
+        size: u64,
+    },
 }
 
 /// What follows a page of entries.
@@ -199,6 +205,7 @@ const KIND_ENTRIES: u8 = 4;
 const KIND_SAME: u8 = 5;
 const KIND_WAIT: u8 = 6;
 const KIND_REFUSED: u8 = 7;
+const KIND_END: u8 = 8;
 
 impl Header {
     /// How many bytes follow the header.
@@ -208,7 +215,7 @@ impl Header {
             | Header::Error { length, .. }
             | Header::Entries { length, .. }
             | Header::Refused { length, .. } => *length as usize,
-            Header::Hole { .. } | Header::Same { .. } | Header::Wait => 0,
+            Header::Hole { .. } | Header::Same { .. } | Header::Wait | Header::End { .. } => 0,
         }
     }
 
@@ -232,6 +239,7 @@ impl Header {
             }
             Header::Same { offset, length } => (KIND_SAME, 0, length, offset, 0, 0),
             Header::Wait => (KIND_WAIT, 0, 0, 0, 0, 0),
+            Header::End { size } => (KIND_END, 0, 0, size, 0, 0),
             Header::Refused { code, length, crc } => {
                 (KIND_REFUSED, code.number(), length, 0, 0, crc)
             }
@@ -284,6 +292,7 @@ impl Header {
             }
             KIND_SAME => Header::Same { offset, length: bounds(HASH_UNIT, MAX_REQUEST)? },
             KIND_WAIT => Header::Wait,
+            KIND_END => Header::End { size: offset },
             KIND_REFUSED => {
                 let code = RefusalCode::from_number(message[1]);
                 let (least, most) = match code {

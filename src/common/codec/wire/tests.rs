@@ -57,6 +57,7 @@ const ENTRIES: Header = Header::Entries {
     crc: 0x0102_0304,
 };
 const SAME: Header = Header::Same { offset: 5 << 30, length: 128 << 10 };
+const END: Header = Header::End { size: 5 << 30 };
 const GONE: Header = Header::Refused { code: RefusalCode::Gone, length: 0, crc: 0 };
 const CHANGED: Header =
     Header::Refused { code: RefusalCode::Changed, length: 73, crc: 0x0102_0304 };
@@ -137,6 +138,7 @@ fn golden_headers() {
         (ENTRIES, "0401000000000049303132333435363738396162636465660102030465eed22b"),
         (SAME, "050000000002000000000001400000000000000000000000000000003a8913bc"),
         (Header::Wait, "06000000000000000000000000000000000000000000000000000000358066c2"),
+        (END, "08000000000000000000000140000000000000000000000000000000f2444d5f"),
         (GONE, "07010000000000000000000000000000000000000000000000000000c9ab7f56"),
         (CHANGED, "070300000000004900000000000000000000000000000000010203043d73eff3"),
     ] {
@@ -202,6 +204,7 @@ fn a_written_message_reads_back() {
         GONE,
         CHANGED,
         Header::Wait,
+        END,
         session,
         left,
         other,
@@ -439,7 +442,7 @@ fn only_data_texts_and_entries_follow_their_header() {
 
 #[test]
 fn unknown_kinds_are_refused() {
-    for kind in [0, 8, 0xff] {
+    for kind in [0, 9, 0xff] {
         refused(&resealed(&RANGE, 0, &[kind]), "kind");
         assert!(Header::parse(&altered(DATA.encode(), 0, &[kind])).is_err());
     }

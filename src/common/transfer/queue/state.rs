@@ -220,6 +220,24 @@ impl State {
         }
     }
 
+    /// Forgets what is behind `size`. `false` if something of it has come already, or is written.
+    pub(super) fn cut(&mut self, size: u64) -> bool {
+        let behind = size.min(self.size)..self.size;
+        if [&self.done, &self.writing, &self.held]
+            .iter()
+            .any(|set| !set.within(behind.clone()).is_empty())
+        {
+            return false;
+        }
+        self.todo.remove(behind);
+        for all in self.owed.values_mut() {
+            all.iter_mut().for_each(|owed| owed.range.end = owed.range.end.min(size));
+            all.retain(|owed| owed.range.start < owed.range.end);
+        }
+        self.size = self.size.min(size);
+        true
+    }
+
     pub(super) fn start_writing(&mut self, range: Range<u64>) -> Vec<Range<u64>> {
         let parts = self.missing(&range);
         for part in &parts {

@@ -38,6 +38,26 @@ fn deliver(queue: &Queue, stream: StreamId) {
 }
 
 #[test]
+fn the_end_of_a_file_of_unknown_size_cuts_what_is_owed_and_asked_for() {
+    let queue = Queue::new(1 << 60, 100, &RangeSet::new()).with_room(1000);
+    let claim = |stream| queue.claim(stream, false, Duration::from_secs(1));
+    assert_eq!((claim(0), claim(1)), (Claim::Range(0..100), Claim::Range(100..200)));
+    assert_eq!(claim(1), Claim::Range(200..300));
+    assert!(queue.ends_at(150) && queue.ends_at(150));
+    assert_eq!((queue.size(), queue.oldest(1)), (150, Some(100..150)));
+    assert!(!queue.ends_at(0) || queue.size() == 0);
+    let queue = Queue::new(1 << 60, 100, &RangeSet::new()).with_room(1000);
+    queue.claim(0, false, Duration::from_secs(1));
+    for part in queue.take(0, 0..100) {
+        queue.finish(part, false);
+    }
+    assert!(!queue.ends_at(99));
+    assert_eq!(queue.end(), None);
+    assert!(queue.ends_at(100));
+    assert_eq!(queue.end(), Some(End::Complete));
+}
+
+#[test]
 fn claims_come_in_file_order_and_in_pieces() {
     let queue = queue(25);
     assert_eq!([claim(&queue, 0), claim(&queue, 1), claim(&queue, 0)], [0..10, 10..20, 20..25]);

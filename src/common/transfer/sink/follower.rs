@@ -27,7 +27,7 @@ pub(super) fn run(sink: &Sink, link: &dyn Link) -> Option<[u8; 16]> {
         at: 0,
     };
     sink.queue.followed(0);
-    while follower.at < sink.wanted.size {
+    while follower.at < sink.queue.size() {
         let prefix = sink.queue.wait_for_prefix(follower.at);
         if let Err(error) = follower.advance(prefix) {
             sink.fail(Error::system(&sink.wanted.shown, &error));

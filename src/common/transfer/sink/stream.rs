@@ -3,14 +3,14 @@
 
 #![forbid(unsafe_code)]
 
-use super::Sink;
 use super::channel::Channel;
 use super::delta::{Copied, Pieces};
 use super::health::FLOOR_BLOCKS;
 use super::work::Work;
+use super::{Sink, TOO_LARGE};
 use crate::codec::message::verify::Verify;
 use crate::codec::wire::{ErrorCode, HEADER_SIZE, Header, MIN_PART, Request};
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::hash::crc32c::crc32c;
 use crate::sys::stream::Stream;
 use crate::transfer::link::{End, Joined, Stop};
@@ -46,6 +46,8 @@ enum Answer {
     Data(Range<u64>, u32),
     Hole(Range<u64>, u64),
     Same(Range<u64>, Copied),
+    /// There are so many bytes, and no more.
+    End(u64),
     Wait,
     Error(ErrorCode, u32),
 }
@@ -187,6 +189,7 @@ impl<'a> Conversation<'a> {
             Answer::Data(range, crc) => self.data(range, crc)?,
             Answer::Hole(range, run) => self.hole(range, run)?,
             Answer::Same(range, copied) => self.same(range, copied)?,
+            Answer::End(size) => self.end(size)?,
             Answer::Wait => self.channel.wait()?,
             Answer::Error(code, crc) => return Err(self.channel.peer_error(code, crc, whole)),
         }
@@ -206,15 +209,22 @@ impl<'a> Conversation<'a> {
         };
         let (offset, length, run) = match *header {
             Header::Data { offset, length, .. } => (offset, u64::from(length), 0),
+            Header::Hole { .. } if self.sink.is_open_ended => return wrong("input has no holes"),
             Header::Hole { offset, length, run } => (offset, u64::from(length), run),
             Header::Wait => return Ok(Answer::Wait),
+            Header::End { size } if self.sink.is_open_ended && size < range.end => {
+                return Ok(Answer::End(size));
+            }
             Header::Same { offset, length } => match copied {
                 Some(copied) if *range == (offset..offset + u64::from(length)) => {
                     return Ok(Answer::Same(range.clone(), *copied));
                 }
                 _ => return wrong(UNASKED),
             },
-            Header::Entries { .. } | Header::Refused { .. } | Header::Error { .. } => {
+            Header::Entries { .. }
+            | Header::Refused { .. }
+            | Header::End { .. }
+            | Header::Error { .. } => {
                 return wrong("another request was answered");
             }
         };
@@ -248,6 +258,9 @@ impl<'a> Conversation<'a> {
     }
 
     fn data(&mut self, range: Range<u64>, crc: u32) -> Result<(), Stop> {
+        if self.sink.is_open_ended && range.end > self.sink.wanted.size {
+            return Err(Stop::Fatal(Error::new(ExitCode::Refused, TOO_LARGE)));
+        }
         let length = range.end - range.start;
         if let (Some(delta), Some(Asked { range, copied: Some(_), .. })) =
             (&self.sink.delta, self.asked.front())
@@ -291,6 +304,24 @@ impl<'a> Conversation<'a> {
             self.sink.queue.finish(part, false);
         }
         self.sink.delta.iter().for_each(|delta| delta.hit(bytes));
+        self.is_good();
+        Ok(())
+    }
+
+    /// Nothing is behind `size`, also of what was asked for first.
+    fn end(&mut self, size: u64) -> Result<(), Stop> {
+        if !self.sink.queue.ends_at(size) {
+            return Err(Stop::Wrong("the end is before something that has come".into()));
+        }
+        self.channel.has_answer();
+        if let Some(Asked { range, .. }) = self.asked.front_mut() {
+            let end = size.max(range.start);
+            self.under_way -= range.end - end;
+            range.end = end;
+            if range.is_empty() {
+                self.asked.pop_front();
+            }
+        }
         self.is_good();
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::sys::thread;
 use crate::transfer::link::{End, Event, Joined, Link, Stop, Terms};
 use crate::transfer::queue::rate::Rate;
-use crate::transfer::trace::{Mark, Recorder};
+use crate::transfer::trace::Recorder;
 use std::thread::{Scope, ScopedJoinHandle};
 
 /// How many streams a sink wants.
@@ -134,18 +134,11 @@ impl<W: Work> End for W {
 
     fn notice(&self, number: usize, event: Event) {
         match event {
-            Event::Opened => self.record(|to| to.opened(number)),
-            Event::Reopened => {
-                self.health().reopened();
-                self.record(|to| to.mark(number, Mark::Reopened));
-            }
-            Event::Closed => {
-                self.release(number);
-                self.record(|to| to.closed(number));
-            }
-            Event::Broken => self.record(|to| to.mark(number, Mark::Broken)),
-            Event::Stalled => self.record(|to| to.mark(number, Mark::Stalled)),
+            Event::Reopened => self.health().reopened(),
+            Event::Closed => self.release(number),
+            Event::Opened | Event::Broken | Event::Stalled => {}
         }
+        self.record(|to| to.notice(number, event));
     }
 
     fn fail(&self, error: Error) {

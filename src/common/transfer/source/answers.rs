@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::blocks::{Blocks, Fault, Subject};
+use super::feed::{Feed, Found};
 use super::identity::{Tag, sure_data};
 use super::tree::{Opened, Page, Refusal, Tree};
 use super::wait_blocks::WaitBlocks;
@@ -11,7 +12,7 @@ use super::{Content, Halt, Source};
 use crate::codec::wire::{ErrorCode, HASH_SIZE, HEADER_SIZE, Header, RefusalCode};
 use crate::hash::crc32c::crc32c;
 use crate::sys::stream::Stream;
-use crate::transfer::link::Terms;
+use crate::transfer::link::{Joined, Link};
 use std::io;
 use std::ops::Range;
 
@@ -27,6 +28,7 @@ pub(super) struct Named<'a> {
 pub(super) struct Answers<'a> {
     source: &'a Source,
     stream: &'a Stream,
+    link: &'a dyn Link,
     blocks: Blocks<'a>,
     /// Of the single file: a range of which every byte is stored, as was found out last.
     data: Range<u64>,
@@ -35,13 +37,14 @@ pub(super) struct Answers<'a> {
 }
 
 impl<'a> Answers<'a> {
-    pub(super) fn new(source: &'a Source, stream: &'a Stream, terms: Terms) -> Answers<'a> {
+    pub(super) fn new(source: &'a Source, joined: &'a Joined<'a>) -> Answers<'a> {
+        let (stream, link): (&Stream, _) = (joined.stream, joined.link);
         let data = match &source.content {
             Content::File { version, stored, .. } => sure_data(*stored, version.size),
-            Content::Tree(_) => 0..0,
+            Content::Tree(_) | Content::Feed(_) => 0..0,
         };
-        let blocks = Blocks::new(source, stream, terms);
-        Answers { source, stream, blocks, data, opened: Opened::new() }
+        let blocks = Blocks::new(source, joined);
+        Answers { source, stream, link, blocks, data, opened: Opened::new() }
     }
 
     /// Sends what waits for further answers.
@@ -72,10 +75,31 @@ impl<'a> Answers<'a> {
                     Fault::Unreadable => Halt::Tell(ErrorCode::Read, "the file cannot be read"),
                 })
             }
+            Content::Feed(_) if !named.name.is_empty() => {
+                Err(Halt::Tell(ErrorCode::Request, "the session has one file"))
+            }
+            Content::Feed(feed) => self.range_of(feed, range),
             Content::Tree(tree) => match self.range_in(tree, named, range, hash)? {
                 Ok(()) => Ok(()),
                 Err(refusal) => Ok(self.refuse(&refusal)?),
             },
+        }
+    }
+
+    /// Answers a range request for what is read in order, once that was read.
+    fn range_of(&mut self, feed: &Feed, range: Range<u64>) -> Result<(), Halt> {
+        let mut waits = WaitBlocks::begin(self.stream, self.source.timing.wait);
+        let found = feed.find(&range, &mut waits, || self.link.is_alive());
+        waits.end()?;
+        match found {
+            Found::All => Ok(self.blocks.fed(feed, range)?),
+            Found::EndsAt(size) => {
+                self.stream.write_all(&Header::End { size }.encode())?;
+                Ok(self.blocks.fed(feed, range.start..size.max(range.start))?)
+            }
+            Found::Outside => Err(beyond()),
+            Found::Unreadable => Err(Halt::Tell(ErrorCode::Read, "standard input cannot be read")),
+            Found::Over => Err(Halt::Broken(io::ErrorKind::UnexpectedEof.into())),
         }
     }
 

@@ -2,13 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use super::feed::Feed;
 use super::{Content, Source};
 use crate::codec::wire::{HASH_SIZE, HEADER_SIZE, Header, MIN_PART};
 use crate::hash::crc32c::crc32c;
 use crate::hash::sha256::{PAIR_UNIT, Sha256Pair};
 use crate::sys::file::{self, Extent, extents};
 use crate::sys::stream::Stream;
-use crate::transfer::link::Terms;
+use crate::transfer::link::Joined;
 use crate::transfer::queue::window::block_size;
 use crate::transfer::source::identity::Version;
 use crate::transfer::source::wait_blocks::WaitBlocks;
@@ -93,6 +94,8 @@ impl Subject<'_> {
 pub(super) struct Blocks<'a> {
     source: &'a Source,
     stream: &'a Stream,
+    /// The stream's number.
+    number: usize,
     unchecked: bool,
     /// Whether bytes go from the file to the stream unread. A change is then found when they are
     /// sent: too late for a file of a tree, whose request they have answered.
@@ -107,7 +110,8 @@ pub(super) struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn new(source: &'a Source, stream: &'a Stream, terms: Terms) -> Blocks<'a> {
+    pub(super) fn new(source: &'a Source, joined: &'a Joined<'a>) -> Blocks<'a> {
+        let (terms, number) = (joined.terms, joined.number);
         // The receiver says what it takes; how much memory that may cost is decided here:
         // the more streams are open, the less a further one gets.
         let open = u8::try_from(source.meter.read().open).unwrap_or(u8::MAX);
@@ -116,7 +120,8 @@ impl<'a> Blocks<'a> {
         let room = if unread { 0 } else { max_block as usize };
         Blocks {
             source,
-            stream,
+            stream: joined.stream,
+            number,
             unchecked: terms.unchecked,
             unread,
             max_block: u64::from(max_block),
@@ -143,6 +148,9 @@ impl<'a> Blocks<'a> {
                 let length = (end - start) as u32;
                 self.stream.write_all(&Header::Same { offset: start, length }.encode())?;
                 self.count(&subject, 0, start..end);
+                if matches!(self.source.content, Content::File { .. }) {
+                    self.source.meter.add_same(end - start);
+                }
                 return Ok(());
             }
         }
@@ -242,6 +250,25 @@ impl<'a> Blocks<'a> {
         Ok(length)
     }
 
+    /// Sends these bytes of what is read in order.
+    pub(super) fn fed(&mut self, feed: &Feed, range: Range<u64>) -> io::Result<()> {
+        let mut at = range.start;
+        while at < range.end {
+            let length = (range.end - at).min(self.max_block);
+            let whole = HEADER_SIZE + length as usize;
+            let (header, payload) = self.buffer[..whole].split_at_mut(HEADER_SIZE);
+            feed.read(at, payload);
+            let crc = if self.unchecked { 0 } else { crc32c(payload) };
+            let block = Header::Data { offset: at, length: length as u32, crc };
+            header.copy_from_slice(&block.encode());
+            at += length;
+            self.source.meter.add(length, at);
+            self.record(length);
+            self.send(&self.buffer[..whole], |_| {})?;
+        }
+        Ok(())
+    }
+
     /// Leaves a block of so many bytes, behind those that wait, to be sent with further ones; but
     /// not for long.
     fn wait_to_send(&mut self, whole: usize) -> io::Result<()> {
@@ -295,12 +322,17 @@ impl<'a> Blocks<'a> {
         Ok(())
     }
 
+    fn record(&self, bytes: u64) {
+        self.source.recorder.iter().for_each(|recorder| recorder.brought(self.number, bytes));
+    }
+
     /// Counts an answer, of which so many bytes are sent. Called just before that: the peer may
     /// end the session on another stream as soon as it has them, and the log is to be right then.
     fn count(&self, subject: &Subject<'_>, bytes: u64, answer: Range<u64>) {
         let meter = &self.source.meter;
+        self.record(bytes);
         match self.source.content {
-            Content::File { .. } => meter.add(bytes, answer.end),
+            Content::File { .. } | Content::Feed(_) => meter.add(bytes, answer.end),
             Content::Tree(_) => {
                 let ends_file = answer.end == subject.version.size && !answer.is_empty();
                 meter.add_of_tree(bytes, answer.end - answer.start, ends_file);

@@ -49,6 +49,11 @@ impl<'a> WaitBlocks<'a> {
         }
     }
 
+    /// Whether a block could not be sent.
+    pub fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
     /// The answer is made.
     ///
     /// # Errors

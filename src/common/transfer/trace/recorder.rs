@@ -5,6 +5,7 @@
 
 use super::{Cell, Mark, Position, Slice};
 use crate::sys::sync::lock;
+use crate::transfer::link::Event;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -54,6 +55,17 @@ impl Recorder {
     /// `mark` has happened to stream `number`.
     pub fn mark(&self, number: usize, mark: Mark) {
         self.at(number, |row| row.cell.mark(mark));
+    }
+
+    /// `event` has happened to stream `number`.
+    pub fn notice(&self, number: usize, event: Event) {
+        match event {
+            Event::Opened => self.opened(number),
+            Event::Closed => self.closed(number),
+            Event::Reopened => self.mark(number, Mark::Reopened),
+            Event::Broken => self.mark(number, Mark::Broken),
+            Event::Stalled => self.mark(number, Mark::Stalled),
+        }
     }
 
     /// Takes what was recorded since the last call. The transfer is at `position`.

@@ -7,6 +7,7 @@ use super::super::Address;
 use super::{Positionals, check_stream_count, split_scheme};
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, Result};
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -46,6 +47,7 @@ pub(super) fn whole<'a>(place: &OsStr, ofile: Option<&'a OsStr>) -> Result<Posit
         return Err(Error::usage(text));
     }
     let (server, file) = (address(host)?, path.to_vec());
+    let ofile = ofile.map(Cow::Borrowed);
     Ok(Positionals { server, streams: None, file, ofile, is_remote: true })
 }
 
@@ -57,7 +59,7 @@ pub(in super::super) fn target<'a>(file: &OsStr, target: &'a OsStr) -> Result<Po
         path => path,
     };
     let (server, file) = (address(host)?, file.as_bytes().to_vec());
-    let ofile = Some(OsStr::from_bytes(path));
+    let ofile = Some(Cow::Borrowed(OsStr::from_bytes(path)));
     Ok(Positionals { server, streams: None, file, ofile, is_remote: true })
 }
 
@@ -71,6 +73,7 @@ pub(in super::super) fn classic<'a>(
     let server = address(host.as_bytes())?;
     check_stream_count(streams)?;
     let (streams, file) = (Some(streams), file.as_bytes().to_vec());
+    let ofile = ofile.map(Cow::Borrowed);
     Ok(Positionals { server, streams, file, ofile, is_remote: true })
 }
 

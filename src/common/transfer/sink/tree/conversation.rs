@@ -307,6 +307,7 @@ impl<'a> Conversation<'a> {
                 self.hole(offset..offset + u64::from(length), run)?;
             }
             Header::Same { offset, length } => self.same(offset..offset + u64::from(length))?,
+            Header::End { .. } => return Err(Stop::Wrong(UNASKED.into())),
         }
         self.channel.pass(whole);
         Ok(())

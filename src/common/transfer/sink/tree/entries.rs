@@ -18,7 +18,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 /// Why a large file is refused.
-pub(super) const TOO_LARGE: &str = "the file is larger than this server takes";
+pub(super) use super::super::TOO_LARGE;
 
 /// Why the second of two names is refused that differ by case only.
 const TAKEN: &str = "this file system takes it for another name of the folder";
