@@ -14,7 +14,7 @@ cd "$(dirname "$0")/../.."
 rounds=${1:-3}
 size=${2:-1024}
 files=${3:-50000}
-here=$PWD
+top=$PWD
 have scp || skip "scp is not installed"
 have python3 || skip "python3 is not installed"
 rsync=
@@ -38,9 +38,9 @@ EOF
 
 # fetch STREAMS NAME OPTION...: through ssh.
 fetch() {
-    streams=$1 name=$2
+    number=$1 source=$2
     shift 2
-    $in_b ./client -q "$@" -e "$ssh" --remote-server "$here/server" box "$streams" "$name" "$folder/out"
+    $in_b ./client -q "$@" -e "$ssh" --remote-server "$top/server" box "$number" "$source" "$folder/out"
 }
 
 by_auto() { fetch auto "$folder/file" --verify crc32c; }
@@ -57,7 +57,7 @@ by_true() { $in_b $ssh box true; }
 # first_byte NAME: notes the milliseconds until the first byte of the file is there.
 first_byte() {
     begun=$(now)
-    $in_b ./client -q --verify crc32c -e "$ssh" --remote-server "$here/server" box 2 "$folder/file" - 2>/dev/null |
+    $in_b ./client -q --verify crc32c -e "$ssh" --remote-server "$top/server" box 2 "$folder/file" - 2>/dev/null |
         { head -c 1 >/dev/null; since "$begun" >>"$folder/times-$1"; } || true
 }
 

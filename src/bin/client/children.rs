@@ -327,7 +327,8 @@ impl Children {
             let joined = self.join(Join { token, http });
             // Before the place is free: nobody else may try a login too many.
             match &joined {
-                Ok(_) => lock(&self.state).proven = true,
+                // HTTP is answered even where no session is.
+                Ok(_) => lock(&self.state).proven |= !http,
                 Err(NotJoined::Login(text)) => self.count_login(text),
                 // Also where the session has just ended, with everything that is needed.
                 Err(NotJoined::NoSession(_)) => lock(&self.state).unjoined += 1,

@@ -93,10 +93,10 @@ fn the_connection_of_the_session_that_hangs_holds_nothing_up() {
 #[test]
 fn a_request_for_the_md5_whose_other_side_is_gone_is_made_again_at_once() {
     for body in [SOCKET, PIPES] {
-        let through = Through::new("through-md5-gone", SIZE);
+        let through = Through::new("through-md5-gone", 48 << 20);
         let mut client = through.client(body, 1);
-        // The server hashes as it sends, so the request is held until the end.
-        let client = Running::start(client.arg("--limit-rate=1M"));
+        // The hash of a large file follows its bytes, so the request is held until the end.
+        let client = Running::start(client.arg("--limit-rate=8M"));
         let begun = Instant::now();
         signal(through.other_connection(), libc::SIGKILL);
         let outcome = client.finish();
