@@ -96,7 +96,7 @@ fn each_change_is_told_with_v() {
     here(&inbox, "d/b", b"x", 1000);
     std::os::unix::fs::symlink("a", inbox.scratch.path("top/link")).unwrap();
     let said = push(&inbox, &["-v"]).succeeded();
-    let (lines, _) = said.rsplit_once("2 files").unwrap();
+    let (lines, _) = said.rsplit_once("3 files").unwrap();
     let mut lines: Vec<&str> = lines.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["a", "d/b", "folder d", "link link"], "{said}");
