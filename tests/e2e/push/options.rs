@@ -174,7 +174,7 @@ fn a_refused_entry_is_named_once_escaped_with_the_end_that_refuses_it() {
     fs::remove_file(inbox.scratch.path("top/in-the-way")).unwrap();
 
     here(&inbox, "secret", b"x", 1000);
-    fs::set_permissions(inbox.scratch.path("top/secret"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(inbox.scratch.path("top/secret"), Permissions::from_mode(0o000)).unwrap();
     let mut command = inbox.push("top", "in/top");
     without_privileges(&mut command);
     let outcome = run(&mut command);
