@@ -58,18 +58,16 @@ fn a_file_whose_md5_differs_gets_no_name() {
 
 #[test]
 fn a_disk_that_loses_bytes_is_no_success() {
-    for sync in [Sync::Data, Sync::All] {
-        let inbox = Inbox::with("push-word-disk", |scratch| {
-            let mut command = scratch.program("server");
-            command.args(WRITABLE).arg("--writable-by-anyone");
-            on_a_failing_disk(&mut command, sync);
-            command
-        });
-        inbox.scratch.write("file", &content(100_000));
-        let outcome = run(&mut inbox.push("file", "in/file"));
-        assert!(matches!(outcome.status.code(), Some(SYSTEM | 4)), "{outcome:?}");
-        assert!(!inbox.folder.join("file").exists());
-    }
+    let inbox = Inbox::with("push-word-disk", |scratch| {
+        let mut command = scratch.program("server");
+        command.args(WRITABLE).arg("--writable-by-anyone");
+        on_a_failing_disk(&mut command, Sync::All);
+        command
+    });
+    inbox.scratch.write("file", &content(100_000));
+    let outcome = run(&mut inbox.push("file", "in/file"));
+    assert!(matches!(outcome.status.code(), Some(SYSTEM | 4)), "{outcome:?}");
+    assert!(!inbox.folder.join("file").exists());
 }
 
 #[test]

@@ -180,7 +180,7 @@ mod tests {
             (Some("x"), "-", Some("x")),
             (None, "-", None),
             (Some("x/"), "-", None),
-            (None, "./-", Some("-")),
+            (Some("x"), "./-", Some("x")),
         ] {
             assert_eq!(name(ofile, file).as_deref(), expected, "{ofile:?} {file}");
         }
