@@ -22,6 +22,7 @@ use ropewalk::transfer::classic::pieces;
 use ropewalk::transfer::classic::sink;
 use ropewalk::transfer::link::End;
 use ropewalk::transfer::meter::Reading;
+use ropewalk::transfer::store::journal;
 use ropewalk::transfer::store::tree::MAX_HELD;
 use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::{Position, Recorder};
@@ -122,6 +123,7 @@ fn confine(transfer: &Transfer) -> sandbox::Report {
             sandbox::confine_receiver(DESCRIPTORS, peers(link))
         }
         Transfer::Tree { link, folder: Some(folder), .. } => {
+            journal::know_boot();
             sandbox::confine_tree_sink(DESCRIPTORS_IN_TREE, folder.as_fd(), peers(link))
         }
     }

@@ -322,6 +322,11 @@ fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(filled)
 }
 
+/// Reads the id of this boot, which a process that Landlock confines cannot do any more.
+pub fn know_boot() {
+    boot_id();
+}
+
 /// The id of this boot. If the kernel gives none, a random id, so that records count only within
 /// this process.
 fn boot_id() -> [u8; 16] {
