@@ -53,6 +53,7 @@ bench: all  ## measure beside other tools; needs 3 GiB in /dev/shm
 	@sh scripts/bench/loopback.sh
 	@sh scripts/bench/slow.sh
 	@sh scripts/bench/wan.sh
+	@sh scripts/bench/ssh.sh
 	@sh scripts/bench/hash.sh
 
 # share/ is laid out as it is installed. find fails with what `+` runs, not with what `\;` does.

@@ -77,6 +77,41 @@ free_port() {
     echo "$port"
 }
 
+# start_sshd ADDRESS [COMMAND...]: starts an sshd of the script's own at this address, behind COMMAND
+# if there is one. It lets this user in. Sets $ssh to the command that reaches it as the host box; scp
+# takes the same -F. Skips the script where there is no sshd.
+start_sshd() {
+    sshd_address=$1
+    shift
+    sshd=
+    for path in /usr/sbin/sshd /usr/local/sbin/sshd /usr/lib/ssh/sshd; do
+        [ ! -x "$path" ] || sshd=$path
+    done
+    { [ -n "$sshd" ] && have ssh && have ssh-keygen; } || skip "OpenSSH is not installed"
+    # sshd wants this folder, which its service makes at the start.
+    [ -d /run/sshd ] || mkdir /run/sshd 2>/dev/null || skip "sshd lacks /run/sshd"
+    for key in host user; do
+        [ -e "$folder/key-$key" ] || ssh-keygen -q -t ed25519 -N '' -f "$folder/key-$key"
+    done
+    sshd_port=$(free_port)
+    rm -f "$folder/sshd.log" "$folder/known"
+    printf '%s\n' "ListenAddress $sshd_address" "Port $sshd_port" "HostKey $folder/key-host" \
+        'PidFile none' 'UsePAM no' "AuthorizedKeysFile $folder/key-user.pub" 'StrictModes no' \
+        'PermitRootLogin yes' 'Subsystem sftp internal-sftp' >"$folder/sshd.conf"
+    printf '%s\n' 'Host box' "Hostname $sshd_address" "Port $sshd_port" \
+        "IdentityFile $folder/key-user" 'IdentitiesOnly yes' "UserKnownHostsFile $folder/known" \
+        'StrictHostKeyChecking accept-new' 'LogLevel ERROR' >"$folder/ssh.conf"
+    "$@" "$sshd" -D -e -f "$folder/sshd.conf" 2>"$folder/sshd.log" &
+    sshd=$!
+    running="$running $sshd"
+    until grep -q 'listening on' "$folder/sshd.log"; do
+        kill -0 "$sshd" 2>/dev/null || skip "sshd does not run: $(cat "$folder/sshd.log")"
+        sleep 0.1
+    done
+    # shellcheck disable=SC2034 # for the scripts
+    ssh="ssh -F $folder/ssh.conf"
+}
+
 # child PID: the first child of a process.
 child() { cat "/proc/$1/task/"*/children 2>/dev/null | tr ' ' '\n' | head -n 1; }
 

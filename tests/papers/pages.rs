@@ -127,14 +127,15 @@ const CLIENT_PAGE: Page = Page {
                  open. COMMAND connects its standard input and output to a program there: ssh, \
                  docker exec -i, kubectl exec -i. It is split in words, with quotes, and no shell \
                  runs here. %h in it is replaced by the host; without %h the host comes behind it. \
-                 Then follow the words of --remote-server, and --stdio. [user@]host:path in place \
-                 of a URL means ssh, unless a port follows the colon; a path without a leading \
-                 slash begins at the home folder there.",
-                "Each stream is a connection of its own. If COMMAND is ssh, it gets -T -x -a, and all \
-                 connections but the first also -o BatchMode=yes -o ControlPath=none. Only the \
-                 first may ask for a password. At most 8 connections log in at once, and none \
-                 after two failed logins: then the streams that are there bring the file. One more \
-                 connection asks for the MD5. Each line that COMMAND writes to its standard error \
+                 Then follow the words of --remote-server, --stdio, and --push for a push. \
+                 [user@]host:path in place of a URL means ssh, unless a port follows the colon; \
+                 in the last place, behind a file or a folder, it means a push. A path without a \
+                 leading slash begins at the home folder there.",
+                "Each stream is a connection of its own. If COMMAND is ssh, it gets -T -x -a -o \
+                 ServerAliveInterval=30, and all connections but the first also -o BatchMode=yes \
+                 -o ControlPath=none. Only the first may ask for a password. At most 8 connections \
+                 log in at once, and none after two failed logins: then the streams that are there \
+                 bring the file. One more connection asks for the MD5; a push needs none. Each line that COMMAND writes to its standard error \
                  is shown once, and none with --quiet.",
             ],
             entries: &[],

@@ -254,7 +254,7 @@ impl Children {
             Lent::No | Lent::Stream(_) => return None,
             Lent::Http(socket) => socket,
             Lent::Returned(socket) => {
-                child::join(&socket, Join { token, http: true }, AGAIN_TIME).ok()?;
+                child::join_again(&socket, Join { token, http: true }, AGAIN_TIME).ok()?;
                 socket
             }
         };
@@ -327,7 +327,8 @@ impl Children {
             let joined = self.join(Join { token, http });
             // Before the place is free: nobody else may try a login too many.
             match &joined {
-                Ok(_) => lock(&self.state).proven = true,
+                // HTTP is answered even where no session is.
+                Ok(_) => lock(&self.state).proven |= !http,
                 Err(NotJoined::Login(text)) => self.count_login(text),
                 // Also where the session has just ended, with everything that is needed.
                 Err(NotJoined::NoSession(_)) => lock(&self.state).unjoined += 1,
@@ -383,7 +384,7 @@ impl Children {
         let (child, socket) = self
             .start(Turn::Further, Place::Own)
             .map_err(|error| NotJoined::Refused(error.to_string()))?;
-        match child::join(&socket, join, child::JOIN_TIME) {
+        match child::join(&socket, join) {
             Ok(()) => Ok(socket),
             Err(child::Answer::NoSession(text)) => Err(NotJoined::NoSession(text)),
             Err(child::Answer::Other(noise)) => {

@@ -21,7 +21,7 @@ use joining::Joined;
 use pumps::{Pumps, Sequel};
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
-use ropewalk::codec::wire::{HELLO_MARK, JOIN_SIZE, Join};
+use ropewalk::codec::wire::{ErrorCode, HELLO_MARK, Header, JOIN_SIZE, Join, Request};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{local, process, pump, thread};
 use ropewalk::transfer::link::session_socket;
@@ -36,6 +36,9 @@ use std::time::{Duration, Instant};
 /// After so long without a byte on standard input the client is gone. An idle client sends
 /// something every 30 s.
 pub(crate) const SILENCE: Duration = Duration::from_secs(120);
+
+/// How long after a stream a push may take to say that it has all bytes. Else only the stream ended.
+const HAS_ALL_TIME: Duration = Duration::from_secs(1);
 
 /// How long connections have to end after a signal.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
@@ -116,6 +119,14 @@ impl Sequel for Talks {
         let token = self.token;
         let is_push = self.service.transfers.outcomes.knows(&token);
         is_push.then(|| Join { token, http: true }.encode())
+    }
+
+    fn last_word(&self) -> Vec<u8> {
+        match self.service.transfers.outcomes.has_all(&self.token, HAS_ALL_TIME) {
+            true => Request::Finished.encode(),
+            // The client opens another stream.
+            false => Header::error(ErrorCode::Session, "the stream has ended"),
+        }
     }
 
     fn begin(&self) -> io::Result<UnixStream> {

@@ -189,7 +189,7 @@ impl Transfers {
         wish: TreeWish,
     ) -> Result<TreeOffer, NoAnswer> {
         let entry = self.table.admit(connection.peer().ip(), Instant::now())?;
-        let session = Token::random().map_err(|error| unavailable(&error))?;
+        let session = self.entrances.token().map_err(|error| unavailable(&error))?;
         let Wanted { opened: OpenedFolder { dir, state }, path, threads } = wanted;
         let token = session.bytes();
         let TreeWish { one_file_system } = wish;

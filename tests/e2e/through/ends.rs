@@ -5,6 +5,7 @@ use crate::support::harness::{Running, after, run, wait_until};
 use crate::support::proof;
 use crate::support::system::signal;
 use crate::support::through::{PIPES, SOCKET, Through};
+use std::time::{Duration, Instant};
 
 const SIZE: usize = 5 << 20;
 
@@ -79,6 +80,30 @@ fn a_connection_that_hangs_is_replaced_and_does_not_stay() {
     let client = through.under_way(SOCKET, 3);
     signal(through.other_connection(), libc::SIGSTOP);
     goes_on(&through, client);
+}
+
+#[test]
+fn the_connection_of_the_session_that_hangs_holds_nothing_up() {
+    let through = Through::new("through-session-hangs", 16 << 20);
+    let client = through.under_way(SOCKET, 3);
+    signal(through.session(), libc::SIGSTOP);
+    goes_on(&through, client);
+}
+
+#[test]
+fn a_request_for_the_md5_whose_other_side_is_gone_is_made_again_at_once() {
+    for body in [SOCKET, PIPES] {
+        let through = Through::new("through-md5-gone", 48 << 20);
+        let mut client = through.client(body, 1);
+        // The hash of a large file follows its bytes, so the request is held until the end.
+        let client = Running::start(client.arg("--limit-rate=8M"));
+        let begun = Instant::now();
+        signal(through.other_connection(), libc::SIGKILL);
+        let outcome = client.finish();
+        assert!(outcome.out.contains("md5 ok"), "{outcome:?}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "of 120 s of silence");
+        through.is_whole();
+    }
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Files that arrive through another program, and command lines that name it.
 
 use crate::support::exit::{REFUSED, USAGE};
-use crate::support::harness::{Scratch, run};
+use crate::support::harness::{Scratch, content, program_path, run};
 use crate::support::through::{PIPES, SOCKET, Through};
+use crate::support::trees;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 #[test]
@@ -39,11 +41,60 @@ fn a_file_is_given_out_in_order_too() {
     let script = through.script("rsh", PIPES);
     let mut client = through.scratch.program("client");
     client.arg("-q").arg("-e").arg(script).arg("--remote-server");
-    client.arg(crate::support::harness::program_path("server"));
+    client.arg(program_path("server"));
     client.arg(format!("box:{}", through.scratch.path("file").display())).arg("-");
     let output = client.stdout(Stdio::piped()).output().unwrap();
     assert!(output.status.success(), "{:?}", output.stderr);
     assert!(output.stdout == through.bytes);
+}
+
+#[test]
+fn a_folder_arrives_and_is_brought_up_to_date() {
+    let through = Through::new("through-tree", 0);
+    let scratch = &through.scratch;
+    for number in 0..60 {
+        fs::create_dir_all(scratch.path(format!("top/d{}", number % 5))).unwrap();
+        scratch.write(format!("top/d{}/f{number}", number % 5), &content(number * 97));
+    }
+    scratch.write("top/large", &content(3 << 20));
+    let fetch = |body: &str, options: &[&str]| {
+        let mut client = scratch.program("client");
+        client.arg("-e").arg(through.script("rsh", body)).arg("--remote-server");
+        client.arg(program_path("server")).args(["box", "3"]).arg(scratch.path("top"));
+        run(client.arg(through.output()).args(options)).succeeded();
+        let there = trees::facts(&scratch.path("top"));
+        trees::assert_equal(&there, &trees::facts(&through.output()));
+        crate::support::proof::no_process_stays(scratch);
+    };
+    fetch(PIPES, &[]);
+    fs::remove_file(scratch.path("top/large")).unwrap();
+    scratch.write("top/d1/f1", b"another content");
+    fetch(SOCKET, &["--delete"]);
+}
+
+#[test]
+fn commands_like_docker_kubectl_and_adb_reach_the_server() {
+    let through = Through::new("through-like", 1_000_000);
+    let (scratch, server) = (&through.scratch, program_path("server").display().to_string());
+    for (name, words, command, host) in [
+        ("docker", "exec -i web", "exec -i", "web"),
+        ("kubectl", "exec -i pod/web --", "exec -i %h --", "pod/web"),
+        ("adb", "-s emulator-5554 shell -T", "-s %h shell -T", "emulator-5554"),
+    ] {
+        let count = words.split(' ').count();
+        let own = "case $* in \"$words\"*) shift $count;; *) exit 64;; esac";
+        let text = format!("#!/bin/sh\nwords='{words} ' count={count}\n{own}\n{PIPES}\n");
+        let program = scratch.write(name, text.as_bytes());
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let command = format!("{} {command}", program.display());
+        for (push, streams) in [(false, "1"), (false, "3"), (true, "3")] {
+            let mut client = scratch.program("client");
+            client.args(["-e", &command, "--remote-server", &server]);
+            client.args(push.then_some("--push")).args([host, streams]);
+            client.arg(scratch.path("file")).arg(through.output()).arg("--restart");
+            through.fetches(client);
+        }
+    }
 }
 
 #[test]
@@ -57,7 +108,7 @@ fn the_root_of_the_other_side_holds() {
     fs::copy(through.scratch.path("file"), root.join("file")).unwrap();
     let mut client = through.scratch.program("client");
     client.arg("-e").arg(through.script("rsh", SOCKET)).arg("--remote-server");
-    client.arg(format!("{} {options}", crate::support::harness::program_path("server").display()));
+    client.arg(format!("{} {options}", program_path("server").display()));
     client.arg("box:file").arg(through.output());
     through.fetches(client);
 }

@@ -1,11 +1,12 @@
 //! Through OpenSSH, with an sshd of the test's own on its own address. Not tried without sshd.
 
 use crate::support::exit::REFUSED;
-use crate::support::harness::program_path;
-use crate::support::harness::{MARK, Running, run, wait_until};
+use crate::support::harness::{MARK, Running, Scratch, assert_same, content, program_path};
+use crate::support::harness::{run, wait_until};
 use crate::support::proof;
-use crate::support::system::{Reserved, reserve};
+use crate::support::system::{Reserved, reserve, signal};
 use crate::support::through::Through;
+use crate::support::trees;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -17,6 +18,7 @@ struct Sshd {
     through: Through,
     /// The command that reaches it.
     command: String,
+    port: u16,
     running: Running,
     _port: Reserved,
 }
@@ -67,7 +69,7 @@ fn sshd(test: &str, more: &str) -> Option<Sshd> {
          -o UserKnownHostsFile={folder}/known -o StrictHostKeyChecking=accept-new",
         port.address.port()
     );
-    Some(Sshd { through, command, running, _port: port })
+    Some(Sshd { through, command, port: port.address.port(), running, _port: port })
 }
 
 impl Sshd {
@@ -78,6 +80,30 @@ impl Sshd {
         client.arg(scratch.address().to_string()).arg(streams).arg(scratch.path("file"));
         client.arg(self.through.output()).arg("--progress=none");
         client
+    }
+
+    /// A client with these words in place of those of a fetch.
+    fn client_with(&self, command: &str, words: &[&str]) -> Command {
+        let scratch = &self.through.scratch;
+        let mut client = scratch.program("client");
+        client.arg("-e").arg(command).arg("--remote-server").arg(program_path("server"));
+        client.arg("--progress=none").args(words).current_dir(scratch.folder());
+        client
+    }
+
+    /// Lets the test's key run this command only.
+    fn force(&self, command: &str) {
+        let scratch = &self.through.scratch;
+        let key = fs::read_to_string(scratch.path("user.pub")).unwrap();
+        let line = format!("restrict,command=\"{command}\" {key}");
+        scratch.write("keys", line.as_bytes());
+    }
+
+    /// Demands that nothing stays once sshd has ended.
+    fn ends(self) {
+        self.running.signal(libc::SIGTERM);
+        self.running.finish();
+        proof::no_process_stays(&self.through.scratch);
     }
 
     /// Demands that the file comes, and that nothing stays once sshd has ended.
@@ -99,10 +125,144 @@ fn a_file_arrives_through_ssh() {
 }
 
 #[test]
-fn an_sshd_that_drops_logins_by_chance_gets_them_again() {
-    let Some(sshd) = sshd("sshd-drops", "MaxStartups 2:50:4") else { return };
-    let client = sshd.client("6", &program_path("server"));
-    sshd.fetches(client);
+fn an_sshd_that_drops_logins_by_chance_or_always_gets_them_again() {
+    for (starts, streams) in [("2:50:4", "6"), ("2", "6"), ("10:30:100", "12")] {
+        let more = format!("MaxStartups {starts}");
+        let Some(sshd) = sshd("sshd-drops", &more) else { return };
+        let client = sshd.client(streams, &program_path("server"));
+        sshd.fetches(client);
+    }
+}
+
+#[test]
+fn folders_and_pushes_go_through_ssh() {
+    let Some(sshd) = sshd("sshd-push", "") else { return };
+    let scratch = &sshd.through.scratch;
+    scratch.make_dir("top");
+    for number in 0..50 {
+        scratch.write(format!("top/f{number}"), &content(number * 100));
+    }
+    let host = scratch.address().to_string();
+    let there = |name: &str| format!("{host}:{}", scratch.path(name).display());
+    let push = |file: &str, name: &str| {
+        run(&mut sshd.client_with(&sshd.command, &[file, &there(name)])).succeeded();
+    };
+    push("top", "folder/top");
+    run(&mut sshd.client_with(&sshd.command, &[&there("folder/top"), "back"])).succeeded();
+    for name in ["folder/top", "back"] {
+        trees::assert_equal(
+            &trees::facts(&scratch.path("top")),
+            &trees::facts(&scratch.path(name)),
+        );
+    }
+    push("file", "folder/");
+    assert_same(&fs::read(scratch.path("folder/file")).unwrap(), &sshd.through.bytes, "the file");
+    sshd.ends();
+}
+
+#[test]
+fn a_forced_command_that_reads_one_folder_does_nothing_else() {
+    let Some(sshd) = sshd("sshd-forced", "") else { return };
+    let scratch = &sshd.through.scratch;
+    scratch.make_dir("root");
+    scratch.write("root/inside", &content(100_000));
+    let root = scratch.path("root").display().to_string();
+    let server = program_path("server").display().to_string();
+    sshd.force(&format!("{server} --stdio --root {root}"));
+    let host = scratch.address().to_string();
+    let client = |words: &[&str]| run(&mut sshd.client_with(&sshd.command, words));
+    client(&[&format!("{host}:inside"), "folder/"]).succeeded();
+    for name in ["../file", "/etc/hostname"] {
+        let outcome = client(&[&format!("{host}:{name}"), "folder/other"]);
+        outcome.failed(REFUSED, "client", "404");
+    }
+    client(&["file", &format!("{host}:new")]).failed(REFUSED, "client", "this server only reads");
+    sshd.force(&format!("{server} --stdio --push --root {root}"));
+    client(&["file", &format!("{host}:../new")]).failed(REFUSED, "client", "403");
+    client(&["file", &format!("{host}:new")]).succeeded();
+    assert_eq!(Scratch::names(&scratch.path("root")), ["inside", "new"]);
+    assert_eq!(Scratch::names(&scratch.path("folder")), ["inside"]);
+    sshd.ends();
+}
+
+#[test]
+fn a_login_that_ssh_refuses_is_told_in_its_words_and_not_repeated() {
+    let Some(sshd) = sshd("sshd-refuses", "PasswordAuthentication no") else { return };
+    let scratch = &sshd.through.scratch;
+    let file = format!("{}:{}", scratch.address(), scratch.path("file").display());
+    let unknown = sshd.command.replace("accept-new", "yes") + " -o BatchMode=yes";
+    let outcome = run(&mut sshd.client_with(&unknown, &["-q", &file, "out"]));
+    outcome.failed(REFUSED, "client", "Host key verification failed");
+    let key = scratch.path("user").display().to_string();
+    let stranger = sshd.command.replace(&key, &scratch.path("host").display().to_string());
+    let outcome = run(&mut sshd.client_with(&stranger, &["-q", &file, "out"]));
+    outcome.failed(REFUSED, "client", "Permission denied");
+    sshd.ends();
+}
+
+#[test]
+fn what_sshd_loses_is_made_again() {
+    for (first, push) in [(true, false), (false, false), (true, true), (false, true)] {
+        let Some(sshd) = sshd("sshd-loses", "") else { return };
+        let (file, host) = (sshd.through.scratch.path("file"), sshd.through.scratch.address());
+        let (file, host) = (file.display().to_string(), host.to_string());
+        let out = sshd.through.output().display().to_string();
+        let words = ["--limit-rate=1M", &host, "3", &file, &out];
+        let words = if push { [&["--push"], &words[..]].concat() } else { words.to_vec() };
+        let mut client = sshd.client_with(&sshd.command, &words);
+        let client = Running::start(&mut client);
+        let session = sshd.through.session();
+        let other = sshd.through.other_connection();
+        // The server's parent is a shell or sshd's own child.
+        signal(parent_sshd(if first { session } else { other }), libc::SIGKILL);
+        let outcome = client.finish();
+        assert_eq!(outcome.status.code(), Some(0), "{first} {push}: {outcome:?}");
+        let got = fs::read(sshd.through.output()).unwrap();
+        assert_same(&got, &sshd.through.bytes, "the file");
+        sshd.ends();
+    }
+}
+
+/// The nearest process above `pid` that is an sshd.
+fn parent_sshd(mut pid: u32) -> u32 {
+    loop {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let parent = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap();
+        pid = parent.parse().unwrap();
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+        if name.starts_with("sshd") {
+            return pid;
+        }
+    }
+}
+
+#[test]
+fn dropbear_s_client_reaches_the_server_too() {
+    let Some(sshd) = sshd("sshd-dbclient", "") else { return };
+    let scratch = &sshd.through.scratch;
+    let made = Command::new("dropbearkey")
+        .args(["-t", "ed25519", "-f"])
+        .arg(scratch.path("dropbear"))
+        .output();
+    let Ok(made) = made else {
+        eprintln!("not tried: needs dropbear");
+        return;
+    };
+    let said = String::from_utf8_lossy(&made.stdout).into_owned();
+    let key = said.lines().find(|line| line.starts_with("ssh-ed25519 ")).unwrap();
+    scratch.write("keys", format!("{key}\n").as_bytes());
+    let key = scratch.path("dropbear").display().to_string();
+    let command = format!("dbclient -y -y -T -p {} -i {key}", sshd.port);
+    let host = scratch.address().to_string();
+    let file = scratch.path("file").display().to_string();
+    let out = sshd.through.output().display().to_string();
+    run(&mut sshd.client_with(&command, &[&host, "3", &file, &out])).succeeded();
+    let pushed = scratch.path("folder/pushed").display().to_string();
+    run(&mut sshd.client_with(&command, &["--push", &host, "3", &file, &pushed])).succeeded();
+    for path in [&out, &pushed] {
+        assert_same(&fs::read(path).unwrap(), &sshd.through.bytes, "the file");
+    }
+    sshd.ends();
 }
 
 #[test]

@@ -24,7 +24,9 @@ pub(super) const PAGE: Page = Page {
         "With --stdio the server listens nowhere. It serves one client over standard input and \
          output, as client -e ssh starts it. It ends when standard input does, or brings nothing \
          for two minutes. Further connections of the same user join its session through a Unix \
-         socket with an abstract name. It logs errors only, unless --log or --verbose is given.",
+         socket with an abstract name. It logs errors only, unless --log or --verbose is given. \
+         With --push too, the client may write and delete what this user may, beneath --root and \
+         --writable; modes, owners and links are kept as the client has them.",
         "Nothing is encrypted. Without --root the server sends every file that it can read. \
          Without --auth it sends files to everybody who can connect to it.",
     ],

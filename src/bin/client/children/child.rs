@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a child may take to connect and to join.
-pub(super) const JOIN_TIME: Duration = Duration::from_secs(60);
+const JOIN_TIME: Duration = Duration::from_secs(60);
 
 /// How long a child may take to end after its connection has ended, before the error is told.
 const ENDING_TIME: Duration = Duration::from_secs(2);
@@ -119,12 +119,12 @@ impl Child {
     }
 }
 
-/// Has what follows on `socket` passed on to a session, within `limit`.
-pub(super) fn join(socket: &UnixStream, join: Join, limit: Duration) -> Result<(), Answer> {
+/// Has what follows on `socket` passed on to a session.
+pub(super) fn join(socket: &UnixStream, join: Join) -> Result<(), Answer> {
     let broken = |_| Answer::Other(None);
     let stream = Stream::from(socket.try_clone().map_err(broken)?);
     stream.write_all(&join.encode()).map_err(broken)?;
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + JOIN_TIME;
     let mut bytes = Vec::new();
     let header = loop {
         match Header::parse(&bytes) {
@@ -143,6 +143,24 @@ pub(super) fn join(socket: &UnixStream, join: Join, limit: Duration) -> Result<(
         }
         _ => Err(Answer::Other(None)),
     }
+}
+
+/// The most bytes that a stream may leave behind.
+const MOST_LEFT: usize = 1 << 20;
+
+/// The same where a stream has ended on `socket`, which may have left bytes.
+pub(super) fn join_again(socket: &UnixStream, join: Join, limit: Duration) -> io::Result<()> {
+    let stream = Stream::from(socket.try_clone()?);
+    stream.write_all(&join.encode())?;
+    let (deadline, accepted) = (Instant::now() + limit, Header::Wait.encode());
+    let mut bytes = Vec::new();
+    // Nothing follows until the first request.
+    while !bytes.ends_with(&accepted) {
+        if bytes.len() >= MOST_LEFT || !read(&stream, &mut bytes, MOST_LEFT, deadline) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
 }
 
 /// Reads more, up to `whole` bytes. `false` if there is no more, or no more is wanted.
@@ -166,7 +184,6 @@ fn first_line(bytes: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ropewalk::hash::crc32c::crc32c;
     use std::io::Write;
 
     const JOIN: Join = Join { token: [7; 16], http: false };
@@ -176,7 +193,7 @@ mod tests {
         let (here, mut there) = UnixStream::pair().unwrap();
         there.write_all(answer).unwrap();
         drop(there.shutdown(std::net::Shutdown::Write));
-        join(&here, JOIN, JOIN_TIME)
+        join(&here, JOIN)
     }
 
     #[test]
@@ -185,11 +202,20 @@ mod tests {
     }
 
     #[test]
+    fn a_join_behind_a_stream_passes_over_what_the_stream_has_left() {
+        let again = |answer: &[u8]| {
+            let (here, mut there) = UnixStream::pair().unwrap();
+            there.write_all(answer).unwrap();
+            drop(there.shutdown(std::net::Shutdown::Write));
+            join_again(&here, JOIN, JOIN_TIME)
+        };
+        let left = [&[7; 100][..], &Header::Wait.encode()].concat();
+        assert!(again(&left).is_ok() && again(&left[..120]).is_err());
+    }
+
+    #[test]
     fn a_session_that_is_not_there_is_told_from_noise() {
-        let text = "no such\nsession";
-        let (length, crc) = (text.len() as u32, crc32c(text.as_bytes()));
-        let header = Header::Error { code: ErrorCode::Session, length, crc }.encode();
-        let answer = [&header[..], text.as_bytes()].concat();
+        let answer = Header::error(ErrorCode::Session, "no such\nsession");
         let Err(Answer::NoSession(told)) = answered(&answer) else { panic!("another answer") };
         assert_eq!(told, "no such\\x0asession");
         let noise = answered(b"Welcome to box, where you are not alone\nmore\n");

@@ -39,9 +39,12 @@ pub(super) fn explain(
     let error = match (ending.ended, noise) {
         (Some(Ended::Exited(NOT_FOUND | NOT_EXECUTABLE)), _) => {
             let what = format!("{server} cannot be run there");
+            let bring = match rsh.is_ssh() {
+                true => format!("scp static/server static/sender static/receiver {shown}:"),
+                false => "copy static/server, static/sender and static/receiver there".into(),
+            };
             error(ExitCode::Refused, what).advise(format_args!(
-                "--remote-server names the program; to bring it there: make static, then copy \
-                 static/server and static/sender into one folder"
+                "to bring it there: make static, {bring}, and say --remote-server ./server"
             ))
         }
         (_, Some(noise)) => {

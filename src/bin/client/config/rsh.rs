@@ -20,8 +20,9 @@ const HOST: &[u8] = b"%h";
 /// Options that mean nothing where another program reaches the server.
 const FOREIGN: [&str; 3] = ["auth", "auth-md5", "single-port"];
 
-/// For ssh: no terminal, no X11 and no agent there.
-const SSH: [&str; 3] = ["-T", "-x", "-a"];
+/// For ssh: no terminal, no X11 and no agent there. It ends after three times 30 s without an answer:
+/// else a connection that hangs would never end, since no byte of this program would find that out.
+const SSH: [&str; 5] = ["-T", "-x", "-a", "-o", "ServerAliveInterval=30"];
 
 /// For further connections of ssh: no question, and a connection of their own.
 const FURTHER_SSH: [&str; 4] = ["-o", "BatchMode=yes", "-o", "ControlPath=none"];
@@ -165,11 +166,15 @@ mod tests {
 
     #[test]
     fn ssh_gets_its_options_and_the_host() {
-        assert_eq!(line(&[], Turn::First), "ssh|-T|-x|-a|box|ropewalk-server|--stdio");
+        let alive = "-T|-x|-a|-o|ServerAliveInterval=30";
+        let first = format!("ssh|{alive}|box|ropewalk-server|--stdio");
+        assert_eq!(line(&[], Turn::First), first);
         assert_eq!(
             line(&["-e", "/usr/bin/ssh -p 2222"], Turn::Further),
-            "/usr/bin/ssh|-T|-x|-a|-o|BatchMode=yes|-o|ControlPath=none|-p|2222|box|\
-             ropewalk-server|--stdio"
+            format!(
+                "/usr/bin/ssh|{alive}|-o|BatchMode=yes|-o|ControlPath=none|-p|2222|box|\
+                 ropewalk-server|--stdio"
+            )
         );
     }
 

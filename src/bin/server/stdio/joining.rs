@@ -7,7 +7,6 @@ use super::SILENCE;
 use super::pumps::Pumps;
 use ropewalk::codec::wire::{ErrorCode, HELLO_MARK, Header, JOIN_SIZE, Join};
 use ropewalk::error::{Error, ExitCode, Result};
-use ropewalk::hash::crc32c::crc32c;
 use ropewalk::sys::{local, poll, pump, sandbox};
 use ropewalk::transfer::link::session_socket;
 use std::io;
@@ -77,8 +76,6 @@ fn read(until: Instant) -> io::Result<Option<[u8; JOIN_SIZE]>> {
 
 /// Tells the client why nothing is passed on.
 fn refuse(code: ErrorCode, text: &str) {
-    let (length, crc) = (text.len() as u32, crc32c(text.as_bytes()));
-    let header = Header::Error { code, length, crc }.encode();
-    let message = [&header[..], text.as_bytes()].concat();
+    let message = Header::error(code, text);
     let _ = pump::write_all(io::stdout().as_fd(), &message, Some(SILENCE));
 }

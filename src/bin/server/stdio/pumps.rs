@@ -23,6 +23,10 @@ pub(super) trait Sequel: Send + Sync {
     /// follows.
     fn beginning(&self) -> Option<[u8; JOIN_SIZE]>;
 
+    /// What tells the client that the socket has ended, since standard output does not end. The
+    /// client throws this away if it knows already.
+    fn last_word(&self) -> Vec<u8>;
+
     /// Begins it. Returns the socket that it goes over.
     ///
     /// # Errors
@@ -102,9 +106,10 @@ fn outward(
     loop {
         // A socket that is closed with bytes in it ends with an error.
         let ended = pump::run(socket.as_fd(), io::stdout().as_fd(), None);
-        if sequel.is_none_or(|sequel| sequel.beginning().is_none()) {
+        let Some(sequel) = sequel.filter(|sequel| sequel.beginning().is_some()) else {
             return ended.map(drop);
-        }
+        };
+        pump::write_all(io::stdout().as_fd(), &sequel.last_word(), Some(SILENCE))?;
         let Ok(other) = next.recv() else { return Ok(()) };
         pump::write_all(io::stdout().as_fd(), &Header::Wait.encode(), Some(SILENCE))?;
         socket = other;

@@ -10,7 +10,6 @@ use ropewalk::app::http::Http;
 use ropewalk::app::job;
 use ropewalk::codec::message::handed::HandedStream;
 use ropewalk::codec::wire::{ErrorCode, HELLO_MARK, HELLO_SIZE, Header, Hello};
-use ropewalk::hash::crc32c::crc32c;
 use ropewalk::sys::{hangup, socket};
 use std::io;
 use std::net::TcpStream;
@@ -67,10 +66,8 @@ fn hand_over(sender: &UnixStream, hello: &[u8; HELLO_SIZE], stream: &TcpStream) 
 /// slowly. Meanwhile it counts as a connection that waits.
 fn refuse(connection: &Connection) {
     let _ = hangup::rest(connection.stream().as_fd(), STRANGER_DELAY);
-    let (length, crc) = (NO_SESSION.len() as u32, crc32c(NO_SESSION.as_bytes()));
-    let header = Header::Error { code: ErrorCode::Session, length, crc }.encode();
     let http = Http::new(connection.stream().clone());
-    if http.write(&[&header[..], NO_SESSION.as_bytes()].concat()).is_ok() {
+    if http.write(&Header::error(ErrorCode::Session, NO_SESSION)).is_ok() {
         http.close_gently();
     }
 }

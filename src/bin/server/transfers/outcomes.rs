@@ -102,8 +102,11 @@ impl Outcomes {
 
     fn set(&self, token: &Token, state: PushState) {
         if let Some(push) = lock(&self.content).find(&token.bytes()) {
-            if matches!(state, PushState::Ended(_)) {
-                push.ended = Some(Instant::now());
+            match state {
+                PushState::Moving => {}
+                // Until now the client had no reason to ask.
+                PushState::Landing => push.asked = Instant::now(),
+                PushState::Ended(_) => push.ended = Some(Instant::now()),
             }
             push.state = state;
         }
@@ -132,6 +135,20 @@ impl Outcomes {
         let content = lock(&self.content);
         let mut content = self.wait(content, token, Instant::now() + limit);
         content.find(token).is_none_or(|push| push.ended.is_some())
+    }
+
+    /// Waits until all bytes of a push are there, or it has ended. Whether that is so.
+    pub(crate) fn has_all(&self, token: &[u8; 16], limit: Duration) -> bool {
+        let (until, mut content) = (Instant::now() + limit, lock(&self.content));
+        loop {
+            let moves = |push: &mut Push| matches!(push.state, PushState::Moving);
+            let left = until.saturating_duration_since(Instant::now());
+            match content.find(token).is_some_and(moves) {
+                false => return true,
+                true if content.stopping || left.is_zero() => return false,
+                true => content = wait_for(&self.changed, content, left),
+            }
+        }
     }
 
     fn wait<'a>(
@@ -244,6 +261,23 @@ mod tests {
             assert_eq!(waits.join().unwrap(), Some(PushState::Moving));
             assert_eq!(md5.join().unwrap(), None);
         });
+    }
+
+    #[test]
+    fn a_client_whose_push_took_long_still_has_the_time_to_send_its_md5() {
+        let (outcomes, token) = (Outcomes::default(), Token::random().unwrap());
+        outcomes.begin(token, key("a"));
+        let patience = |outcomes: &Outcomes| {
+            let mut content = lock(&outcomes.content);
+            let push = content.find(&token.bytes()).unwrap();
+            MD5_PATIENCE.saturating_sub(push.asked.elapsed())
+        };
+        let long_ago = Instant::now().checked_sub(2 * MD5_PATIENCE);
+        let Some(long_ago) = long_ago else { return };
+        lock(&outcomes.content).find(&token.bytes()).unwrap().asked = long_ago;
+        assert!(patience(&outcomes).is_zero());
+        outcomes.is_landing(&token);
+        assert!(!patience(&outcomes).is_zero());
     }
 
     #[test]

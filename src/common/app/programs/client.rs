@@ -13,6 +13,7 @@ pub static CLIENT: Program = Program {
         "http://host:port/path [ofile]",
         "host:port streams file [ofile]",
         "[user@]host:path [ofile]",
+        "file [user@]host:path",
     ],
     positionals: &[
         Positional {
@@ -46,7 +47,7 @@ pub static CLIENT: Program = Program {
                     short: None,
                     long: "push",
                     value: None,
-                    help: "send FILE, a file or a folder here, to OFILE on a server with --writable",
+                    help: "send FILE, a file or a folder here, to OFILE on a server with --writable, or through --rsh",
                 },
                 Opt {
                     short: None,
@@ -249,6 +250,7 @@ pub static CLIENT: Program = Program {
             "{} --push box:8080 4 photos in/photos",
         ),
         ("Fetch through ssh, from a machine where no server runs", "{} user@box:data/file.iso"),
+        ("Push through ssh, into a folder there", "{} file.iso user@box:data/"),
         ("Fetch from a container over 4 streams", "{} -e 'docker exec -i' web 4 /srv/file.iso"),
         ("Unpack an archive while it arrives", "{} http://box:8080/srv/backup.tar - | tar x"),
         ("Give a password", "{} --auth login.txt http://box:8080/srv/file.iso"),

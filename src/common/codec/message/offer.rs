@@ -80,7 +80,7 @@ pub struct UpToDate {
 /// A transfer of a folder and everything below it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TreeOffer {
-    /// The data port, 1 to 65535.
+    /// The data port, 1 to 65535; 0 if the session has none, and its streams join it.
     pub port: u16,
     /// The session's token, which each stream shows.
     pub token: [u8; 16],
@@ -208,7 +208,7 @@ fn number<T: TryFrom<u64>>(body: &Value, key: &str) -> Option<T> {
     T::try_from(body.get(key)?.as_u64()?).ok()
 }
 
-/// The data port, in each form.
+/// The data port of a transfer that cannot be without one.
 fn port(body: &Value) -> Option<u16> {
     number(body, "port").filter(|port| *port > 0)
 }
@@ -243,7 +243,7 @@ fn ropewalk(body: &Value, etag: String) -> Option<RopewalkOffer> {
 
 fn tree(body: &Value) -> Option<TreeOffer> {
     Some(TreeOffer {
-        port: port(body)?,
+        port: number(body, "port")?,
         token: token(body)?,
         granted: number(body, "max_threads"),
         folder: FolderState::from_members(body)?,
@@ -333,6 +333,8 @@ mod tests {
         let offer = read(&["\"tag\""], &granted).ok().unwrap();
         assert_eq!(offer.to_json().to_string(), granted);
         assert!(matches!(offer, Offer::Tree(offer) if offer.granted == Some(64)));
+        let joined = read(&[], &TREE.replace("46687", "0")).ok().unwrap();
+        assert!(matches!(joined, Offer::Tree(offer) if offer.port == 0));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use super::{HASH_UNIT, MAX_BLOCK, MAX_ERROR_TEXT, MAX_REQUEST, MAX_ROOM, WireError, check, seal};
 use crate::codec::big_endian::{u32_at, u64_at};
 use crate::codec::entry::{IDENTITY_SIZE, MAX_ENTRY};
+use crate::hash::crc32c::crc32c;
 
 /// Bytes of a block's header.
 pub const HEADER_SIZE: usize = 32;
@@ -205,6 +206,13 @@ impl Header {
             | Header::Refused { length, .. } => *length as usize,
             Header::Hole { .. } | Header::Same { .. } | Header::Wait => 0,
         }
+    }
+
+    /// The bytes of an error block.
+    pub fn error(code: ErrorCode, text: &str) -> Vec<u8> {
+        let (length, crc) = (text.len() as u32, crc32c(text.as_bytes()));
+        let header = Header::Error { code, length, crc }.encode();
+        [&header[..], text.as_bytes()].concat()
     }
 
     /// The header's bytes.
