@@ -10,6 +10,7 @@ mod network;
 mod random;
 mod sync;
 mod sync_hostile;
+mod sync_md5;
 mod trees;
 mod waits;
 mod ways;

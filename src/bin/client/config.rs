@@ -7,7 +7,7 @@ mod push;
 pub(crate) mod rsh;
 mod tree;
 
-pub(crate) use tree::{TreeConfig, TreeVerify};
+pub(crate) use tree::TreeConfig;
 
 use crate::destination::{self, Destination};
 use crate::progress::style::Style;

@@ -103,7 +103,7 @@ fn tree_from_job(
     tree: TreeJob,
     (shown, trace, limit): (String, bool, Option<u64>),
 ) -> Result<Transfer> {
-    let TreeJob { streams, top, has_folder, sync, grows, unchecked, options, limits } = tree;
+    let TreeJob { streams, top, has_folder, sync, grows, verify, options, limits } = tree;
     let ((link, timing), streams) = (Link::from_job(streams, job)?, streams.count());
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock => {
@@ -123,7 +123,7 @@ fn tree_from_job(
     let wanted = tree::Wanted {
         streams,
         grows,
-        unchecked,
+        verify,
         limit,
         rate: rate.clone(),
         trace,

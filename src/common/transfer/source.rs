@@ -22,6 +22,7 @@ use super::meter::{Meter, Reading};
 use super::queue::rate::{Rate, Throttle};
 use super::timing::Timing;
 use crate::codec::message::report::Report;
+use crate::codec::text::escape;
 use crate::codec::wire::{ErrorCode, LONGEST_REQUEST, MAX_BLOCK, Request};
 use crate::error::{Error, ExitCode, Result};
 use crate::sys::socket::{self, Keepalive};
@@ -61,6 +62,8 @@ pub struct Source {
     throttle: Throttle,
     timing: Timing,
     meter: Meter,
+    /// Of a tree, the name of the file that was asked for last.
+    moving: Mutex<Vec<u8>>,
     /// Whether the file has ended the session.
     ending: Ending,
     /// How the transfer ended, where the streams are dialled.
@@ -97,6 +100,7 @@ impl Source {
             throttle,
             timing,
             meter: Meter::default(),
+            moving: Mutex::default(),
             ending: Ending::new()?,
             outcome: Mutex::default(),
             settled: Condvar::new(),
@@ -156,6 +160,7 @@ impl Source {
                     report(Report::Lost { text });
                 }
                 report(self.progress());
+                self.moving().map(&mut report);
             };
             // The other streams are told, and have the time to read it.
             if self.ending.since().is_some() {
@@ -170,6 +175,12 @@ impl Source {
 
     fn progress(&self) -> Report {
         Report::Progress(self.meter.read().into())
+    }
+
+    /// Which file of a tree is moving.
+    fn moving(&self) -> Option<Report> {
+        let name = lock(&self.moving);
+        (!name.is_empty()).then(|| Report::Moving { path: escape(&name) })
     }
 
     /// Keeps stream `number` connected. A thread that panics ends the transfer.
@@ -236,6 +247,10 @@ impl Source {
                         // The codec has checked that the range ends.
                         let range = offset..offset + u64::from(length);
                         answers.range(&Named { name, identity }, range, hash)?;
+                    }
+                    Request::Md5 { name, identity, offset, length, state } => {
+                        let range = offset..offset + u64::from(length);
+                        answers.md5(&Named { name, identity }, range, state)?;
                     }
                     Request::List { name, after, room } => answers.list(name, after, room)?,
                     Request::Finished => return Err(Halt::Finished),

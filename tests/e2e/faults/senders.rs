@@ -41,7 +41,11 @@ impl Stream {
         self.socket.read_exact(&mut bytes).ok()?;
         match Request::parse(&bytes).unwrap().unwrap().1 {
             Request::Range { offset, length, .. } => Some((offset, length)),
-            Request::Finished | Request::Leave | Request::Idle | Request::List { .. } => None,
+            Request::Finished
+            | Request::Leave
+            | Request::Idle
+            | Request::List { .. }
+            | Request::Md5 { .. } => None,
         }
     }
 

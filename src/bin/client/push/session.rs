@@ -141,6 +141,7 @@ impl<'a> Session<'a> {
                     hash.iter().for_each(|hash| hash.reached(tally.offset));
                     self.show(*tally);
                 }
+                Report::Moving { path } => self.push.progress.moves(path),
                 Report::Lost { text } => {
                     self.push.progress.server_lost();
                     let since = *lost_since.get_or_insert_with(Instant::now);

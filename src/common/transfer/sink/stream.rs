@@ -235,7 +235,10 @@ impl<'a> Conversation<'a> {
                 }
                 _ => return wrong(UNASKED),
             },
-            Header::Entries { .. } | Header::Refused { .. } | Header::Error { .. } => {
+            Header::Entries { .. }
+            | Header::Refused { .. }
+            | Header::Md5 { .. }
+            | Header::Error { .. } => {
                 return wrong("the server answered another request");
             }
         };
