@@ -322,6 +322,12 @@ fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(filled)
 }
 
+/// Finds out the id of this boot, for journals that are made when the process may not read it any
+/// more.
+pub fn note_boot() {
+    let _ = boot_id();
+}
+
 /// The id of this boot. If the kernel gives none, a random id, so that records count only within
 /// this process.
 fn boot_id() -> [u8; 16] {
