@@ -7,6 +7,7 @@ pub mod accept;
 pub mod amount;
 pub mod base64;
 mod big_endian;
+pub mod columns;
 pub mod date;
 pub mod digest_auth;
 pub mod entry;

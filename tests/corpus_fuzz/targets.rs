@@ -20,6 +20,7 @@ use ropewalk::codec::wire::{
     REQUEST_SIZE, Request,
 };
 use ropewalk::codec::{accept, base64, date, json, percent, repr_digest};
+use ropewalk::hash::MD5_UNIT;
 use ropewalk::hash::crc32c::crc32c;
 use std::fmt::Debug;
 
@@ -262,6 +263,10 @@ pub fn wire(data: &[u8]) {
                 assert!(after.is_empty() || is_name(after) && !after.contains(&b'/'));
             }
             Request::Streams { wanted, .. } => assert!(wanted > 0),
+            Request::Md5 { name, offset, length, .. } => {
+                assert!(length > 0 && offset.checked_add(length.into()).is_some());
+                assert!(is_name(name) && offset % MD5_UNIT == 0);
+            }
             Request::Finished | Request::Leave | Request::Idle => {}
         }
         assert!(used <= LONGEST_REQUEST);

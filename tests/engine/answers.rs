@@ -37,7 +37,9 @@ fn serve(mut stream: TcpStream, bytes: &[u8], answer: &Answer<'_>) {
                 answer(&mut stream, offset, &bytes[start..start + length as usize], is_hashed);
             }
             Request::Idle | Request::Streams { .. } => {}
-            Request::Finished | Request::Leave | Request::List { .. } => return,
+            Request::Finished | Request::Leave | Request::List { .. } | Request::Md5 { .. } => {
+                return;
+            }
         }
         buffer.copy_within(used..filled, 0);
         filled -= used;

@@ -3,6 +3,7 @@
 use crate::content;
 use ropewalk::codec::message::offer::FolderState;
 use ropewalk::codec::message::tree_options::TreeOptions;
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::message::version::Stamp;
 use ropewalk::transfer::queue::rate::Throttle;
 use ropewalk::transfer::sink::tree::{TreeSink, Wanted};
@@ -44,7 +45,7 @@ impl Pair {
         let wanted = Wanted {
             streams: 3,
             grows: false,
-            unchecked: false,
+            verify: Verify::Crc32c,
             rate: None,
             trace: false,
             limits: None,

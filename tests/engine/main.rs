@@ -14,6 +14,7 @@ mod outages;
 mod random;
 mod sync;
 mod sync_hostile;
+mod sync_md5;
 mod trees;
 mod waits;
 mod ways;

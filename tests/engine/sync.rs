@@ -9,6 +9,7 @@ use ropewalk::codec::message::offer::FolderState;
 use ropewalk::codec::message::receiver_job::TreeLimits;
 use ropewalk::codec::message::report::{Act, Report, TreeTally};
 use ropewalk::codec::message::tree_options::{Delete, TreeOptions};
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::message::version::Stamp;
 use ropewalk::codec::pattern::Action;
 use ropewalk::error::{Error, Result};
@@ -184,7 +185,7 @@ impl Pair {
         Wanted {
             streams: STREAMS,
             grows: false,
-            unchecked: false,
+            verify: Verify::Crc32c,
             rate: None,
             trace: false,
             shown: "here".into(),

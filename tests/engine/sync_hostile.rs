@@ -10,6 +10,7 @@ use ropewalk::codec::message::offer::FolderState;
 use ropewalk::codec::message::receiver_job::TreeLimits;
 use ropewalk::codec::message::report::{Act, Report, TreeTally};
 use ropewalk::codec::message::tree_options::{Delete, TreeOptions};
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::message::version::Stamp;
 use ropewalk::codec::wire::{HELLO_SIZE, Header, LONGEST_REQUEST, PageEnd, RefusalCode, Request};
 use ropewalk::error::{Error, Result};
@@ -42,21 +43,24 @@ enum Asked {
     Range { name: String, offset: u64, length: u32 },
 }
 
+/// Answers one stream until it ends.
+pub(crate) type Serve = dyn Fn(TcpStream) + Send + Sync;
+
 /// Answers one request on one stream.
 type Answer = dyn Fn(&mut TcpStream, &Asked) + Send + Sync;
 
 /// A folder `here`, beside a folder `outside` that nobody may change.
-struct Place(PathBuf);
+pub(crate) struct Place(PathBuf);
 
 /// How a run ended.
-struct Run {
+pub(crate) struct Run {
     done: Result<TreeTally>,
     /// What was told: the act, the path and the reason.
-    told: Vec<(Act, String, String)>,
+    pub(crate) told: Vec<(Act, String, String)>,
 }
 
 impl Run {
-    fn tally(&self) -> &TreeTally {
+    pub(crate) fn tally(&self) -> &TreeTally {
         self.done.as_ref().unwrap()
     }
 
@@ -64,7 +68,7 @@ impl Run {
         self.done.as_ref().unwrap_err()
     }
 
-    fn refused(&self) -> Vec<&str> {
+    pub(crate) fn refused(&self) -> Vec<&str> {
         let all = self.told.iter().filter(|(act, ..)| *act == Act::Refused);
         let mut paths: Vec<&str> = all.map(|(_, path, _)| path.as_str()).collect();
         paths.sort_unstable();
@@ -73,7 +77,7 @@ impl Run {
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(crate) fn new() -> Place {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ropewalk-hostile-{}-{number}", std::process::id());
@@ -85,7 +89,7 @@ impl Place {
         Place(path)
     }
 
-    fn here(&self, name: &str) -> PathBuf {
+    pub(crate) fn here(&self, name: &str) -> PathBuf {
         self.0.join("here").join(name)
     }
 
@@ -107,9 +111,18 @@ impl Place {
         wanted: Wanted,
         answer: impl Fn(&mut TcpStream, &Asked) + Send + Sync + 'static,
     ) -> Run {
+        self.run_against(wanted, move |stream| serve(stream, &answer))
+    }
+
+    /// The same against a source that answers a stream in this way.
+    pub(crate) fn run_against(
+        &self,
+        wanted: Wanted,
+        serve: impl Fn(TcpStream) + Send + Sync + 'static,
+    ) -> Run {
         let before = outside(&self.0);
         let (send, end) = mpsc::channel();
-        thread::spawn(move || send.send(receive(wanted, Arc::new(answer))));
+        thread::spawn(move || send.send(receive(wanted, Arc::new(serve))));
         let run = end.recv_timeout(LIMIT).expect("the run does not end");
         assert_eq!(outside(&self.0), before);
         if let Err(error) = &run.done {
@@ -118,13 +131,13 @@ impl Place {
         run
     }
 
-    fn wanted(&self, options: TreeOptions) -> Wanted {
+    pub(crate) fn wanted(&self, options: TreeOptions) -> Wanted {
         let mtime = Stamp { seconds: 5, nanoseconds: 6 };
         let here = File::open(self.here("")).unwrap();
         Wanted {
             streams: 2,
             grows: false,
-            unchecked: false,
+            verify: Verify::Crc32c,
             rate: None,
             trace: false,
             limits: None,
@@ -136,7 +149,7 @@ impl Place {
     }
 
     /// Every name below `here`, sorted.
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         names(&self.here(""))
     }
 }
@@ -171,7 +184,7 @@ fn outside(top: &Path) -> (Vec<String>, Vec<u8>) {
     (all, fs::read(top.join("outside/file")).unwrap())
 }
 
-fn receive(wanted: Wanted, answer: Arc<Answer>) -> Run {
+fn receive(wanted: Wanted, serve: Arc<Serve>) -> Run {
     let timing = Timing::default().divided(20);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -187,8 +200,8 @@ fn receive(wanted: Wanted, answer: Arc<Answer>) -> Run {
     };
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let answer = answer.clone();
-            thread::spawn(move || serve(stream, &*answer));
+            let serve = serve.clone();
+            thread::spawn(move || serve(stream));
         }
     });
     let sink = TreeSink::new(wanted, timing, Box::new(tell));
@@ -227,7 +240,7 @@ fn serve(mut stream: TcpStream, answer: &Answer) {
                 Some(Asked::Range { name: text(name), offset, length })
             }
             Request::Idle | Request::Streams { .. } => None,
-            Request::Finished | Request::Leave => return,
+            Request::Finished | Request::Leave | Request::Md5 { .. } => return,
         };
         asked.iter().for_each(|asked| answer(&mut stream, asked));
         buffer.copy_within(used..filled, 0);
@@ -254,7 +267,7 @@ fn entry<'a>(name: &'a [u8], entry_type: EntryType<'a>, size: u64) -> Entry<'a> 
     }
 }
 
-fn file(name: &[u8], size: u64) -> Entry<'_> {
+pub(crate) fn file(name: &[u8], size: u64) -> Entry<'_> {
     entry(name, EntryType::File, size)
 }
 
@@ -275,11 +288,11 @@ fn page_of(stream: &mut TcpStream, folder: [u8; 16], entries: &[Entry<'_>], end:
     let _ = stream.write_all(&[&header.encode()[..], &bytes].concat());
 }
 
-fn page(stream: &mut TcpStream, entries: &[Entry<'_>]) {
+pub(crate) fn page(stream: &mut TcpStream, entries: &[Entry<'_>]) {
     page_of(stream, FOLDER, entries, PageEnd::Whole);
 }
 
-fn data(stream: &mut TcpStream, offset: u64, bytes: &[u8]) {
+pub(crate) fn data(stream: &mut TcpStream, offset: u64, bytes: &[u8]) {
     for (index, piece) in bytes.chunks(16 << 10).enumerate() {
         let offset = offset + (index * (16 << 10)) as u64;
         let header = Header::Data { offset, length: piece.len() as u32, crc: crc32c(piece) };
@@ -287,7 +300,7 @@ fn data(stream: &mut TcpStream, offset: u64, bytes: &[u8]) {
     }
 }
 
-fn refuse(stream: &mut TcpStream, code: RefusalCode, entry: Option<&Entry<'_>>) {
+pub(crate) fn refuse(stream: &mut TcpStream, code: RefusalCode, entry: Option<&Entry<'_>>) {
     let mut bytes = Vec::new();
     entry.iter().for_each(|entry| entry.encode_into(&mut bytes));
     let header = Header::Refused { code, length: bytes.len() as u32, crc: crc32c(&bytes) };
@@ -466,7 +479,7 @@ fn folders_without_end_end_at_the_deepest_that_may_be() {
 
 #[test]
 fn answers_to_nothing_end_the_run() {
-    let answers: [fn(&mut TcpStream); 8] = [
+    let answers: [fn(&mut TcpStream); 9] = [
         |stream| data(stream, 0, b"x"),
         |stream| data(stream, 1, b"xyz"),
         |stream| data(stream, u64::MAX - 10, b"xyz"),
@@ -479,6 +492,7 @@ fn answers_to_nothing_end_the_run() {
             let hole = Header::Hole { offset: 0, length: u32::MAX, run: 1 << 40 };
             drop(stream.write_all(&hole.encode()));
         },
+        |stream| drop(stream.write_all(&Header::Md5 { length: 4, md5: [0; 16] }.encode())),
         |stream| page(stream, &[]),
         |stream| data(stream, 0, &[b'x'; 5000]),
     ];

@@ -154,7 +154,7 @@ impl Sink {
                 | Header::Error { crc, .. }
                 | Header::Entries { crc, .. }
                 | Header::Refused { crc, .. } => assert_eq!(crc, crc32c(&payload)),
-                Header::Hole { .. } | Header::Same { .. } => {}
+                Header::Hole { .. } | Header::Same { .. } | Header::Md5 { .. } => {}
                 Header::End { .. } => panic!("{header:?}"),
                 Header::Wait => {
                     self.waits += 1;

@@ -46,9 +46,10 @@ def is_sealed(message):
 
 
 HEADER = ">BBHIQQI"
-DATA, HOLE, ERROR, ENTRIES, SAME, WAIT, REFUSED = 1, 2, 3, 4, 5, 6, 7
+DATA, HOLE, ERROR, ENTRIES, SAME, WAIT, REFUSED, MD5_SAID = 1, 2, 3, 4, 5, 6, 7, 8
 REQUEST = ">BBHIQI"
-RANGE, FINISHED, LIST, IDLE = 1, 2, 4, 5
+RANGE, FINISHED, LIST, IDLE, MD5 = 1, 2, 4, 5, 6
+MD5_START = bytes.fromhex("0123456789abcdeffedcba9876543210")
 ENTRY = ">HBBHHqIIIQQQ16s"
 FILE, FOLDER, LINK = 1, 2, 3
 UNCHECKED, HASHED = 1, 1
@@ -256,9 +257,10 @@ class TreeClient:
         kind, code, _, length, offset, run, crc = struct.unpack(HEADER, header[:28])
         if kind == WAIT:
             return self.block()
-        assert kind in (DATA, HOLE, ENTRIES, REFUSED)
-        payload = b"" if kind == HOLE else read_exactly(self.stream, length)
-        assert kind == HOLE or crc == crc32c(payload)
+        assert kind in (DATA, HOLE, ENTRIES, REFUSED, MD5_SAID)
+        is_bare = kind in (HOLE, MD5_SAID)
+        payload = b"" if is_bare else read_exactly(self.stream, length)
+        assert is_bare or crc == crc32c(payload)
         return kind, code, length, offset, header[8:24], payload
 
     def list(self, folder, identity):
@@ -289,6 +291,17 @@ class TreeClient:
             assert kind in (DATA, HOLE) and offset == len(data)
             data += bytes(length) if kind == HOLE else payload
         return data
+
+    def md5(self, name, entry):
+        """The MD5 of a file in two ranges."""
+        state, offset, size = MD5_START, 0, entry["size"]
+        for end in sorted({min(size, size // 128 * 64 or size), size}):
+            rest = state + entry["identity"] + name
+            self.stream.sendall(named_request(MD5, offset, end - offset, rest))
+            kind, _, length, _, state, _ = self.block()
+            assert kind == MD5_SAID and length == end - offset
+            offset = end
+        return state
 
     def refusal(self, name, identity):
         """Why there is no first byte of a file."""
@@ -585,6 +598,8 @@ def check_tree(programs):
                 assert name not in names
                 names[name] = entry
                 check_entry(os.path.join(b"trees/top", name), entry, content)
+                if content:
+                    assert client.md5(name, entry) == hashlib.md5(content).digest(), name
             assert set(names) == expected
             assert client.refusal(b"nothing", bytes(16)) == (1, b"")
             assert client.refusal(b"sub", bytes(16)) == (4, b"")

@@ -8,6 +8,7 @@ use crate::world::acceptor;
 use ropewalk::codec::message::offer::FolderState;
 use ropewalk::codec::message::report::Report;
 use ropewalk::codec::message::tree_options::{Delete, TreeOptions};
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::message::version::Stamp;
 use ropewalk::error::{Error, ExitCode};
 use ropewalk::transfer::link::End;
@@ -45,6 +46,7 @@ pub(crate) struct TreePlan {
     whole: bool,
     hard_links: bool,
     delete: bool,
+    md5: bool,
     /// Sessions that are lost, and runs that are killed, after so many bytes.
     losses: Vec<u64>,
     kills: Vec<u64>,
@@ -69,6 +71,7 @@ impl TreePlan {
             losses,
             kills,
             fault_once_in: random.pick(&[0, 0, 2, 4]),
+            md5: random.once_in(3),
         }
     }
 
@@ -191,7 +194,7 @@ fn wanted(plan: &TreePlan, there: &Path, here: &Path, timing: Timing) -> Wanted 
     Wanted {
         streams: plan.streams,
         grows: false,
-        unchecked: false,
+        verify: if plan.md5 { Verify::Md5 } else { Verify::Crc32c },
         rate: None,
         trace: false,
         limits: None,

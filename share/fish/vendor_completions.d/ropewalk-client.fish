@@ -26,7 +26,7 @@ complete -c ropewalk-client -f
 complete -c ropewalk-client -l push -d 'send FILE, a file or a folder here, to OFILE on a server with --writable, or through --rsh'
 complete -c ropewalk-client -l auth -r -F -d 'file with the line user:password, for a server that asks for a password'
 complete -c ropewalk-client -l auth-md5 -d 'answer with MD5 too, for an old server that lacks SHA-256'
-complete -c ropewalk-client -l verify -x -a 'md5 crc32c none' -d 'check the blocks and the whole file (md5), the blocks only (crc32c), or nothing (none) (default: md5)'
+complete -c ropewalk-client -l verify -x -a 'md5 crc32c none' -d 'check the blocks and the whole file (md5), the blocks only (crc32c), or nothing (none) (default: md5 for a file, crc32c for a folder)'
 complete -c ropewalk-client -l delete -d 'delete in OFILE what the server\'s folder does not have, at most half of it'
 complete -c ropewalk-client -l max-delete -x -d 'with --delete: delete at most N entries, or none (default: half)'
 complete -c ropewalk-client -s n -l dry-run -d 'change nothing; with -v, show what would be done'

@@ -8,7 +8,7 @@ pub(crate) mod rsh;
 mod tree;
 
 pub(crate) use push::STANDARD_INPUT;
-pub(crate) use tree::{TreeConfig, TreeVerify};
+pub(crate) use tree::TreeConfig;
 
 use crate::destination::{self, Destination};
 use crate::progress::style::Style;

@@ -101,6 +101,8 @@ struct State {
     tally: Tally,
     /// Of a folder.
     tree: Option<TreeTally>,
+    /// The file of a folder that is moving.
+    moving: Option<String>,
     /// Of all bytes that are here: for the time left.
     speed: Speed,
     /// Of those that arrived.
@@ -117,6 +119,7 @@ impl Progress {
             resumed: 0,
             tally: Tally::default(),
             tree: None,
+            moving: None,
             speed: Speed::new(Duration::ZERO, 0, TIME_LEFT_MEAN),
             arrival: Speed::new(Duration::ZERO, 0, RATE_TIME),
         };
@@ -132,7 +135,8 @@ impl Progress {
         let speed = Speed::new(now, resumed, TIME_LEFT_MEAN);
         let arrival = Speed::new(now, resumed, RATE_TIME);
         let phase = if resumed > 0 { Phase::Checking } else { Phase::Moving };
-        *state = State { phase, size, md5, resumed, tally, tree: None, speed, arrival };
+        let (tree, moving) = (None, None);
+        *state = State { phase, size, md5, resumed, tally, tree, moving, speed, arrival };
     }
 
     /// The server has offered a folder.
@@ -146,6 +150,17 @@ impl Progress {
         let mut state = lock(&self.state);
         state.size = tally.is_listed.then_some(tally.bytes_known);
         state.tree = Some(tally);
+    }
+
+    /// This file of a folder is moving.
+    pub(crate) fn moves(&self, path: &str) {
+        lock(&self.state).moving = Some(path.to_string());
+    }
+
+    /// The file of a folder that is moving, escaped.
+    pub(crate) fn moving(&self) -> Option<String> {
+        let state = lock(&self.state);
+        state.moving.clone().filter(|_| state.phase == Phase::Moving)
     }
 
     /// The last figures of a folder.
@@ -303,6 +318,7 @@ mod tests {
             resumed: 0,
             tally: tally(100, 1),
             tree: None,
+            moving: None,
             speed: Speed::new(Duration::ZERO, 0, TIME_LEFT_MEAN),
             arrival: Speed::new(Duration::ZERO, 0, RATE_TIME),
         };

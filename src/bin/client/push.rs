@@ -8,7 +8,7 @@ mod source;
 
 pub(crate) use source::Source;
 
-use crate::config::{Config, STANDARD_INPUT, StreamCount, Task, TreeVerify};
+use crate::config::{Config, STANDARD_INPUT, StreamCount, Task};
 use crate::control::Server;
 use crate::interrupt::Interrupt;
 use crate::picture::Collector;
@@ -104,10 +104,6 @@ impl Push<'_> {
             let (shown, size) = (escape(&config.file), self.source.size());
             return Ok(Summary::DryRun { shown, size, is_push: true });
         }
-        if let (Source::Folder { .. }, TreeVerify::Md5) = (self.source, config.tree.verify) {
-            let text = "--verify md5: is for a single file; each block of a folder has a CRC32C";
-            return Err(Error::usage(text));
-        }
         let (server, stream) = Server::find(config, self.supervisor, self.interrupt)?;
         let pushed = self.push_to(&server, stream);
         server.end();
@@ -162,7 +158,7 @@ impl Push<'_> {
             }),
             Source::Folder { state, .. } => Pushed::Folder(Box::new(PushedFolder {
                 top: *state,
-                unchecked: config.tree.verify == TreeVerify::Nothing,
+                verify: config.tree.verify,
                 options: config.tree.options.clone(),
             })),
         };
@@ -324,7 +320,7 @@ impl Push<'_> {
                 same_bytes: outcome.found,
                 time,
                 streams: outcome.streams,
-                is_checked: self.config.tree.verify == TreeVerify::Blocks,
+                is_checked: self.config.tree.verify != Verify::None,
                 is_dry,
                 is_push: true,
                 mended,

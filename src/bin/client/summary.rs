@@ -115,6 +115,9 @@ impl fmt::Display for FetchedTree {
         if self.is_checked {
             f.write_str(", crc32c ok")?;
         }
+        if tree.hashed > 0 {
+            write!(f, ", md5 ok of {}", counted(tree.hashed, "file"))?;
+        }
         if self.same_bytes > 0 {
             write!(f, ", {} found in older files", amount::size(self.same_bytes))?;
         }

@@ -97,7 +97,7 @@ fn tree_from_job(
     tree: TreeJob,
     (shown, trace, rate): (String, bool, Option<Rate>),
 ) -> Result<Transfer> {
-    let TreeJob { streams, top, has_folder, sync, grows, unchecked, options, limits } = tree;
+    let TreeJob { streams, top, has_folder, sync, grows, verify, options, limits } = tree;
     let ((link, timing), streams) = (Link::from_job(streams, job)?, streams.count());
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock => {
@@ -117,7 +117,7 @@ fn tree_from_job(
     let wanted = tree::Wanted {
         streams,
         grows,
-        unchecked,
+        verify,
         rate: rate.clone(),
         trace,
         shown,

@@ -22,7 +22,6 @@ use ropewalk::transfer::classic::pieces;
 use ropewalk::transfer::classic::sink;
 use ropewalk::transfer::link::End;
 use ropewalk::transfer::meter::Reading;
-use ropewalk::transfer::store::journal;
 use ropewalk::transfer::store::tree::MAX_HELD;
 use ropewalk::transfer::timing::Timing;
 use ropewalk::transfer::trace::{Position, Recorder};
@@ -123,7 +122,6 @@ fn confine(transfer: &Transfer) -> sandbox::Report {
             sandbox::confine_receiver(DESCRIPTORS, peers(link))
         }
         Transfer::Tree { link, folder: Some(folder), .. } => {
-            journal::know_boot();
             sandbox::confine_tree_sink(DESCRIPTORS_IN_TREE, folder.as_fd(), peers(link))
         }
     }

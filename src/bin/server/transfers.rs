@@ -288,7 +288,7 @@ impl Transfer {
         if self.volume > Volume::Quiet {
             let moved = match self.size {
                 Some(size) => format!("{} bytes of {size}", tally.bytes),
-                None => format!("{} files, {} bytes", tally.files, tally.bytes),
+                None => format!("{} files, {} bytes sent", tally.files, tally.bytes),
             };
             terminal::log(format_args!(
                 "{} {} {moved} over {} streams in {:.3} s: {words}",
@@ -312,6 +312,7 @@ impl Transfer {
                 | Report::Trace(_)
                 | Report::Stream
                 | Report::Tree(_)
+                | Report::Moving { .. }
                 | Report::Entry { .. } => {}
                 Report::Progress(so_far) => {
                     tally = so_far;

@@ -71,7 +71,11 @@ mod tests {
     /// The longest possible slice.
     fn slice() -> Slice {
         let cell = Cell { bytes: i64::MAX as u64, open: true, marks: [u16::MAX; Mark::ALL.len()] };
-        let position = Position { prefix: i64::MAX as u64, hashed: Some(i64::MAX as u64) };
+        let position = Position {
+            prefix: i64::MAX as u64,
+            hashed: Some(i64::MAX as u64),
+            files: Some(i64::MAX as u64),
+        };
         Slice { at: i64::MAX as u64, position, cells: (0..=254).map(|n| (n, cell)).collect() }
     }
 

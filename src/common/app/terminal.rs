@@ -9,6 +9,7 @@
 
 pub mod prompt;
 
+use crate::codec::columns;
 use crate::codec::json::Value;
 use crate::sys::sync::lock;
 use crate::sys::terminal;
@@ -148,7 +149,7 @@ pub fn draw(layout: impl FnOnce(usize) -> String) {
     let room = columns() - 1;
     let line = layout(room);
     let drawn = redraw(screen.live, &line, room);
-    screen.live = line.chars().count();
+    screen.live = width(&line);
     write(&drawn);
 }
 
@@ -188,8 +189,13 @@ fn redraw(live: usize, line: &str, room: usize) -> String {
     if live > room {
         return format!("\r\x1b[J{line}\r");
     }
-    let rest = live.saturating_sub(line.chars().count());
+    let rest = live.saturating_sub(width(line));
     format!("\r{line}{:rest$}\r", "")
+}
+
+/// Columns of a line. A letter of unknown width counts as one.
+fn width(line: &str) -> usize {
+    columns::width(line).unwrap_or_else(|| line.chars().count())
 }
 
 /// Columns of the window of standard error.
@@ -225,6 +231,7 @@ mod tests {
         assert_eq!(redraw(0, "abc", 39), "\rabc\r");
         assert_eq!(redraw(5, "abc", 39), "\rabc  \r");
         assert_eq!(redraw(5, "", 39), "\r     \r");
+        assert_eq!(redraw(5, "\u{6f22}", 39), "\r\u{6f22}   \r");
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub const HASH_UNIT: u32 = 64 << 10;
 /// Bytes of a hash: a SHA-256, cut.
 pub const HASH_SIZE: usize = 16;
 
+/// Most bytes of which one request asks for the MD5.
+pub const MAX_HASHED: u32 = 32 << 20;
+
 /// Most bytes of entries that one list request may ask for.
 pub const MAX_ROOM: u32 = 64 << 10;
 

@@ -27,6 +27,11 @@ impl Blocks {
         Blocks { partial: [0; BLOCK], total: 0 }
     }
 
+    /// A message of which `total` bytes were fed elsewhere: whole blocks.
+    pub(super) const fn after(total: u64) -> Blocks {
+        Blocks { partial: [0; BLOCK], total }
+    }
+
     /// The message's length so far, in bits modulo 2^64, as both standards count it.
     pub(super) fn bits(&self) -> u64 {
         self.total.wrapping_mul(8)

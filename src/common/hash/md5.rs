@@ -37,6 +37,9 @@ static SINES: [u32; 64] = [
     0xf753_7e82, 0xbd3a_f235, 0x2ad7_d2bb, 0xeb86_d391,
 ];
 
+/// Only after a multiple of so many bytes has a message a state.
+pub const MD5_UNIT: u64 = BLOCK as u64;
+
 /// An MD5 digest in the making (RFC 1321).
 #[derive(Clone)]
 pub struct Md5 {
@@ -48,6 +51,22 @@ impl Md5 {
     /// The digest of the empty message.
     pub const fn new() -> Md5 {
         Md5 { state: START, blocks: Blocks::new() }
+    }
+
+    /// Goes on with a message of `length` bytes that has this state. `None` if the length is no
+    /// multiple of [`MD5_UNIT`].
+    pub fn after(length: u64, state: [u8; 16]) -> Option<Md5> {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(state.chunks_exact(4)) {
+            *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        }
+        (length % MD5_UNIT == 0).then(|| Md5 { state: words, blocks: Blocks::after(length) })
+    }
+
+    /// The state of a message of whole blocks: not its digest, since no padding is in it. Bytes
+    /// that do not fill a block yet are not in it either.
+    pub fn state(&self) -> [u8; 16] {
+        bytes_of(self.state)
     }
 
     /// Appends `bytes` to the message.
@@ -67,12 +86,17 @@ impl Md5 {
         let mut state = self.state;
         let length = self.blocks.bits().to_le_bytes();
         self.blocks.finish(length, |whole| compress(&mut state, whole));
-        let mut digest = [0; 16];
-        for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
-        digest
+        bytes_of(state)
     }
+}
+
+/// The words, each with its low byte first.
+fn bytes_of(state: State) -> [u8; 16] {
+    let mut all = [0; 16];
+    for (bytes, word) in all.chunks_exact_mut(4).zip(state) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    all
 }
 
 impl Default for Md5 {
@@ -264,6 +288,20 @@ mod tests {
                 "{count}"
             );
         }
+    }
+
+    #[test]
+    fn another_digest_goes_on_from_a_state_between_two_blocks() {
+        let message = message(1000);
+        for at in [0, 64, 128, 960] {
+            let mut one = Md5::new();
+            one.update(&message[..at]);
+            let mut other = Md5::after(at as u64, one.state()).unwrap();
+            other.update(&message[at..]);
+            assert_eq!(hex(&other.finish()), md5(&message), "{at}");
+        }
+        assert!(Md5::after(63, [0; 16]).is_none() && Md5::after(65, [0; 16]).is_none());
+        assert_eq!(hex(&Md5::new().state()), "0123456789abcdeffedcba9876543210");
     }
 
     #[test]

@@ -300,7 +300,7 @@ impl Sink {
         let recorder = self.recorder.as_ref()?;
         let Progress { prefix, followed, .. } = self.queue.progress();
         let hashed = followed.filter(|_| self.wanted.verify == Verify::Md5);
-        Some(Report::Trace(recorder.take(Position { prefix, hashed })))
+        Some(Report::Trace(recorder.take(Position { prefix, hashed, files: None })))
     }
 
     fn progress(&self) -> Report {

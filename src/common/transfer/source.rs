@@ -26,6 +26,7 @@ use super::queue::rate::{Rate, Throttle};
 use super::timing::Timing;
 use super::trace::{Position, Recorder};
 use crate::codec::message::report::Report;
+use crate::codec::text::escape;
 use crate::codec::wire::{ErrorCode, Header, LONGEST_REQUEST, MAX_BLOCK, Request};
 use crate::error::{Error, ExitCode, Result};
 use crate::sys::socket::{self, Keepalive};
@@ -70,6 +71,8 @@ pub struct Source {
     throttle: Throttle,
     timing: Timing,
     meter: Meter,
+    /// Of a tree, the name of the file that was asked for last.
+    moving: Mutex<Vec<u8>>,
     /// Whether the file has ended the session.
     ending: Ending,
     /// How often a stream was connected again.
@@ -114,6 +117,7 @@ impl Source {
             throttle,
             timing,
             meter: Meter::default(),
+            moving: Mutex::default(),
             ending: Ending::new()?,
             reconnects: AtomicU32::new(0),
             recorder: None,
@@ -211,6 +215,7 @@ impl Source {
                     report(Report::Lost { text });
                 }
                 report(self.progress());
+                self.moving().map(&mut report);
                 self.take_slice().map(&mut report);
             };
             self.take_slice().map(&mut report);
@@ -230,12 +235,18 @@ impl Source {
     /// What was recorded since the last call, where that is wanted. How much of a file the sink has
     /// without a gap is not known here: it counts what was sent.
     fn take_slice(&self) -> Option<Report> {
-        let position = Position { prefix: self.meter.read().bytes, hashed: None };
+        let position = Position { prefix: self.meter.read().bytes, hashed: None, files: None };
         self.recorder.as_ref().map(|recorder| Report::Trace(recorder.take(position)))
     }
 
     fn progress(&self) -> Report {
         Report::Progress(self.meter.read().into())
+    }
+
+    /// Which file of a tree is moving.
+    fn moving(&self) -> Option<Report> {
+        let name = lock(&self.moving);
+        (!name.is_empty()).then(|| Report::Moving { path: escape(&name) })
     }
 
     /// Keeps stream `number` connected. A thread that panics ends the transfer.
@@ -306,6 +317,10 @@ impl Source {
                         // The codec has checked that the range ends.
                         let range = offset..offset + u64::from(length);
                         answers.range(&Named { name, identity }, range, hash)?;
+                    }
+                    Request::Md5 { name, identity, offset, length, state } => {
+                        let range = offset..offset + u64::from(length);
+                        answers.md5(&Named { name, identity }, range, state)?;
                     }
                     Request::List { name, after, room } => answers.list(name, after, room)?,
                     Request::Finished => return Err(Halt::Finished),

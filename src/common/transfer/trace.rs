@@ -32,9 +32,12 @@ impl Position {
             let more = u128::from(to.saturating_sub(from)) * u128::from(done);
             from + (more / u128::from(whole.max(1))) as u64
         };
+        let part_if_any =
+            |from: Option<u64>, to: Option<u64>| to.map(|to| part(from.unwrap_or(0), to));
         Position {
             prefix: part(self.prefix, other.prefix),
-            hashed: other.hashed.map(|to| part(self.hashed.unwrap_or(0), to)),
+            hashed: part_if_any(self.hashed, other.hashed),
+            files: part_if_any(self.files, other.files),
         }
     }
 }
@@ -148,7 +151,7 @@ mod tests {
         let cell = |bytes| Cell { bytes, open: true, ..Cell::default() };
         Slice {
             at,
-            position: Position { prefix: at, hashed: None },
+            position: Position { prefix: at, ..Position::default() },
             cells: cells.iter().map(|(number, bytes)| (*number, cell(*bytes))).collect(),
         }
     }
@@ -204,7 +207,8 @@ mod tests {
     #[test]
     fn between_two_slices_the_position_moves_evenly() {
         let mut trace = Trace::default();
-        let position = |prefix, hashed| Position { prefix, hashed: Some(hashed) };
+        let position =
+            |prefix, hashed| Position { prefix, hashed: Some(hashed), files: Some(hashed) };
         trace.add(&Slice { at: 100, position: position(1000, 0), ..Slice::default() });
         trace.add(&Slice { at: 500, position: position(1000, 400), ..Slice::default() });
         let hashed: Vec<_> = trace.positions().iter().filter_map(|at| at.hashed).collect();

@@ -73,6 +73,16 @@ fn a_folder_arrives_whole_and_the_next_push_has_nothing_to_do() {
 }
 
 #[test]
+fn a_pushed_file_that_is_longer_than_a_block_is_compared_by_md5_where_that_is_asked_for() {
+    let inbox = Inbox::open("push-folder-md5", &[]);
+    fill(&inbox.scratch);
+    inbox.scratch.write("top/more", &content((128 << 10) + 1));
+    let said = run(inbox.push("top", "in/there").arg("--verify=md5")).succeeded();
+    assert!(said.contains(", crc32c ok, md5 ok of 2 files; 0 same"), "{said}");
+    assert!(facts(&inbox.folder.join("there")) == facts(&inbox.scratch.path("top")));
+}
+
+#[test]
 fn what_the_client_lacks_is_deleted_only_where_the_server_allows_it() {
     let inbox = Inbox::open("push-delete-not", &[]);
     fill(&inbox.scratch);

@@ -20,7 +20,7 @@ const EMPTY: &str = concat!(
 /// The same of an empty folder.
 const FOLDER: &str = concat!(
     r#"{"threads":1,"protocol":2,"push":"folder","folder":"000102030405060708090a0b0c0d0e0f","#,
-    r#""mode":493,"uid":0,"gid":0,"mtime_s":1,"mtime_ns":0,"unchecked":0,"#,
+    r#""mode":493,"uid":0,"gid":0,"mtime_s":1,"mtime_ns":0,"verify":"crc32c","#,
     r#""tree":{"rules":[],"delete":"none","dry_run":0,"checksum":0,"whole":0,"#,
     r#""ignore_existing":0,"update":0,"hard_links":0,"owner":0,"verbose":0},"sync":0}"#
 );

@@ -42,7 +42,7 @@ fn a_folder_is_offered_listed_and_fetched_whole() {
     let (_, said) = line.split_once(" top ").unwrap();
     // A file without bytes takes no request.
     let (full, bytes) = (2 * (files.len() - 2), 2 * files.values().map(Vec::len).sum::<usize>());
-    let expected = format!("{full} files, {bytes} bytes over 2 streams in ");
+    let expected = format!("{full} files, {bytes} bytes sent over 2 streams in ");
     assert!(said.starts_with(&expected) && said.ends_with(" s: complete\n"), "{line} {expected}");
     drop(server);
     proof::nothing_stays(&scratch);
@@ -162,7 +162,7 @@ fn a_lost_session_is_followed_by_another_one_of_the_same_folder() {
     let names = stream.list("", first.folder.identity);
     signal(proof::children(server.running.pid(), 1)[0], libc::SIGKILL);
     let line = server.next_log_line();
-    assert!(line.contains(" top 0 files, 0 bytes over "), "{line}");
+    assert!(line.contains(" top 0 files, 0 bytes sent over "), "{line}");
     // The folder has changed meanwhile, and is the same folder.
     scratch.write("top/new", b"new");
     let second = ask(&server, "top", 1);

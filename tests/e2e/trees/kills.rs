@@ -3,6 +3,7 @@
 
 use crate::support::harness::{Running, content, run, wait_until};
 use crate::support::kills::{Victims, allowed};
+use crate::support::system::signal;
 use crate::support::trees::{Trees, facts, leftovers};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -105,4 +106,33 @@ fn what_a_killed_client_left_goes_with_the_next_run() {
     run(&mut trees.client(&["-n"])).succeeded();
     assert_eq!(leftovers(&trees.here("")).len(), 4, "a dry run changes nothing");
     trees.sync(&[]);
+}
+
+#[test]
+fn the_md5_of_a_resumed_file_covers_what_the_killed_run_had_fetched() {
+    let mut trees = Trees::with_server("tree-md5-resume", &["--idle-timeout", "1"]);
+    trees.write("large", &content(40 << 20));
+    let slow = ["--verify=md5", "--limit-rate", "16M", "--retry-for", "0"];
+    let client = Running::start(&mut trees.client(&slow));
+    // A record of the journal has 28 bytes, and a block 128 KiB.
+    let is_begun = || {
+        let names = fs::read_dir(trees.here("")).into_iter().flatten().flatten();
+        let journal = names
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|extension| extension == "journal"))?;
+        (fs::metadata(journal).ok()?.len() > 28 * 80).then_some(())
+    };
+    wait_until("a quarter of the file", is_begun);
+    signal(client.pid(), libc::SIGKILL);
+    client.finish();
+    let first = trees.server.next_log_line();
+    let said = trees.sync(&["--verify=md5"]);
+    assert!(said.starts_with("1 file, ") && said.contains(", md5 ok of 1 file; "), "{said}");
+    let second = trees.server.next_log_line();
+    let sent = |line: &str| {
+        let (before, _) = line.split_once(" bytes sent").unwrap_or_else(|| panic!("{line}"));
+        before.rsplit(' ').next().and_then(|bytes| bytes.parse::<u64>().ok()).unwrap()
+    };
+    assert!(sent(&first) > 8 << 20 && sent(&second) < 34 << 20, "{first} {second}");
+    assert_eq!(leftovers(&trees.here("")), Vec::<OsString>::new());
 }

@@ -29,11 +29,12 @@ fn fill(trees: &Trees) {
 
 #[test]
 fn every_way_over_the_network_brings_the_same_folder() {
-    let ways: [&[&str]; 6] = [
+    let ways: [&[&str]; 7] = [
         &["--no-sync"],
         &["--single-port"],
         &["--verify", "crc32c"],
         &["--verify", "none"],
+        &["--verify", "md5"],
         &["--limit-rate", "20M"],
         &["--trace", "trace.svg"],
     ];
@@ -55,6 +56,31 @@ fn every_way_over_the_network_brings_the_same_folder() {
     let mut client = trees.scratch.program("client");
     run(client.arg(url).arg(trees.scratch.path("here")).arg("--progress=none")).succeeded();
     trees.assert_equal();
+}
+
+#[test]
+fn each_file_longer_than_a_block_is_compared_by_md5_where_that_is_asked_for() {
+    let trees = trees("tree-md5");
+    trees.write("block", &content(128 << 10));
+    trees.write("more", &content((128 << 10) + 1));
+    let said = trees.sync(&["--verify=md5", "--no-sync"]);
+    assert!(said.contains(", crc32c ok, md5 ok of 2 files; 0 same"), "{said}");
+    let said = trees.sync(&["--verify=md5"]);
+    assert!(said.contains(", crc32c ok; 64 same"), "what is there is not read: {said}");
+    fs::remove_dir_all(trees.here("")).unwrap();
+    let said = trees.sync(&[]);
+    assert!(said.contains(", crc32c ok; 0 same"), "{said}");
+}
+
+#[test]
+fn the_picture_of_a_folder_has_a_lane_of_its_files() {
+    let trees = trees("tree-picture");
+    let picture = trees.scratch.path("picture.svg");
+    trees.sync(&["--trace", picture.to_str().unwrap()]);
+    let svg = fs::read_to_string(picture).unwrap();
+    assert!(svg.contains(">files a second</text>"), "{svg}");
+    assert_eq!(svg.matches("class=\"files\"").count(), 1);
+    assert_eq!(svg.matches("class=\"row\"").count(), 4);
 }
 
 #[test]
@@ -267,7 +293,6 @@ fn a_folder_onto_a_file_or_standard_output_is_refused_before_bytes_move() {
     let missing = trees.scratch.path("no/such/parent");
     let outcome = run(&mut trees.scratch.client(trees.server.address, 2, "there", missing));
     outcome.failed(SYSTEM, "client", "No such file or directory");
-    trees.fetch(&["--verify", "md5"]).failed(USAGE, "client", "--verify md5");
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) fn read_block(mut source: &TcpStream, bytes: &mut Vec<u8>) -> io::Res
             Err(error) => return Err(error),
         }
     }
-    let is_alone = matches!(bytes[0], 2 | 5); // a hole, or "same": no payload follows
+    let is_alone = matches!(bytes[0], 2 | 5 | 9); // no payload follows a hole, "same" or an MD5
     let length = u32::from_be_bytes(bytes[4..8].try_into().unwrap());
     let length = if is_alone { 0 } else { u64::from(length) };
     // Memory is taken for bytes that come: where a source says words instead of a block, these

@@ -22,18 +22,7 @@ pub(crate) struct TreeConfig {
     /// Whether the server leaves out what is mounted in the folder.
     pub(crate) one_file_system: bool,
     /// How to check the bytes.
-    pub(crate) verify: TreeVerify,
-}
-
-/// How the bytes of a folder are checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TreeVerify {
-    /// Each block has a CRC32C.
-    Blocks,
-    /// Not at all.
-    Nothing,
-    /// By an MD5 that was asked for by name: there is none for a folder.
-    Md5,
+    pub(crate) verify: Verify,
 }
 
 impl TreeConfig {
@@ -75,14 +64,11 @@ fn delete(arguments: &Arguments) -> Result<Delete> {
     }
 }
 
-/// A word that is none is refused where the option for files is read.
-fn verify(arguments: &Arguments) -> TreeVerify {
+/// A folder is checked by MD5 only where that is asked for by name. A word that is none is refused
+/// where the option for files is read.
+fn verify(arguments: &Arguments) -> Verify {
     let word = arguments.value("verify").and_then(OsStr::to_str);
-    match word.and_then(Verify::from_word) {
-        Some(Verify::Md5) => TreeVerify::Md5,
-        Some(Verify::None) => TreeVerify::Nothing,
-        Some(Verify::Crc32c) | None => TreeVerify::Blocks,
-    }
+    word.and_then(Verify::from_word).unwrap_or(Verify::Crc32c)
 }
 
 /// The patterns, in the order in which they were typed.
@@ -146,6 +132,18 @@ mod tests {
         }
         let long = format!("--exclude={}", "x".repeat(4000));
         assert!(config(&[long.as_str(); 6]).is_ok() && config(&[long.as_str(); 7]).is_err());
+    }
+
+    #[test]
+    fn a_folder_is_checked_by_md5_only_where_that_is_asked_for_by_name() {
+        for (words, verify) in [
+            (&[][..], Verify::Crc32c),
+            (&["--verify=md5"], Verify::Md5),
+            (&["--verify=crc32c"], Verify::Crc32c),
+            (&["--verify=none"], Verify::None),
+        ] {
+            assert_eq!(config(words).unwrap().verify, verify, "{words:?}");
+        }
     }
 
     #[test]

@@ -66,6 +66,7 @@ impl Fetch<'_> {
                 }
                 Report::Trace(slice) => self.collector.add(slice),
                 Report::Tree(tally) => self.progress.update_tree(*tally),
+                Report::Moving { path } => self.progress.moves(path),
                 Report::Entry { act, path, reason } => {
                     self.tell(*act, path, reason.as_deref());
                     continue; // not the last word

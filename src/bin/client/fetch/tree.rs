@@ -7,11 +7,12 @@ use super::Fetch;
 use super::offered::Offered;
 use super::receiver::Received;
 use super::transfer::Transfer;
-use crate::config::{StreamCount, TreeVerify};
+use crate::config::StreamCount;
 use crate::control::{Server, TreeOffer};
 use crate::session_guard::SessionGuard;
 use crate::summary::FetchedTree;
 use ropewalk::codec::message::receiver_job::TreeJob;
+use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::text::escape;
 use ropewalk::error::{Error, ExitCode, Result};
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -32,13 +33,9 @@ pub(super) fn run(
     offer: &TreeOffer,
     guard: &SessionGuard,
 ) -> Result<FetchedTree> {
-    if fetch.config.tree.verify == TreeVerify::Md5 {
-        let text = "--verify md5: is for a single file; each block of a folder has a CRC32C";
-        return Err(Error::usage(text));
-    }
     let shown = escape(path.as_os_str().as_bytes());
-    let folder =
-        open(path, fetch.config.tree.options.dry_run).map_err(|error| explain(&error, &shown))?;
+    let is_dry = fetch.config.tree.options.dry_run;
+    let folder = open(path, is_dry).map_err(|error| explain(&error, &shown, is_dry))?;
     fetch.progress.begin_tree();
     let transfer = Transfer { fetch, server, offer: Offered::Tree(offer), guard };
     let job = transfer.tree_job(job(&transfer, offer, folder.is_some()), &shown);
@@ -52,7 +49,7 @@ pub(super) fn run(
         same_bytes: tally.same,
         time: fetch.begun.elapsed(),
         streams: tally.streams,
-        is_checked: fetch.config.tree.verify == TreeVerify::Blocks,
+        is_checked: fetch.config.tree.verify != Verify::None,
         is_dry: fetch.config.tree.options.dry_run,
         is_push: false,
         mended,
@@ -88,8 +85,13 @@ fn open_folder(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path)
 }
 
-fn explain(error: &io::Error, shown: &str) -> Error {
+fn explain(error: &io::Error, shown: &str, is_dry: bool) -> Error {
     match error.raw_os_error() {
+        Some(libc::EACCES) if is_dry => {
+            let text = format!("{shown}: this folder, with which to compare, cannot be read");
+            Error::new(ExitCode::System, text)
+                .advise("a dry run changes no mode: chmod u+rwx the folder, or leave out --dry-run")
+        }
         Some(libc::ENOTDIR) => {
             let text = format!("{shown}: is not a folder, and the server has a folder");
             Error::new(ExitCode::System, text)
@@ -106,7 +108,7 @@ fn job(transfer: &Transfer<'_>, offer: &TreeOffer, has_folder: bool) -> TreeJob 
         has_folder,
         sync: config.start_options.sync,
         grows: config.streams == StreamCount::Auto,
-        unchecked: config.tree.verify == TreeVerify::Nothing,
+        verify: config.tree.verify,
         options: config.tree.options.clone(),
         limits: None,
     }
@@ -117,5 +119,22 @@ fn with_hint(error: Error, fetch: &Fetch<'_>) -> Error {
     match fetch.interrupt.error() {
         Some(interrupted) => interrupted,
         None => error.advise(format_args!("to continue: {}", fetch.config.command)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_names_the_folder_that_it_cannot_read_and_says_what_to_do() {
+        let denied = io::Error::from_raw_os_error(libc::EACCES);
+        let error = explain(&denied, "photos", true);
+        assert_eq!(error.code(), ExitCode::System);
+        let words = error.to_string();
+        assert!(words.starts_with("photos: this folder, with which to compare"), "{words}");
+        assert!(words.contains("chmod u+rwx") && words.contains("--dry-run"), "{words}");
+        let words = explain(&denied, "photos", false).to_string();
+        assert_eq!(words, "photos: Permission denied");
     }
 }

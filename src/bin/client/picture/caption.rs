@@ -119,7 +119,7 @@ mod tests {
             let hashed = behind.map(|behind| prefix.saturating_sub(behind));
             trace.add(&Slice {
                 at: (second + 1) * 1000,
-                position: Position { prefix, hashed },
+                position: Position { prefix, hashed, files: None },
                 cells: (0..streams).map(|stream| (stream, cell(stream, second))).collect(),
             });
         }

@@ -1,5 +1,5 @@
-//! The charts with an axis: the rate and the number of all streams, and how far the MD5 was
-//! behind.
+//! The charts with an axis: the rate and the number of all streams, the files of a folder, and how
+//! far the MD5 was behind.
 
 #![forbid(unsafe_code)]
 
@@ -117,6 +117,34 @@ pub(super) fn md5(svg: &mut Svg, frame: Frame, trace: &Trace) {
     area(svg, "md5", frame, trace, &behind, most);
     let at = (frame.left, frame.top - GAP);
     svg.words("name", at, Anchor::Start, "bytes not yet in the MD5, MiB");
+}
+
+/// Files of a folder that were done in each column, a second.
+fn files_a_second(trace: &Trace) -> Vec<f64> {
+    let mut before = 0;
+    let done = trace.positions().iter().map(|position| position.files.unwrap_or(0));
+    times(trace)
+        .zip(done)
+        .map(|((from, to), done)| {
+            let more = done.saturating_sub(std::mem::replace(&mut before, done));
+            more as f64 * 1000.0 / (to - from).max(1) as f64
+        })
+        .collect()
+}
+
+/// Draws how many files of a folder were done a second.
+pub(super) fn files(svg: &mut Svg, frame: Frame, trace: &Trace) {
+    let rates = files_a_second(trace);
+    let most = rates.iter().copied().fold(1.0, f64::max);
+    axis(svg, frame, &[0.0, most], most);
+    area(svg, "files", frame, trace, &rates, most);
+    let at = (frame.left, frame.top - GAP);
+    svg.words("name", at, Anchor::Start, "files a second");
+}
+
+/// Whether the transfer was one of a folder.
+pub(super) fn has_files(trace: &Trace) -> bool {
+    trace.positions().iter().any(|position| position.files.is_some())
 }
 
 /// Whether the receiver made an MD5.

@@ -1,5 +1,5 @@
 //! The picture of a transfer, from top to bottom: title and outcome, the rate of all streams,
-//! a row for each stream, the MD5, the time axis, the legend and the caption. A pure function
+//! a row for each stream, the files of a folder, the MD5, the time axis, the legend and the caption. A pure function
 //! of the trace.
 
 #![forbid(unsafe_code)]
@@ -23,7 +23,7 @@ const HEAD: f64 = 112.0;
 const TOTAL: f64 = 140.0;
 const ALL_ROWS: f64 = 560.0;
 const ROW: (f64, f64) = (2.5, 16.0);
-const MD5: f64 = 44.0;
+const LANE: f64 = 44.0;
 const BETWEEN: f64 = 34.0;
 const FOOT: f64 = 112.0;
 
@@ -45,7 +45,7 @@ const STYLE: &str = "text{font-family:sans-serif;font-size:11px;fill:#333}\
     .title{font-size:17px;font-weight:bold;fill:#111}.said{font-size:12px}\
     .failed{font-size:12px;fill:#b3261e}.name{font-weight:bold}.number{fill:#555}\
     .count{fill:#9a4d00}.caption{font-size:13px;font-weight:bold;fill:#111}\
-    .grid{stroke:#d9d9d9;stroke-width:1}.sum{fill:#3f87cb}.md5{fill:#8a63b8}\
+    .grid{stroke:#d9d9d9;stroke-width:1}.sum{fill:#3f87cb}.md5{fill:#8a63b8}.files{fill:#5a9e6f}\
     .open{fill:none;stroke:#c76a10;stroke-width:1.5;stroke-dasharray:5 3}\
     .idle{fill:#f4ead8;stroke:#f4ead8}rect{stroke-width:0}.broken{fill:none;stroke:#d0211c;stroke-width:2}\
     .stalled{fill:#d0211c}.reopened{fill:#1e8a3c;stroke:#fff;stroke-width:.5}\
@@ -81,8 +81,11 @@ impl Picture {
         let total = part(HEAD, TOTAL);
         let height = (ALL_ROWS / streams.max(1.0)).clamp(ROW.0, ROW.1) * streams;
         let all = part(total.bottom() + BETWEEN, height);
-        let md5 = chart::has_md5(trace).then(|| part(all.bottom() + BETWEEN, MD5));
-        let bottom = md5.map_or(all.bottom(), |md5| md5.bottom());
+        let below = |above: Frame| part(above.bottom() + BETWEEN, LANE);
+        let files = chart::has_files(trace).then(|| below(all));
+        let last = files.unwrap_or(all);
+        let md5 = chart::has_md5(trace).then(|| below(last));
+        let bottom = md5.unwrap_or(last).bottom();
 
         let mut svg = Svg::new(WIDTH, bottom + FOOT, &style(), GROUND);
         svg.title(&format!("Trace of {}: {}", self.title, self.outcome));
@@ -98,6 +101,9 @@ impl Picture {
         chart::total(&mut svg, total, trace);
         words(&mut svg, "name", all.top - 6.0, "each stream, by its number");
         rows::draw(&mut svg, all, trace, fastest);
+        if let Some(files) = files {
+            chart::files(&mut svg, files, trace);
+        }
         if let Some(md5) = md5 {
             chart::md5(&mut svg, md5, trace);
         }

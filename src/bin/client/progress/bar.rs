@@ -6,7 +6,7 @@
 use super::{Phase, Snapshot};
 use ropewalk::app::report::TreeTally;
 use ropewalk::codec::amount;
-use ropewalk::codec::text::escape_limited;
+use ropewalk::codec::columns::{cut_middle, width};
 
 /// Between two fields.
 const GAP: &str = "  ";
@@ -53,9 +53,12 @@ pub(super) fn line(now: &Snapshot, name: &str, columns: usize) -> String {
     }
     let mut left = columns.saturating_sub(used);
     let has_gauge = !chosen[0].is_empty();
-    let name = if has_gauge { fitting(name, left) } else { String::new() };
+    let name = match has_gauge || now.tree.is_some() {
+        true => fitting(name, left, has_gauge),
+        false => String::new(),
+    };
     if !name.is_empty() {
-        left -= name.len() + GAP.len();
+        left -= width(&name).unwrap_or(left) + GAP.len();
     }
     let gauge = match share(now) {
         Some(share) if has_gauge => draw_gauge(share, (LEAST_GAUGE + left).min(WIDEST_GAUGE)),
@@ -65,15 +68,18 @@ pub(super) fn line(now: &Snapshot, name: &str, columns: usize) -> String {
     words.filter(|form| !form.is_empty()).collect::<Vec<&str>>().join(GAP)
 }
 
-/// As much of `name` as fits into the `left` columns beside the smallest gauge. Empty if that
-/// is too little, or if the name has letters of unknown width.
-fn fitting(name: &str, left: usize) -> String {
-    let beside = |gauge: usize| left.saturating_sub(gauge - LEAST_GAUGE + GAP.len());
-    match beside(GAUGE_BEFORE_PART_OF_NAME) {
-        _ if !name.is_ascii() => String::new(),
-        _ if name.len() <= beside(GAUGE_BEFORE_NAME) => name.to_string(),
-        room if room >= LEAST_NAME => escape_limited(name.replace("\\\\", "\\").as_bytes(), room),
-        _ => String::new(),
+/// As much of `name` as fits into the `left` columns, beside the smallest gauge where there is one.
+/// Empty if that is too little, or if the name has letters of unknown width.
+fn fitting(name: &str, left: usize, has_gauge: bool) -> String {
+    let beside = |gauge: usize| {
+        let more = if has_gauge { gauge - LEAST_GAUGE } else { 0 };
+        left.saturating_sub(more + GAP.len())
+    };
+    match (width(name), beside(GAUGE_BEFORE_PART_OF_NAME)) {
+        (None, _) => String::new(),
+        (Some(width), _) if width <= beside(GAUGE_BEFORE_NAME) => name.to_string(),
+        (Some(_), room) if room >= LEAST_NAME => cut_middle(name, room),
+        (Some(_), _) => String::new(),
     }
 }
 
@@ -215,9 +221,17 @@ mod tests {
         }
     }
 
+    const NAMES: [&str; 5] = [
+        "",
+        "f",
+        "a \\\\ name of some length, with \\x1b in it",
+        "\u{6f22}\u{5b57}/of/some/length/\u{6f22}\u{5b57}\u{6f22}\u{5b57}\u{6f22}\u{5b57}.txt",
+        "\u{5d0}\u{1f600}",
+    ];
+
     /// The line in a window of so many columns. The last column stays free.
     fn in_window(now: &Snapshot, columns: usize) -> String {
-        line(now, "\u{fc}", columns - 1)
+        line(now, "", columns - 1)
     }
 
     #[test]
@@ -252,8 +266,24 @@ mod tests {
         let long = "abcdefghij".repeat(5);
         assert!(line(&now, &long, 79).starts_with("[==="));
         let part = line(&now, &long, 110);
-        assert!(part.starts_with("abcdefg") && part.contains("...  [==="), "{part}");
+        assert!(part.starts_with("abcd") && part.contains("..."), "{part}");
+        assert!(part.contains("ghij  [==="), "{part}");
         assert!(line(&now, &long, 200).starts_with(&format!("{long}  [===")));
+    }
+
+    #[test]
+    fn a_folder_shows_the_file_that_is_moving_before_its_size_is_known() {
+        let tree = TreeTally { files: 12, files_known: 40, ..TreeTally::default() };
+        let (size, seconds_left, resent) = (None, None, 0);
+        let now = Snapshot { tree: Some(tree), size, seconds_left, resent, ..moving() };
+        let figures = "450 MiB  88.7 MiB/s  12 of 40+ files  4 streams";
+        assert_eq!(line(&now, "photos/a.jpg", 79), format!("photos/a.jpg  {figures}"));
+        let path = "photos/2026/november/at the sea/image-0001.jpg";
+        assert_eq!(line(&now, path, 79), format!("photos/20...sea/image-0001.jpg  {figures}"));
+        assert_eq!(line(&now, path, figures.len() + 10), figures);
+        assert_eq!(line(&now, "\u{6f22}\u{5b57}", 79), format!("\u{6f22}\u{5b57}  {figures}"));
+        let listed = Snapshot { size: Some(1 << 30), ..now };
+        assert!(line(&listed, "a.jpg", 110).starts_with("a.jpg  [=="));
     }
 
     #[test]
@@ -280,13 +310,15 @@ mod tests {
             ..moving()
         };
         let unknown = Snapshot { size: None, seconds_left: None, ..moving() };
-        for now in [moving(), large, unknown] {
+        let folder = Snapshot { tree: Some(TreeTally::default()), ..unknown };
+        for now in [moving(), large, unknown, folder] {
             for phase in [Phase::Asking, Phase::Moving, Phase::Lost, Phase::Checking, Phase::Saving]
             {
                 for columns in 0..250 {
-                    for name in ["", "f", "a \\\\ name of some length, with \\x1b in it"] {
+                    for name in NAMES {
                         let line = line(&Snapshot { phase, ..now }, name, columns);
-                        assert!(line.is_ascii() && line.len() <= columns, "{columns}: {line}");
+                        let is_within = width(&line).is_some_and(|width| width <= columns);
+                        assert!(is_within, "{columns}: {line}");
                     }
                 }
             }

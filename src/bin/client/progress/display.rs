@@ -111,7 +111,11 @@ impl Wakeup {
 fn show(style: Style, name: &str, progress: &Progress) {
     let now = progress.snapshot();
     match style {
-        Style::Bar => terminal::draw(|columns| bar::line(&now, name, columns)),
+        Style::Bar => {
+            let moving = progress.moving();
+            let name = moving.as_deref().unwrap_or(name);
+            terminal::draw(|columns| bar::line(&now, name, columns));
+        }
         Style::Plain => terminal::log(format_args!("{name}: {}", bar::sentence(&now))),
         Style::Json => terminal::print_object(&json::progress(&now)),
         Style::None => {}

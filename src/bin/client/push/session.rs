@@ -163,6 +163,7 @@ impl<'a> Session<'a> {
                 }
                 Report::Stream => self.server.children().map_or(Ok(()), |all| all.want())?,
                 Report::Trace(slice) => self.push.collector.add(slice),
+                Report::Moving { path } => self.push.progress.moves(path),
                 Report::Lost { text } => {
                     self.push.progress.server_lost();
                     let since = *lost_since.get_or_insert_with(Instant::now);

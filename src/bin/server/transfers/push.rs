@@ -183,7 +183,7 @@ impl Transfers {
                     has_folder: push.prepared.folder.is_some(),
                     sync,
                     grows,
-                    unchecked: push.folder.unchecked,
+                    verify: push.folder.verify,
                     options: push.folder.options.clone(),
                     limits,
                 }))
@@ -343,7 +343,8 @@ impl Push {
         while let Ok(Some(report)) = worker.reports.next_report() {
             match report {
                 Report::Confined { text } => self.log_rights(&text),
-                Report::Lost { .. } | Report::Trace(_) | Report::Stream => {}
+                Report::Lost { .. } | Report::Trace(_) | Report::Stream | Report::Moving { .. } => {
+                }
                 Report::Progress(tally) => {
                     self.reached(&mut reported, tally, content);
                     if reported.last.is_none() && !content.has_room(&self.space) {

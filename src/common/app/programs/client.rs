@@ -66,7 +66,7 @@ pub static CLIENT: Program = Program {
                     short: None,
                     long: "verify",
                     value: Some("md5|crc32c|none"),
-                    help: "check the blocks and the whole file (md5), the blocks only (crc32c), or nothing (none) (default: md5)",
+                    help: "check the blocks and the whole file (md5), the blocks only (crc32c), or nothing (none) (default: md5 for a file, crc32c for a folder)",
                 },
             ],
         },

@@ -160,6 +160,8 @@ impl Outcome {
             ]
             .map(|(key, number)| (key, Value::from_u64(number))),
         );
+        let hashed = Some(tree.hashed).filter(|files| *files > 0);
+        members.extend(hashed.map(|files| ("hashed", Value::from_u64(files))));
         members.push(("delete_refused", from_flag(tree.is_delete_refused)));
         let entries = self.entries.iter().map(OutcomeEntry::to_json).collect();
         members.push(("entries", Value::Array(entries)));
@@ -189,6 +191,7 @@ impl Outcome {
                 skipped: fields.number("skipped")?,
                 deleted: fields.number("deleted")?,
                 refused: fields.number("refused")?,
+                hashed: fields.number_if_any("hashed")?.unwrap_or(0),
                 is_delete_refused: fields.flag("delete_refused")?,
             },
             streams: fields.number("streams")?,

@@ -6,7 +6,7 @@
 //!  "mtime_s":1700000000,"mtime_ns":5,"tag":"...","verify":"md5","sync":1,"restart":0,"whole":0}
 //! {"threads":4,"protocol":2,"push":"file","piped":1,"tag":"...","verify":"md5","sync":1,"restart":1,"whole":1}
 //! {"threads":4,"protocol":2,"push":"folder","folder":"303132333435...","mode":493,"uid":0,
-//!  "gid":0,"mtime_s":1700000000,"mtime_ns":5,"unchecked":0,"sync":1,"tree":{...}}
+//!  "gid":0,"mtime_s":1700000000,"mtime_ns":5,"verify":"crc32c","sync":1,"tree":{...}}
 //!
 //! {"protocol":2,"port":46687,"session":"59843ddebe0a...","threads":4,"resumed":0}
 //! {"protocol":2,"up_to_date":true}
@@ -84,8 +84,8 @@ pub struct Known {
 pub struct PushedFolder {
     /// The folder itself.
     pub top: FolderState,
-    /// Whether blocks need no checksum.
-    pub unchecked: bool,
+    /// How its files are checked.
+    pub verify: Verify,
     /// How to compare, and what to do.
     pub options: TreeOptions,
 }
@@ -125,7 +125,7 @@ impl PushRequest {
                 members.extend(folder.top.members());
                 members.extend(folder.top.mtime.members());
                 members.extend([
-                    ("unchecked", from_flag(folder.unchecked)),
+                    ("verify", Value::from(folder.verify.word())),
                     ("tree", folder.options.to_json()),
                 ]);
             }
@@ -173,8 +173,7 @@ impl PushedFile {
             name: fields.has("name").then(|| bytes("name", MAX_NAME)).transpose()?,
             known,
             tag: bytes("tag", MAX_OPAQUE)?,
-            verify: Verify::from_word(fields.text("verify")?)
-                .ok_or_else(|| fields.invalid("verify"))?,
+            verify: Verify::from_fields(fields)?,
             restart: fields.flag("restart")?,
             whole: fields.flag("whole")?,
         })
@@ -198,7 +197,7 @@ impl PushedFolder {
         let options = body.get("tree").ok_or_else(|| fields.invalid("tree"))?;
         Ok(PushedFolder {
             top: FolderState::from_members(body).ok_or_else(|| fields.invalid("folder"))?,
-            unchecked: fields.flag("unchecked")?,
+            verify: Verify::from_fields(fields)?,
             options: TreeOptions::from_json(options)?,
         })
     }
@@ -282,7 +281,7 @@ mod tests {
 
     const FOLDER: &str = concat!(
         r#"{"threads":4,"protocol":2,"push":"folder","folder":"000102030405060708090a0b0c0d0e0f","#,
-        r#""mode":493,"uid":0,"gid":7,"mtime_s":-5,"mtime_ns":9,"unchecked":0,"#,
+        r#""mode":493,"uid":0,"gid":7,"mtime_s":-5,"mtime_ns":9,"verify":"md5","#,
         r#""tree":{"rules":["-2a"],"delete":"none","dry_run":0,"checksum":0,"whole":0,"#,
         r#""ignore_existing":0,"update":0,"hard_links":0,"owner":0,"verbose":1},"sync":0,"#,
         r#""previous":"59843ddebe0a9675580d96b8bfb4b196"}"#
@@ -325,7 +324,7 @@ mod tests {
     fn a_key_that_is_missing_or_wrong_is_named() {
         let file = ["threads", "size", "stored", "tag", "verify", "restart", "whole", "sync"];
         let file = file.map(|key| (FILE, key));
-        let folder = ["unchecked", "sync"].map(|key| (FOLDER, key));
+        let folder = ["verify", "sync"].map(|key| (FOLDER, key));
         for (text, key) in file.into_iter().chain(folder) {
             let at = text.rfind(&format!("\"{key}\"")).unwrap();
             let lacking = format!("{}\"other\"{}", &text[..at], &text[at + key.len() + 2..]);

@@ -78,8 +78,8 @@ pub struct TreeJob {
     pub sync: bool,
     /// As for a file.
     pub grows: bool,
-    /// Whether blocks need no checksum.
-    pub unchecked: bool,
+    /// How to check the bytes.
+    pub verify: Verify,
     /// How to compare, and what to do.
     pub options: TreeOptions,
     /// What a source that is not trusted may have done here; `None` for any.
@@ -163,7 +163,7 @@ impl ReceiverJob {
                     ("protocol", Value::from_u64(2)),
                     ("grows", from_flag(tree.grows)),
                     trace,
-                    ("unchecked", from_flag(tree.unchecked)),
+                    ("verify", Value::from(tree.verify.word())),
                     ("tree", tree.options.to_json()),
                 ]);
                 members.extend(tree.limits.iter().flat_map(TreeLimits::members));
@@ -201,8 +201,7 @@ impl ReceiverJob {
                 size: fields.number("size")?,
                 is_open_ended: fields.flag_if_any("open_ended")?,
                 grows: fields.flag_if_any("grows")?,
-                verify: Verify::from_word(fields.text("verify")?)
-                    .ok_or_else(|| fields.invalid("verify"))?,
+                verify: Verify::from_fields(&fields)?,
             },
             _ => return Err(fields.invalid("protocol")),
         };
@@ -224,7 +223,7 @@ impl TreeJob {
             has_folder: fields.flag("has_folder")?,
             sync: fields.flag("sync")?,
             grows: fields.flag("grows")?,
-            unchecked: fields.flag("unchecked")?,
+            verify: Verify::from_fields(fields)?,
             options: TreeOptions::from_json(options)?,
             limits: fields
                 .has("max_entries")
@@ -275,7 +274,7 @@ mod tests {
         r#""session":"59843ddebe0a9675580d96b8bfb4b196","threads":4,"single_port":0,"#,
         r#""folder":"000102030405060708090a0b0c0d0e0f","mode":493,"uid":0,"gid":7,"#,
         r#""mtime_s":-5,"mtime_ns":9,"has_folder":1,"sync":1,"shown":"out","protocol":2,"#,
-        r#""grows":0,"trace":0,"unchecked":0,"#,
+        r#""grows":0,"trace":0,"verify":"crc32c","#,
         r#""tree":{"rules":["-2a"],"delete":"none","dry_run":0,"checksum":0,"whole":0,"#,
         r#""ignore_existing":0,"update":0,"hard_links":0,"owner":0,"verbose":1}}"#
     );
@@ -293,7 +292,7 @@ mod tests {
         let limits = TreeLimits { max_size: 7, max_entries: 8, umask: 0o22, any_link: false };
         assert_eq!(tree.limits, Some(limits));
         assert!(survives(&limited));
-        for key in ["folder", "has_folder", "sync", "unchecked", "mtime_s"] {
+        for key in ["folder", "has_folder", "sync", "verify", "mtime_s"] {
             assert!(read(&TREE.replace(&format!("\"{key}\""), "\"other\"")).is_err(), "{key}");
         }
     }

@@ -21,6 +21,11 @@ pub enum Report {
     Progress(Tally),
     /// The figures of a tree; after each [`Report::Progress`], and before [`Report::Done`].
     Tree(TreeTally),
+    /// The file of a tree that is moving now, or one of them.
+    Moving {
+        /// Its path from the top of the tree, escaped.
+        path: String,
+    },
     /// What became of an entry of a tree.
     Entry {
         /// What was done.
@@ -77,6 +82,8 @@ pub struct TreeTally {
     pub deleted: u64,
     /// Entries that could not be had.
     pub refused: u64,
+    /// Files whose MD5 is that of the source's.
+    pub hashed: u64,
     /// Whether a limit has kept entries from being deleted.
     pub is_delete_refused: bool,
 }
@@ -132,6 +139,7 @@ impl TreeTally {
         ];
         let mut members = vec![("state", Value::from("tree"))];
         members.extend(numbers.map(|(key, number)| (key, Value::from_u64(number))));
+        members.extend(some_if_any(self.hashed).map(|files| ("hashed", Value::from_u64(files))));
         members.push(("listed", from_flag(self.is_listed)));
         members.push(("delete_refused", from_flag(self.is_delete_refused)));
         members
@@ -147,6 +155,7 @@ impl TreeTally {
             skipped: fields.number("skipped")?,
             deleted: fields.number("deleted")?,
             refused: fields.number("refused")?,
+            hashed: fields.number_if_any("hashed")?.unwrap_or(0),
             is_delete_refused: fields.flag("delete_refused")?,
         })
     }
@@ -278,6 +287,9 @@ impl Report {
                 members.extend(reason.as_deref().map(|reason| ("reason", Value::from(reason))));
                 members
             }
+            Report::Moving { path } => {
+                vec![("state", Value::from("moving")), ("path", Value::from(path.as_str()))]
+            }
             Report::Trace(slice) => {
                 let mut members = vec![("state", Value::from("trace"))];
                 members.extend(slice.members());
@@ -320,6 +332,7 @@ impl Report {
                 let reason = fields.has("reason").then(|| fields.text("reason")).transpose()?;
                 Ok(Report::Entry { act, path, reason: reason.map(str::to_string) })
             }
+            "moving" => Ok(Report::Moving { path: fields.text("path")?.to_string() }),
             "trace" => Slice::from_fields(&fields).map(Report::Trace),
             "lost" => Ok(Report::Lost { text: text()? }),
             "stream" => Ok(Report::Stream),
@@ -349,8 +362,9 @@ mod tests {
         r#""md5":"781e5e245d69b566979b86e28d23f2c7"}"#
     );
 
-    const OTHERS: [&str; 13] = [
+    const OTHERS: [&str; 16] = [
         r#"{"state":"tree","files":3,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"listed":1,"delete_refused":0}"#,
+        r#"{"state":"tree","files":3,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"hashed":2,"listed":1,"delete_refused":0}"#,
         r#"{"state":"entry","act":"file","path":"a/b"}"#,
         r#"{"state":"entry","act":"refused","path":"a/c","reason":"No space left on device"}"#,
         r#"{"state":"confined","text":"no core dumps: applied"}"#,
@@ -360,6 +374,8 @@ mod tests {
         r#"{"state":"progress","bytes":8,"streams":8,"offset":1,"again":0,"same":7}"#,
         r#"{"state":"trace","at":1200,"prefix":4096,"hashed":1024,"rows":[[0,131072,1],[1,65536,1,0,0,0,1]]}"#,
         r#"{"state":"trace","at":0,"prefix":0,"rows":[]}"#,
+        r#"{"state":"trace","at":9,"prefix":0,"files":7,"rows":[]}"#,
+        r#"{"state":"moving","path":"a/b"}"#,
         r#"{"state":"lost","text":"Connection refused"}"#,
         r#"{"state":"stream"}"#,
         r#"{"state":"failed","code":3,"text":"stream 3: Connection reset by peer"}"#,

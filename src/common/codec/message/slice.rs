@@ -1,7 +1,7 @@
 //! A slice of a trace in a report. With 255 streams it takes at most 16 KiB.
 //!
 //! ```text
-//! "at":1200,"prefix":4096,"hashed":1024,"rows":[[STREAM,BYTES,OPEN,MARKS...],...]
+//! "at":1200,"prefix":4096,"hashed":1024,"files":7,"rows":[[STREAM,BYTES,OPEN,MARKS...],...]
 //! ```
 
 #![forbid(unsafe_code)]
@@ -61,10 +61,12 @@ impl Cell {
 /// How far a transfer was at the end of an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
-    /// Bytes from the start of the file without a gap.
+    /// Bytes from the start of the file without a gap; of a folder, all that are written.
     pub prefix: u64,
     /// How many of them are in the MD5, if there is one.
     pub hashed: Option<u64>,
+    /// Of a folder, files that are done.
+    pub files: Option<u64>,
 }
 
 /// What happened in one interval, which begins where the last slice ended.
@@ -81,10 +83,12 @@ pub struct Slice {
 impl Slice {
     /// The members of a report with this slice.
     pub(super) fn members(&self) -> Vec<(&'static str, Value)> {
-        let Position { prefix, hashed } = self.position;
+        let Position { prefix, hashed, files } = self.position;
         let mut members =
             vec![("at", Value::from_u64(self.at)), ("prefix", Value::from_u64(prefix))];
-        members.extend(hashed.map(|hashed| ("hashed", Value::from_u64(hashed))));
+        for (key, number) in [("hashed", hashed), ("files", files)] {
+            members.extend(number.map(|number| (key, Value::from_u64(number))));
+        }
         let rows = self.cells.iter().map(|(stream, cell)| {
             let mut row = vec![u64::from(*stream), cell.bytes, cell.open.into()];
             row.extend(cell.marks.map(u64::from));
@@ -98,8 +102,11 @@ impl Slice {
     }
 
     pub(super) fn from_fields(fields: &Fields<'_>) -> Result<Slice> {
-        let position =
-            Position { prefix: fields.number("prefix")?, hashed: fields.number_if_any("hashed")? };
+        let position = Position {
+            prefix: fields.number("prefix")?,
+            hashed: fields.number_if_any("hashed")?,
+            files: fields.number_if_any("files")?,
+        };
         let cells = fields.array("rows")?.iter().map(row).collect::<Option<_>>();
         let cells = cells.ok_or_else(|| fields.invalid("rows"))?;
         Ok(Slice { at: fields.number("at")?, position, cells })

@@ -2,10 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use super::fields::Fields;
+use crate::error::Result;
+
 /// How a receiver checks the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
-    /// The MD5 of the whole file, and the CRC32C of each block.
+    /// The MD5 of the whole file, and the CRC32C of each block. Of a folder, the MD5 of each file
+    /// that is longer than a block.
     Md5,
     /// The CRC32C of each block.
     Crc32c,
@@ -24,6 +28,14 @@ impl Verify {
             Verify::Crc32c => "crc32c",
             Verify::None => "none",
         }
+    }
+
+    /// The one that `fields` have under the key `verify`.
+    ///
+    /// # Errors
+    /// The key is missing, or its word is none.
+    pub(super) fn from_fields(fields: &Fields<'_>) -> Result<Verify> {
+        Verify::from_word(fields.text("verify")?).ok_or_else(|| fields.invalid("verify"))
     }
 
     /// The one with this word.

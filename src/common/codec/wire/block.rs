@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::{HASH_UNIT, MAX_BLOCK, MAX_ERROR_TEXT, MAX_REQUEST, MAX_ROOM, WireError, check, seal};
+use super::{
+    HASH_UNIT, MAX_BLOCK, MAX_ERROR_TEXT, MAX_HASHED, MAX_REQUEST, MAX_ROOM, WireError, check, seal,
+};
 use crate::codec::big_endian::{u32_at, u64_at};
 use crate::codec::entry::{IDENTITY_SIZE, MAX_ENTRY};
 use crate::hash::crc32c::crc32c;
@@ -24,7 +26,7 @@ const HTTP_MARK: &[u8] = b"HTTP/";
 /// ```
 ///
 /// The header CRC covers bytes 0 to 27. Fields that a kind does not use are 0. Entries have an
-/// identity in the place of `offset` and `run`.
+/// identity in the place of `offset` and `run`, and an MD5 is in that place too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
     /// Kind 1: `length` bytes of the file follow.
@@ -93,6 +95,13 @@ pub enum Header {
     End {
         /// How many bytes there are, in the place of `offset`.
         size: u64,
+    },
+    /// Kind 9: the answer to a request for an MD5. Nothing follows.
+    Md5 {
+        /// The length of the request.
+        length: u32,
+        /// The state of the MD5 behind these bytes; where they reach the end of the file, its MD5.
+        md5: [u8; 16],
     },
 }
 
@@ -206,6 +215,7 @@ const KIND_SAME: u8 = 5;
 const KIND_WAIT: u8 = 6;
 const KIND_REFUSED: u8 = 7;
 const KIND_END: u8 = 8;
+const KIND_MD5: u8 = 9;
 
 impl Header {
     /// How many bytes follow the header.
@@ -215,7 +225,11 @@ impl Header {
             | Header::Error { length, .. }
             | Header::Entries { length, .. }
             | Header::Refused { length, .. } => *length as usize,
-            Header::Hole { .. } | Header::Same { .. } | Header::Wait | Header::End { .. } => 0,
+            Header::Hole { .. }
+            | Header::Same { .. }
+            | Header::Wait
+            | Header::End { .. }
+            | Header::Md5 { .. } => 0,
         }
     }
 
@@ -240,6 +254,9 @@ impl Header {
             Header::Same { offset, length } => (KIND_SAME, 0, length, offset, 0, 0),
             Header::Wait => (KIND_WAIT, 0, 0, 0, 0, 0),
             Header::End { size } => (KIND_END, 0, 0, size, 0, 0),
+            Header::Md5 { length, md5 } => {
+                (KIND_MD5, 0, length, u64_at(&md5, 0), u64_at(&md5, 8), 0)
+            }
             Header::Refused { code, length, crc } => {
                 (KIND_REFUSED, code.number(), length, 0, 0, crc)
             }
@@ -263,7 +280,7 @@ impl Header {
         check(message)?;
         let (length, offset) = (u32_at(message, 4), u64_at(message, 8));
         let (run, crc) = (u64_at(message, 16), u32_at(message, 24));
-        let has_place = message[0] != KIND_ENTRIES;
+        let has_place = !matches!(message[0], KIND_ENTRIES | KIND_MD5);
         if has_place && offset.checked_add(run.max(u64::from(length))).is_none() {
             return Err(WireError::Field("offset"));
         }
@@ -293,6 +310,11 @@ impl Header {
             KIND_SAME => Header::Same { offset, length: bounds(HASH_UNIT, MAX_REQUEST)? },
             KIND_WAIT => Header::Wait,
             KIND_END => Header::End { size: offset },
+            KIND_MD5 => {
+                let mut md5 = [0; 16];
+                md5.copy_from_slice(&message[8..24]);
+                Header::Md5 { length: bounds(1, MAX_HASHED)?, md5 }
+            }
             KIND_REFUSED => {
                 let code = RefusalCode::from_number(message[1]);
                 let (least, most) = match code {

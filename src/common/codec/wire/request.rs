@@ -3,10 +3,13 @@
 
 #![forbid(unsafe_code)]
 
-use super::{HASH_SIZE, HASH_UNIT, MAX_REQUEST, MAX_ROOM, MIN_ROOM, WireError, check, seal};
+use super::{
+    HASH_SIZE, HASH_UNIT, MAX_HASHED, MAX_REQUEST, MAX_ROOM, MIN_ROOM, WireError, check, seal,
+};
 use crate::codec::big_endian::{u16_at, u32_at, u64_at};
 use crate::codec::entry::IDENTITY_SIZE;
 use crate::codec::name::{MAX_COMPONENT, MAX_NAME, is_component, is_name};
+use crate::hash::MD5_UNIT;
 use crate::hash::crc32c::crc32c;
 
 /// Bytes of a request without its rest.
@@ -15,7 +18,7 @@ pub const REQUEST_SIZE: usize = 24;
 /// Bytes of the longest request, with its rest.
 pub const LONGEST_REQUEST: usize = REQUEST_SIZE + longest(LONGEST_RANGE, LONGEST_LIST);
 
-/// The longest rest of a range request, and of a list request.
+/// The longest rest of a range request, or one for an MD5, and of a list request.
 const LONGEST_RANGE: usize = HASH_SIZE + IDENTITY_SIZE + MAX_NAME;
 const LONGEST_LIST: usize = 2 + MAX_NAME + MAX_COMPONENT;
 
@@ -33,6 +36,7 @@ const fn longest(one: usize, other: usize) -> usize {
 ///
 /// rest of a range:  [hash, 16 bytes, with flag 0x01] [identity, 16 bytes, and name]
 /// rest of a list:   length of the folder's name, 2 bytes; that name; the name after which
+/// rest of an MD5:   state, 16 bytes; identity, 16 bytes; name
 /// ```
 ///
 /// `rest` is how many bytes follow; the rest CRC covers them, and the CRC32C bytes 0 to 19. A
@@ -67,6 +71,19 @@ pub enum Request<'a> {
         /// How many bytes of entries the answer may have, [`MIN_ROOM`] to [`MAX_ROOM`].
         room: u32,
     },
+    /// Kind 7: the MD5 of a file of a tree, made further by a range of 1 to [`MAX_HASHED`] bytes.
+    Md5 {
+        /// The file's name from the top of the tree.
+        name: &'a [u8],
+        /// Which state of the file, as its entry says.
+        identity: [u8; IDENTITY_SIZE],
+        /// How many bytes are in the state: a multiple of [`MD5_UNIT`].
+        offset: u64,
+        /// How many bytes are to be added: a multiple of [`MD5_UNIT`], or all that are left.
+        length: u32,
+        /// The state of the MD5 after the bytes before `offset`.
+        state: [u8; 16],
+    },
     /// Kind 5: nothing. An idle sink sends this so that the other side knows that it is there.
     Idle,
     /// Kind 6: so many streams are wanted from now on. For a source that dials, where the sink
@@ -86,6 +103,7 @@ const KIND_LEAVE: u8 = 3;
 const KIND_LIST: u8 = 4;
 const KIND_IDLE: u8 = 5;
 const KIND_STREAMS: u8 = 6;
+const KIND_MD5: u8 = 7;
 
 const FLAG_HASH: u8 = 0x01;
 
@@ -125,6 +143,14 @@ impl<'a> Request<'a> {
                     out.extend_from_slice(name);
                 }
             }
+            Request::Md5 { name, identity, offset, length, state } => {
+                head[0] = KIND_MD5;
+                head[8..16].copy_from_slice(&offset.to_be_bytes());
+                head[16..20].copy_from_slice(&length.to_be_bytes());
+                out.extend_from_slice(state);
+                out.extend_from_slice(identity);
+                out.extend_from_slice(name);
+            }
             Request::Finished => head[0] = KIND_FINISHED,
             Request::Leave => head[0] = KIND_LEAVE,
             Request::Idle => head[0] = KIND_IDLE,
@@ -155,7 +181,7 @@ impl<'a> Request<'a> {
         check(head)?;
         let length = usize::from(u16_at(head, 2));
         let most = match head[0] {
-            KIND_RANGE => LONGEST_RANGE,
+            KIND_RANGE | KIND_MD5 => LONGEST_RANGE,
             KIND_LIST => LONGEST_LIST,
             KIND_FINISHED | KIND_LEAVE | KIND_IDLE | KIND_STREAMS => 0,
             _ => return Err(WireError::Field("kind")),
@@ -171,6 +197,7 @@ impl<'a> Request<'a> {
         let request = match head[0] {
             KIND_RANGE => range(head, rest)?,
             KIND_LIST => list(head, rest)?,
+            KIND_MD5 => md5(head, rest)?,
             KIND_FINISHED => Request::Finished,
             KIND_LEAVE => Request::Leave,
             KIND_STREAMS => streams(head)?,
@@ -181,13 +208,7 @@ impl<'a> Request<'a> {
 }
 
 fn range<'a>(head: &[u8; REQUEST_SIZE], rest: &'a [u8]) -> Result<Request<'a>, WireError> {
-    let (offset, length) = (u64_at(head, 8), u32_at(head, 16));
-    if length == 0 || length > MAX_REQUEST {
-        return Err(WireError::Field("length"));
-    }
-    if offset.checked_add(u64::from(length)).is_none() {
-        return Err(WireError::Field("offset"));
-    }
+    let (offset, length) = place(head, MAX_REQUEST)?;
     let (hash, rest) = match head[1] & FLAG_HASH {
         0 => (None, rest),
         _ => {
@@ -201,13 +222,7 @@ fn range<'a>(head: &[u8; REQUEST_SIZE], rest: &'a [u8]) -> Result<Request<'a>, W
     }
     let (identity, name) = match rest {
         [] => ([0; IDENTITY_SIZE], rest),
-        _ => {
-            let (identity, name) = rest.split_first_chunk().ok_or(WireError::Field("rest"))?;
-            if !is_name(name) {
-                return Err(WireError::Field("name"));
-            }
-            (*identity, name)
-        }
+        _ => named(rest)?,
     };
     Ok(Request::Range { name, identity, offset, length, hash })
 }
@@ -216,6 +231,37 @@ fn streams(head: &[u8; REQUEST_SIZE]) -> Result<Request<'static>, WireError> {
     match u8::try_from(u32_at(head, 16)) {
         Ok(wanted @ 1..) => Ok(Request::Streams { wanted, turn: u64_at(head, 8) }),
         _ => Err(WireError::Field("length")),
+    }
+}
+
+fn md5<'a>(head: &[u8; REQUEST_SIZE], rest: &'a [u8]) -> Result<Request<'a>, WireError> {
+    let (offset, length) = place(head, MAX_HASHED)?;
+    if offset % MD5_UNIT != 0 {
+        return Err(WireError::Field("offset"));
+    }
+    let (state, rest) = rest.split_first_chunk().ok_or(WireError::Field("rest"))?;
+    let (identity, name) = named(rest)?;
+    Ok(Request::Md5 { name, identity, offset, length, state: *state })
+}
+
+/// Offset and length of a range of at most so many bytes.
+fn place(head: &[u8; REQUEST_SIZE], most: u32) -> Result<(u64, u32), WireError> {
+    let (offset, length) = (u64_at(head, 8), u32_at(head, 16));
+    if length == 0 || length > most {
+        return Err(WireError::Field("length"));
+    }
+    match offset.checked_add(u64::from(length)) {
+        Some(_) => Ok((offset, length)),
+        None => Err(WireError::Field("offset")),
+    }
+}
+
+/// The identity and the name of a file.
+fn named(rest: &[u8]) -> Result<([u8; IDENTITY_SIZE], &[u8]), WireError> {
+    let (identity, name) = rest.split_first_chunk().ok_or(WireError::Field("rest"))?;
+    match is_name(name) {
+        true => Ok((*identity, name)),
+        false => Err(WireError::Field("name")),
     }
 }
 

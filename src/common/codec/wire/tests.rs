@@ -35,18 +35,26 @@ const BOTH: Request<'static> = Request::Range {
 const LIST: Request<'static> = Request::List { name: b"a", after: b"b.jpg", room: MAX_ROOM };
 const TOP: Request<'static> = Request::List { name: b"", after: b"", room: MIN_ROOM };
 const STREAMS: Request<'static> = Request::Streams { wanted: 16, turn: 2 };
-const REQUESTS: [Request<'static>; 10] = [
+const REQUESTS: [Request<'static>; 11] = [
     RANGE,
     HASHED,
     NAMED,
     BOTH,
     LIST,
     TOP,
+    MD5,
     Request::Finished,
     Request::Leave,
     Request::Idle,
     STREAMS,
 ];
+const MD5: Request<'static> = Request::Md5 {
+    name: b"a/b.jpg",
+    identity: *b"0123456789abcdef",
+    offset: 32 << 20,
+    length: 32 << 20,
+    state: *b"ABCDEFGHIJKLMNOP",
+};
 const DATA: Header = Header::Data { offset: 5 << 30, length: 4096, crc: 0x0102_0304 };
 const HOLE: Header = Header::Hole { offset: 4096, length: 4096, run: 5 << 30 };
 const ERROR: Header = Header::Error { code: ErrorCode::Changed, length: 7, crc: 1 };
@@ -58,6 +66,7 @@ const ENTRIES: Header = Header::Entries {
 };
 const SAME: Header = Header::Same { offset: 5 << 30, length: 128 << 10 };
 const END: Header = Header::End { size: 5 << 30 };
+const DIGEST: Header = Header::Md5 { length: 32 << 20, md5: *b"ABCDEFGHIJKLMNOP" };
 const GONE: Header = Header::Refused { code: RefusalCode::Gone, length: 0, crc: 0 };
 const CHANGED: Header =
     Header::Refused { code: RefusalCode::Changed, length: 73, crc: 0x0102_0304 };
@@ -112,6 +121,10 @@ fn golden_requests() {
         (TOP, "04000002f16177d2000000000000000000002000ddaa29ed0000"),
         (Request::Finished, "0200000000000000000000000000000000000000d242b944"),
         (Request::Leave, "0300000000000000000000000000000000000000e5014ef9"),
+        (
+            MD5,
+            "070000272b1bd3c7000000000200000002000000e5a3850e4142434445464748494a4b4c4d4e4f5030313233343536373839616263646566612f622e6a7067",
+        ),
         (Request::Idle, "050000000000000000000000000000000000000056897f77"),
         (STREAMS, "06000000000000000000000000000002000000106f317f87"),
     ] {
@@ -139,6 +152,7 @@ fn golden_headers() {
         (SAME, "050000000002000000000001400000000000000000000000000000003a8913bc"),
         (Header::Wait, "06000000000000000000000000000000000000000000000000000000358066c2"),
         (END, "08000000000000000000000140000000000000000000000000000000f2444d5f"),
+        (DIGEST, "09000000020000004142434445464748494a4b4c4d4e4f50000000001425a1f6"),
         (GONE, "07010000000000000000000000000000000000000000000000000000c9ab7f56"),
         (CHANGED, "070300000000004900000000000000000000000000000000010203043d73eff3"),
     ] {
@@ -201,6 +215,7 @@ fn a_written_message_reads_back() {
         ERROR,
         ENTRIES,
         SAME,
+        DIGEST,
         GONE,
         CHANGED,
         Header::Wait,
@@ -306,6 +321,16 @@ fn requests_are_bounded() {
         assert_eq!(Request::parse(&bytes).is_ok(), good, "{length}");
     }
     refused(&resealed(&RANGE, 8, &[0xff; 8]), "offset");
+    for (length, good) in [(0, false), (1, true), (MAX_HASHED, true), (MAX_HASHED + 1, false)] {
+        let bytes = resealed(&MD5, 16, &length.to_be_bytes());
+        assert_eq!(Request::parse(&bytes).is_ok(), good, "{length}");
+        let bytes = altered(DIGEST.encode(), 4, &length.to_be_bytes());
+        assert_eq!(Header::parse(&bytes).is_ok(), good, "{length}");
+    }
+    for (offset, good) in [(64, true), (63, false), (u64::MAX - 63, false)] {
+        let bytes = resealed(&MD5, 8, &u64::to_be_bytes(offset));
+        assert_eq!(Request::parse(&bytes).is_ok(), good, "{offset}");
+    }
     for (room, good) in [(0, false), (MIN_ROOM - 1, false), (MIN_ROOM, true), (MAX_ROOM + 1, false)]
     {
         let bytes = resealed(&LIST, 16, &room.to_be_bytes());
@@ -327,6 +352,7 @@ fn the_rest_of_a_request_is_bounded() {
     for (request, most) in [
         (RANGE, LONGEST_REQUEST - REQUEST_SIZE),
         (LIST, LONGEST_REQUEST - REQUEST_SIZE),
+        (MD5, LONGEST_REQUEST - REQUEST_SIZE),
         (Request::Finished, 0),
         (Request::Leave, 0),
         (Request::Idle, 0),
@@ -374,6 +400,7 @@ fn a_rest_has_what_its_kind_needs() {
 fn names_of_requests_cannot_lead_out_of_the_tree() {
     for name in [&b"/etc/xx"[..], b"a/../xx", b"../a/xx", b"a//b/xx", b"a/b/xx/", b"a/./xxx"] {
         refused(&resealed(&NAMED, REQUEST_SIZE + 16, name), "name");
+        refused(&resealed(&MD5, REQUEST_SIZE + 32, name), "name");
         refused(&Request::List { name, after: b"", room: MIN_ROOM }.encode(), "name");
     }
     for after in [&b"a/b"[..], b"..", b".", b"a\0", &[b'n'; 256]] {
@@ -436,8 +463,8 @@ fn a_hole_is_at_least_as_long_as_its_answer() {
 #[test]
 fn only_data_texts_and_entries_follow_their_header() {
     assert_eq!([DATA, HOLE, ERROR].map(|header| header.payload()), [4096, 0, 7]);
-    let found = [ENTRIES, SAME, Header::Wait, GONE, CHANGED].map(|header| header.payload());
-    assert_eq!(found, [73, 0, 0, 0, 73]);
+    let others = [ENTRIES, SAME, Header::Wait, GONE, CHANGED, DIGEST];
+    assert_eq!(others.map(|header| header.payload()), [73, 0, 0, 0, 73, 0]);
 }
 
 #[test]

@@ -224,6 +224,7 @@ impl<'a> Conversation<'a> {
             Header::Entries { .. }
             | Header::Refused { .. }
             | Header::End { .. }
+            | Header::Md5 { .. }
             | Header::Error { .. } => {
                 return wrong("another request was answered");
             }

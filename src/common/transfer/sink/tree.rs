@@ -9,11 +9,13 @@ mod deletion;
 mod entries;
 mod lander;
 mod large;
+mod md5;
 mod meta;
 
 use self::conversation::Conversation;
 use self::deletion::Deletion;
 use self::large::Large;
+use self::md5::Questions;
 use self::meta::{Here, Meta};
 use super::health::Health;
 use super::run;
@@ -22,6 +24,7 @@ use crate::codec::message::offer::FolderState;
 use crate::codec::message::receiver_job::TreeLimits;
 use crate::codec::message::report::{Act, Mended, Report, Tally, TreeTally};
 use crate::codec::message::tree_options::TreeOptions;
+use crate::codec::message::verify::Verify;
 use crate::codec::pattern::{Pattern, Rules};
 use crate::codec::text::escape;
 use crate::error::{Error, Result};
@@ -31,7 +34,7 @@ use crate::transfer::link::dialler::Dialler;
 use crate::transfer::link::token::Token;
 use crate::transfer::link::{End, Joined, Link, Stop, Terms};
 use crate::transfer::queue;
-use crate::transfer::queue::board::entries::FileId;
+use crate::transfer::queue::board::entries::{File, FileId};
 use crate::transfer::queue::board::{Board, Progress};
 use crate::transfer::queue::rate::Rate;
 use crate::transfer::queue::window::block_size;
@@ -57,8 +60,9 @@ pub struct Wanted {
     pub streams: u8,
     /// Whether to find out how many streams it should have.
     pub grows: bool,
-    /// Whether blocks need no checksum.
-    pub unchecked: bool,
+    /// How to check: by default each block by its CRC32C; with [`Verify::Md5`], each file that is
+    /// longer than a block by its MD5 too.
+    pub verify: Verify,
     /// What holds the streams to a limit.
     pub rate: Option<Arc<Rate>>,
     /// Whether to report what each stream does.
@@ -86,12 +90,18 @@ pub struct TreeSink {
     health: Health,
     recorder: Option<Recorder>,
     told: Told,
+    /// The small file that began to come last.
+    begun: Mutex<Option<Arc<File<Meta>>>>,
     /// The large files that are open.
     large: Mutex<HashMap<FileId, Arc<Large>>>,
     /// Takes each large file that was opened, until the queue ends.
     opened: Mutex<Option<mpsc::Sender<Arc<Large>>>>,
     /// The first name of each file that has several.
     linked: Mutex<HashMap<u64, (FolderPath, OsString)>>,
+    /// The MD5s of large files that the source is to say.
+    questions: Questions,
+    /// Files whose MD5 was the source's.
+    hashed: Mutex<u64>,
     deletion: Deletion,
     /// Folders in which killed runs left large files.
     with_large: Mutex<Vec<FolderPath>>,
@@ -121,9 +131,12 @@ impl TreeSink {
             health: Health::new(timing),
             recorder: wanted.trace.then(Recorder::default),
             told,
+            begun: Mutex::default(),
             large: Mutex::default(),
             opened: Mutex::default(),
             linked: Mutex::default(),
+            questions: Questions::new(),
+            hashed: Mutex::default(),
             deletion: Deletion::new(),
             with_large: Mutex::default(),
             entries: Mutex::default(),
@@ -163,6 +176,27 @@ impl TreeSink {
             true => block_size(u8::try_from(number + 1).unwrap_or(u8::MAX)),
             false => block_size(self.wanted.streams),
         }
+    }
+
+    /// Starts the threads of a large file.
+    fn start_large<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        large: &Arc<Large>,
+    ) -> Result<()> {
+        if self.wanted.verify == Verify::Md5 {
+            let large = large.clone();
+            let compare = move || self.guarded(|| md5::compare(self, &large));
+            start_thread(scope, "md5", compare)?;
+        }
+        let large = large.clone();
+        let keep = move || self.guarded(|| large::keep(self, &large));
+        start_thread(scope, "large", keep).map(drop)
+    }
+
+    /// Whether the MD5 of a file is compared: it is longer than a block.
+    fn compares_md5_of(&self, size: u64) -> bool {
+        self.wanted.verify == Verify::Md5 && size > self.block(0).into()
     }
 
     /// Removes what killed runs left in the top of the tree, before anything is written there.
@@ -226,6 +260,14 @@ impl TreeSink {
         Ok(())
     }
 
+    /// The file that is moving: the oldest of the large ones, or the last small one.
+    fn moving(&self) -> Option<Report> {
+        let large =
+            lock(&self.large).iter().min_by_key(|(id, _)| **id).map(|(_, l)| l.file.clone());
+        let file = large.or_else(|| lock(&self.begun).clone())?;
+        Some(Report::Moving { path: escape(&file.path()) })
+    }
+
     /// Older files had so many bytes.
     fn count_same(&self, bytes: u64) {
         *lock(&self.same) += bytes;
@@ -245,6 +287,7 @@ impl TreeSink {
             skipped: progress.skipped,
             deleted: progress.deleted,
             refused: progress.refused,
+            hashed: *lock(&self.hashed),
             is_delete_refused: self.is_delete_refused.load(Ordering::Relaxed),
         }
     }
@@ -304,7 +347,7 @@ impl Work for TreeSink {
     type Threads<'scope> = Option<ScopedJoinHandle<'scope, Option<()>>>;
 
     fn terms_of(&self, number: usize) -> Terms {
-        let unchecked = self.wanted.unchecked;
+        let unchecked = self.wanted.verify == Verify::None;
         Terms { max_block: self.block(number), unchecked, from_source: false }
     }
 
@@ -345,10 +388,8 @@ impl Work for TreeSink {
         *lock(&self.opened) = Some(opened);
         start_thread(scope, "large", move || {
             for large in files {
-                let keep = move || self.guarded(|| large::keep(self, &large));
-                if let Err(error) = start_thread(scope, "large", keep) {
-                    self.fail(error);
-                }
+                let started = self.start_large(scope, &large);
+                started.unwrap_or_else(|error| self.fail(error));
             }
         })?;
         *lander = Some(start_thread(scope, "lander", || self.guarded(|| lander::run(self)))?);
@@ -376,8 +417,10 @@ impl Work for TreeSink {
             ..self.health.meter.read().into()
         }));
         report(Report::Tree(self.tree_tally(&progress)));
+        self.moving().map(&mut *report);
         if let Some(recorder) = &self.recorder {
-            let position = Position { prefix: progress.bytes_done, hashed: None };
+            let files = Some(progress.files_done);
+            let position = Position { prefix: progress.bytes_done, hashed: None, files };
             report(Report::Trace(recorder.take(position)));
         }
     }
@@ -388,6 +431,7 @@ impl Work for TreeSink {
 
     fn has_ended(&self) {
         lock(&self.opened).take();
+        self.questions.end();
     }
 
     fn finish(

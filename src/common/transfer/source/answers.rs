@@ -12,6 +12,7 @@ use super::{Content, Halt, Source};
 use crate::codec::wire::{ErrorCode, HASH_SIZE, HEADER_SIZE, Header, RefusalCode};
 use crate::hash::crc32c::crc32c;
 use crate::sys::stream::Stream;
+use crate::sys::sync::lock;
 use crate::transfer::link::{Joined, Link};
 use std::io;
 use std::ops::Range;
@@ -79,10 +80,9 @@ impl<'a> Answers<'a> {
                 Err(Halt::Tell(ErrorCode::Request, "the session has one file"))
             }
             Content::Feed(feed) => self.range_of(feed, range),
-            Content::Tree(tree) => match self.range_in(tree, named, range, hash)? {
-                Ok(()) => Ok(()),
-                Err(refusal) => Ok(self.refuse(&refusal)?),
-            },
+            Content::Tree(tree) => {
+                self.of_file(tree, named, |blocks, file| blocks.range(file, range, hash))
+            }
         }
     }
 
@@ -103,24 +103,53 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Answers a range request for a file of the tree.
-    fn range_in(
+    /// Answers a request for the MD5 of a file of a tree: with the state behind a range of it, or
+    /// with a refusal.
+    pub(super) fn md5(
+        &mut self,
+        named: &Named<'_>,
+        range: Range<u64>,
+        state: [u8; 16],
+    ) -> Result<(), Halt> {
+        let Content::Tree(tree) = &self.source.content else {
+            return Err(Halt::Tell(ErrorCode::Request, "the session has one file"));
+        };
+        self.of_file(tree, named, |blocks, file| blocks.md5(file, range, state))
+    }
+
+    /// Answers a request for a file of the tree. A refusal may stand for the rest of the answer.
+    fn of_file(
         &mut self,
         tree: &Tree,
         named: &Named<'_>,
-        range: Range<u64>,
-        hash: Option<[u8; HASH_SIZE]>,
+        answer: impl FnOnce(&mut Blocks<'a>, Subject<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Halt> {
+        match self.try_file(tree, named, answer)? {
+            Ok(()) => Ok(()),
+            Err(refusal) => Ok(self.refuse(&refusal)?),
+        }
+    }
+
+    fn try_file(
+        &mut self,
+        tree: &Tree,
+        named: &Named<'_>,
+        answer: impl FnOnce(&mut Blocks<'a>, Subject<'_>) -> Result<(), Fault>,
     ) -> Result<Result<(), Refusal>, Halt> {
         if named.name.is_empty() {
             return Err(Halt::Tell(ErrorCode::Request, "the session has a tree"));
         }
+        let mut moving = lock(&self.source.moving);
+        moving.clear();
+        moving.extend_from_slice(named.name);
+        drop(moving);
         let held = match tree.open(&mut self.opened, named.name, &named.identity) {
             Ok(held) => held,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let version = held.identity.version;
         let subject = Subject { file: &held.file, version, data: &mut held.data };
-        match self.blocks.range(subject, range, hash) {
+        match answer(&mut self.blocks, subject) {
             Ok(()) => Ok(Ok(())),
             Err(Fault::Broken(error)) => Err(Halt::Broken(error)),
             Err(Fault::Beyond) => Err(beyond()),

@@ -7,6 +7,7 @@ use super::{Content, Source};
 use crate::codec::wire::{HASH_SIZE, HEADER_SIZE, Header, MIN_PART};
 use crate::hash::crc32c::crc32c;
 use crate::hash::sha256::{PAIR_UNIT, Sha256Pair};
+use crate::hash::{MD5_UNIT, Md5};
 use crate::sys::file::{self, Extent, extents};
 use crate::sys::stream::Stream;
 use crate::transfer::link::Joined;
@@ -196,6 +197,50 @@ impl<'a> Blocks<'a> {
         }
         waits.end()?;
         Ok(digests.finish_half() == hash)
+    }
+
+    /// Answers with the state of the file's MD5 behind a range, from that before it; at the end of
+    /// the file, with the MD5.
+    pub(super) fn md5(
+        &mut self,
+        mut subject: Subject<'_>,
+        range: Range<u64>,
+        state: [u8; 16],
+    ) -> Result<(), Fault> {
+        let Range { start, end } = range;
+        let is_last = end == subject.version.size;
+        if end > subject.version.size || !(is_last || end % MD5_UNIT == 0) {
+            return Err(Fault::Beyond);
+        }
+        let mut md5 = Md5::after(start, state).ok_or(Fault::Beyond)?;
+        self.flush()?;
+        let mut waits = WaitBlocks::begin(self.stream, self.source.timing.wait);
+        let mut at = start;
+        while at < end {
+            let step = end.min(at + self.max_block);
+            at = match subject.hole_until(at, step) {
+                Some(hole_end) => {
+                    subject.check_unchanged()?;
+                    md5.update_zeros(hole_end.min(step) - at);
+                    hole_end.min(step)
+                }
+                None => {
+                    let until = step.min(subject.data.end);
+                    let bytes = &mut self.buffer[..(until - at) as usize];
+                    subject.read(bytes, at)?;
+                    md5.update(bytes);
+                    until
+                }
+            };
+            waits.send_if_due();
+        }
+        waits.end()?;
+        let md5 = if is_last { md5.finish() } else { md5.state() };
+        let header = Header::Md5 { length: (end - start) as u32, md5 };
+        self.stream.write_all(&header.encode())?;
+        // A transfer that only compares is not silent.
+        self.source.meter.add_of_tree(0, end - start, false);
+        Ok(())
     }
 
     fn hole(

@@ -322,9 +322,10 @@ fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Reads the id of this boot, which a process that Landlock confines cannot do any more.
-pub fn know_boot() {
-    boot_id();
+/// Finds out the id of this boot, for journals that are made when the process may not read it any
+/// more.
+pub fn note_boot() {
+    let _ = boot_id();
 }
 
 /// The id of this boot. If the kernel gives none, a random id, so that records count only within

@@ -31,6 +31,7 @@ use crate::codec::message::version::Stamp;
 use crate::sys::beneath::{self, Lookup, Mounts};
 use crate::sys::dir::{Dir, Status};
 use crate::sys::sync::lock;
+use crate::transfer::store::journal;
 use crate::transfer::timing::Timing;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -118,6 +119,8 @@ impl Tree {
             Ok(false) => return Err(io::ErrorKind::WouldBlock.into()),
             Err(_) => false,
         };
+        // The journals of large files need it, and a confined worker cannot read it any more.
+        journal::note_boot();
         let dir = Dir::from(root);
         folders::allow_changes(&dir, &dir.status()?)?;
         let volume = Arc::new(Volume::of(&dir)?);

@@ -14,7 +14,11 @@ fn picture(streams: u8, seconds: u64) -> Picture {
         }
         trace.add(&Slice {
             at: second * 1000,
-            position: Position { prefix: second << 20, hashed: Some(second << 19) },
+            position: Position {
+                prefix: second << 20,
+                hashed: Some(second << 19),
+                files: Some(second * 100),
+            },
             cells: (0..streams).map(|stream| (stream, cell)).collect(),
         });
     }
@@ -79,6 +83,20 @@ fn without_an_md5_there_is_no_chart_for_it() {
     picture.trace = Trace::default();
     picture.trace.add(&Slice { at: 100, ..Slice::default() });
     assert_eq!(count(&picture.to_svg(), "path class=\"md5\""), 0);
+}
+
+#[test]
+fn a_folder_has_a_chart_of_its_files_and_a_file_has_none() {
+    let mut picture = picture(2, 5);
+    let svg = picture.to_svg();
+    assert_eq!(count(&svg, "path class=\"files\""), 1);
+    assert!(svg.contains(">files a second</text>"));
+    // 100 files came in each second.
+    assert!(svg.contains(">100</text>"), "{svg}");
+    picture.trace = Trace::default();
+    picture.trace.add(&Slice { at: 100, ..Slice::default() });
+    let svg = picture.to_svg();
+    assert!(count(&svg, "path class=\"files\"") == 0 && !svg.contains("files a second"), "{svg}");
 }
 
 #[test]

@@ -10,14 +10,17 @@ use super::super::work::Work;
 use super::entries::TOO_LARGE;
 use super::entries::path_of;
 use super::large::{self, Large};
+use super::md5::{self, Question};
 use super::{Here, Meta, TreeSink};
 use crate::codec::entry::{Entry, EntryError, EntryType, IDENTITY_SIZE, Page};
 use crate::codec::message::report::Act;
+use crate::codec::message::verify::Verify;
 use crate::codec::text::escape;
 use crate::codec::wire::{
     HEADER_SIZE, Header, MAX_ROOM, MIN_PART, PageEnd as WireEnd, RefusalCode, Request,
 };
 use crate::error::{Error, Result};
+use crate::hash::Md5;
 use crate::hash::crc32c::crc32c;
 use crate::sys::stream::Stream;
 use crate::sys::sync::lock;
@@ -64,6 +67,16 @@ enum What {
     Small { file: Arc<File<Meta>>, at: u64, writing: Writing },
     /// A range of a large file, and what was copied there.
     Part { large: Arc<Large>, range: Range<u64>, copied: Option<Copied> },
+    /// The MD5 of so many bytes.
+    Md5 { length: u32, of: Hashed },
+}
+
+/// Whose MD5 is asked for.
+enum Hashed {
+    /// That of a small file. The request follows that for the file.
+    Small(Arc<File<Meta>>),
+    /// That of a large file, or of the start of it.
+    Large(Question),
 }
 
 /// What becomes of the bytes of a small file.
@@ -88,6 +101,10 @@ pub(super) struct Conversation<'a> {
     under_way: u64,
     request_bytes: usize,
     hashed: usize,
+    /// Of the small file that is written.
+    md5: Md5,
+    /// A small file that is written and whose MD5 the source is to say.
+    uncompared: Option<(NewFile, [u8; 16])>,
     channel: Channel<'a>,
 }
 
@@ -106,16 +123,25 @@ impl<'a> Conversation<'a> {
             under_way: 0,
             request_bytes: 0,
             hashed: 0,
+            md5: Md5::new(),
+            uncompared: None,
             channel: Channel::new(&sink.health, sink.wanted.rate.as_deref(), joined, room),
         }
     }
 
     /// Shows the hello, where there is one to show, and receives until something ends that.
     pub(super) fn run(mut self) -> Stop {
-        match self.receive_all() {
+        let stop = match self.receive_all() {
             Ok(never) => match never {},
             Err(stop) => stop,
+        };
+        for asked in self.asked.drain(..) {
+            if let What::Md5 { of: Hashed::Large(question), .. } = asked.what {
+                self.sink.questions.put(question);
+                self.sink.board.wake();
+            }
         }
+        stop
     }
 
     fn receive_all(&mut self) -> std::result::Result<std::convert::Infallible, Stop> {
@@ -141,6 +167,9 @@ impl<'a> Conversation<'a> {
                 return Err(Stop::Unneeded);
             }
             while needed && self.has_room() {
+                if self.ask_for_md5(&mut message) {
+                    continue;
+                }
                 match self.sink.board.claim(self.number, &self.room()) {
                     Claimed::Over => return Err(Stop::Over),
                     Claimed::Later(delay) => {
@@ -172,13 +201,22 @@ impl<'a> Conversation<'a> {
         self.asked.is_empty()
             || (self.under_way <= limit / 4 * 3
                 && self.request_bytes <= MAX_REQUEST_BYTES / 4 * 3
-                && self.asked.len() + MAX_CLAIMS <= MAX_REQUESTS
+                && self.asked.len() + self.requests_of_a_file() * MAX_CLAIMS <= MAX_REQUESTS
                 && self.hashed < MAX_HASHED)
+    }
+
+    /// How many requests a small file may take: its MD5 has one of its own.
+    fn requests_of_a_file(&self) -> usize {
+        match self.sink.wanted.verify {
+            Verify::Md5 => 2,
+            Verify::Crc32c | Verify::None => 1,
+        }
     }
 
     /// What may be claimed now.
     fn room(&self) -> Ask {
         let names = MAX_REQUEST_BYTES.saturating_sub(self.request_bytes);
+        let names = names / self.requests_of_a_file();
         let requests = (names / (2 * REQUEST_OVERHEAD)).clamp(1, MAX_CLAIMS);
         Ask {
             requests,
@@ -228,11 +266,40 @@ impl<'a> Conversation<'a> {
             }
         };
         self.mark_again(again);
-        let request = message.len() - begin;
+        let whole = match &what {
+            What::Small { file, .. } => Some(file.clone()),
+            _ => None,
+        };
+        self.has_asked(what, message.len() - begin, content);
+        if let Some(file) = whole.filter(|file| self.sink.compares_md5_of(file.size)) {
+            let begin = message.len();
+            md5::encode_small(&file, message);
+            let what = What::Md5 { length: file.size as u32, of: Hashed::Small(file) };
+            self.has_asked(what, message.len() - begin, 0);
+        }
+        Ok(())
+    }
+
+    /// Notes down a request of so many bytes, for so many bytes of content.
+    fn has_asked(&mut self, what: What, request: usize, content: u64) {
         self.under_way += content;
         self.request_bytes += request;
         self.asked.push_back(Asked { what, since: Instant::now(), request, under_way: content });
-        Ok(())
+    }
+
+    /// Asks for the MD5 of a large file, if one is needed. A stream asks for one at a time: others
+    /// may be idle.
+    fn ask_for_md5(&mut self, message: &mut Vec<u8>) -> bool {
+        let is_other = |asked: &Asked| matches!(asked.what, What::Md5 { of: Hashed::Large(_), .. });
+        if self.asked.iter().any(is_other) {
+            return false;
+        }
+        let Some(question) = self.sink.questions.take() else { return false };
+        let begin = message.len();
+        question.encode(message);
+        let what = What::Md5 { length: question.length(), of: Hashed::Large(question) };
+        self.has_asked(what, message.len() - begin, 0);
+        true
     }
 
     fn mark_again(&self, again: bool) {
@@ -271,12 +338,9 @@ impl<'a> Conversation<'a> {
         let (begin, size) = (message.len(), range.end - range.start);
         let hash = copied.map(|copied| copied.hash);
         range_of(&large.file, range.clone(), hash).encode(&large.file.path(), message);
-        let (what, request) =
-            (What::Part { large: large.clone(), range, copied }, message.len() - begin);
         self.hashed += usize::from(copied.is_some());
-        self.under_way += size;
-        self.request_bytes += request;
-        self.asked.push_back(Asked { what, since: Instant::now(), request, under_way: size });
+        let what = What::Part { large: large.clone(), range, copied };
+        self.has_asked(what, message.len() - begin, size);
     }
 
     /// The output of a large file cannot be written.
@@ -307,6 +371,7 @@ impl<'a> Conversation<'a> {
                 self.hole(offset..offset + u64::from(length), run)?;
             }
             Header::Same { offset, length } => self.same(offset..offset + u64::from(length))?,
+            Header::Md5 { md5, .. } => self.md5(md5)?,
             Header::End { .. } => return Err(Stop::Wrong(UNASKED.into())),
         }
         self.channel.pass(whole);
@@ -320,13 +385,16 @@ impl<'a> Conversation<'a> {
             return Ok(());
         }
         let Some(Asked { what, .. }) = self.asked.front() else { return wrong(UNASKED) };
+        let another = "another request was answered";
         let (left, size) = match (what, header) {
             (What::List { .. }, Header::Entries { .. }) | (_, Header::Refused { .. }) => {
                 return Ok(());
             }
-            (What::List { .. }, _) | (_, Header::Entries { .. }) => {
-                return wrong("another request was answered");
+            (What::Md5 { length: wanted, .. }, Header::Md5 { length, .. }) if wanted == length => {
+                return Ok(());
             }
+            (What::List { .. } | What::Md5 { .. }, _)
+            | (_, Header::Entries { .. } | Header::Md5 { .. }) => return wrong(another),
             (What::Small { file, at, .. }, _) => (*at..file.size, file.size),
             (What::Part { large, range, .. }, _) => (range.clone(), large.file.size),
         };
@@ -384,7 +452,7 @@ impl<'a> Conversation<'a> {
 
     /// Whether bytes of content have this checksum.
     fn is_intact(&self, whole: usize, crc: u32) -> bool {
-        self.sink.wanted.unchecked || crc32c(self.channel.payload(whole)) == crc
+        self.sink.wanted.verify == Verify::None || crc32c(self.channel.payload(whole)) == crc
     }
 }
 
@@ -483,7 +551,9 @@ impl Conversation<'_> {
         match self.asked.front().map(|asked| &asked.what) {
             Some(What::Small { .. }) => self.small(range.clone(), whole, is_intact)?,
             Some(What::Part { .. }) => self.part(range.clone(), whole, is_intact)?,
-            Some(What::List { .. }) | None => return Err(Stop::Wrong(UNASKED.into())),
+            Some(What::List { .. } | What::Md5 { .. }) | None => {
+                return Err(Stop::Wrong(UNASKED.into()));
+            }
         }
         if !is_intact {
             self.is_damaged();
@@ -502,24 +572,34 @@ impl Conversation<'_> {
         whole: usize,
         is_intact: bool,
     ) -> std::result::Result<(), Stop> {
-        let Conversation { sink, channel, asked, number, .. } = self;
+        let Conversation { sink, channel, asked, number, md5, .. } = self;
         let Some(Asked { what: What::Small { file, at, writing }, .. }) = asked.front_mut() else {
             return Err(Stop::Wrong(UNASKED.into()));
         };
-        let file = file.clone();
+        let (file, is_compared) = (file.clone(), sink.compares_md5_of(file.size));
         if matches!(writing, Writing::Before) {
+            *md5 = Md5::new();
             *writing = match sink.board.take_file(*number) {
-                true => sink.begin(&file, *number).map_err(Stop::Fatal)?,
+                true => {
+                    *lock(&sink.begun) = Some(file.clone());
+                    sink.begin(&file, *number).map_err(Stop::Fatal)?
+                }
                 false => Writing::Nowhere,
             };
         }
         *at = range.end;
         let is_last = range.end == file.size;
         if let Writing::To(new) = writing {
+            let payload = channel.payload(whole);
             let put = match whole {
                 0 => new.put_hole(range.clone()),
-                _ => new.put(range.start, channel.payload(whole)),
+                _ => new.put(range.start, payload),
             };
+            match whole {
+                _ if !is_compared => {}
+                0 => md5.update_zeros(range.end - range.start),
+                _ => md5.update(payload),
+            }
             match put {
                 _ if !is_intact => {
                     *writing = Writing::Nowhere;
@@ -536,8 +616,32 @@ impl Conversation<'_> {
         if let Some(Asked { what: What::Small { writing: Writing::To(new), .. }, .. }) =
             self.arrived(range.end - range.start, payload, is_last)
         {
-            self.sink.complete(&file, new, self.number).map_err(Stop::Fatal)?;
+            match is_compared {
+                true => self.uncompared = Some((new, std::mem::take(&mut self.md5).finish())),
+                false => self.sink.complete(&file, new, self.number).map_err(Stop::Fatal)?,
+            }
         }
+        Ok(())
+    }
+
+    /// The source has said an MD5.
+    fn md5(&mut self, theirs: [u8; 16]) -> std::result::Result<(), Stop> {
+        let asked = self.arrived(0, HEADER_SIZE as u64, true);
+        let Some(Asked { what: What::Md5 { of, .. }, .. }) = asked else {
+            return Err(Stop::Wrong(UNASKED.into()));
+        };
+        match of {
+            Hashed::Large(question) => question.answer(theirs),
+            Hashed::Small(file) => match self.uncompared.take() {
+                Some((new, ours)) if ours == theirs => {
+                    self.sink.count_hashed();
+                    self.sink.complete(&file, new, self.number).map_err(Stop::Fatal)?;
+                }
+                Some(_) => self.sink.differs(&file),
+                None => {} // the bytes were of no use
+            },
+        }
+        self.is_good();
         Ok(())
     }
 
@@ -671,9 +775,14 @@ impl Conversation<'_> {
             }
             What::Part { large, copied, .. } => {
                 self.hashed -= usize::from(copied.is_some());
-                if large.queue.end() != Some(queue::End::Aborted) {
-                    large::discard(self.sink, &large);
-                    self.sink.not_had(&large.file, code, changed);
+                self.sink.large_not_had(&large, code, changed);
+            }
+            What::Md5 { of: Hashed::Large(question), .. } => {
+                self.sink.large_not_had(&question.large, code, changed);
+            }
+            What::Md5 { of: Hashed::Small(file), .. } => {
+                if self.uncompared.take().is_some() {
+                    self.sink.not_had(&file, code, changed);
                 }
             }
         }
@@ -701,8 +810,16 @@ impl Conversation<'_> {
     }
 }
 
-// Small files.
+// Files.
 impl TreeSink {
+    /// A large file cannot be had from the source, or is another one now.
+    fn large_not_had(&self, large: &Large, code: RefusalCode, changed: Option<(bool, u64, Meta)>) {
+        if large.queue.end() != Some(queue::End::Aborted) {
+            large::discard(self, large);
+            self.not_had(&large.file, code, changed);
+        }
+    }
+
     /// Creates a small file that stream `number` has taken.
     fn begin(&self, file: &File<Meta>, number: usize) -> Result<Writing> {
         let name = OsStr::from_bytes(&file.name);

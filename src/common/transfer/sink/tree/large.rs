@@ -25,6 +25,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A large file.
@@ -34,6 +35,8 @@ pub(super) struct Large {
     /// The file and its journal.
     pub(super) store: Store,
     pub(super) delta: Option<Delta>,
+    /// Whether its MD5 is the source's, or need not be compared.
+    pub(super) is_compared: AtomicBool,
     /// The same file, until it is complete or given up.
     new: Mutex<Option<NewFile>>,
 }
@@ -102,7 +105,8 @@ fn try_open(sink: &TreeSink, file: &Arc<File<Meta>>) -> std::result::Result<Larg
     let store = Store::Kept(Kept { part, journal, contents, sync, basis: None });
     let queue = queue_of(sink, file.size, &store.held(), delta.is_some());
     let new = Mutex::new(Some(opened.file));
-    Ok(Large { file: file.clone(), queue: Arc::new(queue), store, delta, new })
+    let is_compared = AtomicBool::new(!sink.compares_md5_of(file.size));
+    Ok(Large { file: file.clone(), queue: Arc::new(queue), store, delta, is_compared, new })
 }
 
 /// Goes on with what an earlier run left of the same state of the file, or starts over.
@@ -161,12 +165,13 @@ pub(super) fn keep(sink: &TreeSink, large: &Large) {
     }
 }
 
-/// Completes a file of which every byte is written: it waits for its sync then.
+/// Completes a file of which every byte is written and checked: it waits for its sync then.
 ///
 /// # Errors
 /// No entry can be put in place here any more.
 pub(super) fn complete_if_whole(sink: &TreeSink, large: &Large) -> Result<()> {
-    if large.queue.end() != Some(queue::End::Complete) {
+    let is_whole = large.queue.end() == Some(queue::End::Complete);
+    if !is_whole || !large.is_compared.load(Ordering::Acquire) {
         return Ok(());
     }
     let (Some(new), Some(store)) = (lock(&large.new).take(), &sink.wanted.store) else {

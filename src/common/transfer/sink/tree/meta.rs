@@ -75,6 +75,11 @@ impl Meta {
         }
     }
 
+    /// The same, for another attempt.
+    pub(super) fn again(&self, here: Here) -> Meta {
+        Meta { here, ..*self }
+    }
+
     /// Of the top of the tree.
     pub(super) fn of_top(top: &FolderState, is_here: bool) -> Meta {
         let path = is_here.then(FolderPath::root);
