@@ -251,8 +251,8 @@ pub static CLIENT: Program = Program {
             "{} --push box:8080 4 photos in/photos",
         ),
         (
-            "Push what a program writes, while it writes",
-            "tar c photos | {} --push - http://box:8080/in/photos.tar",
+            "Push standard input, while another program writes it",
+            "{} --push - http://box:8080/in/photos.tar < photos.tar",
         ),
         ("Fetch through ssh, from a machine where no server runs", "{} user@box:data/file.iso"),
         ("Push through ssh, into a folder there", "{} file.iso user@box:data/"),
