@@ -590,15 +590,14 @@ impl Conversation<'_> {
         *at = range.end;
         let is_last = range.end == file.size;
         if let Writing::To(new) = writing {
-            let payload = channel.payload(whole);
             let put = match whole {
                 0 => new.put_hole(range.clone()),
-                _ => new.put(range.start, payload),
+                _ => new.put(range.start, channel.payload(whole)),
             };
             match whole {
                 _ if !is_compared => {}
                 0 => md5.update_zeros(range.end - range.start),
-                _ => md5.update(payload),
+                _ => md5.update(channel.payload(whole)),
             }
             match put {
                 _ if !is_intact => {
