@@ -23,7 +23,7 @@ function __ropewalk_client_place
 end
 
 complete -c ropewalk-client -f
-complete -c ropewalk-client -l push -d 'send FILE, a file or a folder here, to OFILE on a server with --writable, or through --rsh'
+complete -c ropewalk-client -l push -d 'send FILE, a file or a folder here or - for standard input, to OFILE on a server with --writable, or through --rsh'
 complete -c ropewalk-client -l auth -r -F -d 'file with the line user:password, for a server that asks for a password'
 complete -c ropewalk-client -l auth-md5 -d 'answer with MD5 too, for an old server that lacks SHA-256'
 complete -c ropewalk-client -l verify -x -a 'md5 crc32c none' -d 'check the blocks and the whole file (md5), the blocks only (crc32c), or nothing (none) (default: md5 for a file, crc32c for a folder)'
