@@ -246,7 +246,7 @@ fn a_push_opens_no_folder_that_is_closed_to_the_server() {
         fs::create_dir(&folder).unwrap();
         if folder.ends_with("closed") {
             fs::write(folder.join("secret"), b"secret").unwrap();
-            fs::set_permissions(&folder, Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(&folder, Permissions::from_mode(0o000)).unwrap();
         }
         chown(&folder, Some(NOBODY.1), None).unwrap();
     }

@@ -19,9 +19,12 @@ impl Tree {
     }
 
     /// Removes every leftover in a folder whose entries are all in place: no large file will be
-    /// resumed from. A file that another process is writing stays.
+    /// resumed from. A file that another process is writing stays. So does the folder's mtime.
     pub fn remove_useless(&self, path: &FolderPath) -> io::Result<()> {
-        self.clear(path, false).map(drop)
+        let before = self.folder(path)?.dir.status()?;
+        self.clear(path, false)?;
+        let dir = &self.folder(path)?.dir;
+        dir.set_mtime(before.mtime, before.mtime_nanoseconds)
     }
 
     /// Removes leftovers; large files, which can be resumed from, only if they are not kept.

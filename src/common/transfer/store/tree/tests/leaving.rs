@@ -7,6 +7,7 @@ use crate::sys::dir::Kind;
 use crate::transfer::store::journal::{Journal, Subject};
 use crate::transfer::store::names;
 use std::os::unix::fs::symlink;
+use std::time::SystemTime;
 
 /// Has a large file begun, as a run that is killed leaves it.
 fn begin_large(scratch: &Scratch, name: &str) {
@@ -73,9 +74,13 @@ fn leftovers_go_and_a_large_file_with_its_journal_stays() {
     stay.extend([large.clone(), format!("{large}.journal")]);
     stay.sort();
     assert_eq!(scratch.names(), stay);
+    fs::File::open(&scratch.path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
     scratch.tree.remove_useless(&root()).unwrap();
     stay.retain(|name| !name.starts_with(&large));
     assert_eq!(scratch.names(), stay);
+    // The folder has its mtime by then.
+    let mtime = fs::metadata(&scratch.path).unwrap().modified().unwrap();
+    assert_eq!(mtime, SystemTime::UNIX_EPOCH);
 }
 
 #[test]
