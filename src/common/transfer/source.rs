@@ -280,22 +280,8 @@ impl Source {
         &self,
         joined: &Joined<'_>,
     ) -> std::result::Result<std::convert::Infallible, Halt> {
-        let stream: &Stream = joined.stream;
-        stream.send_at_once();
-        stream.set_read_timeout(None)?;
-        stream.set_write_timeout(Some(self.timing.source_stall))?;
-        stream.detect_dead_peer(
-            Keepalive::probes(PROBES),
-            self.timing.source_stall + socket::SILENCE,
-        );
-        // Whatever ends the stream, no socket waits for a peer that takes no more.
-        stream.reset_on_close(true);
-        if let Some(hello) = joined.hello {
-            stream.write_all(&hello.encode())?;
-        }
-        if self.ending.reason().is_some() {
-            return Err(Halt::Tell(ErrorCode::Session, "the session has ended"));
-        }
+        self.begin(joined)?;
+        let stream = joined.stream;
         let _open = self.meter.open();
         let mut answers = Answers::new(self, joined);
         let (mut bytes, mut filled) = ([0; LONGEST_REQUEST], 0);
@@ -348,6 +334,27 @@ impl Source {
                 0 => return Err(Halt::Broken(io::ErrorKind::UnexpectedEof.into())),
                 count => filled += count,
             }
+        }
+    }
+
+    /// Sets what a new stream needs, and shows the hello, where there is one to show.
+    fn begin(&self, joined: &Joined<'_>) -> std::result::Result<(), Halt> {
+        let stream: &Stream = joined.stream;
+        stream.send_at_once();
+        stream.set_read_timeout(None)?;
+        stream.set_write_timeout(Some(self.timing.source_stall))?;
+        stream.detect_dead_peer(
+            Keepalive::probes(PROBES),
+            self.timing.source_stall + socket::SILENCE,
+        );
+        // Whatever ends the stream, no socket waits for a peer that takes no more.
+        stream.reset_on_close(true);
+        if let Some(hello) = joined.hello {
+            stream.write_all(&hello.encode())?;
+        }
+        match self.ending.reason() {
+            Some(_) => Err(Halt::Tell(ErrorCode::Session, "the session has ended")),
+            None => Ok(()),
         }
     }
 
