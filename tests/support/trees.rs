@@ -31,7 +31,15 @@ impl Trees {
 
     /// The same with these options of the server.
     pub(crate) fn with_server(test: &str, options: &[&str]) -> Trees {
-        let scratch = Scratch::new(test);
+        Trees::over(Scratch::new(test), options)
+    }
+
+    /// Two folders on a disk: there the kernel reserves space for large files.
+    pub(crate) fn on_disk(test: &str) -> Trees {
+        Trees::over(Scratch::on_disk(test), &[])
+    }
+
+    fn over(scratch: Scratch, options: &[&str]) -> Trees {
         scratch.make_dir("there");
         let server = Server::start(&scratch, options);
         Trees { server, scratch }

@@ -313,8 +313,11 @@ impl Source {
                     Request::Leave => return Err(Halt::Left),
                     // What carries the stream may end it for silence in this direction too.
                     Request::Idle => stream.write_all(&Header::Wait.encode())?,
-                    Request::Streams { wanted, turn } => {
+                    Request::Streams { wanted, turn } if joined.hello.is_some() => {
                         self.wishes.hear(joined.generation, turn, wanted);
+                    }
+                    Request::Streams { .. } => {
+                        return Err(Halt::Tell(ErrorCode::Request, "this end opens no streams"));
                     }
                 }
             }

@@ -195,7 +195,10 @@ fn invalid_requests_get_an_error_block() {
         range(1, 1, 0, 1),
         range(0, 0, 0, 1),
         range(4, 0, 0, 1),
+        // How many streams there are is for the end that connects.
         range(6, 0, 0, 1),
+        range(7, 0, 0, 1),
+        range(8, 0, 0, 1),
         named.encode(),
         Request::List { name: b"", after: b"", room: MAX_ROOM }.encode(),
         vec![0; REQUEST_SIZE],

@@ -128,7 +128,7 @@ fn what_cannot_be_pushed_is_refused_before_the_server_is_asked() {
         &["127.0.0.1:1", "4", "file", "", "--progress=none"],
         &["127.0.0.1:1", "4", ".", "--progress=none"],
         &["127.0.0.1:1", "4", "itself", "x", "--trace=itself"],
-        &["-e", "ssh", "host", "4", "file"],
+        &["-e", "ssh", "http://127.0.0.1:1/in/x", "file"],
     ] {
         assert_eq!(push(words).status.code(), Some(USAGE), "{words:?}");
     }

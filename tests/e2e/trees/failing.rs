@@ -96,7 +96,7 @@ fn right_files(trees: &Trees) {
 
 #[test]
 fn a_quota_that_is_used_up_ends_the_run_and_with_room_it_goes_on() {
-    let trees = Trees::new("tree-quota");
+    let trees = Trees::on_disk("tree-quota");
     fill(&trees);
     for deny in ["write:20", "write:65", "allocate:0", "folder:3", "link:30"] {
         for options in [&[][..], &["--no-sync"]] {

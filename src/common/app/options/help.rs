@@ -16,28 +16,22 @@ const COLUMN: usize = 27;
 /// The same column in a narrow window.
 const NARROW_COLUMN: usize = 6;
 
+/// How many ways to call a program a user sees who types only its name.
+const BRIEF_FORMS: usize = 3;
+
 /// A window with fewer columns is narrow.
 const TWO_COLUMNS: usize = 50;
 
 impl Program {
     /// Each way to call the program, which is called `name`, on a line of its own.
     pub fn usage(&self, name: &str, width: usize) -> String {
-        let mut text = String::new();
-        for (index, form) in self.forms.iter().enumerate() {
-            let head = if index == 0 { "usage:" } else { "" };
-            let begin = format!("{head:6} {name} [options]");
-            let indent = 7 + name.len() + 1;
-            match begin.len() + 1 + form.len() <= width {
-                true => text.push_str(&format!("{begin} {form}\n")),
-                false => text.push_str(&wrapped(&format!("{begin} {form}"), indent, width)),
-            }
-        }
-        text
+        usage(self.forms, name, width)
     }
 
-    /// The text for a user who types only the program's name: the usage and an example.
+    /// The text for a user who types only the program's name: the first ways to call it, and an
+    /// example.
     pub fn brief(&self, name: &str, width: usize) -> String {
-        let mut text = self.usage(name, width);
+        let mut text = usage(&self.forms[..self.forms.len().min(BRIEF_FORMS)], name, width);
         if let Some((_, line)) = self.examples.first() {
             text.push_str(&format!("example: {}\n", line.replace("{}", name)));
         }
@@ -72,6 +66,21 @@ impl Program {
         text.push_str(&format!("\n{}", wrapped(&pointer, 0, width)));
         text
     }
+}
+
+/// Each of these ways to call the program `name`, on a line of its own.
+fn usage(forms: &[&str], name: &str, width: usize) -> String {
+    let mut text = String::new();
+    for (index, form) in forms.iter().enumerate() {
+        let head = if index == 0 { "usage:" } else { "" };
+        let begin = format!("{head:6} {name} [options]");
+        let indent = 7 + name.len() + 1;
+        match begin.len() + 1 + form.len() <= width {
+            true => text.push_str(&format!("{begin} {form}\n")),
+            false => text.push_str(&wrapped(&format!("{begin} {form}"), indent, width)),
+        }
+    }
+    text
 }
 
 impl Opt {
