@@ -13,6 +13,7 @@ $tests --no-run
 # disk. TMPDIR names another place.
 [ -n "${TMPDIR:-}" ] || ! in_memory 4096 || TMPDIR=/dev/shm
 make_folder
+chmod 755 "$folder" # some tests start programs as another user
 export TMPDIR="$folder"
 
 # beside NAME COMMAND...: runs the command beside this script, which kills it when it is interrupted
