@@ -144,10 +144,17 @@ impl Pair {
         let mut tally = TreeTally::default();
         let mut moved = 0;
         thread::scope(|scope| {
-            let hear = |report| {
-                if let Report::Tree(now) = report {
-                    tally = now;
+            let mut renewals = 0;
+            // A busy machine can be slower than a fault of this network lasts: the streams then go on
+            // with the session that they have.
+            let hear = |report| match report {
+                Report::Tree(now) => tally = now,
+                Report::Lost { .. } if renewals < 10 => {
+                    renewals += 1;
+                    dialler.renew(&session);
                 }
+                Report::Lost { .. } => sink.fail(Error::protocol("the session is lost")),
+                _ => {}
             };
             let (sending, done) = match sink_dials {
                 true => {

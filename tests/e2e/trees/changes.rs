@@ -142,7 +142,7 @@ fn a_large_file_that_grows_in_the_middle_arrives_as_it_is_then() {
 
 #[test]
 fn a_large_file_that_becomes_empty_in_the_middle_arrives_empty() {
-    let trees = Trees::new("tree-empties");
+    let trees = Trees::on_disk("tree-empties");
     fill(&trees);
     let client = begun(&trees);
     trees.write("d5/large", b"");
