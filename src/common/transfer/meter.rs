@@ -80,6 +80,14 @@ impl Drop for OpenStream<'_> {
     }
 }
 
+impl Reading {
+    /// A tally of this. Of a transfer that is over, it has the most streams that were open at once.
+    pub fn tally(self, is_over: bool) -> Tally {
+        let streams = if is_over { self.peak } else { self.open };
+        Tally { streams, ..self.into() }
+    }
+}
+
 impl From<Reading> for Tally {
     fn from(reading: Reading) -> Tally {
         let Reading { bytes, open: streams, offset, files, same, .. } = reading;
@@ -123,6 +131,7 @@ mod tests {
     #[test]
     fn a_tally_has_the_moved_bytes_and_the_open_streams() {
         let reading = Reading { bytes: 1, open: 2, peak: 3, offset: 4, files: 5, same: 6 };
+        assert_eq!((reading.tally(false).streams, reading.tally(true).streams), (2, 3));
         let tally =
             Tally { bytes: 1, streams: 2, offset: 4, files: 5, same: 6, ..Tally::default() };
         assert_eq!(Tally::from(reading), tally);

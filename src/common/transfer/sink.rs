@@ -312,7 +312,7 @@ impl Sink {
             held: progress.held,
             same: self.same(),
             hashed,
-            ..self.health.meter.read().into()
+            ..self.health.meter.read().tally(self.is_over())
         })
     }
 

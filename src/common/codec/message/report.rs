@@ -182,7 +182,7 @@ pub struct Tally {
     /// Bytes of the file that were moved. A ropewalk sender counts repeated bytes too, and no
     /// holes. A ropewalk receiver counts the bytes in the part file or on their way out in order.
     pub bytes: u64,
-    /// Open streams; in [`Report::Done`], the most that were open at once.
+    /// Open streams; once the transfer is over, the most that were open at once.
     pub streams: u64,
     /// Of a ropewalk sender of a file, one past the highest byte that it sent. The server's hash
     /// stays close to it. Of one of a tree, the bytes of all answers: also of holes, of what is

@@ -414,7 +414,7 @@ impl Work for TreeSink {
             bytes: progress.bytes_done,
             again: progress.repeats,
             same: self.same(),
-            ..self.health.meter.read().into()
+            ..self.health.meter.read().tally(self.is_over())
         }));
         report(Report::Tree(self.tree_tally(&progress)));
         self.moving().map(&mut *report);
