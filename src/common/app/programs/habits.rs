@@ -62,7 +62,7 @@ pub(super) const CLIENT: &[Habit] = &[
     habit("--rsync-path", "--remote-server PATH names the program on the other machine"),
     habit("-L --location", "ropewalk follows no redirects"),
     habit("-f --force --overwrite --clobber", "an older output file is always replaced"),
-    habit("--upload --upload-file", "ropewalk only fetches; run the server on the other side"),
+    habit("--upload --upload-file", "--push sends FILE to a server that takes uploads"),
 ];
 
 /// For the server.
