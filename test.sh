@@ -9,8 +9,8 @@ cd "$(dirname "$0")"
 . scripts/lib.sh
 tests="${CARGO:-cargo} test --locked --quiet --target-dir target"
 $tests --no-run
-# The files of the tests are in memory where there is room: tests of many files take a third of the time there. TMPDIR names
-# another place.
+# The files of the tests are in memory where there is room: tests of many files take a third of the
+# time there. TMPDIR names another place.
 [ -n "${TMPDIR:-}" ] || ! in_memory 4096 || TMPDIR=/dev/shm
 make_folder
 chmod 755 "$folder" # some tests start programs as another user

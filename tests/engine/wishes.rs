@@ -11,6 +11,7 @@ use ropewalk::transfer::link::End;
 use ropewalk::transfer::link::dial::Dial;
 use ropewalk::transfer::link::dialler::Dialler;
 use ropewalk::transfer::link::token::Token;
+use ropewalk::transfer::queue::growth::FIRST_STREAMS;
 use ropewalk::transfer::queue::rate::Throttle;
 use ropewalk::transfer::sink::{Sink, Wanted};
 use ropewalk::transfer::timing::Timing;
@@ -77,7 +78,7 @@ fn pairs(streams: u8, timing: Timing) -> (Dialler, Peers) {
 #[test]
 fn a_source_opens_as_many_streams_as_the_sink_wants_and_closes_the_others() {
     let (world, timing) = (World::new(&[Ok(content(1000))]), Timing::default().divided(10));
-    let source = world.source(Throttle::default(), timing).that_grows();
+    let source = world.source(Throttle::default(), timing).that_grows(FIRST_STREAMS);
     let (dialler, mut peers) = pairs(9, timing);
     thread::scope(|scope| {
         let sending = scope.spawn(|| source.dial(&dialler, |_| {}));

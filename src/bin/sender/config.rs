@@ -80,7 +80,10 @@ pub(crate) fn from_job(job: &mut Job) -> Result<(Task, Option<Arc<Rate>>)> {
         }
     };
     let source = Source::new(content, throttle(streams.count()), timing).map_err(failed)?;
-    let source = if grows { source.that_grows() } else { source };
+    let source = match &link {
+        Link::Dialled { dialler, .. } if grows => source.that_grows(dialler.first_streams()),
+        Link::Dialled { .. } | Link::Accepted { .. } => source,
+    };
     let source = if trace { source.with_trace() } else { source };
     Ok((Task::Ropewalk { source: Box::new(source), link, streams: streams.count() }, rate))
 }

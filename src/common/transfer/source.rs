@@ -121,16 +121,16 @@ impl Source {
             ending: Ending::new()?,
             reconnects: AtomicU32::new(0),
             recorder: None,
-            wishes: Wishes::new(false),
+            wishes: Wishes::new(None),
             outcome: Mutex::default(),
             settled: Condvar::new(),
         })
     }
 
-    /// The same, where the sink finds out how many streams it should have.
+    /// The same, where the sink finds out how many streams it should have. It begins with `first`.
     #[must_use]
-    pub fn that_grows(self) -> Source {
-        Source { wishes: Wishes::new(true), ..self }
+    pub fn that_grows(self, first: u8) -> Source {
+        Source { wishes: Wishes::new(Some(first)), ..self }
     }
 
     /// The same, which reports what each stream does.

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_file_arrives_over_any_number_of_connections_of_any_kind() {
@@ -152,6 +153,9 @@ fn the_end_of_standard_input_ends_a_server_whatever_it_does() {
     write!(input, "HEAD file HTTP/1.1\r\nWant-Repr-Digest: md5=1\r\n\r\n").unwrap();
     crate::support::proof::hashes(server.id());
     drop(input);
+    let begun = Instant::now();
     assert!(server.wait().unwrap().success());
+    // Nothing waits for an answer that nobody reads.
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     crate::support::proof::no_process_stays(&scratch);
 }

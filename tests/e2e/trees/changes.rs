@@ -124,9 +124,14 @@ fn begun(trees: &Trees) -> Running {
         let folders = fs::read_dir(trees.here("")).ok()?.flatten();
         folders
             .flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten())
-            .find(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+            .find(is_real)
     });
     client
+}
+
+/// Whether an entry has the name that it has on the server.
+fn is_real(entry: &fs::DirEntry) -> bool {
+    !entry.file_name().to_string_lossy().starts_with('.')
 }
 
 #[test]
@@ -171,6 +176,10 @@ fn a_large_file_that_becomes_a_fifo_or_a_link_is_named() {
         let trees = Trees::new(&format!("tree-becomes-{kind}"));
         fill(&trees);
         let client = begun(&trees);
+        // The client knows the entries of a folder in which it has put a file.
+        wait_until("a file of the folder", || {
+            fs::read_dir(trees.here("d5")).ok()?.flatten().find(is_real)
+        });
         let (large, other) = (trees.there("d5/large"), trees.there("d5/other"));
         match kind {
             "fifo" => make_fifo(&other),

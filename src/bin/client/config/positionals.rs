@@ -31,8 +31,9 @@ pub(super) struct Positionals<'a> {
     pub(super) is_remote: bool,
 }
 
-/// Parses one to four arguments; `has_rsh` tells that another program reaches the server. Three or more are the form of the classic client. One or two
-/// with a slash in the first are a URL and `ofile`.
+/// Parses one to four arguments; `has_rsh` tells that another program reaches the server. Three or
+/// more are the form of the classic client. One or two with a slash in the first are a URL and
+/// `ofile`.
 ///
 /// # Errors
 /// Usage. The text never shows an argument with an `@`, which may hold a password.

@@ -65,11 +65,19 @@ fn open(path: &Path, is_dry: bool) -> io::Result<Option<File>> {
             open_folder(path).map(Some)
         }
         Err(error) if is_missing(&error) && is_dry => Ok(None),
-        Err(error) if is_missing(&error) => {
-            DirBuilder::new().mode(PRIVATE_MODE).create(path)?;
-            open_folder(path).map(Some)
-        }
+        Err(error) if is_missing(&error) => make(path).map(Some),
         opened => opened.map(Some),
+    }
+}
+
+/// Makes the folder, and opens it. Another client may make it at the same time.
+fn make(path: &Path) -> io::Result<File> {
+    match DirBuilder::new().mode(PRIVATE_MODE).create(path) {
+        // A link that leads nowhere exists too, and cannot be opened.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            open_folder(path).map_err(|_| error)
+        }
+        made => made.and_then(|()| open_folder(path)),
     }
 }
 
@@ -125,6 +133,18 @@ fn with_hint(error: Error, fetch: &Fetch<'_>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_folder_that_another_client_makes_meanwhile_is_taken() {
+        let path = std::env::temp_dir().join(format!("ropewalk-made-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        assert!(make(&path).is_ok());
+        let link = path.join("link");
+        symlink("nowhere", &link).unwrap();
+        assert_eq!(make(&link).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        fs::remove_dir_all(&path).unwrap();
+    }
 
     #[test]
     fn a_dry_run_names_the_folder_that_it_cannot_read_and_says_what_to_do() {

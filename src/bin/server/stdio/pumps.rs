@@ -84,8 +84,10 @@ fn inward(
     let mut left = Vec::new();
     loop {
         let ended = pump::run_and_keep(io::stdin().as_fd(), socket.as_fd(), silence, &mut left);
-        let _ = socket.shutdown(Shutdown::Write);
-        // Without an error standard input is at its end.
+        // At the end of standard input the client is gone, so nothing is answered any more. After
+        // an error, the socket may still have an answer.
+        let both = ended.is_ok();
+        let _ = socket.shutdown(if both { Shutdown::Both } else { Shutdown::Write });
         let (Err(error), Some(sequel)) = (ended, sequel) else { return Ok(()) };
         let Some(beginning) = sequel.beginning() else { return Err(error) };
         let rest = find(&beginning, std::mem::take(&mut left))?;
@@ -116,17 +118,17 @@ fn outward(
     }
 }
 
-/// Reads standard input until `beginning` has come, of which `bytes` may have a part. Returns what
-/// came behind.
+/// Reads standard input until `beginning` has come, of which `bytes` may have a part, within the
+/// silence. Returns what came behind.
 fn find(beginning: &[u8], mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-    let mut piece = vec![0; PIECE];
+    let (mut piece, until) = (vec![0; PIECE], Instant::now() + SILENCE);
     loop {
         let found = bytes.windows(beginning.len()).position(|window| window == beginning);
         if let Some(at) = found {
             return Ok(bytes.split_off(at + beginning.len()));
         }
         bytes.drain(..bytes.len().saturating_sub(beginning.len() - 1));
-        match pump::read_by(io::stdin().as_fd(), &mut piece, Instant::now() + SILENCE)? {
+        match pump::read_by(io::stdin().as_fd(), &mut piece, until)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             count => bytes.extend_from_slice(&piece[..count]),
         }

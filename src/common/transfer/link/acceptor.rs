@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
 use crate::sys::{poll, socket, thread};
+use crate::transfer::queue::growth::{FIRST_CARRIED, FIRST_STREAMS};
 use crate::transfer::timing::Timing;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
@@ -104,6 +105,15 @@ impl Acceptor {
         // A connection may be gone before it is accepted. Then accept must not block.
         listener.iter().for_each(|listener| drop(listener.set_nonblocking()));
         Ok(Acceptor { listener, peer, timing, events, inbox, bell, ringer })
+    }
+
+    /// How many streams `auto` begins with. Streams of a Unix socket are carried by another
+    /// program.
+    pub fn first_streams(&self) -> u8 {
+        match self.listener {
+            Some(Listener::Local(_)) => FIRST_CARRIED,
+            Some(Listener::Tcp(_)) | None => FIRST_STREAMS,
+        }
     }
 
     /// The entrance for streams that are handed over.

@@ -14,6 +14,7 @@ use crate::codec::wire::Request;
 use crate::sys::backoff::{Backoff, jitter};
 use crate::sys::stream::Stream;
 use crate::sys::sync::{lock, wait, wait_until};
+use crate::transfer::queue::growth::{FIRST_CARRIED, FIRST_STREAMS};
 use crate::transfer::timing::Timing;
 use std::cell::Cell;
 use std::io;
@@ -158,6 +159,11 @@ impl Dialler {
         if self.dial.lends() {
             self.open.wait_until_empty(limit);
         }
+    }
+
+    /// How many streams `auto` begins with.
+    pub fn first_streams(&self) -> u8 {
+        if self.dial.lends() { FIRST_CARRIED } else { FIRST_STREAMS }
     }
 
     /// Opens streams of `session` from now on.

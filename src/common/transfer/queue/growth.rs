@@ -22,6 +22,10 @@ use std::time::Duration;
 /// Streams that a transfer begins with. `auto` means this number where no search is possible.
 pub const FIRST_STREAMS: u8 = 4;
 
+/// The same where another program carries each stream, such as ssh. Each stream costs a login, and
+/// the ciphers of both ends.
+pub const FIRST_CARRIED: u8 = 2;
+
 /// How long nothing is measured after the number has changed, in round trips, and the least and
 /// the most of that time. A new stream brings more until its first losses than it can keep up: it
 /// overshoots.
@@ -131,15 +135,16 @@ enum Look {
 }
 
 impl Growth {
-    /// A search up to `most` streams.
-    pub fn new(most: u8) -> Growth {
+    /// A search from `first` up to `most` streams.
+    pub fn new(first: u8, most: u8) -> Growth {
+        let first = first.min(most.max(1));
         Growth {
             most: most.max(1),
             limit: None,
-            streams: FIRST_STREAMS.min(most.max(1)),
+            streams: first,
             question: Question::First,
             phase: Phase::Settling(Duration::ZERO),
-            fewest: FIRST_STREAMS.min(most.max(1)),
+            fewest: first,
             round_trip: Duration::MAX,
         }
     }

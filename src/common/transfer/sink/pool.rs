@@ -25,7 +25,7 @@ impl<'scope, W: Work> Pool<'scope, W> {
         work: &'scope W,
         dialler: &'scope Dialler,
     ) -> Result<Pool<'scope, W>> {
-        let (search, keepers) = (Search::begin(work), Keepers::default());
+        let (search, keepers) = (Search::begin(work, dialler.first_streams()), Keepers::default());
         let mut pool = Pool { work, dialler, keepers, search };
         pool.fill(scope).map_err(|error| Error::system("thread", &error))?;
         Ok(pool)

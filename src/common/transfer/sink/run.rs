@@ -47,6 +47,7 @@ pub(super) fn accept<W: Work>(
     report: impl FnMut(Report),
 ) -> Result<Report> {
     let accepted = &*Accepted::new(work.parts().plan.streams);
+    let first = acceptor.first_streams();
     let greeter = &Greeter {
         end: work,
         is_sink: true,
@@ -57,7 +58,7 @@ pub(super) fn accept<W: Work>(
     };
     std::thread::scope(|scope| {
         let start = || {
-            let search = Search::begin(work);
+            let search = Search::begin(work, first);
             work.health().is_dialled(work.parts().plan.grows);
             let entrance = acceptor.entrance();
             let serve = move || match acceptor.serve(greeter, &mut || {}) {

@@ -19,10 +19,10 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Begins, and says how many streams there should be at first.
-    pub(super) fn begin<W: Work>(work: &W) -> Search {
+    /// Begins with `first` streams, where the number is not given.
+    pub(super) fn begin<W: Work>(work: &W, first: u8) -> Search {
         let Plan { streams, grows } = work.parts().plan;
-        let growth = grows.then(|| Growth::new(streams));
+        let growth = grows.then(|| Growth::new(first, streams));
         let first = growth.as_ref().map_or(streams, Growth::streams);
         work.health().want(first.min(work.most_streams()));
         Search { growth, begun: Instant::now(), bytes: 0, counted: 0 }

@@ -91,7 +91,8 @@ impl Feed {
         while let Some(room) = self.wait_for_room() {
             match poll::readable(&[self.input.as_fd(), self.bell.as_fd()], None).as_deref() {
                 Ok([_, false]) => {}
-                Ok(_) | Err(_) => return,
+                Ok(_) => return,
+                Err(_) => return self.end(End::Failed),
             }
             match (&self.input).read(&mut buffer[..room.min(PIECE) as usize]) {
                 Ok(0) => return self.end(End::Complete(digest.map(Md5::finish))),

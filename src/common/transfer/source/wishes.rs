@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 use crate::sys::sync::lock;
-use crate::transfer::queue::growth::FIRST_STREAMS;
 use std::sync::Mutex;
 
 /// The last wish.
@@ -21,10 +20,11 @@ struct Wish {
 }
 
 impl Wishes {
-    /// Before the first wish. Without `grows`, every stream of the session is wanted.
-    pub(super) fn new(grows: bool) -> Wishes {
-        let streams = if grows { FIRST_STREAMS } else { u8::MAX };
-        Wishes { grows, last: Mutex::new(Wish { turn: (0, 0), streams }) }
+    /// Before the first wish, so many streams are wanted: those that the sink begins with. Without
+    /// `first`, every stream of the session is wanted, whatever the sink says.
+    pub(super) fn new(first: Option<u8>) -> Wishes {
+        let last = Wish { turn: (0, 0), streams: first.unwrap_or(u8::MAX) };
+        Wishes { grows: first.is_some(), last: Mutex::new(last) }
     }
 
     /// How many streams are wanted; more than a session may have, perhaps.
@@ -47,8 +47,8 @@ mod tests {
 
     #[test]
     fn the_latest_wish_of_the_latest_session_counts() {
-        let wishes = Wishes::new(true);
-        assert_eq!(wishes.streams(), FIRST_STREAMS);
+        let wishes = Wishes::new(Some(3));
+        assert_eq!(wishes.streams(), 3);
         for (generation, turn, wanted, expected) in
             [(0, 2, 16, 16), (0, 1, 4, 16), (0, 3, 8, 8), (1, 1, 5, 5), (0, 9, 99, 5), (1, 1, 7, 5)]
         {
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_number_that_the_user_has_given_stays() {
-        let wishes = Wishes::new(false);
+        let wishes = Wishes::new(None);
         wishes.hear(0, 1, 1);
         assert_eq!(wishes.streams(), u8::MAX);
     }

@@ -48,7 +48,7 @@ struct Transfer {
 
 impl Transfer {
     fn new(path: Path, most: u8) -> Transfer {
-        let growth = Growth::new(most);
+        let growth = Growth::new(FIRST_STREAMS, most);
         let begun = vec![Duration::ZERO; growth.streams().into()];
         let most_ever = begun.len();
         Transfer { path, growth, now: Duration::ZERO, bytes: 0.0, begun, most_ever, random: 1 }
