@@ -3,7 +3,8 @@
 
 use crate::content;
 use crate::world::{World, acceptor};
-use ropewalk::codec::wire::{Header, Hello, LONGEST_REQUEST, MAX_BLOCK, Request};
+use ropewalk::codec::message::report::Report;
+use ropewalk::codec::wire::{ErrorCode, Header, Hello, LONGEST_REQUEST, MAX_BLOCK, Request};
 use ropewalk::error::Error;
 use ropewalk::hash::crc32c::crc32c;
 use ropewalk::sys::stream::Stream;
@@ -121,6 +122,38 @@ fn a_number_that_the_user_has_given_is_not_changed_by_the_sink() {
         sending.join().unwrap().unwrap();
         assert!(peers.dialled.try_recv().is_err());
     });
+}
+
+/// What a source does with a stream that is answered by this error block.
+fn refused(code: ErrorCode) -> (Option<Report>, Option<Error>) {
+    let (world, timing) = (World::new(&[Ok(content(1000))]), Timing::default());
+    let source = world.source(Throttle::default(), timing);
+    let (dialler, mut peers) = pairs(1, timing);
+    thread::scope(|scope| {
+        let (reports, heard) = mpsc::channel();
+        let sending =
+            scope.spawn(|| source.dial(&dialler, move |report| drop(reports.send(report))));
+        peers.wait_for(scope, 1);
+        peers.all[0].write_all(&Header::error(code, "no such session")).unwrap();
+        let lost = heard.iter().find(|report| matches!(report, Report::Lost { .. }));
+        if lost.is_some() {
+            source.fail(Error::internal("the test is over"));
+        }
+        (lost, sending.join().unwrap().err())
+    })
+}
+
+#[test]
+fn a_source_whose_stream_is_of_no_session_has_lost_its_session() {
+    let (lost, _) = refused(ErrorCode::Session);
+    let text = "no such session".to_string();
+    assert_eq!(lost, Some(Report::Lost { text }));
+}
+
+#[test]
+fn a_source_whose_stream_is_of_another_version_ends() {
+    let (_, error) = refused(ErrorCode::Version);
+    assert_eq!(error.unwrap().to_string(), "the receiver speaks another version");
 }
 
 /// Reads requests of the sink until one says how many streams are wanted. Answers ranges.

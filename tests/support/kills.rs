@@ -9,7 +9,9 @@ use crate::support::trees::Fact;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,10 +121,29 @@ fn seed() -> u64 {
     seed
 }
 
-/// Looks at every file again and again until `over`.
+/// The pause between two looks, and how long ago a file must have changed at least so that a later
+/// change shows in its ctime.
+const PAUSE: Duration = Duration::from_millis(2);
+const SETTLED: Duration = Duration::from_millis(500);
+
+/// What tells that a file was not changed: its device and number, and its ctime.
+type Unchanged = (u64, u64, i64, i64);
+
+/// That of an open file, if it has settled.
+fn settled(file: &File) -> Option<Unchanged> {
+    let found = file.metadata().unwrap();
+    let changed = Duration::new(found.ctime() as u64, found.ctime_nsec() as u32);
+    let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + changed).ok()?;
+    (age > SETTLED).then(|| (found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
+}
+
+/// Looks at every file again and again until `over`. A file that has not changed since it was read
+/// is not read again.
 fn watch(top: &Path, allowed: &Allowed, over: &AtomicBool) -> u64 {
     let mut looks = 0;
+    let mut seen: HashMap<PathBuf, Unchanged> = HashMap::new();
     while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(PAUSE);
         let mut folders = vec![top.to_path_buf()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
@@ -135,11 +156,18 @@ fn watch(top: &Path, allowed: &Allowed, over: &AtomicBool) -> u64 {
                     continue;
                 }
                 // It may be replaced, but not taken away.
-                let bytes = fs::read(&path).unwrap();
+                let mut file = File::open(&path).unwrap();
+                let settled = settled(&file);
+                if settled.is_some() && seen.get(&path) == settled.as_ref() {
+                    continue;
+                }
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).unwrap();
                 let name = path.strip_prefix(top).unwrap().as_os_str();
                 let right = allowed.get(name).is_some_and(|all| all.contains(&bytes));
                 assert!(right, "{name:?} has {} wrong bytes", bytes.len());
                 looks += 1;
+                settled.map(|settled| seen.insert(path, settled));
             }
         }
     }

@@ -98,6 +98,24 @@ enum Halt {
     Left,
     /// The peer wants fewer streams.
     Unneeded,
+    /// The peer does not take the stream.
+    Refused(ErrorCode),
+}
+
+/// The end of a stream on which something came that is no request.
+const DAMAGED: Halt = Halt::Tell(ErrorCode::Request, "a request was damaged");
+
+/// Looks at what came on a stream that this end opened, and is no request: it may be the error
+/// block of an end that does not take the stream. `None` while that is incomplete.
+fn refusal(bytes: &[u8]) -> std::result::Result<Option<(usize, Request<'_>)>, Halt> {
+    if !Header::may_be_error(bytes) {
+        return Err(DAMAGED);
+    }
+    match Header::parse(bytes) {
+        Ok(None) => Ok(None),
+        Ok(Some((_, Header::Error { code, .. }))) => Err(Halt::Refused(code)),
+        Ok(Some(_)) | Err(_) => Err(DAMAGED),
+    }
 }
 
 impl From<io::Error> for Halt {
@@ -288,9 +306,11 @@ impl Source {
         let mut told: Option<Instant> = None;
         loop {
             let mut used = 0;
-            while let Some((count, request)) = Request::parse(&bytes[used..filled])
-                .map_err(|_| Halt::Tell(ErrorCode::Request, "a request was damaged"))?
-            {
+            while let Some((count, request)) = match Request::parse(&bytes[used..filled]) {
+                Ok(parsed) => parsed,
+                Err(_) if joined.hello.is_some() && told.is_none() => refusal(&bytes[..filled])?,
+                Err(_) => return Err(DAMAGED),
+            } {
                 used += count;
                 joined.is_good.set(true);
                 if told.is_none_or(|told| told.elapsed() >= self.timing.tell) {
@@ -415,6 +435,13 @@ impl End for Source {
                 Stop::Unneeded
             }
             Err(Halt::Broken(error)) => Stop::Broken(error),
+            Err(Halt::Refused(ErrorCode::Version)) => {
+                Stop::Fatal(Error::protocol("the receiver speaks another version"))
+            }
+            Err(Halt::Refused(ErrorCode::Session)) => {
+                Stop::Broken(io::Error::new(io::ErrorKind::NotFound, "no such session"))
+            }
+            Err(Halt::Refused(_)) => Stop::Broken(io::Error::other("the receiver ends the stream")),
             Err(Halt::Tell(code, text)) => self.tell(joined.stream, code, text),
         }
     }

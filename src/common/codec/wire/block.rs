@@ -271,6 +271,11 @@ impl Header {
         out
     }
 
+    /// Whether `bytes` begin as an error block does.
+    pub fn may_be_error(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&KIND_ERROR)
+    }
+
     /// Reads a header from the start of `bytes`; `None` while it is incomplete.
     pub fn parse(bytes: &[u8]) -> Result<Option<(usize, Header)>, WireError> {
         let Some(message) = bytes.first_chunk::<HEADER_SIZE>() else { return Ok(None) };
