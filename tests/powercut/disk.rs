@@ -1,7 +1,10 @@
 //! What is in a folder, as the programs see it: the sectors and sizes of files, names, modes and
 //! mtimes, and the calls that change them.
 
+use ropewalk::hash::crc32c::crc32c;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,23 +15,64 @@ pub(crate) const SECTOR: u64 = 512;
 pub(crate) type Sector = Arc<[u8; SECTOR as usize]>;
 
 /// The content of one file. A missing sector stores nothing and reads as zeros.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) size: u64,
     pub(crate) sectors: BTreeMap<u64, Sector>,
+}
+
+/// The hash of each sector is its CRC32C: states are many, and most of their bytes are sectors.
+impl Hash for Content {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.size.hash(state);
+        for (number, sector) in &self.sectors {
+            (number, crc32c(sector.as_slice())).hash(state);
+        }
+    }
+}
+
+/// Bytes that are written at an offset. A sector that they fill is shared by all contents that have
+/// it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) bytes: Vec<u8>,
+    sectors: Vec<Sector>,
+}
+
+impl Written {
+    fn new(offset: u64, bytes: Vec<u8>) -> Written {
+        let before = offset.next_multiple_of(SECTOR) - offset;
+        let whole = bytes.get(before as usize..).unwrap_or_default();
+        let sectors = whole.chunks_exact(SECTOR as usize);
+        let sectors = sectors.map(|sector| Arc::new(sector.try_into().unwrap())).collect();
+        Written { bytes, sectors }
+    }
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes.fmt(formatter)
+    }
 }
 
 /// A change of a file's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// These bytes are written at this offset.
-    Write(u64, Vec<u8>),
+    Write(u64, Written),
     /// The file is cut or lengthened to this size.
     Size(u64),
     /// Space is allocated up to this offset; the file is lengthened to it.
     Reserve(u64),
     /// The range becomes a hole.
     Punch(Range<u64>),
+}
+
+impl Change {
+    /// The bytes are written at this offset.
+    pub(crate) fn write(offset: u64, bytes: Vec<u8>) -> Change {
+        Change::Write(offset, Written::new(offset, bytes))
+    }
 }
 
 /// A change of the names in the folder. Names are paths from it. Files, and the folders and links
@@ -80,7 +124,7 @@ impl Content {
     /// A file without holes.
     pub(crate) fn of(bytes: &[u8]) -> Content {
         let mut content = Content::default();
-        content.apply(&Change::Write(0, bytes.to_vec()));
+        content.apply(&Change::write(0, bytes.to_vec()));
         content
     }
 
@@ -108,10 +152,10 @@ impl Content {
     /// Applies a change. Returns the numbers of the sectors that it may change.
     pub(crate) fn apply(&mut self, change: &Change) -> Vec<u64> {
         match change {
-            Change::Write(offset, bytes) => {
-                let end = offset + bytes.len() as u64;
+            Change::Write(offset, written) => {
+                let end = offset + written.bytes.len() as u64;
                 self.size = self.size.max(end);
-                self.overlay(*offset..end, Some(bytes))
+                self.overlay(*offset..end, Some(written))
             }
             Change::Size(size) => {
                 let old = std::mem::replace(&mut self.size, *size);
@@ -125,9 +169,11 @@ impl Content {
         }
     }
 
-    /// The bytes of `range` become `bytes`; without bytes they become a hole.
-    fn overlay(&mut self, range: Range<u64>, bytes: Option<&[u8]>) -> Vec<u64> {
+    /// The bytes of `range` become `written`; without that they become a hole.
+    fn overlay(&mut self, range: Range<u64>, written: Option<&Written>) -> Vec<u64> {
+        let bytes = written.map(|written| &written.bytes);
         let numbers = range.start / SECTOR..range.end.div_ceil(SECTOR).max(range.start / SECTOR);
+        let first_whole = range.start.div_ceil(SECTOR);
         for number in numbers.clone() {
             let at = number * SECTOR;
             let (from, to) = (at.max(range.start), (at + SECTOR).min(range.end));
@@ -137,6 +183,11 @@ impl Content {
                 continue;
             }
             if bytes.is_none() && !self.sectors.contains_key(&number) {
+                continue;
+            }
+            if let Some(written) = written.filter(|_| to - from == SECTOR) {
+                let whole = &written.sectors[(number - first_whole) as usize];
+                self.sectors.insert(number, whole.clone());
                 continue;
             }
             let sector = self.sectors.entry(number).or_insert_with(|| Arc::new([0; 512]));
@@ -179,7 +230,7 @@ impl Naming {
 #[test]
 fn a_file_reads_as_it_was_written() {
     let mut content = Content::of(&[1; 1000]);
-    content.apply(&Change::Write(700, vec![2; 400]));
+    content.apply(&Change::write(700, vec![2; 400]));
     let mut expected = vec![1; 700];
     expected.resize(1100, 2);
     assert_eq!(content.bytes(), expected);

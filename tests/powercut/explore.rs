@@ -45,6 +45,8 @@ pub(crate) struct Explorer<'a> {
     pub(crate) seed: u64,
     /// If a cut has no more states than this, all of them are tried.
     pub(crate) all: u64,
+    /// After how many steps the first cut is. Another history has tried the cuts before.
+    pub(crate) from: usize,
     /// The usual number of states that a real client goes on from.
     pub(crate) resumed: u64,
 }
@@ -63,7 +65,7 @@ impl Explorer<'_> {
         let mut seen = HashSet::new();
         let mut found = Vec::new();
         let mut large = Vec::new();
-        for length in 0..=history.steps.len() {
+        for length in self.from..=history.steps.len() {
             self.within_boot(&expected, length);
             let (cut, promise) = (history.cut(length), history.promise(length));
             match cut.count().filter(|count| *count <= self.all) {
@@ -183,7 +185,7 @@ impl Explorer<'_> {
     /// The file that the last run fetched.
     fn subject(&self) -> Subject {
         let header = self.history.steps.iter().rev().find_map(|step| match step {
-            Step::Change(_, Change::Write(0, bytes)) => Some(records(bytes)?.0),
+            Step::Change(_, Change::Write(0, written)) => Some(records(&written.bytes)?.0),
             _ => None,
         });
         let header = header.expect("no journal was begun");
@@ -216,8 +218,8 @@ pub(crate) fn steps(history: &History, length: usize) -> String {
     let mut shown = String::new();
     for (at, step) in history.steps.iter().enumerate() {
         let step = match step {
-            Step::Change(file, Change::Write(offset, bytes)) if bytes.len() > 200 => {
-                format!("Change({file}, Write({offset}, {} bytes))", bytes.len())
+            Step::Change(file, Change::Write(offset, written)) if written.bytes.len() > 200 => {
+                format!("Change({file}, Write({offset}, {} bytes))", written.bytes.len())
             }
             step => format!("{step:?}"),
         };

@@ -14,7 +14,7 @@ fn history(steps: Vec<Step>) -> History {
 }
 
 fn write(offset: u64, byte: u8, length: usize) -> Step {
-    Step::Change(0, Change::Write(offset, vec![byte; length]))
+    Step::Change(0, Change::write(offset, vec![byte; length]))
 }
 
 fn sync(what: Synced) -> [Step; 2] {

@@ -166,7 +166,7 @@ impl History {
                     self.files.push(file);
                     Step::Name(Naming::Add(path, self.files.len() - 1))
                 }),
-                2 => change(Change::Write(offset, data.to_vec())),
+                2 => change(Change::write(offset, data.to_vec())),
                 3 => change(Change::Size(length)),
                 4 => change(Change::Reserve(offset + length)),
                 5 => change(Change::Punch(offset..offset + length)),

@@ -183,7 +183,12 @@ impl Output {
     fn check_ours(&self, part: &File, journal: &File, restart: bool) -> Result<()> {
         let failed = |error: io::Error| self.failed(&error);
         if !journal::looks_like_one(journal).map_err(failed)? {
-            return Err(self.trap(&self.journal_name, "is not this program's journal"));
+            if !self.has_own_names() {
+                return Err(self.trap(&self.journal_name, "is not this program's journal"));
+            }
+            // Only this program gives files such names. After a power cut, the journal may hold
+            // what the disk held before.
+            journal.set_len(0).map_err(failed)?;
         }
         let is_empty = part.metadata().map_err(failed)?.len() == 0;
         if is_empty || restart || journal::is_about(journal, part).map_err(failed)? {

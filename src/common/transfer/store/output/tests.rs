@@ -202,6 +202,20 @@ fn a_foreign_file_with_the_journal_s_name_is_never_touched() {
     }
 }
 
+/// A power cut can give the journal its size before its bytes.
+#[test]
+fn a_journal_with_a_reserved_name_that_holds_other_bytes_is_begun_anew() {
+    let scratch = Scratch::new("journal-junk");
+    let journal = scratch.0.join(names::journal(OsStr::new("out")));
+    fs::write(&journal, [0x9c; 106]).unwrap();
+    let folder = Dir::open(&scratch.0).unwrap();
+    let output = Output::at(folder, OsString::from("out"), "shown".into()).unwrap();
+    let part = output.open_part(true).unwrap();
+    assert_eq!(fs::read(&journal).unwrap(), b"");
+    part.commit(0, true).unwrap();
+    assert_eq!(scratch.names(), ["out"]);
+}
+
 #[test]
 fn a_foreign_file_that_replaced_the_journal_stays() {
     let scratch = Scratch::new("journal-replaced");
