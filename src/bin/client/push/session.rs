@@ -257,6 +257,7 @@ impl Renewal for Session<'_> {
 
     fn hand_over(&self, offer: PushSession, lifeline: &UnixStream) -> Result<()> {
         lock(&self.state).token = offer.token;
+        self.push.session_begins(&offer);
         self.guard.replace(guard(self.push, self.server, &offer));
         let session = self.session(&offer).to_json();
         let announce =

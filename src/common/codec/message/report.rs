@@ -66,8 +66,10 @@ pub enum Report {
 /// How far a tree is. A file that is there already counts as the same, and not as a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TreeTally {
-    /// Files and links that are in place.
+    /// Files and links that were put in place.
     pub files: u64,
+    /// The bytes of these.
+    pub bytes: u64,
     /// Files and links to be put in place, as far as they are known.
     pub files_known: u64,
     /// The bytes of these.
@@ -130,6 +132,7 @@ impl TreeTally {
     fn members(&self) -> Vec<(&'static str, Value)> {
         let numbers = [
             ("files", self.files),
+            ("bytes", self.bytes),
             ("files_known", self.files_known),
             ("bytes_known", self.bytes_known),
             ("same", self.same),
@@ -148,6 +151,7 @@ impl TreeTally {
     fn from_fields(fields: &Fields<'_>) -> Result<TreeTally> {
         Ok(TreeTally {
             files: fields.number("files")?,
+            bytes: fields.number("bytes")?,
             files_known: fields.number("files_known")?,
             bytes_known: fields.number("bytes_known")?,
             is_listed: fields.flag("listed")?,
@@ -363,8 +367,8 @@ mod tests {
     );
 
     const OTHERS: [&str; 16] = [
-        r#"{"state":"tree","files":3,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"listed":1,"delete_refused":0}"#,
-        r#"{"state":"tree","files":3,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"hashed":2,"listed":1,"delete_refused":0}"#,
+        r#"{"state":"tree","files":3,"bytes":60,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"listed":1,"delete_refused":0}"#,
+        r#"{"state":"tree","files":3,"bytes":60,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"hashed":2,"listed":1,"delete_refused":0}"#,
         r#"{"state":"entry","act":"file","path":"a/b"}"#,
         r#"{"state":"entry","act":"refused","path":"a/c","reason":"No space left on device"}"#,
         r#"{"state":"confined","text":"no core dumps: applied"}"#,
