@@ -90,13 +90,8 @@ fn wait(
     let interrupt = Arc::new(Interrupt::default());
     let (finished, finish) = UnixStream::pair().map_err(failed)?;
     let fetch: JoinHandle<Result<Summary>> = {
-        let (config, supervisor, interrupt, progress, kept) = (
-            config.clone(),
-            supervisor.clone(),
-            interrupt.clone(),
-            progress.clone(),
-            kept.clone(),
-        );
+        let (config, supervisor, interrupt, progress, kept) =
+            (config.clone(), supervisor.clone(), interrupt.clone(), progress.clone(), kept.clone());
         Builder::new()
             .name("fetch".into())
             .stack_size(RESOLVER_STACK)

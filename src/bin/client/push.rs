@@ -17,7 +17,7 @@ use crate::picture::Collector;
 use crate::progress::Progress;
 use crate::summary::{Fetched, FetchedTree, Summary};
 use hash::Hash;
-use ropewalk::app::report::{Act, Mended};
+use ropewalk::app::report::{Act, Mended, Tally};
 use ropewalk::app::supervise::Supervisor;
 use ropewalk::app::{terminal, workers};
 use ropewalk::codec::message::outcome::{MAX_WAIT, Outcome, OutcomeRequest, PushState};
@@ -53,6 +53,8 @@ pub(crate) struct Push<'a> {
     begun: Instant,
     /// The faults that the sender mended.
     mended: Mutex<Mended>,
+    /// What the senders before this one moved, where a push took several.
+    moved: Mutex<Tally>,
     collector: &'a Collector,
 }
 
@@ -78,6 +80,7 @@ pub(crate) fn run(
             sender,
             begun,
             mended,
+            moved: Mutex::default(),
             collector,
         };
         push.run()
@@ -111,9 +114,8 @@ impl Push<'_> {
         }
         let (server, stream) = Server::find(config, self.supervisor, self.interrupt)?;
         let pushed = self.push_to(&server, stream);
-        let ends_early = |error: &Error| {
-            self.interrupt.stopped().is_some() || error.code() == ExitCode::System
-        };
+        let ends_early =
+            |error: &Error| self.interrupt.stopped().is_some() || error.code() == ExitCode::System;
         if pushed.as_ref().is_err_and(ends_early) {
             self.kept.ask(&server, &config.file);
         }

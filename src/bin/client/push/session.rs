@@ -76,7 +76,7 @@ impl<'a> Session<'a> {
         if let Some(children) = children {
             children.serve(worker.lifeline().try_clone().map_err(failed)?);
         }
-        let mut moved = false;
+        let (mut moved, before) = (false, *lock(&self.push.moved));
         let last = std::thread::scope(|scope| {
             let mut request = None;
             let lost = |loss| {
@@ -85,7 +85,7 @@ impl<'a> Session<'a> {
                 request = Some(SessionRequest::start(scope, self, &lifeline, loss)?);
                 Ok(())
             };
-            let last = self.follow(&mut worker, hash, &mut moved, lost);
+            let last = self.follow(&mut worker, hash, &mut moved, &before, lost);
             // A request without success has ended the sender: its error comes first.
             request.map_or(Ok(()), SessionRequest::end)?;
             last
@@ -147,6 +147,7 @@ impl<'a> Session<'a> {
         worker: &mut Worker,
         hash: Option<&Hash>,
         moved: &mut bool,
+        before: &Tally,
         mut lost: impl FnMut(Loss) -> Result<()>,
     ) -> Result<Option<Report>> {
         let failed = |error: io::Error| Error::system("sender", &error);
@@ -154,12 +155,13 @@ impl<'a> Session<'a> {
         while let Some(report) = worker.reports.next_report().map_err(failed)? {
             match &report {
                 Report::Progress(tally) => {
-                    if tally.bytes + tally.same != bytes {
-                        bytes = tally.bytes + tally.same;
+                    let answered = tally.bytes + tally.same + tally.covered;
+                    if answered != bytes {
+                        bytes = answered;
                         (lost_since, *moved) = (None, true);
                     }
                     hash.iter().for_each(|hash| hash.reached(tally.offset));
-                    self.show(*tally);
+                    self.show(*tally, before);
                 }
                 Report::Stream => self.server.children().map_or(Ok(()), |all| all.want())?,
                 Report::Trace(slice) => self.push.collector.add(slice),
@@ -183,20 +185,24 @@ impl<'a> Session<'a> {
         Ok(last)
     }
 
-    /// Shows how far the sender is. It knows nothing of what the server has already.
-    fn show(&self, tally: Tally) {
+    /// Shows how far the sender is, behind those `before` it. It does not know what the server had at first, and what has
+    /// not come of its answers.
+    fn show(&self, tally: Tally, before: &Tally) {
         let progress = self.push.progress;
         match self.push.source {
             Source::File { identity, .. } => {
-                let bytes = self.first.resumed.saturating_add(tally.bytes + tally.same);
+                let bytes = self.first.resumed.saturating_add(tally.covered);
                 let bytes = bytes.min(identity.version.size);
                 progress.update(Tally { bytes, offset: 0, ..tally });
             }
             Source::Pipe { .. } => progress.update(Tally { offset: 0, ..tally }),
             Source::Folder { .. } => {
-                progress.update(tally);
-                let (files, files_known) = (tally.files, tally.files);
+                let (bytes, files) = (before.bytes + tally.bytes, before.files + tally.files);
+                let all = Tally { bytes, files, ..tally };
+                progress.update(all);
+                let files_known = files;
                 progress.update_tree(TreeTally { files, files_known, ..TreeTally::default() });
+                *lock(&self.push.moved) = all;
             }
         }
     }

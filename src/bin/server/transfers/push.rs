@@ -402,6 +402,9 @@ impl Push {
                 }
                 Report::Failed { code, text } => {
                     reported.last.get_or_insert(Err((code, text)));
+                    // The files of a folder that landed at its end count too.
+                    let tally = reported.tally;
+                    self.reached(&mut reported, tally, content);
                     reported.tally.streams = reported.peak;
                 }
             }
