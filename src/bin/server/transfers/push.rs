@@ -405,9 +405,11 @@ impl Push {
                     // The files of a folder that landed at its end count too.
                     let tally = reported.tally;
                     self.reached(&mut reported, tally, content);
-                    reported.tally.streams = reported.peak;
                 }
             }
+        }
+        if !matches!(reported.last, Some(Ok(()))) {
+            reported.tally.streams = reported.peak;
         }
         reported
     }
