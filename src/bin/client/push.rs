@@ -33,6 +33,7 @@ use ropewalk::sys::sync::lock;
 use session::Session;
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ pub(crate) struct Push<'a> {
     mended: Mutex<Mended>,
     /// What the senders before this one moved, where a push took several.
     moved: Mutex<Tally>,
+    /// Whether the server knows nothing of an earlier session of this push.
+    is_forgotten: AtomicBool,
     collector: &'a Collector,
 }
 
@@ -81,6 +84,7 @@ pub(crate) fn run(
             begun,
             mended,
             moved: Mutex::default(),
+            is_forgotten: AtomicBool::new(false),
             collector,
         };
         push.run()
@@ -186,6 +190,14 @@ impl Push<'_> {
         }
     }
 
+    /// The same of a session in place of a lost one.
+    fn goes_on(&self, offer: &PushSession) {
+        self.session_begins(offer);
+        if matches!(self.source, Source::Folder { .. }) && offer.files.is_none() {
+            self.is_forgotten.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Begins to show progress, and to hash.
     fn begin(&self, offer: &PushSession) -> Result<Option<Hash>> {
         match self.source {
@@ -248,7 +260,7 @@ impl Push<'_> {
                 PushOffer::UpToDate => return Ok(Ended::UpToDate),
             };
             server.begin_session(offer.token, || Ok(()))?;
-            self.session_begins(&offer);
+            self.goes_on(&offer);
         }
     }
 
@@ -345,6 +357,7 @@ impl Push<'_> {
                 is_checked: self.config.tree.verify != Verify::None,
                 is_dry,
                 is_push: true,
+                is_forgotten: self.is_forgotten.load(Ordering::Relaxed),
                 mended,
             }),
         })

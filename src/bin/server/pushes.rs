@@ -110,8 +110,10 @@ impl<'a> Asked<'a> {
         let key = target.key.clone();
         let prepared = uploads.prepare_folder(target, options.dry_run)?;
         let content = Content::Folder(Box::new(TreePush { prepared, folder: folder.clone() }));
+        let files = earlier.as_ref().map(|earlier| earlier.tree.files);
         let wanted = self.wanted(key, earlier, content);
-        Ok(service.transfers.offer_push(connection, entry, uploads, wanted)?)
+        let session = service.transfers.offer_push(connection, entry, uploads, wanted)?;
+        Ok(PushSession { files, ..session })
     }
 
     /// What came of the session before, if this one goes on with its push.

@@ -118,7 +118,9 @@ fn a_server_that_is_killed_in_a_push_of_a_folder_and_comes_back_is_waited_for() 
         inbox.server.running = Running::start(&mut command);
         inbox.server.running.next_line();
     }
-    client.finish().succeeded();
+    let said = client.finish().succeeded();
+    // The figures are gone with the server, and the summary says so.
+    assert!(said.ends_with("before the server was started again counts as the same\n"), "{said}");
     assert_equal(&facts(&top), &facts(&there));
     assert_eq!(leftovers(&inbox.folder), Vec::<OsString>::new());
 }
@@ -149,6 +151,7 @@ fn the_summary_of_a_folder_covers_the_sessions_before_a_killed_receiver_too() {
     let summary = said.lines().last().unwrap();
     assert!(summary.starts_with("36 files, 8.03 MiB in "), "{said}");
     assert!(summary.contains("; 5 same, 0 skipped, 0 deleted"), "{said}");
+    assert!(!summary.contains("started again"), "{said}");
     // Each is told of once.
     assert_eq!(said.lines().count(), 37, "{said}");
     // The lines of the log are about one session each.

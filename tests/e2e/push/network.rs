@@ -7,6 +7,7 @@ use crate::support::namespace::script_in;
 use crate::support::path::{flip, scatter};
 use crate::support::relay::{DataPorts, Faults, Relay, Step};
 use crate::support::uploads::{Inbox, WRITABLE};
+use ropewalk::codec::json::{self, Value};
 use ropewalk::codec::wire::HEADER_SIZE;
 use std::fs;
 use std::io::Read;
@@ -139,8 +140,17 @@ fn the_summary_of_a_folder_covers_the_session_that_was_lost_too() {
         ..Faults::default()
     };
     let (mut inbox, relay) = behind("push-lost-sum", faults);
-    let said = run(&mut inbox.push_at(relay.address, "top", "in/top")).succeeded();
+    let mut command = inbox.push_at(relay.address, "top", "in/top");
+    let outcome = run(command.args(["--progress=json", "--limit-rate", "8M"]));
     assert_eq!(phase.load(SeqCst), AGAIN);
+    let objects = outcome.err.lines().map(|line| json::parse(line.as_bytes()).unwrap());
+    let number = |object: &Value, key: &str| object.get(key).and_then(Value::as_u64);
+    let objects: Vec<Value> = objects.collect();
+    let files: Vec<u64> = objects.iter().filter_map(|object| number(object, "files")).collect();
+    assert!(files.iter().all(|files| *files <= 61) && files.last() == Some(&61), "{files:?}");
+    let end = objects.last().unwrap();
+    assert_eq!((number(end, "files_same"), number(end, "bytes")), (Some(0), Some(11_995_788)));
+    let said = end.get("text").and_then(Value::as_str).unwrap();
     assert!(said.starts_with("61 files, 11.4 MiB in "), "{said}");
     assert!(said.contains("; 0 same, 0 skipped, 0 deleted"), "{said}");
     // Each line of the log is about one session.

@@ -255,7 +255,7 @@ impl Transfers {
             Ok(())
         };
         started().map_err(failed)?;
-        Ok(PushSession { port, token: token.bytes(), streams, resumed: 0 })
+        Ok(PushSession { port, token: token.bytes(), streams, resumed: 0, files: None })
     }
 }
 
