@@ -33,7 +33,7 @@ enum Said {
 impl Kept {
     /// A session of a file of `size` bytes begins, with so many that are there.
     pub(super) fn begins(&self, token: [u8; 16], bytes: u64, size: u64) {
-        *lock(&self.said) = Said::AtFirst { token, bytes, size };
+        *lock(&self.said) = Said::AtFirst { token, bytes: bytes.min(size), size };
     }
 
     /// Asks the server once more, for a client that ends early.
@@ -59,7 +59,7 @@ impl Said {
     fn of(outcome: &Outcome, size: u64) -> Said {
         match outcome.code {
             ExitCode::Success => Said::InPlace,
-            _ => Said::AtLast { bytes: outcome.kept, size },
+            _ => Said::AtLast { bytes: outcome.kept.min(size), size },
         }
     }
 
@@ -100,8 +100,10 @@ mod tests {
 
     #[test]
     fn only_an_outcome_without_an_error_means_that_the_file_is_in_place() {
-        let failed = Outcome { kept: 9, ..Outcome::failed(ExitCode::Network, "lost") };
-        assert!(Said::of(&failed, 10) == Said::AtLast { bytes: 9, size: 10 });
+        for (kept, bytes) in [(9, 9), (u64::MAX, 10)] {
+            let failed = Outcome { kept, ..Outcome::failed(ExitCode::Network, "lost") };
+            assert!(Said::of(&failed, 10) == Said::AtLast { bytes, size: 10 });
+        }
         let complete = Outcome::failed(ExitCode::Success, "complete");
         assert!(Said::of(&complete, 10) == Said::InPlace);
     }

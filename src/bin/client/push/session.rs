@@ -192,8 +192,8 @@ impl<'a> Session<'a> {
         Ok(last)
     }
 
-    /// Shows how far the sender is, behind those that moved so many bytes before. It does not know what the server had at first, and what has
-    /// not come of its answers.
+    /// Shows how far the sender is, behind those that moved so many bytes before. It does not know
+    /// what the server had at first, nor which of its answers have come.
     fn show(&self, tally: Tally, before: u64) {
         let progress = self.push.progress;
         match self.push.source {
@@ -206,7 +206,8 @@ impl<'a> Session<'a> {
             Source::Folder { .. } => {
                 let mut state = lock(&self.state);
                 state.sent = tally.files;
-                let files = state.in_place + tally.files.saturating_sub(state.sent_before);
+                let files =
+                    state.in_place.saturating_add(tally.files.saturating_sub(state.sent_before));
                 drop(state);
                 let all = Tally { bytes: before + tally.bytes, files, ..tally };
                 progress.update(all);

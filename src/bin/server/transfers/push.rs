@@ -435,7 +435,8 @@ impl Push {
             let came = reported.md5.as_deref().and_then(from_hex);
             let Some(said) = self.outcomes.md5(&self.token) else {
                 let words = "the client has not said which MD5 its file has";
-                return Outcome::failed(ExitCode::Network, words);
+                let kept = if file.known.is_some() { part.kept_bytes() } else { 0 };
+                return Outcome { kept, ..Outcome::failed(ExitCode::Network, words) };
             };
             if came.as_deref() != Some(&said[..]) {
                 part.keep(false); // no byte of it can be used again
