@@ -9,11 +9,15 @@ use crate::random::Random;
 use crate::world::{World, acceptor, sink};
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::wire::{ErrorCode, Header, Hello, MIN_ROOM, PageEnd, RefusalCode, Request};
+use ropewalk::error::Result;
 use ropewalk::sys::stream::Stream;
-use ropewalk::transfer::link::acceptor::Entrance;
+use ropewalk::transfer::link::acceptor::{Acceptor, Entrance};
 use ropewalk::transfer::link::dialler::Dialler;
 use ropewalk::transfer::link::token::Token;
 use ropewalk::transfer::queue::rate::Throttle;
+use ropewalk::transfer::sink::Sink;
+use ropewalk::transfer::sink::tree::TreeSink;
+use ropewalk::transfer::source::Source;
 use ropewalk::transfer::timing::Timing;
 use std::thread;
 use std::time::Duration;
@@ -106,76 +110,80 @@ fn to_a_sink(entrance: &Entrance, token: &Token, unasked: &[usize]) {
     }
 }
 
-#[test]
-fn a_source_of_a_file_takes_no_message_of_a_source_and_no_request_of_a_tree() {
-    let (world, timing) = (World::new(&[Ok(content(300_000))]), Timing::default());
+/// An end takes hostile streams, none of which ends another one. Then a good peer moves everything.
+fn outlives<A, D>(
+    accept: impl FnOnce(Acceptor, &Token) -> Result<A> + Send,
+    hostile: impl FnOnce(&Entrance, &Token),
+    dial: impl FnOnce(&Dialler) -> Result<D>,
+) {
     let token = Token::random().unwrap();
-    let (acceptor, _) = acceptor(false, timing);
+    let (acceptor, _) = acceptor(false, Timing::default());
     let entrance = acceptor.entrance();
-    let source = world.source(Throttle::default(), timing);
-    let sink = sink(&world, world.kept(false), STREAMS, Verify::Md5, timing);
     thread::scope(|scope| {
-        let sending = scope.spawn(|| source.accept(acceptor, &token, STREAMS, |_| {}));
-        to_a_source(&entrance, &token, &requests()[2..4]);
+        let accepting = scope.spawn(|| accept(acceptor, &token).map(drop));
+        hostile(&entrance, &token);
         let (network, dialler) = dialler(entrance, &token);
-        sink.dial(&dialler, |_| {}).unwrap();
-        sending.join().unwrap().unwrap();
+        dial(&dialler).unwrap();
+        accepting.join().unwrap().unwrap();
         network.end();
     });
+}
+
+/// A file, and both ends of its transfer.
+fn file() -> (World, Source, Sink) {
+    let (world, timing) = (World::new(&[Ok(content(300_000))]), Timing::default());
+    let source = world.source(Throttle::default(), timing);
+    let sink = sink(&world, world.kept(false), STREAMS, Verify::Md5, timing);
+    (world, source, sink)
+}
+
+/// A folder, and both ends of its transfer.
+fn folder(test: &str) -> (Pair, Source, TreeSink) {
+    let pair = Pair::new(test, &[("f".into(), 300_000)]);
+    let (source, sink) = (pair.source(Timing::default()), pair.sink(Timing::default()));
+    (pair, source, sink)
+}
+
+#[test]
+fn a_source_of_a_file_takes_no_message_of_a_source_and_no_request_of_a_tree() {
+    let (world, source, sink) = file();
+    outlives(
+        |acceptor, token| source.accept(acceptor, token, STREAMS, |_| {}),
+        |entrance, token| to_a_source(entrance, token, &requests()[2..4]),
+        |dialler| sink.dial(dialler, |_| {}),
+    );
     assert!(world.is_whole());
 }
 
 #[test]
 fn a_sink_of_a_file_takes_no_message_of_a_sink_and_no_answer_that_was_not_asked_for() {
-    let (world, timing) = (World::new(&[Ok(content(300_000))]), Timing::default());
-    let token = Token::random().unwrap();
-    let (acceptor, _) = acceptor(false, timing);
-    let entrance = acceptor.entrance();
-    let source = world.source(Throttle::default(), timing);
-    let sink = sink(&world, world.kept(false), STREAMS, Verify::Md5, timing);
-    thread::scope(|scope| {
-        let receiving = scope.spawn(|| sink.accept(acceptor, &token, |_| {}));
-        to_a_sink(&entrance, &token, &[1, 3, 4, 6, 7]);
-        let (network, dialler) = dialler(entrance, &token);
-        source.dial(&dialler, |_| {}).unwrap();
-        receiving.join().unwrap().unwrap();
-        network.end();
-    });
+    let (world, source, sink) = file();
+    outlives(
+        |acceptor, token| sink.accept(acceptor, token, |_| {}),
+        |entrance, token| to_a_sink(entrance, token, &[1, 3, 4, 6, 7]),
+        |dialler| source.dial(dialler, |_| {}),
+    );
     assert!(world.is_whole());
 }
 
 #[test]
 fn a_source_of_a_tree_takes_no_message_of_a_source_and_no_request_of_a_file() {
-    let (pair, token) =
-        (Pair::new("tree-source", &[("f".into(), 300_000)]), Token::random().unwrap());
-    let (acceptor, _) = acceptor(false, Timing::default());
-    let entrance = acceptor.entrance();
-    let (source, sink) = (pair.source(Timing::default()), pair.sink(Timing::default()));
-    thread::scope(|scope| {
-        let sending = scope.spawn(|| source.accept(acceptor, &token, STREAMS, |_| {}));
-        to_a_source(&entrance, &token, &requests()[..2]);
-        let (network, dialler) = dialler(entrance, &token);
-        sink.dial(&dialler, |_| {}).unwrap();
-        sending.join().unwrap().unwrap();
-        network.end();
-    });
+    let (pair, source, sink) = folder("tree-source");
+    outlives(
+        |acceptor, token| source.accept(acceptor, token, STREAMS, |_| {}),
+        |entrance, token| to_a_source(entrance, token, &requests()[..2]),
+        |dialler| sink.dial(dialler, |_| {}),
+    );
     pair.assert_whole();
 }
 
 #[test]
 fn a_sink_of_a_tree_takes_no_message_of_a_sink_and_no_answer_that_was_not_asked_for() {
-    let (pair, token) =
-        (Pair::new("tree-sink", &[("f".into(), 300_000)]), Token::random().unwrap());
-    let (acceptor, _) = acceptor(false, Timing::default());
-    let entrance = acceptor.entrance();
-    let (source, sink) = (pair.source(Timing::default()), pair.sink(Timing::default()));
-    thread::scope(|scope| {
-        let receiving = scope.spawn(|| sink.accept(acceptor, &token, |_| {}));
-        to_a_sink(&entrance, &token, &[0, 1, 4, 7]);
-        let (network, dialler) = dialler(entrance, &token);
-        source.dial(&dialler, |_| {}).unwrap();
-        receiving.join().unwrap().unwrap();
-        network.end();
-    });
+    let (pair, source, sink) = folder("tree-sink");
+    outlives(
+        |acceptor, token| sink.accept(acceptor, token, |_| {}),
+        |entrance, token| to_a_sink(entrance, token, &[0, 1, 4, 7]),
+        |dialler| source.dial(dialler, |_| {}),
+    );
     pair.assert_whole();
 }

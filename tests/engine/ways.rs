@@ -50,7 +50,9 @@ fn moves_a_file(sink_dials: bool, listens: bool) {
         false => {
             let sending = scope.spawn(|| source.dial(&dialler, |_| {}));
             let done = sink.accept(acceptor, &token, |_| {}).unwrap();
-            sending.join().unwrap().unwrap();
+            let sent = sending.join().unwrap().unwrap();
+            // The hole too, although none of its bytes was moved.
+            assert_eq!(sent.covered, world.size);
             done
         }
     });

@@ -12,6 +12,7 @@ use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::message::version::Stamp;
 use ropewalk::error::{Error, ExitCode};
 use ropewalk::transfer::link::End;
+use ropewalk::transfer::link::acceptor::Acceptor;
 use ropewalk::transfer::link::dialler::Dialler;
 use ropewalk::transfer::link::token::Token;
 use ropewalk::transfer::queue::rate::Throttle;
@@ -47,6 +48,8 @@ pub(crate) struct TreePlan {
     hard_links: bool,
     delete: bool,
     md5: bool,
+    /// Whether the sink dials; else the source does, as in a push.
+    sink_dials: bool,
     /// Sessions that are lost, and runs that are killed, after so many bytes.
     losses: Vec<u64>,
     kills: Vec<u64>,
@@ -72,6 +75,7 @@ impl TreePlan {
             kills,
             fault_once_in: random.pick(&[0, 0, 2, 4]),
             md5: random.once_in(3),
+            sink_dials: random.once_in(2),
         }
     }
 
@@ -111,7 +115,10 @@ pub(crate) fn run(plan: &TreePlan) -> Result<(), String> {
     let (wanted, before) = (facts(&there), facts(&here));
     let mut kills = plan.kills.iter();
     for _ in 0..MAX_RUNS {
-        let done = once(plan, (&there, &here), kills.next().copied(), &mut random)?;
+        let storm = Storm::of(3_000_000, plan.fault_once_in);
+        let network = Network::new(storm, random.split());
+        let run = Run { plan, there: &there, here: &here, network };
+        let done = run.once(kills.next().copied())?;
         let now = facts(&here);
         for (name, found) in now.iter().filter(|(name, _)| !is_ours(name)) {
             let is_known = |all: &Facts| {
@@ -128,64 +135,149 @@ pub(crate) fn run(plan: &TreePlan) -> Result<(), String> {
     Err(format!("not equal after {MAX_RUNS} runs"))
 }
 
-/// One run. Whether it came to its end.
-fn once(
-    plan: &TreePlan,
-    (there, here): (&Path, &Path),
-    kill_at: Option<u64>,
-    random: &mut Random,
-) -> Result<bool, String> {
-    let timing = Timing::default().divided(DIVISOR);
-    let storm = Storm::of(3_000_000, plan.fault_once_in);
-    let network = Network::new(storm, random.split());
-    let token = Token::random().unwrap();
-    let mut losses = plan.losses.iter();
-    let mut serving = vec![serve(there, token, &network, plan.streams, timing)];
-    losses.next().into_iter().for_each(|after| network.lose_session_after(*after));
-    let first = session(token.bytes(), plan.streams);
-    let dial = Box::new(NetworkDial(network.clone()));
-    let dialler = Dialler::new(dial, first.token, first.streams, timing);
-    let told = Box::new(|_: Report| {});
-    let sink = TreeSink::new(wanted(plan, there, here, timing), timing, told);
-    let mut killed = false;
-    let done = sink.dial(&dialler, |report| match report {
-        Report::Lost { .. } => {
-            network.lose_session();
-            let token = Token::random().unwrap();
-            losses.next().into_iter().for_each(|after| network.lose_session_after(*after));
-            serving.push(serve(there, token, &network, plan.streams, timing));
-            dialler.renew(&session(token.bytes(), plan.streams));
+/// One run, of one process that dials.
+struct Run<'a> {
+    plan: &'a TreePlan,
+    there: &'a Path,
+    here: &'a Path,
+    network: Arc<Network>,
+}
+
+impl Run<'_> {
+    /// Carries it out. Whether it came to its end.
+    fn once(&self, kill_at: Option<u64>) -> Result<bool, String> {
+        let done = match self.plan.sink_dials {
+            true => self.sink_dials(kill_at),
+            false => self.source_dials(kill_at),
+        };
+        self.network.end();
+        done
+    }
+
+    fn timing() -> Timing {
+        Timing::default().divided(DIVISOR)
+    }
+
+    fn sink_dials(&self, kill_at: Option<u64>) -> Result<bool, String> {
+        let mut losses = self.plan.losses.iter().copied();
+        let sink = self.sink();
+        let token = Token::random().unwrap();
+        let mut serving = vec![self.start_source(token, losses.next())];
+        let dialler = self.dialler(token);
+        let mut killed = false;
+        let done = sink.dial(&dialler, |report| match report {
+            Report::Lost { .. } => {
+                self.network.lose_session();
+                let token = Token::random().unwrap();
+                serving.push(self.start_source(token, losses.next()));
+                dialler.renew(&session(token.bytes(), self.plan.streams));
+            }
+            Report::Progress(tally) if kill_at.is_some_and(|at| tally.bytes >= at) => {
+                killed = true;
+                sink.fail(Error::new(ExitCode::Terminated, "killed"));
+            }
+            _ => {}
+        });
+        drop(sink);
+        self.network.lose_session();
+        serving.into_iter().for_each(|serving| serving.join().unwrap());
+        match done {
+            Ok(_) => Ok(true),
+            Err(_) if killed => Ok(false),
+            Err(error) => Err(format!("the sink failed: {error}")),
         }
-        Report::Progress(tally) if kill_at.is_some_and(|at| tally.bytes >= at) => {
-            killed = true;
-            sink.fail(Error::new(ExitCode::Terminated, "killed"));
+    }
+
+    /// The same with a sink that accepts, and another one for each session.
+    fn source_dials(&self, kill_at: Option<u64>) -> Result<bool, String> {
+        let mut losses = self.plan.losses.iter().copied();
+        let source = self.source();
+        let token = Token::random().unwrap();
+        let mut serving = Some(self.start_sink(token, losses.next()));
+        let dialler = self.dialler(token);
+        let (mut done, mut killed) = (Ok(false), false);
+        let sent = source.dial(&dialler, |report| match report {
+            Report::Lost { .. } => {
+                self.network.lose_session();
+                done = serving.take().map_or(Ok(false), has_all);
+                if done != Ok(false) {
+                    return source.fail(Error::new(ExitCode::Network, "lost"));
+                }
+                let token = Token::random().unwrap();
+                serving = Some(self.start_sink(token, losses.next()));
+                dialler.renew(&session(token.bytes(), self.plan.streams));
+            }
+            Report::Progress(tally) if kill_at.is_some_and(|at| tally.bytes >= at) => {
+                killed = true;
+                source.fail(Error::new(ExitCode::Terminated, "killed"));
+            }
+            _ => {}
+        });
+        if sent.is_err() {
+            self.network.lose_session();
         }
-        _ => {}
-    });
-    drop(sink);
-    network.lose_session();
-    serving.into_iter().for_each(|serving| serving.join().unwrap());
-    network.end();
-    match done {
-        Ok(_) => Ok(true),
-        Err(_) if killed => Ok(false),
-        Err(error) => Err(format!("the sink failed: {error}")),
+        let done = match serving {
+            Some(serving) => has_all(serving)?,
+            None => done?,
+        };
+        match done {
+            true => Ok(true),
+            false if sent.is_ok() => Err("the source was told that a sink had everything".into()),
+            false if killed => Ok(false),
+            false => Err(format!("the source failed: {:?}", sent.err().map(|it| it.to_string()))),
+        }
+    }
+
+    fn dialler(&self, token: Token) -> Dialler {
+        let session = session(token.bytes(), self.plan.streams);
+        let dial = Box::new(NetworkDial(self.network.clone()));
+        Dialler::new(dial, session.token, session.streams, Run::timing())
+    }
+
+    /// The way to an acceptor, and when its session is lost.
+    fn acceptor(&self, lost_after: Option<u64>) -> Acceptor {
+        let (acceptor, way) = acceptor(false, Run::timing());
+        self.network.open(way);
+        lost_after.into_iter().for_each(|after| self.network.lose_session_after(after));
+        acceptor
+    }
+
+    /// A process that accepts as the source of the tree.
+    fn start_source(&self, token: Token, lost_after: Option<u64>) -> JoinHandle<()> {
+        let (source, streams) = (self.source(), self.plan.streams);
+        let acceptor = self.acceptor(lost_after);
+        thread::spawn(move || drop(source.accept(acceptor, &token, streams, |_| {})))
+    }
+
+    /// A process that accepts as the sink of the tree. Whether it has everything.
+    fn start_sink(
+        &self,
+        token: Token,
+        lost_after: Option<u64>,
+    ) -> JoinHandle<Result<Report, Error>> {
+        let sink = self.sink();
+        let acceptor = self.acceptor(lost_after);
+        thread::spawn(move || sink.accept(acceptor, &token, |_| {}))
+    }
+
+    fn source(&self) -> Source {
+        let folder = tree::Tree::new(File::open(self.there).unwrap().into()).unwrap();
+        Source::new(Content::Tree(folder), Throttle::default(), Run::timing()).unwrap()
+    }
+
+    fn sink(&self) -> TreeSink {
+        let told = Box::new(|_: Report| {});
+        TreeSink::new(wanted(self.plan, self.there, self.here, Run::timing()), Run::timing(), told)
     }
 }
 
-/// A process that accepts as the source of the tree.
-fn serve(
-    there: &Path,
-    token: Token,
-    network: &Arc<Network>,
-    streams: u8,
-    timing: Timing,
-) -> JoinHandle<()> {
-    let (acceptor, way) = acceptor(false, timing);
-    network.open(way);
-    let folder = tree::Tree::new(File::open(there).unwrap().into()).unwrap();
-    let source = Source::new(Content::Tree(folder), Throttle::default(), timing).unwrap();
-    thread::spawn(move || drop(source.accept(acceptor, &token, streams, |_| {})))
+/// Whether a sink that accepted has everything. It may have lost its session, and nothing else.
+fn has_all(serving: JoinHandle<Result<Report, Error>>) -> Result<bool, String> {
+    match serving.join().unwrap() {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == ExitCode::Network => Ok(false),
+        Err(error) => Err(format!("the sink failed: {error}")),
+    }
 }
 
 fn wanted(plan: &TreePlan, there: &Path, here: &Path, timing: Timing) -> Wanted {

@@ -44,6 +44,12 @@ const PROMPT_REPLY_TIME: Duration = Duration::from_secs(10);
 /// The same for the request of another session of a push: the session before has to end.
 const PUSH_REPLY_TIME: Duration = Duration::from_secs(20);
 
+/// How long a client that ends early waits for a connection, for the end of its push there, and for
+/// the reply.
+const LAST_CONNECT_TIME: Duration = Duration::from_secs(1);
+const LAST_WAIT: Duration = Duration::from_secs(2);
+const LAST_REPLY_TIME: Duration = Duration::from_secs(3);
+
 /// A server whose name was resolved, and of which one address has answered.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -289,8 +295,31 @@ impl Server {
         request: &OutcomeRequest,
         interrupt: &Interrupt,
     ) -> Result<Option<PushState>> {
+        let limit = request.wait + PROMPT_REPLY_TIME;
+        self.ask_outcome_within(limit, file, request, interrupt)
+    }
+
+    /// The same for a client that ends early, whatever has stopped it. `None` also where the server
+    /// does not answer soon, or where the question would take another login.
+    pub(crate) fn ask_last(&self, file: &[u8], token: [u8; 16]) -> Option<PushState> {
+        if self.children.is_some() {
+            return None;
+        }
+        let server = Server { connect_time: LAST_CONNECT_TIME, ..self.clone() };
+        let (request, interrupt) =
+            (OutcomeRequest { token, wait: LAST_WAIT, md5: None }, Interrupt::default());
+        server.ask_outcome_within(LAST_REPLY_TIME, file, &request, &interrupt).ok().flatten()
+    }
+
+    fn ask_outcome_within(
+        &self,
+        limit: Duration,
+        file: &[u8],
+        request: &OutcomeRequest,
+        interrupt: &Interrupt,
+    ) -> Result<Option<PushState>> {
         let target = encode_path(file).into_bytes();
-        let time = Time::once(request.wait + PROMPT_REPLY_TIME);
+        let time = Time::once(limit);
         let stream = self.connect()?;
         let (head, body) = self.post(stream, &target, &request.to_json(), time, interrupt)?;
         match head.status {

@@ -8,7 +8,7 @@ use crate::destination::{Named, OpenDestination};
 use crate::fetch::{self, resume_hint};
 use crate::interrupt::{Interrupt, interrupted};
 use crate::progress::Progress;
-use crate::push::{self, Source};
+use crate::push::{self, Kept, Source};
 use crate::summary::Summary;
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
@@ -47,7 +47,8 @@ pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Resul
     };
     let config = Arc::new(config);
     let signals = Signals::install(&MAIN_SIGNALS, &[]).map_err(failed)?;
-    let outcome = wait(&signals, &config, work, &progress);
+    let kept = Arc::new(Kept::default());
+    let outcome = wait(&signals, &config, work, &progress, &kept);
     // From here on a message may block on a full pipe, and no thread is left that could end
     // the wait: signals must end the process again.
     signals.release();
@@ -55,15 +56,13 @@ pub(crate) fn run_until_signal(config: Config, progress: Arc<Progress>) -> Resul
         ExitCode::Interrupted | ExitCode::Terminated | ExitCode::HungUp
             if progress.is_of_tree() =>
         {
-            error.advise(push::advice(&config))
+            error.advise(kept.advice(&config))
         }
         ExitCode::Interrupted | ExitCode::Terminated | ExitCode::HungUp => {
             // Also when the signal came early: an earlier run may have left something.
             let destination = match &config.task {
                 Task::Fetch(destination) => destination.open(None),
-                Task::Push(_) => {
-                    return error.advise(push::advice(&config));
-                }
+                Task::Push(_) => return error.advise(kept.advice(&config)),
             };
             match destination {
                 Ok(OpenDestination::Named(Named { file: Ok(output), .. })) => {
@@ -85,13 +84,14 @@ fn wait(
     config: &Arc<Config>,
     work: Work,
     progress: &Arc<Progress>,
+    kept: &Arc<Kept>,
 ) -> Result<Summary> {
     let supervisor = Arc::new(Supervisor::start(&[]).map_err(failed)?);
     let interrupt = Arc::new(Interrupt::default());
     let (finished, finish) = UnixStream::pair().map_err(failed)?;
     let fetch: JoinHandle<Result<Summary>> = {
-        let (config, supervisor, interrupt, progress) =
-            (config.clone(), supervisor.clone(), interrupt.clone(), progress.clone());
+        let (config, supervisor, interrupt, progress, kept) =
+            (config.clone(), supervisor.clone(), interrupt.clone(), progress.clone(), kept.clone());
         Builder::new()
             .name("fetch".into())
             .stack_size(RESOLVER_STACK)
@@ -102,7 +102,7 @@ fn wait(
                         fetch::run(&config, destination, &supervisor, &interrupt, &progress)
                     }
                     Work::Push(source) => {
-                        push::run(&config, &source, &supervisor, &interrupt, &progress)
+                        push::run(&config, &source, &supervisor, &interrupt, &progress, &kept)
                     }
                 }
             })

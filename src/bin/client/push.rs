@@ -3,19 +3,21 @@
 #![forbid(unsafe_code)]
 
 mod hash;
+mod kept;
 mod session;
 mod source;
 
+pub(crate) use kept::Kept;
 pub(crate) use source::Source;
 
-use crate::config::{Config, STANDARD_INPUT, StreamCount, Task};
+use crate::config::{Config, StreamCount};
 use crate::control::Server;
 use crate::interrupt::Interrupt;
 use crate::picture::Collector;
 use crate::progress::Progress;
 use crate::summary::{Fetched, FetchedTree, Summary};
 use hash::Hash;
-use ropewalk::app::report::{Act, Mended};
+use ropewalk::app::report::{Act, Mended, Tally};
 use ropewalk::app::supervise::Supervisor;
 use ropewalk::app::{terminal, workers};
 use ropewalk::codec::message::outcome::{MAX_WAIT, Outcome, OutcomeRequest, PushState};
@@ -31,6 +33,7 @@ use ropewalk::sys::sync::lock;
 use session::Session;
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -45,11 +48,16 @@ pub(crate) struct Push<'a> {
     supervisor: &'a Arc<Supervisor>,
     interrupt: &'a Arc<Interrupt>,
     progress: &'a Progress,
+    kept: &'a Kept,
     /// The sender program.
     sender: PathBuf,
     begun: Instant,
     /// The faults that the sender mended.
     mended: Mutex<Mended>,
+    /// What the senders before this one moved, where a push took several.
+    moved: Mutex<Tally>,
+    /// Whether the server knows nothing of an earlier session of this push.
+    is_forgotten: AtomicBool,
     collector: &'a Collector,
 }
 
@@ -60,32 +68,36 @@ pub(crate) fn run(
     supervisor: &Arc<Supervisor>,
     interrupt: &Arc<Interrupt>,
     progress: &Progress,
+    kept: &Kept,
 ) -> Result<Summary> {
     let (begun, mended) = (Instant::now(), Mutex::default());
     let collector = &Collector::default();
     let run = |sender| {
-        Push { config, source, supervisor, interrupt, progress, sender, begun, mended, collector }
-            .run()
+        let push = Push {
+            config,
+            source,
+            supervisor,
+            interrupt,
+            progress,
+            kept,
+            sender,
+            begun,
+            mended,
+            moved: Mutex::default(),
+            is_forgotten: AtomicBool::new(false),
+            collector,
+        };
+        push.run()
     };
     let outcome = workers::find("sender").and_then(run).map_err(|error| {
         match (interrupt.error(), error.code()) {
             (Some(interrupted), _) => interrupted,
-            (None, ExitCode::Network | ExitCode::System) => error.advise(advice(config)),
+            (None, ExitCode::Network | ExitCode::System) => error.advise(kept.advice(config)),
             (None, _) => error,
         }
     });
     collector.draw(config, &outcome);
     outcome
-}
-
-/// What to do after a push that did not come to its end.
-pub(crate) fn advice(config: &Config) -> String {
-    match &config.task {
-        Task::Push(path) if path.as_os_str() == STANDARD_INPUT => {
-            "standard input cannot be read again, so nothing of it stays there".to_string()
-        }
-        Task::Push(_) | Task::Fetch(_) => format!("to continue: {}", config.command),
-    }
 }
 
 /// How a session ended.
@@ -106,6 +118,11 @@ impl Push<'_> {
         }
         let (server, stream) = Server::find(config, self.supervisor, self.interrupt)?;
         let pushed = self.push_to(&server, stream);
+        let ends_early =
+            |error: &Error| self.interrupt.stopped().is_some() || error.code() == ExitCode::System;
+        if pushed.as_ref().is_err_and(ends_early) {
+            self.kept.ask(&server, &config.file);
+        }
         server.end();
         pushed
     }
@@ -122,6 +139,7 @@ impl Push<'_> {
         )?;
         let PushOffer::Session(offer) = offer else { return Ok(self.up_to_date(0)) };
         server.begin_session(offer.token, || Ok(()))?;
+        self.session_begins(&offer);
         let hash = self.begin(&offer)?;
         let resumed = offer.resumed;
         match self.push_until_ended(server, offer, hash.as_ref())? {
@@ -163,6 +181,21 @@ impl Push<'_> {
             })),
         };
         PushRequest { streams, most_streams, previous, sync, what }
+    }
+
+    /// Notes down what the server has of a file when a session begins.
+    fn session_begins(&self, offer: &PushSession) {
+        if let Source::File { identity, .. } = self.source {
+            self.kept.begins(offer.token, offer.resumed, identity.version.size);
+        }
+    }
+
+    /// The same of a session in place of a lost one.
+    fn goes_on(&self, offer: &PushSession) {
+        self.session_begins(offer);
+        if matches!(self.source, Source::Folder { .. }) && offer.files.is_none() {
+            self.is_forgotten.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Begins to show progress, and to hash.
@@ -227,6 +260,7 @@ impl Push<'_> {
                 PushOffer::UpToDate => return Ok(Ended::UpToDate),
             };
             server.begin_session(offer.token, || Ok(()))?;
+            self.goes_on(&offer);
         }
     }
 
@@ -323,6 +357,7 @@ impl Push<'_> {
                 is_checked: self.config.tree.verify != Verify::None,
                 is_dry,
                 is_push: true,
+                is_forgotten: self.is_forgotten.load(Ordering::Relaxed),
                 mended,
             }),
         })

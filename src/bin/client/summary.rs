@@ -76,6 +76,8 @@ pub(crate) struct FetchedTree {
     pub(crate) is_dry: bool,
     /// Whether it was pushed.
     pub(crate) is_push: bool,
+    /// Whether the server, started anew, has forgotten what it put in place before.
+    pub(crate) is_forgotten: bool,
     /// Faults that the receiver mended.
     pub(crate) mended: Mended,
 }
@@ -126,7 +128,11 @@ impl fmt::Display for FetchedTree {
         if tree.refused > 0 {
             write!(f, ", {} could not be had", grouped(tree.refused))?;
         }
-        mended(f, &self.mended)
+        mended(f, &self.mended)?;
+        if self.is_forgotten {
+            f.write_str("; what came before the server was started again counts as the same")?;
+        }
+        Ok(())
     }
 }
 

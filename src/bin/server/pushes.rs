@@ -12,7 +12,7 @@ use crate::uploads::Uploads;
 use crate::uploads::target::BUSY;
 use ropewalk::codec::http::{Refusal, Response, Status};
 use ropewalk::codec::json::Value;
-use ropewalk::codec::message::outcome::OutcomeRequest;
+use ropewalk::codec::message::outcome::{Outcome, OutcomeRequest};
 use ropewalk::codec::message::push::{
     PushOffer, PushRequest, PushSession, Pushed, PushedFile, PushedFolder,
 };
@@ -82,12 +82,12 @@ impl<'a> Asked<'a> {
         file.known.map_or(Ok(()), |known| uploads.check_size(known.size))?;
         make_way(service, &target.key)?;
         let entry = service.table.admit(connection.peer().ip(), Instant::now())?;
-        let key = target.key.clone();
+        let (key, earlier) = (target.key.clone(), self.earlier(&target.key));
         let prepared = uploads.prepare_file(target, path, file, request.sync)?;
         let resumed = prepared.resumed;
         let landing = uploads.landing().clone();
         let content = Content::File(Box::new(FilePush { prepared, file: file.clone(), landing }));
-        let wanted = self.wanted(key, content);
+        let wanted = self.wanted(key, earlier, content);
         let session = service.transfers.offer_push(connection, entry, uploads, wanted)?;
         Ok(PushOffer::Session(PushSession { resumed, ..session }))
     }
@@ -105,17 +105,26 @@ impl<'a> Asked<'a> {
         let target = uploads.folder_target(path)?;
         make_way(service, &target.key)?;
         let entry = service.table.admit(connection.peer().ip(), Instant::now())?;
+        // A dry run changes nothing, so the last session counts everything anew.
+        let earlier = self.earlier(&target.key).filter(|_| !options.dry_run);
         let key = target.key.clone();
         let prepared = uploads.prepare_folder(target, options.dry_run)?;
         let content = Content::Folder(Box::new(TreePush { prepared, folder: folder.clone() }));
-        let wanted = self.wanted(key, content);
-        Ok(service.transfers.offer_push(connection, entry, uploads, wanted)?)
+        let files = earlier.as_ref().map(|earlier| earlier.tree.files);
+        let wanted = self.wanted(key, earlier, content);
+        let session = service.transfers.offer_push(connection, entry, uploads, wanted)?;
+        Ok(PushSession { files, ..session })
     }
 
-    fn wanted(&self, key: Key, content: Content) -> Wanted<'a> {
+    /// What came of the session before, if this one goes on with its push.
+    fn earlier(&self, key: &Key) -> Option<Outcome> {
+        self.service.transfers.outcomes.of_lost(self.request.previous.as_ref()?, key)
+    }
+
+    fn wanted(&self, key: Key, earlier: Option<Outcome>, content: Content) -> Wanted<'a> {
         let Asked { path, streams, request, .. } = *self;
         let (grows, sync) = (request.most_streams.is_some(), request.sync);
-        Wanted { key, path, streams, grows, sync, content }
+        Wanted { key, path, streams, grows, sync, earlier, content }
     }
 }
 

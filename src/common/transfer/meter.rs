@@ -7,7 +7,12 @@
 
 use crate::codec::message::report::Tally;
 use crate::sys::sync::lock;
+use crate::transfer::queue::ranges::RangeSet;
+use std::ops::Range;
 use std::sync::Mutex;
+
+/// The most pieces of a file that are remembered as covered: a peer decides what it asks for.
+const MOST_PIECES: usize = 16 << 10;
 
 /// A reading of a [`Meter`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,12 +29,15 @@ pub struct Reading {
     pub files: u64,
     /// Bytes of a single file that the peer has already, as their hashes say.
     pub same: u64,
+    /// Bytes of a single file that answers covered: moved, in holes, or the same. Each counts once.
+    pub covered: u64,
 }
 
 /// Counts bytes and streams.
 #[derive(Debug, Default)]
 pub struct Meter {
     reading: Mutex<Reading>,
+    covered: Mutex<RangeSet>,
 }
 
 impl Meter {
@@ -43,6 +51,15 @@ impl Meter {
     /// Counts bytes that the peer has already.
     pub fn add_same(&self, bytes: u64) {
         lock(&self.reading).same += bytes;
+    }
+
+    /// Counts this part of a single file as covered, as far as it was not.
+    pub fn cover(&self, part: Range<u64>) {
+        let mut covered = lock(&self.covered);
+        if covered.count() < MOST_PIECES {
+            covered.insert(part);
+            lock(&self.reading).covered = covered.total();
+        }
     }
 
     /// Counts an answer of a tree, or a part of one: `bytes` of `answered` are moved, and the rest
@@ -90,8 +107,8 @@ impl Reading {
 
 impl From<Reading> for Tally {
     fn from(reading: Reading) -> Tally {
-        let Reading { bytes, open: streams, offset, files, same, .. } = reading;
-        Tally { bytes, streams, offset, files, same, ..Tally::default() }
+        let Reading { bytes, open: streams, offset, files, same, covered, .. } = reading;
+        Tally { bytes, streams, offset, files, same, covered, ..Tally::default() }
     }
 }
 
@@ -119,6 +136,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_answered_twice_is_covered_once() {
+        let meter = Meter::default();
+        for part in [0..10, 20..30, 5..20, 0..10] {
+            meter.cover(part);
+        }
+        assert_eq!(meter.read().covered, 30);
+    }
+
+    #[test]
+    fn a_peer_that_asks_for_scattered_bytes_costs_a_bounded_memory() {
+        let meter = Meter::default();
+        (0..2 * MOST_PIECES as u64).for_each(|number| meter.cover(2 * number..2 * number + 1));
+        assert_eq!(meter.read().covered, MOST_PIECES as u64);
+    }
+
+    #[test]
     fn every_answer_of_a_tree_counts_and_its_moved_bytes_and_files_do() {
         let meter = Meter::default();
         meter.add_of_tree(10, 10, false);
@@ -130,10 +163,11 @@ mod tests {
 
     #[test]
     fn a_tally_has_the_moved_bytes_and_the_open_streams() {
-        let reading = Reading { bytes: 1, open: 2, peak: 3, offset: 4, files: 5, same: 6 };
+        let reading =
+            Reading { bytes: 1, open: 2, peak: 3, offset: 4, files: 5, same: 6, covered: 7 };
         assert_eq!((reading.tally(false).streams, reading.tally(true).streams), (2, 3));
-        let tally =
-            Tally { bytes: 1, streams: 2, offset: 4, files: 5, same: 6, ..Tally::default() };
+        let (bytes, streams, offset, files, same, covered) = (1, 2, 4, 5, 6, 7);
+        let tally = Tally { bytes, streams, offset, files, same, covered, ..Tally::default() };
         assert_eq!(Tally::from(reading), tally);
     }
 }

@@ -4,6 +4,7 @@ use crate::support::exit::USAGE;
 use crate::support::harness::{Scratch, content, run, sparse};
 use crate::support::proof;
 use crate::support::uploads::Inbox;
+use ropewalk::codec::json::{self, Value};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, UNIX_EPOCH};
@@ -72,6 +73,24 @@ fn only_what_differs_is_sent() {
     assert!(inbox.read("file") == bytes);
     let whole = run(inbox.push("file", "in/file").args(["--whole", "--restart"])).succeeded();
     assert!(!whole.contains(" the same"), "{whole}");
+}
+
+#[test]
+fn the_holes_of_a_file_are_progress() {
+    let inbox = Inbox::open("push-hole-bar", &[]);
+    let (hole, data) = (256 << 20, 2 << 20);
+    sparse(&inbox.scratch.path("file"), hole + data, &[(hole, data as usize)]);
+    let mut command = inbox.push("file", "in/file");
+    let outcome = run(command.args(["--progress=json", "--limit-rate", "1M"]));
+    let of = |line: &str| {
+        let object = json::parse(line.as_bytes()).unwrap();
+        let is_progress = object.get("event").and_then(Value::as_str) == Some("progress");
+        object.get("bytes").and_then(Value::as_u64).filter(|_| is_progress)
+    };
+    // Long before the end, which has the whole size in any case.
+    let most = outcome.err.lines().filter_map(of).max();
+    assert!(most > Some(hole), "{most:?}: {outcome:?}");
+    outcome.succeeded();
 }
 
 #[test]

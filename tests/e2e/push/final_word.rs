@@ -1,10 +1,13 @@
 //! The server's word on what came of a push: its code, whether the disk has it, and the figures.
 
 use crate::support::exit::{INTEGRITY, SYSTEM};
-use crate::support::harness::{Server, content, run};
+use crate::support::harness::{Server, content, run, wait_until};
 use crate::support::http::{Http, Reply};
+use crate::support::relay::{Faults, Relay};
 use crate::support::system::{Sync, on_a_failing_disk};
 use crate::support::uploads::{Inbox, WRITABLE};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 /// A push of an empty file, which needs no stream.
 const EMPTY: &str = concat!(
@@ -13,10 +16,15 @@ const EMPTY: &str = concat!(
 );
 
 fn post(server: &Server, body: &str) -> Reply {
+    begin(server, body).receive()
+}
+
+/// Sends the request.
+fn begin(server: &Server, body: &str) -> Http {
     let mut http = Http::connect(server.address);
     let length = body.len();
     http.send(format!("POST /in/x HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"));
-    http.receive()
+    http
 }
 
 /// Pushes an empty file, and asks what came of it.
@@ -53,6 +61,54 @@ fn a_file_whose_md5_differs_gets_no_name() {
     assert!(inbox.names().is_empty());
     let right = ",\"md5\":\"d41d8cd98f00b204e9800998ecf8427e\"";
     assert_eq!(outcome(&inbox, &body, right).member("code"), "0");
+    assert_eq!(inbox.names(), ["x"]);
+}
+
+#[test]
+fn a_client_whose_connection_is_cut_comes_back_for_the_word() {
+    let mut inbox = Inbox::open("push-word-cut", &[]);
+    inbox.scratch.write("file", &content(3 << 20));
+    inbox.scratch.make_dir("top");
+    inbox.scratch.write("top/one", b"1");
+    for what in ["file", "top"] {
+        let replies = AtomicUsize::new(0);
+        let faults = Faults {
+            // The first one has the session.
+            reply: Box::new(move |_, head| {
+                (!(1..4).contains(&replies.fetch_add(1, SeqCst))).then_some(head)
+            }),
+            ..Faults::default()
+        };
+        let relay = Relay::start(&inbox.scratch, inbox.server.address, faults);
+        let name = format!("in/{what}");
+        let said = run(&mut inbox.push_at(relay.address, what, &name)).succeeded();
+        assert!(relay.controls().len() >= 5, "{:?}", relay.controls());
+        // It went on with nothing: the one push was complete.
+        let line = inbox.upload_line();
+        assert!(
+            line.contains(&format!(" PUSH {name} ")) && line.ends_with(": complete\n"),
+            "{line}"
+        );
+        assert!(!said.contains("resumed") && !said.contains("up to date"), "{said}");
+    }
+    assert!(inbox.read("file") == content(3 << 20) && inbox.read("top/one") == b"1");
+    assert_eq!(inbox.names(), ["file", "top"]);
+}
+
+#[test]
+fn a_connection_that_is_cut_while_the_server_waits_for_the_md5_ends_no_push() {
+    let inbox = Inbox::open("push-word-cut-md5", &[]);
+    let offer = post(&inbox.server, &EMPTY.replace("none", "md5"));
+    let token = offer.member("session");
+    let ask = |rest: &str| format!("{{\"outcome\":\"{token}\",\"wait_s\":{rest}}}");
+    wait_until("the landing", || {
+        (post(&inbox.server, &ask("0")).member("state") == "landing").then_some(())
+    });
+    let waiting = begin(&inbox.server, &ask("20"));
+    waiting.stream.get_ref().shutdown(Shutdown::Both).unwrap();
+    assert_eq!(post(&inbox.server, &ask("0")).member("state"), "landing");
+    let said = post(&inbox.server, &ask("20,\"md5\":\"d41d8cd98f00b204e9800998ecf8427e\""));
+    assert_eq!([said.member("state"), said.member("code")], ["ended", "0"], "{said:?}");
     assert_eq!(inbox.names(), ["x"]);
 }
 

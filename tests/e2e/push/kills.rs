@@ -2,7 +2,10 @@
 //! has the old or the new content, and the next push makes both sides equal.
 
 use crate::support::harness::{Running, content, run, wait_until};
+use crate::support::http::Http;
 use crate::support::kills::{Victims, allowed};
+use crate::support::proof;
+use crate::support::system::signal;
 use crate::support::trees::{assert_equal, facts, leftovers};
 use crate::support::uploads::{Inbox, WRITABLE};
 use std::collections::HashMap;
@@ -115,9 +118,57 @@ fn a_server_that_is_killed_in_a_push_of_a_folder_and_comes_back_is_waited_for() 
         inbox.server.running = Running::start(&mut command);
         inbox.server.running.next_line();
     }
-    client.finish().succeeded();
+    let said = client.finish().succeeded();
+    // The figures are gone with the server, and the summary says so.
+    assert!(said.ends_with("before the server was started again counts as the same\n"), "{said}");
     assert_equal(&facts(&top), &facts(&there));
     assert_eq!(leftovers(&inbox.folder), Vec::<OsString>::new());
+}
+
+#[test]
+fn the_summary_of_a_folder_covers_the_sessions_before_a_killed_receiver_too() {
+    let mut inbox = Inbox::open("push-sum", &["--metrics", "127.0.0.1:0"]);
+    let write = |name: String, bytes: &[u8]| {
+        fs::create_dir_all(inbox.scratch.path("top")).unwrap();
+        inbox.scratch.write(format!("top/{name}"), bytes);
+    };
+    for number in 0..40 {
+        write(format!("f{number}"), &content(1000));
+    }
+    write("large".into(), &content(8 << 20));
+    // Five are there already.
+    run(inbox.push("top", "in/top").args(["--include=f1?", "--exclude=*"])).succeeded();
+    (2..7)
+        .for_each(|number| fs::remove_file(inbox.folder.join(format!("top/f1{number}"))).unwrap());
+    let line = inbox.upload_line();
+    assert!(line.contains(" PUSH in/top 10 files, 10000 bytes over "), "{line}");
+    let mut command = inbox.push("top", "in/top");
+    let client = Running::start(command.args(["--limit-rate", "2M", "--no-sync", "-v"]));
+    // The first ten, and 35 others.
+    wait_for_files(&inbox, 45);
+    signal(proof::children(inbox.server.running.pid(), 1)[0], libc::SIGKILL);
+    let said = client.finish().succeeded();
+    let summary = said.lines().last().unwrap();
+    assert!(summary.starts_with("36 files, 8.03 MiB in "), "{said}");
+    assert!(summary.contains("; 5 same, 0 skipped, 0 deleted"), "{said}");
+    assert!(!summary.contains("started again"), "{said}");
+    // Each is told of once.
+    assert_eq!(said.lines().count(), 37, "{said}");
+    // The lines of the log are about one session each.
+    let line = inbox.upload_line();
+    assert!(line.contains(" 35 files, 35000 bytes over ") && line.contains("signal 9"), "{line}");
+    let line = inbox.upload_line();
+    assert!(line.contains(" 1 files, 8388608 bytes over "), "{line}");
+}
+
+/// Waits until the server has heard of so many files of pushes.
+fn wait_for_files(inbox: &Inbox, files: u64) {
+    let expected = format!("ropewalk_push_files_total {files}");
+    let metrics = inbox.server.metrics.unwrap();
+    wait_until("the files", || {
+        let text = Http::connect(metrics).ask("GET", "/-/metrics", &[]);
+        text.text().lines().any(|line| line == expected).then_some(())
+    });
 }
 
 /// Files below a folder that have their names.

@@ -7,10 +7,13 @@ use crate::support::namespace::script_in;
 use crate::support::path::{flip, scatter};
 use crate::support::relay::{DataPorts, Faults, Relay, Step};
 use crate::support::uploads::{Inbox, WRITABLE};
+use ropewalk::codec::json::{self, Value};
 use ropewalk::codec::wire::HEADER_SIZE;
 use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const SIZE: usize = (12 << 20) + 5;
 
@@ -106,6 +109,62 @@ fn one_open_port_is_enough_and_single_port_tries_no_other() {
     assert!(file.contains(ONE_PORT), "{file}");
     assert_eq!((relay.beside(), relay.streams()), (8, 8));
 }
+
+#[test]
+fn the_summary_of_a_folder_covers_the_session_that_was_lost_too() {
+    // From the 40th block on nothing passes, until the client asks for another session.
+    let phase = Arc::new(AtomicUsize::new(GOOD));
+    let (blocks, messages, replies) = (phase.clone(), phase.clone(), phase.clone());
+    let faults = Faults {
+        block: Box::new(move |block| {
+            if block.number == 40 {
+                blocks.store(LOST, SeqCst);
+            }
+            if blocks.load(SeqCst) < AGAIN && block.number >= 40 {
+                return Step::Cut(0);
+            }
+            Step::Pass
+        }),
+        message: Box::new(move |message| {
+            if (LOST..AGAIN).contains(&messages.load(SeqCst)) {
+                message.bytes[0] = 0;
+            }
+        }),
+        reply: Box::new(move |_, head| {
+            // The first reply says that the push is moving, and the second one has a session.
+            if (LOST..AGAIN).contains(&replies.load(SeqCst)) {
+                replies.fetch_add(1, SeqCst);
+            }
+            Some(head)
+        }),
+        ..Faults::default()
+    };
+    let (mut inbox, relay) = behind("push-lost-sum", faults);
+    let mut command = inbox.push_at(relay.address, "top", "in/top");
+    let outcome = run(command.args(["--progress=json", "--limit-rate", "8M"]));
+    assert_eq!(phase.load(SeqCst), AGAIN);
+    let objects = outcome.err.lines().map(|line| json::parse(line.as_bytes()).unwrap());
+    let number = |object: &Value, key: &str| object.get(key).and_then(Value::as_u64);
+    let objects: Vec<Value> = objects.collect();
+    let files: Vec<u64> = objects.iter().filter_map(|object| number(object, "files")).collect();
+    assert!(files.iter().all(|files| *files <= 61) && files.last() == Some(&61), "{files:?}");
+    let end = objects.last().unwrap();
+    assert_eq!((number(end, "files_same"), number(end, "bytes")), (Some(0), Some(11_995_788)));
+    let said = end.get("text").and_then(Value::as_str).unwrap();
+    assert!(said.starts_with("61 files, 11.4 MiB in "), "{said}");
+    assert!(said.contains("; 0 same, 0 skipped, 0 deleted"), "{said}");
+    // Each line of the log is about one session.
+    let files = [inbox.upload_line(), inbox.upload_line()].map(|line| {
+        let (_, rest) = line.split_once(" PUSH in/top ").unwrap_or_else(|| panic!("{line}"));
+        rest.split_once(" files, ").and_then(|(files, _)| files.parse::<u64>().ok()).unwrap()
+    });
+    assert!(files[0] > 0 && files[0] + files[1] == 61, "{files:?}");
+}
+
+/// What the path does: everything, nothing until two replies have passed, and everything again.
+const GOOD: usize = 0;
+const LOST: usize = 1;
+const AGAIN: usize = 3;
 
 #[test]
 fn where_both_ports_are_blocked_the_error_says_so_and_the_push_can_go_on() {

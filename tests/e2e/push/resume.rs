@@ -60,8 +60,54 @@ fn an_interrupted_client_says_how_to_go_on() {
     let client = begin(&inbox);
     client.signal(libc::SIGINT);
     let outcome = client.finish();
-    outcome.failed(130, "client", "stopped by SIGINT; to continue: ");
+    outcome.failed(130, "client", "stopped by SIGINT; the server keeps ");
     goes_on(&inbox);
+}
+
+/// The number between these words.
+#[track_caller]
+fn percent(said: &str, before: &str, behind: &str) -> u64 {
+    let (_, rest) = said.split_once(before).unwrap_or_else(|| panic!("{said}"));
+    let (number, _) = rest.split_once(behind).unwrap_or_else(|| panic!("{said}"));
+    number.parse().unwrap_or_else(|_| panic!("{said}"))
+}
+
+#[test]
+fn an_interrupted_client_says_how_much_the_server_keeps_which_the_next_one_finds() {
+    for (test, number, code) in
+        [("push-kept-int", libc::SIGINT, 130), ("push-kept-term", libc::SIGTERM, 143)]
+    {
+        let inbox = Inbox::open(test, &[]);
+        let client = begin(&inbox);
+        client.signal(number);
+        let outcome = client.finish();
+        assert_eq!(outcome.status.code(), Some(code), "{outcome:?}");
+        let kept = percent(&outcome.err, "; the server keeps ", "%; to continue: ");
+        let said = run(&mut inbox.push("file", "in/file")).succeeded();
+        assert_eq!(percent(&said, ", resumed at ", "%"), kept, "{said}");
+        assert!((1..100).contains(&kept), "{kept}");
+        is_whole(&inbox);
+    }
+}
+
+#[test]
+fn an_interrupted_client_whose_server_is_silent_claims_what_was_there_at_first() {
+    let inbox = Inbox::open("push-kept-silent", &[]);
+    let client = begin(&inbox);
+    client.signal(libc::SIGINT);
+    let kept = percent(&client.finish().err, "; the server keeps ", "%; to continue: ");
+    let mut command = inbox.push("file", "in/file");
+    let again = Running::start(command.args(["--limit-rate", "1M"]));
+    // Its receiver has begun: the server has said what is there.
+    let server = inbox.server.running.pid();
+    proof::children(server, 1);
+    proof::children(again.pid(), 1);
+    inbox.server.running.signal(libc::SIGSTOP);
+    again.signal(libc::SIGINT);
+    let outcome = again.finish();
+    inbox.server.running.signal(libc::SIGCONT);
+    let words = format!("stopped by SIGINT; the server keeps at least {kept}%; to continue: ");
+    outcome.failed(130, "client", &words);
 }
 
 #[test]
@@ -83,7 +129,8 @@ fn a_killed_sender_ends_the_client_and_the_same_command_goes_on() {
     let client = begin(&inbox);
     signal(proof::children(client.pid(), 1)[0], libc::SIGKILL);
     let outcome = client.finish();
-    outcome.failed(SYSTEM, "client", "sender: stopped by signal 9; to continue: ");
+    outcome.failed(SYSTEM, "client", "sender: stopped by signal 9; the server keeps ");
+    assert!(outcome.err.contains("%; to continue: "), "{outcome:?}");
     goes_on(&inbox);
 }
 

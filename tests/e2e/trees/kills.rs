@@ -3,6 +3,7 @@
 
 use crate::support::harness::{Running, content, run, wait_until};
 use crate::support::kills::{Victims, allowed};
+use crate::support::proof;
 use crate::support::system::signal;
 use crate::support::trees::{Trees, facts, leftovers};
 use std::collections::HashMap;
@@ -70,6 +71,26 @@ fn a_server_that_is_killed_and_comes_back_is_waited_for() {
     }
     client.finish().succeeded();
     assert!(begun.elapsed() < Duration::from_secs(60));
+    trees.assert_equal();
+}
+
+#[test]
+fn the_summary_covers_the_sessions_before_a_killed_sender_too() {
+    let trees = Trees::new("tree-sum");
+    (0..40).for_each(|number| trees.write(&format!("f{number}"), &content(1000)));
+    trees.write("large", &content(8 << 20));
+    (0..5).for_each(|number| trees.write_here(&format!("f{number}"), &content(1000)));
+    for number in 0..5 {
+        let name = format!("f{number}");
+        let mtime = fs::metadata(trees.there(&name)).unwrap().modified().unwrap();
+        let file = fs::File::options().write(true).open(trees.here(&name)).unwrap();
+        file.set_modified(mtime).unwrap();
+    }
+    let client = Running::start(&mut trees.client(&["--limit-rate", "2M", "--no-sync"]));
+    wait_until("the small files", || (count(&trees) == 40).then_some(()));
+    signal(proof::children(trees.server.running.pid(), 1)[0], libc::SIGKILL);
+    let said = client.finish().succeeded();
+    assert!(said.starts_with("36 files, 8.03 MiB in ") && said.contains("; 5 same, "), "{said}");
     trees.assert_equal();
 }
 

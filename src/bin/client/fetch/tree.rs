@@ -52,6 +52,7 @@ pub(super) fn run(
         is_checked: fetch.config.tree.verify != Verify::None,
         is_dry: fetch.config.tree.options.dry_run,
         is_push: false,
+        is_forgotten: false,
         mended,
     })
 }

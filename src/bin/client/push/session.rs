@@ -40,6 +40,11 @@ pub(super) struct Session<'a> {
 struct State {
     /// The token of the current session.
     token: [u8; 16],
+    /// Files that the sender has sent.
+    sent: u64,
+    /// How many of them it had sent when the session began, and how many were in place then.
+    sent_before: u64,
+    in_place: u64,
     /// What a lost session turned out to be: the push had ended. `Some(None)` if the server is
     /// still putting the file in place.
     ended: Option<Option<Ended>>,
@@ -47,7 +52,9 @@ struct State {
 
 impl<'a> Session<'a> {
     pub(super) fn new(push: &'a Push<'a>, server: &'a Server, first: PushSession) -> Session<'a> {
-        let state = Mutex::new(State { token: first.token, ended: None });
+        let in_place = first.files.unwrap_or(lock(&push.moved).files);
+        let (token, sent, sent_before) = (first.token, 0, 0);
+        let state = Mutex::new(State { token, sent, sent_before, in_place, ended: None });
         let guard = guard(push, server, &first);
         Session { push, server, first, guard, state }
     }
@@ -76,7 +83,7 @@ impl<'a> Session<'a> {
         if let Some(children) = children {
             children.serve(worker.lifeline().try_clone().map_err(failed)?);
         }
-        let mut moved = false;
+        let (mut moved, before) = (false, lock(&self.push.moved).bytes);
         let last = std::thread::scope(|scope| {
             let mut request = None;
             let lost = |loss| {
@@ -85,7 +92,7 @@ impl<'a> Session<'a> {
                 request = Some(SessionRequest::start(scope, self, &lifeline, loss)?);
                 Ok(())
             };
-            let last = self.follow(&mut worker, hash, &mut moved, lost);
+            let last = self.follow(&mut worker, hash, &mut moved, before, lost);
             // A request without success has ended the sender: its error comes first.
             request.map_or(Ok(()), SessionRequest::end)?;
             last
@@ -147,6 +154,7 @@ impl<'a> Session<'a> {
         worker: &mut Worker,
         hash: Option<&Hash>,
         moved: &mut bool,
+        before: u64,
         mut lost: impl FnMut(Loss) -> Result<()>,
     ) -> Result<Option<Report>> {
         let failed = |error: io::Error| Error::system("sender", &error);
@@ -154,12 +162,13 @@ impl<'a> Session<'a> {
         while let Some(report) = worker.reports.next_report().map_err(failed)? {
             match &report {
                 Report::Progress(tally) => {
-                    if tally.bytes + tally.same != bytes {
-                        bytes = tally.bytes + tally.same;
+                    let answered = tally.bytes + tally.same + tally.covered;
+                    if answered != bytes {
+                        bytes = answered;
                         (lost_since, *moved) = (None, true);
                     }
                     hash.iter().for_each(|hash| hash.reached(tally.offset));
-                    self.show(*tally);
+                    self.show(*tally, before);
                 }
                 Report::Stream => self.server.children().map_or(Ok(()), |all| all.want())?,
                 Report::Trace(slice) => self.push.collector.add(slice),
@@ -183,20 +192,28 @@ impl<'a> Session<'a> {
         Ok(last)
     }
 
-    /// Shows how far the sender is. It knows nothing of what the server has already.
-    fn show(&self, tally: Tally) {
+    /// Shows how far the sender is, behind those that moved so many bytes before. It does not know
+    /// what the server had at first, nor which of its answers have come.
+    fn show(&self, tally: Tally, before: u64) {
         let progress = self.push.progress;
         match self.push.source {
             Source::File { identity, .. } => {
-                let bytes = self.first.resumed.saturating_add(tally.bytes + tally.same);
+                let bytes = self.first.resumed.saturating_add(tally.covered);
                 let bytes = bytes.min(identity.version.size);
                 progress.update(Tally { bytes, offset: 0, ..tally });
             }
             Source::Pipe { .. } => progress.update(Tally { offset: 0, ..tally }),
             Source::Folder { .. } => {
-                progress.update(tally);
-                let (files, files_known) = (tally.files, tally.files);
+                let mut state = lock(&self.state);
+                state.sent = tally.files;
+                let files =
+                    state.in_place.saturating_add(tally.files.saturating_sub(state.sent_before));
+                drop(state);
+                let all = Tally { bytes: before + tally.bytes, files, ..tally };
+                progress.update(all);
+                let files_known = files;
                 progress.update_tree(TreeTally { files, files_known, ..TreeTally::default() });
+                *lock(&self.push.moved) = all;
             }
         }
     }
@@ -256,7 +273,14 @@ impl Renewal for Session<'_> {
     }
 
     fn hand_over(&self, offer: PushSession, lifeline: &UnixStream) -> Result<()> {
-        lock(&self.state).token = offer.token;
+        let mut state = lock(&self.state);
+        state.token = offer.token;
+        if let Some(files) = offer.files {
+            // What was sent and is not in place is sent again.
+            (state.in_place, state.sent_before) = (files, state.sent);
+        }
+        drop(state);
+        self.push.goes_on(&offer);
         self.guard.replace(guard(self.push, self.server, &offer));
         let session = self.session(&offer).to_json();
         let announce =

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use ropewalk::codec::message::outcome::{Outcome, OutcomeRequest, PushState};
+use ropewalk::error::ExitCode;
 use ropewalk::sys::sync::{lock, wait_for};
 use ropewalk::transfer::link::token::Token;
 use std::ffi::OsString;
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 
 /// How long an outcome is kept.
 const KEPT: Duration = Duration::from_secs(60);
+
+/// The same of a lost session: its figures belong to the push that goes on.
+const LOST_KEPT: Duration = Duration::from_secs(600);
 
 /// The most outcomes that are kept; beyond that the oldest go.
 const MOST_KEPT: usize = 256;
@@ -48,6 +52,16 @@ struct Push {
     ended: Option<Instant>,
 }
 
+impl Push {
+    /// How long its outcome is kept.
+    fn kept_for(&self) -> Duration {
+        match &self.state {
+            PushState::Ended(outcome) if outcome.code == ExitCode::Network => LOST_KEPT,
+            PushState::Moving | PushState::Landing | PushState::Ended(_) => KEPT,
+        }
+    }
+}
+
 impl Content {
     fn find(&mut self, token: &[u8; 16]) -> Option<&mut Push> {
         // Takes the same time for every wrong token.
@@ -58,7 +72,7 @@ impl Content {
     }
 
     fn tidy(&mut self, now: Instant) {
-        self.pushes.retain(|push| push.ended.is_none_or(|ended| now - ended < KEPT));
+        self.pushes.retain(|push| push.ended.is_none_or(|ended| now - ended < push.kept_for()));
         let ended = self.pushes.iter().filter(|push| push.ended.is_some()).count();
         for _ in MOST_KEPT..ended {
             if let Some(oldest) = self.pushes.iter().position(|push| push.ended.is_some()) {
@@ -80,6 +94,16 @@ impl Outcomes {
     /// Whether this is the session of a push, also of one that has ended a moment ago.
     pub(crate) fn knows(&self, token: &[u8; 16]) -> bool {
         lock(&self.content).find(token).is_some()
+    }
+
+    /// What came of a lost session that wrote this.
+    pub(crate) fn of_lost(&self, token: &[u8; 16], key: &Key) -> Option<Outcome> {
+        let mut content = lock(&self.content);
+        let push = content.find(token).filter(|push| push.key == *key)?;
+        match &push.state {
+            PushState::Ended(outcome) if outcome.code == ExitCode::Network => Some(outcome.clone()),
+            PushState::Moving | PushState::Landing | PushState::Ended(_) => None,
+        }
     }
 
     /// The session that writes this, if one does.
@@ -191,7 +215,6 @@ impl Outcomes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ropewalk::error::ExitCode;
     use std::thread;
 
     const LONG: Duration = Duration::from_secs(20);
@@ -248,6 +271,32 @@ mod tests {
         outcomes.end(&token, done());
         assert_eq!(outcomes.writer_of(&key("a")), None);
         assert!(outcomes.wait_for_end(&token.bytes(), LONG));
+    }
+
+    #[test]
+    fn a_lost_session_is_known_to_the_one_that_goes_on_with_the_same_name() {
+        let (outcomes, token) = (Outcomes::default(), Token::random().unwrap());
+        let lost = |name: &str| outcomes.of_lost(&token.bytes(), &key(name));
+        outcomes.begin(token, key("a"));
+        assert_eq!(lost("a"), None, "it has not ended");
+        let outcome = Outcome { bytes: 7, ..Outcome::failed(ExitCode::Network, "lost") };
+        outcomes.end(&token, outcome.clone());
+        assert_eq!((lost("a"), lost("b")), (Some(outcome), None));
+        outcomes.end(&token, done());
+        assert_eq!(lost("a"), None, "it was not lost");
+    }
+
+    #[test]
+    fn the_figures_of_a_lost_session_are_kept_for_as_long_as_a_client_may_be_away() {
+        let Some(ended) = Instant::now().checked_sub(2 * KEPT) else { return };
+        for (code, is_kept) in [(ExitCode::Success, false), (ExitCode::Network, true)] {
+            let (outcomes, token) = (Outcomes::default(), Token::random().unwrap());
+            outcomes.begin(token, key("a"));
+            outcomes.end(&token, Outcome::failed(code, "ended"));
+            lock(&outcomes.content).find(&token.bytes()).unwrap().ended = Some(ended);
+            lock(&outcomes.content).tidy(Instant::now());
+            assert_eq!(outcomes.knows(&token.bytes()), is_kept);
+        }
     }
 
     #[test]

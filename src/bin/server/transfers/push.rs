@@ -78,6 +78,8 @@ pub(crate) struct Wanted<'a> {
     /// Whether the receiver finds the best number.
     pub(crate) grows: bool,
     pub(crate) sync: bool,
+    /// What came of the sessions before this one, if the push goes on.
+    pub(crate) earlier: Option<Outcome>,
     pub(crate) content: Content,
 }
 
@@ -100,6 +102,7 @@ struct Push {
     peer: SocketAddr,
     path: String,
     sync: bool,
+    earlier: Option<Outcome>,
     begun: Instant,
     volume: Volume,
 }
@@ -118,6 +121,40 @@ struct Reported {
     peak: u64,
     /// The code and the words of a failure; `None` for success.
     last: Option<Result<(), (ExitCode, String)>>,
+}
+
+impl Reported {
+    /// The outcome of a folder, with the figures of what is in place.
+    fn of_tree(&self, outcome: Outcome) -> Outcome {
+        let (tree, found) = (self.tree, self.tally.same);
+        Outcome { bytes: tree.bytes, found, tree, ..outcome }
+    }
+
+    /// The outcome with the figures that files and folders have, with the entries to be told, and
+    /// with what came of the sessions before.
+    fn complete(self, outcome: Outcome, earlier: Option<&Outcome>) -> Outcome {
+        let Mended { bad_blocks, asked_again, .. } = self.mended;
+        let mut entries = self.refused;
+        // This session has found anew what could not be had.
+        let done = earlier.into_iter().flat_map(|earlier| &earlier.entries);
+        done.filter(|entry| is_done(entry.act)).for_each(|entry| entries.add(entry.clone()));
+        self.others.all.into_iter().for_each(|entry| entries.add(entry));
+        let told = outcome.entries.into_iter().chain(entries.all).collect();
+        let streams = self.tally.streams;
+        let outcome = Outcome { streams, bad_blocks, asked_again, entries: told, ..outcome };
+        match earlier {
+            Some(earlier) => outcome.after(earlier),
+            None => outcome,
+        }
+    }
+}
+
+/// Whether what was done to an entry is done once, so that no later session does it again.
+fn is_done(act: Act) -> bool {
+    match act {
+        Act::File | Act::Link | Act::Folder | Act::Deleted => true,
+        Act::Skipped | Act::Refused | Act::Warning => false,
+    }
 }
 
 /// Entries that the client is told of, as far as there is room.
@@ -166,7 +203,7 @@ impl Transfers {
     ) -> Result<PushSession, Refusal> {
         let failed = |error: io::Error| unavailable(&error);
         let token = self.entrances.token().map_err(failed)?;
-        let Wanted { key, path, streams, grows, sync, content } = wanted;
+        let Wanted { key, path, streams, grows, sync, earlier, content } = wanted;
         let listener = self.listen(connection, Some(&token), &entry)?;
         let port = listener.port().map_err(failed)?;
         let protocol = match &content {
@@ -200,6 +237,7 @@ impl Transfers {
             peer: connection.peer(),
             path: escape(path),
             sync,
+            earlier,
             begun: Instant::now(),
             volume: self.volume,
         };
@@ -217,7 +255,7 @@ impl Transfers {
             Ok(())
         };
         started().map_err(failed)?;
-        Ok(PushSession { port, token: token.bytes(), streams, resumed: 0 })
+        Ok(PushSession { port, token: token.bytes(), streams, resumed: 0, files: None })
     }
 }
 
@@ -292,21 +330,16 @@ impl Push {
             Content::File(push) => push.file.known.map(|known| known.size),
             Content::Folder(_) => None,
         };
-        let mut outcome = match (failed, content) {
+        let outcome = match (failed, content) {
             (Some(outcome), Content::File(push)) => {
-                leave(*push);
-                outcome
+                Outcome { kept: leave(*push), found: reported.tally.same, ..outcome }
             }
-            (Some(outcome), Content::Folder(_)) => outcome,
+            (Some(outcome), Content::Folder(_)) => reported.of_tree(outcome),
             (None, Content::File(push)) => self.land(*push, &reported),
             (None, Content::Folder(_)) => self.of_tree(&reported),
         };
-        let tally = reported.tally;
-        let Mended { bad_blocks, asked_again, .. } = reported.mended;
-        outcome = Outcome { streams: tally.streams, bad_blocks, asked_again, ..outcome };
-        let mut entries = reported.refused;
-        reported.others.all.into_iter().for_each(|entry| entries.add(entry));
-        outcome.entries.extend(entries.all);
+        let (tally, tree) = (reported.tally, reported.tree);
+        let outcome = reported.complete(outcome, self.earlier.as_ref());
         let took = self.begun.elapsed();
         let kind = match outcome.code {
             ExitCode::Success | ExitCode::Incomplete | ExitCode::DeleteRefused => {
@@ -323,7 +356,7 @@ impl Push {
             let moved = match size {
                 Some(size) => format!("{} bytes of {size}", tally.bytes),
                 None if is_folder => {
-                    format!("{} files, {} bytes", reported.tree.files, tally.bytes)
+                    format!("{} files, {} bytes", tree.files, tree.bytes)
                 }
                 None => format!("{} bytes", tally.bytes),
             };
@@ -369,9 +402,14 @@ impl Push {
                 }
                 Report::Failed { code, text } => {
                     reported.last.get_or_insert(Err((code, text)));
-                    reported.tally.streams = reported.peak;
+                    // The files of a folder that landed at its end count too.
+                    let tally = reported.tally;
+                    self.reached(&mut reported, tally, content);
                 }
             }
+        }
+        if !matches!(reported.last, Some(Ok(()))) {
+            reported.tally.streams = reported.peak;
         }
         reported
     }
@@ -397,7 +435,8 @@ impl Push {
             let came = reported.md5.as_deref().and_then(from_hex);
             let Some(said) = self.outcomes.md5(&self.token) else {
                 let words = "the client has not said which MD5 its file has";
-                return Outcome::failed(ExitCode::Network, words);
+                let kept = if file.known.is_some() { part.kept_bytes() } else { 0 };
+                return Outcome { kept, ..Outcome::failed(ExitCode::Network, words) };
             };
             if came.as_deref() != Some(&said[..]) {
                 part.keep(false); // no byte of it can be used again
@@ -447,8 +486,7 @@ impl Push {
             }
             () => (ExitCode::Success, "complete"),
         };
-        let (bytes, found) = (reported.tally.bytes, reported.tally.same);
-        Outcome { durable: self.sync, bytes, found, tree, ..Outcome::failed(code, words) }
+        reported.of_tree(Outcome { durable: self.sync, ..Outcome::failed(code, words) })
     }
 
     /// Logs which rights the receiver has given up, for the operator.
@@ -461,9 +499,10 @@ impl Push {
 }
 
 /// Leaves what has come of a file for the next push; nothing if nothing has come, or cannot come
-/// again.
-fn leave(push: FilePush) {
+/// again. How many bytes the next push finds.
+fn leave(push: FilePush) -> u64 {
     let mut part = push.prepared.part;
     let is_of_use = push.file.known.is_some() && part.has_records();
     part.keep(is_of_use);
+    if is_of_use { part.kept_bytes() } else { 0 }
 }

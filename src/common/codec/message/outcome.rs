@@ -95,6 +95,8 @@ pub struct Outcome {
     pub durable: bool,
     /// Bytes of the file, or of all files that were put in place.
     pub bytes: u64,
+    /// Of a file that has not got its name, the bytes that a later push finds.
+    pub kept: u64,
     /// Those of them that older files had.
     pub found: u64,
     /// The figures of a folder. A file is one file.
@@ -129,12 +131,36 @@ impl Outcome {
             text: text.into(),
             durable: false,
             bytes: 0,
+            kept: 0,
             found: 0,
             tree: TreeTally::default(),
             streams: 0,
             bad_blocks: 0,
             asked_again: 0,
             entries: Vec::new(),
+        }
+    }
+
+    /// What came of a push over several sessions, of which `earlier` has the figures of all but
+    /// this last one. The last one has found what they put in place.
+    #[must_use]
+    pub fn after(self, earlier: &Outcome) -> Outcome {
+        let (last, before) = (self.tree, &earlier.tree);
+        Outcome {
+            bytes: self.bytes.saturating_add(earlier.bytes),
+            found: self.found.saturating_add(earlier.found),
+            tree: TreeTally {
+                files: last.files.saturating_add(before.files),
+                bytes: last.bytes.saturating_add(before.bytes),
+                same: last.same.saturating_sub(before.files),
+                deleted: last.deleted.saturating_add(before.deleted),
+                hashed: last.hashed.saturating_add(before.hashed),
+                ..last
+            },
+            streams: self.streams.max(earlier.streams),
+            bad_blocks: self.bad_blocks.saturating_add(earlier.bad_blocks),
+            asked_again: self.asked_again.saturating_add(earlier.asked_again),
+            ..self
         }
     }
 
@@ -160,8 +186,10 @@ impl Outcome {
             ]
             .map(|(key, number)| (key, Value::from_u64(number))),
         );
-        let hashed = Some(tree.hashed).filter(|files| *files > 0);
-        members.extend(hashed.map(|files| ("hashed", Value::from_u64(files))));
+        for (key, number) in [("hashed", tree.hashed), ("kept", self.kept)] {
+            let number = Some(number).filter(|number| *number > 0);
+            members.extend(number.map(|number| (key, Value::from_u64(number))));
+        }
         members.push(("delete_refused", from_flag(tree.is_delete_refused)));
         let entries = self.entries.iter().map(OutcomeEntry::to_json).collect();
         members.push(("entries", Value::Array(entries)));
@@ -181,9 +209,11 @@ impl Outcome {
             text: fields.text("text")?.to_string(),
             durable: fields.flag("durable")?,
             bytes: fields.number("bytes")?,
+            kept: fields.number_if_any("kept")?.unwrap_or(0),
             found: fields.number("found")?,
             tree: TreeTally {
                 files,
+                bytes: fields.number("bytes")?,
                 files_known: files,
                 bytes_known: fields.number("bytes")?,
                 is_listed: true,
@@ -262,7 +292,8 @@ mod tests {
 
     #[test]
     fn each_state_survives_the_connection() {
-        for text in [r#"{"state":"moving"}"#, r#"{"state":"landing"}"#, ENDED] {
+        let kept = ENDED.replace("\"delete_refused\"", "\"kept\":9,\"delete_refused\"");
+        for text in [r#"{"state":"moving"}"#, r#"{"state":"landing"}"#, ENDED, &kept] {
             let state = PushState::from_body(text.as_bytes()).unwrap();
             assert_eq!(state.to_json().to_string(), text);
         }
@@ -271,6 +302,23 @@ mod tests {
         };
         assert_eq!((outcome.code, outcome.tree.files), (ExitCode::Incomplete, 3));
         assert_eq!(outcome.entries[0].act, Act::Refused);
+    }
+
+    #[test]
+    fn the_figures_of_several_sessions_are_those_of_one() {
+        let of = |files, same, deleted, bytes| {
+            let tree = TreeTally { files, same, deleted, bytes, ..TreeTally::default() };
+            let found = bytes / 2;
+            Outcome { bytes, found, tree, ..Outcome::failed(ExitCode::Success, "complete") }
+        };
+        let first = Outcome { streams: 8, ..of(90, 10, 1, 900) };
+        // It lists everything again: what the first one did is the same now.
+        let last = Outcome { streams: 4, ..of(310, 105, 2, 3100) }.after(&first);
+        let TreeTally { files, same, deleted, bytes, .. } = last.tree;
+        assert_eq!((files, same, deleted, bytes), (400, 15, 3, 4000));
+        assert_eq!((last.bytes, last.found, last.streams), (4000, 2000, 8));
+        // One that ended before it had found everything.
+        assert_eq!(of(0, 5, 0, 0).after(&first).tree.same, 0);
     }
 
     #[test]

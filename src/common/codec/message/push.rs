@@ -223,6 +223,9 @@ pub struct PushSession {
     pub streams: u8,
     /// Bytes of the file that an earlier push has left there.
     pub resumed: u64,
+    /// Files of a folder that the sessions before this one put in place, where it goes on with
+    /// their push and the server knows.
+    pub files: Option<u64>,
 }
 
 impl PushOffer {
@@ -232,13 +235,17 @@ impl PushOffer {
             PushOffer::UpToDate => {
                 Value::object([("protocol", Value::from_u64(2)), ("up_to_date", Value::Bool(true))])
             }
-            PushOffer::Session(PushSession { port, token, streams, resumed }) => Value::object([
-                ("protocol", Value::from_u64(2)),
-                ("port", Value::from_u64((*port).into())),
-                ("session", Value::from(hex(token))),
-                ("threads", Value::from_u64((*streams).into())),
-                ("resumed", Value::from_u64(*resumed)),
-            ]),
+            PushOffer::Session(PushSession { port, token, streams, resumed, files }) => {
+                let members = [
+                    ("protocol", Value::from_u64(2)),
+                    ("port", Value::from_u64((*port).into())),
+                    ("session", Value::from(hex(token))),
+                    ("threads", Value::from_u64((*streams).into())),
+                    ("resumed", Value::from_u64(*resumed)),
+                ];
+                let files = files.map(|files| ("files", Value::from_u64(files)));
+                Value::object(members.into_iter().chain(files))
+            }
         }
     }
 
@@ -261,6 +268,7 @@ impl PushOffer {
             token: fields.bytes("session")?,
             streams: fields.streams("threads")?,
             resumed: fields.number("resumed")?,
+            files: fields.number_if_any("files")?,
         }))
     }
 }
@@ -311,7 +319,8 @@ mod tests {
 
     #[test]
     fn offers_survive_the_connection() {
-        for text in [SESSION, r#"{"protocol":2,"up_to_date":true}"#] {
+        let renewed = SESSION.replace("}", ",\"files\":0}");
+        for text in [SESSION, &renewed, r#"{"protocol":2,"up_to_date":true}"#] {
             let offer = PushOffer::from_body(text.as_bytes()).ok().unwrap();
             assert_eq!(offer.to_json().to_string(), text);
         }

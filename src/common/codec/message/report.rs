@@ -66,8 +66,10 @@ pub enum Report {
 /// How far a tree is. A file that is there already counts as the same, and not as a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TreeTally {
-    /// Files and links that are in place.
+    /// Files and links that were put in place.
     pub files: u64,
+    /// The bytes of these.
+    pub bytes: u64,
     /// Files and links to be put in place, as far as they are known.
     pub files_known: u64,
     /// The bytes of these.
@@ -130,6 +132,7 @@ impl TreeTally {
     fn members(&self) -> Vec<(&'static str, Value)> {
         let numbers = [
             ("files", self.files),
+            ("bytes", self.bytes),
             ("files_known", self.files_known),
             ("bytes_known", self.bytes_known),
             ("same", self.same),
@@ -148,6 +151,7 @@ impl TreeTally {
     fn from_fields(fields: &Fields<'_>) -> Result<TreeTally> {
         Ok(TreeTally {
             files: fields.number("files")?,
+            bytes: fields.number("bytes")?,
             files_known: fields.number("files_known")?,
             bytes_known: fields.number("bytes_known")?,
             is_listed: fields.flag("listed")?,
@@ -199,6 +203,9 @@ pub struct Tally {
     pub same: u64,
     /// Of a ropewalk receiver that makes an MD5, how many bytes are in it.
     pub hashed: Option<u64>,
+    /// Of a ropewalk sender of a file, how many bytes its answers covered: moved, in holes, or the
+    /// same. Each counts once.
+    pub covered: u64,
     /// Of a tree, files that are done. A sender counts each answer that reaches the end of a
     /// file; a file without bytes needs none.
     pub files: u64,
@@ -214,10 +221,14 @@ impl Tally {
             ("again", Value::from_u64(self.again)),
         ];
         let (held, same) = (some_if_any(self.held), some_if_any(self.same));
-        let files = some_if_any(self.files);
-        for (key, number) in
-            [("held", held), ("same", same), ("hashed", self.hashed), ("files", files)]
-        {
+        let (covered, files) = (some_if_any(self.covered), some_if_any(self.files));
+        for (key, number) in [
+            ("held", held),
+            ("same", same),
+            ("hashed", self.hashed),
+            ("covered", covered),
+            ("files", files),
+        ] {
             members.extend(number.map(|number| (key, Value::from_u64(number))));
         }
         members
@@ -232,6 +243,7 @@ impl Tally {
             held: fields.number_if_any("held")?.unwrap_or(0),
             same: fields.number_if_any("same")?.unwrap_or(0),
             hashed: fields.number_if_any("hashed")?,
+            covered: fields.number_if_any("covered")?.unwrap_or(0),
             files: fields.number_if_any("files")?.unwrap_or(0),
         })
     }
@@ -362,15 +374,16 @@ mod tests {
         r#""md5":"781e5e245d69b566979b86e28d23f2c7"}"#
     );
 
-    const OTHERS: [&str; 16] = [
-        r#"{"state":"tree","files":3,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"listed":1,"delete_refused":0}"#,
-        r#"{"state":"tree","files":3,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"hashed":2,"listed":1,"delete_refused":0}"#,
+    const OTHERS: [&str; 17] = [
+        r#"{"state":"tree","files":3,"bytes":60,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"listed":1,"delete_refused":0}"#,
+        r#"{"state":"tree","files":3,"bytes":60,"files_known":9,"bytes_known":70,"same":2,"skipped":1,"deleted":4,"refused":5,"hashed":2,"listed":1,"delete_refused":0}"#,
         r#"{"state":"entry","act":"file","path":"a/b"}"#,
         r#"{"state":"entry","act":"refused","path":"a/c","reason":"No space left on device"}"#,
         r#"{"state":"confined","text":"no core dumps: applied"}"#,
         r#"{"state":"progress","bytes":4,"streams":8,"offset":6,"again":0}"#,
         r#"{"state":"progress","bytes":8,"streams":8,"offset":8,"again":0,"held":2,"hashed":1}"#,
         r#"{"state":"progress","bytes":8,"streams":8,"offset":9,"again":0,"files":3}"#,
+        r#"{"state":"progress","bytes":8,"streams":8,"offset":9,"again":0,"covered":9}"#,
         r#"{"state":"progress","bytes":8,"streams":8,"offset":1,"again":0,"same":7}"#,
         r#"{"state":"trace","at":1200,"prefix":4096,"hashed":1024,"rows":[[0,131072,1],[1,65536,1,0,0,0,1]]}"#,
         r#"{"state":"trace","at":0,"prefix":0,"rows":[]}"#,

@@ -214,6 +214,8 @@ pub struct Progress {
     pub bytes_known: u64,
     /// Files and links that are in place.
     pub files_done: u64,
+    /// Their bytes.
+    pub bytes_landed: u64,
     /// Bytes that are written.
     pub bytes_done: u64,
     /// Files that were there already.

@@ -24,6 +24,11 @@ impl RangeSet {
         self.total
     }
 
+    /// How many ranges there are.
+    pub fn count(&self) -> usize {
+        self.ranges.len()
+    }
+
     /// Whether no offset is in the set.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
@@ -141,7 +146,7 @@ mod tests {
             set.insert(start..start + 1);
         }
         set.insert(0..10);
-        assert_eq!((ranges(&set), set.total()), (vec![0..10], 10));
+        assert_eq!((ranges(&set), set.count(), set.total()), (vec![0..10], 1, 10));
     }
 
     #[test]

@@ -277,9 +277,20 @@ impl TreeSink {
         (self.told)(Report::Entry { act: Act::Warning, path: String::new(), reason: Some(text) });
     }
 
+    fn figures(&self, progress: &Progress, report: &mut dyn FnMut(Report)) {
+        report(Report::Progress(Tally {
+            bytes: progress.bytes_done,
+            again: progress.repeats,
+            same: self.same(),
+            ..self.health.meter.read().tally(self.is_over())
+        }));
+        report(Report::Tree(self.tree_tally(progress)));
+    }
+
     fn tree_tally(&self, progress: &Progress) -> TreeTally {
         TreeTally {
             files: progress.files_done,
+            bytes: progress.bytes_landed,
             files_known: progress.files_known,
             bytes_known: progress.bytes_known,
             is_listed: progress.is_listed,
@@ -410,13 +421,7 @@ impl Work for TreeSink {
 
     fn reports(&self, report: &mut dyn FnMut(Report)) {
         let progress = self.board.progress();
-        report(Report::Progress(Tally {
-            bytes: progress.bytes_done,
-            again: progress.repeats,
-            same: self.same(),
-            ..self.health.meter.read().tally(self.is_over())
-        }));
-        report(Report::Tree(self.tree_tally(&progress)));
+        self.figures(&progress, report);
         self.moving().map(&mut *report);
         if let Some(recorder) = &self.recorder {
             let files = Some(progress.files_done);
@@ -448,7 +453,8 @@ impl Work for TreeSink {
             self.clean_useless();
         }
         self.warn_of_lacks();
-        report(Report::Tree(self.tree_tally(&self.board.progress())));
+        // More has landed since the last report, also where the transfer has failed.
+        self.figures(&self.board.progress(), report);
         self.outcome(link.shares_port())
     }
 }

@@ -257,6 +257,8 @@ impl<'a> Blocks<'a> {
         let header = Header::Hole { offset: at, length: length as u32, run: hole_end - at };
         self.stream.write_all(&header.encode())?;
         self.count(subject, 0, at..at + length);
+        // The sink asks for nothing more of the hole.
+        self.cover(at..hole_end);
         Ok(length)
     }
 
@@ -371,13 +373,23 @@ impl<'a> Blocks<'a> {
         self.source.recorder.iter().for_each(|recorder| recorder.brought(self.number, bytes));
     }
 
+    /// Counts a part of a single file as covered by answers.
+    fn cover(&self, part: Range<u64>) {
+        if matches!(self.source.content, Content::File { .. }) {
+            self.source.meter.cover(part);
+        }
+    }
+
     /// Counts an answer, of which so many bytes are sent. Called just before that: the peer may
     /// end the session on another stream as soon as it has them, and the log is to be right then.
     fn count(&self, subject: &Subject<'_>, bytes: u64, answer: Range<u64>) {
         let meter = &self.source.meter;
         self.record(bytes);
         match self.source.content {
-            Content::File { .. } | Content::Feed(_) => meter.add(bytes, answer.end),
+            Content::File { .. } | Content::Feed(_) => {
+                meter.add(bytes, answer.end);
+                self.cover(answer);
+            }
             Content::Tree(_) => {
                 let ends_file = answer.end == subject.version.size && !answer.is_empty();
                 meter.add_of_tree(bytes, answer.end - answer.start, ends_file);

@@ -599,7 +599,10 @@ impl<M> State<M> {
         let Some(held) = self.files.remove(&id) else { return };
         self.landing_count -= 1;
         match fate {
-            None => self.counts.files_done += 1,
+            None => {
+                self.counts.files_done += 1;
+                self.counts.bytes_landed += held.file.size;
+            }
             Some(fate) => {
                 self.counts.bytes_done -= held.file.size;
                 self.forget(&held.file, fate);

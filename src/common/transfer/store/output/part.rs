@@ -306,6 +306,12 @@ impl PartFile {
         self.keep = keep;
     }
 
+    /// How many bytes a later run finds, as the journal records.
+    pub fn kept_bytes(&self) -> u64 {
+        let journal = self.journal.try_clone().and_then(Journal::open);
+        journal.ok().flatten().map_or(0, |(_, _, contents)| journal::bytes_of(&contents))
+    }
+
     /// Whether the journal has a record. `true` if the journal cannot be read.
     pub fn has_records(&self) -> bool {
         let length = self.journal.metadata().map(|found| found.len());

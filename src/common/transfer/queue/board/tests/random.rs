@@ -370,6 +370,7 @@ impl Run {
             (progress.files_done, progress.bytes_done),
             (progress.files_known, progress.bytes_known)
         );
+        assert_eq!(progress.bytes_landed, progress.bytes_done);
         assert!(progress.is_listed);
     }
 }
