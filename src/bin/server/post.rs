@@ -32,7 +32,7 @@ pub(crate) fn answer(
             return pushes::begin(service, connection, &target::path(&head.target)?, &value);
         }
         if OutcomeRequest::is_in(&value) {
-            return pushes::outcome(service, &value);
+            return pushes::outcome(service, connection, &value);
         }
     }
     let request = TransferRequest::from_body(body)

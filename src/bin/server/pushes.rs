@@ -17,6 +17,8 @@ use ropewalk::codec::message::push::{
     PushOffer, PushRequest, PushSession, Pushed, PushedFile, PushedFolder,
 };
 use ropewalk::codec::message::tree_options::Delete;
+use ropewalk::sys::hangup::{self, Watch};
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 /// The answer to the request for a push of something to `path`.
@@ -50,10 +52,15 @@ pub(crate) fn begin(
 }
 
 /// The answer to a request for the outcome of a push.
-pub(crate) fn outcome(service: &Service, body: &Value) -> Result<Response, NoAnswer> {
+pub(crate) fn outcome(
+    service: &Service,
+    connection: &Connection,
+    body: &Value,
+) -> Result<Response, NoAnswer> {
     let bad = |_| Refusal::new(Status::BAD_REQUEST, "the request for an outcome is not understood");
     let request = OutcomeRequest::from_json(body).map_err(bad)?;
-    match service.transfers.outcomes.answer(&request) {
+    let has_gone = || hangup::has_gone(connection.stream().as_fd(), Watch::Silence).unwrap_or(true);
+    match service.transfers.outcomes.answer(&request, &has_gone) {
         Some(state) => Ok(respond(Status::OK, &state.to_json())),
         None => {
             let words = "no such push is under way, or has ended in the last minute";

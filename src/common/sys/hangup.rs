@@ -14,6 +14,16 @@ pub enum Watch {
     End,
 }
 
+impl Watch {
+    /// The events of poll(2) that show it.
+    fn events(self) -> libc::c_short {
+        match self {
+            Watch::Silence => libc::POLLRDHUP,
+            Watch::End => 0, // POLLHUP and POLLERR are reported in any case
+        }
+    }
+}
+
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
@@ -33,13 +43,9 @@ pub fn wait(
     watch: Watch,
     limit: Option<Duration>,
 ) -> io::Result<Wake> {
-    let events = match watch {
-        Watch::Silence => libc::POLLRDHUP,
-        Watch::End => 0, // POLLHUP and POLLERR are reported in any case
-    };
     let mut set = [
         libc::pollfd { fd: bell.as_raw_fd(), events: libc::POLLIN, revents: 0 },
-        libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 },
+        libc::pollfd { fd: socket.as_raw_fd(), events: watch.events(), revents: 0 },
     ];
     poll::wait(&mut set, limit.map(|limit| Instant::now() + limit))?;
     Ok(match set.map(|entry| entry.revents != 0) {
@@ -47,6 +53,13 @@ pub fn wait(
         [false, true] => Wake::HungUp,
         [false, false] => Wake::Late,
     })
+}
+
+/// Whether the peer of `socket` has gone.
+pub fn has_gone(socket: BorrowedFd<'_>, watch: Watch) -> io::Result<bool> {
+    let mut set = [libc::pollfd { fd: socket.as_raw_fd(), events: watch.events(), revents: 0 }];
+    poll::wait(&mut set, Some(Instant::now()))?;
+    Ok(set[0].revents != 0)
 }
 
 /// Waits for `limit`, or until the connection of `socket` is over in both directions.

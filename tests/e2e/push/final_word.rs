@@ -65,6 +65,20 @@ fn a_file_whose_md5_differs_gets_no_name() {
 }
 
 #[test]
+fn a_client_that_has_gone_before_it_said_its_md5_holds_no_name() {
+    let inbox = Inbox::open("push-word-gone", &[]);
+    let body = EMPTY.replace("none", "md5");
+    let offer = post(&inbox.server, &body);
+    let token = offer.member("session");
+    let ask = format!("{{\"outcome\":\"{token}\",\"wait_s\":30}}");
+    let asks = begin(&inbox.server, &ask);
+    // The client is there: it asks.
+    assert_eq!(post(&inbox.server, &body).status, 409);
+    drop(asks);
+    assert_eq!(post(&inbox.server, &body).status, 200);
+}
+
+#[test]
 fn a_client_whose_connection_is_cut_comes_back_for_the_word() {
     let mut inbox = Inbox::open("push-word-cut", &[]);
     inbox.scratch.write("file", &content(3 << 20));

@@ -48,11 +48,25 @@ struct Push {
     md5: Option<[u8; 16]>,
     /// When the client asked last, or the push began.
     asked: Instant,
+    /// How many of its requests are waiting.
+    asking: u32,
+    /// How long the client may be silent, where something waits for the end of the push.
+    patience: Option<Duration>,
     /// When it ended.
     ended: Option<Instant>,
 }
 
 impl Push {
+    /// How long its MD5 is still waited for. A client that is there has its time, unless the
+    /// push is to end in any case.
+    fn time_for_md5(&self) -> Duration {
+        let limit = match self.patience {
+            Some(patience) if patience.is_zero() || self.asking == 0 => patience,
+            Some(_) | None => MD5_PATIENCE,
+        };
+        limit.saturating_sub(self.asked.elapsed())
+    }
+
     /// How long its outcome is kept.
     fn kept_for(&self) -> Duration {
         match &self.state {
@@ -88,7 +102,16 @@ impl Outcomes {
         let (mut content, now) = (lock(&self.content), Instant::now());
         content.tidy(now);
         let state = PushState::Moving;
-        content.pushes.push(Push { token, key, state, md5: None, asked: now, ended: None });
+        content.pushes.push(Push {
+            token,
+            key,
+            state,
+            md5: None,
+            asked: now,
+            asking: 0,
+            patience: None,
+            ended: None,
+        });
     }
 
     /// Whether this is the session of a push, also of one that has ended a moment ago.
@@ -137,27 +160,45 @@ impl Outcomes {
         self.changed.notify_all();
     }
 
-    /// Answers a client; waits for the end of its push for as long as the client says. `None` for a
-    /// session that is unknown.
-    pub(crate) fn answer(&self, request: &OutcomeRequest) -> Option<PushState> {
+    /// Answers a client; waits for the end of its push for as long as the client says. `has_gone`
+    /// says whether the client waits no more. `None` for a session that is unknown.
+    pub(crate) fn answer(
+        &self,
+        request: &OutcomeRequest,
+        has_gone: &dyn Fn() -> bool,
+    ) -> Option<PushState> {
         let (begun, mut content) = (Instant::now(), lock(&self.content));
         content.tidy(begun);
         let push = content.find(&request.token)?;
         push.asked = begun;
+        push.asking += 1;
         if request.md5.is_some() {
             push.md5 = request.md5;
             self.changed.notify_all();
         }
-        let mut content = self.wait(content, &request.token, begun + request.wait);
+        let mut content = self.wait(content, &request.token, begun + request.wait, has_gone);
         let push = content.find(&request.token)?;
-        push.asked = Instant::now();
+        push.asking -= 1;
+        if !has_gone() {
+            push.asked = Instant::now();
+        }
+        self.changed.notify_all();
         Some(push.state.clone())
+    }
+
+    /// Something waits for the end of a push: its MD5 is waited for no more once the client has
+    /// been silent for `patience`; with zero, at once. `None` if nothing waits any more.
+    pub(crate) fn give_way(&self, token: &[u8; 16], patience: Option<Duration>) {
+        if let Some(push) = lock(&self.content).find(token) {
+            push.patience = patience;
+        }
+        self.changed.notify_all();
     }
 
     /// Waits until the session with this token has ended; an unknown one has. Whether it has.
     pub(crate) fn wait_for_end(&self, token: &[u8; 16], limit: Duration) -> bool {
         let content = lock(&self.content);
-        let mut content = self.wait(content, token, Instant::now() + limit);
+        let mut content = self.wait(content, token, Instant::now() + limit, &|| false);
         content.find(token).is_none_or(|push| push.ended.is_some())
     }
 
@@ -180,9 +221,13 @@ impl Outcomes {
         mut content: MutexGuard<'a, Content>,
         token: &[u8; 16],
         until: Instant,
+        has_gone: &dyn Fn() -> bool,
     ) -> MutexGuard<'a, Content> {
         loop {
-            let is_over = content.find(token).is_none_or(|push| push.ended.is_some());
+            // A client that has gone matters only if something waits for its push.
+            let is_over = content
+                .find(token)
+                .is_none_or(|push| push.ended.is_some() || (push.patience.is_some() && has_gone()));
             let left = until.saturating_duration_since(Instant::now());
             if is_over || content.stopping || left.is_zero() {
                 return content;
@@ -197,7 +242,7 @@ impl Outcomes {
         loop {
             let stopping = content.stopping;
             let push = content.find(&token.bytes())?;
-            let left = MD5_PATIENCE.saturating_sub(push.asked.elapsed());
+            let left = push.time_for_md5();
             if push.md5.is_some() || stopping || left.is_zero() {
                 return push.md5;
             }
@@ -215,9 +260,13 @@ impl Outcomes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
     const LONG: Duration = Duration::from_secs(20);
+
+    /// A client that is there.
+    const HERE: fn() -> bool = || false;
 
     fn key(name: &str) -> Key {
         (1, 2, name.into())
@@ -234,19 +283,19 @@ mod tests {
     #[test]
     fn a_client_hears_of_each_state_and_waits_for_the_end() {
         let (outcomes, token) = (Outcomes::default(), Token::random().unwrap());
-        let now = || outcomes.answer(&ask(&token, Duration::ZERO, None));
+        let now = || outcomes.answer(&ask(&token, Duration::ZERO, None), &HERE);
         assert_eq!(now(), None);
         outcomes.begin(token, key("a"));
         assert_eq!(now(), Some(PushState::Moving));
         outcomes.is_landing(&token);
         assert_eq!(now(), Some(PushState::Landing));
         thread::scope(|scope| {
-            let waits = scope.spawn(|| outcomes.answer(&ask(&token, LONG, None)));
+            let waits = scope.spawn(|| outcomes.answer(&ask(&token, LONG, None), &HERE));
             outcomes.end(&token, done());
             assert_eq!(waits.join().unwrap(), Some(PushState::Ended(done())));
         });
         assert_eq!(now(), Some(PushState::Ended(done())));
-        assert!(outcomes.answer(&ask(&Token::random().unwrap(), LONG, None)).is_none());
+        assert!(outcomes.answer(&ask(&Token::random().unwrap(), LONG, None), &HERE).is_none());
     }
 
     #[test]
@@ -255,8 +304,8 @@ mod tests {
         outcomes.begin(token, key("a"));
         thread::scope(|scope| {
             let waits = scope.spawn(|| outcomes.md5(&token));
-            outcomes.answer(&ask(&token, Duration::ZERO, None));
-            outcomes.answer(&ask(&token, Duration::ZERO, Some([7; 16])));
+            outcomes.answer(&ask(&token, Duration::ZERO, None), &HERE);
+            outcomes.answer(&ask(&token, Duration::ZERO, Some([7; 16])), &HERE);
             assert_eq!(waits.join().unwrap(), Some([7; 16]));
         });
     }
@@ -304,12 +353,43 @@ mod tests {
         let (outcomes, token) = (Outcomes::default(), Token::random().unwrap());
         outcomes.begin(token, key("a"));
         thread::scope(|scope| {
-            let waits = scope.spawn(|| outcomes.answer(&ask(&token, LONG, None)));
+            let waits = scope.spawn(|| outcomes.answer(&ask(&token, LONG, None), &HERE));
             let md5 = scope.spawn(|| outcomes.md5(&token));
             outcomes.stop();
             assert_eq!(waits.join().unwrap(), Some(PushState::Moving));
             assert_eq!(md5.join().unwrap(), None);
         });
+    }
+
+    #[test]
+    fn a_client_that_asks_keeps_its_name_while_its_md5_is_missing() {
+        let (outcomes, token) = (&Outcomes::default(), Token::random().unwrap());
+        outcomes.begin(token, key("a"));
+        outcomes.is_landing(&token);
+        let gone = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let has_gone = || gone.load(Ordering::Relaxed);
+            let asks = scope.spawn(move || outcomes.answer(&ask(&token, LONG, None), &has_gone));
+            let waits = scope.spawn(move || outcomes.md5(&token));
+            while lock(&outcomes.content).find(&token.bytes()).unwrap().asking == 0 {
+                thread::yield_now();
+            }
+            outcomes.give_way(&token.bytes(), Some(Duration::from_nanos(1)));
+            assert!(!asks.is_finished() && !waits.is_finished());
+            gone.store(true, Ordering::Relaxed);
+            outcomes.give_way(&token.bytes(), Some(Duration::from_nanos(1)));
+            assert_eq!(asks.join().unwrap(), Some(PushState::Landing));
+            assert_eq!(waits.join().unwrap(), None);
+        });
+    }
+
+    #[test]
+    fn a_client_that_ends_its_push_is_not_waited_for() {
+        let (outcomes, token) = (Outcomes::default(), Token::random().unwrap());
+        outcomes.begin(token, key("a"));
+        outcomes.is_landing(&token);
+        outcomes.give_way(&token.bytes(), Some(Duration::ZERO));
+        assert_eq!(outcomes.md5(&token), None);
     }
 
     #[test]
@@ -319,7 +399,7 @@ mod tests {
         let patience = |outcomes: &Outcomes| {
             let mut content = lock(&outcomes.content);
             let push = content.find(&token.bytes()).unwrap();
-            MD5_PATIENCE.saturating_sub(push.asked.elapsed())
+            push.time_for_md5()
         };
         let long_ago = Instant::now().checked_sub(2 * MD5_PATIENCE);
         let Some(long_ago) = long_ago else { return };
@@ -337,7 +417,8 @@ mod tests {
             outcomes.begin(*token, key("a"));
             outcomes.end(token, done());
         }
-        let known = |token: &Token| outcomes.answer(&ask(token, Duration::ZERO, None)).is_some();
+        let known =
+            |token: &Token| outcomes.answer(&ask(token, Duration::ZERO, None), &HERE).is_some();
         assert!(!known(&tokens[8]) && known(&tokens[9]));
     }
 }

@@ -177,10 +177,11 @@ impl Entries {
 impl Transfers {
     /// Ends the session of a push, and waits until it has ended. `false` if it goes on.
     pub(crate) fn end_push(&self, token: &[u8; 16], ends: Ends) -> bool {
-        let patience = match ends {
-            Ends::Always => None,
-            Ends::WithoutClient => Some(Patience { without_stream: GONE, at_all: SILENT }),
+        let (patience, silence) = match ends {
+            Ends::Always => (None, Duration::ZERO),
+            Ends::WithoutClient => (Some(Patience { without_stream: GONE, at_all: SILENT }), GONE),
         };
+        self.outcomes.give_way(token, Some(silence));
         let until = Instant::now() + END_LIMIT;
         loop {
             self.table.end_session(token, patience, Instant::now());
@@ -188,6 +189,7 @@ impl Transfers {
                 return true;
             }
             if Instant::now() >= until {
+                self.outcomes.give_way(token, None);
                 return false;
             }
         }
