@@ -118,7 +118,7 @@ impl Server {
     ) -> Result<(Server, TcpStream)> {
         let (server, connect_time) = (&config.server, config.connect_time);
         if let Some(rsh) = &config.rsh {
-            let children = Children::new(rsh, &server.typed, config.quiet, supervisor);
+            let children = Children::new(rsh, &server.typed, config.quiet, supervisor)?;
             return Server::through(config, children);
         }
         let login = Arc::new(password_prompt::login(config, interrupt)?);

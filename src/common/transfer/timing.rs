@@ -31,6 +31,9 @@ pub struct Timing {
     pub deaf: Duration,
     /// How long a dialler may take to tell the peer at the end that it is not needed.
     pub leave: Duration,
+    /// How long a program that carried a stream may take to end after the stream was given up, and
+    /// then after SIGTERM.
+    pub hang_up: Duration,
 
     // A stream of an acceptor.
     /// How long a stream may take to show its token, or its number.
@@ -128,6 +131,7 @@ impl Default for Timing {
             loss: s(5),
             deaf: s(30),
             leave: s(1),
+            hang_up: s(5),
             hello: s(10),
             stranger: s(1),
             idle: s(30),
@@ -179,6 +183,7 @@ impl Timing {
             loss: self.loss / divisor,
             deaf: self.deaf / divisor,
             leave: self.leave / divisor,
+            hang_up: self.hang_up / divisor,
             hello: self.hello / divisor,
             stranger: self.stranger / divisor,
             idle: self.idle / divisor,

@@ -83,6 +83,20 @@ fn a_connection_that_hangs_is_replaced_and_does_not_stay() {
 }
 
 #[test]
+fn a_program_that_hangs_is_ended_while_the_fetch_goes_on() {
+    let through = Through::new("through-hangs-ended", 64 << 20);
+    let client = through.under_way(SOCKET, 3);
+    let other = through.other_connection();
+    signal(other, libc::SIGSTOP);
+    proof::is_reaped(other);
+    // More than half of the file is missing.
+    client.signal(libc::SIGINT);
+    let outcome = client.finish();
+    assert_eq!(outcome.status.code(), Some(130), "{outcome:?}");
+    proof::no_process_stays(&through.scratch);
+}
+
+#[test]
 fn the_connection_of_the_session_that_hangs_holds_nothing_up() {
     let through = Through::new("through-session-hangs", 16 << 20);
     let client = through.under_way(SOCKET, 3);

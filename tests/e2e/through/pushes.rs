@@ -8,6 +8,7 @@ use crate::support::proof;
 use crate::support::system::signal;
 use crate::support::through::{PIPES, SOCKET, Through};
 use crate::support::trees;
+use ropewalk::codec::wire::Header;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
@@ -242,6 +243,26 @@ fn a_connection_of_a_push_that_hangs_is_replaced_and_does_not_stay() {
     let client = under_way(&through, SOCKET, 3);
     signal(through.other_connection(), libc::SIGSTOP);
     goes_on(&through, client);
+}
+
+#[test]
+fn a_program_that_hangs_is_ended_while_the_push_goes_on() {
+    let through = Through::new("through-push-hangs-ended", 64 << 20);
+    let hung = through.scratch.path("hung");
+    // The second program says that it has joined. Then come wrong bytes, so its stream is given up
+    // at once, and the program stays.
+    let said = [Header::Wait.encode().to_vec(), vec![b'x'; 100]].concat();
+    let said: String = said.iter().map(|byte| format!("\\{byte:03o}")).collect();
+    let hang = "trap '' TERM; while :; do sleep 1; done";
+    let stuck = format!("printf '{said}'; echo $$ >{}; {hang}", hung.display());
+    let body = through.counted(&format!("[ $number != 2 ] || {{ {stuck}; }}\n{SOCKET}"));
+    let client = under_way(&through, &body, 3);
+    let pid = wait_until("the second program", || fs::read_to_string(&hung).ok()?.trim().parse().ok());
+    proof::is_reaped(pid);
+    // More than half of the file is missing.
+    client.signal(libc::SIGINT);
+    client.finish().failed(130, "client", "to continue: ");
+    proof::no_process_stays(&through.scratch);
 }
 
 #[test]
