@@ -117,8 +117,12 @@ impl Through {
 
     /// A client that has received something, and is far from its end: one that gets 1 MiB a second.
     pub(crate) fn under_way(&self, body: &str, streams: u8) -> Running {
-        let mut client = self.client(body, streams);
-        let client = Running::start(client.args(["--limit-rate=1M", "--verify=crc32c"]));
+        self.has_begun(self.client(body, streams).args(["--limit-rate=1M", "--verify=crc32c"]))
+    }
+
+    /// A client that has received something.
+    pub(crate) fn has_begun(&self, client: &mut Command) -> Running {
+        let client = Running::start(client);
         wait_until("a block", || {
             let journal = fs::metadata(self.scratch.path("folder/out.part.journal")).ok()?;
             (journal.len() > 1000).then_some(())

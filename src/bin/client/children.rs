@@ -52,6 +52,9 @@ const MOST_UNJOINED: u32 = 2;
 /// How often a connection is tried that the other side refuses.
 const ATTEMPTS: u32 = 5;
 
+/// After this time no further attempt is made for a request: its owner asks again.
+const HTTP_TIME: Duration = Duration::from_secs(30);
+
 /// The shortest pause between two of these attempts; the longest is three times that.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -166,6 +169,12 @@ impl Children {
         Ok(TcpStream::from(OwnedFd::from(asks)))
     }
 
+    /// The error for a request that had joined the session and got no reply.
+    pub(crate) fn lost(&self) -> Error {
+        let text = format!("{}: the connection ended without a reply", self.shown);
+        Error::new(ExitCode::Network, text)
+    }
+
     /// The error for a request on the last connection that got no reply. `noise` is the first line
     /// of what came instead.
     pub(crate) fn no_reply(&self, noise: Option<&[u8]>) -> Error {
@@ -174,10 +183,7 @@ impl Children {
             state.lent = Lent::No;
             state.asking.take()
         };
-        let Some((child, socket)) = asking else {
-            let text = format!("{}: the connection ended without a reply", self.shown);
-            return Error::new(ExitCode::Network, text);
-        };
+        let Some((child, socket)) = asking else { return self.lost() };
         drop(socket);
         let failure = ending::explain(&self.rsh, &self.shown, self.quiet, &child.ending(), noise);
         if failure.is_login {
@@ -306,7 +312,7 @@ impl Children {
 
     /// A connection that has joined the session. Tries again what the other side refuses for now.
     fn open(&self, http: bool) -> std::result::Result<UnixStream, String> {
-        let mut attempts = 0;
+        let (mut attempts, begun) = (0, Instant::now());
         loop {
             let (slot, token) = self.slot(http)?;
             let joined = self.join(Join { token, http });
@@ -325,7 +331,11 @@ impl Children {
                 Ok(socket) => return Ok(socket),
                 Err(NotJoined::Login(_)) => {}
                 Err(NotJoined::NoSession(text)) => return Err(format!("{}: {text}", self.shown)),
-                Err(NotJoined::Refused(text)) if attempts >= ATTEMPTS => return Err(text),
+                Err(NotJoined::Refused(text))
+                    if attempts >= ATTEMPTS || http && begun.elapsed() >= HTTP_TIME =>
+                {
+                    return Err(text);
+                }
                 Err(NotJoined::Refused(_)) => self.pause(),
             }
         }

@@ -137,7 +137,7 @@ impl Default for Timing {
             idle: s(30),
             out_of_room: ms(100),
             source_stall: s(60),
-            mute: s(120),
+            mute: s(90),
             wait: s(1),
             linger: s(5),
             stall: s(10),

@@ -1,10 +1,12 @@
 //! What is killed in the middle of a transfer: nothing stays on either side, and the transfer goes
 //! on, by itself or with the same command.
 
+use crate::support::exit::NETWORK;
 use crate::support::harness::{Running, after, run, wait_until};
 use crate::support::proof;
 use crate::support::system::signal;
 use crate::support::through::{PIPES, SOCKET, Through};
+use std::fs;
 use std::time::{Duration, Instant};
 
 const SIZE: usize = 5 << 20;
@@ -118,6 +120,49 @@ fn a_request_for_the_md5_whose_other_side_is_gone_is_made_again_at_once() {
         assert!(begun.elapsed() < Duration::from_secs(60), "of 120 s of silence");
         through.is_whole();
     }
+}
+
+#[test]
+fn a_request_for_the_md5_that_hangs_is_made_again_over_another_connection() {
+    let through = Through::new("through-md5-hangs", 48 << 20);
+    let mut client = through.client(SOCKET, 1);
+    let client = Running::start(client.arg("--limit-rate=8M"));
+    let (begun, other) = (Instant::now(), through.other_connection());
+    signal(other, libc::SIGSTOP);
+    let outcome = client.finish();
+    assert!(outcome.out.contains("md5 ok"), "{outcome:?}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    through.is_whole();
+}
+
+#[test]
+fn one_connection_is_enough_for_an_md5_that_takes_long() {
+    let through = Through::new("through-md5-long", 25 << 20);
+    let mut client = through.client(&through.counted(PIPES), 1);
+    // The server says once or twice that it goes on.
+    let outcome = run(client.arg("--limit-rate=1M"));
+    assert!(outcome.out.contains("md5 ok"), "{outcome:?}");
+    assert_eq!((outcome.err.as_str(), through.count()), ("", 2));
+    through.is_whole();
+}
+
+#[test]
+fn a_network_that_drops_everything_ends_the_client_and_leaves_no_program() {
+    let through = Through::new("through-silent", 64 << 20);
+    let dropped = through.scratch.path("dropped");
+    let hang = "while :; do sleep 1; done";
+    let body = format!("[ ! -e {} ] || {{ {hang}; }}\n{SOCKET}", dropped.display());
+    let mut client = through.client(&body, 3);
+    client.args(["--limit-rate=1M", "--verify=crc32c", "--retry-for=1"]);
+    let client = through.has_begun(&mut client);
+    through.other_connection();
+    fs::write(dropped, "").unwrap();
+    for pid in through.with_word("--stdio") {
+        signal(pid, libc::SIGSTOP);
+    }
+    let outcome = client.finish();
+    outcome.failed(NETWORK, "client", "to continue: ");
+    proof::no_process_stays(&through.scratch);
 }
 
 #[test]

@@ -257,7 +257,8 @@ fn a_program_that_hangs_is_ended_while_the_push_goes_on() {
     let stuck = format!("printf '{said}'; echo $$ >{}; {hang}", hung.display());
     let body = through.counted(&format!("[ $number != 2 ] || {{ {stuck}; }}\n{SOCKET}"));
     let client = under_way(&through, &body, 3);
-    let pid = wait_until("the second program", || fs::read_to_string(&hung).ok()?.trim().parse().ok());
+    let pid =
+        wait_until("the second program", || fs::read_to_string(&hung).ok()?.trim().parse().ok());
     proof::is_reaped(pid);
     // More than half of the file is missing.
     client.signal(libc::SIGINT);

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a child may take to connect and to join.
-const JOIN_TIME: Duration = Duration::from_secs(60);
+const JOIN_TIME: Duration = Duration::from_secs(30);
 
 /// How long a child may take to end after its connection has ended, before the error is told.
 const ENDING_TIME: Duration = Duration::from_secs(2);
