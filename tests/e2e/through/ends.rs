@@ -42,20 +42,12 @@ fn nothing_stays_after_ctrl_c_and_the_next_run_resumes() {
     resumes(&through);
 }
 
-/// Demands that the client fetches the file although something of it was killed.
-#[track_caller]
-fn goes_on(through: &Through, client: Running) {
-    let outcome = client.finish();
-    assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
-    through.is_whole();
-}
-
 #[test]
 fn a_connection_that_is_killed_is_made_again() {
     let through = Through::new("through-one", SIZE);
     let client = through.under_way(SOCKET, 3);
     signal(through.other_connection(), libc::SIGKILL);
-    goes_on(&through, client);
+    through.goes_on(client);
 }
 
 #[test]
@@ -64,7 +56,7 @@ fn a_server_that_is_killed_over_there_is_started_again() {
         let through = Through::new("through-server", SIZE);
         let client = through.under_way(body, 3);
         signal(through.session(), libc::SIGKILL);
-        goes_on(&through, client);
+        through.goes_on(client);
     }
 }
 
@@ -73,7 +65,7 @@ fn a_sender_that_is_killed_over_there_is_started_again() {
     let through = Through::new("through-sender", SIZE);
     let client = through.under_way(PIPES, 2);
     signal(through.worker("sender"), libc::SIGKILL);
-    goes_on(&through, client);
+    through.goes_on(client);
 }
 
 #[test]
@@ -81,7 +73,7 @@ fn a_connection_that_hangs_is_replaced_and_does_not_stay() {
     let through = Through::new("through-hangs", 16 << 20);
     let client = through.under_way(SOCKET, 3);
     signal(through.other_connection(), libc::SIGSTOP);
-    goes_on(&through, client);
+    through.goes_on(client);
 }
 
 #[test]
@@ -103,7 +95,7 @@ fn the_connection_of_the_session_that_hangs_holds_nothing_up() {
     let through = Through::new("through-session-hangs", 16 << 20);
     let client = through.under_way(SOCKET, 3);
     signal(through.session(), libc::SIGSTOP);
-    goes_on(&through, client);
+    through.goes_on(client);
 }
 
 #[test]
@@ -172,7 +164,7 @@ fn ctrl_z_stops_the_client_and_it_goes_on_afterwards() {
     client.signal(libc::SIGTSTP);
     wait_until("the stop", || (proof::state(client.pid()) == Some('T')).then_some(()));
     client.signal(libc::SIGCONT);
-    goes_on(&through, client);
+    through.goes_on(client);
 }
 
 #[test]

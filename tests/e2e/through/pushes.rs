@@ -212,29 +212,22 @@ fn nothing_stays_of_a_pushing_client_that_ends_early_and_the_next_one_resumes() 
     }
 }
 
-#[track_caller]
-fn goes_on(through: &Through, client: Running) {
-    let outcome = client.finish();
-    assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
-    through.is_whole();
-}
-
 #[test]
 fn a_push_goes_on_whichever_process_over_there_is_killed() {
     for body in [SOCKET, PIPES] {
         let through = Through::new("through-push-server", SIZE);
         let client = under_way(&through, body, 3);
         signal(through.session(), libc::SIGKILL);
-        goes_on(&through, client);
+        through.goes_on(client);
         let through = Through::new("through-push-other", SIZE);
         let client = under_way(&through, body, 3);
         signal(through.other_connection(), libc::SIGKILL);
-        goes_on(&through, client);
+        through.goes_on(client);
     }
     let through = Through::new("through-push-receiver", SIZE);
     let client = under_way(&through, PIPES, 2);
     signal(through.worker("receiver"), libc::SIGKILL);
-    goes_on(&through, client);
+    through.goes_on(client);
 }
 
 #[test]
@@ -242,7 +235,7 @@ fn a_connection_of_a_push_that_hangs_is_replaced_and_does_not_stay() {
     let through = Through::new("through-push-hangs", 16 << 20);
     let client = under_way(&through, SOCKET, 3);
     signal(through.other_connection(), libc::SIGSTOP);
-    goes_on(&through, client);
+    through.goes_on(client);
 }
 
 #[test]
