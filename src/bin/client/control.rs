@@ -398,14 +398,9 @@ impl Server {
     pub(crate) fn silent(&self, what: &str, limit: Duration) -> Error {
         let text = format!("{}: no {what} within {} s", self.typed, limit.as_secs());
         let error = Error::new(ExitCode::Network, text);
-        error.advise(match self.children() {
-            None => {
-                "the server may be hashing the file; without --connect-timeout the client waits"
-            }
-            Some(_) => {
-                "the server may be hashing the file; --connect-timeout sets how long to wait"
-            }
-        })
+        error.advise(
+            "the server may be hashing the file; without --connect-timeout the client waits",
+        )
     }
 
     /// Whether the server says that `file` is not in the state `etag` any more. `false` where

@@ -49,8 +49,10 @@ pub struct Timing {
     /// How long a sink may take no byte.
     pub source_stall: Duration,
     /// How long a sink may say nothing on a stream whose death no kernel finds out: one that
-    /// another program carries.
+    /// another program carries. While it says something on other streams.
     pub mute: Duration,
+    /// The same when it says nothing on other streams either.
+    pub lonely_mute: Duration,
     /// How long an answer may take before the sink is told to wait, and how often it is told.
     pub wait: Duration,
     /// How long the peer has to read the error that ends a stream.
@@ -137,13 +139,14 @@ impl Default for Timing {
             idle: s(30),
             out_of_room: ms(100),
             source_stall: s(60),
-            mute: s(90),
+            mute: s(40),
+            lonely_mute: s(90),
             wait: s(1),
             linger: s(5),
             stall: s(10),
             lonely_stall: s(30),
             longest_wait: s(600),
-            idle_word: s(30),
+            idle_word: s(10),
             tell: ms(100),
             flow: s(5),
             first_answer: s(1),
@@ -190,6 +193,7 @@ impl Timing {
             out_of_room: self.out_of_room / divisor,
             source_stall: self.source_stall / divisor,
             mute: self.mute / divisor,
+            lonely_mute: self.lonely_mute / divisor,
             wait: self.wait / divisor,
             linger: self.linger / divisor,
             stall: self.stall / divisor,
