@@ -55,6 +55,12 @@ make_folder() {
     trap 'exit 143' TERM
 }
 
+# make_open_folder [PARENT]: the same, where other users may look: nginx that root starts is one.
+make_open_folder() {
+    make_folder "$@"
+    chmod 755 "$folder"
+}
+
 # in_memory MIB: whether /dev/shm has so much room for files, and programs run there.
 in_memory() {
     [ -w /dev/shm ] && [ "$(df -Pm /dev/shm | awk 'NR == 2 { print $4 }')" -ge "$1" ] || return 1
@@ -145,6 +151,13 @@ once() {
 noted() { tr '\n' ' ' <"$folder/times-$1"; }
 median() { sort -n "$folder/times-$1" | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
 ratio() { awk -v a="$(median "$1")" -v b="$(median "$2")" 'BEGIN { printf "%.2f", a / b }'; }
+
+# show NAME: prints the median and all times that `once` noted. machine: prints what measures.
+show() { printf '%-24s %6d ms   (%s)\n' "$1" "$(median "$1")" "$(noted "$1")"; }
+machine() {
+    model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+    echo "machine: $(nproc) cores, $model, $(uname -sr), load $(cut -d' ' -f1 /proc/loadavg)"
+}
 
 # long_path DELAY_MS LOSS_PERCENT RATE_MBIT: makes two network namespaces with such a path between
 # them (tools/wanem.c). `$in_a COMMAND` runs a command in the first, which has 10.77.0.1, and `$in_b

@@ -40,7 +40,7 @@ done
 start_server $inside ./server --root "$folder" --bind 127.0.0.1 0
 $inside ./client -q "$address" 4 file "$folder/out"
 
-echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(uname -sr), load $(cut -d' ' -f1 /proc/loadavg)"
+machine
 echo "$rounds rounds of $mib MiB in /dev/shm over loopback, 4 streams; medians"
 
 # case_of NAME OLDER OPTION...: one fetch over a copy of OLDER.

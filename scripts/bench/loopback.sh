@@ -13,11 +13,9 @@ cd "$(dirname "$0")/../.."
 . scripts/lib.sh
 rounds=${1:-7}
 mib=${2:-1024}
-make_folder /dev/shm
-# nginx that root starts reads files as another user.
-chmod 755 "$folder"
+make_open_folder /dev/shm
 
-echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(uname -sr), load $(cut -d' ' -f1 /proc/loadavg)"
+machine
 echo "$rounds rounds of $mib MiB in /dev/shm over loopback, 4 streams; medians"
 head -c $((mib << 20)) /dev/urandom >"$folder/file"
 head -c 1 /dev/urandom >"$folder/one"

@@ -13,9 +13,7 @@ cd "$(dirname "$0")/../.."
 . scripts/lib.sh
 rounds=${1:-5}
 mib=${2:-1024}
-make_folder /dev/shm
-# nginx that root starts writes as another user.
-chmod 755 "$folder"
+make_open_folder /dev/shm
 mkdir -m 777 "$folder/in"
 
 # measured NAME COMMAND...: notes the time of the command, which makes $folder/in/out from nothing.
@@ -70,7 +68,7 @@ if have rsync; then
 else
     skipped "rsync"
 fi
-echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(uname -sr), load $(cut -d' ' -f1 /proc/loadavg)"
+machine
 echo "$rounds rounds in /dev/shm over loopback, 4 streams; medians"
 
 round=0

@@ -20,21 +20,12 @@ have scp || skip "scp is not installed"
 have python3 || skip "python3 is not installed"
 rsync=
 if have rsync; then rsync=1; else skipped "rsync is not installed"; fi
-make_folder /dev/shm
-chmod 755 "$folder"
+make_open_folder /dev/shm
 
 # make_set FILES: the folder S, with 100 files of 4 KiB in each folder.
 make_set() {
     rm -rf "$folder/S"
-    python3 - "$folder/S" "$1" <<'EOF'
-import os, sys
-for number in range(int(sys.argv[2])):
-    folder = f"{sys.argv[1]}/d{number // 100:03}"
-    if number % 100 == 0:
-        os.makedirs(folder)
-    with open(f"{folder}/f{number % 100:03}", "wb") as out:
-        out.write(os.urandom(4096))
-EOF
+    many "$folder/S" $(($1 / 100)) 100 4096
 }
 
 # fetch STREAMS NAME OPTION...: through ssh.

@@ -77,7 +77,7 @@ else
     skipped "rsync"
 fi
 start_server ./server --root "$folder" --bind 127.0.0.1 0
-echo "machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(uname -sr), load $(cut -d' ' -f1 /proc/loadavg)"
+machine
 echo "$rounds rounds in /dev/shm over loopback, 4 streams; medians"
 
 # report NAME: the median with all times.

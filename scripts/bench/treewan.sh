@@ -11,19 +11,10 @@ set -eu
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
 rounds=${1:-3}
-make_folder /dev/shm
-chmod 755 "$folder"
+make_open_folder /dev/shm
 long_path 50 0.1 300
-python3 - "$folder/S" <<'EOF'
-import os, sys
-for d in range(500):
-    os.makedirs(f"{sys.argv[1]}/d{d:03}")
-    for f in range(100):
-        with open(f"{sys.argv[1]}/d{d:03}/f{f:03}", "wb") as out:
-            out.write(os.urandom(4096))
-EOF
+many "$folder/S" 500 100 4096
 start_server $in_a ./server -q --root "$folder" --bind 10.77.0.1 0
-show() { printf '%-18s %6d ms   (%s)\n' "$1" "$(median "$1")" "$(noted "$1")"; }
 
 # fetched NAME STREAMS: fetches the folder anew.
 fetched() {

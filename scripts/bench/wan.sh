@@ -15,7 +15,6 @@ long_path 50 0.1 300
 head -c $((8 << 20)) /dev/urandom >"$folder/8"
 head -c $((160 << 20)) /dev/urandom >"$folder/160"
 start_server $in_a ./server -q --bind 10.77.0.1 0
-show() { printf '%-24s %6d ms   (%s)\n' "$1" "$(median "$1")" "$(noted "$1")"; }
 
 echo "100 ms round trip, 0.1% loss, 300 Mbit/s; $rounds rounds; medians"
 congestion_control reno

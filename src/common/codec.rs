@@ -21,6 +21,7 @@ pub mod name;
 pub mod natural;
 pub mod pattern;
 pub mod percent;
+pub mod prefer;
 pub mod range;
 pub mod repr_digest;
 pub mod shell;

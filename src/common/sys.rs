@@ -28,6 +28,7 @@ mod standard;
 pub mod stream;
 pub mod sync;
 pub mod terminal;
+pub mod tether;
 pub mod thread;
 pub mod user;
 pub mod volume;

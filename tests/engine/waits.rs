@@ -214,7 +214,7 @@ fn a_session_that_brings_nothing_for_five_seconds_is_lost() {
 }
 
 #[test]
-fn a_sink_that_hears_nothing_says_each_thirty_seconds_that_it_is_there() {
+fn a_sink_that_hears_nothing_says_each_ten_seconds_that_it_is_there() {
     let world = World::new(&[Ok(content(1_000_000))]);
     let timing = Timing { idle_word: Duration::from_millis(30), ..Timing::default() };
     let sink = sink(&world, world.kept(false), 1, Verify::Crc32c, timing);

@@ -216,3 +216,33 @@ fn a_sink_that_accepts_says_on_each_stream_how_many_it_wants() {
         assert_eq!(receiving.join().unwrap().unwrap_err().to_string(), "heard");
     });
 }
+
+#[test]
+fn a_stream_that_hangs_is_closed_soon_while_the_sink_says_something_on_another_one() {
+    let world = World::new(&[Ok(content(1000))]);
+    let timing = Timing { mute: Duration::from_millis(50), ..Timing::default() };
+    for talks in [true, false] {
+        let source = world.source(Throttle::default(), timing);
+        let (dialler, mut peers) = pairs(2, timing);
+        thread::scope(|scope| {
+            let dialling = scope.spawn(|| source.dial(&dialler, |_| {}));
+            peers.wait_for(scope, 2);
+            let begun = Instant::now();
+            let closed = loop {
+                if talks {
+                    peers.say(0, &Request::Idle);
+                }
+                match peers.closed.1.recv_timeout(Duration::from_millis(5)) {
+                    Ok(number) => break Some(number),
+                    // Where nothing comes on any stream, the path may be at fault.
+                    Err(_) if !talks && begun.elapsed() > 3 * timing.mute => break None,
+                    Err(_) => assert!(begun.elapsed() < LONG),
+                }
+            };
+            assert_eq!(closed, talks.then_some(1));
+            peers.say(0, &Request::Finished);
+            assert!(dialling.join().unwrap().is_ok());
+            assert!(begun.elapsed() < LONG);
+        });
+    }
+}

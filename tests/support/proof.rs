@@ -130,6 +130,12 @@ pub(crate) fn state(pid: u32) -> Option<char> {
     line.rsplit_once(") ")?.1.chars().next()
 }
 
+/// Waits until a process has ended and its parent knows.
+#[track_caller]
+pub(crate) fn is_reaped(pid: u32) {
+    wait_until("the end of a process", || state(pid).is_none().then_some(()));
+}
+
 /// How many threads and how many descriptors a process has.
 pub(crate) fn holdings(pid: u32) -> (usize, usize) {
     let count = |what| fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();

@@ -115,10 +115,22 @@ impl Through {
         outcome
     }
 
+    /// Demands that a client moves the whole file although something of it was killed.
+    #[track_caller]
+    pub(crate) fn goes_on(&self, client: Running) {
+        let outcome = client.finish();
+        assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
+        self.is_whole();
+    }
+
     /// A client that has received something, and is far from its end: one that gets 1 MiB a second.
     pub(crate) fn under_way(&self, body: &str, streams: u8) -> Running {
-        let mut client = self.client(body, streams);
-        let client = Running::start(client.args(["--limit-rate=1M", "--verify=crc32c"]));
+        self.has_begun(self.client(body, streams).args(["--limit-rate=1M", "--verify=crc32c"]))
+    }
+
+    /// A client that has received something.
+    pub(crate) fn has_begun(&self, client: &mut Command) -> Running {
+        let client = Running::start(client);
         wait_until("a block", || {
             let journal = fs::metadata(self.scratch.path("folder/out.part.journal")).ok()?;
             (journal.len() > 1000).then_some(())

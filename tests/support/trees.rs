@@ -90,6 +90,17 @@ impl Trees {
         assert_equal(&facts(&self.there("")), &facts(&self.here("")));
     }
 
+    /// Demands that every file that has its name `here` has its content.
+    #[track_caller]
+    pub(crate) fn assert_right_files(&self) {
+        let there = facts(&self.there(""));
+        for (name, fact) in facts(&self.here("")) {
+            if !name.to_string_lossy().contains(".ropewalk-") {
+                assert!(there[&name].content == fact.content, "{name:?}");
+            }
+        }
+    }
+
     /// Starts a server with these options at the address of the one that was killed.
     pub(crate) fn restart_server(&mut self, options: &[&str]) {
         self.server.start_again(&self.scratch, options);

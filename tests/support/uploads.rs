@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A server of the folder `root`, which takes uploads into `root/in`.
 pub(crate) struct Inbox {
@@ -16,6 +17,25 @@ pub(crate) struct Inbox {
     pub(crate) scratch: Scratch,
     /// The folder `root/in`.
     pub(crate) folder: PathBuf,
+}
+
+/// Says at its end that something is done.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Puts a link to `target` in the place of the folder `sub`, and the folder back in its place.
+pub(crate) fn swap_for_link(folder: &Path, target: &str) {
+    let (link, old, own) = (folder.join("link"), folder.join("old"), folder.join("sub"));
+    symlink(target, &link).unwrap();
+    fs::rename(&own, &old).unwrap();
+    fs::rename(&link, &own).unwrap();
+    fs::remove_file(&own).unwrap();
+    fs::rename(&old, &own).unwrap();
 }
 
 impl Inbox {
@@ -68,6 +88,25 @@ impl Inbox {
     #[track_caller]
     pub(crate) fn put(&self, target: impl AsRef<[u8]>, fields: &[&str], body: &[u8]) -> Reply {
         put(&mut self.connect(), target, fields, body)
+    }
+
+    /// Runs `act` while `swap` changes the folder all the time.
+    pub(crate) fn while_swapped<T>(
+        &self,
+        swap: impl Fn(&Path) + Sync,
+        act: impl FnOnce() -> T,
+    ) -> T {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    swap(&self.folder);
+                }
+            });
+            // Also where `act` panics: the thread is joined.
+            let _done = Done(&done);
+            act()
+        })
     }
 
     /// The names in the folder, sorted.

@@ -9,16 +9,19 @@
 //!
 //! When the stream of the first connection has ended in order, the client of a push joins the
 //! session over that connection again, and asks there what came of the push. So one login is enough.
+//! The reaper ends a child once nobody here holds its connection any more.
 
 #![forbid(unsafe_code)]
 
 mod child;
 mod ending;
 mod lines;
+mod reaper;
 
 use crate::config::rsh::{Rsh, Turn};
 use child::{Child, NotJoined};
 use lines::Lines;
+use reaper::Reaper;
 use ropewalk::app::job;
 use ropewalk::app::supervise::{Place, Supervisor};
 use ropewalk::app::terminal;
@@ -29,6 +32,7 @@ use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::random;
 use ropewalk::sys::sync::{lock, wait, wait_until};
 use ropewalk::sys::thread;
+use ropewalk::transfer::timing::Timing;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
@@ -48,12 +52,11 @@ const MOST_UNJOINED: u32 = 2;
 /// How often a connection is tried that the other side refuses.
 const ATTEMPTS: u32 = 5;
 
+/// After this time no further attempt is made for a request: its owner asks again.
+const HTTP_TIME: Duration = Duration::from_secs(30);
+
 /// The shortest pause between two of these attempts; the longest is three times that.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// How long children may take to end by themselves, after their connections were closed; and then
-/// after each signal.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// How long the last requests of a push may take to join over the first connection: bytes of the
 /// stream may be on their way before them.
@@ -66,6 +69,7 @@ pub(crate) struct Children {
     shown: String,
     quiet: bool,
     supervisor: Arc<Supervisor>,
+    reaper: Reaper,
     lines: Arc<Lines>,
     state: Mutex<State>,
     changed: Condvar,
@@ -94,8 +98,6 @@ struct State {
     lent: Lent,
     /// The worker, which gets the streams.
     lifeline: Option<UnixStream>,
-    /// The children that may still run.
-    running: Vec<Arc<Child>>,
     over: bool,
 }
 
@@ -125,22 +127,27 @@ impl Drop for Slot<'_> {
 
 impl Children {
     /// No children yet.
+    ///
+    /// # Errors
+    /// The system has no room for the thread that ends them.
     pub(crate) fn new(
         rsh: &Rsh,
         typed: &str,
         quiet: bool,
         supervisor: &Arc<Supervisor>,
-    ) -> Arc<Children> {
+    ) -> Result<Arc<Children>> {
         let shown = escape(typed.as_bytes());
-        Arc::new(Children {
+        let reaper = Reaper::start(supervisor, Timing::default().hang_up);
+        Ok(Arc::new(Children {
             rsh: rsh.clone(),
             lines: Arc::new(Lines::new(&shown, quiet)),
             shown,
             quiet,
             supervisor: supervisor.clone(),
+            reaper: reaper.map_err(|error| Error::system("start", &error))?,
             state: Mutex::default(),
             changed: Condvar::new(),
-        })
+        }))
     }
 
     /// Starts a child that asks for a session. The first one may ask a person for a password.
@@ -162,6 +169,12 @@ impl Children {
         Ok(TcpStream::from(OwnedFd::from(asks)))
     }
 
+    /// The error for a request that had joined the session and got no reply.
+    pub(crate) fn lost(&self) -> Error {
+        let text = format!("{}: the connection ended without a reply", self.shown);
+        Error::new(ExitCode::Network, text)
+    }
+
     /// The error for a request on the last connection that got no reply. `noise` is the first line
     /// of what came instead.
     pub(crate) fn no_reply(&self, noise: Option<&[u8]>) -> Error {
@@ -170,10 +183,7 @@ impl Children {
             state.lent = Lent::No;
             state.asking.take()
         };
-        let Some((child, socket)) = asking else {
-            let text = format!("{}: the connection ended without a reply", self.shown);
-            return Error::new(ExitCode::Network, text);
-        };
+        let Some((child, socket)) = asking else { return self.lost() };
         drop(socket);
         let failure = ending::explain(&self.rsh, &self.shown, self.quiet, &child.ending(), noise);
         if failure.is_login {
@@ -189,24 +199,15 @@ impl Children {
         token: [u8; 16],
         announce: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        let (asking, old) = {
+        let asking = {
             let mut state = lock(&self.state);
             state.token = Some(token);
             state.generation += 1;
             state.unjoined = 0;
             (state.first, state.lent) = (None, Lent::No);
-            let asking = state.asking.take();
-            let kept = asking.as_ref().map(|(child, _)| child.clone());
-            let old = std::mem::replace(&mut state.running, kept.into_iter().collect());
-            let kept = state.running.clone();
-            (
-                asking,
-                old.into_iter().filter(move |one| !kept.iter().any(|two| Arc::ptr_eq(one, two))),
-            )
+            state.asking.take()
         };
-        for child in old {
-            child.signal(&self.supervisor, signal_hook::consts::SIGTERM);
-        }
+        self.reaper.end_others(asking.as_ref().map(|(child, _)| child));
         announce()?;
         lock(&self.state).first = asking.map(|(_, socket)| socket);
         self.changed.notify_all();
@@ -270,23 +271,13 @@ impl Children {
 
     /// Ends all children, and waits until they have ended.
     pub(crate) fn end(&self) {
-        let running = {
+        {
             let mut state = lock(&self.state);
             state.over = true;
             (state.asking, state.first, state.lent) = (None, None, Lent::No);
-            std::mem::take(&mut state.running)
-        };
-        self.changed.notify_all();
-        let signals =
-            [None, Some(signal_hook::consts::SIGTERM), Some(signal_hook::consts::SIGKILL)];
-        let mut left = running;
-        for signal in signals {
-            if let Some(number) = signal {
-                left.iter().for_each(|child| child.signal(&self.supervisor, number));
-            }
-            let deadline = Instant::now() + GRACE;
-            left.retain(|child| !child.has_ended_by(deadline));
         }
+        self.changed.notify_all();
+        self.reaper.end();
     }
 
     /// Hands one stream to the worker, or tells it why there is none.
@@ -321,7 +312,7 @@ impl Children {
 
     /// A connection that has joined the session. Tries again what the other side refuses for now.
     fn open(&self, http: bool) -> std::result::Result<UnixStream, String> {
-        let mut attempts = 0;
+        let (mut attempts, begun) = (0, Instant::now());
         loop {
             let (slot, token) = self.slot(http)?;
             let joined = self.join(Join { token, http });
@@ -340,7 +331,11 @@ impl Children {
                 Ok(socket) => return Ok(socket),
                 Err(NotJoined::Login(_)) => {}
                 Err(NotJoined::NoSession(text)) => return Err(format!("{}: {text}", self.shown)),
-                Err(NotJoined::Refused(text)) if attempts >= ATTEMPTS => return Err(text),
+                Err(NotJoined::Refused(text))
+                    if attempts >= ATTEMPTS || http && begun.elapsed() >= HTTP_TIME =>
+                {
+                    return Err(text);
+                }
                 Err(NotJoined::Refused(_)) => self.pause(),
             }
         }
@@ -409,13 +404,7 @@ impl Children {
                 _ => told,
             }
         };
-        let started = Child::start(&self.supervisor, &self.rsh.line(turn), place, &self.lines);
-        let (child, socket) = started.map_err(failed)?;
-        let child = Arc::new(child);
-        let mut state = lock(&self.state);
-        state.running.retain(|child| !child.is_known_to_have_ended());
-        state.running.push(child.clone());
-        Ok((child, socket))
+        self.reaper.child(&self.rsh.line(turn), place, &self.lines).map_err(failed)
     }
 
     /// Waits for a random time before the next attempt, or until the transfer is over.

@@ -15,7 +15,7 @@ use crate::children::Children;
 use crate::config::Config;
 use crate::interrupt::Interrupt;
 use crate::login::{Login, Sources};
-use reply_time::retry_after;
+use reply_time::{DEAD_TIME, retry_after};
 use ropewalk::app::http::{Http, NoReply};
 use ropewalk::app::resolve::resolve;
 use ropewalk::app::supervise::Supervisor;
@@ -26,6 +26,7 @@ use ropewalk::codec::message::outcome::{OutcomeRequest, PushState};
 use ropewalk::codec::message::push::{PushOffer, PushRequest};
 use ropewalk::codec::message::reason::Reason;
 use ropewalk::codec::percent::encode_path;
+use ropewalk::codec::prefer;
 use ropewalk::codec::repr_digest::{WANT_MD5, parse_md5};
 use ropewalk::codec::text::{escape, escape_limited};
 use ropewalk::error::{Error, ExitCode, Result};
@@ -40,6 +41,10 @@ const SHOWN_WORDS: usize = 200;
 
 /// Time limit of a request that a server answers without hashing.
 const PROMPT_REPLY_TIME: Duration = Duration::from_secs(10);
+
+/// How long a server that another program reaches may hold a HEAD before it says that it goes on. No
+/// keepalive of TCP shows that the other side of such a program is gone.
+const CARRIED_WAIT: Duration = Duration::from_secs(20);
 
 /// The same for the request of another session of a push: the session before has to end.
 const PUSH_REPLY_TIME: Duration = Duration::from_secs(20);
@@ -124,7 +129,7 @@ impl Server {
     ) -> Result<(Server, TcpStream)> {
         let (server, connect_time) = (&config.server, config.connect_time);
         if let Some(rsh) = &config.rsh {
-            let children = Children::new(rsh, &server.typed, config.quiet, supervisor);
+            let children = Children::new(rsh, &server.typed, config.quiet, supervisor)?;
             return Server::through(config, children);
         }
         let login = Arc::new(password_prompt::login(config, interrupt)?);
@@ -370,8 +375,11 @@ impl Server {
         interrupt: &Interrupt,
     ) -> Result<Answer<Option<[u8; 16]>>> {
         let target = encode_path(file).into_bytes();
-        let fields =
-            [("Host", self.host.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
+        let mut fields =
+            vec![("Host", self.host.as_str()), ("If-Match", etag), ("Want-Repr-Digest", WANT_MD5)];
+        let prefer = prefer::accepted_after(CARRIED_WAIT);
+        let carried = self.children.as_ref().map(|_| CARRIED_WAIT);
+        fields.extend(carried.map(|_| ("Prefer", prefer.as_str())));
         let stream = match self.connect() {
             // No connection is left for it.
             Err(_) if self.children.as_ref().is_some_and(|all| all.is_locked_out()) => {
@@ -384,11 +392,14 @@ impl Server {
             target: &target,
             fields: &fields,
             body: &[],
-            limit: None,
+            limit: carried.map(|wait| wait + PROMPT_REPLY_TIME),
             held: Some(held),
             reason: None,
         };
-        let (head, body) = self.exchange(stream, &request, Duration::ZERO, interrupt)?;
+        let (head, body) = match carried {
+            None => self.exchange(stream, &request, Duration::ZERO, interrupt)?,
+            Some(wait) => self.exchange_until_made(stream, &request, wait, interrupt)?,
+        };
         let is = |status: Status| head.status == status.code();
         if is(Status::PRECONDITION_FAILED) {
             let text = format!("{}: the file changed on the server while it was sent", self.typed);
@@ -416,14 +427,9 @@ impl Server {
     pub(crate) fn silent(&self, what: &str, limit: Duration) -> Error {
         let text = format!("{}: no {what} within {} s", self.typed, limit.as_secs());
         let error = Error::new(ExitCode::Network, text);
-        error.advise(match self.children() {
-            None => {
-                "the server may be hashing the file; without --connect-timeout the client waits"
-            }
-            Some(_) => {
-                "the server may be hashing the file; --connect-timeout sets how long to wait"
-            }
-        })
+        error.advise(
+            "the server may be hashing the file; without --connect-timeout the client waits",
+        )
     }
 
     /// Whether the server says that `file` is not in the state `etag` any more. `false` where
@@ -444,6 +450,28 @@ impl Server {
             .connect()
             .and_then(|stream| self.exchange(stream, &request, Duration::ZERO, interrupt));
         asked.is_ok_and(|(head, _)| head.status == Status::PRECONDITION_FAILED.code())
+    }
+
+    /// Sends one request again over the same connection, each `wait`, while the server is making the
+    /// answer.
+    fn exchange_until_made(
+        &self,
+        mut stream: TcpStream,
+        request: &Request<'_>,
+        wait: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<(ResponseHead, Vec<u8>)> {
+        loop {
+            let (again, next) = (stream.try_clone(), Instant::now() + wait);
+            let (head, body) = self.exchange(stream, request, Duration::ZERO, interrupt)?;
+            if head.status != Status::ACCEPTED.code() {
+                return Ok((head, body));
+            }
+            if !interrupt.pause(next.saturating_duration_since(Instant::now())) {
+                return Err(interrupt.error().unwrap_or_else(|| self.wrong("no reply")));
+            }
+            stream = again.map_err(|error| Error::system("start", &error))?;
+        }
     }
 
     /// Sends one request and waits for its reply. Sends it again with a password where the
@@ -512,9 +540,19 @@ impl Server {
         let begun = Instant::now();
         http.set_reply_limit(limit);
         let reply = http.receive_reply(method);
-        if let Some(held) = held {
-            let dead = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-            held.stop(matches!(&reply, Err(NoReply::Broken(error)) if dead(error)));
+        match (held, &reply) {
+            // The server goes on with it.
+            (Some(_), Ok((head, _))) if head.status == Status::ACCEPTED.code() => {}
+            (Some(held), Err(NoReply::Broken(error)))
+                if error.kind() == io::ErrorKind::TimedOut =>
+            {
+                held.stop(limit.unwrap_or(DEAD_TIME));
+            }
+            (Some(held), _) => held.stop(Duration::ZERO),
+            (None, _) => {}
+        }
+        if let (Err(_), Method::Head, Some(children)) = (&reply, method, &self.children) {
+            return Err(children.lost());
         }
         reply.map_err(|failure| self.no_reply(failure, limit, begun.elapsed(), http.first_line()))
     }

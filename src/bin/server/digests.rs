@@ -48,6 +48,8 @@ pub(crate) enum NoDigest {
     Stopping,
     /// No client has waited for the hash for too long.
     Abandoned,
+    /// The client does not want to wait any longer.
+    NotYet,
     /// Too many files are being hashed.
     Busy,
     /// The system has no room for the hash now; its error number.
@@ -83,8 +85,8 @@ impl Digests {
         Arc::new(Digests { schedule: Mutex::new(Schedule::new(cores)) })
     }
 
-    /// Waits for the digest of `file` for as long as `client` does. `identity` is that of
-    /// the file when it was opened.
+    /// Waits for the digest of `file` for as long as `client` does, and for `limit` at most.
+    /// `identity` is that of the file when it was opened.
     ///
     /// # Errors
     /// Any [`NoDigest`] but `Abandoned`.
@@ -93,14 +95,15 @@ impl Digests {
         file: &File,
         identity: &Identity,
         client: &TcpStream,
-        hurry: Hurry,
+        (hurry, limit): (Hurry, Option<Duration>),
     ) -> Result<Hashed, NoDigest> {
         let key = identity.key();
+        let until = limit.map(|limit| Instant::now() + limit);
         loop {
             if let Some(hashed) = lock(&self.schedule).recall(&key) {
                 return Ok(hashed);
             }
-            match self.join(&key, file, identity, hurry)?.wait(client) {
+            match self.join(&key, file, identity, hurry)?.wait(client, until) {
                 // The hash was given up just before this client joined it.
                 Err(NoDigest::Abandoned) => {}
                 other => return other,
@@ -211,9 +214,13 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn wait(&self, client: &TcpStream) -> Result<Hashed, NoDigest> {
+    fn wait(&self, client: &TcpStream, until: Option<Instant>) -> Result<Hashed, NoDigest> {
         let (bell, client) = (self.bell.as_fd(), client.as_fd());
-        let mut wake = hangup::wait(bell, client, Watch::Silence, None)?;
+        let limit = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let mut wake = hangup::wait(bell, client, Watch::Silence, limit)?;
+        if wake == Wake::Late {
+            return Err(NoDigest::NotYet);
+        }
         if wake == Wake::HungUp {
             lock(&self.digests.schedule).leave(&self.key, self.number, Instant::now());
             wake = hangup::wait(bell, client, Watch::End, Some(SILENT_WAIT))?;

@@ -15,8 +15,10 @@ use crate::service::Service;
 use crate::target::{self, Opened};
 use ropewalk::codec::date;
 use ropewalk::codec::http::{Headers, Method, Refusal, RequestHead, Response, Status};
+use ropewalk::codec::prefer;
 use ropewalk::codec::range::{self, RangeOutcome};
 use ropewalk::codec::repr_digest;
+use std::time::Duration;
 
 /// The answer to a GET or a HEAD.
 pub(crate) fn answer(
@@ -81,7 +83,10 @@ fn file(
         let md5 = match get {
             // A GET does not wait: its client can hash the bytes itself.
             true => service.digests.known(&identity.key()),
-            false => Some(md5(service, connection, &opened)?),
+            false => match md5(service, connection, &opened, wait(&head.headers))? {
+                Some(md5) => Some(md5),
+                None => return Ok(Answer::Message(begin(Status::ACCEPTED))),
+            },
         };
         if let Some(md5) = md5 {
             response = response.field("Repr-Digest", repr_digest::format_md5(&md5));
@@ -124,17 +129,28 @@ fn wants_md5(fields: &Headers) -> bool {
     fields.joined("Want-Repr-Digest").is_some_and(|value| repr_digest::wants_md5(&value))
 }
 
+/// How long the client wants to wait; `None` without a limit.
+fn wait(fields: &Headers) -> Option<Duration> {
+    fields.joined("Prefer").and_then(|value| prefer::wait(&value))
+}
+
 fn changed() -> Refusal {
     Refusal::new(Status::PRECONDITION_FAILED, "the file has changed")
 }
 
-/// Waits for the MD5 of the file.
-fn md5(service: &Service, connection: &Connection, opened: &Opened) -> Result<[u8; 16], NoAnswer> {
+/// Waits for the MD5 of the file. `None` if that takes longer than `limit`.
+fn md5(
+    service: &Service,
+    connection: &Connection,
+    opened: &Opened,
+    limit: Option<Duration>,
+) -> Result<Option<[u8; 16]>, NoAnswer> {
     let Opened { file, identity } = opened;
     let digests = &service.digests;
-    match digests.digest(file, identity, connection.stream(), Hurry::WithTransfer) {
-        Ok(hashed) if hashed.unchanged => Ok(hashed.md5),
+    match digests.digest(file, identity, connection.stream(), (Hurry::WithTransfer, limit)) {
+        Ok(hashed) if hashed.unchanged => Ok(Some(hashed.md5)),
         Ok(_) => Err(changed().into()),
+        Err(NoDigest::NotYet) => Ok(None),
         Err(why) => Err(why.into()),
     }
 }
@@ -149,7 +165,7 @@ impl From<NoDigest> for NoAnswer {
                 Refusal::new(Status::INTERNAL_SERVER_ERROR, "the server cannot read the file")
                     .because(cause),
             ),
-            NoDigest::Stopping | NoDigest::Abandoned | NoDigest::Busy => {
+            NoDigest::Stopping | NoDigest::Abandoned | NoDigest::NotYet | NoDigest::Busy => {
                 let refused =
                     Refusal::new(Status::SERVICE_UNAVAILABLE, "the file cannot be hashed now");
                 NoAnswer::Refused(refused)

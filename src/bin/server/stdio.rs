@@ -18,7 +18,7 @@ use crate::ports::Entrances;
 use crate::service::Service;
 use crate::transfers::Programs;
 use joining::Joined;
-use pumps::{Pumps, Sequel};
+use pumps::{Pumps, Sequel, Standard};
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::codec::wire::{ErrorCode, HELLO_MARK, Header, JOIN_SIZE, Join, Request};
@@ -33,9 +33,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// After so long without a byte on standard input the client is gone. An idle client sends
-/// something every 30 s.
-pub(crate) const SILENCE: Duration = Duration::from_secs(120);
+/// After so long without a byte on standard input the client is gone: an idle client sends something
+/// every 10 s, and asks for an MD5 every 20 s. So nothing stays for 2 minutes when a network drops
+/// everything.
+pub(crate) const SILENCE: Duration = Duration::from_secs(90);
 
 /// How long after a stream a push may take to say that it has all bytes. Else only the stream ended.
 const HAS_ALL_TIME: Duration = Duration::from_secs(1);
@@ -59,14 +60,14 @@ pub(crate) fn run(config: Config) -> Result<ExitCode> {
         0 => Ok(ExitCode::Success),
         _ if first[0] == HELLO_MARK => match joining::run(until)? {
             Joined::Over(code) => Ok(code),
-            Joined::Alone => serve(config, &[], None),
+            Joined::Alone => serve(config, &[]),
         },
-        _ => serve(config, &first, Some(SILENCE)),
+        _ => serve(config, &first),
     }
 }
 
-/// Serves HTTP, of which the bytes `begun` were read. The client may be silent for `silence`.
-fn serve(mut config: Config, begun: &[u8], silence: Option<Duration>) -> Result<ExitCode> {
+/// Serves HTTP, of which the bytes `begun` were read.
+fn serve(mut config: Config, begun: &[u8]) -> Result<ExitCode> {
     let failed = |error: io::Error| Error::system("start", &error);
     let workers = Programs::find(config.uploads.is_some())?;
     let tree = tree(&config)?;
@@ -86,7 +87,8 @@ fn serve(mut config: Config, begun: &[u8], silence: Option<Duration>) -> Result<
     pump::write_all(there.as_fd(), begun, None).map_err(failed)?;
     talks.begin_one(here, Behind::Stream);
     let bell = UnixStream::pair().map_err(failed)?;
-    let pumps = Pumps::start(bell, there, silence, Some(talks.clone())).map_err(failed)?;
+    let standard = Standard::of_process(SILENCE).map_err(failed)?;
+    let pumps = Pumps::start(standard, bell, there, Some(talks.clone())).map_err(failed)?;
     let server = Server { signals, supervisor, talks };
     server.run(&pumps, others).map_err(failed)?;
     Ok(ExitCode::Success)

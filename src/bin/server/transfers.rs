@@ -147,7 +147,7 @@ impl Transfers {
         let hurry = Hurry::BeforeTransfer;
         // What was hashed is what is sent, even if the file changes meanwhile. A file that
         // grew is cut there; the digest of any other change differs.
-        let hashed = digests.digest(file, identity, connection.stream(), hurry)?;
+        let hashed = digests.digest(file, identity, connection.stream(), (hurry, None))?;
         let plan = BlockPlan::new(hashed.length, wanted.threads);
         let (size, block_size) = (hashed.length, plan.block_size());
         let peer = connection.peer().ip();

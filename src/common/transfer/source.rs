@@ -77,6 +77,8 @@ pub struct Source {
     ending: Ending,
     /// How often a stream was connected again.
     reconnects: AtomicU32,
+    /// When the sink said something on any stream.
+    heard: Mutex<Option<Instant>>,
     /// What records the streams, where that is wanted.
     recorder: Option<Recorder>,
     /// How many streams are wanted, where they are dialled.
@@ -138,6 +140,7 @@ impl Source {
             moving: Mutex::default(),
             ending: Ending::new()?,
             reconnects: AtomicU32::new(0),
+            heard: Mutex::default(),
             recorder: None,
             wishes: Wishes::new(None),
             outcome: Mutex::default(),
@@ -315,6 +318,7 @@ impl Source {
                 joined.is_good.set(true);
                 if told.is_none_or(|told| told.elapsed() >= self.timing.tell) {
                     told = Some(Instant::now());
+                    *lock(&self.heard) = told;
                     joined.link.is_good(joined.generation);
                 }
                 self.check_ending()?;
@@ -350,13 +354,31 @@ impl Source {
             // A sink has something to ask for at first. Where nobody answers at a data port, there
             // may be another port to try.
             let is_doubted = told.is_none() && joined.hello.is_some() && !joined.link.is_trusted();
-            let mute = (!stream.is_tcp()).then_some(self.timing.mute);
-            self.ending.wait_or(stream, if is_doubted { Some(self.timing.trust) } else { mute })?;
+            match (is_doubted, stream.is_tcp()) {
+                (true, _) => self.ending.wait_or(stream, Some(self.timing.trust))?,
+                (false, true) => self.ending.wait_or(stream, None)?,
+                (false, false) => self.wait_carried(stream)?,
+            }
             self.check_ending()?;
             match stream.read(&mut bytes[filled..])? {
                 0 => return Err(Halt::Broken(io::ErrorKind::UnexpectedEof.into())),
                 count => filled += count,
             }
+        }
+    }
+
+    /// Waits until a stream that another program carries has something to read.
+    fn wait_carried(&self, stream: &Stream) -> io::Result<()> {
+        let Timing { mute, lonely_mute, stall, .. } = self.timing;
+        let late = |error: &io::Error| error.raw_os_error() == Some(libc::ETIMEDOUT);
+        let waited = self.ending.wait_or(stream, Some(mute));
+        if !waited.as_ref().is_err_and(late) {
+            return waited;
+        }
+        let heard = *lock(&self.heard);
+        match heard.is_some_and(|heard| heard.elapsed() < stall) {
+            true => waited,
+            false => self.ending.wait_or(stream, Some(lonely_mute.saturating_sub(mute))),
         }
     }
 

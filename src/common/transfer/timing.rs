@@ -31,6 +31,9 @@ pub struct Timing {
     pub deaf: Duration,
     /// How long a dialler may take to tell the peer at the end that it is not needed.
     pub leave: Duration,
+    /// How long a program that carried a stream may take to end after the stream was given up, and
+    /// then after SIGTERM.
+    pub hang_up: Duration,
 
     // A stream of an acceptor.
     /// How long a stream may take to show its token, or its number.
@@ -46,8 +49,10 @@ pub struct Timing {
     /// How long a sink may take no byte.
     pub source_stall: Duration,
     /// How long a sink may say nothing on a stream whose death no kernel finds out: one that
-    /// another program carries.
+    /// another program carries. While it says something on other streams.
     pub mute: Duration,
+    /// The same when it says nothing on other streams either.
+    pub lonely_mute: Duration,
     /// How long an answer may take before the sink is told to wait, and how often it is told.
     pub wait: Duration,
     /// How long the peer has to read the error that ends a stream.
@@ -128,18 +133,20 @@ impl Default for Timing {
             loss: s(5),
             deaf: s(30),
             leave: s(1),
+            hang_up: s(5),
             hello: s(10),
             stranger: s(1),
             idle: s(30),
             out_of_room: ms(100),
             source_stall: s(60),
-            mute: s(120),
+            mute: s(40),
+            lonely_mute: s(90),
             wait: s(1),
             linger: s(5),
             stall: s(10),
             lonely_stall: s(30),
             longest_wait: s(600),
-            idle_word: s(30),
+            idle_word: s(10),
             tell: ms(100),
             flow: s(5),
             first_answer: s(1),
@@ -179,12 +186,14 @@ impl Timing {
             loss: self.loss / divisor,
             deaf: self.deaf / divisor,
             leave: self.leave / divisor,
+            hang_up: self.hang_up / divisor,
             hello: self.hello / divisor,
             stranger: self.stranger / divisor,
             idle: self.idle / divisor,
             out_of_room: self.out_of_room / divisor,
             source_stall: self.source_stall / divisor,
             mute: self.mute / divisor,
+            lonely_mute: self.lonely_mute / divisor,
             wait: self.wait / divisor,
             linger: self.linger / divisor,
             stall: self.stall / divisor,

@@ -44,6 +44,23 @@ fn a_head_brings_the_digest_only_where_the_client_wants_it() {
 }
 
 #[test]
+fn a_client_that_does_not_want_to_wait_is_told_to_ask_again() {
+    let server = Site::start(&[]);
+    let (endless, empty) = (server.sparse("file", ENDLESS), server.file("empty", b""));
+    let mut client = server.connect();
+    for seconds in [0, 1] {
+        let prefer = format!("Prefer: respond-async, wait={seconds}");
+        let begun = Instant::now();
+        let reply = client.ask("HEAD", &endless, &[WANT, &prefer]);
+        assert_eq!((reply.status, reply.find("repr-digest")), (202, None));
+        assert!(begun.elapsed() >= Duration::from_secs(seconds));
+    }
+    proof::hashes(server.pid());
+    let reply = client.ask("HEAD", &empty, &[WANT, "Prefer: respond-async, wait=60"]);
+    assert_eq!((reply.status, reply.field("repr-digest")), (200, NOTHING));
+}
+
+#[test]
 fn a_head_for_another_file_s_tag_does_not_hash() {
     let server = Site::start(&[]);
     let path = server.sparse("file", ENDLESS);

@@ -7,36 +7,24 @@ use crate::support::http::Http;
 use crate::support::namespace::on_a_small_disk;
 use crate::support::proof;
 use crate::support::trees::leftovers;
-use crate::support::uploads::{Inbox, WRITABLE, inbox, put, state};
+use crate::support::uploads::{Inbox, WRITABLE, inbox, put, state, swap_for_link};
 use crate::support::user::{NOBODY, can_be_tried};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Pushes `what` to `name` again and again while `swap` runs all the time. The answer is how many
 /// pushes came to their end.
 fn push_while(inbox: &Inbox, what: &str, name: &str, swap: impl Fn(&Path) + Sync) -> usize {
-    let done = AtomicBool::new(false);
-    let mut arrived = 0;
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                swap(&inbox.folder);
-            }
-        });
-        for _ in 0..30 {
-            let outcome =
-                run(inbox.push(what, name).args(["--restart", "--no-sync", "--retry-for=0"]));
-            assert!(!outcome.err.contains("panicked"), "{outcome:?}");
-            arrived += usize::from(outcome.status.success());
-        }
-        done.store(true, Ordering::Relaxed);
-    });
-    arrived
+    let push = |_: &u32| {
+        let outcome = run(inbox.push(what, name).args(["--restart", "--no-sync", "--retry-for=0"]));
+        assert!(!outcome.err.contains("panicked"), "{outcome:?}");
+        outcome.status.success()
+    };
+    inbox.while_swapped(swap, || (0..30).filter(push).count())
 }
 
 #[test]
@@ -49,15 +37,7 @@ fn a_push_never_leaves_through_a_folder_that_is_swapped_for_a_link_all_the_time(
         inbox.scratch.write("top/new/file", b"new");
         let before = state(inbox.scratch.folder(), &inbox.folder);
         for (what, name) in [("new", "in/sub/deep/../new"), ("top", "in/sub/top")] {
-            arrived += push_while(&inbox, what, name, |folder| {
-                let (link, old) = (folder.join("link"), folder.join("old"));
-                let own = folder.join("sub");
-                symlink(target, &link).unwrap();
-                fs::rename(&own, &old).unwrap();
-                fs::rename(&link, &own).unwrap();
-                fs::remove_file(&own).unwrap();
-                fs::rename(&old, &own).unwrap();
-            });
+            arrived += push_while(&inbox, what, name, |folder| swap_for_link(folder, target));
         }
         assert_eq!(state(inbox.scratch.folder(), &inbox.folder), before, "{target}");
         assert!(!Path::new("/dev/shm/new").exists() && !Path::new("/dev/shm/top").exists());

@@ -3,6 +3,7 @@
 
 use crate::support::harness::{Scratch, Server, name, wait_until};
 use crate::support::http::Http;
+use crate::support::uploads::swap_for_link;
 use crate::support::uploads::{Inbox, WRITABLE, answer, begin, inbox, put, spellings, state};
 use crate::support::user::{NOBODY, can_be_tried};
 use std::fs::{self, Permissions};
@@ -10,7 +11,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn no_spelling_writes_outside_of_the_folder() {
@@ -162,25 +162,15 @@ fn a_folder_that_takes_the_name_meanwhile_is_not_replaced() {
 
 /// Sends files to `target` while `swap` runs all the time. The answer is how many arrived.
 fn put_while(inbox: &Inbox, target: &str, swap: impl Fn(&Path) + Sync) -> usize {
-    let done = AtomicBool::new(false);
-    let mut arrived = 0;
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                swap(&inbox.folder);
-            }
-        });
-        for _ in 0..1500 {
-            let reply = inbox.put(target, &[], b"");
-            match reply.status {
-                201 | 204 => arrived += 1,
-                400..500 => {}
-                status => panic!("{status}: {reply:?}"),
-            }
+    let put = |_: &u32| {
+        let reply = inbox.put(target, &[], b"");
+        match reply.status {
+            201 | 204 => true,
+            400..500 => false,
+            status => panic!("{status}: {reply:?}"),
         }
-        done.store(true, Ordering::Relaxed);
-    });
-    arrived
+    };
+    inbox.while_swapped(swap, || (0..1500).filter(put).count())
 }
 
 #[test]
@@ -188,14 +178,8 @@ fn a_folder_that_is_swapped_for_a_link_all_the_time_never_leads_outside() {
     for target in ["../other", "../../secret", "/dev/shm"] {
         let inbox = inbox("writable-swapped-folder");
         let before = state(inbox.scratch.folder(), &inbox.folder);
-        let arrived = put_while(&inbox, "/in/sub/deep/../new", |folder| {
-            let (link, old, own) = (folder.join("link"), folder.join("old"), folder.join("sub"));
-            symlink(target, &link).unwrap();
-            fs::rename(&own, &old).unwrap();
-            fs::rename(&link, &own).unwrap();
-            fs::remove_file(&own).unwrap();
-            fs::rename(&old, &own).unwrap();
-        });
+        let swap = |folder: &Path| swap_for_link(folder, target);
+        let arrived = put_while(&inbox, "/in/sub/deep/../new", swap);
         assert!(arrived > 0);
         assert_eq!(state(inbox.scratch.folder(), &inbox.folder), before, "{target}");
         assert!(!Path::new("/dev/shm/new").exists());

@@ -1,10 +1,12 @@
 //! What is killed in the middle of a transfer: nothing stays on either side, and the transfer goes
 //! on, by itself or with the same command.
 
+use crate::support::exit::NETWORK;
 use crate::support::harness::{Running, after, run, wait_until};
 use crate::support::proof;
 use crate::support::system::signal;
 use crate::support::through::{PIPES, SOCKET, Through};
+use std::fs;
 use std::time::{Duration, Instant};
 
 const SIZE: usize = 5 << 20;
@@ -40,20 +42,12 @@ fn nothing_stays_after_ctrl_c_and_the_next_run_resumes() {
     resumes(&through);
 }
 
-/// Demands that the client fetches the file although something of it was killed.
-#[track_caller]
-fn goes_on(through: &Through, client: Running) {
-    let outcome = client.finish();
-    assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
-    through.is_whole();
-}
-
 #[test]
 fn a_connection_that_is_killed_is_made_again() {
     let through = Through::new("through-one", SIZE);
     let client = through.under_way(SOCKET, 3);
     signal(through.other_connection(), libc::SIGKILL);
-    goes_on(&through, client);
+    through.goes_on(client);
 }
 
 #[test]
@@ -62,7 +56,7 @@ fn a_server_that_is_killed_over_there_is_started_again() {
         let through = Through::new("through-server", SIZE);
         let client = through.under_way(body, 3);
         signal(through.session(), libc::SIGKILL);
-        goes_on(&through, client);
+        through.goes_on(client);
     }
 }
 
@@ -71,7 +65,7 @@ fn a_sender_that_is_killed_over_there_is_started_again() {
     let through = Through::new("through-sender", SIZE);
     let client = through.under_way(PIPES, 2);
     signal(through.worker("sender"), libc::SIGKILL);
-    goes_on(&through, client);
+    through.goes_on(client);
 }
 
 #[test]
@@ -79,7 +73,21 @@ fn a_connection_that_hangs_is_replaced_and_does_not_stay() {
     let through = Through::new("through-hangs", 16 << 20);
     let client = through.under_way(SOCKET, 3);
     signal(through.other_connection(), libc::SIGSTOP);
-    goes_on(&through, client);
+    through.goes_on(client);
+}
+
+#[test]
+fn a_program_that_hangs_is_ended_while_the_fetch_goes_on() {
+    let through = Through::new("through-hangs-ended", 64 << 20);
+    let client = through.under_way(SOCKET, 3);
+    let other = through.other_connection();
+    signal(other, libc::SIGSTOP);
+    proof::is_reaped(other);
+    // More than half of the file is missing.
+    client.signal(libc::SIGINT);
+    let outcome = client.finish();
+    assert_eq!(outcome.status.code(), Some(130), "{outcome:?}");
+    proof::no_process_stays(&through.scratch);
 }
 
 #[test]
@@ -87,7 +95,7 @@ fn the_connection_of_the_session_that_hangs_holds_nothing_up() {
     let through = Through::new("through-session-hangs", 16 << 20);
     let client = through.under_way(SOCKET, 3);
     signal(through.session(), libc::SIGSTOP);
-    goes_on(&through, client);
+    through.goes_on(client);
 }
 
 #[test]
@@ -107,13 +115,58 @@ fn a_request_for_the_md5_whose_other_side_is_gone_is_made_again_at_once() {
 }
 
 #[test]
+fn a_request_for_the_md5_that_hangs_is_made_again_over_another_connection() {
+    let through = Through::new("through-md5-hangs", 48 << 20);
+    let mut client = through.client(SOCKET, 1);
+    let client = Running::start(client.arg("--limit-rate=8M"));
+    // The hash of a large file follows its bytes, so the server holds the request.
+    proof::hashes(through.session());
+    let begun = Instant::now();
+    signal(through.other_connection(), libc::SIGSTOP);
+    let outcome = client.finish();
+    assert!(outcome.out.contains("md5 ok"), "{outcome:?}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    through.is_whole();
+}
+
+#[test]
+fn one_connection_is_enough_for_an_md5_that_takes_long() {
+    let through = Through::new("through-md5-long", 25 << 20);
+    let mut client = through.client(&through.counted(PIPES), 1);
+    // The server says once or twice that it goes on.
+    let outcome = run(client.arg("--limit-rate=1M"));
+    assert!(outcome.out.contains("md5 ok"), "{outcome:?}");
+    assert_eq!((outcome.err.as_str(), through.count()), ("", 2));
+    through.is_whole();
+}
+
+#[test]
+fn a_network_that_drops_everything_ends_the_client_and_leaves_no_program() {
+    let through = Through::new("through-silent", 64 << 20);
+    let dropped = through.scratch.path("dropped");
+    let hang = "while :; do sleep 1; done";
+    let body = format!("[ ! -e {} ] || {{ {hang}; }}\n{SOCKET}", dropped.display());
+    let mut client = through.client(&body, 3);
+    client.args(["--limit-rate=1M", "--verify=crc32c", "--retry-for=1"]);
+    let client = through.has_begun(&mut client);
+    through.other_connection();
+    fs::write(dropped, "").unwrap();
+    for pid in through.with_word("--stdio") {
+        signal(pid, libc::SIGSTOP);
+    }
+    let outcome = client.finish();
+    outcome.failed(NETWORK, "client", "to continue: ");
+    proof::no_process_stays(&through.scratch);
+}
+
+#[test]
 fn ctrl_z_stops_the_client_and_it_goes_on_afterwards() {
     let through = Through::new("through-ctrl-z", SIZE);
     let client = through.under_way(PIPES, 2);
     client.signal(libc::SIGTSTP);
     wait_until("the stop", || (proof::state(client.pid()) == Some('T')).then_some(()));
     client.signal(libc::SIGCONT);
-    goes_on(&through, client);
+    through.goes_on(client);
 }
 
 #[test]

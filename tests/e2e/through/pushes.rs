@@ -8,6 +8,7 @@ use crate::support::proof;
 use crate::support::system::signal;
 use crate::support::through::{PIPES, SOCKET, Through};
 use crate::support::trees;
+use ropewalk::codec::wire::Header;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
@@ -211,29 +212,22 @@ fn nothing_stays_of_a_pushing_client_that_ends_early_and_the_next_one_resumes() 
     }
 }
 
-#[track_caller]
-fn goes_on(through: &Through, client: Running) {
-    let outcome = client.finish();
-    assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
-    through.is_whole();
-}
-
 #[test]
 fn a_push_goes_on_whichever_process_over_there_is_killed() {
     for body in [SOCKET, PIPES] {
         let through = Through::new("through-push-server", SIZE);
         let client = under_way(&through, body, 3);
         signal(through.session(), libc::SIGKILL);
-        goes_on(&through, client);
+        through.goes_on(client);
         let through = Through::new("through-push-other", SIZE);
         let client = under_way(&through, body, 3);
         signal(through.other_connection(), libc::SIGKILL);
-        goes_on(&through, client);
+        through.goes_on(client);
     }
     let through = Through::new("through-push-receiver", SIZE);
     let client = under_way(&through, PIPES, 2);
     signal(through.worker("receiver"), libc::SIGKILL);
-    goes_on(&through, client);
+    through.goes_on(client);
 }
 
 #[test]
@@ -241,7 +235,28 @@ fn a_connection_of_a_push_that_hangs_is_replaced_and_does_not_stay() {
     let through = Through::new("through-push-hangs", 16 << 20);
     let client = under_way(&through, SOCKET, 3);
     signal(through.other_connection(), libc::SIGSTOP);
-    goes_on(&through, client);
+    through.goes_on(client);
+}
+
+#[test]
+fn a_program_that_hangs_is_ended_while_the_push_goes_on() {
+    let through = Through::new("through-push-hangs-ended", 64 << 20);
+    let hung = through.scratch.path("hung");
+    // The second program says that it has joined. Then come wrong bytes, so its stream is given up
+    // at once, and the program stays.
+    let said = [Header::Wait.encode().to_vec(), vec![b'x'; 100]].concat();
+    let said: String = said.iter().map(|byte| format!("\\{byte:03o}")).collect();
+    let hang = "trap '' TERM; while :; do sleep 1; done";
+    let stuck = format!("printf '{said}'; echo $$ >{}; {hang}", hung.display());
+    let body = through.counted(&format!("[ $number != 2 ] || {{ {stuck}; }}\n{SOCKET}"));
+    let client = under_way(&through, &body, 3);
+    let pid =
+        wait_until("the second program", || fs::read_to_string(&hung).ok()?.trim().parse().ok());
+    proof::is_reaped(pid);
+    // More than half of the file is missing.
+    client.signal(libc::SIGINT);
+    client.finish().failed(130, "client", "to continue: ");
+    proof::no_process_stays(&through.scratch);
 }
 
 #[test]

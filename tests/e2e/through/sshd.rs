@@ -7,7 +7,8 @@ use crate::support::proof;
 use crate::support::system::{Reserved, reserve, signal};
 use crate::support::through::Through;
 use crate::support::trees;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -197,6 +198,36 @@ fn a_login_that_ssh_refuses_is_told_in_its_words_and_not_repeated() {
     let stranger = sshd.command.replace(&key, &scratch.path("host").display().to_string());
     let outcome = run(&mut sshd.client_with(&stranger, &["-q", &file, "out"]));
     outcome.failed(REFUSED, "client", "Permission denied");
+    sshd.ends();
+}
+
+#[test]
+fn a_wrong_password_is_told_with_its_login_and_ends_everything() {
+    let more = "PubkeyAuthentication no\nPasswordAuthentication yes\nPermitEmptyPasswords no";
+    let Some(sshd) = sshd("sshd-password", more) else { return };
+    let scratch = &sshd.through.scratch;
+    let asked = scratch.path("asked");
+    // Who knows the password of the test's user? Nobody, so any is wrong.
+    let ask = format!("#!/bin/sh\necho \"$1\" >>{}\necho wrong\n", asked.display());
+    let ask = scratch.write("ask", ask.as_bytes());
+    fs::set_permissions(&ask, Permissions::from_mode(0o755)).unwrap();
+    let file = format!("{}:{}", scratch.address(), scratch.path("file").display());
+    let login = |push: bool| {
+        let words = if push { ["file", &file] } else { [file.as_str(), "folder/out"] };
+        let mut client = sshd.client_with(&sshd.command, &words);
+        client.arg("-q").env("SSH_ASKPASS", &ask).env("SSH_ASKPASS_REQUIRE", "force");
+        let outcome = run(&mut client);
+        outcome.failed(REFUSED, "client", "ssh could not connect");
+        outcome.failed(REFUSED, "client", &format!("@{}: Permission denied", scratch.address()));
+    };
+    login(false);
+    let once = fs::read_to_string(&asked).unwrap();
+    assert!(once.lines().all(|line| line.ends_with("'s password: ")), "{once}");
+    login(true);
+    // ssh asks as often as its user wants, and no other child asks again.
+    let twice = fs::read_to_string(&asked).unwrap();
+    assert_eq!(twice.lines().count(), 2 * once.lines().count());
+    assert!(Scratch::names(&scratch.path("folder")).is_empty());
     sshd.ends();
 }
 

@@ -3,7 +3,7 @@
 use crate::support::exit::SYSTEM;
 use crate::support::harness::{after, content, run};
 use crate::support::namespace::on_a_small_disk;
-use crate::support::trees::{Trees, facts};
+use crate::support::trees::Trees;
 use std::fs;
 
 fn fill(trees: &Trees) {
@@ -61,7 +61,7 @@ fn a_limit_of_the_size_of_files_names_the_file() {
     fill(&trees);
     let outcome = run(&mut after("ulimit -f 2000", &trees.client(&[])));
     outcome.failed(SYSTEM, "client", "here/large: File too large; to continue: ");
-    right_files(&trees);
+    trees.assert_right_files();
     trees.sync(&[]);
 }
 
@@ -82,22 +82,11 @@ fn few_descriptors_end_the_run_with_words_or_suffice() {
             has_failed = true;
         }
         if fs::exists(trees.here("")).unwrap() {
-            right_files(&trees);
+            trees.assert_right_files();
         }
     }
     assert!(has_failed, "no limit was too low");
     trees.sync(&[]);
-}
-
-/// Every file that is in place has its content.
-#[track_caller]
-fn right_files(trees: &Trees) {
-    let there = facts(&trees.there(""));
-    for (name, fact) in facts(&trees.here("")) {
-        if !name.to_string_lossy().contains(".ropewalk-") {
-            assert!(there[&name].content == fact.content, "{name:?}");
-        }
-    }
 }
 
 #[test]

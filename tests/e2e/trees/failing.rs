@@ -83,17 +83,6 @@ fn denied(trees: &Trees, deny: &str, options: &[&str]) -> Outcome {
     run(client.env("DENY", deny))
 }
 
-/// Every file that has its name has its content.
-#[track_caller]
-fn right_files(trees: &Trees) {
-    let there = facts(&trees.there(""));
-    for (name, fact) in facts(&trees.here("")) {
-        if !name.to_string_lossy().contains(".ropewalk-") {
-            assert!(there[&name].content == fact.content, "{name:?}");
-        }
-    }
-}
-
 #[test]
 fn a_quota_that_is_used_up_ends_the_run_and_with_room_it_goes_on() {
     let trees = Trees::on_disk("tree-quota");
@@ -103,7 +92,7 @@ fn a_quota_that_is_used_up_ends_the_run_and_with_room_it_goes_on() {
             let outcome = denied(&trees, deny, options);
             assert_eq!(outcome.status.code(), Some(SYSTEM), "{deny}: {outcome:?}");
             assert!(outcome.err.contains("Disk quota exceeded"), "{deny}: {outcome:?}");
-            right_files(&trees);
+            trees.assert_right_files();
             trees.sync(&[]);
             assert!(leftovers(&trees.here("")).is_empty(), "{deny}");
             fs::remove_dir_all(trees.here("")).unwrap();
@@ -123,7 +112,7 @@ fn a_name_that_is_too_long_for_the_disk_is_named_and_the_rest_arrives() {
         assert_eq!(outcome.err, format!("client: {long}: File name too long\n"));
         let (there, here) = (facts(&trees.there("")), facts(&trees.here("")));
         assert_eq!(here.len() + 1, there.len());
-        right_files(&trees);
+        trees.assert_right_files();
     }
     trees.sync(&[]);
 }

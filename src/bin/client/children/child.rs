@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a child may take to connect and to join.
-const JOIN_TIME: Duration = Duration::from_secs(60);
+const JOIN_TIME: Duration = Duration::from_secs(30);
 
 /// How long a child may take to end after its connection has ended, before the error is told.
 const ENDING_TIME: Duration = Duration::from_secs(2);
@@ -61,14 +61,17 @@ pub(super) enum Answer {
 }
 
 impl Child {
-    /// Starts the program with these words. Returns the end of its socket that is here.
+    /// Starts the program with these words. `tie` gets the end of its socket that is there. Returns
+    /// the end that is here.
     pub(super) fn start(
         supervisor: &Supervisor,
         words: &[OsString],
         place: Place,
         lines: &Arc<Lines>,
+        tie: impl FnOnce(&UnixStream) -> io::Result<()>,
     ) -> io::Result<(Child, UnixStream)> {
         let (here, there) = UnixStream::pair()?;
+        tie(&there)?;
         let [program, arguments @ ..] = words else {
             return Err(io::ErrorKind::InvalidInput.into());
         };

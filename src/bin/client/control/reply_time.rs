@@ -20,7 +20,7 @@ const KEEPALIVE: Keepalive = Keepalive::probes(6);
 
 /// After so much silence, 120 s, the kernel takes a server for dead. Bytes may stay
 /// unacknowledged as long.
-const DEAD_TIME: Duration = KEEPALIVE.time();
+pub(super) const DEAD_TIME: Duration = KEEPALIVE.time();
 
 /// Sets the options of a control connection. It works without them too, only worse.
 pub(super) fn set_socket_options(stream: &TcpStream) {
@@ -42,18 +42,19 @@ impl<'a> HoldClock<'a> {
         HoldClock { since: Cell::new(None), lasted: Cell::new(Duration::ZERO), tell }
     }
 
-    /// The request was sent.
+    /// The request was sent, perhaps once more.
     pub(super) fn start(&self) {
+        if self.since.get().is_some() {
+            return;
+        }
         let now = Instant::now();
         self.since.set(Some(now));
         (self.tell)(Some(now));
     }
 
-    /// The wait is over. `was_dead` tells that the kernel ended it: then the server was dead
-    /// for the last [`DEAD_TIME`], which does not count.
-    pub(super) fn stop(&self, was_dead: bool) {
+    /// The wait is over. The server was `dead` at its end for so long, which does not count.
+    pub(super) fn stop(&self, dead: Duration) {
         let Some(since) = self.since.take() else { return };
-        let dead = if was_dead { DEAD_TIME } else { Duration::ZERO };
         self.lasted.set(since.elapsed().saturating_sub(dead));
         (self.tell)(None);
     }
@@ -86,14 +87,15 @@ mod tests {
         let told = Cell::new(0);
         let tell = |_| told.set(told.get() + 1);
         let held = HoldClock::new(&tell);
-        held.stop(false);
+        held.stop(Duration::ZERO);
         assert_eq!((held.lasted(), told.get()), (Duration::ZERO, 0), "nothing was sent");
         held.start();
-        held.stop(true);
+        held.start();
+        held.stop(DEAD_TIME);
         assert_eq!((held.lasted(), told.get()), (Duration::ZERO, 2));
         held.start();
         while held.lasted().is_zero() {
-            held.stop(false);
+            held.stop(Duration::ZERO);
         }
     }
 }

@@ -27,10 +27,6 @@ const MOST_REFUSALS: u32 = 3;
 /// default of `--retry-for` these are 16 hours, longer than any hash takes.
 const MOST_CUTS: u32 = 1000;
 
-/// How long a server that another program reaches may hold a request when all bytes are there. No
-/// keepalive of TCP shows that the other side of such a program is gone.
-const HELD_THROUGH_CHILD: Duration = Duration::from_secs(120);
-
 /// An MD5 that the server is making.
 pub(super) struct Digest {
     server: Server,
@@ -194,9 +190,7 @@ pub(super) fn settle(
     shown: &str,
 ) -> Result<Option<String>> {
     let (Some(digest), Some(md5)) = (digest, md5) else { return Ok(None) };
-    let through_child = digest.server.children().map(|_| HELD_THROUGH_CHILD);
-    let silence = fetch.config.silence.or(through_child);
-    let said = digest.wait(silence, fetch.config.quiet)?;
+    let said = digest.wait(fetch.config.silence, fetch.config.quiet)?;
     match &said {
         Some(said) => compare(shown, &md5, said)?,
         None if fetch.config.quiet => {}

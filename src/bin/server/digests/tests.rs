@@ -31,7 +31,7 @@ fn ask(
     let (tell, outcome) = mpsc::channel();
     let (here, there) = client();
     let (digests, file) = (digests.clone(), file.try_clone().unwrap());
-    std::thread::spawn(move || tell.send(digests.digest(&file, &identity, &here, hurry)));
+    std::thread::spawn(move || tell.send(digests.digest(&file, &identity, &here, (hurry, None))));
     (outcome, there)
 }
 
@@ -56,9 +56,21 @@ fn a_client_whose_connection_breaks_is_given_up_at_once() {
     there.peek(&mut [0]).unwrap();
     drop(there);
     let begun = Instant::now();
-    let outcome = digests.digest(&file, &identity, &here, Hurry::BeforeTransfer);
+    let outcome = digests.digest(&file, &identity, &here, (Hurry::BeforeTransfer, None));
     assert_eq!(outcome, Err(NoDigest::Gone));
     assert!(begun.elapsed() < SILENT_WAIT);
+    digests.stop();
+}
+
+#[test]
+fn a_client_waits_no_longer_than_it_wants_and_may_ask_again() {
+    let digests = Digests::new();
+    let (file, identity) = long_file("later");
+    let (here, _there) = client();
+    for limit in [Duration::ZERO, Duration::from_millis(1)] {
+        let wish = (Hurry::BeforeTransfer, Some(limit));
+        assert_eq!(digests.digest(&file, &identity, &here, wish), Err(NoDigest::NotYet));
+    }
     digests.stop();
 }
 
@@ -69,7 +81,7 @@ fn a_client_that_only_stopped_sending_still_gets_its_digest() {
     let identity = Identity::of(&file, &file.metadata().unwrap());
     let (here, there) = client();
     there.shutdown(Shutdown::Write).unwrap();
-    assert!(digests.digest(&file, &identity, &here, Hurry::WithTransfer).is_ok());
+    assert!(digests.digest(&file, &identity, &here, (Hurry::WithTransfer, None)).is_ok());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::SILENCE;
-use super::pumps::Pumps;
+use super::pumps::{Pumps, Standard};
 use ropewalk::codec::wire::{ErrorCode, HELLO_MARK, Header, JOIN_SIZE, Join};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{local, poll, pump, sandbox};
@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-/// The most descriptors of this process: the standard ones, the session's socket, the bell.
+/// The most descriptors of this process: the standard ones twice, the session's socket, the bell.
 const DESCRIPTORS: u64 = 16;
 
 /// What became of a join.
@@ -38,10 +38,9 @@ pub(super) fn run(until: Instant) -> Result<Joined> {
             return Err(Error::protocol(format!("standard input: {error}")));
         }
     };
-    let (name, silence) = match join.http {
-        // A hash takes long, and its client is silent meanwhile. The session watches the client.
-        true => (session_socket::for_http(&join.token), None),
-        false => (session_socket::for_streams(&join.token), Some(SILENCE)),
+    let name = match join.http {
+        true => session_socket::for_http(&join.token),
+        false => session_socket::for_streams(&join.token),
     };
     let socket = local::connect(&name);
     if socket.is_err() && !join.http {
@@ -54,10 +53,11 @@ pub(super) fn run(until: Instant) -> Result<Joined> {
     pump::write_all(io::stdout().as_fd(), &accepted, Some(SILENCE)).map_err(failed)?;
     let Ok(socket) = socket else { return Ok(Joined::Alone) };
     let bell = UnixStream::pair().map_err(failed)?;
+    let standard = Standard::of_process(SILENCE).map_err(failed)?;
     // From here on this process only passes on what others have to check. It goes on where the
     // system lacks a step.
     let _ = sandbox::confine_pump(DESCRIPTORS);
-    let pumps = Pumps::start(bell, socket, silence, None).map_err(failed)?;
+    let pumps = Pumps::start(standard, bell, socket, None).map_err(failed)?;
     poll::readable(&[pumps.ended().as_fd()], None).map_err(failed)?;
     Ok(Joined::Over(ExitCode::Success))
 }

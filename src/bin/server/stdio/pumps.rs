@@ -4,12 +4,11 @@
 
 #![forbid(unsafe_code)]
 
-use super::SILENCE;
 use ropewalk::codec::wire::{Header, JOIN_SIZE};
 use ropewalk::sys::{pump, thread};
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -34,35 +33,55 @@ pub(super) trait Sequel: Send + Sync {
     fn begin(&self) -> io::Result<UnixStream>;
 }
 
+/// The standard streams, or what stands for them.
+pub(super) struct Standard {
+    input: OwnedFd,
+    output: OwnedFd,
+    /// How long the input may bring nothing.
+    silence: Duration,
+}
+
+impl Standard {
+    /// Those of this process.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn of_process(silence: Duration) -> io::Result<Standard> {
+        let input = io::stdin().as_fd().try_clone_to_owned()?;
+        let output = io::stdout().as_fd().try_clone_to_owned()?;
+        Ok(Standard { input, output, silence })
+    }
+}
+
 /// The threads. They end with the process, at the latest.
 pub(super) struct Pumps {
     ended: UnixStream,
 }
 
 impl Pumps {
-    /// Moves bytes from standard input to `socket`, and from there to standard output. Standard
-    /// input may be silent for `silence` at most. The end of that shuts one of two sockets that are
-    /// connected.
+    /// Moves bytes from standard input to `socket`, and from there to standard output. The end of
+    /// that, or too long a silence of standard input, shuts one of two sockets that are connected.
     ///
     /// # Errors
     /// The system has no thread.
     pub(super) fn start(
+        standard: Standard,
         (ended, bell): (UnixStream, UnixStream),
         socket: UnixStream,
-        silence: Option<Duration>,
         sequel: Option<Arc<dyn Sequel>>,
     ) -> io::Result<Pumps> {
         let (socket, bell) = (Arc::new(socket), Arc::new(bell));
         let (also, ring) = (socket.clone(), bell.clone());
         let (tell, next) = mpsc::channel();
-        let follows = sequel.clone();
+        let (follows, standard) = (sequel.clone(), Arc::new(standard));
+        let out = standard.clone();
         thread::spawn("in", move || {
             // However it ends: there is nothing left that could be told to the client.
-            let _ = inward(also, silence, follows.as_deref(), &tell);
+            let _ = standard.inward(also, follows.as_deref(), &tell);
             let _ = ring.shutdown(Shutdown::Both);
         })?;
         thread::spawn("out", move || {
-            let _ = outward(socket, sequel.as_deref(), &next);
+            let _ = out.outward(socket, sequel.as_deref(), &next);
             let _ = bell.shutdown(Shutdown::Both);
         })?;
         Ok(Pumps { ended })
@@ -74,63 +93,128 @@ impl Pumps {
     }
 }
 
-/// Moves bytes from standard input to one socket after the other.
-fn inward(
-    mut socket: Arc<UnixStream>,
-    silence: Option<Duration>,
-    sequel: Option<&dyn Sequel>,
-    tell: &mpsc::Sender<Arc<UnixStream>>,
-) -> io::Result<()> {
-    let mut left = Vec::new();
-    loop {
-        let ended = pump::run_and_keep(io::stdin().as_fd(), socket.as_fd(), silence, &mut left);
-        // At the end of standard input the client is gone, so nothing is answered any more. After
-        // an error, the socket may still have an answer.
-        let both = ended.is_ok();
-        let _ = socket.shutdown(if both { Shutdown::Both } else { Shutdown::Write });
-        let (Err(error), Some(sequel)) = (ended, sequel) else { return Ok(()) };
-        let Some(beginning) = sequel.beginning() else { return Err(error) };
-        let rest = find(&beginning, std::mem::take(&mut left))?;
-        socket = Arc::new(sequel.begin()?);
-        pump::write_all(socket.as_fd(), &rest, Some(SILENCE))?;
-        if tell.send(socket.clone()).is_err() {
-            return Ok(());
+impl Standard {
+    /// Moves bytes from standard input to one socket after the other.
+    fn inward(
+        &self,
+        mut socket: Arc<UnixStream>,
+        sequel: Option<&dyn Sequel>,
+        tell: &mpsc::Sender<Arc<UnixStream>>,
+    ) -> io::Result<()> {
+        let (mut left, silence) = (Vec::new(), Some(self.silence));
+        loop {
+            let ended = pump::run_and_keep(self.input.as_fd(), socket.as_fd(), silence, &mut left);
+            // At the end of standard input the client is gone, so nothing is answered any more. After
+            // an error, the socket may still have an answer.
+            let both = ended.is_ok();
+            let _ = socket.shutdown(if both { Shutdown::Both } else { Shutdown::Write });
+            let (Err(error), Some(sequel)) = (ended, sequel) else { return Ok(()) };
+            let Some(beginning) = sequel.beginning() else { return Err(error) };
+            let rest = self.find(&beginning, std::mem::take(&mut left))?;
+            socket = Arc::new(sequel.begin()?);
+            pump::write_all(socket.as_fd(), &rest, silence)?;
+            if tell.send(socket.clone()).is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Moves bytes from one socket after the other to standard output.
+    fn outward(
+        &self,
+        mut socket: Arc<UnixStream>,
+        sequel: Option<&dyn Sequel>,
+        next: &mpsc::Receiver<Arc<UnixStream>>,
+    ) -> io::Result<()> {
+        loop {
+            // A socket that is closed with bytes in it ends with an error.
+            let ended = pump::run(socket.as_fd(), self.output.as_fd(), None);
+            let Some(sequel) = sequel.filter(|sequel| sequel.beginning().is_some()) else {
+                return ended.map(drop);
+            };
+            pump::write_all(self.output.as_fd(), &sequel.last_word(), Some(self.silence))?;
+            let Ok(other) = next.recv() else { return Ok(()) };
+            pump::write_all(self.output.as_fd(), &Header::Wait.encode(), Some(self.silence))?;
+            socket = other;
+        }
+    }
+
+    /// Reads standard input until `beginning` has come, of which `bytes` may have a part, within the
+    /// silence. Returns what came behind.
+    fn find(&self, beginning: &[u8], mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+        let (mut piece, until) = (vec![0; PIECE], Instant::now() + self.silence);
+        loop {
+            let found = bytes.windows(beginning.len()).position(|window| window == beginning);
+            if let Some(at) = found {
+                return Ok(bytes.split_off(at + beginning.len()));
+            }
+            bytes.drain(..bytes.len().saturating_sub(beginning.len() - 1));
+            match pump::read_by(self.input.as_fd(), &mut piece, until)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => bytes.extend_from_slice(&piece[..count]),
+            }
         }
     }
 }
 
-/// Moves bytes from one socket after the other to standard output.
-fn outward(
-    mut socket: Arc<UnixStream>,
-    sequel: Option<&dyn Sequel>,
-    next: &mpsc::Receiver<Arc<UnixStream>>,
-) -> io::Result<()> {
-    loop {
-        // A socket that is closed with bytes in it ends with an error.
-        let ended = pump::run(socket.as_fd(), io::stdout().as_fd(), None);
-        let Some(sequel) = sequel.filter(|sequel| sequel.beginning().is_some()) else {
-            return ended.map(drop);
-        };
-        pump::write_all(io::stdout().as_fd(), &sequel.last_word(), Some(SILENCE))?;
-        let Ok(other) = next.recv() else { return Ok(()) };
-        pump::write_all(io::stdout().as_fd(), &Header::Wait.encode(), Some(SILENCE))?;
-        socket = other;
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
 
-/// Reads standard input until `beginning` has come, of which `bytes` may have a part, within the
-/// silence. Returns what came behind.
-fn find(beginning: &[u8], mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-    let (mut piece, until) = (vec![0; PIECE], Instant::now() + SILENCE);
-    loop {
-        let found = bytes.windows(beginning.len()).position(|window| window == beginning);
-        if let Some(at) = found {
-            return Ok(bytes.split_off(at + beginning.len()));
+    const SILENCE: Duration = Duration::from_millis(20);
+
+    /// What never has a last word.
+    struct Talks;
+
+    impl Sequel for Talks {
+        fn beginning(&self) -> Option<[u8; JOIN_SIZE]> {
+            Some([7; JOIN_SIZE])
         }
-        bytes.drain(..bytes.len().saturating_sub(beginning.len() - 1));
-        match pump::read_by(io::stdin().as_fd(), &mut piece, until)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => bytes.extend_from_slice(&piece[..count]),
+
+        fn last_word(&self) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn begin(&self) -> io::Result<UnixStream> {
+            Err(io::ErrorKind::Other.into())
+        }
+    }
+
+    /// The client's end of standard streams, the other end of the socket, and the pumps between.
+    fn start(
+        silence: Duration,
+        sequel: Option<Arc<dyn Sequel>>,
+    ) -> (UnixStream, UnixStream, Pumps) {
+        let (client, streams) = UnixStream::pair().unwrap();
+        let (socket, session) = UnixStream::pair().unwrap();
+        let output = streams.try_clone().unwrap().into();
+        let standard = Standard { input: streams.into(), output, silence };
+        let pumps = Pumps::start(standard, UnixStream::pair().unwrap(), socket, sequel);
+        (client, session, pumps.unwrap())
+    }
+
+    #[test]
+    fn bytes_go_both_ways_and_the_end_of_input_ends_both() {
+        let (mut client, mut session, pumps) = start(Duration::from_secs(1000), None);
+        client.write_all(b"ask").unwrap();
+        session.read_exact(&mut [0; 3]).unwrap();
+        session.write_all(b"tell").unwrap();
+        client.read_exact(&mut [0; 4]).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(session.read(&mut [0]).unwrap(), 0);
+        assert_eq!((&pumps.ended).read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_network_that_drops_everything_ends_both_though_nobody_closes_anything() {
+        for sequel in [None, Some(Arc::new(Talks) as Arc<dyn Sequel>)] {
+            let (mut client, mut session, pumps) = start(SILENCE, sequel);
+            client.write_all(b"ask").unwrap();
+            session.read_exact(&mut [0; 3]).unwrap();
+            // The client takes nothing any more, so what the session sends goes nowhere.
+            while session.write(&[0; 4096]).is_ok() {}
+            assert_eq!((&pumps.ended).read(&mut [0]).unwrap(), 0);
         }
     }
 }

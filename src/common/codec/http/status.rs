@@ -36,6 +36,7 @@ statuses! {
     CONTINUE = 100 "Continue";
     OK = 200 "OK";
     CREATED = 201 "Created";
+    ACCEPTED = 202 "Accepted";
     NO_CONTENT = 204 "No Content";
     PARTIAL_CONTENT = 206 "Partial Content";
     MOVED_PERMANENTLY = 301 "Moved Permanently";

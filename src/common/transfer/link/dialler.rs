@@ -18,6 +18,7 @@ use crate::transfer::queue::growth::{FIRST_CARRIED, FIRST_STREAMS};
 use crate::transfer::timing::Timing;
 use std::cell::Cell;
 use std::io;
+use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -95,7 +96,13 @@ impl Dialler {
                     if std::mem::replace(&mut opened_before, true) {
                         end.notice(number, Event::Reopened);
                     }
-                    let (stop, moved) = self.converse(&Arc::new(stream), number, current, end);
+                    let stream = Arc::new(stream);
+                    let (stop, moved) = self.converse(&stream, number, current, end);
+                    // The parent may hold it too, and what carries it may hang.
+                    let stalled = matches!(&stop, Stop::Broken(error) if is_stall(error));
+                    if stalled && !stream.is_tcp() {
+                        stream.shut(Shutdown::Both);
+                    }
                     if moved {
                         backoff.reset();
                     }
@@ -111,8 +118,8 @@ impl Dialler {
                     return end.fail(error);
                 }
                 Stop::Broken(error) => {
-                    let stalled = error.raw_os_error() == Some(libc::ETIMEDOUT);
-                    end.notice(number, if stalled { Event::Stalled } else { Event::Broken });
+                    let event = if is_stall(&error) { Event::Stalled } else { Event::Broken };
+                    end.notice(number, event);
                     self.failed(number, current.generation, &error);
                     backoff.delay()
                 }
@@ -226,6 +233,11 @@ impl Dialler {
             state.lost = Loss::Found(self.dial.explain(error));
         }
     }
+}
+
+/// Whether a stream ended because its peer brought or took nothing for too long.
+fn is_stall(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ETIMEDOUT) || error.kind() == io::ErrorKind::WouldBlock
 }
 
 impl Link for Dialler {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::*;
+use crate::error::Error;
 use crate::transfer::link::dial::TcpDial;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -88,6 +89,68 @@ fn both_ports_that_fail_are_named_when_the_session_is_lost() {
     (0..3).for_each(|number| dialler.failed(number, 0, &refused));
     let text = dialler.take_loss().unwrap();
     assert!(text.contains("127.63.0.2:2: ") && text.contains("127.63.0.2:1: "), "{text}");
+}
+
+/// Hands out one stream, once.
+struct OneStream(Mutex<Option<Stream>>);
+
+impl Dial for OneStream {
+    fn dial(&self, _until: Instant) -> io::Result<Stream> {
+        lock(&self.0).take().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+}
+
+/// An end whose conversation ends with this error.
+struct Breaks(fn() -> io::Error);
+
+impl End for Breaks {
+    fn terms(&self, _number: usize) -> Terms {
+        Terms { max_block: 1 << 20, unchecked: false, from_source: true }
+    }
+
+    fn converse(&self, _joined: &Joined<'_>) -> Stop {
+        Stop::Broken((self.0)())
+    }
+
+    fn wants(&self, _number: usize) -> bool {
+        true
+    }
+
+    fn notice(&self, _number: usize, _event: Event) {}
+
+    fn fail(&self, _error: Error) {}
+
+    fn violated(&self, _what: &str) {}
+
+    fn close(&self) {}
+}
+
+#[test]
+fn what_carries_a_stream_hears_of_its_stall_even_if_the_parent_holds_the_stream() {
+    let stalls: [(fn() -> io::Error, bool); 3] = [
+        (|| ErrorKind::WouldBlock.into(), true),
+        (|| io::Error::from_raw_os_error(libc::ETIMEDOUT), true),
+        // The peer has ended the stream, and may go on with what carried it.
+        (|| ErrorKind::UnexpectedEof.into(), false),
+    ];
+    for (error, is_told) in stalls {
+        let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+        let _held = here.try_clone().unwrap();
+        let dial = Box::new(OneStream(Mutex::new(Some(Stream::from(here)))));
+        let timing = Timing::default().divided(1000);
+        let dialler = Dialler::new(dial, [0; 16], 1, timing);
+        std::thread::scope(|scope| {
+            let keeps = scope.spawn(|| dialler.keep(0, &Breaks(error)));
+            while !matches!(lock(&dialler.state).lost, Loss::Found(_)) {
+                std::thread::yield_now();
+            }
+            dialler.end(None);
+            keeps.join().unwrap();
+        });
+        there.set_nonblocking(true).unwrap();
+        let end = Stream::from(there).read(&mut [0]);
+        assert_eq!(end.is_ok(), is_told, "{end:?}");
+    }
 }
 
 #[test]
