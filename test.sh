@@ -25,13 +25,14 @@ beside() {
     running="$running $!"
 }
 
-# Cargo takes a pattern for the names of tests: these two are for all but `e2e`.
-beside others sh -eu -c "$tests --lib --bins --test '[!e]*' --test 'e[!2]*'; $tests --doc"
+beside models $tests --test powercut --test simulation
+# Cargo takes a pattern for the names of tests: these are for all but `e2e` and the models.
+beside others sh -eu -c "$tests --lib --bins --test '[!eps]*' --test 'pa*' --test 'e[!2]*'; $tests --doc"
 # The scripts compile and compress. They leave the processor to tests that look at the clock.
 beside scripts nice sh -eu -c 'for script in scripts/test/*.sh; do echo "$script"; sh "$script"; done'
 status=0
-RUST_TEST_THREADS=${RUST_TEST_THREADS:-8} $tests --test e2e || status=$?
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-16} $tests --test e2e || status=$?
 for pid in $running; do wait "$pid" || status=$?; done
 running=
-cat "$folder/others" "$folder/scripts"
+cat "$folder/models" "$folder/others" "$folder/scripts"
 exit "$status"

@@ -71,5 +71,5 @@ install -m 755 packaging/debian/postinst packaging/debian/prerm packaging/debian
 find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 
 package=dist/ropewalk_${version}_$architecture.deb
-dpkg-deb --root-owner-group -Zxz --build "$root" "$package" >/dev/null
+dpkg-deb --root-owner-group "-Z${DEB_COMPRESSION:-xz}" --build "$root" "$package" >/dev/null
 echo "$package"

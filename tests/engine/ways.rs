@@ -63,7 +63,8 @@ fn moves_a_file(sink_dials: bool, listens: bool) {
     let Report::Done { md5, tally, .. } = done else { panic!("{done:?}") };
     assert_eq!(md5, Some(hex(&digest.finish())));
     assert_eq!(tally.bytes, world.size);
-    assert_eq!(opened.load(Ordering::Relaxed), STREAMS.into());
+    // The first streams may have brought everything before the last ones were opened.
+    assert!((1..=STREAMS.into()).contains(&opened.load(Ordering::Relaxed)), "{opened:?}");
 }
 
 #[test]

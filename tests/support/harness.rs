@@ -31,7 +31,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes both. `test` names the folder for people. The folder is in `TMPDIR`, if that is set:
+    /// Makes both. `test` names the folder for people; tests may share it. The folder is in `TMPDIR`, if that is set:
     /// `make test` chooses a folder in memory.
     pub(crate) fn new(test: &str) -> Scratch {
         let parent = std::env::var_os("TMPDIR").filter(|folder| !folder.is_empty());
@@ -49,7 +49,7 @@ impl Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
-        let folder = parent.join(format!("{process}-{test}"));
+        let folder = parent.join(format!("{process}-{number}-{test}"));
         fs::create_dir_all(&folder).unwrap();
         // 127.64.0.0/10. Two runs at the same time differ in the middle bits.
         let host = ((process % (1 << 13)) << 9) | ((number + 1) % (1 << 9));

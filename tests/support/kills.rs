@@ -123,7 +123,7 @@ fn seed() -> u64 {
 
 /// The pause between two looks, and how long ago a file must have changed at least so that a later
 /// change shows in its ctime.
-const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(10);
 const SETTLED: Duration = Duration::from_millis(500);
 
 /// What tells that a file was not changed: its device and number, and its ctime.

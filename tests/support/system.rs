@@ -247,17 +247,23 @@ pub(crate) fn fill_backlog(listener: &TcpListener) -> Vec<TcpStream> {
     std::iter::from_fn(connect).collect()
 }
 
-/// A terminal with a window of `columns` columns: the person's side, and the side for programs.
+/// A terminal with a window of `columns` columns: the person's side, and the side for programs. The
+/// programs of other tests, which start at the same time, inherit neither.
 pub(crate) fn open_terminal(columns: u16) -> (File, OwnedFd) {
-    let (mut master, mut slave) = (-1, -1);
-    // SAFETY: both numbers are writable; null asks for no name and for the usual settings.
-    // Both descriptors are new ones, which nothing else owns.
-    let (done, master, slave) = unsafe {
-        let null = std::ptr::null_mut();
-        let done = libc::openpty(&mut master, &mut slave, null, null.cast(), null.cast());
-        (done, File::from_raw_fd(master), OwnedFd::from_raw_fd(slave))
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: takes a number only.
+    let master = unsafe { libc::posix_openpt(flags) };
+    assert!(master >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the descriptor is a new one, which nothing else owns.
+    let master = unsafe { File::from_raw_fd(master) };
+    // SAFETY: both take numbers only; the descriptor is open.
+    let slave = unsafe {
+        assert_eq!(libc::unlockpt(master.as_raw_fd()), 0);
+        libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags)
     };
-    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    assert!(slave >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the descriptor is a new one, which nothing else owns.
+    let slave = unsafe { OwnedFd::from_raw_fd(slave) };
     resize(&master, columns);
     (master, slave)
 }

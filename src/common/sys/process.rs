@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// A child process.
 pub type Pid = libc::pid_t;
@@ -140,16 +141,20 @@ pub fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// The umask of this process. No other thread may create a file meanwhile: umask(2) can only be
-/// read by setting it.
+/// The umask that this process was started with. umask(2) can only be read by setting it: two
+/// threads at once would leave the wrong one for good. So only the first call asks; no other thread
+/// may create a file meanwhile.
 pub fn creation_mask() -> u32 {
-    // SAFETY: umask takes a number, touches no memory and cannot fail.
-    unsafe {
-        let mask = libc::umask(0o077);
-        libc::umask(mask);
-        #[allow(clippy::useless_conversion)] // mode_t has 16 bits on some systems
-        u32::from(mask)
-    }
+    static MASK: OnceLock<u32> = OnceLock::new();
+    *MASK.get_or_init(|| {
+        // SAFETY: umask takes a number, touches no memory and cannot fail.
+        unsafe {
+            let mask = libc::umask(0o077);
+            libc::umask(mask);
+            #[allow(clippy::useless_conversion)] // mode_t has 16 bits on some systems
+            u32::from(mask)
+        }
+    })
 }
 
 /// The limit of open descriptors, which this call raises to the hard limit first.
@@ -167,6 +172,16 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_that_ask_for_the_umask_at_once_leave_it_as_it_is() {
+        let before = creation_mask();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..10_000).for_each(|_| assert_eq!(creation_mask(), before)));
+            }
+        });
+    }
 
     #[test]
     fn a_child_that_exits_is_seen_and_then_reaped() {

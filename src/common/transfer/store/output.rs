@@ -250,7 +250,7 @@ impl Output {
     /// The mode that the output gets.
     fn mode(&self) -> u32 {
         let new = || self.new_file().map(|file| file.permissions().mode() & KEPT_MODE);
-        self.old_mode.or_else(new).unwrap_or(NEW_MODE & !process::creation_mask())
+        self.old_mode.or_else(new).unwrap_or_else(|| NEW_MODE & !process::creation_mask())
     }
 
     /// Whether the owner of `found` is this user, or the owner of new files in this folder.
