@@ -52,7 +52,7 @@ const HELPED_MUCH: f64 = 2.0;
 const LARGE_STEP: u8 = 4;
 const MANY: u8 = 32;
 
-/// Every other step.
+/// Every other step, and the first one where another program carries the streams.
 const SMALL_STEP: u8 = 2;
 
 /// A rate is at the user's limit from this share of the limit on. More streams cannot help then.
@@ -73,6 +73,8 @@ pub struct Growth {
     /// The limit of the user or of the server, in bytes a second.
     limit: Option<u64>,
     streams: u8,
+    /// How many times as many streams are tried first.
+    first_step: u8,
     question: Question,
     phase: Phase,
     /// Fewer streams than this bring less: that was tried, or it is the first number.
@@ -142,6 +144,7 @@ impl Growth {
             most: most.max(1),
             limit: None,
             streams: first,
+            first_step: if first < FIRST_STREAMS { SMALL_STEP } else { LARGE_STEP },
             question: Question::First,
             phase: Phase::Settling(Duration::ZERO),
             fewest: first,
@@ -210,7 +213,7 @@ impl Growth {
             Question::First | Question::AsMuchAs(_) if self.is_held(rate) => {
                 self.watch(now, bytes, rate);
             }
-            Question::First => self.step(now, rate, LARGE_STEP),
+            Question::First => self.step(now, rate, self.first_step),
             Question::MoreThan(fewer) => match rate / fewer.rate {
                 gain if gain < HELPED_LITTLE => {
                     self.go(now, fewer.streams, Question::AsMuchAs(here));

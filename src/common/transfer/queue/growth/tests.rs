@@ -48,7 +48,11 @@ struct Transfer {
 
 impl Transfer {
     fn new(path: Path, most: u8) -> Transfer {
-        let growth = Growth::new(FIRST_STREAMS, most);
+        Transfer::from(FIRST_STREAMS, path, most)
+    }
+
+    fn from(first: u8, path: Path, most: u8) -> Transfer {
+        let growth = Growth::new(first, most);
         let begun = vec![Duration::ZERO; growth.streams().into()];
         let most_ever = begun.len();
         Transfer { path, growth, now: Duration::ZERO, bytes: 0.0, begun, most_ever, random: 1 }
@@ -100,6 +104,21 @@ fn a_path_that_one_stream_fills_keeps_the_first_number() {
         assert_eq!(transfer.begun.len(), usize::from(FIRST_STREAMS), "noise {noise}");
         assert!(transfer.most_ever <= 16, "{}", transfer.most_ever);
     }
+}
+
+#[test]
+fn carried_streams_that_do_not_help_cost_few_logins() {
+    let path = Path { each: 400.0 * MBIT, round_trip: MS, ..Path::default() };
+    let mut transfer = Transfer::from(FIRST_CARRIED, path, 255);
+    transfer.run(60);
+    assert_eq!((transfer.begun.len(), transfer.most_ever), (2, 4));
+}
+
+#[test]
+fn a_long_lossy_path_gets_many_carried_streams_too() {
+    let mut transfer = Transfer::from(FIRST_CARRIED, Path::default(), 255);
+    transfer.run(60);
+    assert!(transfer.begun.len() >= 64, "{}", transfer.begun.len());
 }
 
 #[test]
