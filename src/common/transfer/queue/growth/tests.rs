@@ -108,10 +108,11 @@ fn a_path_that_one_stream_fills_keeps_the_first_number() {
 
 #[test]
 fn carried_streams_that_do_not_help_cost_few_logins() {
-    let path = Path { each: 400.0 * MBIT, round_trip: MS, ..Path::default() };
+    let path = Path { each: 400.0 * MBIT, round_trip: MS, cost: 0.005, ..Path::default() };
     let mut transfer = Transfer::from(FIRST_CARRIED, path, 255);
     transfer.run(60);
-    assert_eq!((transfer.begun.len(), transfer.most_ever), (2, 4));
+    assert_eq!(transfer.begun.len(), 2);
+    assert!(transfer.most_ever <= 8, "{}", transfer.most_ever);
 }
 
 #[test]
