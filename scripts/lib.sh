@@ -95,7 +95,8 @@ free_port() {
 
 # start_sshd ADDRESS [COMMAND...]: starts an sshd of the script's own at this address, behind COMMAND
 # if there is one. It lets this user in. Sets $ssh to the command that reaches it as the host box; scp
-# takes the same -F. Skips the script where there is no sshd.
+# takes the same -F. Shells read no settings of the user's, which may take longer than the login.
+# Skips the script where there is no sshd.
 start_sshd() {
     sshd_address=$1
     shift
@@ -113,7 +114,7 @@ start_sshd() {
     rm -f "$folder/sshd.log" "$folder/known"
     printf '%s\n' "ListenAddress $sshd_address" "Port $sshd_port" "HostKey $folder/key-host" \
         'PidFile none' 'UsePAM no' "AuthorizedKeysFile $folder/key-user.pub" 'StrictModes no' \
-        'PermitRootLogin yes' 'Subsystem sftp internal-sftp' >"$folder/sshd.conf"
+        'PermitRootLogin yes' 'Subsystem sftp internal-sftp' "SetEnv HOME=$folder" >"$folder/sshd.conf"
     printf '%s\n' 'Host box' "Hostname $sshd_address" "Port $sshd_port" \
         "IdentityFile $folder/key-user" 'IdentitiesOnly yes' "UserKnownHostsFile $folder/known" \
         'StrictHostKeyChecking accept-new' 'LogLevel ERROR' >"$folder/ssh.conf"
