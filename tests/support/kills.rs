@@ -8,7 +8,7 @@ use crate::support::system::signal;
 use crate::support::trees::Fact;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -129,9 +129,8 @@ const SETTLED: Duration = Duration::from_millis(500);
 /// What tells that a file was not changed: its device and number, and its ctime.
 type Unchanged = (u64, u64, i64, i64);
 
-/// That of an open file, if it has settled.
-fn settled(file: &File) -> Option<Unchanged> {
-    let found = file.metadata().unwrap();
+/// That of a file, if it has settled.
+fn settled(found: &Metadata) -> Option<Unchanged> {
     let changed = Duration::new(found.ctime() as u64, found.ctime_nsec() as u32);
     let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + changed).ok()?;
     (age > SETTLED).then(|| (found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
@@ -156,11 +155,12 @@ fn watch(top: &Path, allowed: &Allowed, over: &AtomicBool) -> u64 {
                     continue;
                 }
                 // It may be replaced, but not taken away.
-                let mut file = File::open(&path).unwrap();
-                let settled = settled(&file);
-                if settled.is_some() && seen.get(&path) == settled.as_ref() {
+                let now = settled(&fs::metadata(&path).unwrap());
+                if now.is_some() && seen.get(&path) == now.as_ref() {
                     continue;
                 }
+                let mut file = File::open(&path).unwrap();
+                let settled = settled(&file.metadata().unwrap());
                 let mut bytes = Vec::new();
                 file.read_to_end(&mut bytes).unwrap();
                 let name = path.strip_prefix(top).unwrap().as_os_str();
