@@ -48,10 +48,10 @@ pub struct Timing {
     // A source.
     /// How long a sink may take no byte.
     pub source_stall: Duration,
-    /// How long a sink may say nothing on a stream whose death no kernel finds out: one that
-    /// another program carries. While it says something on other streams.
+    /// How long a sink may say nothing on a stream that another program carries, while it says
+    /// something on other streams. No kernel finds out that such a stream is dead.
     pub mute: Duration,
-    /// The same when it says nothing on other streams either.
+    /// The same when the sink says nothing on other streams either.
     pub lonely_mute: Duration,
     /// How long an answer may take before the sink is told to wait, and how often it is told.
     pub wait: Duration,

@@ -61,17 +61,17 @@ pub(super) enum Answer {
 }
 
 impl Child {
-    /// Starts the program with these words. `tie` gets the end of its socket that is there. Returns
+    /// Starts the program with these words. `watch` gets the child's end of its socket. Returns
     /// the end that is here.
     pub(super) fn start(
         supervisor: &Supervisor,
         words: &[OsString],
         place: Place,
         lines: &Arc<Lines>,
-        tie: impl FnOnce(&UnixStream) -> io::Result<()>,
+        watch: impl FnOnce(&UnixStream) -> io::Result<()>,
     ) -> io::Result<(Child, UnixStream)> {
         let (here, there) = UnixStream::pair()?;
-        tie(&there)?;
+        watch(&there)?;
         let [program, arguments @ ..] = words else {
             return Err(io::ErrorKind::InvalidInput.into());
         };

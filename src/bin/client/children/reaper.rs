@@ -6,8 +6,8 @@
 use super::child::Child;
 use super::lines::Lines;
 use ropewalk::app::supervise::{Place, Supervisor};
+use ropewalk::sys::peer_watch::PeerWatch;
 use ropewalk::sys::sync::lock;
-use ropewalk::sys::tether::Tethers;
 use ropewalk::sys::{poll, thread};
 use signal_hook::consts::{SIGKILL, SIGTERM};
 use std::ffi::OsString;
@@ -30,8 +30,8 @@ pub(super) struct Reaper {
 
 struct Shared {
     supervisor: Arc<Supervisor>,
-    /// Word of children whose connection is closed here.
-    tethers: Tethers,
+    /// Says which children have a connection that is closed here.
+    watch: PeerWatch,
     /// How long such a child may take to end by itself, and then after SIGTERM.
     hang_up: Duration,
     all: Mutex<All>,
@@ -61,8 +61,8 @@ impl Reaper {
     /// The system has no room for it.
     pub(super) fn start(supervisor: &Arc<Supervisor>, hang_up: Duration) -> io::Result<Reaper> {
         let (bell, ring) = UnixStream::pair()?;
-        let (supervisor, tethers) = (supervisor.clone(), Tethers::new()?);
-        let shared = Arc::new(Shared { supervisor, tethers, hang_up, all: Mutex::default() });
+        let (supervisor, watch) = (supervisor.clone(), PeerWatch::new()?);
+        let shared = Arc::new(Shared { supervisor, watch, hang_up, all: Mutex::default() });
         let own = shared.clone();
         thread::spawn("reaper", move || own.run(&ring))?;
         Ok(Reaper { shared, bell })
@@ -75,14 +75,14 @@ impl Reaper {
         place: Place,
         lines: &Arc<Lines>,
     ) -> io::Result<(Arc<Child>, UnixStream)> {
-        let Shared { supervisor, tethers, all, .. } = &*self.shared;
+        let Shared { supervisor, watch, all, .. } = &*self.shared;
         let number = {
             let mut all = lock(all);
             all.last += 1;
             all.last
         };
-        let tie = |socket: &UnixStream| tethers.tie(socket.as_fd(), number);
-        let (child, socket) = Child::start(supervisor, words, place, lines, tie)?;
+        let add = |socket: &UnixStream| watch.add(socket.as_fd(), number);
+        let (child, socket) = Child::start(supervisor, words, place, lines, add)?;
         let child = Arc::new(child);
         let mut all = lock(all);
         all.running.retain(|(_, child)| !child.is_known_to_have_ended());
@@ -126,10 +126,10 @@ impl Shared {
         loop {
             let next = closed.iter().map(|closed| closed.at).min();
             let limit = next.map(|at| at.saturating_duration_since(Instant::now()));
-            let ready = poll::readable(&[self.tethers.as_fd(), ring.as_fd()], limit);
+            let ready = poll::readable(&[self.watch.as_fd(), ring.as_fd()], limit);
             // After an error, children stay until the end of all.
             let Ok([_, false]) = ready.as_deref() else { return };
-            let Ok(numbers) = self.tethers.cut() else { return };
+            let Ok(numbers) = self.watch.ended() else { return };
             closed.extend(numbers.into_iter().filter_map(|number| self.closed(number)));
             closed.retain_mut(|closed| self.go_on(closed));
         }
