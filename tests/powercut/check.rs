@@ -1,9 +1,10 @@
 //! Lays a state into a folder, and checks it with the programs' own code: which of its bytes count
 //! as there, and whether that is right.
 
-use crate::disk::{Content, Dress, Kind, SECTOR};
+use crate::disk::{Content, Dress, Kind};
 use crate::history::History;
 use crate::promise::{OUT, Promise, joined};
+use crate::sectors::SECTOR;
 use crate::states::State;
 use ropewalk::codec::journal::JournalHeader;
 use ropewalk::sys::dir::Dir;
@@ -98,7 +99,7 @@ fn lay_file(content: &Content, path: &Path) {
     let mut run = Vec::new();
     while let Some((number, sector)) = sectors.next() {
         run.extend_from_slice(sector.as_slice());
-        if sectors.peek().is_some_and(|(next, _)| **next == number + 1) {
+        if sectors.peek().is_some_and(|(next, _)| *next == number + 1) {
             continue;
         }
         let end = (number + 1) * SECTOR;

@@ -1,6 +1,7 @@
 //! What is in a folder, as the programs see it: the sectors and sizes of files, names, modes and
 //! mtimes, and the calls that change them.
 
+use crate::sectors::{SECTOR, Sector, Sectors};
 use ropewalk::hash::crc32c::crc32c;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,24 +9,18 @@ use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The unit that a disk writes whole or not at all, in bytes.
-pub(crate) const SECTOR: u64 = 512;
-
-/// The bytes of one sector.
-pub(crate) type Sector = Arc<[u8; SECTOR as usize]>;
-
 /// The content of one file. A missing sector stores nothing and reads as zeros.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) size: u64,
-    pub(crate) sectors: BTreeMap<u64, Sector>,
+    pub(crate) sectors: Sectors,
 }
 
 /// The hash of each sector is its CRC32C: states are many, and most of their bytes are sectors.
 impl Hash for Content {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.size.hash(state);
-        for (number, sector) in &self.sectors {
+        for (number, sector) in self.sectors.iter() {
             (number, crc32c(sector.as_slice())).hash(state);
         }
     }
@@ -179,18 +174,21 @@ impl Content {
             let (from, to) = (at.max(range.start), (at + SECTOR).min(range.end));
             // Bytes behind the end of the file count as zeros.
             if bytes.is_none() && from == at && (to == at + SECTOR || to >= self.size) {
-                self.sectors.remove(&number);
+                self.sectors.set(number, None);
                 continue;
             }
-            if bytes.is_none() && !self.sectors.contains_key(&number) {
+            if bytes.is_none() && self.sectors.get(number).is_none() {
                 continue;
             }
             if let Some(written) = written.filter(|_| to - from == SECTOR) {
                 let whole = &written.sectors[(number - first_whole) as usize];
-                self.sectors.insert(number, whole.clone());
+                self.sectors.set(number, Some(whole.clone()));
                 continue;
             }
-            let sector = self.sectors.entry(number).or_insert_with(|| Arc::new([0; 512]));
+            if self.sectors.get(number).is_none() {
+                self.sectors.set(number, Some(Arc::new([0; SECTOR as usize])));
+            }
+            let sector = self.sectors.get_mut(number).unwrap();
             let changed = &mut Arc::make_mut(sector)[(from - at) as usize..(to - at) as usize];
             match bytes {
                 Some(bytes) => {
@@ -245,8 +243,8 @@ fn a_file_reads_as_it_was_written() {
 fn a_hole_stores_nothing_and_frees_only_whole_sectors() {
     let mut content = Content::of(&[1; 2048]);
     content.apply(&Change::Punch(512..1100));
-    assert_eq!(content.sectors.keys().copied().collect::<Vec<_>>(), [0, 2, 3]);
+    assert_eq!(content.sectors.iter().map(|(number, _)| number).collect::<Vec<_>>(), [0, 2, 3]);
     assert_eq!(content.read(1000..1102), [vec![0; 100], vec![1; 2]].concat());
     content.apply(&Change::Reserve(4096));
-    assert_eq!((content.size, content.sectors.len()), (4096, 3));
+    assert_eq!((content.size, content.sectors.count()), (4096, 3));
 }

@@ -65,9 +65,10 @@ impl Explorer<'_> {
         let mut seen = HashSet::new();
         let mut found = Vec::new();
         let mut large = Vec::new();
+        let mut cuts = history.cuts();
         for length in self.from..=history.steps.len() {
             self.within_boot(&expected, length);
-            let (cut, promise) = (history.cut(length), history.promise(length));
+            let (cut, promise) = (cuts.at(length), history.promise(length));
             match cut.count().filter(|count| *count <= self.all) {
                 None => large.push(length),
                 Some(count) => {
@@ -86,9 +87,12 @@ impl Explorer<'_> {
         assert!(large.is_empty() || self.all < u64::MAX, "too many states");
         // A random choice often finds the same state again.
         let tries = setting("POWERCUT_STATES", 250) as usize;
-        for _ in 0..if large.is_empty() { 0 } else { tries.div_ceil(OF_A_CUT) } {
-            let length = large[random.below(large.len())];
-            let (cut, promise) = (history.cut(length), history.promise(length));
+        let count = if large.is_empty() { 0 } else { tries.div_ceil(OF_A_CUT) };
+        let mut lengths: Vec<usize> =
+            (0..count).map(|_| large[random.below(large.len())]).collect();
+        lengths.sort_unstable();
+        for length in lengths {
+            let (cut, promise) = (cuts.at(length), history.promise(length));
             for _ in 0..OF_A_CUT {
                 let state = cut.by_chance(&mut random);
                 self.try_state(&expected, (length, &promise), &state, &mut seen, &mut figures);
@@ -200,7 +204,7 @@ impl Explorer<'_> {
             .iter()
             .map(|(name, file)| {
                 let content = &state.files[*file];
-                format!("{name}: {} bytes, {} sectors", content.size, content.sectors.len())
+                format!("{name}: {} bytes, {} sectors", content.size, content.sectors.count())
             })
             .collect();
         let (test, seed) = (self.test, self.seed);

@@ -160,6 +160,23 @@ fn a_sync_of_a_folder_covers_its_own_names_only() {
 }
 
 #[test]
+fn a_cut_that_follows_another_one_is_the_same_as_one_made_from_the_start() {
+    let mut steps = vec![write(0, b'a', 1500), Step::Change(0, Change::Reserve(4096))];
+    steps.extend(sync(Synced::Data(0)));
+    steps.push(Step::Name(Naming::Add("g".into(), 0)));
+    steps.extend([write(512, b'b', 1024), Step::Change(0, Change::Size(700))]);
+    steps.extend(sync(Synced::Folder(String::new())));
+    steps.push(Step::Dress(0, Dress { mode: Some(0o640), mtime: None }));
+    steps.extend(sync(Synced::All));
+    steps.push(write(100, b'c', 900));
+    let history = history(steps);
+    let mut cuts = history.cuts();
+    for length in (0..=history.steps.len()).chain([3, 9]) {
+        assert_eq!(*cuts.at(length), history.cut(length), "{length}");
+    }
+}
+
+#[test]
 fn only_a_sync_of_more_than_the_bytes_covers_an_mtime() {
     let dress = Dress { mode: None, mtime: Some((5, 6)) };
     for (what, expected) in

@@ -1,7 +1,8 @@
 //! What one or several runs did to a folder, call by call. If the power is cut after any call, this
 //! says which changes are certainly on the disk.
 
-use crate::disk::{Change, Content, Dress, Kind, Names, Naming, Sector};
+use crate::disk::{Change, Content, Dress, Kind, Names, Naming};
+use crate::sectors::Sector;
 use crate::states::State;
 use std::collections::BTreeMap;
 
@@ -55,7 +56,7 @@ pub(crate) struct History {
 }
 
 /// A file when the power is cut.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pending {
     /// The content that is certainly on the disk, unless a later change has replaced it.
     pub(crate) base: Content,
@@ -73,7 +74,7 @@ pub(crate) struct Pending {
 }
 
 /// The folder when the power is cut.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cut {
     pub(crate) files: Vec<Pending>,
     pub(crate) names: Names,
@@ -84,8 +85,19 @@ pub(crate) struct Cut {
     pub(crate) dressings: Vec<(usize, Dress)>,
 }
 
+/// The cuts of a history. A longer one is made of the last one, unless a sync has ended between.
+pub(crate) struct Cuts<'a> {
+    history: &'a History,
+    covered: Covered,
+    length: usize,
+    cut: Cut,
+    /// What the programs see of each file with changes that may be on the disk or not.
+    seen: Vec<Option<Content>>,
+}
+
 /// Where the last sync began of each file's bytes, of its mode and mtime, of each folder's names,
 /// and of everything.
+#[derive(PartialEq, Eq)]
 struct Covered {
     files: Vec<usize>,
     dress: Vec<usize>,
@@ -104,9 +116,9 @@ impl Pending {
     fn apply(&mut self, now: &mut Content, change: &Change) {
         let size = now.size;
         for sector in now.apply(change) {
-            let value = now.sectors.get(&sector).cloned();
+            let value = now.sectors.get(sector).cloned();
             let versions = self.sectors.entry(sector).or_default();
-            let last = versions.last().map_or(self.base.sectors.get(&sector), |(_, v)| v.as_ref());
+            let last = versions.last().map_or(self.base.sectors.get(sector), |(_, v)| v.as_ref());
             if last != value.as_ref() {
                 versions.push((self.changes, value));
             }
@@ -121,6 +133,57 @@ impl Pending {
             self.sizes.push((self.changes, now.size));
         }
         self.changes += 1;
+    }
+}
+
+impl<'a> Cuts<'a> {
+    fn new(history: &'a History, covered: Covered) -> Cuts<'a> {
+        let base = |file: &File| Pending { base: file.content.clone(), ..Pending::default() };
+        let cut = Cut {
+            files: history.files.iter().map(base).collect(),
+            names: history.names.clone(),
+            dress: history.files.iter().map(|file| file.dress).collect(),
+            ..Cut::default()
+        };
+        let seen = vec![None; history.files.len()];
+        Cuts { history, covered, length: 0, cut, seen }
+    }
+
+    /// The cut after `length` steps.
+    pub(crate) fn at(&mut self, length: usize) -> &Cut {
+        let covered = self.history.synced(length);
+        if length < self.length || covered != self.covered {
+            *self = Cuts::new(self.history, covered);
+        }
+        for at in self.length..length {
+            self.apply(at);
+        }
+        self.length = length;
+        &self.cut
+    }
+
+    /// Applies step `at`.
+    fn apply(&mut self, at: usize) {
+        let (covered, cut) = (&self.covered, &mut self.cut);
+        match &self.history.steps[at] {
+            Step::Change(file, change) if at < covered.files[*file] => {
+                cut.files[*file].base.apply(change);
+            }
+            Step::Change(file, change) => {
+                let pending = &mut cut.files[*file];
+                let seen = self.seen[*file].get_or_insert_with(|| pending.base.clone());
+                pending.apply(seen, change);
+            }
+            Step::Name(naming) if covered.names(naming.folder(), at) => {
+                naming.apply(&mut cut.names);
+            }
+            Step::Name(naming) => cut.namings.push(naming.clone()),
+            Step::Dress(file, dress) if at < covered.all.max(covered.dress[*file]) => {
+                cut.dress[*file].change(*dress);
+            }
+            Step::Dress(file, dress) => cut.dressings.push((*file, *dress)),
+            Step::SyncBegins(..) | Step::SyncEnds(..) | Step::Begins(_) | Step::Ends(_) => {}
+        }
     }
 }
 
@@ -159,41 +222,14 @@ impl History {
 
     /// What may be on the disk if the power is cut after `length` steps.
     pub(crate) fn cut(&self, length: usize) -> Cut {
-        let covered = self.synced(length);
-        let mut now: Vec<Content> = self.files.iter().map(|file| file.content.clone()).collect();
-        let mut cut = Cut { names: self.names.clone(), ..Cut::default() };
-        cut.dress = self.files.iter().map(|file| file.dress).collect();
-        cut.files.resize_with(now.len(), Pending::default);
-        let mut settled = vec![false; now.len()];
-        for (at, step) in self.steps[..length].iter().enumerate() {
-            match step {
-                Step::Change(file, change) if at < covered.files[*file] => {
-                    now[*file].apply(change);
-                }
-                Step::Change(file, change) => {
-                    let pending = &mut cut.files[*file];
-                    if !std::mem::replace(&mut settled[*file], true) {
-                        pending.base = now[*file].clone();
-                    }
-                    pending.apply(&mut now[*file], change);
-                }
-                Step::Name(naming) if covered.names(naming.folder(), at) => {
-                    naming.apply(&mut cut.names);
-                }
-                Step::Name(naming) => cut.namings.push(naming.clone()),
-                Step::Dress(file, dress) if at < covered.all.max(covered.dress[*file]) => {
-                    cut.dress[*file].change(*dress);
-                }
-                Step::Dress(file, dress) => cut.dressings.push((*file, *dress)),
-                _ => {}
-            }
-        }
-        for ((pending, settled), now) in cut.files.iter_mut().zip(settled).zip(now) {
-            if !settled {
-                pending.base = now;
-            }
-        }
-        cut
+        let mut cuts = self.cuts();
+        cuts.at(length);
+        cuts.cut
+    }
+
+    /// The same for one length after the other.
+    pub(crate) fn cuts(&self) -> Cuts<'_> {
+        Cuts::new(self, self.synced(0))
     }
 
     /// The names and files that the programs see after `length` steps.

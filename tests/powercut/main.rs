@@ -23,6 +23,7 @@ mod histories;
 mod history;
 mod promise;
 mod recorder;
+mod sectors;
 mod states;
 #[allow(dead_code)]
 #[path = "../../src/common/testing.rs"]

@@ -1,7 +1,8 @@
 //! Runs a program under recorder.c, and reads what it and its workers did to a folder.
 
-use crate::disk::{Change, Content, Dress, Kind, Naming, SECTOR};
+use crate::disk::{Change, Content, Dress, Kind, Naming};
 use crate::history::{File, History, Step, Synced};
+use crate::sectors::SECTOR;
 use crate::support::harness::{Outcome, run};
 use ropewalk::sys::file::extents;
 use std::collections::BTreeMap;
@@ -246,7 +247,7 @@ fn read(file: &fs::File) -> Content {
         for (number, part) in (start / SECTOR..).zip(bytes.chunks(SECTOR as usize)) {
             let mut sector = [0; SECTOR as usize];
             sector[..part.len()].copy_from_slice(part);
-            content.sectors.insert(number, Arc::new(sector));
+            content.sectors.set(number, Some(Arc::new(sector)));
         }
     }
     content

@@ -1,7 +1,8 @@
 //! The states in which a disk can be after a power cut: all of them, or a random choice.
 
-use crate::disk::{Content, Dress, Names, SECTOR};
+use crate::disk::{Content, Dress, Names};
 use crate::history::{Cut, Pending};
+use crate::sectors::SECTOR;
 use crate::testing::Random;
 use std::sync::Arc;
 
@@ -32,8 +33,8 @@ impl Pending {
     /// what was there, or what a change made of it. If nothing was stored, it may hold what the
     /// disk held before.
     fn dice(&self) -> Vec<usize> {
-        let junk = |sector| usize::from(!self.base.sectors.contains_key(sector));
-        let sectors = self.sectors.iter().map(|(at, versions)| 1 + versions.len() + junk(at));
+        let junk = |sector| usize::from(self.base.sectors.get(sector).is_none());
+        let sectors = self.sectors.iter().map(|(at, versions)| 1 + versions.len() + junk(*at));
         std::iter::once(1 + self.sizes.len()).chain(sectors).collect()
     }
 
@@ -64,12 +65,9 @@ impl Pending {
                     |(_, value)| value.clone(),
                 ),
             };
-            match chosen {
-                Some(sector) => drop(content.sectors.insert(*at, sector)),
-                None => drop(content.sectors.remove(at)),
-            }
+            content.sectors.set(*at, chosen);
         }
-        content.sectors.split_off(&end);
+        content.sectors.truncate(end);
         (content, is_dirty)
     }
 

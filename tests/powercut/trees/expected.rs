@@ -288,7 +288,7 @@ impl<'a> Expected<'a> {
         let line = |(path, file): (&&str, &usize)| {
             let Content { size, sectors } = &state.files[*file];
             let dress = state.dress.get(*file);
-            format!("{path}: {file}, {size} bytes, {} sectors, {dress:?}\n", sectors.len())
+            format!("{path}: {file}, {size} bytes, {} sectors, {dress:?}\n", sectors.count())
         };
         self.reachable(state).iter().map(line).collect()
     }

@@ -41,9 +41,13 @@ impl Explorer<'_> {
         let mut random = Random::from_seed(self.seed);
         let mut found = Vec::new();
         let (mut tried, mut with_journal) = (0, 0);
-        for _ in 0..setting("POWERCUT_STATES", 250).div_ceil(OF_A_CUT as u64) {
-            let length = random.below(history.steps.len() + 1);
-            let (cut, promise) = (history.cut(length), expected.promise(length));
+        let count = setting("POWERCUT_STATES", 250).div_ceil(OF_A_CUT as u64);
+        let mut lengths: Vec<usize> =
+            (0..count).map(|_| random.below(history.steps.len() + 1)).collect();
+        lengths.sort_unstable();
+        let mut cuts = history.cuts();
+        for length in lengths {
+            let (cut, promise) = (cuts.at(length), expected.promise(length));
             for _ in 0..OF_A_CUT {
                 // Without syncs, all depends on the order in which a file system writes.
                 let state = match history.has_unsynced_run() {
