@@ -71,7 +71,7 @@ fn one_login_is_enough_for_a_push_and_its_last_word() {
         let through = Through::new("through-push-one", SIZE);
         let outcome = pushes(&through, through.pusher(&through.counted(body), 1, "file"));
         assert!(outcome.out.contains("md5 ok"), "{outcome:?}");
-        assert_eq!(through.count(), 1);
+        assert_eq!(through.count(), 1, "{outcome:?}");
     }
 }
 

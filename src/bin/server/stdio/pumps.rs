@@ -108,8 +108,13 @@ impl Standard {
             // an error, the socket may still have an answer.
             let both = ended.is_ok();
             let _ = socket.shutdown(if both { Shutdown::Both } else { Shutdown::Write });
-            let (Err(error), Some(sequel)) = (ended, sequel) else { return Ok(()) };
-            let Some(beginning) = sequel.beginning() else { return Err(error) };
+            if both {
+                return Ok(());
+            }
+            let Some((sequel, beginning)) = sequel.and_then(|next| Some((next, next.beginning()?)))
+            else {
+                return self.discard();
+            };
             let rest = self.find(&beginning, std::mem::take(&mut left))?;
             socket = Arc::new(sequel.begin()?);
             pump::write_all(socket.as_fd(), &rest, silence)?;
@@ -137,6 +142,13 @@ impl Standard {
             pump::write_all(self.output.as_fd(), &Header::Wait.encode(), Some(self.silence))?;
             socket = other;
         }
+    }
+
+    /// Reads standard input until its end, or until it is silent for too long.
+    fn discard(&self) -> io::Result<()> {
+        let mut piece = vec![0; PIECE];
+        while pump::read_by(self.input.as_fd(), &mut piece, Instant::now() + self.silence)? > 0 {}
+        Ok(())
     }
 
     /// Reads standard input until `beginning` has come, of which `bytes` may have a part, within the
@@ -203,6 +215,19 @@ mod tests {
         client.read_exact(&mut [0; 4]).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(session.read(&mut [0]).unwrap(), 0);
+        assert_eq!((&pumps.ended).read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_socket_that_takes_nothing_any_more_still_says_its_last_word() {
+        let (mut client, mut session, pumps) = start(Duration::from_secs(1000), None);
+        session.shutdown(Shutdown::Read).unwrap();
+        // All of this is taken only if it is read and thrown away.
+        client.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.write_all(&[0; 4 << 20]).unwrap();
+        session.write_all(b"over").unwrap();
+        client.read_exact(&mut [0; 4]).unwrap();
+        drop(session);
         assert_eq!((&pumps.ended).read(&mut [0]).unwrap(), 0);
     }
 

@@ -97,14 +97,23 @@ impl OpenStreams {
 
     /// Sends `last` on each greeted stream, and ends every stream, now and later.
     pub fn end(&self, last: Option<Request<'static>>) {
+        self.end_within(last, LAST_REQUEST_TIME);
+    }
+
+    fn end_within(&self, last: Option<Request<'static>>, limit: Duration) {
         let streams: Vec<(Arc<Stream>, bool)> = {
             let mut state = lock(&self.state);
             state.over = true;
             state.streams.iter().map(|open| (open.stream.clone(), open.greeted)).collect()
         };
         for (stream, greeted) in &streams {
+            // What carries the stream may be used again behind `last`. What the peer sends there
+            // must not go into a socket that nobody reads any more: it gets an error instead.
+            if !stream.is_tcp() {
+                stream.shut(Shutdown::Read);
+            }
             if let Some(request) = last.filter(|_| *greeted) {
-                let _ = stream.set_write_timeout(Some(LAST_REQUEST_TIME));
+                let _ = stream.set_write_timeout(Some(limit));
                 let _ = stream.write_all(&request.encode());
             }
             stream.shut(Shutdown::Both);
@@ -116,6 +125,11 @@ impl OpenStreams {
 mod tests {
     use super::*;
     use crate::codec::wire::REQUEST_SIZE;
+    use std::io::ErrorKind;
+    use std::thread;
+
+    /// Long enough for everything that happens.
+    const LIMIT: Duration = Duration::from_secs(30);
 
     fn pair() -> (Arc<Stream>, Stream) {
         let (here, there) = Stream::pair().unwrap();
@@ -135,6 +149,30 @@ mod tests {
         assert_eq!(strange.read(&mut bytes).unwrap(), 0);
         assert!(!open.add(2, &one));
         assert_eq!(open.join(&one), None);
+    }
+
+    #[test]
+    fn a_carried_stream_takes_nothing_any_more_before_it_says_that_it_ends() {
+        let (open, (one, its_peer)) = (OpenStreams::default(), pair());
+        open.add(0, &one);
+        open.greeted(0);
+        // Both directions are full, so both sides wait.
+        for (from, to) in [(&*one, &its_peer), (&its_peer, &*one)] {
+            from.set_write_timeout(Some(Duration::from_millis(1))).unwrap();
+            while from.write_all(&[0; 4096]).is_ok() {}
+            from.set_write_timeout(Some(LIMIT)).unwrap();
+            to.set_read_timeout(Some(LIMIT)).unwrap();
+        }
+        let mut bytes = Vec::new();
+        thread::scope(|scope| {
+            scope.spawn(|| open.end_within(Some(Request::Finished), LIMIT));
+            assert_eq!(its_peer.write_all(&[0]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+            let mut piece = [0; 4096];
+            while let Ok(count @ 1..) = its_peer.read(&mut piece) {
+                bytes.extend_from_slice(&piece[..count]);
+            }
+        });
+        assert!(bytes.ends_with(&Request::Finished.encode()));
     }
 
     #[test]
