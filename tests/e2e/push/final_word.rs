@@ -79,6 +79,23 @@ fn a_client_that_has_gone_before_it_said_its_md5_holds_no_name() {
 }
 
 #[test]
+fn a_client_that_goes_while_another_one_waits_for_its_name_gives_it_free() {
+    let inbox = Inbox::open("push-word-goes", &[]);
+    let body = EMPTY.replace("none", "md5");
+    let offer = post(&inbox.server, &body);
+    let token = offer.member("session");
+    let ask = |wait: u32| format!("{{\"outcome\":\"{token}\",\"wait_s\":{wait}}}");
+    let asks = begin(&inbox.server, &ask(30));
+    let mut waits = begin(&inbox.server, &body);
+    // What is answered now was asked behind the other two.
+    for _ in 0..100 {
+        assert_eq!(post(&inbox.server, &ask(0)).status, 200);
+    }
+    drop(asks);
+    assert_eq!(waits.receive().status, 200);
+}
+
+#[test]
 fn a_client_whose_connection_is_cut_comes_back_for_the_word() {
     let mut inbox = Inbox::open("push-word-cut", &[]);
     inbox.scratch.write("file", &content(3 << 20));

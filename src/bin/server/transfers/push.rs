@@ -181,9 +181,10 @@ impl Transfers {
             Ends::Always => (None, Duration::ZERO),
             Ends::WithoutClient => (Some(Patience { without_stream: GONE, at_all: SILENT }), GONE),
         };
-        self.outcomes.give_way(token, Some(silence));
         let until = Instant::now() + END_LIMIT;
         loop {
+            // Each time, since the client may go meanwhile.
+            self.outcomes.give_way(token, Some(silence));
             self.table.end_session(token, patience, Instant::now());
             if self.outcomes.wait_for_end(token, LOOK) {
                 return true;
