@@ -25,14 +25,16 @@ beside() {
     running="$running $!"
 }
 
-beside models $tests --test powercut --test simulation
+# More threads than processors: these tests wait for programs and disks, too.
+beside models env RUST_TEST_THREADS="${RUST_TEST_THREADS:-6}" $tests --test powercut --test simulation
 # Cargo takes a pattern for the names of tests: these are for all but `e2e` and the models.
 beside others sh -eu -c "$tests --lib --bins --test '[!eps]*' --test 'pa*' --test 'e[!2]*'; $tests --doc"
-# The scripts compile and compress. They leave the processor to tests that look at the clock.
-beside scripts nice sh -eu -c 'for script in scripts/test/*.sh; do echo "$script"; sh "$script"; done'
+run='for script do echo "$script"; sh "$script"; done'
+beside packages sh -eu -c "$run" sh scripts/test/d*.sh
+beside scripts sh -eu -c "$run" sh scripts/test/[!d]*.sh
 status=0
-RUST_TEST_THREADS=${RUST_TEST_THREADS:-16} $tests --test e2e || status=$?
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-18} $tests --test e2e || status=$?
 for pid in $running; do wait "$pid" || status=$?; done
 running=
-cat "$folder/models" "$folder/others" "$folder/scripts"
+cat "$folder/models" "$folder/others" "$folder/packages" "$folder/scripts"
 exit "$status"

@@ -20,6 +20,10 @@ use std::time::{Duration, Instant};
 /// may need much of it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
+/// Between two looks of [`wait_until`], at least and at most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
 /// The variable with the test's folder, in the environment of the test's programs and their
 /// children. By it a test finds all of them again.
 pub(crate) const MARK: &str = "ROPEWALK_TEST_FOLDER";
@@ -445,13 +449,15 @@ pub(crate) fn assert_same(got: &[u8], expected: &[u8], what: &str) {
 /// Waits for a state that sends no event: looks every 2 ms.
 #[track_caller]
 pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
+    let begun = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "never came: {what}");
-        std::thread::sleep(Duration::from_millis(2));
+        let elapsed = begun.elapsed();
+        assert!(elapsed < LIMIT, "never came: {what}");
+        // A look may go through all processes: what takes longer is looked at less often.
+        std::thread::sleep((elapsed / 16).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     }
 }
 
