@@ -46,6 +46,7 @@
 pub mod entries;
 
 mod claiming;
+mod speed;
 mod state;
 
 #[cfg(test)]

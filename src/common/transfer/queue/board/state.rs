@@ -6,6 +6,7 @@
 use super::entries::{
     Beyond, Fate, File, FileId, Folder, FolderId, Found, Kind, MAX_DEPTH, PageEnd, What,
 };
+use super::speed::Speed;
 use super::{Finished, Landing, Limits, MAX_CHANGES, Progress, Taken};
 use crate::transfer::queue::{End, Queue, StreamId};
 use std::cmp::Reverse;
@@ -49,6 +50,8 @@ pub(super) struct State<M> {
     pub(super) large: BTreeSet<(Reverse<u16>, FileId)>,
     /// Those in [`At::Opening`] and [`At::Open`].
     pub(super) open: Vec<FileId>,
+    /// How fast parts of those in [`At::Open`] are claimed.
+    pub(super) speed: Speed,
     /// How many are in [`At::Owed`] and [`At::Taken`].
     pub(super) asked_files: usize,
     /// Those in [`At::Landing`] until the lander takes them, with their bytes.
@@ -198,6 +201,7 @@ impl<M> State<M> {
             small: BTreeSet::new(),
             large: BTreeSet::new(),
             open: Vec::new(),
+            speed: Speed::default(),
             asked_files: 0,
             landing: Vec::new(),
             landing_bytes: 0,

@@ -323,6 +323,24 @@ fn a_large_file_is_opened_fetched_in_parts_and_completed_once() {
 }
 
 #[test]
+fn streams_take_one_large_file_after_the_other_and_different_ones_at_high_speed() {
+    let parts = |pause: Duration| {
+        let board = listed(&["a=1000", "b=1000"]);
+        let (begun, part) = (Instant::now(), 10 << 20);
+        for id in [0, 1].map(|stream| opening(&board, stream)) {
+            let queue = Queue::new(part * 100, part as u32, &Default::default());
+            board.opened(id, Arc::new(queue));
+        }
+        let one = Ask { requests: 1, ..ask() };
+        let claim = |turn: u32| short(&work(board.claim_at(1, &one, begun + pause * turn))[0]);
+        // "part a 0..10485760"
+        (0..10).map(|turn| claim(turn).remove(5)).collect::<String>()
+    };
+    assert_eq!(parts(Duration::from_millis(60)), "aaaaaaaaaa");
+    assert_eq!(parts(Duration::from_millis(10)), "aaabbbbbbb");
+}
+
+#[test]
 fn a_broken_stream_gives_back_parts_and_what_it_opens() {
     let board = listed(&["a=1000", "b=1000"]);
     let a = opening(&board, 0);
