@@ -20,9 +20,8 @@ use std::time::{Duration, Instant};
 /// may need much of it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
-/// Between two looks of [`wait_until`], at least and at most.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks of [`wait_until`]: some of what tests wait for passes soon.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The variable with the test's folder, in the environment of the test's programs and their
 /// children. By it a test finds all of them again.
@@ -454,10 +453,8 @@ pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
         if let Some(found) = look() {
             return found;
         }
-        let elapsed = begun.elapsed();
-        assert!(elapsed < LIMIT, "never came: {what}");
-        // A look may go through all processes: what takes longer is looked at less often.
-        std::thread::sleep((elapsed / 16).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+        assert!(begun.elapsed() < LIMIT, "never came: {what}");
+        std::thread::sleep(PAUSE);
     }
 }
 
