@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 /// So many bytes begin a sync.
 const ENOUGH: u64 = 256 << 20;
 
-/// A group waits this many times as long as the last sync took: so the disk has nine tenths of
-/// its time for writing.
-const SYNC_SHARE: u32 = 10;
+/// A group waits this many times as long as the last landing took, which is its sync and its
+/// renames: so the disk has nine tenths of its time for writing.
+const LANDING_SHARE: u32 = 10;
 
 /// Puts in place what is complete until the board ends, also when it ends early.
 pub(super) fn run(sink: &TreeSink) {
@@ -51,7 +51,7 @@ pub(super) fn run(sink: &TreeSink) {
 
 /// How long a group is collected after a landing that took this long.
 fn pause(took: Duration, timing: &Timing) -> Duration {
-    took.saturating_mul(SYNC_SHARE).max(timing.soonest_landing).min(timing.latest_landing)
+    took.saturating_mul(LANDING_SHARE).max(timing.soonest_landing).min(timing.latest_landing)
 }
 
 /// Lands one group.
