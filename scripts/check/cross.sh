@@ -22,7 +22,8 @@ tests=${TESTS:-"transfer::files:: transfer::verify:: transfer::holes:: transfer:
     transfer::one_port:: transfer::outputs:: transfer::piped resume:: faults::network::
     faults::changes:: faults::disks::a_disk_that_fills_up faults::disks::a_classic_fetch_joins
     faults::disks::a_limit_of faults::disks::a_disk_without_enough http::requests:: security::root::
-    security::passwords:: packages::old_kernel::"}
+    security::passwords:: packages::old_kernel:: trees::entries:: trees::options:: trees::deletes::
+    trees::changes:: trees::disks:: push::files:: push::folders::"}
 
 # emulator TRIPLE: qemu's name for the machine, or nothing if the machine needs no emulation.
 emulator() {
