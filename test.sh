@@ -30,6 +30,7 @@ beside models env RUST_TEST_THREADS="${RUST_TEST_THREADS:-6}" $tests --test powe
 # Cargo takes a pattern for the names of tests: these are for all but `e2e` and the models.
 beside others sh -eu -c "$tests --lib --bins --test '[!eps]*' --test 'pa*' --test 'e[!2]*'; $tests --doc"
 run='for script do echo "$script"; sh "$script"; done'
+# The scripts of packages compile, and take longest.
 beside packages sh -eu -c "$run" sh scripts/test/d*.sh
 beside scripts sh -eu -c "$run" sh scripts/test/[!d]*.sh
 status=0

@@ -20,9 +20,6 @@ use std::time::{Duration, Instant};
 /// may need much of it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
-/// Between two looks of [`wait_until`]: some of what tests wait for passes soon.
-const PAUSE: Duration = Duration::from_millis(2);
-
 /// The variable with the test's folder, in the environment of the test's programs and their
 /// children. By it a test finds all of them again.
 pub(crate) const MARK: &str = "ROPEWALK_TEST_FOLDER";
@@ -448,13 +445,13 @@ pub(crate) fn assert_same(got: &[u8], expected: &[u8], what: &str) {
 /// Waits for a state that sends no event: looks every 2 ms.
 #[track_caller]
 pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
+    let deadline = Instant::now() + LIMIT;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begun.elapsed() < LIMIT, "never came: {what}");
-        std::thread::sleep(PAUSE);
+        assert!(Instant::now() < deadline, "never came: {what}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -79,7 +79,7 @@ fn a_client_that_has_gone_before_it_said_its_md5_holds_no_name() {
 }
 
 #[test]
-fn a_client_that_goes_while_another_one_waits_for_its_name_gives_it_free() {
+fn a_client_that_goes_while_another_one_waits_for_its_name_frees_it() {
     let inbox = Inbox::open("push-word-goes", &[]);
     let body = EMPTY.replace("none", "md5");
     let offer = post(&inbox.server, &body);

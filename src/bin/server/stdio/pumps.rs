@@ -144,10 +144,11 @@ impl Standard {
         }
     }
 
-    /// Reads standard input until its end, or until it is silent for too long.
+    /// Reads standard input until its end, within the silence. So the socket has this time to say
+    /// its last word.
     fn discard(&self) -> io::Result<()> {
-        let mut piece = vec![0; PIECE];
-        while pump::read_by(self.input.as_fd(), &mut piece, Instant::now() + self.silence)? > 0 {}
+        let (mut piece, until) = (vec![0; PIECE], Instant::now() + self.silence);
+        while pump::read_by(self.input.as_fd(), &mut piece, until)? > 0 {}
         Ok(())
     }
 

@@ -113,7 +113,8 @@ impl<M> State<M> {
     }
 
     /// Ranges of the large files that are open, of one file after the other, as disks read and
-    /// write best. At high speed each stream begins with another file; for an idle stream also those that are late.
+    /// write best. At high speed each stream begins with another file. An idle stream also gets
+    /// ranges that are late.
     fn claim_parts(&mut self, batch: &mut Batch<M>, idle: bool) {
         let first = if self.speed.is_high() { batch.stream % self.open.len().max(1) } else { 0 };
         let (before, from) = self.open.split_at(first);

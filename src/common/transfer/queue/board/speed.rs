@@ -1,6 +1,5 @@
-//! How fast the parts of large files are claimed. Threads that write to one file wait for each
-//! other, which costs a tenth of the processors' time at high speed. So the streams take different
-//! files then.
+//! How fast the parts of large files are claimed. At high speed the streams take different files:
+//! threads that write to one file spin in the kernel, which costs 8 % of the processors' time.
 
 #![forbid(unsafe_code)]
 
