@@ -38,19 +38,26 @@ fn fetched(
     timing: Timing,
 ) -> (Mended, Duration, u64) {
     let world = World::new(&[Ok(content(3_000_000))]);
+    // On a busy machine no stream may be open for a while, or the last word of the sink may be
+    // lost: the source and its acceptor wait so long.
+    let timing = Timing { idle: LONG / 10, ..timing };
     let (token, opened) = (Token::random().unwrap(), weather.opened());
     let network = Network::new(weather, Random::from_seed(1));
     let (acceptor, way) = acceptor(false, timing);
     network.open(way);
     let dial = Box::new(NetworkDial(network.clone()));
     let dialler = Dialler::new(dial, session(token.bytes(), streams).token, streams, timing);
-    // On a busy machine the last word of the sink may be lost: then the source waits so long.
-    let source = world.source(throttle, Timing { idle: LONG / 10, ..timing });
+    let source = world.source(throttle, timing);
     let sink = sink(&world, world.kept(false), streams, Verify::Crc32c, timing);
     let begun = Instant::now();
     let done = thread::scope(|scope| {
         scope.spawn(|| source.accept(acceptor, &token, streams, |_| {}));
-        sink.dial(&dialler, |_| {}).unwrap()
+        let fail_on_loss = |report| {
+            if let Report::Lost { text } = report {
+                sink.fail(ropewalk::error::Error::protocol(text));
+            }
+        };
+        sink.dial(&dialler, fail_on_loss).unwrap()
     });
     let took = begun.elapsed();
     network.end();
