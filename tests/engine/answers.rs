@@ -4,7 +4,7 @@ use crate::content;
 use crate::fair::Faults;
 use crate::network::{Network, NetworkDial, Way};
 use crate::random::Random;
-use crate::world::{World, sink};
+use crate::world::{World, fail_on_loss, sink};
 use ropewalk::codec::message::report::{Mended, Report};
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::wire::{HELLO_SIZE, Header, LONGEST_REQUEST, PageEnd, RefusalCode, Request};
@@ -67,7 +67,7 @@ fn fetched(world: &World, store: Store, timing: Timing, answer: &Answer<'_>) -> 
                 scope.spawn(|| serve(stream, &world.bytes(), answer));
             }
         });
-        let done = sink.dial(&dialler, |_| {});
+        let done = sink.dial(&dialler, fail_on_loss(&sink));
         network.end();
         TcpStream::connect(address).unwrap().write_all(b"q").unwrap();
         done.unwrap()

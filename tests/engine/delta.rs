@@ -4,7 +4,7 @@ use crate::content;
 use crate::fair::Faults;
 use crate::network::{Fault, Network, NetworkDial};
 use crate::random::Random;
-use crate::world::{World, acceptor, sink};
+use crate::world::{World, acceptor, fail_on_loss, sink};
 use ropewalk::codec::message::report::Report;
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::hash::{Md5, hex};
@@ -41,7 +41,7 @@ fn moved(world: &World, store: Store, streams: u8, weather: Faults, verify: Veri
         (world.source(Throttle::default(), timing), sink(world, store, streams, verify, timing));
     let (reading, done) = thread::scope(|scope| {
         let sending = scope.spawn(|| source.accept(acceptor, &token, streams, |_| {}));
-        let done = sink.dial(&dialler, |_| {}).unwrap();
+        let done = sink.dial(&dialler, fail_on_loss(&sink)).unwrap();
         (sending.join().unwrap().unwrap(), done)
     });
     network.end();

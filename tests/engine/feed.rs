@@ -5,7 +5,7 @@ use crate::content;
 use crate::fair::Faults;
 use crate::network::{Fault, Network, NetworkDial};
 use crate::random::Random;
-use crate::world::{World, acceptor};
+use crate::world::{World, acceptor, fail_on_loss};
 use ropewalk::codec::message::report::Report;
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::error::{ExitCode, Result};
@@ -66,7 +66,7 @@ fn move_all(
     let sink = Sink::open_ended(wanted, timing);
     let (sent, received) = thread::scope(|scope| {
         scope.spawn(|| feed(writer));
-        let sending = scope.spawn(|| source.dial(&dialler, |_| {}));
+        let sending = scope.spawn(|| source.dial(&dialler, fail_on_loss(&source)));
         let received = sink.accept(acceptor, &token, |_| {});
         if received.is_err() {
             network.lose_session();

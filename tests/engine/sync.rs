@@ -162,7 +162,13 @@ impl Pair {
                     (sending, sink.dial(&dialler, hear))
                 }
                 false => {
-                    let sending = scope.spawn(|| source.dial(&dialler, |_| {}));
+                    let sending = scope.spawn(|| {
+                        source.dial(&dialler, |report| {
+                            if let Report::Lost { .. } = report {
+                                dialler.renew(&session);
+                            }
+                        })
+                    });
                     (sending, sink.accept(acceptor, &token, hear))
                 }
             };

@@ -5,7 +5,7 @@ use crate::content;
 use crate::fair::Faults;
 use crate::network::{Fault, Network, NetworkDial, session};
 use crate::random::Random;
-use crate::world::{World, acceptor, sink};
+use crate::world::{World, acceptor, fail_on_loss, sink};
 use ropewalk::codec::message::report::{Mended, Report};
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::wire::{HELLO_SIZE, REQUEST_SIZE, Request};
@@ -52,12 +52,7 @@ fn fetched(
     let begun = Instant::now();
     let done = thread::scope(|scope| {
         scope.spawn(|| source.accept(acceptor, &token, streams, |_| {}));
-        let fail_on_loss = |report| {
-            if let Report::Lost { text } = report {
-                sink.fail(ropewalk::error::Error::protocol(text));
-            }
-        };
-        sink.dial(&dialler, fail_on_loss).unwrap()
+        sink.dial(&dialler, fail_on_loss(&sink)).unwrap()
     });
     let took = begun.elapsed();
     network.end();
@@ -132,13 +127,7 @@ fn a_source_that_is_closed_waits_for_no_stream_s_share_of_the_rate() {
             };
             source.accept(acceptor, &token, 3, tell)
         });
-        let receiving = scope.spawn(|| {
-            sink.dial(&dialler, |report| {
-                if let Report::Lost { .. } = report {
-                    sink.fail(ropewalk::error::Error::protocol("lost"));
-                }
-            })
-        });
+        let receiving = scope.spawn(|| sink.dial(&dialler, fail_on_loss(&sink)));
         // The burst of the rate has gone when the first report comes. All streams wait then.
         moved.recv().unwrap();
         entrance.close();
@@ -180,11 +169,7 @@ fn a_sink_that_cannot_store_ends_its_idle_streams_too() {
     let sink = sink(&world, store, 3, Verify::Crc32c, timing);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let _ = source.dial(&dialler, |report| {
-                if let Report::Lost { .. } = report {
-                    source.fail(ropewalk::error::Error::protocol("lost"));
-                }
-            });
+            let _ = source.dial(&dialler, fail_on_loss(&source));
         });
         let error = sink.accept(acceptor, &token, |_| {}).unwrap_err();
         assert!(error.to_string().contains("Bad file descriptor"), "{error}");
@@ -248,7 +233,7 @@ fn a_sink_that_hears_nothing_says_each_ten_seconds_that_it_is_there() {
             sink.fail(ropewalk::error::Error::protocol("heard"));
             there.shut(Shutdown::Both);
         });
-        let error = sink.dial(&dialler, |_| {}).unwrap_err();
+        let error = sink.dial(&dialler, fail_on_loss(&sink)).unwrap_err();
         assert_eq!(error.to_string(), "heard");
     });
 }
@@ -291,7 +276,7 @@ fn a_source_whose_file_changes_waits_for_no_stream_that_was_told() {
     let begun = Instant::now();
     thread::scope(|scope| {
         let receiving = scope.spawn(|| sink.accept(acceptor, &token, |_| {}));
-        let error = source.dial(&dialler, |_| {}).unwrap_err();
+        let error = source.dial(&dialler, fail_on_loss(&source)).unwrap_err();
         assert!(error.to_string().starts_with("the file changed"), "{error}");
         let error = receiving.join().unwrap().unwrap_err();
         assert!(error.to_string().contains("changed on the client"), "{error}");

@@ -5,7 +5,7 @@ use crate::content;
 use crate::fair::Faults;
 use crate::network::{Network, NetworkDial, session};
 use crate::random::Random;
-use crate::world::{World, acceptor, sink};
+use crate::world::{World, acceptor, fail_on_loss, sink};
 use ropewalk::codec::message::report::Report;
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::hash::{Md5, hex};
@@ -43,12 +43,12 @@ fn moves_a_file(sink_dials: bool, listens: bool) {
     let done = thread::scope(|scope| match sink_dials {
         true => {
             let sending = scope.spawn(|| source.accept(acceptor, &token, STREAMS, |_| {}));
-            let done = sink.dial(&dialler, |_| {}).unwrap();
+            let done = sink.dial(&dialler, fail_on_loss(&sink)).unwrap();
             sending.join().unwrap().unwrap();
             done
         }
         false => {
-            let sending = scope.spawn(|| source.dial(&dialler, |_| {}));
+            let sending = scope.spawn(|| source.dial(&dialler, fail_on_loss(&source)));
             let done = sink.accept(acceptor, &token, |_| {}).unwrap();
             let sent = sending.join().unwrap().unwrap();
             // The hole too, although none of its bytes was moved.
@@ -98,16 +98,7 @@ fn a_stream_in_the_wrong_direction_is_refused() {
     let dialler = dialler(&network, &token, timing);
     let (here, there) = [(); 2].map(|()| world.source(Throttle::default(), timing)).into();
     thread::scope(|scope| {
-        let dialling = scope.spawn(|| {
-            here.dial(&dialler, |report| {
-                if let Report::Lost { .. } = report {
-                    ropewalk::transfer::link::End::fail(
-                        &here,
-                        ropewalk::error::Error::protocol("lost"),
-                    );
-                }
-            })
-        });
+        let dialling = scope.spawn(|| here.dial(&dialler, fail_on_loss(&here)));
         let error = there.accept(acceptor, &token, STREAMS, |_| {}).unwrap_err();
         assert!(error.to_string().starts_with("no stream was open"), "{error}");
         assert!(dialling.join().unwrap().is_err());

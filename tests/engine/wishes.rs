@@ -2,7 +2,7 @@
 //! the session has.
 
 use crate::content;
-use crate::world::{World, acceptor};
+use crate::world::{World, acceptor, fail_on_loss};
 use ropewalk::codec::message::report::Report;
 use ropewalk::codec::wire::{ErrorCode, Header, Hello, LONGEST_REQUEST, MAX_BLOCK, Request};
 use ropewalk::error::Error;
@@ -82,7 +82,7 @@ fn a_source_opens_as_many_streams_as_the_sink_wants_and_closes_the_others() {
     let source = world.source(Throttle::default(), timing).that_grows(FIRST_STREAMS);
     let (dialler, mut peers) = pairs(9, timing);
     thread::scope(|scope| {
-        let sending = scope.spawn(|| source.dial(&dialler, |_| {}));
+        let sending = scope.spawn(|| source.dial(&dialler, fail_on_loss(&source)));
         peers.wait_for(scope, 4);
         peers.say(0, &Request::Streams { wanted: 6, turn: 1 });
         peers.wait_for(scope, 6);
@@ -110,7 +110,7 @@ fn a_number_that_the_user_has_given_is_not_changed_by_the_sink() {
     let source = world.source(Throttle::default(), timing);
     let (dialler, mut peers) = pairs(3, timing);
     thread::scope(|scope| {
-        let sending = scope.spawn(|| source.dial(&dialler, |_| {}));
+        let sending = scope.spawn(|| source.dial(&dialler, fail_on_loss(&source)));
         peers.wait_for(scope, 3);
         for number in 0..3 {
             peers.say(number, &Request::Streams { wanted: 1, turn: 1 });
@@ -220,12 +220,13 @@ fn a_sink_that_accepts_says_on_each_stream_how_many_it_wants() {
 #[test]
 fn a_stream_that_hangs_is_closed_soon_while_the_sink_says_something_on_another_one() {
     let world = World::new(&[Ok(content(1000))]);
-    let timing = Timing { mute: Duration::from_millis(50), ..Timing::default() };
+    // Long enough for a busy machine to say something meanwhile.
+    let timing = Timing { mute: Duration::from_millis(400), ..Timing::default() };
     for talks in [true, false] {
         let source = world.source(Throttle::default(), timing);
         let (dialler, mut peers) = pairs(2, timing);
         thread::scope(|scope| {
-            let dialling = scope.spawn(|| source.dial(&dialler, |_| {}));
+            let dialling = scope.spawn(|| source.dial(&dialler, fail_on_loss(&source)));
             peers.wait_for(scope, 2);
             let begun = Instant::now();
             let closed = loop {
@@ -235,10 +236,13 @@ fn a_stream_that_hangs_is_closed_soon_while_the_sink_says_something_on_another_o
                 match peers.closed.1.recv_timeout(Duration::from_millis(5)) {
                     Ok(number) => break Some(number),
                     // Where nothing comes on any stream, the path may be at fault.
-                    Err(_) if !talks && begun.elapsed() > 3 * timing.mute => break None,
+                    Err(_) if !talks && begun.elapsed() > 2 * timing.mute => break None,
                     Err(_) => assert!(begun.elapsed() < LONG),
                 }
             };
+            if closed != talks.then_some(1) {
+                source.fail(Error::internal("the wrong stream was closed"));
+            }
             assert_eq!(closed, talks.then_some(1));
             peers.say(0, &Request::Finished);
             assert!(dialling.join().unwrap().is_ok());

@@ -3,7 +3,10 @@
 #![allow(dead_code)] // each of the test targets uses a part
 
 use crate::network::Way;
+use ropewalk::codec::message::report::Report;
 use ropewalk::codec::message::verify::Verify;
+use ropewalk::error::Error;
+use ropewalk::transfer::link::End;
 use ropewalk::transfer::link::acceptor::Acceptor;
 use ropewalk::transfer::queue::rate::Throttle;
 use ropewalk::transfer::sink::{Sink, Wanted};
@@ -169,6 +172,16 @@ pub(crate) fn sink(
         store,
     };
     Sink::new(wanted, timing)
+}
+
+/// Ends the transfer of `end` when its session is lost. No test may wait for a session that nobody
+/// opens.
+pub(crate) fn fail_on_loss(end: &impl End) -> impl FnMut(Report) {
+    |report| {
+        if let Report::Lost { text } = report {
+            end.fail(Error::protocol(format!("the session is lost: {text}")));
+        }
+    }
 }
 
 /// An acceptor, with the way to it.
