@@ -46,6 +46,7 @@
 pub mod entries;
 
 mod claiming;
+mod deepest;
 mod speed;
 mod state;
 

@@ -95,7 +95,7 @@ impl<M> State<M> {
             false => (0, 0),
         };
         while batch.left() > least && (batch.content > content || batch.claims.is_empty()) {
-            let Some(&(_, id)) = self.small.first() else { return };
+            let Some(id) = self.small.first() else { return };
             let Some(held) = self.files.get(&id) else { return };
             let path = held.file.path_size();
             if !batch.fits(path) || self.landing_soon() >= self.limits.landing {

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::deepest::Deepest;
 use super::entries::{
     Beyond, Fate, File, FileId, Folder, FolderId, Found, Kind, MAX_DEPTH, PageEnd, What,
 };
@@ -11,8 +12,38 @@ use super::{Finished, Landing, Limits, MAX_CHANGES, Progress, Taken};
 use crate::transfer::queue::{End, Queue, StreamId};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// A map by a number that this side has counted up: no peer can choose numbers that collide.
+type ById<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
+
+/// The hash of a number is its product with an odd number, whose high bits differ too (Knuth, The
+/// Art of Computer Programming, 6.4).
+#[derive(Default)]
+pub(super) struct NumberHasher(u64);
+
+/// 2^64 divided by the golden ratio.
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl Hasher for NumberHasher {
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(FACTOR);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(FACTOR));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// Where every folder and file is, and which stream owes what.
 pub(super) struct State<M> {
@@ -25,7 +56,7 @@ pub(super) struct State<M> {
     last_id: u64,
 
     /// All folders that are held.
-    pub(super) folders: HashMap<FolderId, Open<M>>,
+    pub(super) folders: ById<FolderId, Open<M>>,
     /// Those that wait to be listed, deepest first.
     pub(super) lists: BTreeSet<(Reverse<u16>, FolderId)>,
     /// How many of them there are at each depth.
@@ -43,9 +74,9 @@ pub(super) struct State<M> {
     finishing: usize,
 
     /// All files that are held.
-    pub(super) files: HashMap<FileId, Held<M>>,
+    pub(super) files: ById<FileId, Held<M>>,
     /// Those in [`At::Small`], deepest first.
-    pub(super) small: BTreeSet<(Reverse<u16>, FileId)>,
+    pub(super) small: Deepest,
     /// Those in [`At::Large`], deepest first.
     pub(super) large: BTreeSet<(Reverse<u16>, FileId)>,
     /// Those in [`At::Opening`] and [`At::Open`].
@@ -60,7 +91,7 @@ pub(super) struct State<M> {
     /// How many are in [`At::Landing`].
     pub(super) landing_count: usize,
 
-    pub(super) streams: HashMap<StreamId, Stream>,
+    pub(super) streams: ById<StreamId, Stream>,
     /// How many streams have something in hand.
     hands: usize,
     /// Room for the entries of pages in hand: all but links, and links.
@@ -188,7 +219,7 @@ impl<M> State<M> {
             small_size,
             least_patience: patience,
             last_id: 0,
-            folders: HashMap::new(),
+            folders: ById::default(),
             lists: BTreeSet::new(),
             waiting: vec![0; usize::from(MAX_DEPTH) + 1],
             asked_lists: 0,
@@ -197,8 +228,8 @@ impl<M> State<M> {
             unlisted: 0,
             finished: Vec::new(),
             finishing: 0,
-            files: HashMap::new(),
-            small: BTreeSet::new(),
+            files: ById::default(),
+            small: Deepest::default(),
             large: BTreeSet::new(),
             open: Vec::new(),
             speed: Speed::default(),
@@ -206,7 +237,7 @@ impl<M> State<M> {
             landing: Vec::new(),
             landing_bytes: 0,
             landing_count: 0,
-            streams: HashMap::new(),
+            streams: ById::default(),
             hands: 0,
             reserved: 0,
             reserved_made: 0,
@@ -509,14 +540,14 @@ impl<M> State<M> {
 
     /// Holds a file that is to be asked for.
     fn hold_file(&mut self, file: File<M>) {
-        let key = (Reverse(file.folder.depth), file.id);
+        let depth = file.folder.depth;
         let at = match file.size <= self.small_size {
             true => {
-                self.small.insert(key);
+                self.small.push(depth, file.id);
                 At::Small
             }
             false => {
-                self.large.insert(key);
+                self.large.insert((Reverse(depth), file.id));
                 At::Large
             }
         };
@@ -529,7 +560,7 @@ impl<M> State<M> {
     fn ask_anew(&mut self, id: FileId) {
         if let Some(held) = self.files.get_mut(&id) {
             held.at = At::Small;
-            self.small.insert((Reverse(held.file.folder.depth), id));
+            self.small.push_front(held.file.folder.depth, id);
             self.asked_files -= 1;
             self.counts.repeats += 1;
         }
@@ -658,10 +689,10 @@ impl<M> State<M> {
             return None;
         }
         let held = self.files.remove(&id)?;
-        let key = (Reverse(held.file.folder.depth), id);
+        let depth = held.file.folder.depth;
         match &held.at {
-            At::Small => _ = self.small.remove(&key),
-            At::Large => _ = self.large.remove(&key),
+            At::Small => self.small.remove(depth, id),
+            At::Large => _ = self.large.remove(&(Reverse(depth), id)),
             At::Owed { .. } => self.asked_files -= 1,
             At::Taken(stream) => {
                 self.open_hand(*stream);
@@ -732,9 +763,11 @@ impl<M> State<M> {
     }
 
     pub(super) fn release(&mut self, stream: StreamId) {
+        let owed = self.streams.get_mut(&stream).map(|stream| std::mem::take(&mut stream.owed));
+        // From behind: each file then waits before those that the stream owed later.
+        owed.unwrap_or_default().iter().rev().for_each(|owed| self.give_back(owed.what));
         self.put_back(stream);
-        let gone = self.streams.remove(&stream).unwrap_or_default();
-        gone.owed.iter().for_each(|owed| self.give_back(owed.what));
+        self.streams.remove(&stream);
         for id in self.open.clone() {
             let Some(held) = self.files.get_mut(&id) else { continue };
             match &held.at {
