@@ -5,7 +5,7 @@
 
 use super::blocks::{Blocks, Fault, Subject};
 use super::feed::{Feed, Found};
-use super::identity::{Tag, sure_data};
+use super::identity::{Identity, Tag, sure_data};
 use super::tree::{Opened, Page, Refusal, Tree};
 use super::wait_blocks::WaitBlocks;
 use super::{Content, Halt, Source};
@@ -66,7 +66,8 @@ impl<'a> Answers<'a> {
                 if !named.name.is_empty() {
                     return Err(Halt::Tell(ErrorCode::Request, "the session has one file"));
                 }
-                let subject = Subject { file, version: *version, data: &mut self.data };
+                let subject =
+                    Subject { file, number: None, version: *version, data: &mut self.data };
                 self.blocks.range(subject, range, hash).map_err(|fault| match fault {
                     Fault::Broken(error) => Halt::Broken(error),
                     Fault::Beyond => beyond(),
@@ -147,8 +148,9 @@ impl<'a> Answers<'a> {
             Ok(held) => held,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let version = held.identity.version;
-        let subject = Subject { file: &held.file, version, data: &mut held.data };
+        let Identity { device, inode, version, .. } = held.identity;
+        let (number, data) = (Some((device, inode)), &mut held.data);
+        let subject = Subject { file: &held.file, number, version, data };
         match answer(&mut self.blocks, subject) {
             Ok(()) => Ok(Ok(())),
             Err(Fault::Broken(error)) => Err(Halt::Broken(error)),

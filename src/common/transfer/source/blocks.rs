@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, Instant};
 
 /// A block of at most so many bytes is sent together with others.
@@ -48,6 +48,8 @@ impl From<io::Error> for Fault {
 /// The file that a range is of.
 pub(super) struct Subject<'a> {
     pub(super) file: &'a File,
+    /// Its device and inode, where its name was looked at before it was opened.
+    pub(super) number: Option<(u64, u64)>,
     /// The state that the file has to be in.
     pub(super) version: Version,
     /// A range of which the file stores every byte, as was found out last. Requests may
@@ -84,7 +86,8 @@ impl Subject<'_> {
 
     fn check_unchanged(&self) -> Result<(), Fault> {
         let found = self.file.metadata().map_err(|_| Fault::Unreadable)?;
-        match self.version == Version::of(&found) {
+        let is_it = self.number.is_none_or(|number| number == (found.dev(), found.ino()));
+        match is_it && self.version == Version::of(&found) {
             true => Ok(()),
             false => Err(Fault::Changed),
         }
@@ -395,5 +398,29 @@ impl<'a> Blocks<'a> {
                 meter.add_of_tree(bytes, answer.end - answer.start, ends_file);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_file_with_another_number_is_not_sent_whatever_its_size_and_stamps_are() {
+        let path = std::env::temp_dir().join(format!("ropewalk-blocks-{}", std::process::id()));
+        fs::write(&path, b"bytes").unwrap();
+        let file = File::open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let found = file.metadata().unwrap();
+        let (version, own) = (Version::of(&found), (found.dev(), found.ino()));
+        let read = |number| {
+            let subject = Subject { file: &file, number, version, data: &mut (0..5) };
+            subject.read(&mut [0; 5], 0)
+        };
+        assert!(matches!(read(Some(own)), Ok(())));
+        assert!(matches!(read(None), Ok(())));
+        assert!(matches!(read(Some((own.0, own.1 + 1))), Err(Fault::Changed)));
+        assert!(matches!(read(Some((own.0 + 1, own.1))), Err(Fault::Changed)));
     }
 }

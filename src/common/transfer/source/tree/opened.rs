@@ -10,7 +10,6 @@ use crate::sys::dir::{self, Status};
 use crate::sys::volume;
 use crate::transfer::source::identity::{Identity, Tag, sure_data};
 use std::fs::File;
-use std::io;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -25,7 +24,7 @@ const MAX_DEVICES: usize = 16;
 pub struct Held {
     /// It, opened for reading.
     pub file: File,
-    /// What it was when it was opened: the state that the request names.
+    /// What its name showed just before it was opened: the state that the request names.
     pub identity: Identity,
     /// A range of which the file stores every byte, as was found out last.
     pub data: Range<u64>,
@@ -33,6 +32,13 @@ pub struct Held {
 }
 
 impl Held {
+    /// Whether the open file is the one that the request names, in the same state.
+    pub fn is_unchanged(&self) -> bool {
+        Status::of(&self.file).is_ok_and(|now| {
+            Identity::of_status(&now, self.identity.keeps_inode).same_as(&self.identity)
+        })
+    }
+
     /// The refusal for a file that has changed since it was opened: with what it is now.
     pub fn changed(&self) -> Refusal {
         match Status::of(&self.file) {
@@ -99,11 +105,7 @@ impl Opened {
     fn position(&mut self, name: &[u8], wanted: &Tag) -> Option<usize> {
         let at = self.held.iter().position(|held| held.name == name)?;
         let held = &self.held[at];
-        let now = Status::of(&held.file);
-        let is_same = now.is_ok_and(|now| {
-            Identity::of_status(&now, held.identity.keeps_inode).same_as(&held.identity)
-        });
-        if is_same && held.identity.tag() == *wanted {
+        if held.is_unchanged() && held.identity.tag() == *wanted {
             return Some(at);
         }
         self.held.remove(at);
@@ -119,16 +121,23 @@ impl Opened {
         self.held.len() - 1
     }
 
-    /// The file system of an open file.
-    fn device(&mut self, number: u64, file: &File) -> Device {
+    /// The file system of an open file, whose name showed `status` just before it was opened.
+    ///
+    /// # Errors
+    /// The name meant another file when it was opened.
+    fn device(&mut self, file: &File, status: &Status) -> Result<Device, Refusal> {
+        let number = status.device;
         if let Some(known) = self.devices.iter().find(|device| device.number == number) {
-            return *known;
+            return Ok(*known);
+        }
+        if Status::of(file).map_err(Refusal::Failed)?.device != number {
+            return Err(Refusal::OtherType);
         }
         let keeps_inodes = volume::keeps_inodes(file);
         let device = Device { number, keeps_inodes, shows_kernel: volume::shows_kernel(file) };
         self.devices.truncate(MAX_DEVICES - 1);
         self.devices.push(device);
-        device
+        Ok(device)
     }
 }
 
@@ -163,7 +172,7 @@ impl Tree {
         }
         let folder = self.look_in(opened, parent)?;
         let (file, status) = open_regular(folder, base)?;
-        let device = opened.device(status.device, &file);
+        let device = opened.device(&file, &status)?;
         if device.shows_kernel {
             return Err(Refusal::NotEntered);
         }
@@ -195,21 +204,20 @@ impl Tree {
     }
 }
 
-/// Opens a file after a look at its type: opening a device may do something.
+/// Opens a file after a look at its type: opening a device may do something. Returns what the look
+/// showed. What is opened may be another file by then: whether it is in this state is looked at
+/// after its bytes were read.
 fn open_regular(folder: &Folder, name: &[u8]) -> Result<(File, Status), Refusal> {
     if matches!(name, b"." | b"..") {
         return Err(Refusal::Forbidden);
     }
-    if folder.status_of(name)?.kind != dir::Kind::File {
+    let status = folder.status_of(name)?;
+    if status.kind != dir::Kind::File {
         return Err(Refusal::OtherType);
     }
     let file = folder.open_file(name).map_err(|error| match error.raw_os_error() {
         Some(libc::ENXIO | libc::ENODEV) => Refusal::OtherType, // a socket or a device by now
         _ => Refusal::from(error),
     })?;
-    let status = Status::of(&file).map_err(|error: io::Error| Refusal::Failed(error))?;
-    match status.kind {
-        dir::Kind::File => Ok((file, status)),
-        dir::Kind::Folder | dir::Kind::Link | dir::Kind::Special => Err(Refusal::OtherType),
-    }
+    Ok((file, status))
 }
