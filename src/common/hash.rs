@@ -12,7 +12,7 @@ pub mod md5;
 pub mod sha256;
 
 pub use crc32c::crc32c;
-pub use hex::{from_hex, hex};
+pub use hex::{from_hex, hex, push_hex};
 pub use hmac::{hmac_sha256, same_secretly};
 pub use md5::{MD5_UNIT, Md5};
 pub use sha256::{Sha256, Sha256Pair};

@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod beneath;
+mod component;
 pub mod connect;
 pub mod dir;
 pub mod entries;

@@ -8,11 +8,16 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// `bytes` in lower-case hexadecimal, two digits each, the high one first.
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
+    push_hex(&mut text, bytes);
+    text
+}
+
+/// The same, behind what `text` has.
+pub fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         text.push(char::from(DIGITS[usize::from(byte >> 4)]));
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
-    text
 }
 
 /// The bytes of `text` in hexadecimal digits of either case. `None` for any other character (a

@@ -6,10 +6,11 @@ mod status;
 
 pub use status::{Kind, Status};
 
+use super::component::Component;
 use super::entries::Entries;
 use super::file::is_unknown_sync;
 use super::{check, retry, volume};
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -254,13 +255,9 @@ impl From<File> for Dir {
     }
 }
 
-/// One component of a path: not empty, no slash, no NUL.
-fn component(name: &OsStr) -> io::Result<CString> {
-    let bytes = name.as_bytes();
-    if bytes.is_empty() || bytes.contains(&b'/') {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    CString::new(bytes).map_err(|_| io::ErrorKind::InvalidInput.into())
+/// `name` as a system call takes it.
+fn component(name: &OsStr) -> io::Result<Component> {
+    Component::new(name.as_bytes())
 }
 
 #[cfg(test)]

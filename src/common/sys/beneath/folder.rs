@@ -2,6 +2,7 @@
 //! a source reads in it: names, facts, texts of links, files. File systems that only show the
 //! kernel (proc, sysfs, cgroup) are never entered, whatever is beneath them.
 
+use super::super::component::Component;
 use super::super::dir::{Dir, Status};
 use super::super::volume;
 use super::{Lookup, MAX_NAME, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, by_kernel, lacks_call, walk};
@@ -87,13 +88,13 @@ impl Folder {
 
     /// The facts of `name` in it; of a link itself.
     pub fn status_of(&self, name: &[u8]) -> io::Result<Status> {
-        Status::at(self.descriptor.as_fd(), &component(name)?)
+        Status::at(self.descriptor.as_fd(), &Component::new(name)?)
     }
 
     /// Whether `name` in it keeps its inode number over a new mount.
     pub fn keeps_inodes_of(&self, name: &[u8]) -> io::Result<bool> {
         let flags = libc::O_PATH | libc::O_NOFOLLOW;
-        let found = walk::openat(self.descriptor.as_fd(), &component(name)?, flags)?;
+        let found = walk::openat(self.descriptor.as_fd(), &Component::new(name)?, flags)?;
         Ok(volume::keeps_inodes(&found))
     }
 
@@ -102,14 +103,14 @@ impl Folder {
     /// # Errors
     /// `EINVAL` for anything but a link; `ENAMETOOLONG` for a text of 4096 bytes and more.
     pub fn link_text(&self, name: &[u8]) -> io::Result<Vec<u8>> {
-        walk::read_link(self.descriptor.as_fd(), &component(name)?)
+        walk::read_link(self.descriptor.as_fd(), &Component::new(name)?)
     }
 
     /// Opens the file `name` for reading. Follows no link and never blocks. The caller checks
     /// the type, before so that no device is opened, and afterwards by the descriptor.
     pub fn open_file(&self, name: &[u8]) -> io::Result<File> {
         let flags = super::READ | libc::O_NOFOLLOW | libc::O_LARGEFILE;
-        walk::openat(self.descriptor.as_fd(), &component(name)?, flags)
+        walk::openat(self.descriptor.as_fd(), &Component::new(name)?, flags)
     }
 
     /// Opens the folder once more, to list it.
@@ -134,13 +135,6 @@ fn must_walk(error: &io::Error) -> bool {
 /// The error for a folder on a file system that is not entered.
 fn not_entered() -> io::Error {
     io::Error::from_raw_os_error(libc::EXDEV)
-}
-
-fn component(name: &[u8]) -> io::Result<CString> {
-    match name.is_empty() || name.contains(&b'/') {
-        true => Err(io::ErrorKind::InvalidInput.into()),
-        false => c_string(name),
-    }
 }
 
 fn c_string(name: &[u8]) -> io::Result<CString> {

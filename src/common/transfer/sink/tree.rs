@@ -235,9 +235,10 @@ impl TreeSink {
     }
 
     /// Tells of something that was done, where that is wanted.
-    fn tell(&self, act: Act, path: &[u8]) {
+    fn tell<P: AsRef<[u8]>>(&self, act: Act, path: impl FnOnce() -> P) {
         if self.wanted.options.verbose {
-            (self.told)(Report::Entry { act, path: escape(path), reason: None });
+            let path = escape(path().as_ref());
+            (self.told)(Report::Entry { act, path, reason: None });
         }
     }
 

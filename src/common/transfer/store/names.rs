@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::hash::{Sha256, hex};
+use crate::hash::{Sha256, push_hex};
 use crate::sys::random;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -22,7 +22,7 @@ const DIGEST: usize = 16;
 pub fn temporary(name: &OsStr) -> OsString {
     let mut digest = Sha256::new();
     digest.update(name.as_bytes());
-    format!("{PREFIX}{}", hex(&digest.finish()[..DIGEST])).into()
+    reserve(&digest.finish()[..DIGEST])
 }
 
 /// The name of `name` while one run writes it, and no other: `salt` is the run's.
@@ -30,7 +30,7 @@ pub fn of_run(name: &OsStr, salt: &[u8; DIGEST]) -> OsString {
     let mut digest = Sha256::new();
     digest.update(salt);
     digest.update(name.as_bytes());
-    format!("{PREFIX}{}", hex(&digest.finish()[..DIGEST])).into()
+    reserve(&digest.finish()[..DIGEST])
 }
 
 /// Random bytes for [`of_run`].
@@ -64,7 +64,15 @@ pub fn file_of_journal(journal: &OsStr) -> Option<&OsStr> {
 
 /// The temporary name of an upload: no other one has it.
 pub fn unique() -> io::Result<OsString> {
-    Ok(format!("{PREFIX}{}", hex(&salt()?)).into())
+    Ok(reserve(&salt()?))
+}
+
+/// The prefix and these bytes. Has room for the end of a journal's name.
+fn reserve(bytes: &[u8]) -> OsString {
+    let mut name = String::with_capacity(PREFIX.len() + 2 * DIGEST + JOURNAL.len());
+    name.push_str(PREFIX);
+    push_hex(&mut name, bytes);
+    name.into()
 }
 
 /// The two forms of a reserved name.

@@ -62,14 +62,25 @@ impl<M> Folder<M> {
     /// Its path: the names from the top of the tree, with a slash between two of them. Empty at
     /// the top.
     pub fn path(&self) -> Vec<u8> {
-        let mut names = Vec::with_capacity(usize::from(self.depth));
-        let mut folder = self;
+        let mut path = vec![0; self.path_size];
+        self.put_path(&mut path);
+        path
+    }
+
+    /// The path of the entry `name`.
+    pub fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        let mut path = vec![0; self.path_size_of(name)];
+        self.put_path(put_name(&mut path, name));
+        path
+    }
+
+    /// Fills `path`, from its end, with the path.
+    fn put_path(&self, path: &mut [u8]) {
+        let (mut folder, mut rest) = (self, path);
         while let Some(parent) = &folder.parent {
-            names.push(&folder.name[..]);
+            rest = put_name(rest, &folder.name);
             folder = parent;
         }
-        names.reverse();
-        names.join(&b'/')
     }
 
     /// Bytes of [`Folder::path`].
@@ -111,18 +122,23 @@ pub struct File<M> {
 impl<M> File<M> {
     /// Its path, as [`Folder::path`].
     pub fn path(&self) -> Vec<u8> {
-        let mut path = self.folder.path();
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(&self.name);
-        path
+        self.folder.path_of(&self.name)
     }
 
     /// Bytes of [`File::path`].
     pub fn path_size(&self) -> usize {
         self.folder.path_size_of(&self.name)
     }
+}
+
+/// Puts `name` at the end of `path`, behind a slash if anything is before it. Returns what is before
+/// both.
+fn put_name<'a>(path: &'a mut [u8], name: &[u8]) -> &'a mut [u8] {
+    let start = path.len() - name.len();
+    path[start..].copy_from_slice(name);
+    let end = start.saturating_sub(1);
+    path[end..start].fill(b'/');
+    &mut path[..end]
 }
 
 /// The kind of an entry of a page, before anything is done about it.

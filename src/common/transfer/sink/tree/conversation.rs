@@ -8,7 +8,6 @@ use super::super::delta::{Copied, Pieces};
 use super::super::health::FLOOR_BLOCKS;
 use super::super::work::Work;
 use super::entries::TOO_LARGE;
-use super::entries::path_of;
 use super::large::{self, Large};
 use super::md5::{self, Question};
 use super::{Here, Meta, TreeSink};
@@ -537,7 +536,7 @@ impl TreeSink {
                 Beyond::Path => "its path is longer than 4095 bytes",
                 Beyond::Depth => "it is more than 256 folders deep",
             };
-            self.tell_refused(&path_of(folder, &name), reason);
+            self.tell_refused(&folder.path_of(&name), reason);
         }
     }
 }
@@ -802,7 +801,7 @@ impl Conversation<'_> {
                 PageEnd::Broken => {
                     self.sink.tell_refused(&folder.path(), &words(code, self.sink.health.source()))
                 }
-                PageEnd::NotEntered => self.sink.tell(Act::Skipped, &folder.path()),
+                PageEnd::NotEntered => self.sink.tell(Act::Skipped, || folder.path()),
                 _ => {}
             }
         }
@@ -861,7 +860,7 @@ impl TreeSink {
             (RefusalCode::Gone, _) => _ = self.board.leave(file.id, Fate::Gone),
             (RefusalCode::NotEntered, _) => {
                 if self.board.leave(file.id, Fate::Skipped) {
-                    self.tell(Act::Skipped, &file.path());
+                    self.tell(Act::Skipped, || file.path());
                 }
             }
             (_, Some((true, size, _))) if self.is_too_large(size) => {

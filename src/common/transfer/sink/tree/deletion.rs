@@ -164,7 +164,7 @@ pub(super) fn run(sink: &TreeSink) {
     let act = if options.dry_run { tree::Act::Count } else { tree::Act::Remove };
     for (path, case, hashes) in folders {
         let mut told = |path: &[u8], done: io::Result<_>| match done {
-            Ok(_) => sink.tell(Act::Deleted, path),
+            Ok(_) => sink.tell(Act::Deleted, || path),
             Err(error) => sink.tell_refused(path, &sink.health.words_here(&error)),
         };
         match remove(sink, &path, (case, &hashes), act, &mut told) {

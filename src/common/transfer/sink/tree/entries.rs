@@ -35,7 +35,7 @@ impl TreeSink {
     /// The kind of an entry, before anything is done about it.
     pub(super) fn kind_of(&self, folder: &Folder<Meta>, entry: &Entry<'_>) -> Kind {
         let is_folder = entry.entry_type == EntryType::Folder;
-        if !self.rules.is_empty() && self.rules.exclude(&path_of(folder, entry.name), is_folder) {
+        if !self.rules.is_empty() && self.rules.exclude(&folder.path_of(entry.name), is_folder) {
             return Kind::LeftOut;
         }
         match entry.entry_type {
@@ -69,33 +69,33 @@ impl TreeSink {
             }
             _ if folder.beyond(entry.name, false).is_some() => Ok((Here::Done, What::File(0))),
             EntryType::File if self.is_too_large(entry.size) => {
-                self.tell_refused(&path_of(folder, entry.name), TOO_LARGE);
+                self.tell_refused(&folder.path_of(entry.name), TOO_LARGE);
                 nothing(Fate::Refused)
             }
             EntryType::Link(text)
                 if self.wanted.limits.is_some_and(|limits| !limits.any_link)
                     && leads_out(folder.depth, text) =>
             {
-                self.tell(Act::Skipped, &path_of(folder, entry.name));
+                self.tell(Act::Skipped, || folder.path_of(entry.name));
                 nothing(Fate::Skipped)
             }
             EntryType::File => self.file(folder, name, entry),
             EntryType::Folder => self.folder(folder, name),
             EntryType::Link(text) => self.link(folder, name, entry, text),
             EntryType::Other => {
-                self.tell(Act::Skipped, &path_of(folder, entry.name));
+                self.tell(Act::Skipped, || folder.path_of(entry.name));
                 nothing(Fate::Skipped)
             }
             EntryType::Unreadable => {
                 let words = format!("the {} cannot look at it", self.health.source());
-                self.tell_refused(&path_of(folder, entry.name), &words);
+                self.tell_refused(&folder.path_of(entry.name), &words);
                 nothing(Fate::Refused)
             }
         };
         let (here, what) = match decided {
             Ok(decided) => decided,
             Err(error) => {
-                self.refuse_here(&path_of(folder, entry.name), &error)?;
+                self.refuse_here(&folder.path_of(entry.name), &error)?;
                 (Here::Done, What::Nothing(Fate::Refused))
             }
         };
@@ -212,11 +212,11 @@ impl TreeSink {
         }
         let target = Target::of(found.as_ref())?;
         let Some((store, path)) = self.place(folder) else {
-            self.tell(Act::File, &path_of(folder, entry.name));
+            self.tell(Act::File, || folder.path_of(entry.name));
             return Ok((Here::Done, What::Made));
         };
         if self.has_linked(store, (path, name), tag, target)? {
-            self.tell(Act::Link, &path_of(folder, entry.name));
+            self.tell(Act::Link, || folder.path_of(entry.name));
             return Ok((Here::Done, What::Made));
         }
         if entry.size > 0 {
@@ -298,7 +298,7 @@ impl TreeSink {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
         }
         if is_new {
-            self.tell(Act::Folder, &path_of(folder, name.as_bytes()));
+            self.tell(Act::Folder, || folder.path_of(name.as_bytes()));
         }
         let path = match (self.place(folder), folder.meta.path()) {
             (Some((store, parent)), _) => {
@@ -336,19 +336,9 @@ impl TreeSink {
             let meta = Meta::of(entry, Here::Done);
             store.make_link(path, name, text, &self.attributes(&meta), target)?;
         }
-        self.tell(Act::Link, &path_of(folder, entry.name));
+        self.tell(Act::Link, || folder.path_of(entry.name));
         Ok((Here::Done, What::Made))
     }
-}
-
-/// The path of an entry from the top of the tree.
-pub(super) fn path_of(folder: &Folder<Meta>, name: &[u8]) -> Vec<u8> {
-    let mut path = folder.path();
-    if !path.is_empty() {
-        path.push(b'/');
-    }
-    path.extend_from_slice(name);
-    path
 }
 
 /// Whether the text of a link in a folder of this depth may lead out of the tree: it is absolute, has

@@ -120,7 +120,7 @@ fn place(sink: &TreeSink, file: &File<Meta>) -> io::Result<()> {
         put(store, complete, target, name)?;
         sink.remember_linked(tag, complete.folder(), name);
     }
-    sink.tell(Act::File, &file.path());
+    sink.tell(Act::File, || file.path());
     Ok(())
 }
 
