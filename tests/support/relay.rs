@@ -22,7 +22,7 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 /// Bytes that the relay writes at once on a stream with a rate.
-const PACED: usize = 8 << 10;
+pub(crate) const PACED: usize = 8 << 10;
 
 /// The most messages that become one write, and how long the relay waits for each.
 const MERGED: usize = 8;

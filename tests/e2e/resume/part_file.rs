@@ -3,41 +3,80 @@
 
 use crate::support::exit::SYSTEM;
 use crate::support::harness::{
-    Running, Scratch, Server, after, assert_same, content, run, wait_until,
+    LIMIT, Running, Scratch, Server, after, assert_same, content, run, wait_until,
 };
 use crate::support::path::{BLOCK, Gate, Path, scatter, total, vouched};
 use crate::support::peers::classic::{ClassicServer, md5, seed_reply};
 use crate::support::preload::preload;
 use crate::support::proof;
-use crate::support::relay::Faults;
+use crate::support::relay::{Faults, PACED};
 use crate::support::system::{Sync, on_a_failing_disk, signal, without_privileges};
 use ropewalk::codec::journal::{JournalHeader, RECORD_SIZE};
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Condvar, Mutex};
+
+/// How many bytes may pass a relay. However late a busy machine kills a client, no more come.
+#[derive(Default)]
+struct Allowance {
+    /// Bytes that have passed, and how many may.
+    state: Mutex<(u64, u64)>,
+    changed: Condvar,
+}
+
+impl Allowance {
+    /// So many bytes more may pass.
+    fn allow(&self, more: u64) {
+        let mut state = self.state.lock().unwrap();
+        state.1 = state.0 + more;
+        self.changed.notify_all();
+    }
+
+    /// So many bytes have passed. Waits until others may.
+    fn pass(&self, bytes: u64) {
+        let mut state = self.state.lock().unwrap();
+        state.0 += bytes;
+        self.changed.notify_all();
+        drop(self.changed.wait_timeout_while(state, LIMIT, |(passed, most)| passed >= most));
+    }
+
+    /// Waits until nothing more may pass.
+    #[track_caller]
+    fn wait_until_used(&self) {
+        let state = self.state.lock().unwrap();
+        let used = self.changed.wait_timeout_while(state, LIMIT, |(passed, most)| passed < most);
+        assert!(!used.unwrap().1.timed_out(), "the bytes never came");
+    }
+}
 
 #[test]
 fn thirty_kills_cost_less_than_half_of_the_file() {
     let size = 96 << 20;
-    let slow = Faults { rate: Box::new(|_| Some(8 << 20)), ..Faults::default() };
-    let path = Path::new("kills", size as usize, slow);
+    let allowance = Arc::new(Allowance::default());
+    let own = allowance.clone();
+    let rate = Box::new(move |_| {
+        own.pass(PACED as u64);
+        Some(8 << 20)
+    });
+    let path = Path::new("kills", size as usize, Faults { rate, ..Faults::default() });
     for round in 0..30 {
-        let before = path.relay.sent();
-        let mut client = Running::start(&mut path.client(4));
         let share = size / 64;
-        let (goal, at_once) = (before + share + scatter(round) % share, round % 5 == 4);
+        let at_once = round % 5 == 4;
+        allowance.allow(if at_once { 0 } else { share + scatter(round) % share });
+        let mut client = Running::start(&mut path.client(4));
+        allowance.wait_until_used();
         if at_once || round % 2 == 0 {
-            wait_until("some bytes", || (at_once || path.relay.sent() >= goal).then_some(()));
             client.signal(libc::SIGKILL);
             assert_eq!(client.finish().killed_by(), Some(libc::SIGKILL));
         } else {
-            wait_until("some bytes", || (path.relay.sent() >= goal).then_some(()));
             signal(proof::children(client.pid(), 1)[0], libc::SIGKILL);
             let outcome = client.finish_ref();
             outcome.failed(SYSTEM, "client", "receiver: stopped by signal 9");
         }
         assert!(!path.folder("out").exists());
     }
+    allowance.allow(u64::MAX / 2);
     let said = path.fetch(4);
     assert!(said.contains(", resumed at "), "{said}");
     let sent = path.relay.sent();
