@@ -24,5 +24,8 @@ mod world;
 /// So many bytes that look like nothing in particular.
 fn content(length: usize) -> Vec<u8> {
     let mut random = random::Random::from_seed(length as u64);
-    (0..length).map(|_| random.next() as u8).collect()
+    let mut bytes = vec![0; length.next_multiple_of(8)];
+    bytes.chunks_exact_mut(8).for_each(|place| place.copy_from_slice(&random.next().to_le_bytes()));
+    bytes.truncate(length);
+    bytes
 }

@@ -418,13 +418,13 @@ impl Server {
 /// Bytes that look random and are the same in every run (SplitMix64).
 pub(crate) fn content(size: usize) -> Vec<u8> {
     let mut state = size as u64;
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
+    let mut bytes = vec![0; size.next_multiple_of(8)];
+    for place in bytes.chunks_exact_mut(8) {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = state;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bytes.extend_from_slice(&(word ^ (word >> 31)).to_le_bytes());
+        place.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes());
     }
     bytes.truncate(size);
     bytes
