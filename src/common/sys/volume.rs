@@ -93,7 +93,9 @@ fn mount_by_statx(file: BorrowedFd<'_>) -> Option<u64> {
         )
     };
     check(result as libc::c_int).ok()?;
-    (found.stx_mask & STATX_MNT_ID != 0).then_some(found.stx_mnt_id)
+    // The user emulation of qemu passes the mask on, and leaves the number 0.
+    let is_known = found.stx_mask & STATX_MNT_ID != 0 && found.stx_mnt_id != 0;
+    is_known.then_some(found.stx_mnt_id)
 }
 
 fn mount_by_proc(file: BorrowedFd<'_>) -> Option<u64> {
