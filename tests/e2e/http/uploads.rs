@@ -495,9 +495,9 @@ fn a_disk_that_fills_up_meanwhile_ends_the_upload_and_leaves_nothing() {
     let mut server = scratch.program("server");
     server.args(["--root", ".", "--writable", ".", "--writable-by-anyone", "--keep-free", "0"]);
     server.arg("--index");
-    // Another program takes what is left when the file `go` has come.
-    let script =
-        "(until [ -e go ]; do sleep 0.01; done; cat /dev/zero >fill 2>/dev/null; : >full) &
+    // Another program takes what is left when the file `go` has come, and a MiB of the other one.
+    let script = "(until [ -e go ] && [ \"$(du -sk . | cut -f 1)\" -ge 1024 ]; do sleep 0.01; done
+        cat /dev/zero >fill 2>/dev/null; : >full) &
         exec \"$0\" \"$@\"";
     let Some(command) = on_a_small_disk(&folder, "4m", script, &server) else { return };
     let mut server = Server::start_command(&scratch, command);
