@@ -73,9 +73,9 @@ run() {
     local triple=$1 side=$2 folder large= skip=
     folder=$(realpath "$target/$triple/release")
     case $triple in arm* | i?86-*) large=transfer::large:: ;; esac
-    # One test demands that the sender reports its confinement, and one measures its memory without
-    # that of qemu. One needs mtimes to the nanosecond without statx(2): qemu then answers statx
-    # itself, in whole seconds.
+    # One test demands that the sender reports its confinement. One bounds the memory of a receiver,
+    # to which qemu adds its own. One needs mtimes to the nanosecond where the kernel lacks statx(2):
+    # qemu then answers statx itself, in whole seconds.
     [ -z "$(emulator "$triple")" ] || skip="--skip old_kernel::the_programs_miss
         --skip piped::blocks_that_come_too_early --skip old_kernel::a_folder_arrives"
     # This test loads a library, which works in native programs only.

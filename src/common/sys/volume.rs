@@ -93,7 +93,7 @@ fn mount_by_statx(file: BorrowedFd<'_>) -> Option<u64> {
         )
     };
     check(result as libc::c_int).ok()?;
-    // The user emulation of qemu passes the mask on, and leaves the number 0.
+    // qemu's emulation of statx sets the bit in the mask, and leaves the number 0.
     let is_known = found.stx_mask & STATX_MNT_ID != 0 && found.stx_mnt_id != 0;
     is_known.then_some(found.stx_mnt_id)
 }

@@ -106,8 +106,8 @@ impl Folder {
         walk::read_link(self.descriptor.as_fd(), &Component::new(name)?)
     }
 
-    /// Opens the file `name` for reading. Follows no link and never blocks. The caller checks
-    /// the type, before so that no device is opened, and afterwards by the descriptor.
+    /// Opens the file `name` for reading. Follows no link and never blocks. The caller looks at the
+    /// type before, so that no device is opened, and at the descriptor before it uses what it read.
     pub fn open_file(&self, name: &[u8]) -> io::Result<File> {
         let flags = super::READ | libc::O_NOFOLLOW | libc::O_LARGEFILE;
         walk::openat(self.descriptor.as_fd(), &Component::new(name)?, flags)

@@ -47,6 +47,7 @@ pub mod entries;
 
 mod claiming;
 mod deepest;
+mod numbered;
 mod speed;
 mod state;
 

@@ -22,7 +22,7 @@ const DIGEST: usize = 16;
 pub fn temporary(name: &OsStr) -> OsString {
     let mut digest = Sha256::new();
     digest.update(name.as_bytes());
-    reserve(&digest.finish()[..DIGEST])
+    with_digits(&digest.finish()[..DIGEST])
 }
 
 /// The name of `name` while one run writes it, and no other: `salt` is the run's.
@@ -30,7 +30,7 @@ pub fn of_run(name: &OsStr, salt: &[u8; DIGEST]) -> OsString {
     let mut digest = Sha256::new();
     digest.update(salt);
     digest.update(name.as_bytes());
-    reserve(&digest.finish()[..DIGEST])
+    with_digits(&digest.finish()[..DIGEST])
 }
 
 /// Random bytes for [`of_run`].
@@ -64,12 +64,12 @@ pub fn file_of_journal(journal: &OsStr) -> Option<&OsStr> {
 
 /// The temporary name of an upload: no other one has it.
 pub fn unique() -> io::Result<OsString> {
-    Ok(reserve(&salt()?))
+    Ok(with_digits(&salt()?))
 }
 
-/// The prefix and these bytes. Has room for the end of a journal's name.
-fn reserve(bytes: &[u8]) -> OsString {
-    let mut name = String::with_capacity(PREFIX.len() + 2 * DIGEST + JOURNAL.len());
+/// The reserved name with the digits of these bytes.
+fn with_digits(bytes: &[u8]) -> OsString {
+    let mut name = String::with_capacity(PREFIX.len() + 2 * bytes.len());
     name.push_str(PREFIX);
     push_hex(&mut name, bytes);
     name.into()

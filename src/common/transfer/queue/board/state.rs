@@ -7,43 +7,14 @@ use super::deepest::Deepest;
 use super::entries::{
     Beyond, Fate, File, FileId, Folder, FolderId, Found, Kind, MAX_DEPTH, PageEnd, What,
 };
+use super::numbered::Numbered;
 use super::speed::Speed;
 use super::{Finished, Landing, Limits, MAX_CHANGES, Progress, Taken};
 use crate::transfer::queue::{End, Queue, StreamId};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// A map by a number that this side has counted up: no peer can choose numbers that collide.
-type ById<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
-
-/// The hash of a number is its product with an odd number, whose high bits differ too (Knuth, The
-/// Art of Computer Programming, 6.4).
-#[derive(Default)]
-pub(super) struct NumberHasher(u64);
-
-/// 2^64 divided by the golden ratio.
-const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-
-impl Hasher for NumberHasher {
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number.wrapping_mul(FACTOR);
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.write_u64(number as u64);
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(FACTOR));
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
 
 /// Where every folder and file is, and which stream owes what.
 pub(super) struct State<M> {
@@ -56,7 +27,7 @@ pub(super) struct State<M> {
     last_id: u64,
 
     /// All folders that are held.
-    pub(super) folders: ById<FolderId, Open<M>>,
+    pub(super) folders: Numbered<FolderId, Open<M>>,
     /// Those that wait to be listed, deepest first.
     pub(super) lists: BTreeSet<(Reverse<u16>, FolderId)>,
     /// How many of them there are at each depth.
@@ -74,7 +45,7 @@ pub(super) struct State<M> {
     finishing: usize,
 
     /// All files that are held.
-    pub(super) files: ById<FileId, Held<M>>,
+    pub(super) files: Numbered<FileId, Held<M>>,
     /// Those in [`At::Small`], deepest first.
     pub(super) small: Deepest,
     /// Those in [`At::Large`], deepest first.
@@ -91,7 +62,7 @@ pub(super) struct State<M> {
     /// How many are in [`At::Landing`].
     pub(super) landing_count: usize,
 
-    pub(super) streams: ById<StreamId, Stream>,
+    pub(super) streams: Numbered<StreamId, Stream>,
     /// How many streams have something in hand.
     hands: usize,
     /// Room for the entries of pages in hand: all but links, and links.
@@ -219,7 +190,7 @@ impl<M> State<M> {
             small_size,
             least_patience: patience,
             last_id: 0,
-            folders: ById::default(),
+            folders: Numbered::default(),
             lists: BTreeSet::new(),
             waiting: vec![0; usize::from(MAX_DEPTH) + 1],
             asked_lists: 0,
@@ -228,7 +199,7 @@ impl<M> State<M> {
             unlisted: 0,
             finished: Vec::new(),
             finishing: 0,
-            files: ById::default(),
+            files: Numbered::default(),
             small: Deepest::default(),
             large: BTreeSet::new(),
             open: Vec::new(),
@@ -237,7 +208,7 @@ impl<M> State<M> {
             landing: Vec::new(),
             landing_bytes: 0,
             landing_count: 0,
-            streams: ById::default(),
+            streams: Numbered::default(),
             hands: 0,
             reserved: 0,
             reserved_made: 0,
