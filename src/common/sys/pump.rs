@@ -1,7 +1,7 @@
 //! Moves bytes from one descriptor to another: with splice(2), which copies none of them, where
 //! one of the two is a pipe, else by reading and writing.
 
-use super::{check_size, poll, retry};
+use super::{check, check_size, poll, retry};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -45,6 +45,7 @@ pub fn run_and_keep(
 ) -> io::Result<Dry> {
     let mut buffer: Option<Vec<u8>> = None;
     loop {
+        // splice(2) keeps a pipe locked while it waits for the source, so nobody could read it.
         if poll::readable(&[source], silence)? == [false] {
             return Ok(Dry::Silence);
         }
@@ -97,6 +98,15 @@ fn copy(
     let written = write_all(target, &buffer[..count], limit);
     written.inspect_err(|_| left.extend_from_slice(&buffer[..count]))?;
     Ok(count)
+}
+
+/// Lets a pipe hold so many bytes (F_SETPIPE_SZ of fcntl(2)).
+///
+/// # Errors
+/// The descriptor is no pipe; this user's pipes hold too much already.
+pub fn widen(pipe: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
+    // SAFETY: this command of fcntl takes a number.
+    check(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) }).map(drop)
 }
 
 /// Reads what has come (read(2)).
@@ -269,5 +279,14 @@ mod tests {
         source.write_all(b"x").unwrap();
         drop(target);
         assert!(run(from.as_fd(), to.as_fd(), None).is_err());
+    }
+
+    #[test]
+    fn a_widened_pipe_takes_more_before_anybody_reads_and_a_socket_says_that_it_is_no_pipe() {
+        let (_read, mut write) = pipe();
+        widen(write.as_fd(), 256 << 10).unwrap();
+        write.write_all(&[0; 256 << 10]).unwrap();
+        let (socket, _other) = UnixStream::pair().unwrap();
+        assert!(widen(socket.as_fd(), 256 << 10).is_err());
     }
 }

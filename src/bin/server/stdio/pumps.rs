@@ -16,6 +16,10 @@ use std::time::{Duration, Instant};
 /// Bytes of one read while a sequel is looked for.
 const PIECE: usize = 64 << 10;
 
+/// How many bytes a pipe is to hold. With the usual 64 KiB both ends wait for each other more often: a
+/// gigabyte through ssh took 6% longer.
+const PIPE_SIZE: i32 = 256 << 10;
+
 /// What follows on the standard streams when the socket has come to its end.
 pub(super) trait Sequel: Send + Sync {
     /// The bytes with which it begins; the client may send others before. `None` if nothing
@@ -49,6 +53,10 @@ impl Standard {
     pub(super) fn of_process(silence: Duration) -> io::Result<Standard> {
         let input = io::stdin().as_fd().try_clone_to_owned()?;
         let output = io::stdout().as_fd().try_clone_to_owned()?;
+        for stream in [&input, &output] {
+            // It may be no pipe, and works at any size.
+            let _ = pump::widen(stream.as_fd(), PIPE_SIZE);
+        }
         Ok(Standard { input, output, silence })
     }
 }

@@ -449,9 +449,16 @@ impl<'a> Conversation<'a> {
         self.sink.bad_block(true, "its checksum differs");
     }
 
-    /// Whether bytes of content have this checksum.
-    fn is_intact(&self, whole: usize, crc: u32) -> bool {
-        self.sink.wanted.verify == Verify::None || crc32c(self.channel.payload(whole)) == crc
+    /// Whether the checksums of content are not compared.
+    fn is_unchecked(&self) -> bool {
+        self.sink.wanted.verify == Verify::None
+    }
+
+    /// The checksum of bytes of content, where something needs it: the comparison, or the journal
+    /// of a large file.
+    fn checksum(&self, whole: usize) -> Option<u32> {
+        let is_part = matches!(self.asked.front(), Some(Asked { what: What::Part { .. }, .. }));
+        (is_part || !self.is_unchecked()).then(|| crc32c(self.channel.payload(whole)))
     }
 }
 
@@ -546,10 +553,11 @@ impl Conversation<'_> {
     /// Bytes of a file have come.
     fn data(&mut self, range: Range<u64>, crc: u32, whole: usize) -> std::result::Result<(), Stop> {
         let length = range.end - range.start;
-        let is_intact = self.is_intact(whole, crc);
+        let found = self.checksum(whole);
+        let is_intact = found.is_none_or(|found| found == crc) || self.is_unchecked();
         match self.asked.front().map(|asked| &asked.what) {
             Some(What::Small { .. }) => self.small(range.clone(), whole, is_intact)?,
-            Some(What::Part { .. }) => self.part(range.clone(), whole, is_intact)?,
+            Some(What::Part { .. }) => self.part(range.clone(), whole, is_intact, found)?,
             Some(What::List { .. } | What::Md5 { .. }) | None => {
                 return Err(Stop::Wrong(UNASKED.into()));
             }
@@ -643,12 +651,13 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Bytes of a large file have come.
+    /// Bytes of a large file have come, with this checksum.
     fn part(
         &mut self,
         range: Range<u64>,
         whole: usize,
         is_intact: bool,
+        found: Option<u32>,
     ) -> std::result::Result<(), Stop> {
         let Some((large, left, was_hashed)) = self.first_part(&range) else {
             return Err(Stop::Wrong(UNASKED.into()));
@@ -664,7 +673,9 @@ impl Conversation<'_> {
             for part in large.queue.take(self.number, range.clone()) {
                 let from = (part.start - range.start) as usize;
                 let bytes = &payload[from..from + (part.end - part.start) as usize];
-                let stored = large.store.put(part.start, bytes, crc32c(bytes));
+                let known = found.filter(|_| part == range);
+                let crc = known.unwrap_or_else(|| crc32c(bytes));
+                let stored = large.store.put(part.start, bytes, crc);
                 stored.map_err(|error| self.full(&large, &error))?;
                 large.queue.finish(part, false);
             }
