@@ -32,6 +32,11 @@ pub const MAX_LOCAL_REQUESTS: usize = 128;
 /// two, a transfer took half the time (measured at 100 ms and 0.1% loss).
 const FACTOR: u64 = 2;
 
+/// A stream is quick if it brings its least window in this time. It then has a window of twice as
+/// much, and asks less often: 50,000 files of 4 KiB took 6% less time on one machine. A slower
+/// stream would hold back the end of the file for too long.
+const QUICK: Duration = Duration::from_millis(20);
+
 /// An answer is small if it has fewer bytes than the floor divided by this.
 const SMALL_SHARE: u64 = 4;
 
@@ -46,8 +51,10 @@ pub fn block_size(streams: u8) -> u32 {
 /// The window of one stream.
 #[derive(Debug)]
 pub struct Window {
-    /// The least window, in bytes.
+    /// The least window of a stream that is not quick, in bytes.
     floor: u64,
+    /// Whether the stream is quick.
+    is_quick: bool,
     /// How many bytes each of the last round trips brought.
     rounds: [u64; ROUNDS],
     next: usize,
@@ -62,7 +69,16 @@ impl Window {
     /// The window of a stream that begins at `now`. It is never smaller than `floor` bytes.
     pub fn new(floor: u64, now: Instant) -> Window {
         let rounds = [0; ROUNDS];
-        Window { floor, rounds, next: 0, began: now, bytes: 0, answer: None, quickest: None }
+        Window {
+            floor,
+            is_quick: false,
+            rounds,
+            next: 0,
+            began: now,
+            bytes: 0,
+            answer: None,
+            quickest: None,
+        }
     }
 
     /// Counts `bytes` that have arrived at `now`, `answer` after their request. Calls
@@ -95,9 +111,10 @@ impl Window {
         if elapsed < round {
             return;
         }
-        let share = round.as_secs_f64() / elapsed.as_secs_f64();
+        let (bytes, seconds) = (self.bytes as f64, elapsed.as_secs_f64());
+        self.is_quick = bytes * QUICK.as_secs_f64() >= self.floor as f64 * seconds;
         if let Some(place) = self.rounds.get_mut(self.next % ROUNDS) {
-            *place = (self.bytes as f64 * share) as u64;
+            *place = (bytes * round.as_secs_f64() / seconds) as u64;
         }
         self.next = (self.next + 1) % ROUNDS;
         self.bytes = 0;
@@ -107,7 +124,20 @@ impl Window {
     /// How many bytes the stream should have asked for and not received.
     pub fn limit(&self) -> u64 {
         let best = self.rounds.iter().max().copied().unwrap_or(0);
-        self.floor.max(FACTOR * best)
+        (2 * self.step()).max(FACTOR * best)
+    }
+
+    /// Whether so much may be asked for, beside the bytes under way, that it is worth a message.
+    pub fn has_room(&self, under_way: u64) -> bool {
+        under_way + self.step() <= self.limit()
+    }
+
+    /// How many bytes are asked for at once: half of the least window.
+    fn step(&self) -> u64 {
+        match self.is_quick {
+            true => self.floor,
+            false => self.floor / 2,
+        }
     }
 
     /// How long an answer takes; `None` before the first answer.
@@ -154,6 +184,17 @@ mod tests {
         let mut window = Window::new(1000, start);
         window.arrived(10_000_000, MS, start + 10 * MS, || Some(MS));
         assert_eq!(window.limit(), 2_000_000);
+    }
+
+    #[test]
+    fn a_quick_stream_asks_for_twice_the_floor_and_for_half_of_that_at_once() {
+        let start = Instant::now();
+        let mut window = Window::new(1000, start);
+        assert!(window.has_room(500) && !window.has_room(501));
+        window.arrived(1000, MS, start + QUICK, || Some(Duration::ZERO));
+        assert!(window.has_room(1000) && !window.has_room(1001));
+        window.arrived(999, MS, start + 2 * QUICK, || Some(Duration::ZERO));
+        assert!(window.has_room(500) && !window.has_room(501));
     }
 
     #[test]

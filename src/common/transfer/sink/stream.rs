@@ -150,7 +150,7 @@ impl<'a> Conversation<'a> {
     /// Whether more may be under way.
     fn has_room(&self) -> bool {
         let most = if self.stream.is_tcp() { MAX_REQUESTS } else { MAX_LOCAL_REQUESTS };
-        self.under_way < self.window.limit() && self.asked.len() < most && self.hashed < MAX_HASHED
+        self.window.has_room(self.under_way) && self.asked.len() < most && self.hashed < MAX_HASHED
     }
 
     /// Asks for `range`, which was just claimed, with the hashes of what the older file may have.

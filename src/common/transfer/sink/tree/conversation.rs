@@ -196,9 +196,8 @@ impl<'a> Conversation<'a> {
 
     /// Whether so much may be asked for that it is worth a message.
     fn has_room(&self) -> bool {
-        let limit = self.window.limit();
         self.asked.is_empty()
-            || (self.under_way <= limit / 4 * 3
+            || (self.window.has_room(self.under_way)
                 && self.request_bytes <= MAX_REQUEST_BYTES / 4 * 3
                 && self.asked.len() + self.requests_of_a_file() * MAX_CLAIMS <= MAX_REQUESTS
                 && self.hashed < MAX_HASHED)
