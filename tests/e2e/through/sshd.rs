@@ -244,9 +244,13 @@ fn what_sshd_loses_is_made_again() {
         let mut client = sshd.client_with(&sshd.command, &words);
         let client = Running::start(&mut client);
         let session = sshd.through.session();
+        // Nothing comes to its end while the other logins take their time.
+        let worker = sshd.through.worker(if push { "receiver" } else { "sender" });
+        signal(worker, libc::SIGSTOP);
         let other = sshd.through.other_connection();
         // The server's parent is a shell or sshd's own child.
         signal(parent_sshd(if first { session } else { other }), libc::SIGKILL);
+        signal(worker, libc::SIGCONT);
         let outcome = client.finish();
         assert_eq!(outcome.status.code(), Some(0), "{first} {push}: {outcome:?}");
         let got = fs::read(sshd.through.output()).unwrap();
