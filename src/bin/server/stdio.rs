@@ -84,6 +84,7 @@ fn serve(mut config: Config, begun: &[u8]) -> Result<ExitCode> {
     let (service, connections) = (Arc::new(service), Connections::new(config.max_connections));
     let talks = Arc::new(Talks { token: token.bytes(), service, connections });
     let (here, there) = UnixStream::pair().map_err(failed)?;
+    there.set_nonblocking(true).map_err(failed)?;
     pump::write_all(there.as_fd(), begun, None).map_err(failed)?;
     talks.begin_one(here, Behind::Stream);
     let bell = UnixStream::pair().map_err(failed)?;
@@ -133,6 +134,7 @@ impl Sequel for Talks {
 
     fn begin(&self) -> io::Result<UnixStream> {
         let (here, there) = UnixStream::pair()?;
+        there.set_nonblocking(true)?;
         self.begin_one(here, Behind::Requests);
         Ok(there)
     }

@@ -33,6 +33,31 @@ pub fn writable_within(descriptor: BorrowedFd<'_>, limit: Duration) -> io::Resul
     Ok(set[0].revents != 0)
 }
 
+/// What ended a wait for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// The target is writable or has failed.
+    There,
+    /// Nobody can write to the source any more.
+    SourceEnded,
+    /// The time has run out.
+    Late,
+}
+
+/// Waits until `target` is writable, or the other end of `source` is closed, for `limit` at most.
+pub fn room(target: BorrowedFd<'_>, source: BorrowedFd<'_>, limit: Duration) -> io::Result<Room> {
+    let entry =
+        |fd: BorrowedFd<'_>, events| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // POLLHUP and POLLERR need not be asked for.
+    let mut set = [entry(target, libc::POLLOUT), entry(source, 0)];
+    wait(&mut set, Some(Instant::now() + limit))?;
+    Ok(match set.map(|entry| entry.revents != 0) {
+        [true, _] => Room::There,
+        [false, true] => Room::SourceEnded,
+        [false, false] => Room::Late,
+    })
+}
+
 /// What ended a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ready {

@@ -1,6 +1,7 @@
 //! Moves bytes from one descriptor to another: with splice(2), which copies none of them, where
 //! one of the two is a pipe, else by reading and writing.
 
+use super::poll::Room;
 use super::{check, check_size, poll, retry};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -21,7 +22,11 @@ pub enum Dry {
     Silence,
 }
 
-/// Moves bytes until there are no more, or the source brings none for `silence`.
+/// Moves bytes until there are no more, or the source brings none for `silence`. If that is given,
+/// the source also ends as soon as its other end is closed while the target is full.
+///
+/// A socket must not wait (O_NONBLOCK). splice(2) keeps the pipe locked while it waits for a socket:
+/// another process that reads or writes the pipe then hangs, and no signal ends it.
 ///
 /// # Errors
 /// A read or a write failed; the target took nothing for `silence`.
@@ -45,7 +50,6 @@ pub fn run_and_keep(
 ) -> io::Result<Dry> {
     let mut buffer: Option<Vec<u8>> = None;
     loop {
-        // splice(2) keeps a pipe locked while it waits for the source, so nobody could read it.
         if poll::readable(&[source], silence)? == [false] {
             return Ok(Dry::Silence);
         }
@@ -62,10 +66,26 @@ pub fn run_and_keep(
             }
             // The source is readable, so the target is full.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wait_for_room(target, silence)?;
+                if !has_room(source, target, silence)? {
+                    return Ok(Dry::End);
+                }
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Waits for room in the target; `false` if the source ends before.
+fn has_room(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    limit: Option<Duration>,
+) -> io::Result<bool> {
+    let Some(limit) = limit else { return poll::writable(target).map(|()| true) };
+    match poll::room(target, source, limit)? {
+        Room::There => Ok(true),
+        Room::SourceEnded => Ok(false),
+        Room::Late => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
@@ -288,5 +308,28 @@ mod tests {
         write.write_all(&[0; 256 << 10]).unwrap();
         let (socket, _other) = UnixStream::pair().unwrap();
         assert!(widen(socket.as_fd(), 256 << 10).is_err());
+    }
+
+    #[test]
+    fn a_target_that_takes_nothing_holds_up_neither_a_writer_of_the_pipe_nor_its_end() {
+        let ((from, mut source), (target, _to)) = (pipe(), UnixStream::pair().unwrap());
+        target.set_nonblocking(true).unwrap();
+        // SAFETY: this command of fcntl takes a number.
+        check(unsafe { libc::fcntl(source.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }).unwrap();
+        let limit = Some(Duration::from_secs(1000));
+        let pump = thread::spawn(move || run(from.as_fd(), target.as_fd(), limit));
+        // The pipe and the socket get full; a writer is told so each time.
+        let mut refusals = 0;
+        while refusals < 1000 {
+            match source.write(&[0; 4096]) {
+                Ok(_) => refusals = 0,
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    refusals += 1;
+                }
+            }
+        }
+        drop(source);
+        assert_eq!(pump.join().unwrap().unwrap(), Dry::End);
     }
 }

@@ -250,7 +250,9 @@ fn what_sshd_loses_is_made_again() {
         let other = sshd.through.other_connection();
         // The server's parent is a shell or sshd's own child.
         signal(parent_sshd(if first { session } else { other }), libc::SIGKILL);
-        signal(worker, libc::SIGCONT);
+        if !first {
+            signal(worker, libc::SIGCONT); // else it ends with its session
+        }
         let outcome = client.finish();
         assert_eq!(outcome.status.code(), Some(0), "{first} {push}: {outcome:?}");
         let got = fs::read(sshd.through.output()).unwrap();

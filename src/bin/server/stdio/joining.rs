@@ -52,6 +52,7 @@ pub(super) fn run(until: Instant) -> Result<Joined> {
     let failed = |error: io::Error| Error::system("standard output", &error);
     pump::write_all(io::stdout().as_fd(), &accepted, Some(SILENCE)).map_err(failed)?;
     let Ok(socket) = socket else { return Ok(Joined::Alone) };
+    socket.set_nonblocking(true).map_err(failed)?;
     let bell = UnixStream::pair().map_err(failed)?;
     let standard = Standard::of_process(SILENCE).map_err(failed)?;
     // From here on this process only passes on what others have to check. It goes on where the

@@ -30,7 +30,7 @@ pub(super) trait Sequel: Send + Sync {
     /// client throws this away if it knows already.
     fn last_word(&self) -> Vec<u8>;
 
-    /// Begins it. Returns the socket that it goes over.
+    /// Begins it. Returns the socket that it goes over, which does not wait (O_NONBLOCK).
     ///
     /// # Errors
     /// The system has no descriptor.
@@ -69,6 +69,7 @@ pub(super) struct Pumps {
 impl Pumps {
     /// Moves bytes from standard input to `socket`, and from there to standard output. The end of
     /// that, or too long a silence of standard input, shuts one of two sockets that are connected.
+    /// `socket` must not wait (O_NONBLOCK): see [`pump::run`].
     ///
     /// # Errors
     /// The system has no thread.
@@ -209,6 +210,7 @@ mod tests {
     ) -> (UnixStream, UnixStream, Pumps) {
         let (client, streams) = UnixStream::pair().unwrap();
         let (socket, session) = UnixStream::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
         let output = streams.try_clone().unwrap().into();
         let standard = Standard { input: streams.into(), output, silence };
         let pumps = Pumps::start(standard, UnixStream::pair().unwrap(), socket, sequel);
