@@ -321,8 +321,8 @@ mod tests {
         // The pipe and the socket get full; a writer is told so each time.
         let mut refusals = 0;
         while refusals < 1000 {
-            match source.write(&[0; 4096]) {
-                Ok(_) => refusals = 0,
+            match source.write_all(&[0]) {
+                Ok(()) => refusals = 0,
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
                     refusals += 1;
