@@ -18,7 +18,7 @@ use crate::ports::Entrances;
 use crate::service::Service;
 use crate::transfers::Programs;
 use joining::Joined;
-use pumps::{Pumps, Sequel, Standard};
+use pumps::{Pumps, Sequel, Socket, Standard};
 use ropewalk::app::signals::{MAIN_SIGNALS, Signal, Signals};
 use ropewalk::app::supervise::{STOP_GRACE, Supervisor};
 use ropewalk::codec::wire::{ErrorCode, HELLO_MARK, Header, JOIN_SIZE, Join, Request};
@@ -84,7 +84,7 @@ fn serve(mut config: Config, begun: &[u8]) -> Result<ExitCode> {
     let (service, connections) = (Arc::new(service), Connections::new(config.max_connections));
     let talks = Arc::new(Talks { token: token.bytes(), service, connections });
     let (here, there) = UnixStream::pair().map_err(failed)?;
-    there.set_nonblocking(true).map_err(failed)?;
+    let there = Socket::new(there).map_err(failed)?;
     pump::write_all(there.as_fd(), begun, None).map_err(failed)?;
     talks.begin_one(here, Behind::Stream);
     let bell = UnixStream::pair().map_err(failed)?;
@@ -132,9 +132,9 @@ impl Sequel for Talks {
         }
     }
 
-    fn begin(&self) -> io::Result<UnixStream> {
+    fn begin(&self) -> io::Result<Socket> {
         let (here, there) = UnixStream::pair()?;
-        there.set_nonblocking(true)?;
+        let there = Socket::new(there)?;
         self.begin_one(here, Behind::Requests);
         Ok(there)
     }

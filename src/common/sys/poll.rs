@@ -11,24 +11,20 @@ const NO_MEMORY_PAUSE: Duration = Duration::from_millis(10);
 /// Waits until one of `descriptors` is readable or closed by its peer; without `limit`, forever.
 /// The answer has, in order, whether each is ready; all are `false` if the time has run out.
 pub fn readable(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
-    let mut set: Vec<libc::pollfd> = descriptors
-        .iter()
-        .map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 })
-        .collect();
+    let mut set: Vec<libc::pollfd> =
+        descriptors.iter().map(|fd| entry(*fd, libc::POLLIN)).collect();
     wait(&mut set, limit.map(|limit| Instant::now() + limit))?;
     Ok(set.iter().map(|entry| entry.revents != 0).collect())
 }
 
 /// Waits until `descriptor` is writable or has failed.
 pub fn writable(descriptor: BorrowedFd<'_>) -> io::Result<()> {
-    let entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    wait(&mut [entry], None)
+    wait(&mut [entry(descriptor, libc::POLLOUT)], None)
 }
 
 /// As [`writable`], for `limit` at most; `false` if the time has run out.
 pub fn writable_within(descriptor: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
-    let entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    let mut set = [entry];
+    let mut set = [entry(descriptor, libc::POLLOUT)];
     wait(&mut set, Some(Instant::now() + limit))?;
     Ok(set[0].revents != 0)
 }
@@ -46,8 +42,6 @@ pub enum Room {
 
 /// Waits until `target` is writable, or the other end of `source` is closed, for `limit` at most.
 pub fn room(target: BorrowedFd<'_>, source: BorrowedFd<'_>, limit: Duration) -> io::Result<Room> {
-    let entry =
-        |fd: BorrowedFd<'_>, events| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     // POLLHUP and POLLERR need not be asked for.
     let mut set = [entry(target, libc::POLLOUT), entry(source, 0)];
     wait(&mut set, Some(Instant::now() + limit))?;
@@ -75,15 +69,18 @@ pub fn writable_or(
     bell: Option<BorrowedFd<'_>>,
     deadline: Instant,
 ) -> io::Result<Ready> {
-    let entry =
-        |fd: &BorrowedFd<'_>, events| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     let mut set: Vec<libc::pollfd> =
-        descriptors.iter().map(|fd| entry(fd, libc::POLLOUT)).collect();
-    set.extend(bell.iter().map(|fd| entry(fd, libc::POLLIN)));
+        descriptors.iter().map(|fd| entry(*fd, libc::POLLOUT)).collect();
+    set.extend(bell.map(|fd| entry(fd, libc::POLLIN)));
     wait(&mut set, Some(deadline))?;
     let mut ready: Vec<bool> = set.iter().map(|entry| entry.revents != 0).collect();
     let rings = ready.split_off(descriptors.len()).contains(&true);
     Ok(if rings { Ready::Bell } else { Ready::Some(ready) })
+}
+
+/// What poll(2) is to look for at one descriptor.
+fn entry(descriptor: BorrowedFd<'_>, events: libc::c_short) -> libc::pollfd {
+    libc::pollfd { fd: descriptor.as_raw_fd(), events, revents: 0 }
 }
 
 /// Waits for any of `set`, until `deadline` at most. Repeats a wait that failed for lack of

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::SILENCE;
-use super::pumps::{Pumps, Standard};
+use super::pumps::{Pumps, Socket, Standard};
 use ropewalk::codec::wire::{ErrorCode, HELLO_MARK, Header, JOIN_SIZE, Join};
 use ropewalk::error::{Error, ExitCode, Result};
 use ropewalk::sys::{local, poll, pump, sandbox};
@@ -52,7 +52,7 @@ pub(super) fn run(until: Instant) -> Result<Joined> {
     let failed = |error: io::Error| Error::system("standard output", &error);
     pump::write_all(io::stdout().as_fd(), &accepted, Some(SILENCE)).map_err(failed)?;
     let Ok(socket) = socket else { return Ok(Joined::Alone) };
-    socket.set_nonblocking(true).map_err(failed)?;
+    let socket = Socket::new(socket).map_err(failed)?;
     let bell = UnixStream::pair().map_err(failed)?;
     let standard = Standard::of_process(SILENCE).map_err(failed)?;
     // From here on this process only passes on what others have to check. It goes on where the

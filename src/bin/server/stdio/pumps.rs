@@ -30,11 +30,33 @@ pub(super) trait Sequel: Send + Sync {
     /// client throws this away if it knows already.
     fn last_word(&self) -> Vec<u8>;
 
-    /// Begins it. Returns the socket that it goes over, which does not wait (O_NONBLOCK).
+    /// Begins it. Returns the socket that it goes over.
     ///
     /// # Errors
     /// The system has no descriptor.
-    fn begin(&self) -> io::Result<UnixStream>;
+    fn begin(&self) -> io::Result<Socket>;
+}
+
+/// A socket that does not wait (O_NONBLOCK), as [`pump::run`] needs it.
+pub(super) struct Socket(UnixStream);
+
+impl Socket {
+    /// Makes it from one that waits.
+    ///
+    /// # Errors
+    /// The system refuses it. It may do so in a process that is confined.
+    pub(super) fn new(stream: UnixStream) -> io::Result<Socket> {
+        stream.set_nonblocking(true)?;
+        Ok(Socket(stream))
+    }
+}
+
+impl std::ops::Deref for Socket {
+    type Target = UnixStream;
+
+    fn deref(&self) -> &UnixStream {
+        &self.0
+    }
 }
 
 /// The standard streams, or what stands for them.
@@ -69,14 +91,13 @@ pub(super) struct Pumps {
 impl Pumps {
     /// Moves bytes from standard input to `socket`, and from there to standard output. The end of
     /// that, or too long a silence of standard input, shuts one of two sockets that are connected.
-    /// `socket` must not wait (O_NONBLOCK): see [`pump::run`].
     ///
     /// # Errors
     /// The system has no thread.
     pub(super) fn start(
         standard: Standard,
         (ended, bell): (UnixStream, UnixStream),
-        socket: UnixStream,
+        socket: Socket,
         sequel: Option<Arc<dyn Sequel>>,
     ) -> io::Result<Pumps> {
         let (socket, bell) = (Arc::new(socket), Arc::new(bell));
@@ -106,9 +127,9 @@ impl Standard {
     /// Moves bytes from standard input to one socket after the other.
     fn inward(
         &self,
-        mut socket: Arc<UnixStream>,
+        mut socket: Arc<Socket>,
         sequel: Option<&dyn Sequel>,
-        tell: &mpsc::Sender<Arc<UnixStream>>,
+        tell: &mpsc::Sender<Arc<Socket>>,
     ) -> io::Result<()> {
         let (mut left, silence) = (Vec::new(), Some(self.silence));
         loop {
@@ -136,9 +157,9 @@ impl Standard {
     /// Moves bytes from one socket after the other to standard output.
     fn outward(
         &self,
-        mut socket: Arc<UnixStream>,
+        mut socket: Arc<Socket>,
         sequel: Option<&dyn Sequel>,
-        next: &mpsc::Receiver<Arc<UnixStream>>,
+        next: &mpsc::Receiver<Arc<Socket>>,
     ) -> io::Result<()> {
         loop {
             // A socket that is closed with bytes in it ends with an error.
@@ -198,7 +219,7 @@ mod tests {
             Vec::new()
         }
 
-        fn begin(&self) -> io::Result<UnixStream> {
+        fn begin(&self) -> io::Result<Socket> {
             Err(io::ErrorKind::Other.into())
         }
     }
@@ -210,11 +231,18 @@ mod tests {
     ) -> (UnixStream, UnixStream, Pumps) {
         let (client, streams) = UnixStream::pair().unwrap();
         let (socket, session) = UnixStream::pair().unwrap();
-        socket.set_nonblocking(true).unwrap();
+        let socket = Socket::new(socket).unwrap();
         let output = streams.try_clone().unwrap().into();
         let standard = Standard { input: streams.into(), output, silence };
         let pumps = Pumps::start(standard, UnixStream::pair().unwrap(), socket, sequel);
         (client, session, pumps.unwrap())
+    }
+
+    #[test]
+    fn a_socket_of_the_pumps_does_not_wait() {
+        let (socket, _session) = UnixStream::pair().unwrap();
+        let read = (&*Socket::new(socket).unwrap()).read(&mut [0]);
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

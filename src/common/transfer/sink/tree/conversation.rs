@@ -447,18 +447,6 @@ impl<'a> Conversation<'a> {
         self.sink.record(|to| to.mark(self.number, Mark::Damaged));
         self.sink.bad_block(true, "its checksum differs");
     }
-
-    /// Whether the checksums of content are not compared.
-    fn is_unchecked(&self) -> bool {
-        self.sink.wanted.verify == Verify::None
-    }
-
-    /// The checksum of bytes of content, where something needs it: the comparison, or the journal
-    /// of a large file.
-    fn checksum(&self, whole: usize) -> Option<u32> {
-        let is_part = matches!(self.asked.front(), Some(Asked { what: What::Part { .. }, .. }));
-        (is_part || !self.is_unchecked()).then(|| crc32c(self.channel.payload(whole)))
-    }
 }
 
 /// A range request, but for its name.
@@ -552,15 +540,24 @@ impl Conversation<'_> {
     /// Bytes of a file have come.
     fn data(&mut self, range: Range<u64>, crc: u32, whole: usize) -> std::result::Result<(), Stop> {
         let length = range.end - range.start;
-        let found = self.checksum(whole);
-        let is_intact = found.is_none_or(|found| found == crc) || self.is_unchecked();
-        match self.asked.front().map(|asked| &asked.what) {
-            Some(What::Small { .. }) => self.small(range.clone(), whole, is_intact)?,
-            Some(What::Part { .. }) => self.part(range.clone(), whole, is_intact, found)?,
+        let is_unchecked = self.sink.wanted.verify == Verify::None;
+        let payload = self.channel.payload(whole);
+        let is_intact = match self.asked.front().map(|asked| &asked.what) {
+            Some(What::Small { .. }) => {
+                let is_intact = is_unchecked || crc32c(payload) == crc;
+                self.small(range, whole, is_intact)?;
+                is_intact
+            }
+            Some(What::Part { .. }) => {
+                let found = crc32c(payload); // the journal needs it in any case
+                let is_intact = is_unchecked || found == crc;
+                self.part(range, whole, is_intact.then_some(found))?;
+                is_intact
+            }
             Some(What::List { .. } | What::Md5 { .. }) | None => {
                 return Err(Stop::Wrong(UNASKED.into()));
             }
-        }
+        };
         if !is_intact {
             self.is_damaged();
             return Ok(());
@@ -650,12 +647,11 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Bytes of a large file have come, with this checksum.
+    /// Bytes of a large file have come, with this checksum; `None` if it is a wrong one.
     fn part(
         &mut self,
         range: Range<u64>,
         whole: usize,
-        is_intact: bool,
         found: Option<u32>,
     ) -> std::result::Result<(), Stop> {
         let Some((large, left, was_hashed)) = self.first_part(&range) else {
@@ -664,20 +660,19 @@ impl Conversation<'_> {
         if let (Some(delta), true) = (&large.delta, was_hashed) {
             delta.miss(left.end - left.start);
         }
-        if !is_intact {
-            large.queue.reject(self.number, range.clone());
-            self.sink.board.wake();
-        } else {
+        if let Some(found) = found {
             let payload = self.channel.payload(whole);
             for part in large.queue.take(self.number, range.clone()) {
                 let from = (part.start - range.start) as usize;
                 let bytes = &payload[from..from + (part.end - part.start) as usize];
-                let known = found.filter(|_| part == range);
-                let crc = known.unwrap_or_else(|| crc32c(bytes));
+                let crc = if part == range { found } else { crc32c(bytes) };
                 let stored = large.store.put(part.start, bytes, crc);
                 stored.map_err(|error| self.full(&large, &error))?;
                 large.queue.finish(part, false);
             }
+        } else {
+            large.queue.reject(self.number, range.clone());
+            self.sink.board.wake();
         }
         let length = range.end - range.start;
         self.arrived(length, length, range.end == left.end);
