@@ -172,12 +172,11 @@ impl Through {
 
     /// The worker with this name over there.
     pub(crate) fn worker(&self, name: &str) -> u32 {
-        self.session();
         let is_it = |pid: &u32| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.split(|byte| *byte == 0).next().is_some_and(|all| all.ends_with(name.as_bytes()))
         };
-        self.with_word("--job").into_iter().find(is_it).unwrap()
+        wait_until("the worker", || self.with_word("--job").into_iter().find(is_it))
     }
 
     /// How often the script was started, if its body begins with [`COUNTED`].

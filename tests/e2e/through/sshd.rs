@@ -243,10 +243,10 @@ fn what_sshd_loses_is_made_again() {
         let words = if push { [&["--push"], &words[..]].concat() } else { words.to_vec() };
         let mut client = sshd.client_with(&sshd.command, &words);
         let client = Running::start(&mut client);
-        let session = sshd.through.session();
         // Nothing comes to its end while the other logins take their time.
         let worker = sshd.through.worker(if push { "receiver" } else { "sender" });
         signal(worker, libc::SIGSTOP);
+        let session = sshd.through.session();
         let other = sshd.through.other_connection();
         // The server's parent is a shell or sshd's own child.
         signal(parent_sshd(if first { session } else { other }), libc::SIGKILL);
