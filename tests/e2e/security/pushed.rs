@@ -6,6 +6,7 @@ use crate::support::harness::{Running, Scratch, Server, content, run, sparse, wa
 use crate::support::http::Http;
 use crate::support::namespace::on_a_small_disk;
 use crate::support::proof;
+use crate::support::system::signal;
 use crate::support::trees::leftovers;
 use crate::support::uploads::{Inbox, WRITABLE, inbox, put, state, swap_for_link};
 use crate::support::user::{NOBODY, can_be_tried};
@@ -305,7 +306,7 @@ fn a_client_that_fills_the_disk_does_not_take_the_room_that_another_one_was_prom
     let mut command = scratch.program("server");
     command.args(WRITABLE).arg("--writable-by-anyone");
     let script = "mkdir -p root/in && exec \"$0\" \"$@\"";
-    let Some(command) = on_a_small_disk(&disk, "12m", script, &command) else { return };
+    let Some(command) = on_a_small_disk(&disk, "8m", script, &command) else { return };
     let server = Server::start_command(&scratch, command);
     let push = |what: &str, name: &str, rate: &str| {
         let mut client = scratch.program("client");
@@ -315,8 +316,12 @@ fn a_client_that_fills_the_disk_does_not_take_the_room_that_another_one_was_prom
     };
     let mut first = push("file", "in/file", "1M");
     let first = Running::start(&mut first);
-    proof::children(server.running.pid(), 1); // its receiver
-    let second = run(&mut push("top", "in/top", "4M"));
+    let receiver = proof::children(server.running.pid(), 1)[0];
+    // All of its room stays promised. The server looks at the room now and then: it notices in time
+    // if it looks once while the other client fills 3 MiB.
+    signal(receiver, libc::SIGSTOP);
+    let second = run(&mut push("top", "in/top", "2M"));
+    signal(receiver, libc::SIGCONT);
     second.failed(SYSTEM, "client", "too little free space");
     first.finish().succeeded();
     let got = Http::connect(server.address).ask("GET", "/in/file", &[]);
