@@ -66,7 +66,8 @@ impl From<io::Error> for Refusal {
             return Refusal::Forbidden;
         }
         match error.raw_os_error() {
-            Some(libc::ENOENT | libc::ESTALE | libc::ENAMETOOLONG) => Refusal::Gone,
+            _ if has_vanished(&error) => Refusal::Gone,
+            Some(libc::ENAMETOOLONG) => Refusal::Gone,
             Some(libc::EACCES | libc::EPERM) => Refusal::Forbidden,
             Some(libc::ENOTDIR | libc::ELOOP) => Refusal::OtherType,
             Some(libc::EXDEV) => Refusal::NotEntered,
@@ -144,6 +145,12 @@ fn identify(folder: impl AsFd) -> io::Result<(Status, Tag)> {
     }
     let identity = Identity::of_status(&status, volume::keeps_inodes(folder)).folder_tag();
     Ok((status, identity))
+}
+
+/// Whether an error says that something was there and is no more. A network file system says so in
+/// its own way.
+fn has_vanished(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE))
 }
 
 /// Whether a file of this name may be one on its way, or the journal of one. Such a file is

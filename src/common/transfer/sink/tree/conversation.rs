@@ -816,9 +816,14 @@ impl Conversation<'_> {
 // Files.
 impl TreeSink {
     /// A large file cannot be had from the source, or is another one now.
-    fn large_not_had(&self, large: &Large, code: RefusalCode, changed: Option<(bool, u64, Meta)>) {
-        if large.queue.end() != Some(queue::End::Aborted) {
-            large::discard(self, large);
+    pub(super) fn large_not_had(
+        &self,
+        large: &Large,
+        code: RefusalCode,
+        changed: Option<(bool, u64, Meta)>,
+    ) {
+        let is_over = large.queue.end() == Some(queue::End::Aborted);
+        if !is_over && large::discard(self, large) {
             self.not_had(&large.file, code, changed);
         }
     }

@@ -205,10 +205,84 @@ pub(super) fn distrust_all(sink: &TreeSink) {
     }
 }
 
-/// Gives up a file: nothing of it stays.
-pub(super) fn discard(sink: &TreeSink, large: &Large) {
+/// Gives up a file: nothing of it stays. False if another thread completes it, or has given it up:
+/// that thread tells the board.
+pub(super) fn discard(sink: &TreeSink, large: &Large) -> bool {
+    let Some(mut new) = lock(&large.new).take() else { return false };
     lock(&sink.large).remove(&large.file.id);
-    if let Some(mut new) = lock(&large.new).take() {
-        new.discard();
+    new.discard();
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Wanted;
+    use super::*;
+    use crate::codec::message::offer::FolderState;
+    use crate::codec::message::tree_options::TreeOptions;
+    use crate::codec::message::verify::Verify;
+    use crate::codec::message::version::Stamp;
+    use crate::codec::wire::RefusalCode;
+    use crate::transfer::queue::board::entries::{Found, Kind, PageEnd, What};
+    use crate::transfer::queue::board::{Ask, Claim, Claimed};
+    use crate::transfer::timing::Timing;
+    use std::time::Duration;
+
+    const MTIME: Stamp = Stamp { seconds: 5, nanoseconds: 6 };
+
+    /// A sink into this folder.
+    fn sink(folder: &std::path::Path) -> TreeSink {
+        let here = fs::File::open(folder).unwrap();
+        let wanted = Wanted {
+            streams: 1,
+            grows: false,
+            verify: Verify::Crc32c,
+            rate: None,
+            trace: false,
+            shown: "here".into(),
+            top: FolderState { identity: [1; 16], mode: 0o755, mtime: MTIME, uid: 0, gid: 0 },
+            store: Some(Tree::open(here, true, Timing::default()).unwrap()),
+            options: TreeOptions::default(),
+            limits: None,
+        };
+        TreeSink::new(wanted, Timing::default(), Box::new(|_| {}))
+    }
+
+    fn meta(identity: [u8; 16]) -> Meta {
+        let here = Here::file(Target::Absent);
+        Meta { mode: 0o644, mtime: MTIME, uid: 0, gid: 0, identity, stored: 0, tag: None, here }
+    }
+
+    fn claim(sink: &TreeSink) -> Claim<Meta> {
+        let (content, answer_time) = (1 << 20, Duration::from_secs(1));
+        let ask = Ask { requests: 1, names: 1000, content, idle: true, answer_time };
+        match sink.board.claim(0, &ask) {
+            Claimed::Work(mut claims) => claims.remove(0),
+            Claimed::Later(_) | Claimed::Over => panic!("there is nothing to do"),
+        }
+    }
+
+    #[test]
+    fn a_file_that_one_thread_completes_is_not_given_up_by_another_one() {
+        let name = format!("ropewalk-large-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).unwrap();
+        let (sink, size) = (sink(&folder), super::super::SMALL + 1);
+        assert!(matches!(claim(&sink), Claim::List { .. }));
+        sink.board.take_page(0, &[(b"file", Kind::File)], PageEnd::Whole);
+        let found = Found { name: (*b"file").into(), meta: meta([2; 16]), what: What::File(size) };
+        sink.board.page(0, vec![found], PageEnd::Whole);
+        let Claim::Open { file } = claim(&sink) else { panic!("the file is not opened") };
+        open(&sink, file.clone()).unwrap();
+        let large = lock(&sink.large).get(&file.id).cloned().unwrap();
+        // A thread that completes the file takes it first, and may wait for the disk then.
+        let new = lock(&large.new).take().unwrap();
+        sink.large_not_had(&large, RefusalCode::Changed, Some((true, size, meta([3; 16]))));
+        sink.large_not_had(&large, RefusalCode::Gone, None);
+        assert_eq!((sink.board.progress().repeats, sink.board.progress().files_known), (0, 1));
+        let store = sink.wanted.store.as_ref().unwrap();
+        drop(store.complete(new, size, &sink.attributes(&file.meta)).unwrap());
+        assert!(sink.board.complete(file.id));
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -102,13 +102,16 @@ pub(super) fn compare(sink: &TreeSink, large: &Arc<Large>) {
             }
         }
         Ok(Some(false)) => {
-            large::discard(sink, large);
-            sink.differs(&large.file);
+            if large::discard(sink, large) {
+                sink.differs(&large.file);
+            }
         }
         Err(error) => {
-            large::discard(sink, large);
-            sink.board.leave(large.file.id, Fate::Refused);
-            sink.refuse_here(&large.file.path(), &error).unwrap_or_else(|error| sink.fail(error));
+            if large::discard(sink, large) {
+                sink.board.leave(large.file.id, Fate::Refused);
+                let told = sink.refuse_here(&large.file.path(), &error);
+                told.unwrap_or_else(|error| sink.fail(error));
+            }
         }
     }
 }

@@ -2,14 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use super::is_reserved;
+use super::{has_vanished, is_reserved};
 use crate::codec::entry::{Entry, EntryType};
 use crate::hash::Sha256;
 use crate::sys::beneath::Folder;
 use crate::sys::dir::{self, Status};
 use crate::sys::volume;
 use crate::transfer::source::identity::{Identity, Stamp, Tag};
-use std::io;
 use std::num::NonZeroU64;
 
 /// How often a name is looked at again that is a link and then is none.
@@ -168,7 +167,7 @@ impl<'a> Look<'a> {
                     let keeps = self.keeps_inode(name, &status);
                     return Some(Found::new(name, &status, keeps, text));
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+                Err(error) if has_vanished(&error) => return None,
                 // It was a link, and now is something else.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
                 Ok(_) | Err(_) => break,

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::has_vanished;
 use crate::codec::entry::FIXED_SIZE;
 use crate::codec::name::MAX_COMPONENT;
 use crate::codec::wire::PageEnd;
@@ -68,7 +69,7 @@ impl Run {
     /// the run is no longer small.
     ///
     /// # Errors
-    /// No name can be read.
+    /// No name can be read; the folder has vanished.
     pub(super) fn read(
         dir: &Dir,
         after: &[u8],
@@ -90,7 +91,8 @@ impl Run {
             let name = match entries.next_name() {
                 Ok(Some(name)) => name,
                 Ok(None) => break,
-                Err(error) if !any => return Err(error),
+                // An empty folder was removed: nothing of what was read is there.
+                Err(error) if !any || has_vanished(&error) => return Err(error),
                 Err(_) => {
                     failed = true;
                     break;

@@ -1,6 +1,6 @@
 //! What a tree promises, in folders of real files.
 
-use super::run::Limits;
+use super::run::{Limits, Run};
 use super::*;
 use crate::codec::wire::PageEnd;
 use crate::sys::process::effective_user;
@@ -344,6 +344,18 @@ fn what_vanishes_after_its_name_was_read_is_left_out() {
     }
     let page = page_of(&place.tree, b"", b"01", 200).unwrap();
     assert_eq!((page.entries.len(), page.end), (0, PageEnd::Whole));
+}
+
+#[test]
+fn a_folder_that_vanishes_while_its_names_are_read_is_gone() {
+    let place = Place::new("vanishes");
+    place.make_dir("folder");
+    (0..3).for_each(|number| place.write(&format!("folder/{number}"), ""));
+    let dir = Folder::enter(place.tree.folder(), b"folder", None, Lookup::Best).unwrap().list();
+    let vanish = |_: &mut WaitBlocks<'_>| fs::remove_dir_all(place.top("folder")).unwrap();
+    let limits = Limits { names: 100, bytes: 4000, small: 0 };
+    let read = Run::read(&dir.unwrap(), b"", limits, &mut WaitBlocks::none(), vanish);
+    assert!(matches!(read.map(drop).map_err(Refusal::from), Err(Refusal::Gone)));
 }
 
 #[test]

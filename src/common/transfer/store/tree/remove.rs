@@ -164,6 +164,8 @@ impl Removal<'_, '_> {
             match self.clear(dir, device, name, path, depth) {
                 Ok(true) => {}
                 Ok(false) => return false,
+                // Another process removed it meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return self.refuse(path, error),
             }
         }

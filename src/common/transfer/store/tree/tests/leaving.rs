@@ -165,6 +165,23 @@ fn what_is_spared_keeps_the_folders_above_it() {
 }
 
 #[test]
+fn a_folder_that_another_process_removes_meanwhile_counts_as_removed() {
+    for act in [Act::Count, Act::Remove] {
+        let (scratch, outside) = (Scratch::new(), Scratch::new());
+        grow(&scratch, &outside.path);
+        let vanish = |path: &[u8], _: bool| {
+            if path.starts_with(b"d/") && scratch.at("d").exists() {
+                fs::remove_dir_all(scratch.at("d")).unwrap();
+            }
+            false
+        };
+        let (removed, told) = remove(&scratch, act, &["kept", "link"], &vanish);
+        assert_eq!((removed.folders, removed.refused), (1, 0), "{told:?}");
+        assert_eq!(told.last().map(String::as_str), Some("d"));
+    }
+}
+
+#[test]
 fn reserved_names_in_use_stay() {
     let scratch = Scratch::new();
     begin_large(&scratch, "f");
