@@ -42,7 +42,7 @@ complete -c ropewalk-server -l keep-free -x -d 'with --writable, refuse uploads 
 complete -c ropewalk-server -l allow-delete -d 'with --writable, let a client that pushes a folder delete what it does not have'
 complete -c ropewalk-server -l allow-owner -d 'with --writable, let a client that pushes a folder set owners and set-id bits'
 complete -c ropewalk-server -l push -d 'with --stdio, let the client write and delete what this user may, beneath --root and --writable'
-complete -c ropewalk-server -l limit-rate -x -d 'limit all transfers together to RATE bytes per second; K, M, G mean KiB, MiB, GiB (default: no limit)'
+complete -c ropewalk-server -l limit-rate -x -d 'limit all transfers, downloads and uploads together to RATE bytes per second; K, M, G mean KiB, MiB, GiB (default: no limit)'
 complete -c ropewalk-server -l max-connections -x -d 'maximum control connections (default: 256)'
 complete -c ropewalk-server -l max-transfers -x -d 'maximum transfers (default: 256)'
 complete -c ropewalk-server -l max-per-address -x -d 'maximum transfers per client address (default: 64)'

@@ -81,8 +81,8 @@ fn a_refusal_is_shown_in_the_server_s_own_words() {
     let output = old_output(&scratch);
     let mut client = scratch.client(server.address, 2, "nothing", output);
     let words = format!(
-        "client: {}: 404 Not Found: no such file: 'nothing'; names begin at the folder that the server was \
-         started in, or at its --root\n",
+        "client: {}: 404 Not Found: no such file: 'nothing'; names begin at the server's --root; without \
+         it at the folder that it was started in, or at /\n",
         server.address
     );
     let outcome = run(&mut client);

@@ -23,7 +23,7 @@ pub(super) const PAGE: Page = Page {
          appended to, renamed, replaced or deleted meanwhile is sent whole.",
         "With --stdio the server listens nowhere. It serves one client over standard input and \
          output, as client -e ssh starts it. It ends when standard input does, or brings nothing \
-         for two minutes. Further connections of the same user join its session through a Unix \
+         for 90 s. Further connections of the same user join its session through a Unix \
          socket with an abstract name. It logs errors only, unless --log or --verbose is given. \
          With --push too, the client may write and delete what this user may, beneath --root and \
          --writable; modes, owners and links are kept as the client has them.",

@@ -8,11 +8,12 @@ use super::{QUIET, VERBOSE, habits};
 /// `client`.
 pub static CLIENT: Program = Program {
     name: "client",
-    summary: "Fetches a file or a folder from a ropewalk server over many TCP streams, and verifies it.",
+    summary: "Fetches a file or a folder from a ropewalk server, or pushes one to it, over many TCP streams, and verifies it.",
     forms: &[
         "http://host:port/path [ofile]",
         "host:port streams file [ofile]",
         "[user@]host:path [ofile]",
+        "--push host:port streams file [ofile]",
         "file [user@]host:path",
     ],
     positionals: &[
@@ -29,13 +30,15 @@ pub static CLIENT: Program = Program {
         },
         Positional {
             name: "file",
-            help: "the name of the file or folder on the server; not with a URL",
+            help: "the name of the file or folder on the server; not with a URL. With --push, the file or \
+                   folder here",
             optional: true,
         },
         Positional {
             name: "ofile",
             help: "the output file, a folder for it, or - for standard output; for a folder: the \
-                   folder that gets its content (default: its own name, in this folder)",
+                   folder that gets its content (default: its own name, in this folder). With --push, the \
+                   name on the server",
             optional: true,
         },
     ],
@@ -83,7 +86,7 @@ pub static CLIENT: Program = Program {
                     short: None,
                     long: "max-delete",
                     value: Some("N"),
-                    help: "with --delete: delete at most N entries, or none (default: half)",
+                    help: "with --delete: if more than N entries would go, delete none (default: half of them)",
                 },
                 Opt {
                     short: Some('n'),

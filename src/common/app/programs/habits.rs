@@ -81,7 +81,10 @@ pub(super) const SERVER: &[Habit] = &[
     ),
     habit("--tls --ssl --cert --key --https", NO_ENCRYPTION),
     habit("--bwlimit --rate", "--limit-rate RATE limits the rate"),
-    habit("-r --recursive", "--index shows folders; ropewalk clients fetch single files"),
+    habit(
+        "-r --recursive",
+        "every folder can be fetched; --index shows folders to browsers and other tools",
+    ),
     habit("-w --upload --uploads --allow-upload", "--writable DIR names the folder for uploads"),
     habit("--access-log --logfile --log-file", "--log FILE names the file of the log"),
     habit("-t -j --threads --streams --workers", "--max-streams N limits the streams per transfer"),

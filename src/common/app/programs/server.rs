@@ -158,7 +158,7 @@ pub static SERVER: Program = Program {
                     short: None,
                     long: "limit-rate",
                     value: Some("RATE"),
-                    help: "limit all transfers together to RATE bytes per second; K, M, G mean KiB, MiB, GiB (default: no limit)",
+                    help: "limit all transfers, downloads and uploads together to RATE bytes per second; K, M, G mean KiB, MiB, GiB (default: no limit)",
                 },
                 Opt {
                     short: None,
