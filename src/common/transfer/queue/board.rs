@@ -47,9 +47,12 @@ pub mod entries;
 
 mod claiming;
 mod deepest;
+mod files;
 mod numbered;
+mod pages;
 mod speed;
 mod state;
+mod streams;
 
 #[cfg(test)]
 mod tests;

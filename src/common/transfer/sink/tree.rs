@@ -7,6 +7,7 @@
 mod conversation;
 mod deletion;
 mod entries;
+mod files;
 mod lander;
 mod large;
 mod md5;

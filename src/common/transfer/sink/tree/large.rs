@@ -217,6 +217,7 @@ pub(super) fn discard(sink: &TreeSink, large: &Large) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::Wanted;
+    use super::super::files::Change;
     use super::*;
     use crate::codec::message::offer::FolderState;
     use crate::codec::message::tree_options::TreeOptions;
@@ -277,7 +278,8 @@ mod tests {
         let large = lock(&sink.large).get(&file.id).cloned().unwrap();
         // A thread that completes the file takes it first, and may wait for the disk then.
         let new = lock(&large.new).take().unwrap();
-        sink.large_not_had(&large, RefusalCode::Changed, Some((true, size, meta([3; 16]))));
+        let change = Change { is_file: true, size, meta: meta([3; 16]) };
+        sink.large_not_had(&large, RefusalCode::Changed, Some(change));
         sink.large_not_had(&large, RefusalCode::Gone, None);
         assert_eq!((sink.board.progress().repeats, sink.board.progress().files_known), (0, 1));
         let store = sink.wanted.store.as_ref().unwrap();
