@@ -33,6 +33,19 @@ fn a_file_of_any_size_arrives_with_its_mtime_and_nothing_else_stays() {
 }
 
 #[test]
+fn an_empty_file_needs_no_stream() {
+    let inbox = Inbox::open("push-empty", &[]);
+    inbox.scratch.write("file", b"");
+    for verify in ["md5", "crc32c"] {
+        let mut client = inbox.push("file", format!("in/{verify}"));
+        let outcome = run(client.args(["--progress=plain", "--verify", verify]));
+        assert!(!outcome.err.contains("lost"), "{outcome:?}");
+        outcome.succeeded();
+        assert_eq!(inbox.read(verify), b"");
+    }
+}
+
+#[test]
 fn a_file_gets_its_own_name_where_ofile_is_missing_or_a_folder() {
     let inbox = Inbox::open("push-names", &[]);
     inbox.scratch.write("file", b"x");

@@ -171,6 +171,42 @@ fn a_dry_run_says_what_a_run_would_do_and_changes_nothing() {
 }
 
 #[test]
+fn a_dry_run_keeps_the_mode_of_the_folder_and_names_what_would_be_refused() {
+    let trees = trees("tree-dry-mode");
+    trees.write("name", b"a file");
+    trees.write_here("name/inner", b"a folder with an entry");
+    trees.write_here("more", b"");
+    fs::set_permissions(trees.here(""), Permissions::from_mode(0o555)).unwrap();
+    let (dry, wet) = (&["-n", "--delete", "--max-delete=9"][..], &["--delete", "--max-delete=9"]);
+    for options in [dry, wet] {
+        let outcome = trees.fetch(options);
+        assert_eq!(outcome.status.code(), Some(INCOMPLETE), "{outcome:?}");
+        assert!(outcome.err.contains("client: name: Directory not empty"), "{outcome:?}");
+        assert!(outcome.out.contains("0 would be deleted") || options == wet, "{outcome:?}");
+        assert!(trees.here("more").exists());
+        let mode = fs::metadata(trees.here("")).unwrap().permissions().mode() & 0o777;
+        let there = fs::metadata(trees.there("")).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, if options == dry { 0o555 } else { there });
+    }
+}
+
+#[test]
+fn a_file_that_is_to_stay_is_not_replaced_by_a_folder() {
+    for option in ["--ignore-existing", "--update"] {
+        let trees = Trees::new("tree-existing-folder");
+        trees.write("name/inner", b"the server's");
+        trees.write_here("name", b"mine");
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        let mine = File::options().write(true).open(trees.here("name")).unwrap();
+        mine.set_modified(time).unwrap();
+        let said = trees.fetch(&[option, "--delete"]).succeeded();
+        assert!(said.contains("; 1 same, 0 skipped, 0 deleted"), "{said}");
+        assert_eq!(fs::read(trees.here("name")).unwrap(), b"mine");
+        trees.sync(&[]);
+    }
+}
+
+#[test]
 fn existing_newer_and_equal_files_are_treated_as_asked() {
     let trees = trees("tree-existing");
     trees.sync(&[]);

@@ -71,6 +71,12 @@ impl<'a> Session<'a> {
 
     /// Runs a sender to its end. Whether it has moved anything.
     pub(super) fn run(&self, hash: Option<&Hash>) -> Result<bool> {
+        if self.push.source.size() == Some(0) {
+            // The server asks for nothing, and takes no stream.
+            self.guard.release();
+            hash.iter().for_each(|hash| hash.reached(u64::MAX));
+            return Ok(false);
+        }
         let failed = |error: io::Error| Error::system("sender", &error);
         let (job, content) = self.job();
         let mut worker = self

@@ -200,11 +200,11 @@ impl TreeSink {
         self.wanted.verify == Verify::Md5 && size > self.block(0).into()
     }
 
-    /// Removes what killed runs left in the top of the tree, before anything is written there.
-    fn clean_top(&self) -> Result<()> {
+    /// Makes the top of the tree a folder that can be changed, and removes what killed runs left there.
+    fn begin_top(&self) -> Result<()> {
         let store = self.wanted.store.as_ref().filter(|_| !self.wanted.options.dry_run);
         let Some(store) = store else { return Ok(()) };
-        match self.clean(store, &FolderPath::root()) {
+        match store.allow_changes().and_then(|()| self.clean(store, &FolderPath::root())) {
             Ok(()) => Ok(()),
             Err(error) => self.refuse_here(b"", &error),
         }
@@ -396,7 +396,7 @@ impl Work for TreeSink {
         _link: &'scope dyn Link,
         lander: &mut Self::Threads<'scope>,
     ) -> Result<()> {
-        self.clean_top()?;
+        self.begin_top()?;
         let (opened, files) = mpsc::channel::<Arc<Large>>();
         *lock(&self.opened) = Some(opened);
         start_thread(scope, "large", move || {

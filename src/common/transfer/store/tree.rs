@@ -22,7 +22,7 @@ pub use self::case::Case;
 pub use self::file::{Complete, Large, MAX_HELD, NewFile};
 pub use self::path::{FolderPath, MAX_DEPTH, MAX_PATH, check_name};
 pub use self::placing::Target;
-pub use self::remove::{Act, Removed, Rules};
+pub use self::remove::{Act, Opens, Removed, Rules};
 
 use self::volume::Volume;
 use super::lock::lock_soon;
@@ -107,9 +107,8 @@ struct Folder {
 }
 
 impl Tree {
-    /// Takes `root`, the open folder of a tree, and its lock. A folder of this user that it may
-    /// not change gets the permission. With `durable`, files
-    /// are to be synced before they get their names.
+    /// Takes `root`, the open folder of a tree, and its lock. With `durable`, files are to be synced
+    /// before they get their names.
     ///
     /// # Errors
     /// `WouldBlock` if another run holds the lock; errors of the system.
@@ -122,7 +121,6 @@ impl Tree {
         // The journals of large files need it, and a confined worker cannot read it any more.
         journal::note_boot();
         let dir = Dir::from(root);
-        folders::allow_changes(&dir, &dir.status()?)?;
         let volume = Arc::new(Volume::of(&dir)?);
         let root = Arc::new(Folder::new(dir, volume.clone()));
         Ok(Tree {
@@ -137,6 +135,15 @@ impl Tree {
             mtimes: AtomicUsize::new(0),
             locks,
         })
+    }
+
+    /// Gives this user every right in the tree's own folder, if it owns it. To be called before
+    /// anything is changed there. The folder gets its mode when it is finished.
+    ///
+    /// # Errors
+    /// Errors of the system.
+    pub fn allow_changes(&self) -> io::Result<()> {
+        folders::allow_changes(&self.root.dir, &self.root.dir.status()?)
     }
 
     /// What is at `name` in a folder now; `None` if nothing is. A link is not followed.

@@ -123,7 +123,7 @@ pub(super) fn compare(sink: &TreeSink, finished: &Finished<Meta>) {
         (Ok(removed), Some(path)) => {
             let mut state = lock(&sink.deletion.state);
             state.source += names.hashes.len() as u64;
-            // What cannot be looked at now may be removed later: its folder gets the rights first.
+            // What cannot be looked at now is one entry at most: its content cannot be removed either.
             let doomed = removed.entries() + removed.refused;
             state.before += names.before + doomed;
             state.doomed += doomed;
@@ -189,7 +189,13 @@ fn remove(
     let hash_of = |name: &OsStr| sink.deletion.hash_of(case, name.as_bytes());
     let has = |name: &OsStr| hashes.binary_search(&hash_of(name)).is_ok();
     let spares = |path: &[u8], is_folder: bool| sink.rules.exclude(path, is_folder);
-    store.remove_others(path, act, &mut tree::Rules { has: &has, spares: &spares, told })
+    let opens = match (sink.wanted.options.dry_run, sink.wanted.limits) {
+        (true, _) => tree::Opens::Nothing,
+        // The source could read a folder then that the server may not read.
+        (false, Some(_)) => tree::Opens::Readable,
+        (false, None) => tree::Opens::All,
+    };
+    store.remove_others(path, act, &mut tree::Rules { opens, has: &has, spares: &spares, told })
 }
 
 /// Why a limit keeps everything from being deleted.

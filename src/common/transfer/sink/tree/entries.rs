@@ -80,7 +80,7 @@ impl TreeSink {
                 nothing(Fate::Skipped)
             }
             EntryType::File => self.file(folder, name, entry),
-            EntryType::Folder => self.folder(folder, name),
+            EntryType::Folder => self.folder(folder, name, entry),
             EntryType::Link(text) => self.link(folder, name, entry, text),
             EntryType::Other => {
                 self.tell(Act::Skipped, || folder.path_of(entry.name));
@@ -210,7 +210,7 @@ impl TreeSink {
                 return self.keep(folder, name, found, entry, tag);
             }
         }
-        let target = Target::of(found.as_ref())?;
+        let target = self.target(folder, name, found.as_ref())?;
         let Some((store, path)) = self.place(folder) else {
             self.tell(Act::File, || folder.path_of(entry.name));
             return Ok((Here::Done, What::Made));
@@ -227,6 +227,26 @@ impl TreeSink {
         let new = store.create(path, name, target, &attributes)?;
         let complete = store.complete(new, 0, &attributes)?;
         Ok((Here::File { target, complete: complete.into() }, What::Made))
+    }
+
+    /// What a file or a link is to replace.
+    ///
+    /// # Errors
+    /// `ENOTEMPTY` for a folder with entries, and `AlreadyExists` for a special file: these are not
+    /// replaced, and nothing has to come for them.
+    fn target(
+        &self,
+        folder: &Folder<Meta>,
+        name: &OsStr,
+        found: Option<&Status>,
+    ) -> io::Result<Target> {
+        let target = Target::of(found)?;
+        let here = folder.meta.path().zip(self.wanted.store.as_ref());
+        match here {
+            Some((path, store)) if target == Target::Folder => store.check_empty(path, name)?,
+            _ => {}
+        }
+        Ok(target)
     }
 
     fn is_same(&self, found: &Status, entry: &Entry<'_>) -> bool {
@@ -291,9 +311,12 @@ impl TreeSink {
         }
     }
 
-    fn folder(&self, folder: &Folder<Meta>, name: &OsStr) -> Decided {
+    fn folder(&self, folder: &Folder<Meta>, name: &OsStr, entry: &Entry<'_>) -> Decided {
         let found = self.found(folder, name)?;
         let is_new = !found.as_ref().is_some_and(|found| found.kind == FileKind::Folder);
+        if is_new && found.as_ref().is_some_and(|found| self.stays(found, entry)) {
+            return nothing(Fate::Same);
+        }
         if found.as_ref().is_some_and(|found| !is_new && !self.may_learn(folder, name, found)) {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
         }
@@ -331,7 +354,7 @@ impl TreeSink {
                 return nothing(Fate::Same);
             }
         }
-        let target = Target::of(found.as_ref())?;
+        let target = self.target(folder, name, found.as_ref())?;
         if let Some((store, path)) = self.place(folder) {
             let meta = Meta::of(entry, Here::Done);
             store.make_link(path, name, text, &self.attributes(&meta), target)?;

@@ -54,6 +54,18 @@ impl Tree {
         Ok(path)
     }
 
+    /// Looks whether the folder `name` has no entry. One that may not be listed counts as empty.
+    ///
+    /// # Errors
+    /// `ENOTEMPTY`; errors of the system.
+    pub fn check_empty(&self, parent: &FolderPath, name: &OsStr) -> io::Result<()> {
+        let dir = super::open_child(&self.folder(parent)?.dir, name)?;
+        match dir.entries().next() {
+            Some(Ok(_)) => Err(io::Error::from_raw_os_error(libc::ENOTEMPTY)),
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+
     /// Makes an old folder one that can be changed.
     fn take_folder(
         &self,

@@ -18,6 +18,10 @@ use std::sync::Arc;
 /// Names that are read before they are removed: removing disturbs a listing.
 const BATCH: usize = 10_000;
 
+/// The rights that a folder's owner needs to read it, and to change what is in it.
+const READABLE: u32 = 0o500;
+const CHANGEABLE: u32 = 0o700;
+
 /// What is done with the entries that the source does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -27,8 +31,22 @@ pub enum Act {
     Remove,
 }
 
+/// Which folders of this user get the rights that are needed in them. A folder that stays gets its
+/// mode back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opens {
+    /// None: nothing is changed.
+    Nothing,
+    /// Those that may be read already: nobody can read more then.
+    Readable,
+    /// All.
+    All,
+}
+
 /// The entries that stay, and the function that hears of the others.
 pub struct Rules<'a> {
+    /// Which of the folders that are to go get more rights.
+    pub opens: Opens,
     /// Whether the source has this name in the folder.
     pub has: &'a dyn Fn(&OsStr) -> bool,
     /// Whether an entry is excluded: its path in the tree, and whether it is a folder. It stays,
@@ -156,8 +174,9 @@ impl Removal<'_, '_> {
         if (self.rules.spares)(path, is_folder) || is_in_use(dir, name) {
             return false;
         }
-        if found.device != device || depth >= MAX_DEPTH {
-            let code = if depth >= MAX_DEPTH { libc::ENAMETOOLONG } else { libc::EXDEV };
+        // A folder at the greatest depth may have entries.
+        if found.device != device || depth > MAX_DEPTH {
+            let code = if depth > MAX_DEPTH { libc::ENAMETOOLONG } else { libc::EXDEV };
             return self.refuse(path, io::Error::from_raw_os_error(code));
         }
         if is_folder {
@@ -196,24 +215,56 @@ impl Removal<'_, '_> {
         depth: usize,
     ) -> io::Result<bool> {
         let mut dir = open_same_mount(parent, name)?;
-        if self.act == Act::Remove {
-            let found = dir.status()?;
-            if folders::allow_changes(&dir, &found).is_ok() && found.mode & 0o400 == 0 {
-                dir = open_same_mount(parent, name)?; // it was open for lookups only
-            }
+        let found = dir.status()?;
+        let is_opened = self.needs_rights(found.mode)
+            && folders::allow_changes(&dir, &found).is_ok()
+            && dir.status()?.mode != found.mode;
+        if is_opened {
+            dir = open_same_mount(parent, name)?; // it was open for lookups only
         }
+        let all = self.clear_entries(&dir, device, path, depth);
+        let stays = self.act == Act::Count || !matches!(all, Ok(true));
+        if is_opened && stays {
+            dir.set_mode(found.mode)?;
+        }
+        all
+    }
+
+    /// Whether a folder of this mode needs more rights, and gets them.
+    fn needs_rights(&self, mode: u32) -> bool {
+        let needed = if self.act == Act::Count { READABLE } else { CHANGEABLE };
+        mode & needed != needed
+            && match self.rules.opens {
+                Opens::Nothing => false,
+                Opens::Readable => mode & READABLE == READABLE,
+                Opens::All => true,
+            }
+    }
+
+    fn clear_entries(
+        &mut self,
+        dir: &Dir,
+        device: u64,
+        path: &mut Vec<u8>,
+        depth: usize,
+    ) -> io::Result<bool> {
         let mut all = true;
         let length = path.len();
         let mut entries = dir.entries();
         loop {
-            let names = entries.by_ref().take(BATCH).collect::<io::Result<Vec<OsString>>>()?;
+            let names = entries.by_ref().take(BATCH).collect::<io::Result<Vec<OsString>>>();
+            let names = names.map_err(|error| match error.raw_os_error() {
+                // It is open for lookups only.
+                Some(libc::EBADF) => io::Error::from_raw_os_error(libc::EACCES),
+                _ => error,
+            })?;
             if names.is_empty() {
                 return Ok(all);
             }
             for name in &names {
                 path.push(b'/');
                 path.extend_from_slice(name.as_bytes());
-                all &= self.remove(&dir, device, name, path, depth + 1);
+                all &= self.remove(dir, device, name, path, depth + 1);
                 path.truncate(length);
             }
         }

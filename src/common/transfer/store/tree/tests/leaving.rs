@@ -106,13 +106,23 @@ fn remove(
     has: &[&str],
     spares: &dyn Fn(&[u8], bool) -> bool,
 ) -> (Removed, Vec<String>) {
+    remove_and_open(Opens::All, scratch, act, has, spares)
+}
+
+fn remove_and_open(
+    opens: Opens,
+    scratch: &Scratch,
+    act: Act,
+    has: &[&str],
+    spares: &dyn Fn(&[u8], bool) -> bool,
+) -> (Removed, Vec<String>) {
     let mut heard = Vec::new();
     let mut told = |path: &[u8], gone: io::Result<Kind>| {
         let word = if gone.is_ok() { "" } else { "!" };
         heard.push(format!("{word}{}", String::from_utf8_lossy(path)));
     };
     let has = |name: &OsStr| has.iter().any(|known| name == *known);
-    let mut rules = Rules { has: &has, spares, told: &mut told };
+    let mut rules = Rules { opens, has: &has, spares, told: &mut told };
     let removed = scratch.tree.remove_others(&root(), act, &mut rules).unwrap();
     (removed, heard)
 }
@@ -215,6 +225,86 @@ fn the_folder_keeps_its_mode_and_its_mtime() {
     set_mode(&scratch.path, 0o700);
 }
 
+/// A folder `d` of this mode with three files.
+fn with_mode(mode: u32) -> Scratch {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.at("d")).unwrap();
+    ["d/a", "d/b", "d/c"].iter().for_each(|name| fs::write(scratch.at(name), "x").unwrap());
+    set_mode(&scratch.at("d"), mode);
+    scratch
+}
+
+fn mode_of(scratch: &Scratch) -> u32 {
+    fs::metadata(scratch.at("d")).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_folder_without_rights_is_counted_with_everything_in_it() {
+    if !is_ordinary("leaving::a_folder_without_rights_is_counted_with_everything_in_it") {
+        return;
+    }
+    for mode in [0o000, 0o100, 0o300, 0o444] {
+        let scratch = with_mode(mode);
+        let (counted, _) = remove(&scratch, Act::Count, &[], &spare_nothing);
+        assert_eq!(counted, Removed { files: 3, folders: 1, refused: 0 }, "{mode:o}");
+        assert_eq!(mode_of(&scratch), mode);
+        let (removed, _) = remove(&scratch, Act::Remove, &[], &spare_nothing);
+        assert_eq!(removed, counted);
+    }
+}
+
+#[test]
+fn a_folder_that_stays_keeps_its_mode() {
+    if !is_ordinary("leaving::a_folder_that_stays_keeps_its_mode") {
+        return;
+    }
+    for mode in [0o000, 0o500] {
+        let scratch = with_mode(mode);
+        let spares = |path: &[u8], _: bool| path == b"d/b";
+        let (removed, _) = remove(&scratch, Act::Remove, &[], &spares);
+        assert_eq!(removed, Removed { files: 2, folders: 0, refused: 0 });
+        assert_eq!(mode_of(&scratch), mode);
+    }
+}
+
+#[test]
+fn a_folder_that_may_not_be_read_is_not_opened_for_a_stranger_or_a_dry_run() {
+    if !is_ordinary(
+        "leaving::a_folder_that_may_not_be_read_is_not_opened_for_a_stranger_or_a_dry_run",
+    ) {
+        return;
+    }
+    for (opens, mode, entries) in [
+        (Opens::Readable, 0o000, 0),
+        (Opens::Readable, 0o300, 0),
+        (Opens::Readable, 0o500, 4),
+        (Opens::Nothing, 0o000, 0),
+        (Opens::Nothing, 0o500, 0),
+    ] {
+        let scratch = with_mode(mode);
+        let (removed, told) = remove_and_open(opens, &scratch, Act::Remove, &[], &spare_nothing);
+        assert_eq!(removed.entries(), entries, "{opens:?} {mode:o} {told:?}");
+        if entries == 0 {
+            assert!(removed.refused > 0);
+            assert_eq!(mode_of(&scratch), mode);
+            set_mode(&scratch.at("d"), 0o700);
+        }
+    }
+}
+
+#[test]
+fn the_deepest_folder_of_a_tree_goes_with_what_is_in_it() {
+    let scratch = Scratch::new();
+    let mut path = FolderPath::root();
+    for _ in 0..MAX_DEPTH {
+        path = scratch.tree.make_folder(&path, OsStr::new("d"), None).unwrap();
+    }
+    let file = scratch.tree.create(&path, OsStr::new("f"), Target::Absent, &plain()).unwrap();
+    scratch.tree.put_in_place(&scratch.tree.complete(file, 0, &plain()).unwrap()).unwrap();
+    let (removed, _) = remove(&scratch, Act::Remove, &[], &spare_nothing);
+    assert_eq!(removed, Removed { files: 1, folders: MAX_DEPTH as u64, refused: 0 });
+}
+
 #[test]
 fn what_cannot_be_removed_is_counted_and_told() {
     if !is_ordinary("leaving::what_cannot_be_removed_is_counted_and_told") {
@@ -226,7 +316,8 @@ fn what_cannot_be_removed_is_counted_and_told() {
     let mut heard = 0;
     let mut told = |_: &[u8], gone: io::Result<Kind>| heard += usize::from(gone.is_err());
     let has = |name: &OsStr| name != "status";
-    let mut rules = Rules { has: &has, spares: &spare_nothing, told: &mut told };
+    let opens = Opens::All;
+    let mut rules = Rules { opens, has: &has, spares: &spare_nothing, told: &mut told };
     let removed = tree.remove_others(&path, Act::Remove, &mut rules).unwrap();
     assert_eq!(removed, Removed { files: 0, folders: 0, refused: 1 });
     assert_eq!(heard, 1);
