@@ -45,6 +45,16 @@ pub(crate) enum OpenDestination {
     Descriptor(OpenDescriptor),
 }
 
+impl OpenDestination {
+    /// The output file, where there can be one.
+    pub(crate) fn output(&self) -> Option<&Output> {
+        match self {
+            OpenDestination::Named(Named { file, .. }) => file.as_ref().ok(),
+            OpenDestination::Descriptor(_) => None,
+        }
+    }
+}
+
 /// A name to write to.
 pub(crate) struct Named {
     /// The output file, which begins as a part file; or why there can be none.

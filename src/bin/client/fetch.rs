@@ -107,6 +107,12 @@ impl Fetch<'_> {
                 };
                 return tree::run(self, &folder, server, &offer, &guard).map(Summary::Tree);
             }
+            Offer::Classic(_) | Offer::Ropewalk(_) if self.stays(&destination, &offer)? => {
+                self.end_session(server, &offer);
+                let shown =
+                    destination.output().map_or_else(String::new, |output| output.shown().into());
+                return Ok(Summary::Kept { shown });
+            }
             Offer::Classic(_) | Offer::Ropewalk(_) if config.tree.options.dry_run => {
                 return Ok(self.tell_only(server, &offer));
             }
@@ -137,16 +143,33 @@ impl Fetch<'_> {
         fetched.map(Summary::Fetched)
     }
 
-    /// The file that is fetched only if it is not up to date.
+    /// The file that is fetched only if it is not up to date. Whoever wants contents to be compared
+    /// does not go by size and mtime.
     fn existing(&self, destination: &OpenDestination) -> Option<Existing> {
-        match destination {
-            OpenDestination::Named(Named { file: Ok(output), .. })
-                if !self.config.start_options.restart =>
-            {
-                output.replaced()
-            }
-            _ => None,
+        let config = self.config;
+        match config.start_options.restart || config.tree.options.checksum {
+            true => None,
+            false => destination.output()?.replaced(),
         }
+    }
+
+    /// Whether the file that is here stays as it is, by --ignore-existing or --update.
+    ///
+    /// # Errors
+    /// The server does not say when its file was written, and --update needs that.
+    fn stays(&self, destination: &OpenDestination, offer: &Offer) -> Result<bool> {
+        let options = &self.config.tree.options;
+        let existing = destination.output().and_then(Output::replaced);
+        let Some(existing) = existing else { return Ok(false) };
+        if options.ignore_existing || !options.update {
+            return Ok(options.ignore_existing);
+        }
+        let theirs = match offer {
+            Offer::Ropewalk(offer) => offer.mtime,
+            Offer::Classic(_) | Offer::UpToDate(_) | Offer::Tree(_) => None,
+        };
+        let unknown = || Error::protocol("the server tells no mtime, which --update compares");
+        Ok(existing.mtime.is_after(theirs.ok_or_else(unknown)?))
     }
 
     /// The request for a transfer, unless `existing` is up to date.
@@ -162,13 +185,18 @@ impl Fetch<'_> {
         }
     }
 
+    /// Ends the session of a file that is not fetched.
+    fn end_session(&self, server: &Server, offer: &Offer) {
+        if let Offer::Ropewalk(offer) = offer {
+            drop(Offered::File(offer).guard(server, self.config.single_port));
+        }
+    }
+
     /// Says what a run that is no dry run would fetch. The session ends.
     fn tell_only(&self, server: &Server, offer: &Offer) -> Summary {
+        self.end_session(server, offer);
         let size = match offer {
-            Offer::Ropewalk(offer) => {
-                Offered::File(offer).guard(server, self.config.single_port);
-                Some(offer.size)
-            }
+            Offer::Ropewalk(offer) => Some(offer.size),
             Offer::Classic(_) | Offer::UpToDate(_) | Offer::Tree(_) => None,
         };
         Summary::DryRun { shown: escape(&self.config.file), size, is_push: false }

@@ -24,6 +24,7 @@ use ropewalk::codec::message::outcome::{MAX_WAIT, Outcome, OutcomeRequest, PushS
 use ropewalk::codec::message::push::{
     Known, PushOffer, PushRequest, PushSession, Pushed, PushedFile, PushedFolder,
 };
+use ropewalk::codec::message::tree_options::TreeOptions;
 use ropewalk::codec::message::verify::Verify;
 use ropewalk::codec::text::{escape, escape_rest};
 use ropewalk::error::{Error, ExitCode, Result};
@@ -100,6 +101,17 @@ pub(crate) fn run(
     outcome
 }
 
+/// An option that is given and says which files stay as they are. The request for the push of a
+/// single file cannot say that.
+fn only_for_folders(options: &TreeOptions) -> Option<&'static str> {
+    match options {
+        TreeOptions { ignore_existing: true, .. } => Some("--ignore-existing"),
+        TreeOptions { update: true, .. } => Some("--update"),
+        TreeOptions { checksum: true, .. } => Some("--checksum"),
+        _ => None,
+    }
+}
+
 /// How a session ended.
 enum Ended {
     /// The server has said what came of the push.
@@ -112,6 +124,9 @@ impl Push<'_> {
     fn run(&self) -> Result<Summary> {
         let config = self.config;
         let is_folder = matches!(self.source, Source::Folder { .. });
+        if let (false, Some(option)) = (is_folder, only_for_folders(&config.tree.options)) {
+            return Err(Error::usage(format!("{option}: only the push of a folder has it")));
+        }
         if config.tree.options.dry_run && !is_folder {
             let (shown, size) = (escape(&config.file), self.source.size());
             return Ok(Summary::DryRun { shown, size, is_push: true });

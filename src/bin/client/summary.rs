@@ -34,6 +34,11 @@ pub(crate) enum Summary {
         /// Bytes of the file.
         size: u64,
     },
+    /// The file that is here stays, as the user wants it, whatever the server has.
+    Kept {
+        /// The output's name, safe to print.
+        shown: String,
+    },
 }
 
 /// A fetch that brought the file.
@@ -177,9 +182,10 @@ impl Summary {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Summary::Tree(fetched) => fetched.exit_code(),
-            Summary::Fetched(_) | Summary::DryRun { .. } | Summary::UpToDate { .. } => {
-                ExitCode::Success
-            }
+            Summary::Fetched(_)
+            | Summary::DryRun { .. }
+            | Summary::UpToDate { .. }
+            | Summary::Kept { .. } => ExitCode::Success,
         }
     }
 
@@ -187,9 +193,10 @@ impl Summary {
     pub(crate) fn line(&self, verbose: bool, colored: bool) -> String {
         match self {
             Summary::Fetched(fetched) => fetched.line(verbose, colored),
-            Summary::Tree(_) | Summary::DryRun { .. } | Summary::UpToDate { .. } => {
-                self.to_string()
-            }
+            Summary::Tree(_)
+            | Summary::DryRun { .. }
+            | Summary::UpToDate { .. }
+            | Summary::Kept { .. } => self.to_string(),
         }
     }
 
@@ -197,7 +204,10 @@ impl Summary {
     pub(crate) fn md5(&self) -> Option<&str> {
         match self {
             Summary::Fetched(fetched) => fetched.md5.as_deref(),
-            Summary::Tree(_) | Summary::DryRun { .. } | Summary::UpToDate { .. } => None,
+            Summary::Tree(_)
+            | Summary::DryRun { .. }
+            | Summary::UpToDate { .. }
+            | Summary::Kept { .. } => None,
         }
     }
 
@@ -205,7 +215,7 @@ impl Summary {
     pub(crate) fn resumed(&self) -> u64 {
         match self {
             Summary::Fetched(fetched) => fetched.resumed,
-            Summary::Tree(_) | Summary::DryRun { .. } => 0,
+            Summary::Tree(_) | Summary::DryRun { .. } | Summary::Kept { .. } => 0,
             Summary::UpToDate { size, .. } => *size,
         }
     }
@@ -226,6 +236,7 @@ impl fmt::Display for Summary {
                 size.map_or(Ok(()), |size| write!(f, ", {}", amount::size(size)))
             }
             Summary::UpToDate { shown, .. } => write!(f, "{shown} is up to date"),
+            Summary::Kept { shown } => write!(f, "{shown} stays as it is"),
         }
     }
 }

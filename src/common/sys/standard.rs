@@ -25,11 +25,13 @@ extern "C" fn fill() {
     }
 }
 
-/// Opens /dev/null as `number`, the lowest free number. It is read-only: writes to a closed
-/// output fail with EBADF, which Rust's standard streams treat as success.
+/// Opens /dev/null as `number`, the lowest free number, in the wrong direction: what is read from a
+/// closed input, or written to a closed output, fails with EBADF. Rust's standard streams treat that
+/// as the end and as success.
 fn open_null(number: libc::c_int) -> bool {
+    let direction = if number == libc::STDIN_FILENO { libc::O_WRONLY } else { libc::O_RDONLY };
     // SAFETY: the path is a string that ends with a zero, and lives for ever.
-    let opened = unsafe { libc::open(NULL.as_ptr(), libc::O_RDONLY) };
+    let opened = unsafe { libc::open(NULL.as_ptr(), direction) };
     opened >= 0 && moved(opened, number)
 }
 

@@ -1,12 +1,13 @@
 //! Single files that are pushed.
 
-use crate::support::exit::USAGE;
+use crate::support::exit::{SYSTEM, USAGE};
 use crate::support::harness::{Scratch, content, run, sparse};
 use crate::support::proof;
 use crate::support::uploads::Inbox;
 use ropewalk::codec::json::{self, Value};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
 #[test]
@@ -142,6 +143,30 @@ fn a_dry_run_sends_nothing() {
     let said = run(inbox.push("file", "in/file").arg("-n")).succeeded();
     assert_eq!(said, "in/file would be pushed, 1.00 KiB\n");
     assert!(inbox.names().is_empty());
+}
+
+#[test]
+fn a_push_of_a_file_refuses_what_only_a_folder_s_push_can_say() {
+    let inbox = Inbox::open("push-only-folders", &[]);
+    inbox.scratch.write("file", b"new");
+    fs::write(inbox.folder.join("file"), b"old").unwrap();
+    for option in ["--ignore-existing", "--update", "--checksum"] {
+        let outcome = run(inbox.push("file", "in/file").arg(option));
+        outcome.failed(USAGE, "client", &format!("{option}: only the push of a folder has it"));
+    }
+    assert_eq!(inbox.read("file"), b"old");
+}
+
+#[test]
+fn a_closed_standard_input_is_no_empty_file() {
+    let inbox = Inbox::open("push-closed", &[]);
+    fs::write(inbox.folder.join("file"), b"old").unwrap();
+    let client = inbox.push("-", "in/file");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$0\" \"$@\" <&-"]).arg(client.get_program()).args(client.get_args());
+    shell.current_dir(inbox.scratch.folder());
+    run(&mut shell).failed(SYSTEM, "client", "standard input cannot be read");
+    assert_eq!(inbox.read("file"), b"old");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The mtime of what was fetched, and files that are not fetched since they are up to date.
 
+use crate::support::exit::PROTOCOL;
 use crate::support::harness::{Running, Scratch, Server, assert_same, content, run};
 use crate::support::peers::classic::{ClassicServer, md5};
 use std::fs::{self, File};
@@ -40,6 +41,44 @@ fn the_file_gets_the_time_that_it_has_on_the_server() {
         assert_eq!(time(&out), time_there, "{option}");
         assert_same(&fs::read(&out).unwrap(), &bytes, "the output");
     }
+}
+
+#[test]
+fn an_output_that_is_to_stay_stays_and_one_is_compared_by_its_content() {
+    let scratch = Scratch::new("stays");
+    let (server, bytes) = Server::with_file(&scratch, 300_000);
+    let (file, out) = (scratch.path("file"), scratch.path("out"));
+    set_time(&file, after_1970(1000, 0));
+    let fetch =
+        |option: &str| run(scratch.client(server.address, 3, "file", &out).arg(option)).succeeded();
+    let stays = format!("{} stays as it is\n", out.display());
+    for (option, time_here, is_kept) in [
+        ("--ignore-existing", after_1970(500, 0), true),
+        ("--update", after_1970(1500, 0), true),
+        ("--update", after_1970(500, 0), false),
+        ("--checksum", after_1970(1000, 0), false),
+    ] {
+        // As long as the server's file, and not the same.
+        fs::write(&out, vec![7; 300_000]).unwrap();
+        set_time(&out, time_here);
+        assert_eq!(fetch(option) == stays, is_kept, "{option}");
+        assert_eq!(fs::read(&out).unwrap() == bytes, !is_kept, "{option}");
+    }
+    fs::remove_file(&out).unwrap();
+    assert!(fetch("--ignore-existing").contains("md5 ok"));
+    assert_same(&fs::read(&out).unwrap(), &bytes, "the output");
+}
+
+#[test]
+fn an_update_needs_a_server_that_tells_when_its_file_was_written() {
+    let scratch = Scratch::new("stays-classic");
+    let server = ClassicServer::bind(&scratch);
+    let out = scratch.write("out", b"mine");
+    let mut client = scratch.client(server.address(), 2, "file", &out);
+    let client = Running::start(client.arg("--update"));
+    server.offer(&md5(&content(1000)));
+    client.finish().failed(PROTOCOL, "client", "tells no mtime");
+    assert_eq!(fs::read(&out).unwrap(), b"mine");
 }
 
 #[test]

@@ -24,6 +24,11 @@ const SECOND: u32 = 1_000_000_000;
 const CUTS: [i128; 5] = [100, 1_000, 10_000_000, SECOND as i128, 2 * SECOND as i128];
 
 impl Stamp {
+    /// Whether this moment is after the other one.
+    pub fn is_after(self, other: Stamp) -> bool {
+        (self.seconds, self.nanoseconds) > (other.seconds, other.nanoseconds)
+    }
+
     /// Whether a file system may have made one of the two times from the other: they are equal,
     /// or one is the other cut to a coarser unit.
     pub fn agrees_with(self, other: Stamp) -> bool {
