@@ -16,6 +16,9 @@ use libc::{fallocate as fallocate64, lseek as lseek64, sendfile as sendfile64};
 #[cfg(not(target_env = "musl"))]
 use libc::{fallocate64, lseek64, sendfile64};
 
+/// Bytes that are compared at once.
+const PIECE: u64 = 64 << 10;
+
 /// Opens `path` for reading. Never blocks, even on a FIFO. The caller checks the type.
 pub fn open_without_blocking(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -63,6 +66,26 @@ pub fn preallocate(file: &File, length: u64) -> io::Result<()> {
         check(unsafe { fallocate64(file.as_raw_fd(), 0, 0, length) })
     })?;
     Ok(())
+}
+
+/// Whether two files have the same bytes in this range.
+///
+/// # Errors
+/// `UnexpectedEof` if one of them is shorter; errors of the system.
+pub fn has_same_bytes(one: &File, other: &File, range: Range<u64>) -> io::Result<bool> {
+    let room = (range.end - range.start).min(PIECE) as usize;
+    let (mut ours, mut theirs) = (vec![0; room], vec![0; room]);
+    let mut at = range.start;
+    while at < range.end {
+        let count = (range.end - at).min(PIECE) as usize;
+        one.read_exact_at(&mut ours[..count], at)?;
+        other.read_exact_at(&mut theirs[..count], at)?;
+        if ours[..count] != theirs[..count] {
+            return Ok(false);
+        }
+        at += count as u64;
+    }
+    Ok(true)
 }
 
 /// Sets the length of `file`. Does nothing if the file has it already: some file systems (FUSE)

@@ -8,7 +8,7 @@ use ropewalk::codec::journal::RECORD_SIZE;
 use ropewalk::transfer::store::names;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::{Duration, Instant, SystemTime};
 
 fn trees(test: &str) -> Trees {
@@ -188,6 +188,37 @@ fn a_dry_run_keeps_the_mode_of_the_folder_and_names_what_would_be_refused() {
         let there = fs::metadata(trees.there("")).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, if options == dry { 0o555 } else { there });
     }
+}
+
+#[test]
+fn what_has_the_same_content_stays_where_contents_are_compared() {
+    let trees = Trees::new("tree-checksum");
+    let sizes = [("empty", 0), ("small", 5000), ("units", 3 << 20), ("tail", (2 << 20) + 12_345)];
+    sizes.iter().for_each(|(name, size)| trees.write(name, &content(*size)));
+    trees.sync(&[]);
+    let inodes = || sizes.map(|(name, _)| fs::metadata(trees.here(name)).unwrap().ino());
+    let before = inodes();
+    let said = trees.sync(&["--checksum"]);
+    assert!(said.contains("; 4 same, 0 skipped"), "{said}");
+    // Another time and mode: the file stays and gets them.
+    for (name, _) in sizes {
+        let there = File::options().write(true).open(trees.there(name)).unwrap();
+        there.set_modified(SystemTime::UNIX_EPOCH + Duration::new(1000, 5)).unwrap();
+        there.set_permissions(Permissions::from_mode(0o640)).unwrap();
+    }
+    let said = trees.sync(&["--checksum"]);
+    assert!(said.contains("; 4 same, 0 skipped"), "{said}");
+    assert_eq!(inodes(), before);
+    // The last byte alone, and the same size and time.
+    for (name, size) in sizes.iter().filter(|(_, size)| *size > 0) {
+        let mut bytes = content(*size);
+        bytes[size - 1] ^= 1;
+        trees.write_here(name, &bytes);
+        let here = File::options().write(true).open(trees.here(name)).unwrap();
+        here.set_modified(SystemTime::UNIX_EPOCH + Duration::new(1000, 5)).unwrap();
+    }
+    let said = trees.sync(&["--checksum"]);
+    assert!(said.starts_with("3 files, ") && said.contains("; 1 same, 0 skipped"), "{said}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::transfer::queue::Queue;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -128,6 +128,17 @@ impl Delta {
     pub(super) fn new(basis: File) -> io::Result<Delta> {
         let size = basis.metadata()?.len();
         Ok(Delta { basis, size, missed: AtomicUsize::new(0), same: Mutex::new(0) })
+    }
+
+    /// Whether `old` is the basis, and has every byte of a new file of `size` bytes, which is whole in
+    /// `part`: each unit was found to be the same, and the tail is compared here.
+    pub(super) fn is_whole(&self, old: &File, part: &File, size: u64) -> io::Result<bool> {
+        let number = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
+        let units = size / UNIT * UNIT;
+        if self.size != size || *lock(&self.same) < units || number(old)? != number(&self.basis)? {
+            return Ok(false);
+        }
+        file::has_same_bytes(old, part, units..size)
     }
 
     /// Whether a hash is to go along with a request for `unit`.

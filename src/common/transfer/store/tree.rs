@@ -171,8 +171,8 @@ impl Tree {
         owner.is_some() || found.mode & MODE_WITH_OWNER != mode
     }
 
-    /// Gives what is at `name`, which is as `found` says and has the right content, its owner and
-    /// its mode. What the file system refuses is counted.
+    /// Gives what is at `name`, which is as `found` says and has the right content, its owner, its
+    /// mode and its mtime. What the file system refuses is counted.
     ///
     /// # Errors
     /// Errors of the system.
@@ -183,17 +183,28 @@ impl Tree {
         found: &Status,
         attributes: &Attributes,
     ) -> io::Result<()> {
-        if !Tree::would_dress(found, attributes) {
+        let mtime = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
+        let (would_dress, has_time) =
+            (Tree::would_dress(found, attributes), stamps::is_same_time(mtime, attributes.mtime));
+        if !would_dress && has_time {
             return Ok(());
         }
         check_name(name)?;
         let folder = self.folder(folder)?;
-        let mode = Tree::mode_of(attributes, attributes.owner.is_some());
-        let owner = attributes.owner.filter(|owner| *owner != (found.user, found.group));
-        if let Some((user, group)) = owner {
-            count_refusal(folder.dir.set_owner_of(name, user, group), &self.owners)?;
+        if would_dress {
+            let mode = Tree::mode_of(attributes, attributes.owner.is_some());
+            let owner = attributes.owner.filter(|owner| *owner != (found.user, found.group));
+            if let Some((user, group)) = owner {
+                count_refusal(folder.dir.set_owner_of(name, user, group), &self.owners)?;
+            }
+            count_refusal(folder.dir.set_mode_of(name, mode), &self.modes)?;
         }
-        count_refusal(folder.dir.set_mode_of(name, mode), &self.modes).map(drop)
+        if !has_time {
+            let Stamp { seconds, nanoseconds } = attributes.mtime;
+            let set = folder.dir.set_mtime_of(name, seconds, nanoseconds);
+            count_refusal(set, &self.mtimes)?;
+        }
+        Ok(())
     }
 
     /// Whether files become durable before they get their names.

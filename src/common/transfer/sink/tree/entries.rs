@@ -251,16 +251,23 @@ impl TreeSink {
 
     fn is_same(&self, found: &Status, entry: &Entry<'_>) -> bool {
         let mtime = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
-        found.kind == FileKind::File
-            && !self.wanted.options.checksum
-            && stamps::is_same((found.size, mtime), (entry.size, entry.mtime))
-            && !self.shares_its_mode(found, entry)
+        let is_same = match self.wanted.options.checksum {
+            // What has bytes is compared when these have come.
+            true => found.size == 0 && entry.size == 0 && !self.is_shared(found),
+            false => stamps::is_same((found.size, mtime), (entry.size, entry.mtime)),
+        };
+        found.kind == FileKind::File && is_same && !self.shares_its_mode(found, entry)
+    }
+
+    /// Whether a file may have a name elsewhere, so that the source may not change its mode or time.
+    pub(super) fn is_shared(&self, found: &Status) -> bool {
+        self.wanted.limits.is_some() && found.links > 1
     }
 
     /// Whether another mode would be that of a name elsewhere too, which the source may not change.
     fn shares_its_mode(&self, found: &Status, entry: &Entry<'_>) -> bool {
         let attributes = self.attributes(&Meta::of(entry, Here::Done));
-        self.wanted.limits.is_some() && found.links > 1 && Tree::would_dress(found, &attributes)
+        self.is_shared(found) && Tree::would_dress(found, &attributes)
     }
 
     /// Keeps a file that has the right content.

@@ -9,10 +9,13 @@ use super::{Here, Meta, TreeSink};
 use crate::codec::message::report::Act;
 use crate::codec::wire::RefusalCode;
 use crate::error::{Error, Result};
+use crate::sys::dir::Kind as FileKind;
+use crate::sys::file::has_same_bytes;
 use crate::transfer::queue;
 use crate::transfer::queue::board::entries::{Fate, File};
 use crate::transfer::store::tree::{NewFile, Target};
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
@@ -69,6 +72,14 @@ impl TreeSink {
     /// Every byte of a small file is written.
     pub(super) fn complete(&self, file: &File<Meta>, new: NewFile, number: usize) -> Result<()> {
         let Some(store) = &self.wanted.store else { return Ok(()) };
+        match self.keeps(file, |old| has_same_bytes(old, new.file(), 0..file.size)) {
+            Ok(true) => {
+                self.board.leave(file.id, Fate::Same);
+                return Ok(());
+            }
+            Ok(false) => {}
+            Err(error) => return self.give_up(file, &error),
+        }
         match store.complete(new, file.size, &self.attributes(&file.meta)) {
             Ok(complete) => {
                 if let Here::File { complete: place, .. } = &file.meta.here {
@@ -79,6 +90,39 @@ impl TreeSink {
             }
             Err(error) => self.give_up(file, &error),
         }
+    }
+
+    /// Where contents are compared: whether the older file stays, since `is_same` finds the new bytes
+    /// in it. It gets what else the source has.
+    ///
+    /// # Errors
+    /// Errors of the system, which concern the place of the file.
+    pub(super) fn keeps(
+        &self,
+        file: &File<Meta>,
+        is_same: impl FnOnce(&fs::File) -> io::Result<bool>,
+    ) -> io::Result<bool> {
+        let (Here::File { target: Target::Present, .. }, Some(path), Some(store), true) = (
+            &file.meta.here,
+            file.folder.meta.path(),
+            &self.wanted.store,
+            self.wanted.options.checksum,
+        ) else {
+            return Ok(false);
+        };
+        let name = OsStr::from_bytes(&file.name);
+        let Some(found) = store.look(path, name)? else { return Ok(false) };
+        if found.kind != FileKind::File || found.size != file.size || self.is_shared(&found) {
+            return Ok(false);
+        }
+        // What cannot be read is replaced.
+        let old = store.open_older(path, name).ok().flatten();
+        if !old.is_some_and(|old| is_same(&old).unwrap_or(false)) {
+            return Ok(false);
+        }
+        store.dress(path, name, &found, &self.attributes(&file.meta))?;
+        self.remember_linked(file.meta.tag, path, name);
+        Ok(true)
     }
 
     /// A file cannot be had from the source, or is another one now.

@@ -174,10 +174,28 @@ pub(super) fn complete_if_whole(sink: &TreeSink, large: &Large) -> Result<()> {
     if !is_whole || !large.is_compared.load(Ordering::Acquire) {
         return Ok(());
     }
-    let (Some(new), Some(store)) = (lock(&large.new).take(), &sink.wanted.store) else {
+    let (Some(mut new), Some(store)) = (lock(&large.new).take(), &sink.wanted.store) else {
         return Ok(()); // another thread was first
     };
     let file = &large.file;
+    let is_same = |old: &fs::File| match &large.delta {
+        Some(delta) => delta.is_whole(old, new.file(), file.size),
+        None => Ok(false),
+    };
+    match sink.keeps(file, is_same) {
+        Ok(true) => {
+            lock(&sink.large).remove(&file.id);
+            new.discard();
+            sink.board.leave(file.id, Fate::Same);
+            return Ok(());
+        }
+        Ok(false) => {}
+        Err(error) => {
+            lock(&sink.large).remove(&file.id);
+            sink.board.leave(file.id, Fate::Refused);
+            return sink.refuse_here(&file.path(), &error);
+        }
+    }
     let done = store.complete(new, file.size, &sink.attributes(&file.meta));
     lock(&sink.large).remove(&file.id);
     match done {
