@@ -103,11 +103,12 @@ pub(crate) fn run(
 
 /// An option that is given and says which files stay as they are. The request for the push of a
 /// single file cannot say that.
-fn only_for_folders(options: &TreeOptions) -> Option<&'static str> {
-    match options {
+fn only_for_folders(config: &Config) -> Option<&'static str> {
+    match config.tree.options {
         TreeOptions { ignore_existing: true, .. } => Some("--ignore-existing"),
         TreeOptions { update: true, .. } => Some("--update"),
-        TreeOptions { checksum: true, .. } => Some("--checksum"),
+        // --restart means that too, and can be said.
+        TreeOptions { checksum: true, .. } if !config.start_options.restart => Some("--checksum"),
         _ => None,
     }
 }
@@ -124,7 +125,7 @@ impl Push<'_> {
     fn run(&self) -> Result<Summary> {
         let config = self.config;
         let is_folder = matches!(self.source, Source::Folder { .. });
-        if let (false, Some(option)) = (is_folder, only_for_folders(&config.tree.options)) {
+        if let (false, Some(option)) = (is_folder, only_for_folders(config)) {
             return Err(Error::usage(format!("{option}: only the push of a folder has it")));
         }
         if config.tree.options.dry_run && !is_folder {

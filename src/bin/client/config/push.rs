@@ -119,6 +119,7 @@ mod tests {
             ("--push img [::1]:f", "::1", "img", "f"),
             ("-e x img box:f", "box", "img", "f"),
             ("img box:~/", "box", "img", "."),
+            ("img ann@box:", "ann@box", "img", "."),
         ] {
             let expected = (host.into(), None, file.into(), Some(ofile.into()));
             assert_eq!(parsed(line).unwrap(), expected, "{line}");

@@ -33,7 +33,8 @@ pub(in super::super) fn split(word: &OsStr) -> Option<(&[u8], &[u8])> {
     let (host, path) = (&bytes[..colon], &bytes[colon + 1..]);
     let start = path.split(|byte| b"/?#".contains(byte)).next().unwrap_or_default();
     let is_port = !start.is_empty() && start.iter().all(u8::is_ascii_digit);
-    let is_other = path.is_empty() || path.starts_with(b":") || start.contains(&b'@');
+    // scp knows the home folder of a user by an empty path.
+    let is_other = (path.is_empty() && at == 0) || path.starts_with(b":") || start.contains(&b'@');
     (host.len() > at && !is_port && !is_other).then_some((host, path))
 }
 
