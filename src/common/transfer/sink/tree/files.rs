@@ -73,12 +73,12 @@ impl TreeSink {
     pub(super) fn complete(&self, file: &File<Meta>, new: NewFile, number: usize) -> Result<()> {
         let Some(store) = &self.wanted.store else { return Ok(()) };
         match self.keeps(file, |old| has_same_bytes(old, new.file(), 0..file.size)) {
-            Ok(true) => {
-                self.board.leave(file.id, Fate::Same);
-                return Ok(());
-            }
             Ok(false) => {}
-            Err(error) => return self.give_up(file, &error),
+            decided => {
+                // Its name goes before its folder can be finished, which sets the folder's mtime.
+                drop(new);
+                return self.kept(file, decided.map(drop));
+            }
         }
         match store.complete(new, file.size, &self.attributes(&file.meta)) {
             Ok(complete) => {
@@ -86,6 +86,17 @@ impl TreeSink {
                     let _ = place.set(complete);
                 }
                 self.board.written(number);
+                Ok(())
+            }
+            Err(error) => self.give_up(file, &error),
+        }
+    }
+
+    /// The older file stays, or its place fails.
+    pub(super) fn kept(&self, file: &File<Meta>, kept: io::Result<()>) -> Result<()> {
+        match kept {
+            Ok(()) => {
+                self.board.leave(file.id, Fate::Same);
                 Ok(())
             }
             Err(error) => self.give_up(file, &error),

@@ -183,17 +183,12 @@ pub(super) fn complete_if_whole(sink: &TreeSink, large: &Large) -> Result<()> {
         None => Ok(false),
     };
     match sink.keeps(file, is_same) {
-        Ok(true) => {
+        Ok(false) => {}
+        decided => {
             lock(&sink.large).remove(&file.id);
             new.discard();
-            sink.board.leave(file.id, Fate::Same);
-            return Ok(());
-        }
-        Ok(false) => {}
-        Err(error) => {
-            lock(&sink.large).remove(&file.id);
-            sink.board.leave(file.id, Fate::Refused);
-            return sink.refuse_here(&file.path(), &error);
+            drop(new); // before its folder can be finished
+            return sink.kept(file, decided.map(drop));
         }
     }
     let done = store.complete(new, file.size, &sink.attributes(&file.meta));
