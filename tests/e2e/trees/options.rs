@@ -1,6 +1,6 @@
 //! What the options mean for a folder, and what the client prints.
 
-use crate::support::exit::{INCOMPLETE, SYSTEM, USAGE};
+use crate::support::exit::{INCOMPLETE, REFUSED, SYSTEM, USAGE};
 use crate::support::harness::{Running, content, run, wait_until};
 use crate::support::namespace::script_in;
 use crate::support::trees::{Trees, facts};
@@ -356,7 +356,12 @@ fn a_folder_onto_a_file_or_standard_output_is_refused_before_bytes_move() {
     assert!(outcome.err.contains("is not a folder"), "{outcome:?}");
     assert_eq!(fs::read(trees.scratch.path("here")).unwrap(), b"mine");
     let outcome = run(&mut trees.scratch.client(trees.server.address, 2, "there", "-"));
-    assert!(!outcome.status.success() && outcome.out.is_empty(), "{outcome:?}");
+    assert!(outcome.out.is_empty(), "{outcome:?}");
+    outcome.failed(
+        REFUSED,
+        "client",
+        "not a regular file: 'there'; a folder needs a folder as OFILE",
+    );
     let missing = trees.scratch.path("no/such/parent");
     let outcome = run(&mut trees.scratch.client(trees.server.address, 2, "there", missing));
     outcome.failed(SYSTEM, "client", "No such file or directory");
