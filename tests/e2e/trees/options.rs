@@ -299,6 +299,23 @@ fn a_mount_in_the_folder_is_entered_unless_that_is_not_wanted() {
 }
 
 #[test]
+fn a_name_that_cannot_be_a_link_of_its_file_is_a_copy_and_told_of() {
+    let trees = Trees::new("tree-unlinked");
+    trees.write("a", b"one file");
+    fs::create_dir(trees.there("sub")).unwrap();
+    fs::hard_link(trees.there("a"), trees.there("sub/b")).unwrap();
+    fs::create_dir_all(trees.here("sub")).unwrap();
+    let mount = format!("mount -t tmpfs none '{}'", trees.here("sub").display());
+    // It looks before the mount goes.
+    let script = format!("\"$0\" \"$@\" && cmp '{0}/a' '{0}/sub/b'", trees.here("").display());
+    let Some(mut client) = script_in("-m", &mount, &script, &trees.client(&["-H"])) else { return };
+    let outcome = run(&mut client);
+    let words = "client: warning: some names could not become links of their file, and are copies";
+    assert!(outcome.err.contains(words), "{outcome:?}");
+    assert!(outcome.succeeded().starts_with("2 files, "));
+}
+
+#[test]
 fn the_json_of_a_folder_has_its_fields() {
     let trees = trees("tree-json");
     trees.sync(&[]);

@@ -110,6 +110,8 @@ pub struct TreeSink {
     entries: Mutex<u64>,
     /// Bytes that older files had. Some machines have no atomic of this size.
     same: Mutex<u64>,
+    /// Whether a name could not become a link of its file, and is a copy.
+    has_copies: AtomicBool,
     /// Whether something could not be done here: then nothing is deleted.
     has_failed_here: AtomicBool,
     is_delete_refused: AtomicBool,
@@ -142,6 +144,7 @@ impl TreeSink {
             with_large: Mutex::default(),
             entries: Mutex::default(),
             same: Mutex::default(),
+            has_copies: AtomicBool::new(false),
             has_failed_here: AtomicBool::new(false),
             is_delete_refused: AtomicBool::new(false),
             wanted,
@@ -315,6 +318,9 @@ impl TreeSink {
             if count > 0 {
                 self.warn(format!("{count} entries could not get their {what}"));
             }
+        }
+        if self.has_copies.load(Ordering::Relaxed) {
+            self.warn("some names could not become links of their file, and are copies".into());
         }
         if lacks.locks {
             self.warn("this file system has no locks: no second client may write here".into());

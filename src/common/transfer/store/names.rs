@@ -33,7 +33,17 @@ pub fn of_run(name: &OsStr, salt: &[u8; DIGEST]) -> OsString {
     with_digits(&digest.finish()[..DIGEST])
 }
 
-/// Random bytes for [`of_run`].
+/// The same for a further name of a file: a file that was fetched for `name` has the other one, and
+/// takes the place if there can be no further name.
+pub fn of_link(name: &OsStr, salt: &[u8; DIGEST]) -> OsString {
+    let mut digest = Sha256::new();
+    digest.update(salt);
+    digest.update(name.as_bytes());
+    digest.update(b"/"); // no name has it
+    with_digits(&digest.finish()[..DIGEST])
+}
+
+/// Random bytes for [`of_run`] and [`of_link`].
 pub fn salt() -> io::Result<[u8; DIGEST]> {
     let mut salt = [0; DIGEST];
     random::fill(&mut salt)?;

@@ -16,6 +16,7 @@ use crate::transfer::store::tree::{Case, FolderPath, Target, Tree, stamps};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::Ordering;
 
 /// Why a large file is refused.
 pub(super) use super::super::TOO_LARGE;
@@ -303,7 +304,13 @@ impl TreeSink {
         };
         match store.make_hard_link((path, name), (&first_path, &first), target) {
             Ok(()) => Ok(true),
-            Err(error) if Tree::needs_copy(&error) => Ok(false),
+            Err(error) if Tree::needs_copy(&error) => {
+                // A name that has vanished meanwhile is no lack of the place.
+                if error.kind() != io::ErrorKind::NotFound {
+                    self.has_copies.store(true, Ordering::Relaxed);
+                }
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }

@@ -59,7 +59,7 @@ impl Tree {
         if here.dir.status_of(name).is_ok_and(|found| number(found) == number(of)) {
             return Ok(()); // a rename between two names of one file does nothing
         }
-        let (dir, temporary) = (&here.dir, names::of_run(name, &self.salt));
+        let (dir, temporary) = (&here.dir, names::of_link(name, &self.salt));
         make_anew(dir, &temporary, || there.dir.link(first, dir, &temporary))?;
         self.put_or_remove(folder, dir, &temporary, name, target, Ok(()))
     }
