@@ -75,13 +75,12 @@ impl Asked<'_> {
     }
 
     fn ropewalk(&self, path: Vec<u8>) -> Result<Offer, NoAnswer> {
-        match (self.service.tree.find(&path)?, self.request.tree) {
-            (Found::File(opened), _) => self.file(opened, path),
-            (Found::Folder(opened), Some(wish)) => self.folder(opened, path, wish),
-            // For a client that takes no folder, a folder is no file.
-            (Found::Folder(_), None) => {
-                Err(Refusal::new(Status::NOT_FOUND, "not a regular file").into())
-            }
+        let tree = &self.service.tree;
+        // For a client that takes no folder, a folder is no file.
+        let Some(wish) = self.request.tree else { return self.file(tree.open(&path)?, path) };
+        match tree.find(&path)? {
+            Found::File(opened) => self.file(opened, path),
+            Found::Folder(opened) => self.folder(opened, path, wish),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Every kind of entry arrives as it is: names, types, modes, times, holes and links.
 
+use crate::support::exit::INCOMPLETE;
 use crate::support::harness::{after, content, name, run, sparse};
 use crate::support::trees::{Trees, facts};
 use crate::support::user::{self, NOBODY};
@@ -339,4 +340,21 @@ fn a_folder_of_a_hundred_thousand_entries_arrives() {
     trees.sync(&["--no-sync"]);
     let said = trees.sync(&["--delete"]);
     assert!(said.contains("; 90,000 same, 0 skipped, 0 deleted"), "{said}");
+}
+
+#[test]
+fn what_is_not_deleted_since_a_folder_cannot_be_listed_is_no_success() {
+    if !user::can_be_tried() {
+        return;
+    }
+    let trees = Trees::new("tree-unlisted");
+    trees.scratch.make_dir("there/p");
+    trees.write_here("p/extra", b"x");
+    trees.write_here("more", b"x");
+    std::os::unix::fs::chown(trees.here(""), Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+    fs::set_permissions(trees.here("p"), Permissions::from_mode(0o711)).unwrap();
+    let outcome = run(&mut as_nobody(&trees, &["--delete", "--max-delete", "9"]));
+    assert_eq!(outcome.status.code(), Some(INCOMPLETE), "{outcome:?}");
+    assert!(outcome.err.contains("nothing can be deleted: p: Permission denied"), "{outcome:?}");
+    assert!(trees.here("more").exists());
 }

@@ -135,6 +135,7 @@ pub(super) fn compare(sink: &TreeSink, finished: &Finished<Meta>) {
         (Ok(_), None) => sink.deletion.let_go(&mut names.hashes),
         (Err(error), _) => {
             sink.has_failed_here.store(true, Ordering::Relaxed);
+            sink.board.deleted(0, 1);
             let text = Error::system(escape(&finished.folder.path()), &error);
             sink.warn(format!("nothing can be deleted: {text}"));
         }

@@ -281,13 +281,29 @@ impl TreeSink {
         tag: Option<u64>,
     ) -> Decided {
         if let Some((store, path)) = self.place(folder) {
-            if !self.has_linked(store, (path, name), tag, Target::Present)? {
-                let meta = Meta::of(entry, Here::Done);
-                store.dress(path, name, found, &self.attributes(&meta))?;
-                self.remember_linked(tag, path, name);
-            }
+            let meta = Meta::of(entry, Here::Done);
+            self.link_or_dress(store, (path, name), found, &meta, tag)?;
         }
         nothing(Fate::Same)
+    }
+
+    /// Makes a name whose content is right a further one of its file, or gives it what else the source
+    /// has.
+    pub(super) fn link_or_dress(
+        &self,
+        store: &Tree,
+        (path, name): (&FolderPath, &OsStr),
+        found: &Status,
+        meta: &Meta,
+        tag: Option<u64>,
+    ) -> io::Result<()> {
+        // Else two names of one file could both be taken for its first.
+        let _one = tag.map(|_| lock(&self.keeping));
+        if !self.has_linked(store, (path, name), tag, Target::Present)? {
+            store.dress(path, name, found, &self.attributes(meta))?;
+            self.remember_linked(tag, path, name);
+        }
+        Ok(())
     }
 
     /// Makes a name a further one of a file that is in place. Whether that was done.

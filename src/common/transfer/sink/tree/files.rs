@@ -131,8 +131,8 @@ impl TreeSink {
         if !old.is_some_and(|old| is_same(&old).unwrap_or(false)) {
             return Ok(false);
         }
-        store.dress(path, name, &found, &self.attributes(&file.meta))?;
-        self.remember_linked(file.meta.tag, path, name);
+        let tag = file.meta.tag.filter(|_| self.wanted.options.hard_links);
+        self.link_or_dress(store, (path, name), &found, &file.meta, tag)?;
         Ok(true)
     }
 

@@ -179,8 +179,9 @@ pub(super) fn complete_if_whole(sink: &TreeSink, large: &Large) -> Result<()> {
     };
     let file = &large.file;
     let is_same = |old: &fs::File| match &large.delta {
-        Some(delta) => delta.is_whole(old, new.file(), file.size),
-        None => Ok(false),
+        Some(delta) if delta.is_whole(old, new.file(), file.size)? => Ok(true),
+        // Holes, bytes of an earlier run and late copies have no hash.
+        _ => file::has_same_bytes(old, new.file(), 0..file.size),
     };
     match sink.keeps(file, is_same) {
         Ok(false) => {}

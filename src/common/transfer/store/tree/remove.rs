@@ -194,7 +194,13 @@ impl Removal<'_, '_> {
             Act::Remove => dir.remove_file(name),
         };
         match gone {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => self.refuse(path, error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                if is_folder && self.needs_rights(found.mode) {
+                    // It was opened to be emptied, and stays.
+                    let _ = dir.set_mode_of(name, found.mode);
+                }
+                self.refuse(path, error)
+            }
             _ => {
                 let count =
                     if is_folder { &mut self.removed.folders } else { &mut self.removed.files };

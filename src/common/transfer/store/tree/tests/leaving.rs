@@ -268,6 +268,24 @@ fn a_folder_that_stays_keeps_its_mode() {
 }
 
 #[test]
+fn a_folder_that_gets_a_new_entry_while_it_is_emptied_keeps_its_mode() {
+    if !is_ordinary("leaving::a_folder_that_gets_a_new_entry_while_it_is_emptied_keeps_its_mode") {
+        return;
+    }
+    let scratch = with_mode(0o500);
+    let appear = |path: &[u8], _: bool| {
+        if path == b"d/c" || path == b"d/a" {
+            fs::write(scratch.at("d/new"), "x").unwrap();
+        }
+        false
+    };
+    let (removed, told) = remove(&scratch, Act::Remove, &[], &appear);
+    assert_eq!((removed.files, removed.folders, removed.refused), (3, 0, 1), "{told:?}");
+    assert_eq!(mode_of(&scratch), 0o500);
+    set_mode(&scratch.at("d"), 0o700);
+}
+
+#[test]
 fn a_folder_that_may_not_be_read_is_not_opened_for_a_stranger_or_a_dry_run() {
     if !is_ordinary(
         "leaving::a_folder_that_may_not_be_read_is_not_opened_for_a_stranger_or_a_dry_run",
