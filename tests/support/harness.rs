@@ -281,18 +281,25 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-        if std::thread::panicking() {
-            // A worker that still ends may hold the output.
-            while let Ok(line) =
-                self.err.come.get_mut().unwrap().recv_timeout(Duration::from_secs(1))
-            {
-                self.err.seen.push_str(&line);
+        let ended = match self.child.try_wait() {
+            Ok(Some(status)) => status.to_string(),
+            Ok(None) | Err(_) => {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                "still running".to_string()
             }
-            eprintln!("process {} wrote:\n{}", self.child.id(), self.err.seen);
+        };
+        if std::thread::panicking() {
+            for stream in [&mut self.out, &mut self.err] {
+                // A worker that still ends may hold the output.
+                while let Ok(line) =
+                    stream.come.get_mut().unwrap().recv_timeout(Duration::from_secs(1))
+                {
+                    stream.seen.push_str(&line);
+                }
+            }
+            let (pid, out, err) = (self.child.id(), &self.out.seen, &self.err.seen);
+            eprintln!("process {pid}, {ended}, wrote:\n{out}{err}");
         }
     }
 }

@@ -103,10 +103,7 @@ impl Path {
     /// Waits until the journal vouches for this many blocks, written or holes.
     #[track_caller]
     pub(crate) fn wait_for_blocks(&self, count: u64) {
-        wait_until("so many blocks", || {
-            let journal = fs::read(self.folder("out.part.journal")).ok()?;
-            (vouched(&journal)?.len() as u64 >= count).then_some(())
-        });
+        wait_for_blocks(&self.folder("out.part.journal"), count);
     }
 
     /// Begins a fetch over one stream behind a gate that holds back everything after the first
@@ -141,6 +138,15 @@ impl Path {
             assert!(piece.stream == 0 || piece.offset >= offset, "{piece:?} before {offset}");
         }
     }
+}
+
+/// Waits until the journal of this path vouches for so many blocks, written or holes.
+#[track_caller]
+pub(crate) fn wait_for_blocks(journal: &std::path::Path, count: u64) {
+    wait_until("so many blocks", || {
+        let journal = fs::read(journal).ok()?;
+        (vouched(&journal)?.len() as u64 >= count).then_some(())
+    });
 }
 
 /// The ranges that a journal vouches for, written or holes. `None` if the bytes are no journal. How

@@ -108,7 +108,8 @@ pub(crate) fn children(parent: u32, count: usize) -> Vec<u32> {
     })
 }
 
-fn find_children(parent: u32) -> Vec<u32> {
+/// The children that `parent` has now.
+pub(crate) fn find_children(parent: u32) -> Vec<u32> {
     let is_child = |pid: &u32| {
         let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let mut fields = line.rsplit_once(") ").unwrap_or_default().1.split(' ');

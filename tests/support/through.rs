@@ -3,6 +3,7 @@
 
 use crate::support::harness::{Outcome, Running, Scratch, assert_same, content, program_path};
 use crate::support::harness::{run, wait_until};
+use crate::support::path::wait_for_blocks;
 use crate::support::proof;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,6 +17,9 @@ pub(crate) const SOCKET: &str = "exec \"$@\"";
 pub(crate) const PIPES: &str = "exec sh -c 'cat=$1/cat.$$; shift
 { cat <&3 3<&- 2>/dev/null & echo $! >\"$cat\"; wait; } 3<&0 |
 { \"$@\"; kill \"$(cat \"$cat\")\" 2>/dev/null; } | cat 2>/dev/null' sh \"$(dirname \"$0\")\" \"$@\"";
+
+/// The name of the program that notes down its process id and becomes the server.
+const NOTING: &str = "noting";
 
 /// The part of a script that passes over options and the host.
 const SKIP: &str = "while [ \"$1\" != box ]; do shift; done; shift";
@@ -33,15 +37,29 @@ impl Through {
         scratch.make_dir("folder");
         let bytes = content(size);
         scratch.write("file", &bytes);
-        Through { scratch, bytes }
+        let through = Through { scratch, bytes };
+        let started = through.scratch.path("started");
+        fs::create_dir(&started).unwrap();
+        let note = format!("{}\necho $$ >{}/$number/pid", counting(&started), started.display());
+        let server = program_path("server");
+        through.program(NOTING, &format!("{note}\nexec {} \"$@\"", server.display()));
+        through
+    }
+
+    /// The server, for --remote-server: it notes down its starts.
+    pub(crate) fn server_path(&self) -> PathBuf {
+        self.scratch.path(NOTING)
+    }
+
+    fn program(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.scratch.write(name, format!("#!/bin/sh\n{text}\n").as_bytes());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
     }
 
     /// A program called `name` that runs `body` with the server's command line as its arguments.
     pub(crate) fn script(&self, name: &str, body: &str) -> PathBuf {
-        let text = format!("#!/bin/sh\nall=\"$*\"\n{SKIP}\n{body}\n");
-        let path = self.scratch.write(name, text.as_bytes());
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path
+        self.program(name, &format!("all=\"$*\"\n{SKIP}\n{body}"))
     }
 
     /// A client that reaches the server through such a program called `name`.
@@ -53,7 +71,7 @@ impl Through {
         server_options: &str,
     ) -> Command {
         let script = self.script(name, body);
-        let server = format!("{} {server_options}", program_path("server").display());
+        let server = format!("{} {server_options}", self.server_path().display());
         let mut command = self.scratch.program("client");
         command.arg("-e").arg(script).arg("--remote-server").arg(server);
         command.arg("box").arg(streams.to_string()).arg(self.scratch.path("file"));
@@ -78,7 +96,7 @@ impl Through {
         options: &str,
     ) -> Command {
         let script = self.script(name, body);
-        let server = format!("{} {options}", program_path("server").display());
+        let server = format!("{} {options}", self.server_path().display());
         let mut command = self.scratch.program("client");
         command.args(["--push", "--progress=none", "-e"]).arg(script);
         command.arg("--remote-server").arg(server);
@@ -131,10 +149,7 @@ impl Through {
     /// A client that has received something.
     pub(crate) fn has_begun(&self, client: &mut Command) -> Running {
         let client = Running::start(client);
-        wait_until("a block", || {
-            let journal = fs::metadata(self.scratch.path("folder/out.part.journal")).ok()?;
-            (journal.len() > 1000).then_some(())
-        });
+        wait_for_blocks(&self.scratch.path("folder/out.part.journal"), 2);
         client
     }
 
@@ -150,23 +165,25 @@ impl Through {
         proof::processes(&self.scratch).into_iter().filter(has).collect()
     }
 
-    /// The server that has the session: the one with a sender.
-    pub(crate) fn session(&self) -> u32 {
-        wait_until("a sender", || {
-            let parent = |pid: &u32| {
-                let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                line.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-            };
-            let parents: Vec<u32> = self.with_word("--job").iter().filter_map(parent).collect();
-            self.with_word("--stdio").into_iter().find(|pid| parents.contains(pid))
-        })
+    /// The server that was started as number `number`, from 1 on, if it runs. It has noted down its
+    /// process id: a look at all processes can wait for busy ones longer than a transfer takes.
+    fn server(&self, number: usize) -> Option<u32> {
+        let noted = self.scratch.path("started").join(number.to_string()).join("pid");
+        let pid: u32 = fs::read_to_string(noted).ok()?.trim().parse().ok()?;
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        (name.trim() != NOTING).then_some(pid)
     }
 
-    /// A server that has joined the session of another one.
+    /// The server that has the session: the first.
+    pub(crate) fn session(&self) -> u32 {
+        wait_until("a session", || self.server(1))
+    }
+
+    /// A server that has joined the session of the first.
     pub(crate) fn other_connection(&self) -> u32 {
-        let session = self.session();
         wait_until("another connection", || {
-            self.with_word("--stdio").into_iter().find(|pid| *pid != session)
+            let started = Scratch::names(&self.scratch.path("started")).len();
+            (2..=started).find_map(|number| self.server(number))
         })
     }
 
@@ -176,7 +193,8 @@ impl Through {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.split(|byte| *byte == 0).next().is_some_and(|all| all.ends_with(name.as_bytes()))
         };
-        wait_until("the worker", || self.with_word("--job").into_iter().find(is_it))
+        let session = self.session();
+        wait_until("the worker", || proof::find_children(session).into_iter().find(is_it))
     }
 
     /// How often the script was started, if its body begins with [`COUNTED`].

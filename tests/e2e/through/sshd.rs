@@ -3,6 +3,7 @@
 use crate::support::exit::REFUSED;
 use crate::support::harness::{MARK, Running, Scratch, assert_same, content, program_path};
 use crate::support::harness::{run, wait_until};
+use crate::support::path::wait_for_blocks;
 use crate::support::proof;
 use crate::support::system::{Reserved, reserve, signal};
 use crate::support::through::Through;
@@ -88,7 +89,7 @@ impl Sshd {
     fn client_with(&self, command: &str, words: &[&str]) -> Command {
         let scratch = &self.through.scratch;
         let mut client = scratch.program("client");
-        client.arg("-e").arg(command).arg("--remote-server").arg(program_path("server"));
+        client.arg("-e").arg(command).arg("--remote-server").arg(self.through.server_path());
         client.arg("--progress=none").args(words).current_dir(scratch.folder());
         client
     }
@@ -308,10 +309,7 @@ fn nothing_stays_on_the_other_side_of_a_client_that_is_killed() {
     let Some(sshd) = sshd("sshd-killed", "") else { return };
     let mut client = sshd.client("3", &program_path("server"));
     let client = Running::start(client.args(["--limit-rate=1M", "--verify=crc32c"]));
-    wait_until("a block", || {
-        let journal = sshd.through.scratch.path("folder/out.part.journal");
-        (fs::metadata(journal).ok()?.len() > 1000).then_some(())
-    });
+    wait_for_blocks(&sshd.through.scratch.path("folder/out.part.journal"), 2);
     client.signal(libc::SIGKILL);
     client.finish();
     wait_until("the end of the other side", || {

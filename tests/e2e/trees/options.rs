@@ -1,10 +1,10 @@
 //! What the options mean for a folder, and what the client prints.
 
 use crate::support::exit::{INCOMPLETE, SYSTEM, USAGE};
-use crate::support::harness::{Running, content, run, sparse, wait_until};
+use crate::support::harness::{Running, content, run, sparse};
 use crate::support::namespace::script_in;
+use crate::support::path::wait_for_blocks;
 use crate::support::trees::{Trees, facts};
-use ropewalk::codec::journal::RECORD_SIZE;
 use ropewalk::transfer::store::names;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -443,12 +443,9 @@ fn a_resumed_large_file_goes_on_where_it_was() {
         let mut trees = Trees::new(&format!("tree-resume-large-{name}"));
         trees.write("large", &content(6 << 20));
         let journal = trees.here("").join(names::journal(OsStr::new("large")));
-        let mut command = trees.client(&["--limit-rate", "4M"]);
+        let mut command = trees.client(&["--limit-rate", "2M"]);
         let client = Running::start(command.args(options));
-        // A record stands for 128 KiB.
-        wait_until("some records", || {
-            fs::metadata(&journal).ok().filter(|found| found.len() > 30 * RECORD_SIZE as u64)
-        });
+        wait_for_blocks(&journal, 20);
         client.signal(libc::SIGKILL);
         client.finish();
         trees.sync(options);
