@@ -92,6 +92,10 @@ impl Fetch<'_> {
         let takes_tree = matches!(destination, OpenDestination::Named(_));
         let (file, request) = (&config.file, self.request(existing, takes_tree));
         let offer = server.request_transfer(stream, file, request, config.retry_for, interrupt)?;
+        if let Some(shown) = self.kept(&destination, &offer)? {
+            self.end_session(server, &offer);
+            return Ok(Summary::Kept { shown });
+        }
         let fetched = match offer {
             Offer::UpToDate(_) => match (destination, existing) {
                 (OpenDestination::Named(Named { file, .. }), Some(existing)) => {
@@ -106,12 +110,6 @@ impl Fetch<'_> {
                     return Err(Error::protocol(NOT_REQUESTED));
                 };
                 return tree::run(self, &folder, server, &offer, &guard).map(Summary::Tree);
-            }
-            Offer::Classic(_) | Offer::Ropewalk(_) if self.stays(&destination, &offer)? => {
-                self.end_session(server, &offer);
-                let shown =
-                    destination.output().map_or_else(String::new, |output| output.shown().into());
-                return Ok(Summary::Kept { shown });
             }
             Offer::Classic(_) | Offer::Ropewalk(_) if config.tree.options.dry_run => {
                 return Ok(self.tell_only(server, &offer));
@@ -153,23 +151,24 @@ impl Fetch<'_> {
         }
     }
 
-    /// Whether the file that is here stays as it is, by --ignore-existing or --update.
+    /// The output as messages show it, if the file that is here stays as it is: by --ignore-existing
+    /// or --update.
     ///
     /// # Errors
     /// The server does not say when its file was written, and --update needs that.
-    fn stays(&self, destination: &OpenDestination, offer: &Offer) -> Result<bool> {
+    fn kept(&self, destination: &OpenDestination, offer: &Offer) -> Result<Option<String>> {
         let options = &self.config.tree.options;
-        let existing = destination.output().and_then(Output::replaced);
-        let Some(existing) = existing else { return Ok(false) };
-        if options.ignore_existing || !options.update {
-            return Ok(options.ignore_existing);
-        }
+        let Some(output) = destination.output() else { return Ok(None) };
+        let Some(existing) = output.replaced() else { return Ok(None) };
         let theirs = match offer {
+            Offer::UpToDate(_) | Offer::Tree(_) => return Ok(None),
             Offer::Ropewalk(offer) => offer.mtime,
-            Offer::Classic(_) | Offer::UpToDate(_) | Offer::Tree(_) => None,
+            Offer::Classic(_) => None,
         };
         let unknown = || Error::protocol("the server tells no mtime, which --update compares");
-        Ok(existing.mtime.is_after(theirs.ok_or_else(unknown)?))
+        let stays = options.ignore_existing
+            || options.update && existing.mtime.is_after(theirs.ok_or_else(unknown)?);
+        Ok(stays.then(|| output.shown().into()))
     }
 
     /// The request for a transfer, unless `existing` is up to date.

@@ -82,7 +82,7 @@ fn a_refusal_is_shown_in_the_server_s_own_words() {
     let mut client = scratch.client(server.address, 2, "nothing", output);
     let words = format!(
         "client: {}: 404 Not Found: no such file: 'nothing'; names begin at the server's --root; without \
-         it at the folder that it was started in, or at /\n",
+         --root, x is in the folder in which the server was started, and /x in /\n",
         server.address
     );
     let outcome = run(&mut client);

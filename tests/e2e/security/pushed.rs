@@ -178,18 +178,24 @@ fn as_nobody(test: &str) -> Inbox {
     inbox
 }
 
+/// The path of a file of 70,000 bytes in a pushed folder, which only root may read.
+fn unreadable(inbox: &Inbox) -> std::path::PathBuf {
+    let there = inbox.folder.join("top");
+    fs::create_dir(&there).unwrap();
+    chown(&there, Some(NOBODY.1), None).unwrap();
+    let secret = there.join("secret");
+    fs::write(&secret, content(70_000)).unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    secret
+}
+
 #[test]
 fn a_push_does_not_tell_size_or_time_of_a_file_that_the_server_may_not_read() {
     if !can_be_tried() {
         return;
     }
     let inbox = as_nobody("pushed-unreadable");
-    let there = inbox.folder.join("top");
-    fs::create_dir(&there).unwrap();
-    chown(&there, Some(NOBODY.1), None).unwrap();
-    let secret = inbox.scratch.path("root/in/top/secret");
-    fs::write(&secret, content(70_000)).unwrap();
-    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    let secret = unreadable(&inbox);
     let mtime = fs::metadata(&secret).unwrap().modified().unwrap();
     inbox.scratch.make_dir("top");
     let guess = |size: usize, ahead: i64| {
@@ -214,6 +220,28 @@ fn a_push_does_not_tell_size_or_time_of_a_file_that_the_server_may_not_read() {
     let said = run(&mut inbox.push("top/secret", "in/top/secret")).succeeded();
     assert!(!said.contains("up to date") && !said.contains(" the same"), "{said}");
     assert_eq!(fs::metadata(&secret).unwrap().uid(), NOBODY.1);
+}
+
+#[test]
+fn a_folder_or_a_link_in_place_of_a_file_that_the_server_may_not_read_tells_no_time_of_it() {
+    if !can_be_tried() {
+        return;
+    }
+    let inbox = as_nobody("pushed-unreadable-place");
+    let mtime = fs::metadata(unreadable(&inbox)).unwrap().mtime();
+    inbox.scratch.make_dir("top");
+    let guess = inbox.scratch.path("top/secret");
+    let said = |ahead: i64| {
+        let mut touch = Command::new("touch");
+        touch.arg("-h").arg(format!("-d@{}", mtime + ahead)).arg(&guess);
+        run(&mut touch).succeeded();
+        run(inbox.push("top", "in/top").args(["-n", "-v", "--update"])).succeeded()
+    };
+    symlink("elsewhere", &guess).unwrap();
+    assert_eq!(said(-5), said(5));
+    fs::remove_file(&guess).unwrap();
+    fs::create_dir(&guess).unwrap();
+    assert_eq!(said(-5), said(5));
 }
 
 #[test]

@@ -41,7 +41,10 @@ pub(super) fn refused(error: Error, status: u16, words: &str, may_wait: bool) ->
     } else if is(Status::NOT_FOUND) && words.contains("not a regular file") {
         error.advise("a folder needs a folder as OFILE, and a ropewalk server of today")
     } else if is(Status::NOT_FOUND) {
-        error.advise("names begin at the server's --root; without it at the folder that it was started in, or at /")
+        error.advise(
+            "names begin at the server's --root; without --root, x is in the folder in which the server \
+             was started, and /x in /",
+        )
     } else if is(Status::SERVICE_UNAVAILABLE) && !may_wait {
         error.advise("try again later")
     } else if is(Status::SERVICE_UNAVAILABLE) {

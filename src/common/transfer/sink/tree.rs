@@ -99,8 +99,6 @@ pub struct TreeSink {
     opened: Mutex<Option<mpsc::Sender<Arc<Large>>>>,
     /// The first name of each file that has several.
     linked: Mutex<HashMap<u64, (FolderPath, OsString)>>,
-    /// Held while a name of a file with several names is kept.
-    keeping: Mutex<()>,
     /// The MD5s of large files that the source is to say.
     questions: Questions,
     /// Files whose MD5 was the source's.
@@ -140,7 +138,6 @@ impl TreeSink {
             large: Mutex::default(),
             opened: Mutex::default(),
             linked: Mutex::default(),
-            keeping: Mutex::default(),
             questions: Questions::new(),
             hashed: Mutex::default(),
             deletion: Deletion::new(),

@@ -33,8 +33,8 @@ pub fn of_run(name: &OsStr, salt: &[u8; DIGEST]) -> OsString {
     with_digits(&digest.finish()[..DIGEST])
 }
 
-/// The same for a further name of a file: a file that was fetched for `name` has the other one, and
-/// takes the place if there can be no further name.
+/// The name of `name` while it becomes a further name of a file. It is not that of [`of_run`]: a
+/// file that was fetched for `name` has that one, and takes the place if the link fails.
 pub fn of_link(name: &OsStr, salt: &[u8; DIGEST]) -> OsString {
     let mut digest = Sha256::new();
     digest.update(salt);

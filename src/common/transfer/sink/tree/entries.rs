@@ -192,22 +192,28 @@ impl TreeSink {
     }
 
     /// Whether what is here stays as it is, whatever the source has.
-    fn stays(&self, found: &Status, entry: &Entry<'_>) -> bool {
-        let newer =
-            (found.mtime, found.mtime_nanoseconds) > (entry.mtime.seconds, entry.mtime.nanoseconds);
+    fn stays(
+        &self,
+        folder: &Folder<Meta>,
+        name: &OsStr,
+        found: &Status,
+        entry: &Entry<'_>,
+    ) -> bool {
         let options = &self.wanted.options;
-        options.ignore_existing || (options.update && found.kind == FileKind::File && newer)
+        let mtime = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
+        let is_newer = || found.kind == FileKind::File && mtime.is_after(entry.mtime);
+        options.ignore_existing
+            || options.update && is_newer() && self.may_learn(folder, name, found)
     }
 
     fn file(&self, folder: &Folder<Meta>, name: &OsStr, entry: &Entry<'_>) -> Decided {
         let found = self.found(folder, name)?;
         let tag = entry.inode_tag.filter(|_| self.wanted.options.hard_links).map(u64::from);
         if let Some(found) = &found {
-            let may_learn = self.may_learn(folder, name, found);
-            if self.stays(found, entry) && (may_learn || self.wanted.options.ignore_existing) {
+            if self.stays(folder, name, found, entry) {
                 return nothing(Fate::Same);
             }
-            if may_learn && self.is_same(found, entry) {
+            if self.is_same(found, entry) && self.may_learn(folder, name, found) {
                 return self.keep(folder, name, found, entry, tag);
             }
         }
@@ -287,8 +293,8 @@ impl TreeSink {
         nothing(Fate::Same)
     }
 
-    /// Makes a name whose content is right a further one of its file, or gives it what else the source
-    /// has.
+    /// Gives a file that has the right content its mode, owner and mtime. With a tag, the name becomes
+    /// one of the first file with that tag.
     pub(super) fn link_or_dress(
         &self,
         store: &Tree,
@@ -297,13 +303,10 @@ impl TreeSink {
         meta: &Meta,
         tag: Option<u64>,
     ) -> io::Result<()> {
-        // Else two names of one file could both be taken for its first.
-        let _one = tag.map(|_| lock(&self.keeping));
-        if !self.has_linked(store, (path, name), tag, Target::Present)? {
-            store.dress(path, name, found, &self.attributes(meta))?;
-            self.remember_linked(tag, path, name);
-        }
-        Ok(())
+        // Of two names at the same time one is remembered, and both become names of its file.
+        self.remember_linked(tag, path, name);
+        self.has_linked(store, (path, name), tag, Target::Present)?;
+        store.dress(path, name, found, &self.attributes(meta))
     }
 
     /// Makes a name a further one of a file that is in place. Whether that was done.
@@ -344,7 +347,7 @@ impl TreeSink {
     fn folder(&self, folder: &Folder<Meta>, name: &OsStr, entry: &Entry<'_>) -> Decided {
         let found = self.found(folder, name)?;
         let is_new = !found.as_ref().is_some_and(|found| found.kind == FileKind::Folder);
-        if is_new && found.as_ref().is_some_and(|found| self.stays(found, entry)) {
+        if is_new && found.as_ref().is_some_and(|found| self.stays(folder, name, found, entry)) {
             return nothing(Fate::Same);
         }
         if found.as_ref().is_some_and(|found| !is_new && !self.may_learn(folder, name, found)) {
@@ -371,7 +374,7 @@ impl TreeSink {
         let found = self.found(folder, name)?;
         let here = folder.meta.path().zip(self.wanted.store.as_ref());
         if let (Some(found), Some((path, store))) = (&found, here) {
-            if self.stays(found, entry) {
+            if self.stays(folder, name, found, entry) {
                 return nothing(Fate::Same);
             }
             if found.kind == FileKind::Link

@@ -72,12 +72,12 @@ impl TreeSink {
     /// Every byte of a small file is written.
     pub(super) fn complete(&self, file: &File<Meta>, new: NewFile, number: usize) -> Result<()> {
         let Some(store) = &self.wanted.store else { return Ok(()) };
-        match self.keeps(file, |old| has_same_bytes(old, new.file(), 0..file.size)) {
+        match self.keep_if_same(file, |old| has_same_bytes(old, new.file(), 0..file.size)) {
             Ok(false) => {}
             decided => {
                 // Its name goes before its folder can be finished, which sets the folder's mtime.
                 drop(new);
-                return self.kept(file, decided.map(drop));
+                return self.end_kept(file, decided.map(drop));
             }
         }
         match store.complete(new, file.size, &self.attributes(&file.meta)) {
@@ -93,7 +93,7 @@ impl TreeSink {
     }
 
     /// The older file stays, or its place fails.
-    pub(super) fn kept(&self, file: &File<Meta>, kept: io::Result<()>) -> Result<()> {
+    pub(super) fn end_kept(&self, file: &File<Meta>, kept: io::Result<()>) -> Result<()> {
         match kept {
             Ok(()) => {
                 self.board.leave(file.id, Fate::Same);
@@ -108,7 +108,7 @@ impl TreeSink {
     ///
     /// # Errors
     /// Errors of the system, which concern the place of the file.
-    pub(super) fn keeps(
+    pub(super) fn keep_if_same(
         &self,
         file: &File<Meta>,
         is_same: impl FnOnce(&fs::File) -> io::Result<bool>,

@@ -183,13 +183,13 @@ pub(super) fn complete_if_whole(sink: &TreeSink, large: &Large) -> Result<()> {
         // Holes, bytes of an earlier run and late copies have no hash.
         _ => file::has_same_bytes(old, new.file(), 0..file.size),
     };
-    match sink.keeps(file, is_same) {
+    match sink.keep_if_same(file, is_same) {
         Ok(false) => {}
         decided => {
             lock(&sink.large).remove(&file.id);
             new.discard();
             drop(new); // before its folder can be finished
-            return sink.kept(file, decided.map(drop));
+            return sink.end_kept(file, decided.map(drop));
         }
     }
     let done = store.complete(new, file.size, &sink.attributes(&file.meta));

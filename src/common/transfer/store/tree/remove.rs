@@ -179,40 +179,27 @@ impl Removal<'_, '_> {
             let code = if depth > MAX_DEPTH { libc::ENAMETOOLONG } else { libc::EXDEV };
             return self.refuse(path, io::Error::from_raw_os_error(code));
         }
-        if is_folder {
-            match self.clear(dir, device, name, path, depth) {
-                Ok(true) => {}
-                Ok(false) => return false,
-                // Another process removed it meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return self.refuse(path, error),
-            }
-        }
         let gone = match self.act {
-            Act::Count => Ok(()),
-            Act::Remove if is_folder => dir.remove_dir(name),
-            Act::Remove => dir.remove_file(name),
+            _ if is_folder => self.remove_folder(dir, device, name, path, depth),
+            Act::Count => Ok(true),
+            Act::Remove => dir.remove_file(name).map(|()| true),
         };
         match gone {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                if is_folder && self.needs_rights(found.mode) {
-                    // It was opened to be emptied, and stays.
-                    let _ = dir.set_mode_of(name, found.mode);
-                }
-                self.refuse(path, error)
-            }
-            _ => {
-                let count =
-                    if is_folder { &mut self.removed.folders } else { &mut self.removed.files };
-                *count += 1;
-                (self.rules.told)(path, Ok(found.kind));
-                true
-            }
+            Ok(false) => return false,
+            // Another process removed it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return self.refuse(path, error),
+            Ok(true) => {}
         }
+        let count = if is_folder { &mut self.removed.folders } else { &mut self.removed.files };
+        *count += 1;
+        (self.rules.told)(path, Ok(found.kind));
+        true
     }
 
-    /// Removes everything in the folder `name`. `false` if something stays.
-    fn clear(
+    /// Removes the folder `name` with everything in it. `false` if something in it stays. A folder
+    /// that stays gets its mode back, whatever the reason is.
+    fn remove_folder(
         &mut self,
         parent: &Dir,
         device: u64,
@@ -220,20 +207,34 @@ impl Removal<'_, '_> {
         path: &mut Vec<u8>,
         depth: usize,
     ) -> io::Result<bool> {
-        let mut dir = open_same_mount(parent, name)?;
+        let dir = open_same_mount(parent, name)?;
         let found = dir.status()?;
         let is_opened = self.needs_rights(found.mode)
             && folders::allow_changes(&dir, &found).is_ok()
             && dir.status()?.mode != found.mode;
-        if is_opened {
-            dir = open_same_mount(parent, name)?; // it was open for lookups only
-        }
-        let all = self.clear_entries(&dir, device, path, depth);
-        let stays = self.act == Act::Count || !matches!(all, Ok(true));
-        if is_opened && stays {
+        let gone = self.clear(parent, (name, &dir, is_opened), device, path, depth);
+        if is_opened && (self.act == Act::Count || !matches!(gone, Ok(true))) {
             dir.set_mode(found.mode)?;
         }
-        all
+        gone
+    }
+
+    /// Removes everything in a folder, and then the folder. `false` if something stays.
+    fn clear(
+        &mut self,
+        parent: &Dir,
+        (name, dir, is_opened): (&OsStr, &Dir, bool),
+        device: u64,
+        path: &mut Vec<u8>,
+        depth: usize,
+    ) -> io::Result<bool> {
+        // Without rights it was open for lookups only.
+        let again = is_opened.then(|| open_same_mount(parent, name)).transpose()?;
+        let all = self.clear_entries(again.as_ref().unwrap_or(dir), device, path, depth)?;
+        if all && self.act == Act::Remove {
+            parent.remove_dir(name)?;
+        }
+        Ok(all)
     }
 
     /// Whether a folder of this mode needs more rights, and gets them.
