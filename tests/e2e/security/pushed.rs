@@ -348,7 +348,7 @@ fn a_client_that_fills_the_disk_does_not_take_the_room_that_another_one_was_prom
     // All of its room stays promised. The server looks at the room now and then: it notices in time
     // if it looks once while the other client fills 3 MiB.
     signal(receiver, libc::SIGSTOP);
-    let second = run(&mut push("top", "in/top", "2M"));
+    let second = run(&mut push("top", "in/top", "1M"));
     signal(receiver, libc::SIGCONT);
     second.failed(SYSTEM, "client", "too little free space");
     first.finish().succeeded();

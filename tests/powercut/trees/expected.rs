@@ -10,7 +10,7 @@ use crate::support::harness::Scratch;
 use crate::support::trees::{Fact, facts};
 use ropewalk::codec::message::version::Stamp;
 use ropewalk::transfer::store::journal::{AUDIT_BUFFER, Journal};
-use ropewalk::transfer::store::{names, tree::stamps};
+use ropewalk::transfer::store::names;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -209,8 +209,8 @@ impl<'a> Expected<'a> {
         let stamp =
             |(seconds, nanoseconds): (i64, i64)| Stamp { seconds, nanoseconds: nanoseconds as u32 };
         new.zip(mtime).is_some_and(|(new, mtime)| {
-            let now = (state.files[file].size, stamp(mtime));
-            stamps::is_same(now, (new.content.len() as u64, stamp(new.mtime)))
+            state.files[file].size == new.content.len() as u64
+                && stamp(mtime).agrees_with(stamp(new.mtime))
         })
     }
 

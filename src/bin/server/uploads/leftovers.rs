@@ -82,7 +82,7 @@ fn old_names(folder: &Dir, now: SystemTime) -> io::Result<Vec<OsString>> {
         }
         // What has gone meanwhile, or is from the future, is not old.
         let Ok(found) = folder.status_of(&name) else { continue };
-        let written = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
+        let written = Stamp::of(&found);
         if written.is_older(MAX_AGE, now) {
             old.push(name);
         }

@@ -73,7 +73,7 @@ impl Target {
     /// Whether the file that is there, and that the client may fetch, counts as the pushed one.
     pub(crate) fn is_up_to_date(&self, file: &PushedFile) -> bool {
         let (Some(found), Some(known)) = (&self.found, &file.known) else { return false };
-        let mtime = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
+        let mtime = Stamp::of(found);
         let version = Version { size: found.size, mtime, ctime: mtime };
         found.kind == Kind::File
             && self.place.folder.may_read(&self.place.name, false)

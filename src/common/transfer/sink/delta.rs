@@ -2,11 +2,12 @@
 //! basis is copied into the part file, and its hash goes along with the request. The copy
 //! counts only once the source has said that its bytes have the same hash.
 //!
-//! The hash is that of the copy, so a change of the basis meanwhile does no harm. A hash goes
-//! out for whole units within both sizes only, never for a tail: the source could guess that.
+//! The hash is that of the copy, so a change of the basis meanwhile does no harm to the new file. A
+//! hash goes out for whole units within both sizes only, never for a tail: the source could guess that.
 
 #![forbid(unsafe_code)]
 
+use crate::codec::message::version::Version;
 use crate::codec::wire::{HASH_SIZE, HASH_UNIT};
 use crate::hash::Sha256Pair;
 use crate::hash::crc32c::crc32c;
@@ -33,7 +34,8 @@ const UNIT: u64 = HASH_UNIT as u64;
 /// The basis, and how much of it was found again.
 pub(super) struct Delta {
     basis: File,
-    size: u64,
+    /// Its device, its inode and its state before anything was copied.
+    found: ((u64, u64), Version),
     /// Bytes that were found to differ since the last that were the same.
     missed: AtomicUsize,
     /// Bytes that were found to be the same. Some machines have no atomic of this size.
@@ -126,19 +128,23 @@ impl Delta {
     /// # Errors
     /// What fstat(2) gives.
     pub(super) fn new(basis: File) -> io::Result<Delta> {
-        let size = basis.metadata()?.len();
-        Ok(Delta { basis, size, missed: AtomicUsize::new(0), same: Mutex::new(0) })
+        let found = state(&basis)?;
+        Ok(Delta { basis, found, missed: AtomicUsize::new(0), same: Mutex::new(0) })
     }
 
-    /// Whether `old` is the basis, and has every byte of a new file of `size` bytes, which is whole in
-    /// `part`: each unit was found to be the same, and the tail is compared here.
+    /// Whether `old` is the basis, unchanged since, and has every byte of a new file of `size` bytes,
+    /// which is whole in `part`: each unit was found to be the same, and the tail is compared here.
     pub(super) fn is_whole(&self, old: &File, part: &File, size: u64) -> io::Result<bool> {
-        let number = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
         let units = size / UNIT * UNIT;
-        if self.size != size || *lock(&self.same) < units || number(old)? != number(&self.basis)? {
+        if self.size() != size || *lock(&self.same) < units || state(old)? != self.found {
             return Ok(false);
         }
         file::has_same_bytes(old, part, units..size)
+    }
+
+    /// Bytes in the basis.
+    fn size(&self) -> u64 {
+        self.found.1.size
     }
 
     /// Whether a hash is to go along with a request for `unit`.
@@ -148,7 +154,7 @@ impl Delta {
             MANY_MISSED..MOST_MISSED => SAMPLES[0],
             MOST_MISSED.. => SAMPLES[1],
         };
-        unit.end <= self.size
+        unit.end <= self.size()
             && unit.start / UNIT % every == 0
             // A hole of the source says so by itself, and what is none cannot be the same.
             && !file::is_hole(&self.basis, unit.start, unit.end)
@@ -188,6 +194,12 @@ impl Delta {
             self.missed.fetch_add(bytes as usize, Ordering::Relaxed);
         }
     }
+}
+
+/// The device and the inode of a file, and its state.
+fn state(file: &File) -> io::Result<((u64, u64), Version)> {
+    let found = file.metadata()?;
+    Ok(((found.dev(), found.ino()), Version::of(&found)))
 }
 
 #[cfg(test)]
@@ -289,5 +301,17 @@ mod tests {
         basis.set_len(UNIT).unwrap();
         assert!(delta.may_have(&(UNIT..2 * UNIT)) || file::is_hole(&basis, UNIT, 2 * UNIT));
         assert_eq!(delta.copy(UNIT, &file("none", b"")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_basis_that_has_changed_does_not_have_the_bytes_any_more() {
+        let bytes = vec![1; 2 * UNIT as usize];
+        let (basis, part) = (file("changed", &bytes), file("changed-part", &bytes));
+        basis.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let delta = Delta::new(basis.try_clone().unwrap()).unwrap();
+        delta.hit(2 * UNIT);
+        assert!(delta.is_whole(&basis, &part, 2 * UNIT).unwrap());
+        basis.write_all_at(&[2], 0).unwrap();
+        assert!(!delta.is_whole(&basis, &part, 2 * UNIT).unwrap());
     }
 }

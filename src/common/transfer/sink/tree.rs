@@ -17,7 +17,7 @@ use self::conversation::Conversation;
 use self::deletion::Deletion;
 use self::large::Large;
 use self::md5::Questions;
-use self::meta::{Here, Meta};
+use self::meta::{Here, Inode, Meta};
 use super::health::Health;
 use super::run;
 use super::work::{Parts, Plan, Work, start_thread};
@@ -98,7 +98,7 @@ pub struct TreeSink {
     /// Takes each large file that was opened, until the queue ends.
     opened: Mutex<Option<mpsc::Sender<Arc<Large>>>>,
     /// The first name of each file that has several.
-    linked: Mutex<HashMap<u64, (FolderPath, OsString)>>,
+    linked: Mutex<HashMap<Inode, (FolderPath, OsString)>>,
     /// The MD5s of large files that the source is to say.
     questions: Questions,
     /// Files whose MD5 was the source's.
@@ -466,3 +466,6 @@ impl Work for TreeSink {
         self.outcome(link.shares_port())
     }
 }
+
+#[cfg(test)]
+mod tests;

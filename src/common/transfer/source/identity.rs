@@ -20,6 +20,11 @@ pub type Tag = [u8; 16];
 const STORED_UNIT: u64 = 512;
 
 impl Stamp {
+    /// The mtime that `status` shows.
+    pub fn of(status: &Status) -> Stamp {
+        Stamp { seconds: status.mtime, nanoseconds: status.mtime_nanoseconds }
+    }
+
     /// Whether `age` or more has gone by since then at `now`. Never so for a stamp
     /// from the future.
     pub fn is_older(&self, age: Duration, now: SystemTime) -> bool {
@@ -81,7 +86,7 @@ impl Identity {
 
     /// The identity of the file or folder that `status` shows.
     pub fn of_status(status: &Status, keeps_inode: bool) -> Identity {
-        let mtime = Stamp { seconds: status.mtime, nanoseconds: status.mtime_nanoseconds };
+        let mtime = Stamp::of(status);
         let ctime = Stamp { seconds: status.ctime, nanoseconds: status.ctime_nanoseconds };
         Identity {
             device: status.device,

@@ -128,7 +128,7 @@ pub fn state_of(folder: BorrowedFd<'_>) -> io::Result<FolderState> {
     Ok(FolderState {
         identity,
         mode: status.mode as u16,
-        mtime: Stamp { seconds: status.mtime, nanoseconds: status.mtime_nanoseconds },
+        mtime: Stamp::of(&status),
         uid: status.user,
         gid: status.group,
     })

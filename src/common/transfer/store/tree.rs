@@ -15,7 +15,6 @@ mod links;
 mod path;
 mod placing;
 mod remove;
-pub mod stamps;
 mod volume;
 
 pub use self::case::Case;
@@ -143,7 +142,7 @@ impl Tree {
     /// # Errors
     /// Errors of the system.
     pub fn allow_changes(&self) -> io::Result<()> {
-        folders::allow_changes(&self.root.dir, &self.root.dir.status()?)
+        folders::allow_changes(&self.root.dir, &self.root.dir.status()?).map(drop)
     }
 
     /// What is at `name` in a folder now; `None` if nothing is. A link is not followed.
@@ -183,15 +182,14 @@ impl Tree {
         found: &Status,
         attributes: &Attributes,
     ) -> io::Result<()> {
-        let mtime = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
-        let (would_dress, has_time) =
-            (Tree::would_dress(found, attributes), stamps::is_same_time(mtime, attributes.mtime));
-        if !would_dress && has_time {
+        let has_mode = !Tree::would_dress(found, attributes);
+        let has_time = Stamp::of(found).agrees_with(attributes.mtime);
+        if has_mode && has_time {
             return Ok(());
         }
         check_name(name)?;
         let folder = self.folder(folder)?;
-        if would_dress {
+        if !has_mode {
             let mode = Tree::mode_of(attributes, attributes.owner.is_some());
             let owner = attributes.owner.filter(|owner| *owner != (found.user, found.group));
             if let Some((user, group)) = owner {

@@ -60,7 +60,7 @@ impl Deletion {
         if names.is_cut {
             return;
         }
-        if self.has_room() {
+        if self.take_room() {
             names.hashes.push(self.hash_of(names.case.unwrap_or_default(), name));
         } else {
             self.let_go(&mut names.hashes);
@@ -69,10 +69,10 @@ impl Deletion {
     }
 
     /// Whether a name was taken already, in a folder where case is ignored. Takes it if not.
-    pub(super) fn is_taken(&self, names: &mut Names, name: &[u8]) -> bool {
+    pub(super) fn take_name(&self, names: &mut Names, name: &[u8]) -> bool {
         let hash = self.hash_of(Case::Ignored, name);
         names.taken.contains(&hash) || {
-            if self.has_room() {
+            if self.take_room() {
                 names.taken.insert(hash);
             }
             false
@@ -80,7 +80,7 @@ impl Deletion {
     }
 
     /// Takes the room for one more name.
-    fn has_room(&self) -> bool {
+    fn take_room(&self) -> bool {
         let less = |room: usize| room.checked_sub(1);
         self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
@@ -123,7 +123,7 @@ pub(super) fn compare(sink: &TreeSink, finished: &Finished<Meta>) {
         (Ok(removed), Some(path)) => {
             let mut state = lock(&sink.deletion.state);
             state.source += names.hashes.len() as u64;
-            // What cannot be looked at now is one entry at most: its content cannot be removed either.
+            // What cannot be looked at counts as one entry: nothing below it can be removed either.
             let doomed = removed.entries() + removed.refused;
             state.before += names.before + doomed;
             state.doomed += doomed;
@@ -234,10 +234,10 @@ mod tests {
     #[test]
     fn a_name_is_taken_by_the_first_of_those_that_differ_by_case() {
         let (deletion, mut names) = (Deletion::with_room(2), Names::default());
-        assert!(!deletion.is_taken(&mut names, b"Name"));
-        assert!(!deletion.is_taken(&mut names, b"other"));
-        assert!(deletion.is_taken(&mut names, b"NAME") && deletion.is_taken(&mut names, b"Name"));
-        assert!(!deletion.is_taken(&mut names, b"third"), "there is no room to know it");
+        assert!(!deletion.take_name(&mut names, b"Name"));
+        assert!(!deletion.take_name(&mut names, b"other"));
+        assert!(deletion.take_name(&mut names, b"NAME") && deletion.take_name(&mut names, b"Name"));
+        assert!(!deletion.take_name(&mut names, b"third"), "there is no room to know it");
         assert_eq!(names.taken.len(), 2);
     }
 }

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Here, MAX_LINKED, Meta, TreeSink};
+use super::{Here, Inode, MAX_LINKED, Meta, TreeSink};
 use crate::codec::entry::{Entry, EntryType};
 use crate::codec::message::report::Act;
 use crate::codec::message::tree_options::Delete;
@@ -12,7 +12,7 @@ use crate::sys::dir::{Kind as FileKind, Status};
 use crate::sys::sync::lock;
 use crate::transfer::queue::board::entries::{Fate, Folder, Found, Kind, What};
 use crate::transfer::store::names;
-use crate::transfer::store::tree::{Case, FolderPath, Target, Tree, stamps};
+use crate::transfer::store::tree::{Case, FolderPath, Target, Tree};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -60,7 +60,7 @@ impl TreeSink {
         let decided = match entry.entry_type {
             _ if names::reserved(name).is_some() => nothing(Fate::Skipped),
             EntryType::File | EntryType::Folder | EntryType::Link(_)
-                if self.is_taken(folder, entry.name) =>
+                if self.take_name(folder, entry.name) =>
             {
                 Err(io::Error::new(io::ErrorKind::AlreadyExists, TAKEN))
             }
@@ -139,12 +139,12 @@ impl TreeSink {
         }
     }
 
-    /// Whether another entry of the folder has this name but for its case, and its file system
-    /// ignores that.
-    fn is_taken(&self, folder: &Folder<Meta>, name: &[u8]) -> bool {
+    /// Takes the name of an entry where the file system ignores case. True if another entry has taken
+    /// it, in another case.
+    fn take_name(&self, folder: &Folder<Meta>, name: &[u8]) -> bool {
         let Here::Folder { is_new: false, names, .. } = &folder.meta.here else { return false };
         let mut names = lock(names);
-        names.case == Some(Case::Ignored) && self.deletion.is_taken(&mut names, name)
+        names.case == Some(Case::Ignored) && self.deletion.take_name(&mut names, name)
     }
 
     /// The source has this name: it is not deleted.
@@ -200,21 +200,19 @@ impl TreeSink {
         entry: &Entry<'_>,
     ) -> bool {
         let options = &self.wanted.options;
-        let mtime = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
-        let is_newer = || found.kind == FileKind::File && mtime.is_after(entry.mtime);
+        let is_newer = || found.kind == FileKind::File && Stamp::of(found).is_after(entry.mtime);
         options.ignore_existing
             || options.update && is_newer() && self.may_learn(folder, name, found)
     }
 
     fn file(&self, folder: &Folder<Meta>, name: &OsStr, entry: &Entry<'_>) -> Decided {
         let found = self.found(folder, name)?;
-        let tag = entry.inode_tag.filter(|_| self.wanted.options.hard_links).map(u64::from);
         if let Some(found) = &found {
             if self.stays(folder, name, found, entry) {
                 return nothing(Fate::Same);
             }
             if self.is_same(found, entry) && self.may_learn(folder, name, found) {
-                return self.keep(folder, name, found, entry, tag);
+                return self.keep(folder, name, found, entry);
             }
         }
         let target = self.target(folder, name, found.as_ref())?;
@@ -222,14 +220,14 @@ impl TreeSink {
             self.tell(Act::File, || folder.path_of(entry.name));
             return Ok((Here::Done, What::Made));
         };
-        if self.has_linked(store, (path, name), tag, target)? {
+        let meta = Meta::of(entry, Here::Done);
+        if self.link_to_first(store, (path, name), self.inode(&meta), target)? {
             self.tell(Act::Link, || folder.path_of(entry.name));
             return Ok((Here::Done, What::Made));
         }
         if entry.size > 0 {
             return Ok((Here::file(target), What::File(entry.size)));
         }
-        let meta = Meta::of(entry, Here::Done);
         let attributes = self.attributes(&meta);
         let new = store.create(path, name, target, &attributes)?;
         let complete = store.complete(new, 0, &attributes)?;
@@ -257,11 +255,10 @@ impl TreeSink {
     }
 
     fn is_same(&self, found: &Status, entry: &Entry<'_>) -> bool {
-        let mtime = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
         let is_same = match self.wanted.options.checksum {
             // What has bytes is compared when these have come.
             true => found.size == 0 && entry.size == 0 && !self.is_shared(found),
-            false => stamps::is_same((found.size, mtime), (entry.size, entry.mtime)),
+            false => found.size == entry.size && Stamp::of(found).agrees_with(entry.mtime),
         };
         found.kind == FileKind::File && is_same && !self.shares_its_mode(found, entry)
     }
@@ -284,41 +281,47 @@ impl TreeSink {
         name: &OsStr,
         found: &Status,
         entry: &Entry<'_>,
-        tag: Option<u64>,
     ) -> Decided {
         if let Some((store, path)) = self.place(folder) {
-            let meta = Meta::of(entry, Here::Done);
-            self.link_or_dress(store, (path, name), found, &meta, tag)?;
+            self.link_or_dress(store, (path, name), found, &Meta::of(entry, Here::Done))?;
         }
         nothing(Fate::Same)
     }
 
-    /// Gives a file that has the right content its mode, owner and mtime. With a tag, the name becomes
-    /// one of the first file with that tag.
+    /// Makes the name of a file that has the right content a further name of the first file with this
+    /// inode. If it is the first itself, it gets its mode, owner and mtime.
     pub(super) fn link_or_dress(
         &self,
         store: &Tree,
         (path, name): (&FolderPath, &OsStr),
         found: &Status,
         meta: &Meta,
-        tag: Option<u64>,
     ) -> io::Result<()> {
-        // Of two names at the same time one is remembered, and both become names of its file.
-        self.remember_linked(tag, path, name);
-        self.has_linked(store, (path, name), tag, Target::Present)?;
+        let inode = self.inode(meta);
+        let is_first = self.is_first(inode, path, name);
+        // The thread that keeps the first name dresses its file, which may have names elsewhere.
+        if !is_first && self.link_to_first(store, (path, name), inode, Target::Present)? {
+            return Ok(());
+        }
         store.dress(path, name, found, &self.attributes(meta))
     }
 
-    /// Makes a name a further one of a file that is in place. Whether that was done.
-    pub(super) fn has_linked(
+    /// The file of an entry, if its names are to be those of one file here.
+    pub(super) fn inode(&self, meta: &Meta) -> Option<Inode> {
+        meta.inode().filter(|_| self.wanted.options.hard_links)
+    }
+
+    /// Makes a name a further one of the first file with this inode. False if there is none, or if
+    /// the name has to be a copy.
+    pub(super) fn link_to_first(
         &self,
         store: &Tree,
         (path, name): (&FolderPath, &OsStr),
-        tag: Option<u64>,
+        inode: Option<Inode>,
         target: Target,
     ) -> io::Result<bool> {
-        let Some(tag) = tag else { return Ok(false) };
-        let Some((first_path, first)) = lock(&self.linked).get(&tag).cloned() else {
+        let Some(inode) = inode else { return Ok(false) };
+        let Some((first_path, first)) = lock(&self.linked).get(&inode).cloned() else {
             return Ok(false);
         };
         match store.make_hard_link((path, name), (&first_path, &first), target) {
@@ -334,14 +337,15 @@ impl TreeSink {
         }
     }
 
-    /// A file with this tag is in place under this name.
-    pub(super) fn remember_linked(&self, tag: Option<u64>, path: &FolderPath, name: &OsStr) {
-        if let Some(tag) = tag.filter(|_| self.wanted.options.hard_links) {
-            let mut linked = lock(&self.linked);
-            if linked.len() < MAX_LINKED {
-                linked.entry(tag).or_insert_with(|| (path.clone(), name.to_os_string()));
-            }
+    /// Whether the file of this name, which is in place, is the first with its inode: it is from now
+    /// on if there was none.
+    pub(super) fn is_first(&self, inode: Option<Inode>, path: &FolderPath, name: &OsStr) -> bool {
+        let Some(inode) = inode else { return false };
+        let mut linked = lock(&self.linked);
+        if !linked.contains_key(&inode) && linked.len() < MAX_LINKED {
+            linked.insert(inode, (path.clone(), name.to_os_string()));
         }
+        linked.get(&inode).is_some_and(|(first_path, first)| first_path == path && first == name)
     }
 
     fn folder(&self, folder: &Folder<Meta>, name: &OsStr, entry: &Entry<'_>) -> Decided {

@@ -9,10 +9,11 @@ use super::{Here, Meta, TreeSink};
 use crate::codec::message::report::Act;
 use crate::codec::wire::RefusalCode;
 use crate::error::{Error, Result};
-use crate::sys::dir::Kind as FileKind;
+use crate::sys::dir::{Kind as FileKind, Status};
 use crate::sys::file::has_same_bytes;
 use crate::transfer::queue;
 use crate::transfer::queue::board::entries::{Fate, File};
+use crate::transfer::source::identity::Identity;
 use crate::transfer::store::tree::{NewFile, Target};
 use std::ffi::OsStr;
 use std::fs;
@@ -104,10 +105,11 @@ impl TreeSink {
     }
 
     /// Where contents are compared: whether the older file stays, since `is_same` finds the new bytes
-    /// in it. It gets what else the source has.
+    /// in it. The older file gets the mode, owner and mtime of the source's.
     ///
     /// # Errors
-    /// Errors of the system, which concern the place of the file.
+    /// `Interrupted` if `is_same` says that the run has ended; errors of the system, which concern
+    /// the place of the file.
     pub(super) fn keep_if_same(
         &self,
         file: &File<Meta>,
@@ -126,13 +128,19 @@ impl TreeSink {
         if found.kind != FileKind::File || found.size != file.size || self.is_shared(&found) {
             return Ok(false);
         }
-        // What cannot be read is replaced.
-        let old = store.open_older(path, name).ok().flatten();
-        if !old.is_some_and(|old| is_same(&old).unwrap_or(false)) {
+        let Some(old) = store.open_older(path, name).ok().flatten() else { return Ok(false) };
+        match is_same(&old) {
+            Ok(true) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            // What cannot be read is replaced.
+            Ok(false) | Err(_) => return Ok(false),
+        }
+        // It may have changed while it was compared.
+        let state = |status: &Status| Identity::of_status(status, true);
+        if !store.look(path, name)?.is_some_and(|now| state(&now).same_as(&state(&found))) {
             return Ok(false);
         }
-        let tag = file.meta.tag.filter(|_| self.wanted.options.hard_links);
-        self.link_or_dress(store, (path, name), &found, &file.meta, tag)?;
+        self.link_or_dress(store, (path, name), &found, &file.meta)?;
         Ok(true)
     }
 

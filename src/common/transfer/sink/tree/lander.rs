@@ -113,12 +113,15 @@ fn place(sink: &TreeSink, file: &File<Meta>) -> io::Result<()> {
             &empty
         }
     };
-    let tag = file.meta.tag.filter(|_| sink.wanted.options.hard_links);
-    if sink.has_linked(store, (complete.folder(), name), tag, target)? {
+    let (inode, path) = (sink.inode(&file.meta), complete.folder());
+    if sink.link_to_first(store, (path, name), inode, target)? {
         store.discard(complete);
     } else {
         put(store, complete, target, name)?;
-        sink.remember_linked(tag, complete.folder(), name);
+        if !sink.is_first(inode, path, name) {
+            // A stream has kept another name of the file meanwhile.
+            sink.link_to_first(store, (path, name), inode, Target::Present)?;
+        }
     }
     sink.tell(Act::File, || file.path());
     Ok(())

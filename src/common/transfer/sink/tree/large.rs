@@ -28,6 +28,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+/// Bytes that are compared before the next look at whether the run has ended.
+const COMPARED: u64 = 4 << 20;
+
 /// A large file.
 pub(super) struct Large {
     pub(super) file: Arc<File<Meta>>,
@@ -39,6 +42,13 @@ pub(super) struct Large {
     pub(super) is_compared: AtomicBool,
     /// The same file, until it is complete or given up.
     new: Mutex<Option<NewFile>>,
+}
+
+impl Large {
+    /// The file, for the one thread that completes it or gives it up.
+    pub(super) fn take_new(&self) -> Option<NewFile> {
+        lock(&self.new).take()
+    }
 }
 
 /// Opens the output of a file, and lets the board have its queue.
@@ -154,14 +164,33 @@ fn queue_of(sink: &TreeSink, size: u64, held: &RangeSet, has_delta: bool) -> Que
 /// Checks what an earlier run left, and makes durable what comes, until the queue ends.
 pub(super) fn keep(sink: &TreeSink, large: &Large) {
     let Store::Kept(kept) = &large.store else { return };
+    let time = sink.health.timing.checkpoint;
     audit::run(&large.queue, kept, || sink.board.wake());
-    if let Err(error) = complete_if_whole(sink, large) {
+    if let Err(error) = bytes_came(sink, large) {
         return sink.fail(error);
     }
     if kept.sync {
-        if let Err(error) = checkpoint::run(&large.queue, kept, sink.health.timing.checkpoint) {
+        if let Err(error) = checkpoint::run(&large.queue, kept, time) {
             sink.fail(Error::system(&sink.wanted.shown, &error));
         }
+    }
+    if sink.wanted.options.checksum {
+        while !large.queue.wait_for_end(time) {}
+        if let Err(error) = complete_if_whole(sink, large) {
+            sink.fail(error);
+        }
+    }
+}
+
+/// Completes a file if it is whole. No stream waits for the comparison of contents: the file's own
+/// thread makes it.
+///
+/// # Errors
+/// As for [`complete_if_whole`].
+pub(super) fn bytes_came(sink: &TreeSink, large: &Large) -> Result<()> {
+    match sink.wanted.options.checksum {
+        true => Ok(()),
+        false => complete_if_whole(sink, large),
     }
 }
 
@@ -174,17 +203,19 @@ pub(super) fn complete_if_whole(sink: &TreeSink, large: &Large) -> Result<()> {
     if !is_whole || !large.is_compared.load(Ordering::Acquire) {
         return Ok(());
     }
-    let (Some(mut new), Some(store)) = (lock(&large.new).take(), &sink.wanted.store) else {
+    let (Some(mut new), Some(store)) = (large.take_new(), &sink.wanted.store) else {
         return Ok(()); // another thread was first
     };
     let file = &large.file;
     let is_same = |old: &fs::File| match &large.delta {
         Some(delta) if delta.is_whole(old, new.file(), file.size)? => Ok(true),
         // Holes, bytes of an earlier run and late copies have no hash.
-        _ => file::has_same_bytes(old, new.file(), 0..file.size),
+        _ => has_same_bytes(sink, old, new.file(), file.size),
     };
     match sink.keep_if_same(file, is_same) {
         Ok(false) => {}
+        // The run has ended: the file stays with its journal.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
         decided => {
             lock(&sink.large).remove(&file.id);
             new.discard();
@@ -209,6 +240,26 @@ pub(super) fn complete_if_whole(sink: &TreeSink, large: &Large) -> Result<()> {
     }
 }
 
+/// Whether an older file has every byte of the new one. What is a hole in both is not read.
+///
+/// # Errors
+/// `Interrupted` if the run has ended; errors of the system.
+fn has_same_bytes(sink: &TreeSink, old: &fs::File, new: &fs::File, size: u64) -> io::Result<bool> {
+    let mut start = 0;
+    while start < size {
+        if sink.board.end().is_some() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let end = size.min(start + COMPARED);
+        let are_holes = [old, new].iter().all(|file| file::is_hole(file, start, end));
+        if !are_holes && !file::has_same_bytes(old, new, start..end)? {
+            return Ok(false);
+        }
+        start = end;
+    }
+    Ok(true)
+}
+
 /// A sync has failed, which may have lost bytes of any file: of those in progress only what was
 /// durable before counts in the next run.
 pub(super) fn distrust_all(sink: &TreeSink) {
@@ -222,83 +273,8 @@ pub(super) fn distrust_all(sink: &TreeSink) {
 /// Gives up a file: nothing of it stays. False if another thread completes it, or has given it up:
 /// that thread tells the board.
 pub(super) fn discard(sink: &TreeSink, large: &Large) -> bool {
-    let Some(mut new) = lock(&large.new).take() else { return false };
+    let Some(mut new) = large.take_new() else { return false };
     lock(&sink.large).remove(&large.file.id);
     new.discard();
     true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::Wanted;
-    use super::super::files::Change;
-    use super::*;
-    use crate::codec::message::offer::FolderState;
-    use crate::codec::message::tree_options::TreeOptions;
-    use crate::codec::message::verify::Verify;
-    use crate::codec::message::version::Stamp;
-    use crate::codec::wire::RefusalCode;
-    use crate::transfer::queue::board::entries::{Found, Kind, PageEnd, What};
-    use crate::transfer::queue::board::{Ask, Claim, Claimed};
-    use crate::transfer::timing::Timing;
-    use std::time::Duration;
-
-    const MTIME: Stamp = Stamp { seconds: 5, nanoseconds: 6 };
-
-    /// A sink into this folder.
-    fn sink(folder: &std::path::Path) -> TreeSink {
-        let here = fs::File::open(folder).unwrap();
-        let wanted = Wanted {
-            streams: 1,
-            grows: false,
-            verify: Verify::Crc32c,
-            rate: None,
-            trace: false,
-            shown: "here".into(),
-            top: FolderState { identity: [1; 16], mode: 0o755, mtime: MTIME, uid: 0, gid: 0 },
-            store: Some(Tree::open(here, true, Timing::default()).unwrap()),
-            options: TreeOptions::default(),
-            limits: None,
-        };
-        TreeSink::new(wanted, Timing::default(), Box::new(|_| {}))
-    }
-
-    fn meta(identity: [u8; 16]) -> Meta {
-        let here = Here::file(Target::Absent);
-        Meta { mode: 0o644, mtime: MTIME, uid: 0, gid: 0, identity, stored: 0, tag: None, here }
-    }
-
-    fn claim(sink: &TreeSink) -> Claim<Meta> {
-        let (content, answer_time) = (1 << 20, Duration::from_secs(1));
-        let ask = Ask { requests: 1, names: 1000, content, idle: true, answer_time };
-        match sink.board.claim(0, &ask) {
-            Claimed::Work(mut claims) => claims.remove(0),
-            Claimed::Later(_) | Claimed::Over => panic!("there is nothing to do"),
-        }
-    }
-
-    #[test]
-    fn a_file_that_one_thread_completes_is_not_given_up_by_another_one() {
-        let name = format!("ropewalk-large-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir(&folder).unwrap();
-        let (sink, size) = (sink(&folder), super::super::SMALL + 1);
-        assert!(matches!(claim(&sink), Claim::List { .. }));
-        sink.board.take_page(0, &[(b"file", Kind::File)], PageEnd::Whole);
-        let found = Found { name: (*b"file").into(), meta: meta([2; 16]), what: What::File(size) };
-        sink.board.page(0, vec![found], PageEnd::Whole);
-        let Claim::Open { file } = claim(&sink) else { panic!("the file is not opened") };
-        open(&sink, file.clone()).unwrap();
-        let large = lock(&sink.large).get(&file.id).cloned().unwrap();
-        // A thread that completes the file takes it first, and may wait for the disk then.
-        let new = lock(&large.new).take().unwrap();
-        let change = Change { is_file: true, size, meta: meta([3; 16]) };
-        sink.large_not_had(&large, RefusalCode::Changed, Some(change));
-        sink.large_not_had(&large, RefusalCode::Gone, None);
-        assert_eq!((sink.board.progress().repeats, sink.board.progress().files_known), (0, 1));
-        let store = sink.wanted.store.as_ref().unwrap();
-        drop(store.complete(new, size, &sink.attributes(&file.meta)).unwrap());
-        assert!(sink.board.complete(file.id));
-        fs::remove_dir_all(&folder).unwrap();
-    }
 }

@@ -24,6 +24,14 @@ pub(super) struct Meta {
     pub(super) here: Here,
 }
 
+/// A file of the source that several names may have. Its number alone could be that of another file
+/// by now, so its state counts too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Inode {
+    tag: u64,
+    identity: [u8; IDENTITY_SIZE],
+}
+
 /// What is here, or what was made.
 pub(super) enum Here {
     /// A folder.
@@ -93,6 +101,11 @@ impl Meta {
             tag: None,
             here: Here::folder(path, false),
         }
+    }
+
+    /// The file, if it may have further names.
+    pub(super) fn inode(&self) -> Option<Inode> {
+        self.tag.map(|tag| Inode { tag, identity: self.identity })
     }
 
     /// The path of a folder; `None` if no such folder is here.

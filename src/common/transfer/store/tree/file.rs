@@ -247,8 +247,7 @@ impl Tree {
         // One file of a folder tells for all.
         if set && !new.folder.knows_mtimes.swap(true, Ordering::Relaxed) {
             let found = Status::from(&new.file.metadata()?);
-            let found = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
-            if !super::stamps::is_same_time(found, mtime) {
+            if !Stamp::of(&found).agrees_with(mtime) {
                 self.mtimes.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -278,14 +277,9 @@ impl NewFile {
         }
     }
 
-    /// The file itself. Bytes that are written to it directly need [`NewFile::is_sized_ahead`].
+    /// The file itself.
     pub fn file(&self) -> &File {
         &self.file
-    }
-
-    /// Notes that the file has its size before its bytes.
-    pub fn is_sized_ahead(&mut self) {
-        self.sized_ahead = true;
     }
 
     /// Writes `bytes` at `offset`.

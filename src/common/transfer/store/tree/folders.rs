@@ -13,15 +13,16 @@ use std::io;
 const PRIVATE_MODE: u32 = 0o700;
 
 /// Gives the owner of a folder, if that is this user, every right in it. Its mode is set when it
-/// is finished. Where the file system refuses that, the entries tell.
-pub(super) fn allow_changes(dir: &Dir, found: &Status) -> io::Result<()> {
+/// is finished. Where the file system refuses that, the entries tell. Whether the mode is another
+/// one now.
+pub(super) fn allow_changes(dir: &Dir, found: &Status) -> io::Result<bool> {
     let lacks_rights = found.mode & PRIVATE_MODE != PRIVATE_MODE;
     if !lacks_rights || found.user != process::effective_user() {
-        return Ok(());
+        return Ok(false);
     }
     match dir.set_mode(found.mode | PRIVATE_MODE) {
-        Err(error) if is_refusal(&error) => Ok(()),
-        set => set,
+        Err(error) if is_refusal(&error) => Ok(false),
+        set => set.map(|()| true),
     }
 }
 

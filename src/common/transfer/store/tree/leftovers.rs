@@ -5,7 +5,7 @@
 use super::file::old_pair;
 use super::{FolderPath, Tree};
 use crate::transfer::store::lock::is_being_written;
-use crate::transfer::store::names::{self, Reserved};
+use crate::transfer::store::names;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -45,13 +45,7 @@ impl Tree {
         }
         let mut has_large = false;
         for name in leftovers.iter().map(|name| OsStr::from_bytes(name)) {
-            let temporary = match names::reserved(name) {
-                Some(Reserved::Journal) => {
-                    let length = name.len() - names::JOURNAL.len();
-                    OsStr::from_bytes(&name.as_bytes()[..length])
-                }
-                _ => name,
-            };
+            let temporary = names::file_of_journal(name).unwrap_or(name);
             let pair = old_pair(&folder, temporary, &names::journal_of(temporary));
             // What cannot be read is no valid journal, and what cannot be removed does no harm.
             let is_large = keeps_large && matches!(pair, Ok(Some(_)));

@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use super::stamps::is_same_time;
 use super::{Attributes, FolderPath, Target, Tree, check_name, count_refusal};
 use crate::codec::message::version::Stamp;
 use crate::sys::dir::{Dir, Status};
@@ -93,8 +92,7 @@ impl Tree {
         attributes: &Attributes,
     ) -> io::Result<()> {
         let owner = attributes.owner.filter(|owner| *owner != (found.user, found.group));
-        let mtime = Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds };
-        if owner.is_none() && is_same_time(mtime, attributes.mtime) {
+        if owner.is_none() && Stamp::of(found).agrees_with(attributes.mtime) {
             return Ok(());
         }
         check_name(name)?;

@@ -15,8 +15,10 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-/// Names that are read before they are removed: removing disturbs a listing.
-const BATCH: usize = 10_000;
+/// Names that are read before they are removed: removing disturbs a listing. Each level holds some, so
+/// deeper ones hold fewer: all of them a few MiB.
+const BATCH: usize = 4096;
+const SMALLEST_BATCH: usize = 16;
 
 /// The rights that a folder's owner needs to read it, and to change what is in it.
 const READABLE: u32 = 0o500;
@@ -95,28 +97,28 @@ impl Tree {
         if act == Act::Count {
             return self.clear_others(path, act, rules);
         }
-        let opened_up = self.open_up(path)?;
-        let removed = self.clear_others(path, act, rules);
+        let mut opened_up = Vec::new();
+        let removed =
+            self.open_up(path, &mut opened_up).and_then(|()| self.clear_others(path, act, rules));
+        let mut given_back = Ok(());
         for (folder, mode) in opened_up.iter().rev() {
-            folder.dir.set_mode(*mode)?;
+            given_back = given_back.and(folder.dir.set_mode(*mode)); // each of them is tried
         }
-        removed
+        given_back.and(removed)
     }
 
-    /// Gives the owner of a folder, and of those above it, every right in them. The folders that
-    /// lacked rights, with their modes.
-    fn open_up(&self, path: &FolderPath) -> io::Result<Vec<(Arc<Folder>, u32)>> {
-        let mut changed = Vec::new();
+    /// Gives the owner of a folder, and of those above it, every right in them. `changed` gets the
+    /// folders that lacked rights, with their modes, also where an error ends this.
+    fn open_up(&self, path: &FolderPath, changed: &mut Vec<(Arc<Folder>, u32)>) -> io::Result<()> {
         for path in path.way() {
             let folder = self.folder(&path)?;
             let before = folder.dir.status()?;
-            folders::allow_changes(&folder.dir, &before)?;
-            if folder.dir.status()?.mode != before.mode {
+            if folders::allow_changes(&folder.dir, &before)? {
                 changed.push((folder, before.mode));
                 self.forget(&path); // it may be open for lookups only
             }
         }
-        Ok(changed)
+        Ok(())
     }
 
     fn clear_others(
@@ -209,9 +211,8 @@ impl Removal<'_, '_> {
     ) -> io::Result<bool> {
         let dir = open_same_mount(parent, name)?;
         let found = dir.status()?;
-        let is_opened = self.needs_rights(found.mode)
-            && folders::allow_changes(&dir, &found).is_ok()
-            && dir.status()?.mode != found.mode;
+        let is_opened =
+            self.needs_rights(found.mode) && folders::allow_changes(&dir, &found).unwrap_or(false);
         let gone = self.clear(parent, (name, &dir, is_opened), device, path, depth);
         if is_opened && (self.act == Act::Count || !matches!(gone, Ok(true))) {
             dir.set_mode(found.mode)?;
@@ -256,10 +257,10 @@ impl Removal<'_, '_> {
         depth: usize,
     ) -> io::Result<bool> {
         let mut all = true;
-        let length = path.len();
+        let (length, batch) = (path.len(), (BATCH / (depth + 2)).max(SMALLEST_BATCH));
         let mut entries = dir.entries();
         loop {
-            let names = entries.by_ref().take(BATCH).collect::<io::Result<Vec<OsString>>>();
+            let names = entries.by_ref().take(batch).collect::<io::Result<Vec<OsString>>>();
             let names = names.map_err(|error| match error.raw_os_error() {
                 // It is open for lookups only.
                 Some(libc::EBADF) => io::Error::from_raw_os_error(libc::EACCES),

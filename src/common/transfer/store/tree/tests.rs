@@ -105,7 +105,7 @@ fn plain() -> Attributes {
 }
 
 fn stamp(found: &Status) -> Stamp {
-    Stamp { seconds: found.mtime, nanoseconds: found.mtime_nanoseconds }
+    Stamp::of(found)
 }
 
 fn set_mode(path: &Path, mode: u32) {

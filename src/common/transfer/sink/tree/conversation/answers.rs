@@ -245,7 +245,10 @@ impl Conversation<'_> {
                     self.sink.count_hashed();
                     self.sink.complete(&file, new, self.number).map_err(Stop::Fatal)?;
                 }
-                Some(_) => self.sink.differs(&file),
+                Some((new, _)) => {
+                    drop(new); // its temporary name is that of the next attempt too
+                    self.sink.differs(&file);
+                }
                 None => {} // the bytes were of no use
             },
         }
@@ -277,11 +280,11 @@ impl Conversation<'_> {
         }
         let length = range.end - range.start;
         self.arrived(length, length, range.end == left.end);
-        large::complete_if_whole(self.sink, &large).map_err(Stop::Fatal)
+        large::bytes_came(self.sink, &large).map_err(Stop::Fatal)
     }
 
-    /// The large file that was asked for first, what is left of the request, and whether this is
-    /// the first answer to a request with a hash. Takes `range` off the request.
+    /// The large file of the oldest request, what is left of that request, and whether this is the
+    /// first answer to a hash. Takes `range` off the request.
     fn first_part(&mut self, range: &Range<u64>) -> Option<(Arc<Large>, Range<u64>, bool)> {
         let Some(Asked { what: What::Part { large, range: left, copied }, .. }) =
             self.asked.front_mut()
@@ -310,7 +313,7 @@ impl Conversation<'_> {
         let length = range.end - range.start;
         self.arrived(length, HEADER_SIZE as u64, range.end == left.end);
         self.is_good();
-        large::complete_if_whole(self.sink, &large).map_err(Stop::Fatal)
+        large::bytes_came(self.sink, &large).map_err(Stop::Fatal)
     }
 
     /// What was copied is what the source has.
@@ -335,7 +338,7 @@ impl Conversation<'_> {
         let length = range.end - range.start;
         self.arrived(length, length, true);
         self.is_good();
-        large::complete_if_whole(self.sink, &large).map_err(Stop::Fatal)
+        large::bytes_came(self.sink, &large).map_err(Stop::Fatal)
     }
 
     /// The source does not answer what was asked for first, or not the rest of it.

@@ -340,3 +340,19 @@ fn what_cannot_be_removed_is_counted_and_told() {
     assert_eq!(removed, Removed { files: 0, folders: 0, refused: 1 });
     assert_eq!(heard, 1);
 }
+
+#[test]
+fn folders_get_their_modes_back_if_one_below_them_is_gone() {
+    let scratch = Scratch::new();
+    let inner = scratch.folder("outer").child(OsStr::new("inner")).unwrap();
+    let mode = |name: &str| fs::metadata(scratch.at(name)).unwrap().permissions().mode() & 0o777;
+    for name in ["outer", ""] {
+        fs::set_permissions(scratch.at(name), fs::Permissions::from_mode(0o500)).unwrap();
+    }
+    let mut told = |_: &[u8], _: io::Result<Kind>| {};
+    let (has, spares) = (|_: &OsStr| false, |_: &[u8], _| false);
+    let mut rules = Rules { opens: Opens::All, has: &has, spares: &spares, told: &mut told };
+    assert!(scratch.tree.remove_others(&inner, Act::Remove, &mut rules).is_err());
+    assert_eq!((mode("outer"), mode("")), (0o500, 0o500));
+    fs::set_permissions(scratch.at(""), fs::Permissions::from_mode(0o700)).unwrap();
+}
