@@ -52,8 +52,9 @@ const MOST_UNJOINED: u32 = 2;
 /// How often a connection is tried that the other side refuses.
 const ATTEMPTS: u32 = 5;
 
-/// After this time no further attempt is made for a request: its owner asks again.
-const HTTP_TIME: Duration = Duration::from_secs(30);
+/// After this time no further attempt is made: the owner of the stream or of the request asks again.
+/// So a network that drops everything costs one attempt, and the session counts as lost.
+const ATTEMPTS_TIME: Duration = Duration::from_secs(30);
 
 /// The shortest pause between two of these attempts; the longest is three times that.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -332,7 +333,7 @@ impl Children {
                 Err(NotJoined::Login(_)) => {}
                 Err(NotJoined::NoSession(text)) => return Err(format!("{}: {text}", self.shown)),
                 Err(NotJoined::Refused(text))
-                    if attempts >= ATTEMPTS || http && begun.elapsed() >= HTTP_TIME =>
+                    if attempts >= ATTEMPTS || begun.elapsed() >= ATTEMPTS_TIME =>
                 {
                     return Err(text);
                 }

@@ -54,6 +54,24 @@ fn facts(top: &Path) -> BTreeMap<String, (u32, i64, Vec<u8>)> {
 }
 
 #[test]
+fn equal_files_with_several_names_stay_where_contents_are_compared() {
+    let inbox = Inbox::open("push-folder-links", &[]);
+    inbox.scratch.make_dir("top");
+    for (name, size) in [("small", 5000), ("large", 3 << 20)] {
+        let path = inbox.scratch.write(format!("top/{name}"), &content(size));
+        fs::hard_link(path, inbox.scratch.path(format!("top/{name}-2"))).unwrap();
+    }
+    run(inbox.push("top", "in/there").arg("-H")).succeeded();
+    let inode = |name: &str| fs::metadata(inbox.folder.join("there").join(name)).unwrap().ino();
+    let before = (inode("small"), inode("large"));
+    assert_eq!((inode("small-2"), inode("large-2")), before);
+    let said = run(inbox.push("top", "in/there").args(["-H", "--checksum"])).succeeded();
+    assert!(said.starts_with("0 files, ") && said.contains("; 4 same, "), "{said}");
+    assert_eq!((inode("small"), inode("large")), before);
+    assert_eq!((inode("small-2"), inode("large-2")), before);
+}
+
+#[test]
 fn a_folder_arrives_whole_and_the_next_push_has_nothing_to_do() {
     let mut inbox = Inbox::open("push-folder", &[]);
     fill(&inbox.scratch);

@@ -140,13 +140,14 @@ fn one_connection_is_enough_for_an_md5_that_takes_long() {
     through.is_whole();
 }
 
-#[test]
-fn a_network_that_drops_everything_ends_the_client_and_leaves_no_program() {
-    let through = Through::new("through-silent", 64 << 20);
+/// Over a network that drops everything, in the middle of a fetch, the client ends and leaves no
+/// program. `before` runs in each program before the server's.
+fn ends_where_nothing_arrives(test: &str, before: &str) {
+    let through = Through::new(test, 64 << 20);
     let dropped = through.scratch.path("dropped");
     let hang = "while :; do sleep 1; done";
-    let body = format!("[ ! -e {} ] || {{ {hang}; }}\n{SOCKET}", dropped.display());
-    let mut client = through.client(&body, 3);
+    let body = format!("[ ! -e {} ] || {{ {hang}; }}\n{before}\n{SOCKET}", dropped.display());
+    let mut client = through.client(&through.counted(&body), 3);
     client.args(["--limit-rate=1M", "--verify=crc32c", "--retry-for=1"]);
     let client = through.has_begun(&mut client);
     through.other_connection();
@@ -157,6 +158,16 @@ fn a_network_that_drops_everything_ends_the_client_and_leaves_no_program() {
     let outcome = client.finish();
     outcome.failed(NETWORK, "client", "to continue: ");
     proof::no_process_stays(&through.scratch);
+}
+
+#[test]
+fn a_network_that_drops_everything_ends_the_client_and_leaves_no_program() {
+    ends_where_nothing_arrives("through-silent", "");
+}
+
+#[test]
+fn a_stream_that_outlives_the_others_for_a_while_does_not_hold_up_the_end() {
+    ends_where_nothing_arrives("through-silent-late", "[ $number != 3 ] || sleep 3");
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Every kind of entry arrives as it is: names, types, modes, times, holes and links.
 
 use crate::support::exit::INCOMPLETE;
-use crate::support::harness::{after, content, name, run, sparse};
-use crate::support::trees::{Trees, facts};
+use crate::support::harness::{Running, after, content, name, run, sparse};
+use crate::support::path::wait_for_blocks;
+use crate::support::trees::{Trees, facts, leftovers};
 use crate::support::user::{self, NOBODY};
+use ropewalk::transfer::store::names;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -340,6 +343,28 @@ fn a_folder_of_a_hundred_thousand_entries_arrives() {
     trees.sync(&["--no-sync"]);
     let said = trees.sync(&["--delete"]);
     assert!(said.contains("; 90,000 same, 0 skipped, 0 deleted"), "{said}");
+}
+
+#[test]
+fn what_a_killed_run_left_in_a_folder_that_may_only_be_read_goes() {
+    if !user::can_be_tried() {
+        return;
+    }
+    let trees = Trees::new("tree-left-read-only");
+    trees.write("d/large", &content(8 << 20));
+    trees.write("d/small", b"x");
+    let mode = |mode| Permissions::from_mode(mode);
+    fs::set_permissions(trees.there("d"), mode(0o555)).unwrap();
+    fs::create_dir(trees.here("")).unwrap();
+    std::os::unix::fs::chown(trees.here(""), Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+    let client = Running::start(&mut as_nobody(&trees, &["--limit-rate", "1M"]));
+    wait_for_blocks(&trees.here("d").join(names::journal(OsStr::new("large"))), 2);
+    client.signal(libc::SIGKILL);
+    client.finish();
+    fs::remove_file(trees.there("d/large")).unwrap();
+    run(&mut as_nobody(&trees, &[])).succeeded();
+    assert_eq!(leftovers(&trees.here("")), Vec::<OsString>::new());
+    trees.assert_equal();
 }
 
 #[test]

@@ -17,7 +17,7 @@ use self::conversation::Conversation;
 use self::deletion::Deletion;
 use self::large::Large;
 use self::md5::Questions;
-use self::meta::{Here, Inode, Meta};
+use self::meta::{First, Here, Inode, Meta};
 use super::health::Health;
 use super::run;
 use super::work::{Parts, Plan, Work, start_thread};
@@ -39,11 +39,10 @@ use crate::transfer::queue::board::entries::{File, FileId};
 use crate::transfer::queue::board::{Board, Progress};
 use crate::transfer::queue::rate::Rate;
 use crate::transfer::queue::window::block_size;
-use crate::transfer::store::tree::{Attributes, FolderPath, Tree};
+use crate::transfer::store::tree::{Attributes, FolderPath, Number, Tree};
 use crate::transfer::timing::Timing;
 use crate::transfer::trace::{Position, Recorder};
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -98,7 +97,9 @@ pub struct TreeSink {
     /// Takes each large file that was opened, until the queue ends.
     opened: Mutex<Option<mpsc::Sender<Arc<Large>>>>,
     /// The first name of each file that has several.
-    linked: Mutex<HashMap<Inode, (FolderPath, OsString)>>,
+    linked: Mutex<HashMap<Inode, First>>,
+    /// Which file of the source each file with several names here is; `None` for one with one name.
+    claimed: Mutex<HashMap<Number, Option<Inode>>>,
     /// The MD5s of large files that the source is to say.
     questions: Questions,
     /// Files whose MD5 was the source's.
@@ -138,6 +139,7 @@ impl TreeSink {
             large: Mutex::default(),
             opened: Mutex::default(),
             linked: Mutex::default(),
+            claimed: Mutex::default(),
             questions: Questions::new(),
             hashed: Mutex::default(),
             deletion: Deletion::new(),

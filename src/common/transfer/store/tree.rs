@@ -105,6 +105,17 @@ struct Folder {
     kept_mode: AtomicU32,
 }
 
+/// Which file of this machine: its device and its inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Number(u64, u64);
+
+impl Number {
+    /// The number of the file that `status` shows.
+    pub fn of(status: &Status) -> Number {
+        Number(status.device, status.inode)
+    }
+}
+
 impl Tree {
     /// Takes `root`, the open folder of a tree, and its lock. With `durable`, files are to be synced
     /// before they get their names.

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Here, Inode, MAX_LINKED, Meta, TreeSink};
+use super::{First, Here, Inode, MAX_LINKED, Meta, TreeSink};
 use crate::codec::entry::{Entry, EntryType};
 use crate::codec::message::report::Act;
 use crate::codec::message::tree_options::Delete;
@@ -12,7 +12,8 @@ use crate::sys::dir::{Kind as FileKind, Status};
 use crate::sys::sync::lock;
 use crate::transfer::queue::board::entries::{Fate, Folder, Found, Kind, What};
 use crate::transfer::store::names;
-use crate::transfer::store::tree::{Case, FolderPath, Target, Tree};
+use crate::transfer::store::tree::{Case, FolderPath, Number, Target, Tree};
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -214,6 +215,10 @@ impl TreeSink {
             if self.is_same(found, entry) && self.may_learn(folder, name, found) {
                 return self.keep(folder, name, found, entry);
             }
+            let first = self.first(self.inode(&Meta::of(entry, Here::Done)));
+            if first.is_some_and(|first| first.number == Number::of(found)) {
+                return nothing(Fate::Same);
+            }
         }
         let target = self.target(folder, name, found.as_ref())?;
         let Some((store, path)) = self.place(folder) else {
@@ -257,21 +262,43 @@ impl TreeSink {
     fn is_same(&self, found: &Status, entry: &Entry<'_>) -> bool {
         let is_same = match self.wanted.options.checksum {
             // What has bytes is compared when these have come.
-            true => found.size == 0 && entry.size == 0 && !self.is_shared(found),
+            true => found.size == 0 && entry.size == 0,
             false => found.size == entry.size && Stamp::of(found).agrees_with(entry.mtime),
         };
-        found.kind == FileKind::File && is_same && !self.shares_its_mode(found, entry)
+        found.kind == FileKind::File
+            && is_same
+            && self.may_stay(found, &Meta::of(entry, Here::Done))
     }
 
-    /// Whether a file may have a name elsewhere, so that the source may not change its mode or time.
-    pub(super) fn is_shared(&self, found: &Status) -> bool {
-        self.wanted.limits.is_some() && found.links > 1
+    /// Whether a file that has the right content may stay under its name. What its name is to get would
+    /// be that of its other names too. So it gets no other mode, owner or mtime, unless all that is known
+    /// of these names is that they are of the same file of the source.
+    pub(super) fn may_stay(&self, found: &Status, meta: &Meta) -> bool {
+        if found.links == 1 {
+            return true;
+        }
+        let is_dressed = !Tree::would_dress(found, &self.attributes(meta))
+            && Stamp::of(found).agrees_with(meta.mtime);
+        if !self.wanted.options.hard_links {
+            return is_dressed;
+        }
+        let may_be_dressed = self.wanted.limits.is_none() && meta.inode().is_some();
+        match self.claim(Number::of(found), meta.inode()) {
+            Some(is_ours) => is_ours && (is_dressed || may_be_dressed),
+            None => is_dressed,
+        }
     }
 
-    /// Whether another mode would be that of a name elsewhere too, which the source may not change.
-    fn shares_its_mode(&self, found: &Status, entry: &Entry<'_>) -> bool {
-        let attributes = self.attributes(&Meta::of(entry, Here::Done));
-        self.is_shared(found) && Tree::would_dress(found, &attributes)
+    /// Whether a file here is this one of the source, which is `None` if it has one name. It is from now
+    /// on if it was none. `None` where there is no room to know it.
+    fn claim(&self, number: Number, inode: Option<Inode>) -> Option<bool> {
+        let mut claimed = lock(&self.claimed);
+        let has_room = claimed.len() < MAX_LINKED;
+        match claimed.entry(number) {
+            Occupied(place) => Some(*place.get() == inode),
+            Vacant(place) if has_room => Some(*place.insert(inode) == inode),
+            Vacant(_) => None,
+        }
     }
 
     /// Keeps a file that has the right content.
@@ -298,7 +325,7 @@ impl TreeSink {
         meta: &Meta,
     ) -> io::Result<()> {
         let inode = self.inode(meta);
-        let is_first = self.is_first(inode, path, name);
+        let is_first = self.is_first(inode, (path, name), Number::of(found));
         // The thread that keeps the first name dresses its file, which may have names elsewhere.
         if !is_first && self.link_to_first(store, (path, name), inode, Target::Present)? {
             return Ok(());
@@ -320,11 +347,9 @@ impl TreeSink {
         inode: Option<Inode>,
         target: Target,
     ) -> io::Result<bool> {
-        let Some(inode) = inode else { return Ok(false) };
-        let Some((first_path, first)) = lock(&self.linked).get(&inode).cloned() else {
-            return Ok(false);
-        };
-        match store.make_hard_link((path, name), (&first_path, &first), target) {
+        let Some(first) = self.first(inode) else { return Ok(false) };
+        let of = (&first.path, first.name.as_os_str(), first.number);
+        match store.make_hard_link((path, name), of, target) {
             Ok(()) => Ok(true),
             Err(error) if Tree::needs_copy(&error) => {
                 // A name that has vanished meanwhile is no lack of the place.
@@ -337,15 +362,25 @@ impl TreeSink {
         }
     }
 
-    /// Whether the file of this name, which is in place, is the first with its inode: it is from now
-    /// on if there was none.
-    pub(super) fn is_first(&self, inode: Option<Inode>, path: &FolderPath, name: &OsStr) -> bool {
+    fn first(&self, inode: Option<Inode>) -> Option<First> {
+        lock(&self.linked).get(&inode?).cloned()
+    }
+
+    /// Whether this name is the first with its inode: it is from now on if there was none. The file
+    /// with this number is in place under it.
+    pub(super) fn is_first(
+        &self,
+        inode: Option<Inode>,
+        (path, name): (&FolderPath, &OsStr),
+        number: Number,
+    ) -> bool {
         let Some(inode) = inode else { return false };
         let mut linked = lock(&self.linked);
         if !linked.contains_key(&inode) && linked.len() < MAX_LINKED {
-            linked.insert(inode, (path.clone(), name.to_os_string()));
+            let first = First { path: path.clone(), name: name.to_os_string(), number };
+            linked.insert(inode, first);
         }
-        linked.get(&inode).is_some_and(|(first_path, first)| first_path == path && first == name)
+        linked.get(&inode).is_some_and(|first| first.path == *path && first.name == name)
     }
 
     fn folder(&self, folder: &Folder<Meta>, name: &OsStr, entry: &Entry<'_>) -> Decided {

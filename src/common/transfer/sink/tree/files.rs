@@ -125,7 +125,7 @@ impl TreeSink {
         };
         let name = OsStr::from_bytes(&file.name);
         let Some(found) = store.look(path, name)? else { return Ok(false) };
-        if found.kind != FileKind::File || found.size != file.size || self.is_shared(&found) {
+        if found.kind != FileKind::File || found.size != file.size {
             return Ok(false);
         }
         let Some(old) = store.open_older(path, name).ok().flatten() else { return Ok(false) };
@@ -134,6 +134,9 @@ impl TreeSink {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
             // What cannot be read is replaced.
             Ok(false) | Err(_) => return Ok(false),
+        }
+        if !self.may_stay(&found, &file.meta) {
+            return Ok(false);
         }
         // It may have changed while it was compared.
         let state = |status: &Status| Identity::of_status(status, true);

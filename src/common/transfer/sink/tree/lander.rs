@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::transfer::link::End;
 use crate::transfer::queue::board::entries::{Fate, File, FileId};
 use crate::transfer::queue::board::{Finished, Landing};
-use crate::transfer::store::tree::{Complete, Target, Tree};
+use crate::transfer::store::tree::{Complete, Number, Target, Tree};
 use crate::transfer::timing::Timing;
 use std::ffi::OsStr;
 use std::io;
@@ -118,7 +118,8 @@ fn place(sink: &TreeSink, file: &File<Meta>) -> io::Result<()> {
         store.discard(complete);
     } else {
         put(store, complete, target, name)?;
-        if !sink.is_first(inode, path, name) {
+        let placed = if inode.is_some() { store.look(path, name)? } else { None };
+        if placed.is_some_and(|found| !sink.is_first(inode, (path, name), Number::of(&found))) {
             // A stream has kept another name of the file meanwhile.
             sink.link_to_first(store, (path, name), inode, Target::Present)?;
         }

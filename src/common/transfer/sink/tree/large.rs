@@ -250,9 +250,11 @@ fn has_same_bytes(sink: &TreeSink, old: &fs::File, new: &fs::File, size: u64) ->
         if sink.board.end().is_some() {
             return Err(io::ErrorKind::Interrupted.into());
         }
+        let data =
+            |file| file::next_data(file, start).map(|at| at.unwrap_or(size)).unwrap_or(start);
+        start = data(old).min(data(new)).min(size);
         let end = size.min(start + COMPARED);
-        let are_holes = [old, new].iter().all(|file| file::is_hole(file, start, end));
-        if !are_holes && !file::has_same_bytes(old, new, start..end)? {
+        if !file::has_same_bytes(old, new, start..end)? {
             return Ok(false);
         }
         start = end;

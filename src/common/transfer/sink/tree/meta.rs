@@ -5,8 +5,9 @@
 use crate::codec::entry::{Entry, IDENTITY_SIZE};
 use crate::codec::message::offer::FolderState;
 use crate::codec::message::version::Stamp;
-use crate::transfer::store::tree::{Case, Complete, FolderPath, Target};
+use crate::transfer::store::tree::{Case, Complete, FolderPath, Number, Target};
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::sync::{Mutex, OnceLock};
 
 /// What the listing says, and what is here.
@@ -30,6 +31,14 @@ pub(super) struct Meta {
 pub(super) struct Inode {
     tag: u64,
     identity: [u8; IDENTITY_SIZE],
+}
+
+/// The first name of a file that has several, and the file that is in place under it.
+#[derive(Clone)]
+pub(super) struct First {
+    pub(super) path: FolderPath,
+    pub(super) name: OsString,
+    pub(super) number: Number,
 }
 
 /// What is here, or what was made.

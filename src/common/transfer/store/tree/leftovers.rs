@@ -19,10 +19,10 @@ impl Tree {
     }
 
     /// Removes every leftover in a folder whose entries are all in place: no large file will be
-    /// resumed from. A file that another process is writing stays. So does the folder's mtime.
+    /// resumed from. A file that another process is writing stays. So do the folder's mode and mtime.
     pub fn remove_useless(&self, path: &FolderPath) -> io::Result<()> {
         let before = self.folder(path)?.dir.status()?;
-        self.clear(path, false)?;
+        self.opened_up(path, || self.clear(path, false))?;
         let dir = &self.folder(path)?.dir;
         dir.set_mtime(before.mtime, before.mtime_nanoseconds)
     }

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Attributes, FolderPath, Target, Tree, check_name, count_refusal};
+use super::{Attributes, FolderPath, Number, Target, Tree, check_name, count_refusal};
 use crate::codec::message::version::Stamp;
 use crate::sys::dir::{Dir, Status};
 use crate::transfer::store::names;
@@ -43,24 +43,29 @@ impl Tree {
     /// Gives the file `first` of another entry, which is in place, the name `name` as well.
     ///
     /// # Errors
-    /// [`needs_copy`](Tree::needs_copy) says whether the entry has to be fetched as a file.
+    /// [`needs_copy`](Tree::needs_copy) says whether the entry has to be fetched as a file: `ESTALE` if
+    /// another file has the first name by now.
     pub fn make_hard_link(
         &self,
         (folder, name): (&FolderPath, &OsStr),
-        (first_folder, first): (&FolderPath, &OsStr),
+        (first_folder, first, number): (&FolderPath, &OsStr, Number),
         target: Target,
     ) -> io::Result<()> {
         check_name(name)?;
         check_name(first)?;
         let (here, there) = (self.folder(folder)?, self.folder(first_folder)?);
-        let of = there.dir.status_of(first)?;
-        let number = |found: Status| (found.device, found.inode);
-        if here.dir.status_of(name).is_ok_and(|found| number(found) == number(of)) {
+        let dir = &here.dir;
+        let is_it = |name: &OsStr| dir.status_of(name).map(|found| Number::of(&found) == number);
+        if is_it(name).unwrap_or(false) {
             return Ok(()); // a rename between two names of one file does nothing
         }
-        let (dir, temporary) = (&here.dir, names::of_link(name, &self.salt));
+        let temporary = names::of_link(name, &self.salt);
         make_anew(dir, &temporary, || there.dir.link(first, dir, &temporary))?;
-        self.put_or_remove(folder, dir, &temporary, name, target, Ok(()))
+        let ready = is_it(&temporary).and_then(|is_it| match is_it {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::ESTALE)),
+        });
+        self.put_or_remove(folder, dir, &temporary, name, target, ready)
     }
 
     /// Whether [`Tree::make_hard_link`] failed because this file can have no further name here.
@@ -75,6 +80,7 @@ impl Tree {
                     | libc::EOPNOTSUPP
                     | libc::ENOSYS
                     | libc::ENOENT
+                    | libc::ESTALE
             )
         )
     }

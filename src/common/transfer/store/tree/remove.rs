@@ -97,14 +97,26 @@ impl Tree {
         if act == Act::Count {
             return self.clear_others(path, act, rules);
         }
+        self.opened_up(path, || self.clear_others(path, act, rules))
+    }
+
+    /// Does something in a folder while its owner has every right in it and in those above it. They get
+    /// their modes back.
+    ///
+    /// # Errors
+    /// The first error of all of that.
+    pub(super) fn opened_up<T>(
+        &self,
+        path: &FolderPath,
+        act: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut opened_up = Vec::new();
-        let removed =
-            self.open_up(path, &mut opened_up).and_then(|()| self.clear_others(path, act, rules));
+        let done = self.open_up(path, &mut opened_up).and_then(|()| act());
         let mut given_back = Ok(());
         for (folder, mode) in opened_up.iter().rev() {
             given_back = given_back.and(folder.dir.set_mode(*mode)); // each of them is tried
         }
-        given_back.and(removed)
+        given_back.and(done)
     }
 
     /// Gives the owner of a folder, and of those above it, every right in them. `changed` gets the

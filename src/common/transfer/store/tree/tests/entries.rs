@@ -145,7 +145,8 @@ fn names_that_no_entry_may_have_are_refused_everywhere() {
         assert!(tree.open_large(&root, name, Target::Absent).is_err());
         assert!(tree.make_folder(&root, name, None).is_err());
         assert!(tree.make_link(&root, name, b"x", &plain(), Target::Absent).is_err());
-        assert!(tree.make_hard_link((&root, name), (&root, name), Target::Absent).is_err());
+        let first = (&root, name, Number(0, 0));
+        assert!(tree.make_hard_link((&root, name), first, Target::Absent).is_err());
         assert!(tree.look(&root, name).is_err() && tree.link_text(&root, name).is_err());
     }
     assert!(scratch.names().is_empty());
@@ -285,10 +286,11 @@ fn a_hard_link_is_the_file_that_landed_first() {
     scratch.put("first", "x").unwrap();
     fs::write(scratch.at("old"), "old").unwrap();
     let folder = scratch.folder("d");
-    let first = scratch.look("first").unwrap().inode;
+    let found = scratch.look("first").unwrap();
+    let first = found.inode;
     let root = root();
     let link = |folder, name, target| {
-        let first = (&root, OsStr::new("first"));
+        let first = (&root, OsStr::new("first"), Number::of(&found));
         scratch.tree.make_hard_link((folder, OsStr::new(name)), first, target)
     };
     link(&root, "old", Target::Present).unwrap();
@@ -304,8 +306,17 @@ fn a_hard_link_is_the_file_that_landed_first() {
 fn a_hard_link_to_what_went_away_asks_for_a_copy() {
     let scratch = Scratch::new();
     let root = root();
-    let first = (&root, OsStr::new("gone"));
-    let made = scratch.tree.make_hard_link((&root, OsStr::new("l")), first, Target::Absent);
-    assert!(Tree::needs_copy(&made.unwrap_err()));
+    scratch.put("first", "x").unwrap();
+    let number = Number::of(&scratch.look("first").unwrap());
+    let link = |first| {
+        let first = (&root, OsStr::new(first), number);
+        scratch.tree.make_hard_link((&root, OsStr::new("l")), first, Target::Absent)
+    };
+    assert!(Tree::needs_copy(&link("gone").unwrap_err()));
+    // Another process puts a file of its own in place.
+    fs::write(scratch.at("other"), "y").unwrap();
+    fs::rename(scratch.at("other"), scratch.at("first")).unwrap();
+    assert!(Tree::needs_copy(&link("first").unwrap_err()));
+    assert_eq!(scratch.names(), ["first"]);
     assert!(!Tree::needs_copy(&io::Error::from_raw_os_error(libc::ENOSPC)));
 }
