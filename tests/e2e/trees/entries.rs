@@ -368,6 +368,26 @@ fn what_a_killed_run_left_in_a_folder_that_may_only_be_read_goes() {
 }
 
 #[test]
+fn a_name_that_cannot_become_a_link_leaves_nothing_of_what_came_for_it() {
+    if !user::can_be_tried() {
+        return;
+    }
+    let trees = Trees::new("tree-link-refused");
+    trees.write("a", b"hello");
+    fs::hard_link(trees.there("a"), trees.there("b")).unwrap();
+    trees.write_here("b/full", b"x");
+    for name in ["", "b"] {
+        let here = trees.here(name);
+        std::os::unix::fs::chown(here, Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+    }
+    // What is in a folder that may not be listed is not known before it cannot be removed.
+    fs::set_permissions(trees.here("b"), Permissions::from_mode(0o000)).unwrap();
+    let outcome = run(&mut as_nobody(&trees, &["-H"]));
+    assert_eq!(outcome.status.code(), Some(INCOMPLETE), "{outcome:?}");
+    assert_eq!(leftovers(&trees.here("")), Vec::<OsString>::new());
+}
+
+#[test]
 fn what_is_not_deleted_since_a_folder_cannot_be_listed_is_no_success() {
     if !user::can_be_tried() {
         return;

@@ -114,14 +114,19 @@ fn place(sink: &TreeSink, file: &File<Meta>) -> io::Result<()> {
         }
     };
     let (inode, path) = (sink.inode(&file.meta), complete.folder());
-    if sink.link_to_first(store, (path, name), inode, target)? {
-        store.discard(complete);
-    } else {
-        put(store, complete, target, name)?;
-        let placed = if inode.is_some() { store.look(path, name)? } else { None };
-        if placed.is_some_and(|found| !sink.is_first(inode, (path, name), Number::of(&found))) {
-            // A stream has kept another name of the file meanwhile.
-            sink.link_to_first(store, (path, name), inode, Target::Present)?;
+    match sink.link_to_first(store, (path, name), inode, target) {
+        Ok(true) => store.discard(complete),
+        Ok(false) => {
+            put(store, complete, target, name)?;
+            let placed = if inode.is_some() { store.look(path, name)? } else { None };
+            if placed.is_some_and(|found| !sink.is_first(inode, (path, name), Number::of(&found))) {
+                // A stream has kept another name of the file meanwhile.
+                sink.link_to_first(store, (path, name), inode, Target::Present)?;
+            }
+        }
+        Err(error) => {
+            store.leave(complete);
+            return Err(error);
         }
     }
     sink.tell(Act::File, || file.path());

@@ -60,10 +60,18 @@ impl Tree {
             // Only now: without its journal the file could not be resumed from.
             let _ = dir.remove_file(&names::journal_of(temporary));
         }
-        if put.is_err() && !complete.has_journal() {
-            let _ = dir.remove_file(temporary);
+        if put.is_err() {
+            self.leave(complete);
         }
         put
+    }
+
+    /// Removes a complete file that cannot be put in place, unless it has a journal: the next run goes
+    /// on with that.
+    pub fn leave(&self, complete: &Complete) {
+        if !complete.has_journal() {
+            self.discard(complete);
+        }
     }
 
     /// Removes a complete file that is not needed.
