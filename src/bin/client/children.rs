@@ -53,7 +53,7 @@ const MOST_UNJOINED: u32 = 2;
 const ATTEMPTS: u32 = 5;
 
 /// After this time no further attempt is made: the owner of the stream or of the request asks again.
-/// So a network that drops everything costs one attempt, and the session counts as lost.
+/// So a network that drops everything costs about that long, and then the session counts as lost.
 const ATTEMPTS_TIME: Duration = Duration::from_secs(30);
 
 /// The shortest pause between two of these attempts; the longest is three times that.

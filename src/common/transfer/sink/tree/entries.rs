@@ -271,8 +271,8 @@ impl TreeSink {
     }
 
     /// Whether a file that has the right content may stay under its name. What its name is to get would
-    /// be that of its other names too. So it gets no other mode, owner or mtime, unless all that is known
-    /// of these names is that they are of the same file of the source.
+    /// be that of its other names too. So it may get another mode, owner or mtime only if each of its
+    /// names met so far is of the same file of the source.
     pub(super) fn may_stay(&self, found: &Status, meta: &Meta) -> bool {
         if found.links == 1 {
             return true;
@@ -325,7 +325,7 @@ impl TreeSink {
         meta: &Meta,
     ) -> io::Result<()> {
         let inode = self.inode(meta);
-        let is_first = self.is_first(inode, (path, name), Number::of(found));
+        let is_first = self.become_first(inode, (path, name), Number::of(found));
         // The thread that keeps the first name dresses its file, which may have names elsewhere.
         if !is_first && self.link_to_first(store, (path, name), inode, Target::Present)? {
             return Ok(());
@@ -368,7 +368,7 @@ impl TreeSink {
 
     /// Whether this name is the first with its inode: it is from now on if there was none. The file
     /// with this number is in place under it.
-    pub(super) fn is_first(
+    pub(super) fn become_first(
         &self,
         inode: Option<Inode>,
         (path, name): (&FolderPath, &OsStr),

@@ -108,8 +108,8 @@ impl TreeSink {
     /// in it. The older file gets the mode, owner and mtime of the source's.
     ///
     /// # Errors
-    /// `Interrupted` if `is_same` says that the run has ended; errors of the system, which concern
-    /// the place of the file.
+    /// What `is_same` says if the run has ended; errors of the system, which concern the place of the
+    /// file.
     pub(super) fn keep_if_same(
         &self,
         file: &File<Meta>,
@@ -131,7 +131,7 @@ impl TreeSink {
         let Some(old) = store.open_older(path, name).ok().flatten() else { return Ok(false) };
         match is_same(&old) {
             Ok(true) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            Err(error) if self.board.end().is_some() => return Err(error),
             // What cannot be read is replaced.
             Ok(false) | Err(_) => return Ok(false),
         }

@@ -14,6 +14,7 @@ use crate::transfer::timing::Timing;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// So many bytes begin a sync.
@@ -119,9 +120,11 @@ fn place(sink: &TreeSink, file: &File<Meta>) -> io::Result<()> {
         Ok(false) => {
             put(store, complete, target, name)?;
             let placed = if inode.is_some() { store.look(path, name)? } else { None };
-            if placed.is_some_and(|found| !sink.is_first(inode, (path, name), Number::of(&found))) {
-                // A stream has kept another name of the file meanwhile.
-                sink.link_to_first(store, (path, name), inode, Target::Present)?;
+            let is_first = |found| sink.become_first(inode, (path, name), Number::of(&found));
+            if !placed.is_none_or(is_first) {
+                // A stream has kept another name meanwhile, or there is no room to know more files.
+                let is_link = sink.link_to_first(store, (path, name), inode, Target::Present)?;
+                sink.has_copies.fetch_or(!is_link, Ordering::Relaxed);
             }
         }
         Err(error) => {

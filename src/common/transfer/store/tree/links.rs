@@ -55,16 +55,19 @@ impl Tree {
         check_name(first)?;
         let (here, there) = (self.folder(folder)?, self.folder(first_folder)?);
         let dir = &here.dir;
-        let is_it = |name: &OsStr| dir.status_of(name).map(|found| Number::of(&found) == number);
-        if is_it(name).unwrap_or(false) {
+        let shows = |dir: &Dir, name: &OsStr| {
+            dir.status_of(name).is_ok_and(|found| Number::of(&found) == number)
+        };
+        if shows(dir, name) {
             return Ok(()); // a rename between two names of one file does nothing
         }
         let temporary = names::of_link(name, &self.salt);
         make_anew(dir, &temporary, || there.dir.link(first, dir, &temporary))?;
-        let ready = is_it(&temporary).and_then(|is_it| match is_it {
+        // Some file systems (FUSE) give each name a number of its own: then the first name tells.
+        let ready = match shows(dir, &temporary) || shows(&there.dir, first) {
             true => Ok(()),
             false => Err(io::Error::from_raw_os_error(libc::ESTALE)),
-        });
+        };
         self.put_or_remove(folder, dir, &temporary, name, target, ready)
     }
 
