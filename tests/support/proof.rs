@@ -108,13 +108,18 @@ pub(crate) fn children(parent: u32, count: usize) -> Vec<u32> {
     })
 }
 
-/// The children that `parent` has now.
+/// The children that `parent` has now. One that was forked and is not another program yet does not
+/// count: its parent waits for it, so it is not to be stopped.
 pub(crate) fn find_children(parent: u32) -> Vec<u32> {
+    let command = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let own = command(parent);
     let is_child = |pid: &u32| {
         let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let mut fields = line.rsplit_once(") ").unwrap_or_default().1.split(' ');
         let (state, its_parent) = (fields.next(), fields.next());
-        state != Some("Z") && its_parent == Some(parent.to_string().as_str())
+        state != Some("Z")
+            && its_parent == Some(parent.to_string().as_str())
+            && command(*pid) != own
     };
     all_processes().filter(is_child).collect()
 }
