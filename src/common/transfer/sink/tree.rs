@@ -12,6 +12,7 @@ mod lander;
 mod large;
 mod md5;
 mod meta;
+mod several_names;
 
 use self::conversation::Conversation;
 use self::deletion::Deletion;
