@@ -1,7 +1,9 @@
 //! A user that owns nothing.
 
 use crate::support::harness::program_path;
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The usual name and number of the user that owns nothing.
@@ -16,4 +18,9 @@ pub(crate) fn can_be_tried() -> bool {
         eprintln!("not tried: needs root, and a repository that everybody can read");
     }
     possible
+}
+
+/// Gives that user a file or a folder.
+pub(crate) fn give_to_nobody(path: &Path) {
+    chown(path, Some(NOBODY.1), Some(NOBODY.1)).unwrap();
 }

@@ -148,9 +148,9 @@ fn what_cannot_be_removed_is_named() {
         return;
     }
     let trees = pair("delete-refused");
-    std::os::unix::fs::chown(trees.here(""), Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+    user::give_to_nobody(&trees.here(""));
     for name in ["d0", "d1", "d2"] {
-        std::os::unix::fs::chown(trees.here(name), Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+        user::give_to_nobody(&trees.here(name));
     }
     // Another user's folder, which is not empty.
     trees.write_here("theirs/file", b"x");

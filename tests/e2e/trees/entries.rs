@@ -275,7 +275,7 @@ fn read_only_folders_are_updated_by_their_owner() {
     };
     set(&trees.there(""));
     fs::create_dir(trees.here("")).unwrap();
-    std::os::unix::fs::chown(trees.here(""), Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+    user::give_to_nobody(&trees.here(""));
     run(&mut as_nobody(&trees, &[])).succeeded();
     trees.assert_equal();
     for mode in MODES {
@@ -303,7 +303,7 @@ fn a_folder_whose_own_mode_shuts_its_owner_out_is_fetched_twice() {
     let trees = Trees::new("tree-shut-top");
     trees.write("f", b"first");
     let parent = trees.scratch.make_dir("own");
-    std::os::unix::fs::chown(&parent, Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+    user::give_to_nobody(&parent);
     for mode in [0o000, 0o111, 0o311, 0o555] {
         fs::set_permissions(trees.there(""), Permissions::from_mode(mode)).unwrap();
         for text in ["first", "second"] {
@@ -356,7 +356,7 @@ fn what_a_killed_run_left_in_a_folder_that_may_only_be_read_goes() {
     let mode = |mode| Permissions::from_mode(mode);
     fs::set_permissions(trees.there("d"), mode(0o555)).unwrap();
     fs::create_dir(trees.here("")).unwrap();
-    std::os::unix::fs::chown(trees.here(""), Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+    user::give_to_nobody(&trees.here(""));
     let client = Running::start(&mut as_nobody(&trees, &["--limit-rate", "1M"]));
     wait_for_blocks(&trees.here("d").join(names::journal(OsStr::new("large"))), 2);
     client.signal(libc::SIGKILL);
@@ -377,8 +377,7 @@ fn a_name_that_cannot_become_a_link_leaves_nothing_of_what_came_for_it() {
     fs::hard_link(trees.there("a"), trees.there("b")).unwrap();
     trees.write_here("b/full", b"x");
     for name in ["", "b"] {
-        let here = trees.here(name);
-        std::os::unix::fs::chown(here, Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+        user::give_to_nobody(&trees.here(name));
     }
     // What is in a folder that may not be listed is not known before it cannot be removed.
     fs::set_permissions(trees.here("b"), Permissions::from_mode(0o000)).unwrap();
@@ -396,7 +395,7 @@ fn what_is_not_deleted_since_a_folder_cannot_be_listed_is_no_success() {
     trees.scratch.make_dir("there/p");
     trees.write_here("p/extra", b"x");
     trees.write_here("more", b"x");
-    std::os::unix::fs::chown(trees.here(""), Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+    user::give_to_nobody(&trees.here(""));
     fs::set_permissions(trees.here("p"), Permissions::from_mode(0o711)).unwrap();
     let outcome = run(&mut as_nobody(&trees, &["--delete", "--max-delete", "9"]));
     assert_eq!(outcome.status.code(), Some(INCOMPLETE), "{outcome:?}");

@@ -87,7 +87,7 @@ fn read_only_folders_are_updated_by_their_owner() {
     };
     set();
     fs::create_dir(trees.here("")).unwrap();
-    std::os::unix::fs::chown(trees.here(""), Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+    user::give_to_nobody(&trees.here(""));
     let fetch = |options: &[&str]| {
         let mut client = trees.client(options);
         client.uid(NOBODY.1).gid(NOBODY.1);

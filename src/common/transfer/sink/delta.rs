@@ -7,17 +7,18 @@
 
 #![forbid(unsafe_code)]
 
-use crate::codec::message::version::Version;
 use crate::codec::wire::{HASH_SIZE, HASH_UNIT};
 use crate::hash::Sha256Pair;
 use crate::hash::crc32c::crc32c;
+use crate::sys::dir::Status;
 use crate::sys::file;
 use crate::sys::sync::lock;
 use crate::transfer::queue::Queue;
+use crate::transfer::source::identity::Identity;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -34,8 +35,8 @@ const UNIT: u64 = HASH_UNIT as u64;
 /// The basis, and how much of it was found again.
 pub(super) struct Delta {
     basis: File,
-    /// Its device, its inode and its state before anything was copied.
-    found: ((u64, u64), Version),
+    /// Which file it is, and its state before anything was copied.
+    found: Identity,
     /// Bytes that were found to differ since the last that were the same.
     missed: AtomicUsize,
     /// Bytes that were found to be the same. Some machines have no atomic of this size.
@@ -136,7 +137,7 @@ impl Delta {
     /// which is whole in `part`: each unit was found to be the same, and the tail is compared here.
     pub(super) fn is_whole(&self, old: &File, part: &File, size: u64) -> io::Result<bool> {
         let units = size / UNIT * UNIT;
-        if self.size() != size || *lock(&self.same) < units || state(old)? != self.found {
+        if self.size() != size || *lock(&self.same) < units || !state(old)?.same_as(&self.found) {
             return Ok(false);
         }
         file::has_same_bytes(old, part, units..size)
@@ -144,7 +145,7 @@ impl Delta {
 
     /// Bytes in the basis.
     fn size(&self) -> u64 {
-        self.found.1.size
+        self.found.version.size
     }
 
     /// Whether a hash is to go along with a request for `unit`.
@@ -196,10 +197,10 @@ impl Delta {
     }
 }
 
-/// The device and the inode of a file, and its state.
-fn state(file: &File) -> io::Result<((u64, u64), Version)> {
-    let found = file.metadata()?;
-    Ok(((found.dev(), found.ino()), Version::of(&found)))
+/// Which file it is, and its state now.
+fn state(file: &File) -> io::Result<Identity> {
+    let found = Status::from(&file.metadata()?);
+    Ok(Identity::of_status(&found, true)) // the inode is that of this mount
 }
 
 #[cfg(test)]

@@ -99,8 +99,8 @@ pub struct TreeSink {
     opened: Mutex<Option<mpsc::Sender<Arc<Large>>>>,
     /// The first name of each file that has several.
     linked: Mutex<HashMap<Inode, First>>,
-    /// Which file of the source each file with several names here is; `None` for those with one name, which are
-    /// not told apart.
+    /// Which file of the source each file with several names here was taken for. Files of the source
+    /// with one name are all `None`.
     claimed: Mutex<HashMap<Number, Option<Inode>>>,
     /// The MD5s of large files that the source is to say.
     questions: Questions,

@@ -206,14 +206,15 @@ impl TreeSink {
 
     fn file(&self, folder: &Folder<Meta>, name: &OsStr, entry: &Entry<'_>) -> Decided {
         let found = self.found(folder, name)?;
+        let meta = Meta::of(entry, Here::Done);
         if let Some(found) = &found {
             if self.stays(folder, name, found, entry) {
                 return nothing(Fate::Same);
             }
-            if self.is_same(found, entry) && self.may_learn(folder, name, found) {
-                return self.keep(folder, name, found, entry);
+            if self.is_same(found, entry.size, &meta) && self.may_learn(folder, name, found) {
+                return self.keep(folder, name, found, &meta);
             }
-            let first = self.first(self.inode(&Meta::of(entry, Here::Done)));
+            let first = self.first(self.inode(&meta));
             if first.is_some_and(|first| first.number == Number::of(found)) {
                 return nothing(Fate::Same);
             }
@@ -223,7 +224,6 @@ impl TreeSink {
             self.tell(Act::File, || folder.path_of(entry.name));
             return Ok((Here::Done, What::Made));
         };
-        let meta = Meta::of(entry, Here::Done);
         if self.link_to_first(store, (path, name), self.inode(&meta), target)? {
             self.tell(Act::Link, || folder.path_of(entry.name));
             return Ok((Here::Done, What::Made));
@@ -257,27 +257,19 @@ impl TreeSink {
         Ok(target)
     }
 
-    fn is_same(&self, found: &Status, entry: &Entry<'_>) -> bool {
+    fn is_same(&self, found: &Status, size: u64, meta: &Meta) -> bool {
         let is_same = match self.wanted.options.checksum {
             // What has bytes is compared when these have come.
-            true => found.size == 0 && entry.size == 0,
-            false => found.size == entry.size && Stamp::of(found).agrees_with(entry.mtime),
+            true => found.size == 0 && size == 0,
+            false => found.size == size && Stamp::of(found).agrees_with(meta.mtime),
         };
-        found.kind == FileKind::File
-            && is_same
-            && self.may_stay(found, &Meta::of(entry, Here::Done))
+        found.kind == FileKind::File && is_same && self.may_stay(found, meta)
     }
 
     /// Keeps a file that has the right content.
-    fn keep(
-        &self,
-        folder: &Folder<Meta>,
-        name: &OsStr,
-        found: &Status,
-        entry: &Entry<'_>,
-    ) -> Decided {
+    fn keep(&self, folder: &Folder<Meta>, name: &OsStr, found: &Status, meta: &Meta) -> Decided {
         if let Some((store, path)) = self.place(folder) {
-            self.link_or_dress(store, (path, name), found, &Meta::of(entry, Here::Done))?;
+            self.link_or_dress(store, (path, name), found, meta)?;
         }
         nothing(Fate::Same)
     }

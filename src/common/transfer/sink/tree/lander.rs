@@ -119,12 +119,13 @@ fn place(sink: &TreeSink, file: &File<Meta>) -> io::Result<()> {
         Ok(true) => store.discard(complete),
         Ok(false) => {
             put(store, complete, target, name)?;
-            let placed = if inode.is_some() { store.look(path, name)? } else { None };
+            // The file is in place: what fails now makes it a copy, and nothing worse.
+            let placed = inode.and_then(|_| store.look(path, name).ok().flatten());
             let is_first = |found| sink.become_first(inode, (path, name), Number::of(&found));
             if !placed.is_none_or(is_first) {
                 // A stream has kept another name meanwhile, or there is no room to know more files.
-                let is_link = sink.link_to_first(store, (path, name), inode, Target::Present)?;
-                sink.has_copies.fetch_or(!is_link, Ordering::Relaxed);
+                let is_link = sink.link_to_first(store, (path, name), inode, Target::Present);
+                sink.has_copies.fetch_or(!is_link.unwrap_or(false), Ordering::Relaxed);
             }
         }
         Err(error) => {

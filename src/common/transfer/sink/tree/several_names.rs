@@ -1,5 +1,5 @@
-//! Files with several names: which names are of one file at the source, and which file here has names
-//! that no entry of it may change.
+//! Files with several names. The names of one file at the source become names of one file here. A file
+//! that has other names here keeps its mode and its times for them.
 
 #![forbid(unsafe_code)]
 
@@ -33,8 +33,8 @@ impl TreeSink {
         }
     }
 
-    /// Whether a file here is this one of the source, which is `None` if it has one name. It is from now
-    /// on if it was none. `None` where there is no room to know it.
+    /// Takes a file here for this file of the source, which is `None` if it has one name there. False if
+    /// it was taken for another one before; `None` if there is no room to remember it.
     fn claim(&self, number: Number, inode: Option<Inode>) -> Option<bool> {
         let mut claimed = lock(&self.claimed);
         let has_room = claimed.len() < MAX_LINKED;
@@ -92,12 +92,13 @@ impl TreeSink {
         }
     }
 
+    /// The first name with this inode.
     pub(super) fn first(&self, inode: Option<Inode>) -> Option<First> {
         lock(&self.linked).get(&inode?).cloned()
     }
 
-    /// Whether this name is the first with its inode: it is from now on if there was none. The file
-    /// with this number is in place under it.
+    /// Remembers a name as the first with its inode, unless there is one: the file with this number is
+    /// in place under it. Whether the name is the first.
     pub(super) fn become_first(
         &self,
         inode: Option<Inode>,

@@ -13,8 +13,7 @@ use std::io;
 const PRIVATE_MODE: u32 = 0o700;
 
 /// Gives the owner of a folder, if that is this user, every right in it. Its mode is set when it
-/// is finished. Where the file system refuses that, the entries tell. Whether the mode is another
-/// one now.
+/// is finished. Where the file system refuses that, the entries tell. True if the mode was changed.
 pub(super) fn allow_changes(dir: &Dir, found: &Status) -> io::Result<bool> {
     let lacks_rights = found.mode & PRIVATE_MODE != PRIVATE_MODE;
     if !lacks_rights || found.user != process::effective_user() {

@@ -22,7 +22,7 @@ impl Tree {
     /// resumed from. A file that another process is writing stays. So do the folder's mode and mtime.
     pub fn remove_useless(&self, path: &FolderPath) -> io::Result<()> {
         let before = self.folder(path)?.dir.status()?;
-        self.opened_up(path, || self.clear(path, false))?;
+        self.with_rights(path, || self.clear(path, false))?;
         let dir = &self.folder(path)?.dir;
         dir.set_mtime(before.mtime, before.mtime_nanoseconds)
     }

@@ -97,7 +97,7 @@ impl Tree {
         if act == Act::Count {
             return self.clear_others(path, act, rules);
         }
-        self.opened_up(path, || self.clear_others(path, act, rules))
+        self.with_rights(path, || self.clear_others(path, act, rules))
     }
 
     /// Does something in a folder while its owner has every right in it and in those above it. They get
@@ -105,15 +105,15 @@ impl Tree {
     ///
     /// # Errors
     /// The first error of all of that.
-    pub(super) fn opened_up<T>(
+    pub(super) fn with_rights<T>(
         &self,
         path: &FolderPath,
         act: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut opened_up = Vec::new();
-        let done = self.open_up(path, &mut opened_up).and_then(|()| act());
+        let mut changed = Vec::new();
+        let done = self.open_up(path, &mut changed).and_then(|()| act());
         let mut given_back = Ok(());
-        for (folder, mode) in opened_up.iter().rev() {
+        for (folder, mode) in changed.iter().rev() {
             given_back = given_back.and(folder.dir.set_mode(*mode)); // each of them is tried
         }
         given_back.and(done)
@@ -225,29 +225,20 @@ impl Removal<'_, '_> {
         let found = dir.status()?;
         let is_opened =
             self.needs_rights(found.mode) && folders::allow_changes(&dir, &found).unwrap_or(false);
-        let gone = self.clear(parent, (name, &dir, is_opened), device, path, depth);
+        let all = match is_opened {
+            false => self.clear_entries(&dir, device, path, depth),
+            // It was open for lookups only.
+            true => open_same_mount(parent, name)
+                .and_then(|dir| self.clear_entries(&dir, device, path, depth)),
+        };
+        let gone = match all {
+            Ok(true) if self.act == Act::Remove => parent.remove_dir(name).map(|()| true),
+            all => all,
+        };
         if is_opened && (self.act == Act::Count || !matches!(gone, Ok(true))) {
             dir.set_mode(found.mode)?;
         }
         gone
-    }
-
-    /// Removes everything in a folder, and then the folder. `false` if something stays.
-    fn clear(
-        &mut self,
-        parent: &Dir,
-        (name, dir, is_opened): (&OsStr, &Dir, bool),
-        device: u64,
-        path: &mut Vec<u8>,
-        depth: usize,
-    ) -> io::Result<bool> {
-        // Without rights it was open for lookups only.
-        let again = is_opened.then(|| open_same_mount(parent, name)).transpose()?;
-        let all = self.clear_entries(again.as_ref().unwrap_or(dir), device, path, depth)?;
-        if all && self.act == Act::Remove {
-            parent.remove_dir(name)?;
-        }
-        Ok(all)
     }
 
     /// Whether a folder of this mode needs more rights, and gets them.
